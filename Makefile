@@ -1,0 +1,42 @@
+# vaetune: `make search` to find a VAE, `make test` to check that all of it works.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: install search test check bench clean help
+
+install: $(VENV)/installed ## make .venv and install vaetune with tested versions
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+search: install ## search on the packaged digits, export the best model, write the report
+	$(BIN)/vaetune search hyperband
+	$(BIN)/vaetune best --export
+	@echo "Open results/report.html in a browser."
+
+check: $(VENV)/installed-dev ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check ## lint, types and the whole test suite, as CI runs it
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed-dev ## measure vaetune beside plain Keras Tuner
+	$(BIN)/python benchmarks/fixed_cost.py
+
+clean: ## remove .venv, caches and builds; results stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,442 @@
+"""What a user types, and what comes back."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from image_sets import make_split
+from vaetune import cli
+from vaetune.study import load_study
+
+SEARCH_FILE = """
+description = "squares"
+algorithm = "hyperband"
+seed = 3
+[data]
+dataset = "squares.npz"
+[budget]
+max_epochs = 3
+[training]
+batch_size = 16
+[space]
+filters_1 = { values = [2, 3] }
+filters_2 = { values = [3, 4] }
+dense_units = { value = 4 }
+latent_dim = { values = [2, 3] }
+learning_rate = { min = 1e-3, max = 1e-1, scale = "log" }
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A user's folder with images and a search file, and the user in it."""
+    train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
+    arrays = {"x_train": train.images, "y_train": train.labels}
+    np.savez(tmp_path / "squares.npz", **arrays, x_test=test.images, y_test=test.labels)
+    (tmp_path / "squares.toml").write_text(SEARCH_FILE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def vaetune(monkeypatch, capsys):
+    """Runs the command line in this process; returns exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vaetune", *map(str, arguments)])
+        handler = signal.getsignal(signal.SIGTERM)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        signal.signal(signal.SIGTERM, handler)
+        printed = capsys.readouterr()
+        return done.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def refused(vaetune, folder):
+    """Runs a command that must end with one clear line, exit code 1 and no file changed."""
+
+    def run(*arguments):
+        before = contents(folder)
+        code, _, error = vaetune(*arguments)
+        assert code == 1
+        assert re.fullmatch(r"vaetune: [^\n]+\n", error)
+        assert contents(folder) == before
+        return error
+
+    return run
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run_process(*arguments, cwd, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "vaetune", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        **options,
+    )
+
+
+@pytest.mark.slow
+def test_search_best_report_from_beginning_to_end(vaetune, folder):
+    code, out, error = vaetune("search", "./squares.toml", "--results", "found")
+    assert (code, error) == (0, "")
+    before_the_first_trial = out[: out.index("\nreference ")]
+    assert re.search(r"budget\.max_epochs +3 +file", before_the_first_trial)
+    assert re.search(r"budget\.factor +3 +default", before_the_first_trial)
+    assert re.search(r"device +auto +default +CPU, \d+ threads?", before_the_first_trial)
+    assert "25 training and 5 validation images of 9 x 10 x 1" in before_the_first_trial
+    assert "6 trials of 5 configurations, 11 epochs" in before_the_first_trial
+    assert len(re.findall(r"^trial \d{4} \(\d of 6\) ", out, re.MULTILINE)) == 6
+    assert "Report: found/report.html" in out
+    page = (folder / "found" / "report.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+
+    code, out, _ = vaetune("trials", "--results", "found", "--format", "json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["status"] for row in rows] == ["completed"] * 6
+    documented = {
+        *("trial_id", "configuration", "parent", "bracket", "rung", "status", "epoch_from"),
+        *("epoch_to", "val_loss", "reconstruction_loss", "kl_loss", "parameters"),
+        *("duration_s", "hyperparameters", "error"),
+    }
+    assert all(documented <= set(row) for row in rows)
+
+    lowest = min(row["val_loss"] for row in rows)
+    code, out, _ = vaetune("best", "--export", "--results", "found")
+    assert code == 0
+    assert f"{lowest:.2f} nats per image" in out
+    assert (folder / "found" / "best" / "vae.keras").exists()
+
+    code, out, _ = vaetune("report", "--results", "found")
+    assert (code, out) == (0, "Report: found/report.html\n")
+
+
+@pytest.mark.slow
+def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
+    code, out, _ = vaetune(
+        "search", "squares.toml", "--max-epochs", 1, "--seed", 0, "--no-baseline", "--device", "cpu"
+    )
+    assert code == 0
+    assert re.search(r"budget\.max_epochs +1 +flag", out)
+    assert re.search(r"seed +0 +flag", out)
+    assert re.search(r"baseline +no +flag", out)
+    assert re.search(r"device +cpu +flag", out)
+    assert load_study(folder / "results" / "squares").started.search.seed == 0
+    assert not (folder / "results" / "baselines").exists()
+
+
+@pytest.mark.slow
+def test_quiet_tells_the_outcome_only(vaetune, folder):
+    _, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
+    assert out.startswith("Winner of squares (complete, 1 trials)")
+
+
+@pytest.mark.slow
+def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
+    vaetune("search", "squares.toml", "--max-epochs", 1)
+    code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1)
+    assert code == 0
+    assert "All of it is done already." in out
+    assert not re.search(r"^trial 0000 ", out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_a_search_of_which_every_trial_fails_says_why(vaetune, folder):
+    text = SEARCH_FILE.replace("{ min = 1e-3, max = 1e-1, scale", "{ min = 1e30, max = 1e35, scale")
+    (folder / "wild.toml").write_text(text)
+    code, out, error = vaetune("search", "wild.toml", "--max-epochs", 1, "--no-baseline")
+    assert code == 1
+    assert "failed: The" in out
+    assert "Report: results/report.html" in out
+    assert re.fullmatch(r"vaetune: All 1 trials failed, the first with: The [^\n]+\n", error)
+    code, out, error = vaetune("best")
+    assert code == 1
+    assert "no completed trial" in error
+
+
+@pytest.mark.slow
+def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
+    code, out, _ = vaetune(
+        *("train", "--dataset", "squares.npz", "--epochs", 2, "--filters-1", 2),
+        *("--filters-2", 3, "--dense-units", 4, "--latent-dim", 3, "--learning-rate", 0.01),
+        *("--batch-size", 8, "--name", "mine"),
+    )
+    assert code == 0
+    assert "in results/baselines/mine/" in out
+    (trial,) = load_study(folder / "results" / "baselines" / "mine").trials
+    assert trial.hyperparameters == {
+        "filters_1": 2,
+        "filters_2": 3,
+        "dense_units": 4,
+        "latent_dim": 3,
+        "learning_rate": 0.01,
+    }
+    assert [epoch.epoch for epoch in trial.epochs] == [1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
+    command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--max-epochs", "27"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment["PYTHONUNBUFFERED"] = "1"
+    process = subprocess.Popen(
+        [*command, "--no-baseline"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("trial 0001"):
+            break
+    process.send_signal(number)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert error == ""
+    assert "Stopped. What was found so far is kept; the same command goes on from here." in out
+    stopped = load_study(folder / "results" / "squares")
+    assert stopped.last_end.reason == "interrupted"
+    assert len(stopped.trials) >= 2
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_that_was_finished(folder):
+    command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--no-baseline"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    journal = folder / "results" / "squares" / "journal.jsonl"
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if journal.exists() and journal.read_text().count("trial_ended") >= 2:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    killed = load_study(journal.parent)
+    done = run_process("search", "squares.toml", "--no-baseline", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    study = load_study(journal.parent)
+    finished = [trial for trial in killed.trials if trial.status == "completed"]
+    assert len(finished) >= 2
+    assert list(study.trials[: len(finished)]) == finished
+    assert len(study.trials) == 6
+
+
+@pytest.mark.slow
+def test_help_and_trials_import_no_tensorflow(folder):
+    for arguments in (["--help"], ["search"], ["search", "--help"]):
+        code = (
+            "import sys\n"
+            f"sys.argv = ['vaetune', *{arguments!r}]\n"
+            "from vaetune.cli import main\n"
+            "try:\n"
+            "    main()\n"
+            "except SystemExit:\n"
+            "    pass\n"
+            "heavy = {'tensorflow', 'keras', 'keras_tuner', 'matplotlib'} & set(sys.modules)\n"
+            "print(sorted(heavy), file=sys.stderr)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.stderr == "[]\n"
+
+
+def test_search_alone_lists_the_searches(vaetune, folder):
+    (folder / "searches").mkdir()
+    (folder / "searches" / "mine.toml").write_text('description = "my own"')
+    (folder / "searches" / "broken.toml").write_text("x =")
+    code, out, _ = vaetune("search")
+    assert code == 0
+    assert re.search(r"^  hyperband +Hyperband over", out, re.MULTILINE)
+    assert re.search(r"^  mine +my own$", out, re.MULTILINE)
+    assert re.search(r"^  broken +cannot be read: .*not valid TOML", out, re.MULTILINE)
+
+
+def test_the_version_is_printed(vaetune):
+    assert vaetune("--version")[:2] == (0, "vaetune 0.1.0\n")
+
+
+def test_help_names_every_command(vaetune):
+    _, out, _ = vaetune("--help")
+    for command in ("search", "train", "best", "trials", "report"):
+        assert re.search(rf"^\W*{command}\b", out, re.MULTILINE)
+
+
+def test_an_unknown_option_is_a_usage_error(vaetune, folder):
+    assert vaetune("search", "hyperband", "--epoch", 3)[0] == 2
+
+
+# Bad input: one clear line, exit code 1, nothing on disk is harmed.
+
+
+def test_a_search_that_does_not_exist(refused):
+    assert 'No search named "hyperbnd". Did you mean "hyperband"?' in refused("search", "hyperbnd")
+
+
+def test_a_search_file_that_does_not_exist(refused):
+    assert "No search file at none.toml" in refused("search", "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[budget]\nmax_epochs = = 3", r"not valid TOML: .*line 2"),
+        ("[budget]\nmax_epoch = 3", r'unknown key "budget.max_epoch". Did you mean "max_epochs"'),
+        ("[space]\nlatent_dims = 3", r'unknown hyperparameter .* Did you mean "latent_dim"'),
+        ("[space]\nlatent_dim = { values = [] }", r"space\.latent_dim\.values must hold at least"),
+        ("[space]\nlatent_dim = { min = 4, max = 2 }", r"min must be less than max"),
+        ('algorithm = "hyperbad"', r'Did you mean "hyperband"'),
+    ],
+)
+def test_a_search_file_with_a_mistake(refused, folder, text, told):
+    (folder / "bad.toml").write_text(text)
+    assert re.search(told, refused("search", "bad.toml"))
+
+
+def test_a_flag_with_a_mistake(refused):
+    assert "--max-epochs should be greater" in refused("search", "squares.toml", "--max-epochs", 0)
+
+
+def save_images(folder, **arrays):
+    np.savez(folder / "bad.npz", **arrays)
+    return "--dataset", "bad.npz"
+
+
+def noise(count=20, height=9, width=9):
+    return np.random.default_rng(0).integers(0, 256, (count, height, width)).astype(np.uint8)
+
+
+def with_pixel(value):
+    images = noise().astype(np.float32)
+    images[3, 2, 1] = value
+    return images
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"x_train": with_pixel(np.nan)},
+        {"x_train": with_pixel(np.inf)},
+        {"x_train": with_pixel(256)},
+        {"x_train": with_pixel(-1)},
+        {"x_train": np.full((20, 9, 9), "a")},
+        {"x_train": noise(0)},
+        {"x_train": noise(1)},
+        {"x_train": noise(11)},
+        {"x_train": noise(20, 7, 9)},
+        {"x_train": noise(), "y_train": np.zeros(19, int)},
+        {"x_train": np.array([{"pickled": 1}] * 20, dtype=object)},
+        {"pictures": noise()},
+    ],
+    ids=lambda arrays: "-".join(f"{a.dtype.kind}{a.shape}" for a in arrays.values()),
+)
+def test_images_that_no_vae_can_be_trained_on(refused, folder, arrays):
+    flags = save_images(folder, **arrays)
+    assert "bad.npz" in refused("search", "squares.toml", *flags)
+    assert not (folder / "results").exists()
+
+
+def test_a_data_set_that_does_not_exist(refused):
+    assert "digits" in refused("search", "squares.toml", "--dataset", "digit")
+
+
+def test_a_corrupt_png_is_named(refused, folder):
+    (folder / "pictures").mkdir()
+    for number, image in enumerate(noise()):
+        Image.fromarray(image).save(folder / "pictures" / f"{number:02d}.png")
+    broken = folder / "pictures" / "07.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    assert "07.png" in refused("search", "squares.toml", "--dataset", "pictures")
+
+
+def test_images_of_mixed_sizes_are_named(refused, folder):
+    (folder / "pictures").mkdir()
+    for number, image in enumerate(noise()):
+        Image.fromarray(image).save(folder / "pictures" / f"{number:02d}.png")
+    Image.fromarray(noise(1, 12, 9)[0]).save(folder / "pictures" / "05.png")
+    assert "05.png" in refused("search", "squares.toml", "--dataset", "pictures")
+
+
+@pytest.mark.parametrize("command", ["best", "trials", "report"])
+def test_commands_that_need_a_search_say_how_to_get_one(refused, command):
+    assert "Run `vaetune search hyperband`" in refused(command)
+
+
+def test_a_search_that_was_never_run_is_named_with_those_that_were(vaetune, folder):
+    vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
+    code, _, error = vaetune("best", "circles")
+    assert code == 1
+    assert 'no search "circles" in results. There are: squares.' in error
+
+
+def test_a_results_folder_that_is_a_file(refused, folder):
+    (folder / "taken").write_text("not a folder")
+    assert "taken" in refused("search", "squares.toml", "--results", "taken")
+
+
+def test_a_results_folder_that_cannot_be_made(refused):
+    assert "/proc/vaetune" in refused("search", "squares.toml", "--results", "/proc/vaetune")
+
+
+def test_a_folder_of_another_program_is_left_alone(refused, folder):
+    (folder / "results" / "squares").mkdir(parents=True)
+    (folder / "results" / "squares" / "thesis.tex").write_text("years of work")
+    assert "thesis.tex" in refused("search", "squares.toml")
+
+
+def test_a_report_of_another_program_is_left_alone(vaetune, folder):
+    vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
+    (folder / "results" / "report.html").write_text("<h1>The annual report</h1>")
+    code, _, error = vaetune("report")
+    assert code == 1
+    assert "report.html" in error
+    assert (folder / "results" / "report.html").read_text() == "<h1>The annual report</h1>"
+
+
+def test_a_gpu_that_is_not_there(refused, monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert "No GPU found" in refused("search", "squares.toml", "--device", "gpu")
+
+
+def test_a_full_disk(folder):
+    """A real one: the process may not write files of more than a few kilobytes."""
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 8; exec {sys.executable} -m vaetune search squares.toml -q"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+    )
+    assert done.returncode == 1, done.stderr
+    assert re.fullmatch(r"vaetune: [^\n]*cannot be written: File too large[^\n]*\n", done.stderr)
+    done = run_process("search", "squares.toml", "-q", cwd=folder)
+    assert done.returncode == 0, done.stderr

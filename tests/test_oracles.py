@@ -1,0 +1,253 @@
+"""The oracles ask for Keras Tuner's own trials, and starve nobody."""
+
+import itertools
+import random
+from collections import Counter
+
+import keras_tuner
+import pytest
+
+from vaetune.errors import JournalError
+from vaetune.journal import TrialEnded, TrialStarted
+from vaetune.oracles import TUNER_ID, assignment, make_oracle, plan, replay
+from vaetune.spec import Budget, Choice, SearchSpec, Space, single_configuration
+
+RUNNING, COMPLETED, FAILED, STOPPED = "RUNNING", "COMPLETED", "FAILED", "STOPPED"
+THREE_CONFIGURATIONS = Space(latent_dim=Choice(values=(2, 4, 8)))
+
+
+class UnmodifiedHyperband(keras_tuner.oracles.HyperbandOracle):
+    """Keras Tuner's own, kept from writing files."""
+
+    def save(self):
+        pass
+
+    def _save_trial(self, trial):
+        pass
+
+
+def make_unmodified(spec):
+    oracle = UnmodifiedHyperband(
+        objective=keras_tuner.Objective("val_loss", "min"),
+        hyperparameters=make_oracle(spec).get_space(),
+        seed=spec.seed,
+        **spec.budget.model_dump(),
+    )
+    oracle.verbose = 0
+    return oracle
+
+
+def spec_of(max_epochs=9, factor=3, hyperband_iterations=1, seed=1, **others):
+    budget = Budget(max_epochs=max_epochs, factor=factor, hyperband_iterations=hyperband_iterations)
+    return SearchSpec(seed=seed, budget=budget, **others)
+
+
+def run_to_the_end(oracle, fails=lambda trial_id: False):
+    """Runs an oracle on scores that depend on the trial's id alone; returns its trials."""
+    trials = []
+    while (trial := oracle.create_trial(TUNER_ID)).status == RUNNING:
+        trials.append(trial)
+        if fails(trial.trial_id):
+            trial.status = FAILED
+        else:
+            score = random.Random(trial.trial_id).random()
+            oracle.update_trial(trial.trial_id, {"val_loss": score})
+            trial.status = COMPLETED
+        oracle.end_trial(trial)
+    assert trial.status == STOPPED
+    return trials
+
+
+def epochs_of(trials):
+    return Counter(trial.hyperparameters.values["tuner/epochs"] for trial in trials)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("max_epochs", "factor", "iterations"), [(9, 3, 1), (30, 3, 1), (27, 3, 2), (16, 2, 1)]
+)
+def test_hyperband_asks_for_exactly_the_trials_of_keras_tuner(seed, max_epochs, factor, iterations):
+    spec = spec_of(max_epochs, factor, iterations, seed)
+    ours = run_to_the_end(make_oracle(spec))
+    theirs = run_to_the_end(make_unmodified(spec))
+    assert [t.trial_id for t in ours] == [t.trial_id for t in theirs]
+    assert [t.hyperparameters.values for t in ours] == [t.hyperparameters.values for t in theirs]
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "factor", "trials", "configurations", "epochs"),
+    # Keras Tuner's bracket sizes, as its own oracle was seen to run them.
+    [(9, 3, 23, 17, 75), (27, 3, 70, 49, 375), (30, 3, 90, 62, 576), (1, 3, 1, 1, 1)],
+)
+def test_the_plan_counts_what_the_schedule_runs(max_epochs, factor, trials, configurations, epochs):
+    rungs = plan(make_oracle(spec_of(max_epochs, factor)))
+    assert sum(rung.trials for rung in rungs) == trials
+    assert sum(rung.trials for rung in rungs if rung.rung == 0) == configurations
+    assert sum(rung.epochs for rung in rungs) == epochs
+
+
+def test_the_plan_of_two_iterations_holds_twice_the_trials():
+    assert sum(r.trials for r in plan(make_oracle(spec_of(hyperband_iterations=2)))) == 46
+
+
+def test_the_plan_names_brackets_and_rungs_in_the_order_they_run():
+    rungs = plan(make_oracle(spec_of(9)))
+    told = [(r.bracket, r.rung, r.trials, r.epoch_from, r.epoch_to) for r in rungs]
+    assert told == [
+        (2, 0, 9, 0, 1),
+        (2, 1, 3, 1, 3),
+        (2, 2, 1, 3, 9),
+        (1, 0, 5, 0, 3),
+        (1, 1, 2, 3, 9),
+        (0, 0, 3, 0, 9),
+    ]
+
+
+def test_seed_0_is_a_seed():
+    first, second = (run_to_the_end(make_oracle(spec_of(seed=0))) for _ in range(2))
+    assert [t.hyperparameters.values for t in first] == [t.hyperparameters.values for t in second]
+    other = run_to_the_end(make_oracle(spec_of(seed=1)))
+    assert [t.hyperparameters.values for t in first] != [t.hyperparameters.values for t in other]
+
+
+def test_failures_do_not_starve_a_bracket():
+    # A third of all trials fails; Keras Tuner's own oracle then never reaches 30 epochs in its
+    # first bracket.
+    spec = spec_of(30)
+    fails = {f"{number:04d}" for number in range(1, 90, 3)}
+    planned = epochs_of(run_to_the_end(make_oracle(spec)))
+    ours = epochs_of(run_to_the_end(make_oracle(spec), fails.__contains__))
+    assert ours == planned
+
+
+def test_a_rung_promotes_no_more_than_survive():
+    only_survivor = "0004"
+    trials = run_to_the_end(make_oracle(spec_of(9)), lambda i: i < "0009" and i != only_survivor)
+    parents = [t.hyperparameters.values.get("tuner/trial_id") for t in trials[9:11]]
+    assert parents == [only_survivor, "0009"]
+    assert trials[10].hyperparameters.values["tuner/epochs"] == 9
+
+
+def test_a_search_in_which_every_trial_fails_ends():
+    trials = run_to_the_end(make_oracle(spec_of(9)), lambda trial_id: True)
+    assert all(trial.status == FAILED for trial in trials)
+    assert len(trials) == 9 + 5 + 3  # every bracket's first rung, and no promotion
+
+
+def test_a_small_space_promotes_what_it_has():
+    trials = run_to_the_end(make_oracle(spec_of(9, space=THREE_CONFIGURATIONS)))
+    assert epochs_of(trials) == {1: 3, 3: 3, 9: 1}
+
+
+def test_a_space_of_one_configuration_is_trained_to_the_largest_budget():
+    trials = run_to_the_end(make_oracle(spec_of(9, space=Space())))
+    assert epochs_of(trials) == {1: 1, 3: 1, 9: 1}
+
+
+def test_the_plan_of_a_small_space_is_what_it_runs():
+    spec = spec_of(9, space=THREE_CONFIGURATIONS)
+    trials = run_to_the_end(make_oracle(spec))
+    assert sum(rung.trials for rung in plan(make_oracle(spec))) == len(trials)
+
+
+def test_a_promotion_names_its_parent_and_keeps_its_configuration():
+    oracle = make_oracle(spec_of(9))
+    run_to_the_end(oracle)
+    asked = {trial_id: assignment(oracle, trial) for trial_id, trial in oracle.trials.items()}
+    promotions = [a for a in asked.values() if a.parent is not None]
+    assert len(promotions) == 6
+    for promotion in promotions:
+        parent = asked[promotion.parent]
+        assert promotion.configuration == parent.configuration
+        assert promotion.hyperparameters == parent.hyperparameters
+        assert promotion.epoch_from == parent.epoch_to
+        assert (promotion.bracket, promotion.rung) == (parent.bracket, parent.rung + 1)
+    roots = [a.configuration for a in asked.values() if a.parent is None]
+    assert roots == list(range(17))
+
+
+def test_no_control_data_is_among_the_hyperparameters():
+    oracle = make_oracle(spec_of(9))
+    for trial in run_to_the_end(oracle):
+        assert set(assignment(oracle, trial).hyperparameters) == set(Space.model_fields)
+
+
+def test_a_promotion_from_an_earlier_bracket_carries_that_brackets_number():
+    # A second worker opens the next bracket while the first one's last trial still runs.
+    oracle = make_oracle(spec_of(3))
+    first = [oracle.create_trial(f"worker {number}") for number in range(3)]
+    other = oracle.create_trial("worker 3")
+    assert [assignment(oracle, trial).bracket for trial in (*first, other)] == [1, 1, 1, 0]
+    for trial in first:
+        oracle.update_trial(trial.trial_id, {"val_loss": 1.0})
+        trial.status = COMPLETED
+        oracle.end_trial(trial)
+    promoted = assignment(oracle, oracle.create_trial("worker 0"))
+    assert (promoted.bracket, promoted.rung) == (1, 1)
+
+
+def journal_of(oracle, trials_to_end, trials_to_start):
+    """The events of a search that was cut off."""
+    events = []
+    for number in itertools.count():
+        if number == trials_to_start:
+            return events
+        trial = oracle.create_trial(TUNER_ID)
+        events.append(TrialStarted(**vars(assignment(oracle, trial))))
+        if number == trials_to_end:
+            continue
+        score = None if number % 4 == 1 else random.Random(trial.trial_id).random()
+        trial.status = FAILED
+        if score is not None:
+            oracle.update_trial(trial.trial_id, {"val_loss": score})
+            trial.status = COMPLETED
+        oracle.end_trial(trial)
+        status = trial.status.lower()
+        events.append(
+            TrialEnded(trial_id=trial.trial_id, status=status, score=score, duration_s=1.0)
+        )
+    raise AssertionError
+
+
+@pytest.mark.parametrize("ended", [0, 1, 8, 9, 13, 16])
+def test_a_replayed_oracle_goes_on_like_one_that_was_never_stopped(ended):
+    spec = spec_of(9)
+    original = make_oracle(spec)
+    events = journal_of(original, trials_to_end=ended, trials_to_start=ended)
+    replayed = make_oracle(spec)
+    replay(replayed, events)
+    rest = [run_to_the_end(oracle) for oracle in (original, replayed)]
+    assert len(rest[0]) > 0
+    first, second = ([t.hyperparameters.values for t in trials] for trials in rest)
+    assert first == second
+
+
+def test_a_replay_hands_the_unfinished_trial_out_again():
+    spec = spec_of(9)
+    events = journal_of(make_oracle(spec), trials_to_end=3, trials_to_start=4)
+    replayed = make_oracle(spec)
+    replay(replayed, events)
+    trial = replayed.create_trial(TUNER_ID)
+    assert TrialStarted(**vars(assignment(replayed, trial)), time=events[-1].time) == events[-1]
+
+
+def test_a_journal_of_another_search_is_refused():
+    events = journal_of(make_oracle(spec_of(9, seed=1)), trials_to_end=3, trials_to_start=4)
+    with pytest.raises(JournalError, match=r"at trial 0000 the oracle asks for another one"):
+        replay(make_oracle(spec_of(9, seed=2)), events)
+
+
+def test_a_single_configuration_is_one_trial_of_its_whole_budget():
+    spec = single_configuration({"latent_dim": 7}, epochs=5, like=spec_of())
+    oracle = make_oracle(spec)
+    (trial,) = run_to_the_end(oracle)
+    asked = assignment(oracle, trial)
+    assert (asked.epoch_from, asked.epoch_to, asked.parent) == (0, 5, None)
+    assert asked.hyperparameters["latent_dim"] == 7
+    assert asked.hyperparameters["filters_2"] == 64
+
+
+def test_an_oracle_writes_no_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_to_the_end(make_oracle(spec_of(3)))
+    assert list(tmp_path.iterdir()) == []

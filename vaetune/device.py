@@ -1,0 +1,90 @@
+"""The device that trains: TensorFlow brought up quietly, on the CPU or a GPU."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from vaetune.errors import DeviceError
+from vaetune.spec import Device
+
+
+@dataclass(frozen=True)
+class ChosenDevice:
+    """The device of this process.
+
+    Attributes:
+        name: Such as "CPU" or "GPU (NVIDIA H100)".
+        threads: Threads that one operation may use.
+    """
+
+    name: str
+    threads: int
+
+
+def choose_device(wanted: Device) -> ChosenDevice:
+    """Brings TensorFlow up on the device; to be called once, before anything else uses it.
+
+    A GPU's memory is taken as it is needed. On the CPU operations are deterministic.
+
+    Args:
+        wanted: "auto" takes the GPU where there is one.
+
+    Raises:
+        DeviceError: A GPU is wanted and TensorFlow finds none.
+    """
+    tf = import_tensorflow()
+    gpus = tf.config.list_physical_devices("GPU")
+    if wanted == "gpu" and not gpus:
+        raise DeviceError(
+            "No GPU found, and --device gpu asks for one. Use --device cpu or auto; for an "
+            "NVIDIA GPU install vaetune[cuda] and check that nvidia-smi lists it."
+        )
+    if wanted == "cpu" or not gpus:
+        tf.config.set_visible_devices([], "GPU")
+        tf.config.experimental.enable_op_determinism()
+        return ChosenDevice("CPU", _threads(tf))
+    tf.config.set_visible_devices(gpus[:1], "GPU")
+    tf.config.experimental.set_memory_growth(gpus[0], True)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return ChosenDevice(f"GPU ({details.get('device_name', gpus[0].name)})", _threads(tf))
+
+
+def import_tensorflow() -> Any:
+    """Imports TensorFlow without the lines it prints about itself."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with _native_stderr_held_back():
+        import tensorflow as tf
+
+    return tf
+
+
+def _threads(tf: Any) -> int:
+    # 0 means that TensorFlow takes a thread for each core that the process may use.
+    chosen: int = tf.config.threading.get_intra_op_parallelism_threads()
+    return chosen or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else chosen
+
+
+@contextmanager
+def _native_stderr_held_back() -> Iterator[None]:
+    """Holds back what C++ code writes to stderr, and lets it out if the import fails.
+
+    TensorFlow logs before its own log level is in force, past `sys.stderr`.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held_back:
+        stderr = os.dup(2)
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(stderr, held_back.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,124 @@
+"""How every chart looks: colours, axes, legends, and text that is only text."""
+
+import math
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import matplotlib
+from matplotlib.figure import Figure
+
+Axes: TypeAlias = Any
+"""A matplotlib Axes: the library publishes no types."""
+
+INK = "#1d2127"
+MUTED = "#5f6873"
+RULE = "#d9dde2"
+OTHER = "#9aa3ae"
+WINNER = "#0a5fc0"
+REFERENCE = "#b4510a"
+FAILED = "#c0261c"
+
+THEME = {
+    INK: "currentColor",
+    MUTED: "var(--muted, #5f6873)",
+    RULE: "var(--rule, #d9dde2)",
+    OTHER: "var(--other, #9aa3ae)",
+    WINNER: "var(--winner, #0a5fc0)",
+    REFERENCE: "var(--reference, #b4510a)",
+    FAILED: "var(--failed, #c0261c)",
+}
+"""What a page may recolour: an SVG names these colours by CSS variables, a PNG has them as is."""
+
+MOST_NAMES = 26
+"""Entries of a legend."""
+
+
+_STYLE = {
+    **{key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"},
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vaetune",
+}
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Draws and writes figures alike for everyone, whatever a matplotlibrc says (TeX, colours).
+
+    Names in scripts that matplotlib's own font lacks pass without a warning: a PNG shows a box
+    for each letter, an SVG leaves them to the reader's fonts.
+    """
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
+        yield
+
+
+def new_chart(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty chart of so many inches, with quiet axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(RULE)
+    axes.tick_params(color=RULE, labelcolor=MUTED, labelsize=11)
+    axes.grid(color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def set_text(setter: Any, text: str) -> None:
+    """Labels an axis: never as mathematics, whatever the text."""
+    setter(text, parse_math=False, color=INK, fontsize=11)
+
+
+def add_legend(
+    figure: Figure, handles: Sequence[Any], names: Sequence[str], handle_width: float = 1.6
+) -> None:
+    """Names what is drawn above a chart, unless there is nothing or too much to name.
+
+    Args:
+        figure: The chart.
+        handles: What was drawn.
+        names: One for each handle.
+        handle_width: Of a sample of what was drawn, in ems.
+    """
+    if not names or len(names) > MOST_NAMES:
+        return
+    shown = [printable(name) for name in names]
+    columns = _legend_columns([len(name) + 1.7 * handle_width + 2.3 for name in shown])
+    # matplotlib fills column by column; people read row by row.
+    order = [i for column in range(columns) for i in range(column, len(shown), columns)]
+    legend = figure.legend(
+        [handles[i] for i in order],
+        [""] * len(order),  # matplotlib reads a name's underscore and dollars: set them after
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=11,
+        handlelength=handle_width,
+        handletextpad=0.4,
+        columnspacing=1.0,
+    )
+    for text, i in zip(legend.get_texts(), order, strict=True):
+        text.set_parse_math(False)
+        text.set_text(shown[i])
+
+
+def printable(text: str, longest: int = 40) -> str:
+    """One line of what a font can show: class names come from files and folders."""
+    shown = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c).startswith("C") else c
+        for c in " ".join(text.split())
+    )
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def _legend_columns(widths: Sequence[float], room: float = 57.0) -> int:
+    """As many columns as there is room for, in characters, in rows of about equal length."""
+    if sum(widths) <= room:
+        return len(widths)
+    rows = math.ceil(len(widths) / max(1, room // max(widths)))
+    return math.ceil(len(widths) / rows)

@@ -1,0 +1,28 @@
+"""What can go wrong in a way the user can mend: one line on stderr, exit code 1.
+
+A message says what is wrong, what was expected, what came, and what to do next.
+"""
+
+
+class VaetuneError(Exception):
+    """Any error that is the user's to mend. The command line prints it without a traceback."""
+
+
+class DataError(VaetuneError):
+    """An image set cannot be read, or holds what no VAE can be trained on."""
+
+
+class SpecError(VaetuneError):
+    """A search file, or a flag that overrides it, asks for what cannot be done."""
+
+
+class JournalError(VaetuneError):
+    """A journal is missing, damaged, of an unknown format, or in use by another process."""
+
+
+class DeviceError(VaetuneError):
+    """The device that was asked for is not there."""
+
+
+class ResultsError(VaetuneError):
+    """Results cannot be written, or do not hold what was asked for."""

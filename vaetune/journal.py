@@ -1,0 +1,352 @@
+"""The append-only record of a search: one JSON object a line, one writer.
+
+Everything a person reads is folded from it, and a search goes on from it after a crash. An
+event is on the disk before anything that follows from it happens.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Literal, Self
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from vaetune.errors import JournalError, ResultsError
+from vaetune.spec import Number, Origin, SearchSpec
+
+FORMAT = 1
+JOURNAL_NAME = "journal.jsonl"
+
+Kind = Literal["search", "baseline"]
+EndStatus = Literal["completed", "failed"]
+
+
+class _Record(BaseModel):
+    # Infinities and NaN are no JSON: they are written as strings.
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class DataSummary(_Record):
+    """The image set of a search.
+
+    Attributes:
+        fingerprint: SHA-256 of all arrays, hexadecimal.
+        image_shape: Height, width, channels.
+        entropy_floor: Nats per validation image that no model's reconstruction goes below.
+    """
+
+    name: str
+    source: str
+    fingerprint: str
+    image_shape: tuple[int, int, int]
+    train_images: int
+    validation_images: int
+    test_images: int
+    class_names: tuple[str, ...] | None
+    entropy_floor: float
+
+
+class Rung(_Record):
+    """Trials of one budget to come: `configurations` are new ones, the others promoted."""
+
+    bracket: int
+    rung: int
+    trials: int
+    epoch_from: int
+    epoch_to: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that the rung's trials train together."""
+        return self.trials * (self.epoch_to - self.epoch_from)
+
+
+class Environment(_Record):
+    """Where a session ran.
+
+    Attributes:
+        device: The device that trains, such as "CPU" or a GPU's name.
+        threads: Threads that one operation may use.
+        versions: Package versions by name.
+        revision: Git revision of the working directory, if it is a checkout.
+        command: The command line.
+    """
+
+    python: str
+    platform: str
+    cpu: str
+    cores: int
+    threads: int
+    device: str
+    versions: Mapping[str, str]
+    revision: str | None
+    command: tuple[str, ...]
+
+
+class _Event(_Record):
+    time: datetime = Field(default_factory=_now)
+
+
+class SearchStarted(_Event):
+    """The first line: the experiment and what it will take."""
+
+    event: Literal["search_started"] = "search_started"
+    format: int = FORMAT
+    kind: Kind = "search"
+    name: str
+    search: SearchSpec
+    origins: Mapping[str, Origin]
+    data: DataSummary
+    plan: tuple[Rung, ...]
+
+
+class SessionStarted(_Event):
+    """A process took the search up, for the first time or again."""
+
+    event: Literal["session_started"] = "session_started"
+    environment: Environment
+
+
+class TrialStarted(_Event):
+    """A trial trains a configuration over the epochs (epoch_from, epoch_to]."""
+
+    event: Literal["trial_started"] = "trial_started"
+    trial_id: str
+    configuration: int
+    parent: str | None
+    bracket: int
+    rung: int
+    epoch_from: int
+    epoch_to: int
+    hyperparameters: Mapping[str, Number]
+
+
+class EpochEnded(_Event):
+    """One epoch's losses, all in nats per image; the validation's are at beta = 1.
+
+    An epoch that was trained again after a crash stands twice: the last one counts.
+    """
+
+    event: Literal["epoch_ended"] = "epoch_ended"
+    trial_id: str
+    epoch: int
+    loss: float
+    reconstruction_loss: float
+    kl_loss: float
+    val_loss: float
+    val_reconstruction_loss: float
+    val_kl_loss: float
+    train_s: float
+    validation_s: float
+
+
+class TrialEnded(_Event):
+    """A trial completed or failed.
+
+    Attributes:
+        score: What the oracle was told: the lowest validation loss, nats per image.
+        parameters: Trainable parameters of the model, if it could be built.
+        duration_s: Wall time in seconds over all sessions.
+    """
+
+    event: Literal["trial_ended"] = "trial_ended"
+    trial_id: str
+    status: EndStatus
+    score: float | None = None
+    parameters: int | None = None
+    duration_s: float
+    error: str | None = None
+    traceback: str | None = None
+
+
+class SessionEnded(_Event):
+    """A process let go of the search: for good ("completed"), or to be gone on with."""
+
+    event: Literal["session_ended"] = "session_ended"
+    reason: Literal["completed", "interrupted", "error"]
+    message: str | None = None
+
+
+Event = SearchStarted | SessionStarted | TrialStarted | EpochEnded | TrialEnded | SessionEnded
+Listener = Callable[[Event], None]
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+class Journal:
+    """Writes a journal. One process at a time holds it: open it inside `lock_results`.
+
+    Args:
+        path: The journal's file; it is created with its first event.
+
+    Attributes:
+        listener: Called with each event once it is on the disk.
+        repaired: Where a torn last line was set aside when the journal was opened, if it was.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.listener: Listener | None = None
+        self.repaired = _set_torn_line_aside(path)
+        with _written_to(path):
+            self._file = path.open("ab")
+
+    def append(self, event: Event) -> None:
+        """Writes an event through to the disk.
+
+        Raises:
+            ResultsError: The disk is full or the file cannot be written. The journal then ends
+                with the event before.
+        """
+        line = event.model_dump_json().encode() + b"\n"
+        end = self._file.tell()
+        try:
+            with _written_to(self.path):
+                self._file.write(line)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except ResultsError:
+            self._take_back(end)
+            raise
+        self.repeat(event)
+
+    def repeat(self, event: Event) -> None:
+        """Tells the listener of an event that an earlier session recorded."""
+        if self.listener:
+            self.listener(event)
+
+    def close(self) -> None:
+        """Closes the file; every event is on the disk already."""
+        self._file.close()
+
+    def _take_back(self, end: int) -> None:
+        os.truncate(self.path, end)
+        self._file = self.path.open("ab")  # drops what the old one had buffered
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_journal(path: Path) -> Iterator[Event]:
+    """Yields the events of a journal, without a last line that is still being written.
+
+    Raises:
+        JournalError: There is none, its format is unknown, or a line is damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise JournalError(f"There is no journal at {path}.") from None
+    except OSError as error:
+        raise JournalError(f"The journal {path} cannot be read: {error.strerror}.") from error
+    whole_lines = content[: content.rfind(b"\n") + 1]
+    for number, line in enumerate(whole_lines.splitlines(), start=1):
+        if number == 1:
+            _check_format(line, path)
+        yield _parsed(line, number, path)
+
+
+@contextmanager
+def lock_results(folder: Path) -> Iterator[None]:
+    """Keeps a folder of results to one process; the lock goes when the process does.
+
+    Raises:
+        JournalError: Another process holds it; the message names the process.
+        ResultsError: The folder cannot be written.
+    """
+    with _written_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise JournalError(
+                f"{folder} is in use by {_holder(folder)}. Wait for it or stop it, "
+                "or write elsewhere with --results."
+            ) from None
+    try:
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now().isoformat()}
+        with _written_to(folder):
+            (folder / ".holder").write_text(json.dumps(holder))
+        yield
+    finally:
+        (folder / ".holder").unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    try:
+        holder = json.loads((folder / ".holder").read_text())
+        return f"process {holder['pid']} on {holder['host']} since {holder['since'][:16]}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+@contextmanager
+def _written_to(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusals to write into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise ResultsError(
+            f"{path} cannot be written: {error.strerror}. What was recorded before is unharmed."
+        ) from error
+
+
+def _set_torn_line_aside(path: Path) -> Path | None:
+    """Moves what follows the last line break into a file of its own."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end == len(content):
+        return None
+    aside = path.with_name(f"journal.torn-{end}")
+    with _written_to(path):
+        aside.write_bytes(content[end:])
+        os.truncate(path, end)
+    return aside
+
+
+def _check_format(line: bytes, path: Path) -> None:
+    try:
+        first = json.loads(line)
+        version = first.get("format") if isinstance(first, dict) else None
+    except ValueError:
+        version = None
+    if version is None:
+        raise JournalError(f"{path} is not a journal of vaetune: its first line names no format.")
+    if version != FORMAT:
+        raise JournalError(
+            f"{path} has format {version}, this vaetune reads format {FORMAT}. "
+            "Read it with the version that wrote it, or search again under another name."
+        )
+
+
+def _parsed(line: bytes, number: int, path: Path) -> Event:
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]["msg"]
+        raise JournalError(
+            f"{path}, line {number} is damaged ({what}). Restore the file from a copy, "
+            "or search again with --overwrite."
+        ) from error

@@ -1,0 +1,149 @@
+"""How a search goes, while it goes: live in a terminal, a line a trial in a pipe."""
+
+import math
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
+from vaetune.journal import EpochEnded, Event, Kind, SearchStarted, TrialEnded, TrialStarted
+from vaetune.study import Study
+from vaetune.summary import short_hyperparameters
+
+
+class SearchProgress:
+    """Watches a search and its baseline; see `search.Watcher`.
+
+    Args:
+        console: Where to write.
+        started: The search.
+        past: What earlier sessions left of it.
+        quiet: Write nothing.
+    """
+
+    def __init__(
+        self, console: Console, started: SearchStarted, past: Study | None, quiet: bool = False
+    ) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._trials = sum(rung.trials for rung in started.plan)
+        self._trials_ended = sum(trial.ended is not None for trial in past.trials) if past else 0
+        self._epochs = sum(rung.epochs for rung in started.plan)
+        self._epochs_before = past.epochs_trained if past else 0
+        self._epochs_done = self._epochs_before
+        winner = past.winner if past else None
+        self._best = (math.inf, "")
+        if winner and winner.score is not None:
+            self._best = (winner.score, winner.trial_id)
+        self._reference: float | None = None
+        self._told: dict[tuple[Kind, str], TrialStarted] = {}
+        self._trial_epochs = 0
+        self._began_s = time.monotonic()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+        self._whole = self._bars.add_task("search", total=self._epochs, note="")
+        self._part = self._bars.add_task("trial", total=1, note="")
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def on_event(self, kind: Kind, event: Event) -> None:
+        """Takes in an event of the search or of its baseline."""
+        match event:
+            case TrialStarted():
+                self._told[kind, event.trial_id] = event
+                if kind == "baseline":
+                    self._epochs += event.epoch_to
+                self._draw(kind, event.trial_id, event.epoch_from)
+            case EpochEnded():
+                self._take_epoch(kind, event)
+            case TrialEnded():
+                self._take_end(kind, event)
+            case _:
+                pass
+
+    def on_progress(self, share: float) -> None:
+        """Takes in the share of the present epoch that is done."""
+        self._bars.update(self._whole, completed=self._epochs_done + share)
+        self._bars.update(self._part, completed=self._trial_epochs + share)
+
+    def _take_epoch(self, kind: Kind, event: EpochEnded) -> None:
+        self._epochs_done += 1
+        if kind == "search" and event.val_loss < self._best[0]:
+            self._best = (event.val_loss, event.trial_id)
+        self._draw(kind, event.trial_id, event.epoch)
+
+    def _take_end(self, kind: Kind, event: TrialEnded) -> None:
+        if kind == "baseline":
+            self._reference = event.score
+            name = "reference"
+        else:
+            self._trials_ended += 1
+            name = f"trial {event.trial_id} ({self._trials_ended} of {self._trials})"
+        if not self._quiet:
+            what = _what(self._told[kind, event.trial_id])
+            told = f"{name:<20} {_outcome(event)}  {what}  {event.duration_s:.1f} s"
+            self._console.print(escape(told), highlight=False, soft_wrap=True)
+
+    def _draw(self, kind: Kind, trial_id: str, epoch: int) -> None:
+        trial = self._told[kind, trial_id]
+        self._trial_epochs = epoch - trial.epoch_from
+        place = f"bracket {trial.bracket}, rung {trial.rung}, trial {trial_id}"
+        self._bars.update(
+            self._part,
+            description="reference" if kind == "baseline" else place,
+            total=trial.epoch_to - trial.epoch_from,
+            completed=self._trial_epochs,
+            note=f"epoch {min(epoch + 1, trial.epoch_to)} of {trial.epoch_to}",
+        )
+        self._bars.update(
+            self._whole,
+            description=f"{self._trials_ended} of {self._trials} trials",
+            total=self._epochs,
+            completed=self._epochs_done,
+            note=f"{self._epochs_done} of {self._epochs} epochs, {self._times()}{self._leader()}",
+        )
+
+    def _times(self) -> str:
+        gone_s = time.monotonic() - self._began_s
+        epochs = self._epochs_done - self._epochs_before
+        if not epochs:
+            return f"{_clock(gone_s)} gone"
+        left_s = gone_s / epochs * (self._epochs - self._epochs_done)
+        return f"{_clock(gone_s)} gone, about {_clock(left_s)} to go"
+
+    def _leader(self) -> str:
+        best = f", best {self._best[0]:.2f} (trial {self._best[1]})" if self._best[1] else ""
+        return best + (f", reference {self._reference:.2f}" if self._reference else "")
+
+
+def _what(trial: TrialStarted) -> str:
+    epochs = f"epochs {trial.epoch_from + 1} to {trial.epoch_to}"
+    return f"{epochs:<14}  {short_hyperparameters(trial.hyperparameters)}"
+
+
+def _outcome(event: TrialEnded) -> str:
+    return f"failed: {event.error}" if event.score is None else f"{event.score:8.2f} nats"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

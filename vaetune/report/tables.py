@@ -1,0 +1,180 @@
+"""A study's tables: every trial, and what a repetition needs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vaetune.report.answer import hyperparameter_names
+from vaetune.report.wording import NOTHING, hyperparameter, nats, whole
+from vaetune.study import Status, Study, Trial
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the leaderboard.
+
+    Attributes:
+        title: What stands above it.
+        hint: What it means, where the title does not say.
+        numeric: Whether it is sorted by number and stands on the right.
+    """
+
+    title: str
+    hint: str = ""
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and the number that it is sorted by, if it is one."""
+
+    text: str
+    number: float | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether there is a finite number to sort by."""
+        return self.number is not None and math.isfinite(self.number)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A trial's cells; the first two are its rank and its id."""
+
+    trial: Trial
+    cells: tuple[Cell, ...]
+    wins: bool
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Every trial, best first."""
+
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A resolved value of a search, and where it came from."""
+
+    key: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Searches on the same data, the best winner first."""
+
+    data_name: str
+    studies: tuple[Study, ...]
+
+
+def rank_trials(study: Study) -> Leaderboard:
+    """Ranks the completed trials; then come those under way, then the failed ones."""
+    names = hyperparameter_names(study)
+    ranks = {trial.trial_id: rank for rank, trial in enumerate(study.ranking, start=1)}
+    order: dict[Status, int] = {"running": 1, "stopped": 2, "queued": 3, "failed": 4}
+
+    def place(trial: Trial) -> tuple[int, float, str]:
+        rank = ranks.get(trial.trial_id)
+        score = math.inf if trial.score is None else trial.score
+        return (0, rank, "") if rank else (order.get(trial.status, 5), score, trial.trial_id)
+
+    lines = tuple(
+        Line(trial, _cells(trial, ranks.get(trial.trial_id), names), trial == study.winner)
+        for trial in sorted(study.trials, key=place)
+    )
+    return Leaderboard(_columns(names), lines)
+
+
+def list_settings(study: Study) -> tuple[Setting, ...]:
+    """The resolved search, a line a value."""
+    spec = study.started.search.model_dump()
+    return tuple(
+        Setting(key, _written(_looked_up(spec, key)), origin)
+        for key, origin in study.started.origins.items()
+    )
+
+
+def compare_searches(studies: Sequence[Study]) -> tuple[Contest, ...]:
+    """Groups searches that can be compared: those with winners on the same data."""
+    groups: dict[str, list[Study]] = {}
+    for study in studies:
+        if study.winner:
+            groups.setdefault(study.started.data.fingerprint, []).append(study)
+    return tuple(
+        Contest(group[0].started.data.name, tuple(sorted(group, key=_winning_score)))
+        for group in groups.values()
+        if len(group) > 1
+    )
+
+
+def _columns(names: Sequence[str]) -> tuple[Column, ...]:
+    return (
+        Column("Rank"),
+        Column("Trial", numeric=False),
+        Column("Loss", "validation negative ELBO, nats per image"),
+        Column("Recon.", "reconstruction, nats per image"),
+        Column("KL", "nats per image"),
+        Column("Status", numeric=False),
+        Column("Config.", "configuration, in the order drawn; its promotions share it"),
+        *(Column(name) for name in names),
+        Column("Epochs", "absolute: from, to"),
+        Column("Seconds"),
+        Column("Parameters"),
+        Column("Bracket"),
+        Column("Rung"),
+        Column("Parent", "the trial that this one goes on from", numeric=False),
+    )
+
+
+def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, ...]:
+    best = trial.best
+    losses = (best.val_loss, best.val_reconstruction_loss, best.val_kl_loss) if best else [None] * 3
+    values = [trial.hyperparameters.get(name) for name in names]
+    return (
+        Cell(whole(rank), rank),
+        Cell(trial.trial_id),
+        *(Cell(nats(loss, 2), loss) for loss in losses),
+        Cell(trial.status),
+        Cell(str(trial.configuration), trial.configuration),
+        *(Cell(hyperparameter(value), value) for value in values),
+        Cell(f"{trial.epoch_from}\N{EN DASH}{trial.epoch_to}", trial.epoch_to),
+        Cell(f"{trial.duration_s:,.1f}", trial.duration_s),
+        Cell(whole(trial.parameters), trial.parameters),
+        Cell(str(trial.bracket), trial.bracket),
+        Cell(str(trial.rung), trial.rung),
+        Cell(trial.parent or NOTHING),
+    )
+
+
+def _looked_up(tables: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; None for a key that this version does not know."""
+    value: Any = tables
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _written(value: Any) -> str:
+    """A value as a person would write it in a search file."""
+    match value:
+        case None:
+            return NOTHING
+        case bool():
+            return str(value).lower()
+        case {"values": values}:
+            return ", ".join(map(str, values))
+        case {"min": low, "max": high, "scale": scale}:
+            return f"{low} to {high}, {scale}"
+        case {"value": pinned}:
+            return f"{pinned}, pinned"
+    return str(value)
+
+
+def _winning_score(study: Study) -> float:
+    score = study.winner.score if study.winner else None
+    return math.inf if score is None else score

@@ -1,0 +1,79 @@
+"""How a page writes numbers, times and commands."""
+
+import math
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vaetune.study import Study
+
+NOTHING = "\N{EN DASH}"
+DEFAULT_RESULTS = Path("results")
+
+
+def nats(value: float | None, decimals: int = 1) -> str:
+    """Nats per image."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return signed(f"{value:,.{decimals}f}")
+
+
+def difference(ours: float | None, theirs: float | None, decimals: int = 1) -> str:
+    """How much more ours is, with its sign."""
+    if ours is None or theirs is None or not math.isfinite(ours - theirs):
+        return NOTHING
+    return signed(f"{ours - theirs:+,.{decimals}f}")
+
+
+def signed(number: str) -> str:
+    """A number with a minus as wide as its plus."""
+    return number.replace("-", "\N{MINUS SIGN}")
+
+
+def whole(value: int | None) -> str:
+    """A count."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+def counted(number: int, thing: str) -> str:
+    """A count of things."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def hyperparameter(value: float | None) -> str:
+    """A hyperparameter to four significant digits."""
+    if value is None:
+        return NOTHING
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """A duration in the units that a person would use."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days {hours % 24} h"
+
+
+def instant(time: datetime) -> str:
+    """A moment, in UTC: a report is read elsewhere than it was written."""
+    utc = time.astimezone(UTC)
+    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+
+
+def command(words: str, study: Study, *flags: str) -> str:
+    """A command of vaetune about a study, to be pasted into a shell.
+
+    Args:
+        words: Such as "best".
+        study: Its name follows, and its results folder unless it is the default.
+        flags: What else.
+    """
+    results = study.folder.parent
+    where = [] if results == DEFAULT_RESULTS else ["--results", str(results)]
+    return f"vaetune {words} {shlex.join([study.name, *flags, *where])}"

@@ -1,0 +1,312 @@
+"""Runs one search: oracle, tuner and journal, in this process."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+from vaetune.data import ImageSet, entropy_floor
+from vaetune.device import ChosenDevice
+from vaetune.environment import describe_environment
+from vaetune.errors import ResultsError, VaetuneError
+from vaetune.journal import (
+    JOURNAL_NAME,
+    DataSummary,
+    Event,
+    Journal,
+    Kind,
+    SearchStarted,
+    SessionEnded,
+    SessionStarted,
+    lock_results,
+    read_journal,
+)
+from vaetune.oracles import make_oracle, plan, replay
+from vaetune.pictures import PICTURES_NAME, make_gallery
+from vaetune.spec import REFERENCE, ResolvedSearch, SearchSpec, differences, single_configuration
+from vaetune.study import (
+    BASELINES,
+    RESERVED_NAMES,
+    Study,
+    find_baseline,
+    load_study,
+)
+from vaetune.training import put_on_device
+from vaetune.tuner import VAETuner, Workplace
+
+_DISCARDED = "journal.discarded"
+_OWN_FILES = (JOURNAL_NAME, _DISCARDED, PICTURES_NAME, "trials", ".lock", ".holder")
+
+
+class Watcher(Protocol):
+    """Is told how a search goes."""
+
+    def on_event(self, kind: Kind, event: Event) -> None:
+        """Called with each event once it is journaled, of the search or of its baseline."""
+
+    def on_progress(self, share: float) -> None:
+        """Called within each epoch with the share of it that is done."""
+
+
+class _NoWatcher:
+    def on_event(self, kind: Kind, event: Event) -> None:
+        pass
+
+    def on_progress(self, share: float) -> None:
+        pass
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSearch:
+    """A search whose folder is locked and whose journal is open.
+
+    Attributes:
+        started: The search as its first event tells it, with the trials to come.
+        past: What earlier sessions left; None for a new search.
+    """
+
+    started: SearchStarted
+    past: Study | None
+    folder: Path
+    journal: Journal
+    images: ImageSet
+    device: ChosenDevice
+
+    @property
+    def results(self) -> Path:
+        """The folder that all searches share."""
+        up = 2 if self.started.kind == "baseline" else 1
+        return self.folder.parents[up - 1]
+
+    def run(self, watcher: Watcher | None = None) -> Study:
+        """Runs what is left of the search, its baseline first.
+
+        Args:
+            watcher: Is told how it goes.
+
+        Returns:
+            The study as it is now.
+
+        Raises:
+            KeyboardInterrupt: Journaled as an interruption; the next session goes on.
+            VaetuneError: The disk is full, or a file of the search is gone.
+        """
+        if self.past and self.past.is_complete:
+            return self.past
+        watcher = watcher or _NoWatcher()
+        self.journal.listener = partial(watcher.on_event, self.started.kind)
+        environment = describe_environment(self.device)
+        try:
+            self.journal.append(SessionStarted(environment=environment))
+            self._run_trials(watcher)
+        except KeyboardInterrupt:
+            self.journal.append(SessionEnded(reason="interrupted"))
+            raise
+        except Exception as error:
+            with suppress(VaetuneError):  # a full disk takes no last word
+                self.journal.append(SessionEnded(reason="error", message=str(error)))
+            raise
+        self.journal.append(SessionEnded(reason="completed"))
+        return load_study(self.folder)
+
+    def _run_trials(self, watcher: Watcher) -> None:
+        spec = self.started.search
+        if spec.baseline:
+            self._ensure_baseline(watcher)
+        workplace = Workplace(
+            folder=self.folder,
+            spec=spec,
+            images=self.images,
+            data=put_on_device(self.images),
+            gallery=make_gallery(self.images.validation.images, self.images.validation.labels),
+        )
+        workplace.gallery.save(self.folder)
+        oracle = make_oracle(spec)
+        if self.past:
+            replay(oracle, read_journal(self.journal.path))
+        VAETuner(oracle, workplace, self.journal, self.past, watcher.on_progress).search()
+
+    def _ensure_baseline(self, watcher: Watcher) -> None:
+        """Trains the reference at the search's largest budget, unless that was done before."""
+        if find_baseline(load_study(self.folder), self.results):
+            return
+        spec = self.started.search
+        single = single_configuration(REFERENCE, spec.budget.max_epochs, like=spec)
+        with open_baseline(single, self.images, self.device, self.results) as baseline:
+            baseline.run(watcher)
+
+
+@contextmanager
+def open_search(
+    resolved: ResolvedSearch,
+    images: ImageSet,
+    device: ChosenDevice,
+    results: Path,
+    *,
+    overwrite: bool = False,
+) -> Iterator[OpenSearch]:
+    """Begins a search, or takes it up where an earlier session left it.
+
+    Args:
+        resolved: The search.
+        images: The image set that it names.
+        device: The device that TensorFlow was brought up on.
+        results: The folder of all results.
+        overwrite: Discard what earlier sessions found.
+
+    Raises:
+        ResultsError: The folder cannot be written, holds files of another program, or holds
+            another search of this name.
+        JournalError: The journal is damaged or in use.
+    """
+    name = resolved.name
+    if name in RESERVED_NAMES:
+        raise ResultsError(f'A search cannot be named "{name}": results/{name}/ has another use.')
+    begin = partial(SearchStarted, kind="search", name=name, origins=dict(resolved.origins))
+    with _open(results / name, resolved.spec, begin, images, device, overwrite) as search:
+        yield search
+
+
+@contextmanager
+def open_baseline(
+    spec: SearchSpec,
+    images: ImageSet,
+    device: ChosenDevice,
+    results: Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+) -> Iterator[OpenSearch]:
+    """Begins the training of one configuration outside any search, or takes it up.
+
+    Args:
+        spec: Of `spec.single_configuration` or `spec.resolve_single`.
+        name: Its folder in `results/baselines/`; made from the configuration if None.
+
+    The other arguments and the errors are those of `open_search`.
+    """
+    name = name or _baseline_name(spec, images, results)
+    begin = partial(SearchStarted, kind="baseline", name=name, origins={})
+    folder = results / BASELINES / name
+    with _open(folder, spec, begin, images, device, overwrite) as baseline:
+        yield baseline
+
+
+@contextmanager
+def _open(
+    folder: Path,
+    spec: SearchSpec,
+    begin: "partial[SearchStarted]",
+    images: ImageSet,
+    device: ChosenDevice,
+    overwrite: bool,
+) -> Iterator[OpenSearch]:
+    _refuse_foreign_files(folder)
+    with lock_results(folder):
+        if overwrite:
+            _discard(folder)
+        past = _past_of(folder)
+        if past:
+            _refuse_changes(past, spec, images, folder)
+        else:
+            _discard(folder)  # what an overwriting that was cut off left
+        with Journal(folder / JOURNAL_NAME) as journal:
+            started = (
+                past.started
+                if past
+                else begin(search=spec, data=summarise(images), plan=plan(make_oracle(spec)))
+            )
+            if not past:
+                journal.append(started)
+            yield OpenSearch(started, past, folder, journal, images, device)
+
+
+def summarise(images: ImageSet) -> DataSummary:
+    """Describes an image set for the record."""
+    return DataSummary(
+        name=images.name,
+        source=images.source,
+        fingerprint=images.fingerprint,
+        image_shape=images.image_shape,
+        train_images=len(images.train),
+        validation_images=len(images.validation),
+        test_images=len(images.test),
+        class_names=images.class_names,
+        entropy_floor=entropy_floor(images.validation.images),
+    )
+
+
+def _past_of(folder: Path) -> Study | None:
+    path = folder / JOURNAL_NAME
+    if not path.is_file() or b"\n" not in path.read_bytes():
+        return None
+    return load_study(folder)
+
+
+def _refuse_changes(past: Study, spec: SearchSpec, images: ImageSet, folder: Path) -> None:
+    changes = differences(spec, past.started.search)
+    before, now = past.started.data.fingerprint, images.fingerprint
+    if before != now:
+        changes.append(f"data fingerprint: {before[:12]} -> {now[:12]}")
+    if changes:
+        raise ResultsError(
+            f"{folder} holds another experiment: {'; '.join(changes)}. Use --overwrite to discard "
+            "it, or keep both: copy the search file to another name, or use --results."
+        )
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    try:
+        present = sorted(entry.name for entry in folder.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ResultsError(f"{folder} cannot be used for results: {error.strerror}.") from error
+    foreign = [
+        name for name in present if name not in _OWN_FILES and not name.startswith("journal.torn-")
+    ]
+    if foreign and JOURNAL_NAME not in present:
+        raise ResultsError(
+            f"{folder} holds files of another program, such as {foreign[0]}. "
+            "Name the search otherwise, or write elsewhere with --results."
+        )
+
+
+def _discard(folder: Path) -> None:
+    """Removes a search; from the first step on it is gone, wherever the rest is cut off."""
+    journal = folder / JOURNAL_NAME
+    if journal.exists():
+        journal.replace(folder / _DISCARDED)
+    shutil.rmtree(folder / "trials", ignore_errors=True)
+    for name in (PICTURES_NAME, _DISCARDED):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _baseline_name(spec: SearchSpec, images: ImageSet, results: Path) -> str:
+    """The first free name, or the one that this very experiment has already."""
+    stem = f"{_configuration_name(spec)}-{images.name}-{spec.budget.max_epochs}"
+    for attempt in count(1):
+        name = stem if attempt == 1 else f"{stem}-{attempt}"
+        past = _past_of(results / BASELINES / name)
+        if past is None or _is_same(past, spec, images):
+            return name
+    raise AssertionError("unreachable: count() does not end")
+
+
+def _is_same(past: Study, spec: SearchSpec, images: ImageSet) -> bool:
+    same_data = past.started.data.fingerprint == images.fingerprint
+    return same_data and not differences(spec, past.started.search)
+
+
+def _configuration_name(spec: SearchSpec) -> str:
+    values = {name: dimension.numbers()[0] for name, dimension in spec.space.dimensions()}
+    if values == REFERENCE:
+        return "reference"
+    return (
+        f"filters-{values['filters_1']}-{values['filters_2']}-dense-{values['dense_units']}"
+        f"-latent-{values['latent_dim']}-rate-{values['learning_rate']:g}"
+    )

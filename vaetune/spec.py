@@ -1,0 +1,471 @@
+"""What a search is: a search file, validated once, frozen.
+
+Each value comes from a flag, else from the file, else from a default, and says which.
+"""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from vaetune.errors import SpecError
+
+NAMED_SETS = ("digits", "mnist", "fashion_mnist")
+"""Image sets that go by a name; anything else is a path."""
+
+Number = StrictInt | StrictFloat
+Device = Literal["auto", "cpu", "gpu"]
+Origin = Literal["flag", "file", "default"]
+Algorithm = Literal["hyperband", "single"]
+
+SEARCH_ALGORITHMS = ("hyperband",)
+"""What a search file may ask for; "single" trains the one configuration of a baseline."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Choice(_Table):
+    """A hyperparameter with a list of values, tried with equal probability."""
+
+    values: Annotated[tuple[Number, ...], Field(min_length=1)]
+
+    @field_validator("values")
+    @classmethod
+    def _distinct(cls, values: tuple[Number, ...]) -> tuple[Number, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("must not repeat a value")
+        return values
+
+    def numbers(self) -> tuple[Number, ...]:
+        return self.values
+
+    def contains(self, number: Number) -> bool:
+        return number in self.values
+
+
+class Range(_Table):
+    """A hyperparameter between two bounds, both included, sampled on a scale."""
+
+    min: Number
+    max: Number
+    scale: Literal["linear", "log"] = "linear"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if not self.min < self.max:
+            raise ValueError(
+                f"min must be less than max, received min = {self.min} and max = {self.max}; "
+                "to pin a hyperparameter write { value = ... }"
+            )
+        if self.scale == "log" and self.min <= 0:
+            raise ValueError(f'scale = "log" needs a min above 0, received min = {self.min}')
+        return self
+
+    def numbers(self) -> tuple[Number, ...]:
+        return (self.min, self.max)
+
+    def contains(self, number: Number) -> bool:
+        return self.min <= number <= self.max
+
+
+class Pinned(_Table):
+    """A hyperparameter that is not searched."""
+
+    value: Number
+
+    def numbers(self) -> tuple[Number, ...]:
+        return (self.value,)
+
+    def contains(self, number: Number) -> bool:
+        return number == self.value
+
+
+def _dimension_tag(raw: Any) -> str | None:
+    if isinstance(raw, (Choice, Range, Pinned)):
+        return type(raw).__name__
+    if not isinstance(raw, Mapping):
+        return None
+    kinds = {"values": "Choice", "value": "Pinned", "min": "Range", "max": "Range"}
+    found = {kinds[key] for key in raw if key in kinds}
+    return found.pop() if len(found) == 1 else None
+
+
+Dimension = Annotated[
+    Annotated[Choice, Tag("Choice")]
+    | Annotated[Range, Tag("Range")]
+    | Annotated[Pinned, Tag("Pinned")],
+    Discriminator(
+        _dimension_tag,
+        custom_error_type="dimension",
+        custom_error_message=(
+            "must be one of { values = [...] }, "
+            '{ min = ..., max = ..., scale = "linear" or "log" }, { value = ... }'
+        ),
+    ),
+]
+
+REFERENCE: Mapping[str, Number] = {
+    "filters_1": 32,
+    "filters_2": 64,
+    "dense_units": 16,
+    "latent_dim": 2,
+    "learning_rate": 1e-3,
+}
+"""The Keras example's own configuration."""
+
+
+class Space(_Table):
+    """What is searched: a dimension for each hyperparameter, pinned at the reference if unnamed."""
+
+    filters_1: Dimension = Pinned(value=REFERENCE["filters_1"])
+    filters_2: Dimension = Pinned(value=REFERENCE["filters_2"])
+    dense_units: Dimension = Pinned(value=REFERENCE["dense_units"])
+    latent_dim: Dimension = Pinned(value=REFERENCE["latent_dim"])
+    learning_rate: Dimension = Pinned(value=REFERENCE["learning_rate"])
+
+    @field_validator("filters_1", "filters_2", "dense_units", "latent_dim")
+    @classmethod
+    def _whole(cls, dimension: Dimension) -> Dimension:
+        for number in dimension.numbers():
+            if not isinstance(number, int) or number < 1:
+                raise ValueError(f"needs whole numbers of at least 1, received {number}")
+        return dimension
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _positive(cls, dimension: Dimension) -> Dimension:
+        for number in dimension.numbers():
+            if not 0 < number < math.inf:
+                raise ValueError(f"needs finite numbers above 0, received {number}")
+        return dimension
+
+    @classmethod
+    def pinned_at(cls, hyperparameters: Mapping[str, Number]) -> "Space":
+        """A space of one configuration."""
+        return cls.model_validate({name: {"value": v} for name, v in hyperparameters.items()})
+
+    def dimensions(self) -> Iterator[tuple[str, Choice | Range | Pinned]]:
+        """Yields each hyperparameter's name and dimension, in the order of the class."""
+        for name in type(self).model_fields:
+            yield name, getattr(self, name)
+
+    def default(self, name: str) -> Number:
+        """The reference's value where the space contains it, else the first number there is."""
+        dimension: Choice | Range | Pinned = getattr(self, name)
+        reference = REFERENCE[name]
+        return reference if dimension.contains(reference) else dimension.numbers()[0]
+
+
+DEFAULT_SPACE = Space(
+    filters_1=Choice(values=(16, 32, 64)),
+    filters_2=Choice(values=(32, 64, 128)),
+    dense_units=Choice(values=(16, 32, 64, 128, 256)),
+    latent_dim=Choice(values=(2, 4, 8, 16, 32)),
+    learning_rate=Range(min=1e-4, max=1e-2, scale="log"),
+)
+"""The space of the search file `hyperband`."""
+
+
+class DataSpec(_Table):
+    """Which images."""
+
+    dataset: Annotated[str, Field(min_length=1)] = "digits"
+
+
+class Budget(_Table):
+    """How much training: epochs are absolute, counted from the start of a configuration."""
+
+    max_epochs: Annotated[StrictInt, Field(ge=1)] = 9
+    factor: Annotated[StrictInt, Field(ge=2)] = 3
+    hyperband_iterations: Annotated[StrictInt, Field(ge=1)] = 1
+
+
+class Training(_Table):
+    """How a configuration is trained, the same for all."""
+
+    batch_size: Annotated[StrictInt, Field(ge=1)] = 128
+
+
+class SearchSpec(_Table):
+    """A whole experiment: algorithm, data, budget, space, seed."""
+
+    description: str = ""
+    algorithm: Algorithm = "hyperband"
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
+    baseline: StrictBool = True
+    device: Device = "auto"
+    data: DataSpec = DataSpec()
+    budget: Budget = Budget()
+    training: Training = Training()
+    space: Space = DEFAULT_SPACE
+
+
+def single_configuration(
+    hyperparameters: Mapping[str, Number], epochs: int, like: SearchSpec
+) -> SearchSpec:
+    """The experiment of training one configuration, on the data and with the seed of another."""
+    return like.model_copy(
+        update={
+            "description": "",
+            "algorithm": "single",
+            "baseline": False,
+            "budget": Budget(max_epochs=epochs),
+            "space": Space.pinned_at(hyperparameters),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class ResolvedSearch:
+    """A search ready to run.
+
+    Attributes:
+        name: Names the folder of its results.
+        spec: The experiment.
+        origins: Where each value came from, by dotted key such as "budget.max_epochs".
+    """
+
+    name: str
+    spec: SearchSpec
+    origins: Mapping[str, Origin]
+
+
+def resolve(
+    path: Path, overrides: Mapping[str, Any] | None = None, folder: Path | None = None
+) -> ResolvedSearch:
+    """Reads a search file, lets flags override it, and validates the outcome.
+
+    Args:
+        path: The search file.
+        overrides: Values of flags, by dotted key; None stands for a flag that was not given.
+        folder: Where relative paths among the overrides start; the working directory if None.
+
+    Raises:
+        SpecError: The file cannot be read or is no TOML, or a key or value is wrong.
+    """
+    raw = _read_toml(path)
+    flags = {key: value for key, value in (overrides or {}).items() if value is not None}
+    in_file = set(_dotted_keys(raw))
+    _anchor_dataset(raw, path.parent)
+    for key, value in flags.items():
+        _put(raw, key, value)
+    if "data.dataset" in flags:
+        _anchor_dataset(raw, folder or Path.cwd())
+    _check_algorithm(raw, path)
+    spec = _validated(raw, str(path), flags)
+    origins: dict[str, Origin] = {
+        key: "flag" if key in flags else "file" if key in in_file else "default"
+        for key in _dotted_keys(spec.model_dump())
+    }
+    return ResolvedSearch(path.stem, spec, origins)
+
+
+def resolve_single(
+    hyperparameters: Mapping[str, Number], overrides: Mapping[str, Any]
+) -> SearchSpec:
+    """The experiment of training one configuration, all from flags.
+
+    Args:
+        hyperparameters: Those that differ from the reference.
+        overrides: As for `resolve`; paths start at the working directory.
+
+    Raises:
+        SpecError: A value is wrong.
+    """
+    flags = {key: value for key, value in overrides.items() if value is not None}
+    flags |= {f"space.{name}": {"value": value} for name, value in hyperparameters.items()}
+    raw: dict[str, Any] = {"algorithm": "single", "baseline": False, "space": {}}
+    for key, value in flags.items():
+        _put(raw, key, value)
+    _anchor_dataset(raw, Path.cwd())
+    return _validated(raw, "train", flags)
+
+
+def find_search(name: str, folder: Path | None = None) -> Path:
+    """Finds the file of a search: a path, `searches/NAME.toml`, or one built into the package.
+
+    Raises:
+        SpecError: There is none; the message names those there are.
+    """
+    if name.endswith(".toml") or "/" in name or "\\" in name:
+        path = Path(name)
+        if not path.is_file():
+            raise SpecError(f"No search file at {name}. Run `vaetune search` to list the searches.")
+        return path
+    available = available_searches(folder)
+    if name not in available:
+        closest = _closest(name, available)
+        raise SpecError(
+            f'No search named "{name}".{closest} There are: {", ".join(available) or "none"}. '
+            "A search is a file searches/NAME.toml."
+        )
+    return available[name]
+
+
+def available_searches(folder: Path | None = None) -> dict[str, Path]:
+    """The searches that go by a name; one in `searches/` hides a built-in one of its name."""
+    own = (folder or Path.cwd()) / "searches"
+    found = {path.stem: path for place in (_built_in(), own) for path in place.glob("*.toml")}
+    return dict(sorted(found.items()))
+
+
+def describe(path: Path) -> str:
+    """The one-line description in a search file, or what keeps it from being read."""
+    try:
+        return resolve(path).spec.description
+    except SpecError as error:
+        return f"cannot be read: {error}"
+
+
+def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
+    """Lists what makes two experiments different ones, as "key: theirs -> ours".
+
+    Where the images are does not count, what they are does: compare their fingerprints.
+    """
+    kept = {"algorithm", "seed", "budget", "training", "space"}
+    left, right = (_flat(spec.model_dump(include=kept)) for spec in (theirs, ours))
+    return [
+        f"{key}: {left.get(key, 'nothing')} -> {right.get(key, 'nothing')}"
+        for key in sorted({*left, *right})
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _built_in() -> Path:
+    inside = Path(__file__).parent / "searches"  # in an installed wheel
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "searches"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is not text in UTF-8: {error.reason}") from error
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _validated(raw: Mapping[str, Any], where: str, flags: Mapping[str, Any]) -> SearchSpec:
+    try:
+        return SearchSpec.model_validate(raw)
+    except ValidationError as error:
+        raise SpecError(_explain(error, where, flags)) from error
+
+
+def _check_algorithm(raw: Mapping[str, Any], path: Path) -> None:
+    algorithm = raw.get("algorithm", SEARCH_ALGORITHMS[0])
+    if algorithm not in SEARCH_ALGORITHMS:
+        raise SpecError(
+            f"{path}: unknown algorithm {_shown(algorithm)}."
+            f"{_closest(str(algorithm), SEARCH_ALGORITHMS)} There are: "
+            f"{', '.join(SEARCH_ALGORITHMS)}."
+        )
+
+
+_PLAIN_WORDS = {
+    "model_type": "must be a table",
+    "too_short": "must hold at least one value",
+    "missing": "is missing",
+}
+
+
+def _explain(error: ValidationError, where: str, flags: Mapping[str, Any]) -> str:
+    """Turns the first of Pydantic's complaints into one line, and counts the others."""
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"] if part not in ("Choice", "Range", "Pinned")]
+    key = ".".join(location)
+    flag = next((given for given in flags if key.startswith(given)), None)
+    subject = f"--{flag.rpartition('.')[2].replace('_', '-')}" if flag else f"{where}: {key}"
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {_unknown_key(location)}{_and_more(error)}"
+    message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = message.removeprefix("Input ")
+    received = "" if "received" in message else f", received {_shown(first['input'])}"
+    return f"{subject} {message[:1].lower()}{message[1:]}{received}.{_and_more(error)}"
+
+
+def _unknown_key(location: Sequence[str]) -> str:
+    *parents, key = location
+    known = list(_fields_at(parents))
+    what = "hyperparameter" if parents == ["space"] else "key"
+    shown = ".".join(location)
+    return f'unknown {what} "{shown}".{_closest(key, known)} Known here: {", ".join(known)}.'
+
+
+def _fields_at(parents: Sequence[str]) -> Iterator[str]:
+    model: Any = SearchSpec
+    for parent in parents:
+        model = model.model_fields[parent].annotation
+        if not hasattr(model, "model_fields"):  # a dimension, one of three tables
+            yield from ("values", "value", "min", "max", "scale")
+            return
+    yield from model.model_fields
+
+
+def _closest(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    matches = difflib.get_close_matches(word, list(known), n=1)
+    return f' Did you mean "{matches[0]}"?' if matches else ""
+
+
+def _and_more(error: ValidationError) -> str:
+    others = error.error_count() - 1
+    return f" ({others} more wrong values)" if others else ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _anchor_dataset(raw: dict[str, Any], folder: Path) -> None:
+    """Makes the path of a data set absolute; the name of a named one stays as it is."""
+    data = raw.get("data")
+    dataset = data.get("dataset") if isinstance(data, dict) else None
+    if isinstance(data, dict) and isinstance(dataset, str) and dataset not in ("", *NAMED_SETS):
+        data["dataset"] = str((folder / Path(dataset).expanduser()).resolve())
+
+
+def _put(raw: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        table = raw.setdefault(parent, {})
+        if not isinstance(table, dict):
+            return  # the validation will complain of it
+        raw = table
+    raw[last] = value
+
+
+def _dotted_keys(raw: Mapping[str, Any]) -> Iterator[str]:
+    yield from _flat(raw)
+
+
+def _flat(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flattens tables into dotted keys; a hyperparameter's dimension is one value."""
+    flat: dict[str, Any] = {}
+    for key, value in raw.items():
+        if isinstance(value, Mapping) and prefix != "space.":
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
