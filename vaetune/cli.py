@@ -68,13 +68,22 @@ StudyName = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        _print(f"vaetune {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _vaetune(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
 ) -> None:
-    if version:
-        print(f"vaetune {__version__}")  # noqa: T201
-        raise typer.Exit
+    pass
 
 
 @app.command()
@@ -97,7 +106,10 @@ def search(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search for the best configuration, or go on with a search that was stopped."""
+    """Search, or go on with a search that was stopped.
+
+    Flags override the search file; what neither names has a default.
+    """
     from vaetune import spec
 
     if name is None:
@@ -135,7 +147,11 @@ def train(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train one configuration, the Keras example's by default, to compare searches with."""
+    """Train one configuration, outside any search.
+
+    It is the Keras example's unless flags say otherwise. Its results, in results/baselines/,
+    are there to compare searches with.
+    """
     from vaetune.spec import resolve_single
 
     chosen = {
@@ -164,7 +180,7 @@ def best(
     ] = False,
     results: Results = Path("results"),
 ) -> None:
-    """Print the winner of a search, and hand it over with --export."""
+    """Print the winner of a search; hand it over with --export."""
     from vaetune.errors import ResultsError
     from vaetune.study import find_baseline, find_study
     from vaetune.summary import describe_winner
