@@ -377,6 +377,7 @@ def test_when_all_trials_fail_the_page_opens_on_why():
 def test_a_trial_without_a_finite_loss_wins_nothing(tmp_path):
     story = Story(tmp_path / "tiny").trial("0000", [math.nan]).trial("0001", [math.inf]).end()
     page = page_of(story)
+    assert not set(Outline(page).values("data-value")) & {"nan", "inf"}
     assert headline_of(page) == "No trial has a loss to compare."
     assert "nan" not in words_of(page).lower().split()
 

@@ -302,11 +302,12 @@ def _run(opened: "OpenSearch", quiet: bool) -> "Study":
     from rich.console import Console
 
     from vaetune.progress import SearchProgress
+    from vaetune.signals import StoppableWatcher
 
     progress = SearchProgress(Console(), opened.started, opened.past, quiet)
     try:
-        with progress:
-            return opened.run(progress)
+        with progress, StoppableWatcher(progress) as watcher:
+            return opened.run(watcher)
     except KeyboardInterrupt:
         _print("Stopped. What was found so far is kept; the same command goes on from here.")
         _refresh_report(opened.results)

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -171,14 +172,12 @@ def _read_npz(path: Path) -> _Raw:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = archive.files
             arrays = {name: archive[name] for name in _KNOWN_NAMES if name in found}
-    except ValueError as error:
-        if "pickle" not in str(error):
-            raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}.") from error
-        raise DataError(
-            f"{path} holds pickled objects, which are never unpickled: they could run any code. "
-            "Save plain arrays of numbers with numpy.savez."
-        ) from error
-    except (OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        if "Object arrays" in str(error):
+            raise DataError(
+                f"{path} holds pickled objects, which are never unpickled: they could run any "
+                "code. Save plain arrays of numbers with numpy.savez."
+            ) from error
         reason = getattr(error, "strerror", None) or "it is no whole .npz file"
         raise DataError(f"{path} cannot be read: {reason}. Save it again.") from error
     if "x_train" in arrays:
@@ -250,7 +249,7 @@ def _check_size(shape: Sequence[int], source: str) -> None:
 def _to_pixels(images: NDArray[Any], source: str) -> NDArray[Any]:
     if images.dtype.kind == "b":
         return images.astype(np.uint8) * np.uint8(255)
-    low, high = images.min(), images.max()
+    low, high = float(images.min()), float(images.max())
     if not np.isfinite(low + high):
         at = int(np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))[0])
         raise DataError(
@@ -264,7 +263,7 @@ def _to_pixels(images: NDArray[Any], source: str) -> NDArray[Any]:
             "Scale the images first."
         )
     if images.dtype.kind == "f":
-        return _floats_to_pixels(images, float(high))
+        return _floats_to_pixels(images, high)
     if high == 1:  # a mask of zeros and ones, not an all but black picture
         return images.astype(np.uint8) * np.uint8(255)
     return images.astype(np.uint8, copy=False)

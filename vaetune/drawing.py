@@ -47,11 +47,13 @@ _STYLE = {
 def own_style() -> Iterator[None]:
     """Draws and writes figures alike for everyone, whatever a matplotlibrc says (TeX, colours).
 
-    Names in scripts that matplotlib's own font lacks pass without a warning: a PNG shows a box
-    for each letter, an SVG leaves them to the reader's fonts.
+    Any name passes without a warning. In a script that matplotlib's own font lacks, a PNG shows
+    a box for each letter and an SVG leaves it to the reader's fonts; where names leave no room
+    for the chart, they run over it.
     """
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
+        for message in (r"Glyph .* missing from", "constrained_layout not applied"):
+            warnings.filterwarnings("ignore", message=message, category=UserWarning)
         yield
 
 

@@ -32,7 +32,7 @@ after {epochs} epochs. The data's fingerprint begins with {fingerprint}.
 
 ## Use it
 
-Images are float arrays of shape (n, *{shape}) with values in [0, 1].
+Images are float arrays of shape (n, {shape}) with values in [0, 1]: divide bytes by 255.
 
 The encoder and the decoder load with Keras alone:
 
@@ -43,7 +43,7 @@ import numpy as np
 encoder = keras.saving.load_model("encoder.keras")
 decoder = keras.saving.load_model("decoder.keras")
 
-images = np.zeros((1, *{shape}), dtype="float32")  # put your own here
+images = np.zeros((1, {shape}), dtype="float32")  # put your own here
 z_mean, z_log_var = encoder.predict(images, verbose=0)
 reconstructions = decoder.predict(z_mean, verbose=0)
 samples = decoder.predict(np.random.normal(size=(16, {latent_dim})), verbose=0)
@@ -203,7 +203,7 @@ def _readme(study: Study, trial: Trial, figure_names: Sequence[str]) -> str:
         loss=f"{best.val_loss:.2f}" if best else "unknown",
         epochs=best.epoch if best else 0,
         images=f"{data.validation_images:,}",
-        shape=f"({height}, {width}, {channels})",
+        shape=f"{height}, {width}, {channels}",
         latent_dim=trial.hyperparameters["latent_dim"],
         hyperparameters="\n".join(f"- `{k}`: {v:g}" for k, v in trial.hyperparameters.items()),
         figures="\n\n".join(f"![{Path(n).stem.replace('_', ' ')}]({n})" for n in figure_names),

@@ -191,7 +191,7 @@ def draw_clusters(info: ClustersInfo) -> Figure:
     ]
     set_text(axes.set_xlabel, info.axis_names[0])
     if len(info.axis_names) == 1:
-        names = [printable(name) for name in info.classes[:MOST_NAMES]]
+        names = [printable(name, longest=20) for name in info.classes[:MOST_NAMES]]
         axes.set_yticks(range(len(names)), names, parse_math=False)
     else:
         set_text(axes.set_ylabel, info.axis_names[1])

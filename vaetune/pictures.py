@@ -5,6 +5,7 @@ Nothing is drawn during a search: a report draws these arrays when it is written
 
 import zipfile
 import zlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

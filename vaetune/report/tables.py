@@ -32,11 +32,6 @@ class Cell:
     text: str
     number: float | None = None
 
-    @property
-    def is_number(self) -> bool:
-        """Whether there is a finite number to sort by."""
-        return self.number is not None and math.isfinite(self.number)
-
 
 @dataclass(frozen=True)
 class Line:

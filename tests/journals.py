@@ -1,0 +1,181 @@
+"""Events of made-up searches, and journals of them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from vaetune.journal import (
+    JOURNAL_NAME,
+    DataSummary,
+    Environment,
+    EpochEnded,
+    Journal,
+    Rung,
+    SearchStarted,
+    SessionEnded,
+    SessionStarted,
+    TrialEnded,
+    TrialStarted,
+)
+from vaetune.spec import REFERENCE, Budget, SearchSpec, single_configuration
+from vaetune.study import BASELINES, fold
+
+START = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+PLAN = (
+    Rung(bracket=1, rung=0, trials=3, epoch_from=0, epoch_to=1),
+    Rung(bracket=1, rung=1, trials=1, epoch_from=1, epoch_to=3),
+)
+SPEC = SearchSpec(budget=Budget(max_epochs=3))
+VALUES = {
+    "filters_1": 16,
+    "filters_2": 128,
+    "dense_units": 64,
+    "latent_dim": 8,
+    "learning_rate": 0.00212345,
+}
+
+
+def make_data(**changes):
+    """An image set with a class for each of three digits."""
+    usual = {
+        "name": "digits",
+        "source": "digits",
+        "fingerprint": "ab" * 32,
+        "image_shape": (28, 28, 1),
+        "train_images": 5000,
+        "validation_images": 1000,
+        "test_images": 1000,
+        "class_names": ("zero", "one", "two"),
+        "entropy_floor": 45.5,
+    }
+    return DataSummary(**usual | changes)
+
+
+def make_environment(**changes):
+    """A machine with two cores."""
+    usual = {
+        "python": "3.11.2",
+        "platform": "Linux",
+        "cpu": "a processor",
+        "cores": 2,
+        "threads": 2,
+        "device": "CPU",
+        "versions": {"keras": "3.15.1", "tensorflow": "2.21.0"},
+        "revision": "f" * 40,
+        "command": ("vaetune", "search", "tiny"),
+    }
+    return Environment(**usual | changes)
+
+
+def make_started(name="tiny", *, search=SPEC, kind="search", plan=PLAN, minutes=0, **data):
+    """The first event of a search; `data` changes its image set."""
+    return SearchStarted(
+        time=START + timedelta(minutes=minutes),
+        kind=kind,
+        name=name,
+        search=search,
+        origins={"seed": "file"},
+        data=make_data(**data),
+        plan=plan,
+    )
+
+
+def make_session(**environment):
+    """A process took the search up."""
+    return SessionStarted(time=START, environment=make_environment(**environment))
+
+
+def make_session_end(reason="completed"):
+    """A process let go of the search."""
+    return SessionEnded(time=START + timedelta(hours=1), reason=reason)
+
+
+def make_epoch(trial_id, epoch, val_loss):
+    """An epoch whose validation loss is nine tenths reconstruction, a tenth KL."""
+    return EpochEnded(
+        time=START,
+        trial_id=trial_id,
+        epoch=epoch,
+        loss=val_loss + 1,
+        reconstruction_loss=val_loss * 0.9,
+        kl_loss=val_loss * 0.1,
+        val_loss=val_loss,
+        val_reconstruction_loss=val_loss * 0.75,
+        val_kl_loss=val_loss * 0.25,
+        train_s=2.0,
+        validation_s=0.5,
+    )
+
+
+def make_trial_events(
+    trial_id,
+    losses=(),
+    *,
+    status="completed",
+    configuration=0,
+    parent=None,
+    rung=0,
+    epoch_from=0,
+    epoch_to=None,
+    hyperparameters=VALUES,
+    duration_s=7.5,
+    parameters=69_076,
+    error=None,
+):
+    """A trial from its start over its epochs' validation losses to its end; None leaves that out.
+
+    Returns:
+        A list of events.
+    """
+    start = TrialStarted(
+        time=START,
+        trial_id=trial_id,
+        configuration=configuration,
+        parent=parent,
+        bracket=1,
+        rung=rung,
+        epoch_from=epoch_from,
+        epoch_to=epoch_from + max(len(losses), 1) if epoch_to is None else epoch_to,
+        hyperparameters=hyperparameters,
+    )
+    epochs = [make_epoch(trial_id, epoch_from + n, x) for n, x in enumerate(losses, start=1)]
+    if status is None:
+        return [start, *epochs]
+    end = TrialEnded(
+        time=START + timedelta(minutes=1),
+        trial_id=trial_id,
+        status=status,
+        score=min(losses) if status == "completed" else None,
+        parameters=parameters,
+        duration_s=duration_s,
+        error=error,
+    )
+    return [start, *epochs, end]
+
+
+def make_study(*events, folder=Path("results/tiny"), **started):
+    """The study of a search with these events after its first session began."""
+    return fold([make_started(**started), make_session(), *events], folder)
+
+
+def write_journal(folder, events):
+    """Writes events into the journal of a folder, and returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / JOURNAL_NAME
+    with Journal(path) as journal:
+        for event in events:
+            journal.append(event)
+    return path
+
+
+def write_search(results, name="tiny", *events, **started):
+    """Writes the journal of a search into a folder of results."""
+    return write_journal(results / name, [make_started(name, **started), make_session(), *events])
+
+
+def write_baseline(results, name="reference", *, like=SPEC, values=REFERENCE, loss=180.0, **data):
+    """Writes the journal of a baseline that was trained to its end."""
+    search = single_configuration(values, like.budget.max_epochs, like=like)
+    started = make_started(name, search=search, kind="baseline", **data)
+    trial = make_trial_events("0000", [loss + 9, loss], hyperparameters=values)
+    events = [started, make_session(), *trial, make_session_end()]
+    return write_journal(results / BASELINES / name, events)

@@ -1,0 +1,373 @@
+"""A study is what its journal says: statuses, scores, the winner, and what compares with it."""
+
+import json
+import math
+from datetime import timedelta
+
+import pytest
+
+from journals import (
+    PLAN,
+    SPEC,
+    START,
+    VALUES,
+    make_epoch,
+    make_session,
+    make_session_end,
+    make_started,
+    make_study,
+    make_trial_events,
+    write_baseline,
+    write_journal,
+    write_search,
+)
+from vaetune.errors import JournalError, ResultsError
+from vaetune.journal import JOURNAL_NAME
+from vaetune.spec import REFERENCE, Budget, Training
+from vaetune.study import (
+    BASELINES,
+    BEST,
+    TRIAL_COLUMNS,
+    find_baseline,
+    find_study,
+    fold,
+    list_baselines,
+    list_studies,
+    load_study,
+)
+
+
+def make_ladder():
+    """Three configurations of one epoch, the second of them promoted to two more."""
+    return [
+        *make_trial_events("0000", [210.0]),
+        *make_trial_events("0001", [200.0], configuration=1),
+        *make_trial_events("0002", [220.0], configuration=2),
+        *make_trial_events(
+            "0003", [190.0, 195.0], configuration=1, parent="0001", rung=1, epoch_from=1
+        ),
+    ]
+
+
+def completed(trial_id, *losses):
+    return make_trial_events(trial_id, list(losses))
+
+
+# Statuses
+
+
+def test_a_trial_without_an_end_is_running_while_its_session_is():
+    study = make_study(*make_trial_events("0000", [200.0], status=None))
+    assert [trial.status for trial in study.trials] == ["running"]
+    assert study.last_end is None
+    assert not study.is_complete
+
+
+def test_a_trial_without_an_end_is_stopped_once_its_session_has_let_go():
+    for reason in ("interrupted", "error"):
+        events = make_trial_events("0000", [200.0], status=None)
+        study = make_study(*events, make_session_end(reason))
+        assert [trial.status for trial in study.trials] == ["stopped"]
+        assert not study.is_complete
+
+
+def test_a_stopped_trial_runs_again_in_the_next_session():
+    events = make_trial_events("0000", [200.0], status=None)
+    study = make_study(*events, make_session_end("interrupted"), make_session(device="GPU"))
+    assert study.trials[0].status == "running"
+    assert len(study.sessions) == 2
+    assert study.environment.device == "GPU"
+
+
+def test_an_ended_trial_keeps_its_status_whatever_its_session_does():
+    study = make_study(
+        *completed("0000", 200.0),
+        *make_trial_events("0001", [math.nan], status="failed", error="A loss became NaN."),
+        make_session_end("interrupted"),
+    )
+    assert [trial.status for trial in study.trials] == ["completed", "failed"]
+    assert [trial.error for trial in study.trials] == [None, "A loss became NaN."]
+    assert [trial.trial_id for trial in study.failures] == ["0001"]
+
+
+def test_a_study_is_complete_when_its_last_session_says_so():
+    assert make_study(make_session_end("completed")).is_complete
+    assert not make_study(make_session_end("completed"), make_session()).is_complete
+
+
+# Epochs and scores
+
+
+def test_an_epoch_that_was_trained_again_counts_once_and_as_the_last_time():
+    study = make_study(
+        *make_trial_events("0000", [200.0, 150.0], status=None),
+        make_epoch("0000", 2, 190.0),
+        make_epoch("0000", 3, 195.0),
+    )
+    assert [(e.epoch, e.val_loss) for e in study.trials[0].epochs] == [
+        (1, 200.0),
+        (2, 190.0),
+        (3, 195.0),
+    ]
+    assert study.trials[0].score == 190.0
+    assert study.epochs_trained == 3
+
+
+def test_the_best_epoch_is_the_earliest_of_the_lowest():
+    trial = make_study(*completed("0000", 200.0, 190.0, 190.0, 191.0)).trials[0]
+    assert (trial.best.epoch, trial.score) == (2, 190.0)
+
+
+def test_what_is_not_finite_is_never_best():
+    trial = make_study(*completed("0000", math.nan, -math.inf, 200.0, math.inf)).trials[0]
+    assert (trial.best.epoch, trial.score) == (3, 200.0)
+    hopeless = make_study(*make_trial_events("0000", [math.nan], status="failed")).trials[0]
+    assert (hopeless.best, hopeless.score) == (None, None)
+
+
+# Ranking
+
+
+def test_trials_rank_by_score_and_equals_by_id():
+    study = make_study(
+        *completed("0002", 200.0),
+        *completed("0000", 210.0, 200.0),
+        *completed("0003", 190.0),
+        *completed("0001", 200.0),
+    )
+    assert [trial.trial_id for trial in study.ranking] == ["0003", "0000", "0001", "0002"]
+    assert study.winner.trial_id == "0003"
+
+
+def test_the_winner_may_have_trained_on_any_budget():
+    study = make_study(
+        *completed("0000", 180.0), *make_trial_events("0001", [185.0, 181.0], rung=1, epoch_from=1)
+    )
+    assert study.winner.trial_id == "0000"
+
+
+def test_only_completed_trials_can_win():
+    study = make_study(
+        *make_trial_events("0000", [100.0, math.nan], status="failed"),
+        *make_trial_events("0001", [110.0], status=None),
+        *completed("0002", 200.0),
+    )
+    assert [trial.trial_id for trial in study.ranking] == ["0002"]
+
+
+def test_without_a_completed_trial_there_is_no_winner():
+    study = make_study(*make_trial_events("0000", [100.0], status=None))
+    assert study.ranking == ()
+    assert study.winner is None
+
+
+# Promotions
+
+
+def test_the_lineage_of_a_promotion_is_told_oldest_first():
+    study = make_study(*make_ladder())
+    lineage = study.lineage(study.trial("0003"))
+    assert [trial.trial_id for trial in lineage] == ["0001", "0003"]
+    assert study.lineage(study.trial("0000")) == (study.trial("0000"),)
+
+
+def test_the_curve_of_a_promotion_runs_through_its_parents():
+    study = make_study(*make_ladder())
+    curve = study.curve(study.trial("0003"))
+    assert [(e.epoch, e.val_loss) for e in curve] == [(1, 200.0), (2, 190.0), (3, 195.0)]
+
+
+def test_a_trial_that_is_not_there_is_told():
+    with pytest.raises(ResultsError, match='"tiny" has no trial 0009'):
+        make_study(*make_ladder()).trial("0009")
+
+
+def test_epochs_are_counted_as_planned_and_as_trained():
+    study = make_study(*make_ladder())
+    assert study.epochs_planned == 5
+    assert study.epochs_trained == 5
+    assert make_study(*make_trial_events("0000", [210.0], status=None)).epochs_trained == 1
+
+
+# Durations
+
+
+def test_the_duration_of_an_ended_trial_is_the_recorded_one():
+    trial = make_study(*make_trial_events("0000", [200.0], duration_s=7.5)).trials[0]
+    assert trial.duration_s == 7.5
+    assert trial.ended - trial.started == timedelta(minutes=1)
+
+
+def test_the_duration_of_an_unfinished_trial_is_that_of_its_epochs():
+    trial = make_study(*make_trial_events("0000", [200.0, 190.0], status=None)).trials[0]
+    assert trial.duration_s == 2 * (2.0 + 0.5)
+    assert trial.ended is None
+    assert trial.parameters is None
+
+
+# Tables
+
+
+def test_the_table_has_a_row_a_trial_in_the_order_they_started():
+    failed = make_trial_events("0004", [], status="failed", parameters=None, error="No memory.")
+    table = make_study(*make_ladder(), *failed).trials_table()
+    assert tuple(table.columns) == TRIAL_COLUMNS
+    assert list(table.trial_id) == ["0000", "0001", "0002", "0003", "0004"]
+    promoted = table.iloc[3]
+    assert (promoted.configuration, promoted.parent, promoted.rung) == (1, "0001", 1)
+    assert (promoted.epoch_from, promoted.epoch_to, promoted.best_epoch) == (1, 3, 2)
+    assert (promoted.val_loss, promoted.reconstruction_loss, promoted.kl_loss) == (190, 142.5, 47.5)
+    assert promoted.hyperparameters == VALUES
+    broken = table.iloc[4]
+    assert (broken.status, broken.error) == ("failed", "No memory.")
+    assert math.isnan(broken.val_loss)
+
+
+def test_whole_numbers_stay_whole_beside_a_trial_that_has_none():
+    failed = make_trial_events("0001", [], status="failed", parameters=None)
+    table = make_study(*completed("0000", 200.0), *failed).trials_table()
+    assert [str(value) for value in table.parameters] == ["69076", "<NA>"]
+    assert [str(value) for value in table.best_epoch] == ["1", "<NA>"]
+
+
+def test_a_study_without_trials_has_an_empty_table():
+    table = make_study().trials_table()
+    assert tuple(table.columns) == TRIAL_COLUMNS
+    assert table.empty
+
+
+# Journals that tell no whole story
+
+
+def test_a_journal_without_events_is_told(tmp_path):
+    with pytest.raises(ResultsError, match="stopped before it began"):
+        fold([], tmp_path)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_events_of_a_trial_that_never_started_are_told_as_damage(tmp_path, lost):
+    events = make_trial_events("0007", [200.0])[lost:]
+    write_search(tmp_path, "tiny", *events)
+    with pytest.raises(JournalError, match=r"tiny.* trial 0007 .*never started"):
+        load_study(tmp_path / "tiny")
+
+
+def test_a_study_is_read_from_its_folder(tmp_path):
+    write_search(tmp_path, "tiny", *make_ladder())
+    study = load_study(tmp_path / "tiny")
+    assert (study.name, study.folder) == ("tiny", tmp_path / "tiny")
+    assert study.trial_folder("0003") == tmp_path / "tiny" / "trials" / "0003"
+    assert study.winner.trial_id == "0003"
+    assert study.started.time == START
+    assert study.space == SPEC.space
+
+
+# Finding studies
+
+
+def test_searches_are_listed_the_latest_started_first(tmp_path):
+    write_search(tmp_path, "ant", minutes=5)
+    write_search(tmp_path, "bee", minutes=9)
+    write_search(tmp_path, "cat", minutes=1)
+    assert [study.name for study in list_studies(tmp_path)] == ["bee", "ant", "cat"]
+    assert find_study(tmp_path, None).name == "bee"
+    assert find_study(tmp_path, "cat").name == "cat"
+
+
+def test_baselines_and_exports_are_no_searches(tmp_path):
+    write_search(tmp_path, "tiny")
+    write_search(tmp_path, BEST, minutes=1)
+    write_search(tmp_path, BASELINES, minutes=1)
+    write_baseline(tmp_path, minutes=1)
+    assert [study.name for study in list_studies(tmp_path)] == ["tiny"]
+    assert [study.name for study in list_baselines(tmp_path)] == ["reference"]
+
+
+def test_what_never_began_is_no_search_and_harms_no_other(tmp_path):
+    write_search(tmp_path, "tiny")
+    write_baseline(tmp_path)
+    whole = (tmp_path / "tiny" / JOURNAL_NAME).read_bytes()
+    for parent, name, content in (
+        (tmp_path, "empty", b""),
+        (tmp_path, "torn", whole[:50]),
+        (tmp_path / BASELINES, "torn", whole[:50]),
+    ):
+        (parent / name).mkdir()
+        (parent / name / JOURNAL_NAME).write_bytes(content)
+    (tmp_path / "notes").mkdir()
+    assert [study.name for study in list_studies(tmp_path)] == ["tiny"]
+    assert [study.name for study in list_baselines(tmp_path)] == ["reference"]
+    assert find_baseline(find_study(tmp_path, "tiny"), tmp_path).name == "reference"
+
+
+def test_a_search_that_is_not_there_is_told_with_those_there_are(tmp_path):
+    write_search(tmp_path, "ant")
+    write_search(tmp_path, "bee", minutes=1)
+    with pytest.raises(ResultsError, match=r'no search "cat" in .*There are: bee, ant\.'):
+        find_study(tmp_path, "cat")
+
+
+@pytest.mark.parametrize("name", [None, "tiny"])
+def test_without_any_search_the_first_step_is_told(tmp_path, name):
+    with pytest.raises(ResultsError, match=r"no search in .* yet.*`vaetune search hyperband`"):
+        find_study(tmp_path / "results", name)
+
+
+def test_a_damaged_journal_is_told_and_not_passed_over(tmp_path):
+    path = write_search(tmp_path, "tiny")
+    path.write_bytes(path.read_bytes() + b"{}\n")
+    with pytest.raises(JournalError, match="line 3 is damaged"):
+        list_studies(tmp_path)
+
+
+# Baselines
+
+
+def test_the_reference_trained_alike_is_the_baseline(tmp_path):
+    write_baseline(tmp_path, loss=180.0)
+    baseline = find_baseline(make_study(), tmp_path)
+    assert baseline.name == "reference"
+    assert baseline.winner.score == 180.0
+
+
+def test_of_several_baselines_the_latest_counts(tmp_path):
+    write_baseline(tmp_path, "ant", minutes=2)
+    write_baseline(tmp_path, "bee", minutes=1)
+    assert find_baseline(make_study(), tmp_path).name == "ant"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"fingerprint": "cd" * 32},
+        {"like": SPEC.model_copy(update={"budget": Budget(max_epochs=9)})},
+        {"like": SPEC.model_copy(update={"training": Training(batch_size=64)})},
+        {"like": SPEC.model_copy(update={"seed": 1})},
+        {"values": REFERENCE | {"latent_dim": 8}},
+    ],
+    ids=["data", "epochs", "training", "seed", "configuration"],
+)
+def test_another_training_is_no_baseline(tmp_path, other):
+    write_baseline(tmp_path, **other)
+    assert len(list_baselines(tmp_path)) == 1
+    assert find_baseline(make_study(), tmp_path) is None
+
+
+def test_the_schedule_of_a_search_does_not_change_its_baseline(tmp_path):
+    write_baseline(tmp_path)
+    budget = Budget(max_epochs=3, factor=2, hyperband_iterations=4)
+    search = SPEC.model_copy(update={"budget": budget, "description": "more of it"})
+    assert find_baseline(make_study(search=search), tmp_path).name == "reference"
+
+
+def test_a_baseline_that_is_not_done_is_none(tmp_path):
+    path = write_baseline(tmp_path)
+    lines = path.read_text().splitlines(keepends=True)
+    assert json.loads(lines[-2])["event"] == "trial_ended"
+    path.write_text("".join(lines[:-2]))
+    assert find_baseline(make_study(), tmp_path) is None
+
+
+def test_a_plan_is_kept_as_recorded(tmp_path):
+    write_journal(tmp_path / "tiny", [make_started()])
+    assert load_study(tmp_path / "tiny").started.plan == PLAN

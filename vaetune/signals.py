@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM, heard where a search can be stopped safely.
+
+Python raises KeyboardInterrupt wherever it happens to be, in a destructor too, where it is
+lost. Here the first signal is remembered, and raised at the watcher's next call.
+"""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from vaetune.journal import Event, Kind
+from vaetune.search import Watcher
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StoppableWatcher:
+    """Passes everything on to another watcher, and stops the search once a signal came.
+
+    A second signal stops it at once, wherever it is.
+
+    Args:
+        watcher: The other one; see `search.Watcher`.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._is_stopping = False
+        self._former: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._former = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def on_event(self, kind: Kind, event: Event) -> None:
+        """Passes an event on; then raises KeyboardInterrupt if the search is to stop."""
+        self._watcher.on_event(kind, event)
+        self._stop_if_asked()
+
+    def on_progress(self, share: float) -> None:
+        """Passes progress on; then raises KeyboardInterrupt if the search is to stop."""
+        self._watcher.on_progress(share)
+        self._stop_if_asked()
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._is_stopping:
+            raise KeyboardInterrupt
+        self._is_stopping = True
+
+    def _stop_if_asked(self) -> None:
+        if self._is_stopping:
+            self._is_stopping = False  # once: what follows is the search's clean end
+            raise KeyboardInterrupt
