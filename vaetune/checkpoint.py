@@ -1,7 +1,5 @@
 """The state of a trial after an epoch, in one file that is there whole or not at all."""
 
-import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vaetune.archive import DamagedArchiveError, read_arrays, write_arrays
 from vaetune.errors import ResultsError
 
 CHECKPOINT_NAME = "checkpoint.npz"
@@ -43,17 +42,7 @@ class Checkpoint:
         Raises:
             ResultsError: It cannot be written; the one before is unharmed.
         """
-        path = folder / CHECKPOINT_NAME
-        temporary = folder / f".{CHECKPOINT_NAME}.tmp"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                np.savez(file, **self._to_arrays())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise ResultsError(f"{path} cannot be written: {error.strerror}.") from error
+        write_arrays(folder / CHECKPOINT_NAME, self._to_arrays())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -64,11 +53,10 @@ class Checkpoint:
         """
         path = folder / CHECKPOINT_NAME
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                return cls._from_arrays({name: archive[name] for name in archive.files})
+            return cls._from_arrays(read_arrays(path))
         except FileNotFoundError:
             raise ResultsError(f"There is no checkpoint at {path}.") from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, ValueError, DamagedArchiveError) as error:
             raise ResultsError(f"The checkpoint {path} is damaged: {error}.") from error
 
     def _to_arrays(self) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 import difflib
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaetune.archive import DamagedArchiveError, read_arrays
 from vaetune.errors import DataError
 from vaetune.folder import read_folder
 from vaetune.spec import NAMED_SETS
@@ -169,19 +168,18 @@ def _download(name: str) -> _Raw:
 
 def _read_npz(path: Path) -> _Raw:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            found = archive.files
-            arrays = {name: archive[name] for name in _KNOWN_NAMES if name in found}
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        if "Object arrays" in str(error):
-            raise DataError(
-                f"{path} holds pickled objects, which are never unpickled: they could run any "
-                "code. Save plain arrays of numbers with numpy.savez."
-            ) from error
-        reason = getattr(error, "strerror", None) or "it is no whole .npz file"
-        raise DataError(f"{path} cannot be read: {reason}. Save it again.") from error
+        arrays = read_arrays(path, _KNOWN_NAMES)
+        found = list(arrays) or sorted(read_arrays(path))
+    except DamagedArchiveError as error:
+        raise DataError(
+            f"{error}. Save plain arrays of numbers with numpy.savez."
+            + (" Objects are never unpickled: they could run any code." * error.is_pickled)
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if "x_train" in arrays:
-        return _Raw(*(arrays.get(name) for name in _KNOWN_NAMES[:4]))
+        y_train, x_test, y_test = (arrays.get(name) for name in ("y_train", "x_test", "y_test"))
+        return _Raw(arrays["x_train"], y_train, x_test, y_test)
     if "x" in arrays:
         return _Raw(arrays["x"], arrays.get("y"))
     raise DataError(

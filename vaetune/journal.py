@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Annotated, Literal, Self
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vaetune.errors import JournalError, ResultsError
 from vaetune.spec import Number, Origin, SearchSpec
@@ -32,6 +32,14 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
 
+def _as_unicode(text: object) -> object:
+    """Escapes what UTF-8 cannot say, such as a path or an argument in Latin-1."""
+    return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(_as_unicode)]
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -45,14 +53,14 @@ class DataSummary(_Record):
         entropy_floor: Nats per validation image that no model's reconstruction goes below.
     """
 
-    name: str
-    source: str
+    name: Text
+    source: Text
     fingerprint: str
     image_shape: tuple[int, int, int]
     train_images: int
     validation_images: int
     test_images: int
-    class_names: tuple[str, ...] | None
+    class_names: tuple[Text, ...] | None
     entropy_floor: float
 
 
@@ -90,7 +98,7 @@ class Environment(_Record):
     device: str
     versions: Mapping[str, str]
     revision: str | None
-    command: tuple[str, ...]
+    command: tuple[Text, ...]
 
 
 class _Event(_Record):
@@ -165,8 +173,8 @@ class TrialEnded(_Event):
     score: float | None = None
     parameters: int | None = None
     duration_s: float
-    error: str | None = None
-    traceback: str | None = None
+    error: Text | None = None
+    traceback: Text | None = None
 
 
 class SessionEnded(_Event):
@@ -174,7 +182,7 @@ class SessionEnded(_Event):
 
     event: Literal["session_ended"] = "session_ended"
     reason: Literal["completed", "interrupted", "error"]
-    message: str | None = None
+    message: Text | None = None
 
 
 Event = SearchStarted | SessionStarted | TrialStarted | EpochEnded | TrialEnded | SessionEnded
@@ -199,7 +207,8 @@ class Journal:
         self.listener: Listener | None = None
         self.repaired = _set_torn_line_aside(path)
         with _written_to(path):
-            self._file = path.open("ab")
+            # Unbuffered: nothing of a line that failed is left to be written later.
+            self._file = path.open("ab", buffering=0)
 
     def append(self, event: Event) -> None:
         """Writes an event through to the disk.
@@ -209,14 +218,14 @@ class Journal:
                 with the event before.
         """
         line = event.model_dump_json().encode() + b"\n"
-        end = self._file.tell()
+        end = os.fstat(self._file.fileno()).st_size
         try:
             with _written_to(self.path):
-                self._file.write(line)
-                self._file.flush()
+                while line:
+                    line = line[self._file.write(line) :]
                 os.fsync(self._file.fileno())
         except ResultsError:
-            self._take_back(end)
+            os.truncate(self.path, end)
             raise
         self.repeat(event)
 
@@ -228,10 +237,6 @@ class Journal:
     def close(self) -> None:
         """Closes the file; every event is on the disk already."""
         self._file.close()
-
-    def _take_back(self, end: int) -> None:
-        os.truncate(self.path, end)
-        self._file = self.path.open("ab")  # drops what the old one had buffered
 
     def __enter__(self) -> Self:
         return self

@@ -3,18 +3,16 @@
 Nothing is drawn during a search: a report draws these arrays when it is written.
 """
 
-import zipfile
-import zlib
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from tokenize import TokenError
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vaetune.archive import Arrays, DamagedArchiveError, read_arrays, write_arrays
 
 PICTURES_NAME = "pictures.npz"
 
@@ -22,17 +20,6 @@ RECONSTRUCTIONS = 10
 PRIOR_SAMPLES = 50
 LATENT_POINTS = 1000
 MANIFOLD_SIDE = 15
-
-_DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    NotImplementedError,
-    TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What a damaged archive makes NumPy raise."""
 
 Pixels = NDArray[np.uint8]
 """Images of shape (n, height, width, channels), 0..255."""
@@ -51,7 +38,11 @@ class Gallery:
     labels: NDArray[np.int64] | None
 
     def save(self, folder: Path) -> None:
-        """Writes the arrays into a study's folder."""
+        """Writes the arrays into a study's folder.
+
+        Raises:
+            ResultsError: They cannot be written.
+        """
         _save(folder / PICTURES_NAME, {"originals": self.originals, "labels": self.labels})
 
     @classmethod
@@ -81,7 +72,11 @@ class Pictures:
     manifold: Pixels | None
 
     def save(self, folder: Path) -> None:
-        """Writes the arrays into a trial's folder."""
+        """Writes the arrays into a trial's folder.
+
+        Raises:
+            ResultsError: They cannot be written.
+        """
         _save(
             folder / PICTURES_NAME,
             {
@@ -182,18 +177,12 @@ def _to_unit(images: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any] | None]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        present: dict[str, Any] = {name: a for name, a in arrays.items() if a is not None}
-        np.savez_compressed(file, **present)
-    temporary.replace(path)
+    write_arrays(path, {n: a for n, a in arrays.items() if a is not None}, compress=True)
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]] | None:
+def _load(path: Path) -> Arrays | None:
     """A missing or damaged picture costs the picture, never the report."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except _DAMAGE:
+        return read_arrays(path)
+    except (OSError, DamagedArchiveError):
         return None

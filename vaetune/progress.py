@@ -5,9 +5,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
 from vaetune.journal import EpochEnded, Event, Kind, SearchStarted, TrialEnded, TrialStarted
 from vaetune.study import Study
@@ -44,16 +45,18 @@ class SearchProgress:
         self._began_s = time.monotonic()
         self._bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=quiet or not console.is_terminal,
         )
         self._whole = self._bars.add_task("search", total=self._epochs, note="")
         self._part = self._bars.add_task("trial", total=1, note="")
+        self._leader = Text()
+        self._is_live = console.is_terminal and not quiet
+        self._live = Live(Group(self._bars, self._leader), console=console)
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        if self._is_live:
+            self._live.start()
         return self
 
     def __exit__(
@@ -62,7 +65,7 @@ class SearchProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        self._live.stop()
 
     def on_event(self, kind: Kind, event: Event) -> None:
         """Takes in an event of the search or of its baseline."""
@@ -100,7 +103,7 @@ class SearchProgress:
         if not self._quiet:
             what = _what(self._told[kind, event.trial_id])
             told = f"{name:<20} {_outcome(event)}  {what}  {event.duration_s:.1f} s"
-            self._console.print(escape(told), highlight=False, soft_wrap=True)
+            self._console.print(told, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def _draw(self, kind: Kind, trial_id: str, epoch: int) -> None:
         trial = self._told[kind, trial_id]
@@ -118,20 +121,23 @@ class SearchProgress:
             description=f"{self._trials_ended} of {self._trials} trials",
             total=self._epochs,
             completed=self._epochs_done,
-            note=f"{self._epochs_done} of {self._epochs} epochs, {self._times()}{self._leader()}",
+            note=f"{self._epochs_done} of {self._epochs} epochs, {self._times()}",
         )
+        self._leader.plain = self._leaders()
 
     def _times(self) -> str:
         gone_s = time.monotonic() - self._began_s
         epochs = self._epochs_done - self._epochs_before
         if not epochs:
-            return f"{_clock(gone_s)} gone"
+            return _clock(gone_s)
         left_s = gone_s / epochs * (self._epochs - self._epochs_done)
-        return f"{_clock(gone_s)} gone, about {_clock(left_s)} to go"
+        return f"{_clock(gone_s)}, about {_clock(left_s)} to go"
 
-    def _leader(self) -> str:
-        best = f", best {self._best[0]:.2f} (trial {self._best[1]})" if self._best[1] else ""
-        return best + (f", reference {self._reference:.2f}" if self._reference else "")
+    def _leaders(self) -> str:
+        told = [f"best {self._best[0]:.2f} (trial {self._best[1]})"] if self._best[1] else []
+        if self._reference is not None:
+            told.append(f"reference {self._reference:.2f}")
+        return ", ".join(told)
 
 
 def _what(trial: TrialStarted) -> str:

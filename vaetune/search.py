@@ -33,6 +33,7 @@ from vaetune.study import (
     RESERVED_NAMES,
     Study,
     find_baseline,
+    has_begun,
     load_study,
 )
 from vaetune.training import put_on_device
@@ -241,10 +242,7 @@ def summarise(images: ImageSet) -> DataSummary:
 
 
 def _past_of(folder: Path) -> Study | None:
-    path = folder / JOURNAL_NAME
-    if not path.is_file() or b"\n" not in path.read_bytes():
-        return None
-    return load_study(folder)
+    return load_study(folder) if has_begun(folder) else None
 
 
 def _refuse_changes(past: Study, spec: SearchSpec, images: ImageSet, folder: Path) -> None:

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     StrictBool,
-    StrictFloat,
     StrictInt,
     Tag,
     ValidationError,
@@ -30,7 +30,14 @@ from vaetune.errors import SpecError
 NAMED_SETS = ("digits", "mnist", "fashion_mnist")
 """Image sets that go by a name; anything else is a path."""
 
-Number = StrictInt | StrictFloat
+
+def _must_be_number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"must be a number, received {_shown(value)}")
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_must_be_number)]
 Device = Literal["auto", "cpu", "gpu"]
 Origin = Literal["flag", "file", "default"]
 Algorithm = Literal["hyperband", "single"]
@@ -100,7 +107,7 @@ class Pinned(_Table):
 
 
 def _dimension_tag(raw: Any) -> str | None:
-    if isinstance(raw, (Choice, Range, Pinned)):
+    if isinstance(raw, _Table):
         return type(raw).__name__
     if not isinstance(raw, Mapping):
         return None
@@ -122,6 +129,8 @@ Dimension = Annotated[
         ),
     ),
 ]
+
+_DIMENSIONS: Mapping[str, type[_Table]] = {"Choice": Choice, "Range": Range, "Pinned": Pinned}
 
 REFERENCE: Mapping[str, Number] = {
     "filters_1": 32,
@@ -264,17 +273,17 @@ def resolve(
     """
     raw = _read_toml(path)
     flags = {key: value for key, value in (overrides or {}).items() if value is not None}
-    in_file = set(_dotted_keys(raw))
-    _anchor_dataset(raw, path.parent)
+    in_file = set(_flat(raw))
+    _anchor_dataset(raw, path.parent, f"{path}: data.dataset")
     for key, value in flags.items():
         _put(raw, key, value)
     if "data.dataset" in flags:
-        _anchor_dataset(raw, folder or Path.cwd())
+        _anchor_dataset(raw, folder or Path.cwd(), "--dataset")
     _check_algorithm(raw, path)
     spec = _validated(raw, str(path), flags)
     origins: dict[str, Origin] = {
         key: "flag" if key in flags else "file" if key in in_file else "default"
-        for key in _dotted_keys(spec.model_dump())
+        for key in _flat(spec.model_dump())
     }
     return ResolvedSearch(path.stem, spec, origins)
 
@@ -296,7 +305,7 @@ def resolve_single(
     raw: dict[str, Any] = {"algorithm": "single", "baseline": False, "space": {}}
     for key, value in flags.items():
         _put(raw, key, value)
-    _anchor_dataset(raw, Path.cwd())
+    _anchor_dataset(raw, Path.cwd(), "--dataset")
     return _validated(raw, "train", flags)
 
 
@@ -306,19 +315,17 @@ def find_search(name: str, folder: Path | None = None) -> Path:
     Raises:
         SpecError: There is none; the message names those there are.
     """
-    if name.endswith(".toml") or "/" in name or "\\" in name:
-        path = Path(name)
-        if not path.is_file():
-            raise SpecError(f"No search file at {name}. Run `vaetune search` to list the searches.")
-        return path
+    is_path = name.endswith(".toml") or "/" in name or "\\" in name
+    if is_path and Path(name).is_file():
+        return Path(name)
     available = available_searches(folder)
-    if name not in available:
-        closest = _closest(name, available)
-        raise SpecError(
-            f'No search named "{name}".{closest} There are: {", ".join(available) or "none"}. '
-            "A search is a file searches/NAME.toml."
-        )
-    return available[name]
+    if not is_path and name in available:
+        return available[name]
+    missing = f"No search file at {name}." if is_path else f'No search named "{name}".'
+    raise SpecError(
+        f"{missing}{_closest(Path(name).stem, available)} There are: {', '.join(available)}. "
+        "A search is a file searches/NAME.toml."
+    )
 
 
 def available_searches(folder: Path | None = None) -> dict[str, Path]:
@@ -357,9 +364,12 @@ def _built_in() -> Path:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path} is not valid TOML: {error}") from error
+        end = f"at end of document, line {len(text.splitlines())}"
+        reason = str(error).replace("at end of document", end)
+        raise SpecError(f"{path} is not valid TOML: {reason}.") from error
     except UnicodeDecodeError as error:
         raise SpecError(f"{path} is not text in UTF-8: {error.reason}") from error
     except OSError as error:
@@ -393,34 +403,41 @@ _PLAIN_WORDS = {
 def _explain(error: ValidationError, where: str, flags: Mapping[str, Any]) -> str:
     """Turns the first of Pydantic's complaints into one line, and counts the others."""
     first = error.errors(include_url=False)[0]
-    location = [str(part) for part in first["loc"] if part not in ("Choice", "Range", "Pinned")]
-    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {_unknown_key(first['loc'])}{_and_more(error)}"
+    key = _dotted(first["loc"])
     flag = next((given for given in flags if key.startswith(given)), None)
     subject = f"--{flag.rpartition('.')[2].replace('_', '-')}" if flag else f"{where}: {key}"
-    if first["type"] == "extra_forbidden":
-        return f"{where}: {_unknown_key(location)}{_and_more(error)}"
     message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
     message = message.removeprefix("Input ")
     received = "" if "received" in message else f", received {_shown(first['input'])}"
     return f"{subject} {message[:1].lower()}{message[1:]}{received}.{_and_more(error)}"
 
 
-def _unknown_key(location: Sequence[str]) -> str:
+def _unknown_key(location: Sequence[int | str]) -> str:
     *parents, key = location
-    known = list(_fields_at(parents))
+    known = list(_table_at(parents).model_fields)
+    elsewhere = [dotted for dotted in _all_keys() if dotted.rpartition(".")[2] == key]
+    hint = _closest(str(key), known) or (f' Did you mean "{elsewhere[0]}"?' if elsewhere else "")
     what = "hyperparameter" if parents == ["space"] else "key"
-    shown = ".".join(location)
-    return f'unknown {what} "{shown}".{_closest(key, known)} Known here: {", ".join(known)}.'
+    return f'unknown {what} "{_dotted(location)}".{hint} Known here: {", ".join(known)}.'
 
 
-def _fields_at(parents: Sequence[str]) -> Iterator[str]:
-    model: Any = SearchSpec
+def _dotted(location: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in location if part not in _DIMENSIONS)
+
+
+def _table_at(parents: Sequence[int | str]) -> Any:
+    """The model of a table; Pydantic names the kind of a dimension among the parents."""
+    table: Any = SearchSpec
     for parent in parents:
-        model = model.model_fields[parent].annotation
-        if not hasattr(model, "model_fields"):  # a dimension, one of three tables
-            yield from ("values", "value", "min", "max", "scale")
-            return
-    yield from model.model_fields
+        is_kind = parent in _DIMENSIONS
+        table = _DIMENSIONS[str(parent)] if is_kind else table.model_fields[parent].annotation
+    return table
+
+
+def _all_keys() -> Iterator[str]:
+    yield from _flat(SearchSpec().model_dump())
 
 
 def _closest(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
@@ -430,7 +447,7 @@ def _closest(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
 
 def _and_more(error: ValidationError) -> str:
     others = error.error_count() - 1
-    return f" ({others} more wrong values)" if others else ""
+    return f" ({others} more wrong value{'s' * (others > 1)})" if others else ""
 
 
 def _shown(value: Any) -> str:
@@ -438,12 +455,17 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _anchor_dataset(raw: dict[str, Any], folder: Path) -> None:
+def _anchor_dataset(raw: dict[str, Any], folder: Path, subject: str) -> None:
     """Makes the path of a data set absolute; the name of a named one stays as it is."""
     data = raw.get("data")
     dataset = data.get("dataset") if isinstance(data, dict) else None
-    if isinstance(data, dict) and isinstance(dataset, str) and dataset not in ("", *NAMED_SETS):
-        data["dataset"] = str((folder / Path(dataset).expanduser()).resolve())
+    if not isinstance(data, dict) or not isinstance(dataset, str) or not dataset:
+        return  # the validation will complain of it
+    if dataset not in NAMED_SETS:
+        try:
+            data["dataset"] = str((folder / Path(dataset).expanduser()).resolve())
+        except (RuntimeError, ValueError) as error:  # no such user's home, a null byte
+            raise SpecError(f"{subject} is no path: {_shown(dataset)} ({error}).") from error
 
 
 def _put(raw: dict[str, Any], key: str, value: Any) -> None:
@@ -454,10 +476,6 @@ def _put(raw: dict[str, Any], key: str, value: Any) -> None:
             return  # the validation will complain of it
         raw = table
     raw[last] = value
-
-
-def _dotted_keys(raw: Mapping[str, Any]) -> Iterator[str]:
-    yield from _flat(raw)
 
 
 def _flat(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A journal read back: trials, their curves, the winner. Needs neither Keras nor Keras Tuner."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from vaetune.errors import ResultsError
+from vaetune.errors import JournalError, ResultsError
 from vaetune.journal import (
     JOURNAL_NAME,
     Environment,
@@ -166,9 +166,10 @@ class Study:
 
     def trials_table(self) -> pd.DataFrame:
         """One row a trial, in the order they started, with `TRIAL_COLUMNS`."""
-        return pd.DataFrame(
-            [trial_row(trial) for trial in self.trials], columns=list(TRIAL_COLUMNS)
-        )
+        rows = [trial_row(trial) for trial in self.trials]
+        table = pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
+        # Whole numbers stay whole where some are missing.
+        return table.astype({"parameters": "Int64", "best_epoch": "Int64"})
 
     @property
     def space(self) -> Space:
@@ -227,6 +228,7 @@ def fold(events: Iterable[Event], folder: Path) -> Study:
 
     Raises:
         ResultsError: There are no events.
+        JournalError: A trial goes on that never started.
     """
     started: SearchStarted | None = None
     sessions: list[SessionStarted] = []
@@ -242,9 +244,9 @@ def fold(events: Iterable[Event], folder: Path) -> Study:
             case TrialStarted():
                 trials[event.trial_id] = _OpenTrial(event)
             case EpochEnded():
-                trials[event.trial_id].epochs[event.epoch] = event
+                _started(trials, event, folder).epochs[event.epoch] = event
             case TrialEnded():
-                trials[event.trial_id].ended = event
+                _started(trials, event, folder).ended = event
             case SessionEnded():
                 last_end = event
     if started is None:
@@ -259,9 +261,7 @@ def list_studies(results: Path) -> list[Study]:
     Raises:
         JournalError: A journal is damaged.
     """
-    folders = [p.parent for p in results.glob(f"*/{JOURNAL_NAME}") if p.stat().st_size]
-    searches = [f for f in folders if f.name not in RESERVED_NAMES]
-    return sorted(map(load_study, searches), key=lambda s: s.started.time, reverse=True)
+    return _load_all(results, leave_out=RESERVED_NAMES)
 
 
 def list_baselines(results: Path) -> list[Study]:
@@ -270,8 +270,7 @@ def list_baselines(results: Path) -> list[Study]:
     Raises:
         JournalError: A journal is damaged.
     """
-    folders = [p.parent for p in results.glob(f"{BASELINES}/*/{JOURNAL_NAME}") if p.stat().st_size]
-    return sorted(map(load_study, folders), key=lambda s: s.started.time, reverse=True)
+    return _load_all(results / BASELINES)
 
 
 def find_study(results: Path, name: str | None) -> Study:
@@ -310,6 +309,20 @@ def find_baseline(study: Study, results: Path) -> Study | None:
     return None
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether a folder holds a journal with a first line: before that there is no search."""
+    try:
+        return b"\n" in (folder / JOURNAL_NAME).read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+def _load_all(folder: Path, leave_out: Sequence[str] = ()) -> list[Study]:
+    inside = [path for path in folder.glob("*") if path.name not in leave_out]
+    studies = [load_study(path) for path in inside if path.is_dir() and has_begun(path)]
+    return sorted(studies, key=lambda study: study.started.time, reverse=True)
+
+
 @dataclass
 class _OpenTrial:
     """A trial while its events are being gathered."""
@@ -341,6 +354,18 @@ class _OpenTrial:
             error=end.error if end else None,
             traceback=end.traceback if end else None,
         )
+
+
+def _started(
+    trials: Mapping[str, _OpenTrial], event: EpochEnded | TrialEnded, folder: Path
+) -> _OpenTrial:
+    try:
+        return trials[event.trial_id]
+    except KeyError:
+        raise JournalError(
+            f"The journal in {folder} is damaged: trial {event.trial_id} goes on in it but never "
+            "started. Restore the file from a copy, or search again with --overwrite."
+        ) from None
 
 
 def _rank(entry: tuple[float | None, str, Trial]) -> tuple[float, str]:

@@ -1,0 +1,212 @@
+"""How a search is told while it goes: a line a trial in a pipe, bars in a terminal."""
+
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from journals import (
+    PLAN,
+    make_epoch,
+    make_session,
+    make_started,
+    make_study,
+    make_trial_events,
+)
+from vaetune.journal import Rung
+from vaetune.progress import SearchProgress
+from vaetune.spec import REFERENCE
+
+
+def make_console(terminal=False):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120, color_system=None)
+
+
+def tell(console, *events, past=None, quiet=False, kind="search"):
+    """What a search with these events writes."""
+    with SearchProgress(console, make_started(), past, quiet) as progress:
+        for event in events:
+            progress.on_event(kind, event)
+            progress.on_progress(0.5)
+    return console.file.getvalue()
+
+
+# In a pipe
+
+
+def test_a_pipe_gets_a_line_a_trial():
+    text = tell(
+        make_console(),
+        make_session(),
+        *make_trial_events("0000", [210.0, 200.125], duration_s=7.52),
+        *make_trial_events("0003", [190.0], rung=1, epoch_from=1, epoch_to=3),
+    )
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    what = "filters 16/128, dense 64, latent 8, rate 0.0021"
+    assert lines == [
+        f"trial 0000 (1 of 4) 200.12 nats epochs 1 to 2 {what} 7.5 s",
+        f"trial 0003 (2 of 4) 190.00 nats epochs 2 to 3 {what} 7.5 s",
+    ]
+
+
+def test_a_pipe_gets_no_control_characters():
+    text = tell(make_console(), *make_trial_events("0000", [210.0]))
+    assert text.isprintable() or set(text) - set(filter(str.isprintable, text)) == {"\n"}
+
+
+def test_a_line_is_written_when_its_trial_ends_and_not_before():
+    console = make_console()
+    *before, end = make_trial_events("0000", [210.0])
+    with SearchProgress(console, make_started(), None) as progress:
+        for event in before:
+            progress.on_event("search", event)
+        assert console.file.getvalue() == ""
+        progress.on_event("search", end)
+        assert console.file.getvalue().count("\n") == 1
+
+
+def test_a_long_line_is_not_broken():
+    error = "no memory " * 40
+    text = tell(make_console(), *make_trial_events("0000", status="failed", error=error))
+    assert text.count("\n") == 1
+    assert error.strip() in text
+
+
+def test_a_failed_trial_is_told_with_its_error():
+    events = make_trial_events("0000", [math.nan], status="failed", error="A loss became NaN.")
+    assert "failed: A loss became NaN." in tell(make_console(), *events)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(
+    "error",
+    ["[red]alarm[/red]", "[/]", "[link=x]", "Expected shape [3] :warning: got [4]", "\\[b] a\\"],
+)
+def test_the_text_of_an_error_is_only_text(error, terminal):
+    events = make_trial_events("0000", status="failed", error=error)
+    assert f"failed: {error}  epochs" in tell(make_console(terminal), *events)
+
+
+def test_the_reference_is_told_by_its_name_and_counts_as_no_trial():
+    console = make_console()
+    with SearchProgress(console, make_started(), None) as progress:
+        for event in make_trial_events("0000", [230.0], hyperparameters=REFERENCE):
+            progress.on_event("baseline", event)
+        for event in make_trial_events("0000", [210.0]):
+            progress.on_event("search", event)
+    first, second = console.file.getvalue().splitlines()
+    assert first.split()[:3] == ["reference", "230.00", "nats"]
+    assert second.startswith("trial 0000 (1 of 4)")
+
+
+def test_quiet_writes_nothing():
+    events = make_trial_events("0000", [210.0])
+    failed = make_trial_events("0001", status="failed", error="No memory.")
+    for terminal in (False, True):
+        assert tell(make_console(terminal), *events, *failed, quiet=True) == ""
+
+
+def test_a_resumed_search_counts_on():
+    past = make_study(
+        *make_trial_events("0000", [210.0]),
+        *make_trial_events("0001", status="failed", error="No memory."),
+        *make_trial_events("0002", [205.0], status=None),
+    )
+    start, _, end = make_trial_events("0002", [205.0])
+    text = tell(make_console(), start, make_epoch("0002", 2, 204.0), end, past=past)
+    assert text.startswith("trial 0002 (3 of 4)")
+
+
+# In a terminal
+
+
+def show(*events, past=None, width=120, plan=PLAN):
+    """The screen of a terminal once a search and its baseline had these events."""
+    console = Console(
+        file=io.StringIO(),
+        force_terminal=True,
+        width=width,
+        color_system=None,
+        legacy_windows=False,
+    )
+    with SearchProgress(console, make_started(plan=plan), past) as progress:
+        for kind, event in events:
+            progress.on_event(kind, event)
+    drawn = console.file.getvalue().rpartition("\x1b[2K")[2]  # after the last line is cleared
+    assert all(len(line) <= width for line in drawn.splitlines())
+    return drawn
+
+
+def of(kind, events):
+    return [(kind, event) for event in events]
+
+
+def test_a_terminal_shows_where_the_search_is():
+    past = make_study(*make_trial_events("0000", [210.0]))
+    events = make_trial_events("0001", [200.0], status=None, epoch_to=2, rung=1)
+    screen = show(*of("search", events), past=past)
+    for told in (
+        "1 of 4 trials",
+        "2 of 5 epochs",
+        "to go",
+        "best 200.00 (trial 0001)",
+        "bracket 1, rung 1, trial 0001",
+        "epoch 2 of 2",
+    ):
+        assert told in screen
+
+
+def test_the_best_of_earlier_sessions_stays_the_best():
+    past = make_study(*make_trial_events("0000", [190.0]))
+    events = make_trial_events("0001", [math.nan, 200.0], status=None)
+    assert "best 190.00 (trial 0000)" in show(*of("search", events), past=past)
+
+
+def test_the_reference_is_shown_beside_the_best_and_cannot_be_it():
+    reference = make_trial_events("0000", [180.0], hyperparameters=REFERENCE)
+    screen = show(*of("baseline", reference), *of("search", make_trial_events("0000", [210.0])))
+    assert "best 210.00 (trial 0000), reference 180.00" in screen
+
+
+def test_the_epochs_of_the_reference_count_as_epochs_to_train():
+    start, epoch, _ = make_trial_events("0000", [230.0], epoch_to=3, hyperparameters=REFERENCE)
+    screen = show(("baseline", start), ("baseline", epoch))
+    assert "1 of 8 epochs" in screen
+    assert "epoch 2 of 3" in screen
+
+
+def test_all_of_it_fits_a_terminal_of_80_columns():
+    plan = (
+        Rung(bracket=2, rung=0, trials=20, epoch_from=0, epoch_to=5),
+        Rung(bracket=2, rung=1, trials=2, epoch_from=5, epoch_to=55),
+    )
+    reference = make_trial_events("0000", [1234.56] * 55, hyperparameters=REFERENCE)
+    events = make_trial_events("0010", [1200.25] * 12, rung=1, status=None, epoch_to=55)
+    screen = show(*of("baseline", reference), *of("search", events), width=80, plan=plan)
+    for told in (
+        "0 of 22 trials",
+        "67 of 255 epochs",
+        "to go",
+        "bracket 1, rung 1, trial 0010",
+        "epoch 13 of 55",
+        "best 1200.25 (trial 0010), reference 1234.56",
+    ):
+        assert told in screen
+    assert all("\u2501" in line for line in screen.splitlines()[:2]), "the bars are there"
+
+
+def test_an_error_stops_the_bars_and_gives_the_cursor_back():
+    console = make_console(terminal=True)
+
+    def stop():
+        with SearchProgress(console, make_started(), None) as progress:
+            progress.on_event("search", make_trial_events("0000", status=None)[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    text = console.file.getvalue()
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    console.print("after")
+    assert console.file.getvalue().endswith("after\n")
