@@ -140,7 +140,7 @@ def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
     assert code == 0
     assert re.search(r"budget\.max_epochs +1 +flag", out)
     assert re.search(r"seed +0 +flag", out)
-    assert re.search(r"baseline +no +flag", out)
+    assert re.search(r"baseline +false +flag", out)
     assert re.search(r"device +cpu +flag", out)
     assert load_study(folder / "results" / "squares").started.search.seed == 0
     assert not (folder / "results" / "baselines").exists()

@@ -193,7 +193,7 @@ def journal_of(oracle, trials_to_end, trials_to_start):
         if number == trials_to_start:
             return events
         trial = oracle.create_trial(TUNER_ID)
-        events.append(TrialStarted(**vars(assignment(oracle, trial))))
+        events.append(TrialStarted(**dict(assignment(oracle, trial))))
         if number == trials_to_end:
             continue
         score = None if number % 4 == 1 else random.Random(trial.trial_id).random()
@@ -228,7 +228,7 @@ def test_a_replay_hands_the_unfinished_trial_out_again():
     replayed = make_oracle(spec)
     replay(replayed, events)
     trial = replayed.create_trial(TUNER_ID)
-    assert TrialStarted(**vars(assignment(replayed, trial)), time=events[-1].time) == events[-1]
+    assert TrialStarted(**dict(assignment(replayed, trial)), time=events[-1].time) == events[-1]
 
 
 def test_a_journal_of_another_search_is_refused():

@@ -101,6 +101,24 @@ class Environment(_Record):
     command: tuple[Text, ...]
 
 
+class Assignment(_Record):
+    """What a trial is to do: train a configuration over the epochs (epoch_from, epoch_to].
+
+    Attributes:
+        configuration: Its number in the order drawn; promotions share it.
+        parent: The trial that this one goes on from, if it is a promotion.
+    """
+
+    trial_id: str
+    configuration: int
+    parent: str | None
+    bracket: int
+    rung: int
+    epoch_from: int
+    epoch_to: int
+    hyperparameters: Mapping[str, Number]
+
+
 class _Event(_Record):
     time: datetime = Field(default_factory=_now)
 
@@ -125,18 +143,10 @@ class SessionStarted(_Event):
     environment: Environment
 
 
-class TrialStarted(_Event):
-    """A trial trains a configuration over the epochs (epoch_from, epoch_to]."""
+class TrialStarted(Assignment, _Event):
+    """A trial began."""
 
     event: Literal["trial_started"] = "trial_started"
-    trial_id: str
-    configuration: int
-    parent: str | None
-    bracket: int
-    rung: int
-    epoch_from: int
-    epoch_to: int
-    hyperparameters: Mapping[str, Number]
 
 
 class EpochEnded(_Event):

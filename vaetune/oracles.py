@@ -5,7 +5,6 @@ never disagree; what Keras Tuner would write beside it is not written.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import keras_tuner
@@ -13,29 +12,14 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from vaetune.errors import JournalError
 from vaetune.hypermodel import VAEHyperModel
-from vaetune.journal import Event, Rung, TrialEnded, TrialStarted
+from vaetune.journal import Assignment, Event, Rung, TrialEnded, TrialStarted
 from vaetune.spec import Number, SearchSpec, Space
 
 OBJECTIVE = "val_loss"
 TUNER_ID = "tuner0"
 """Names the one worker of this process to the oracle."""
 
-_CONTROL_PREFIX = "tuner/"
 _NEVER = 10**9
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What an oracle asks of a trial; see `journal.TrialStarted`."""
-
-    trial_id: str
-    configuration: int
-    parent: str | None
-    bracket: int
-    rung: int
-    epoch_from: int
-    epoch_to: int
-    hyperparameters: Mapping[str, Number]
 
 
 class _Journaled:
@@ -261,16 +245,7 @@ def _replay_start(oracle: Oracle, event: TrialStarted) -> None:
 
 
 def _as_told(event: TrialStarted) -> Assignment:
-    return Assignment(
-        trial_id=event.trial_id,
-        configuration=event.configuration,
-        parent=event.parent,
-        bracket=event.bracket,
-        rung=event.rung,
-        epoch_from=event.epoch_from,
-        epoch_to=event.epoch_to,
-        hyperparameters=dict(event.hyperparameters),
-    )
+    return Assignment(**{name: getattr(event, name) for name in Assignment.model_fields})
 
 
 def _end(oracle: Oracle, trial_id: str, score: float | None) -> None:

@@ -273,7 +273,7 @@ def resolve(
     """
     raw = _read_toml(path)
     flags = {key: value for key, value in (overrides or {}).items() if value is not None}
-    in_file = set(_flat(raw))
+    in_file = set(flatten(raw))
     _anchor_dataset(raw, path.parent, f"{path}: data.dataset")
     for key, value in flags.items():
         _put(raw, key, value)
@@ -283,7 +283,7 @@ def resolve(
     spec = _validated(raw, str(path), flags)
     origins: dict[str, Origin] = {
         key: "flag" if key in flags else "file" if key in in_file else "default"
-        for key in _flat(spec.model_dump())
+        for key in flatten(spec.model_dump())
     }
     return ResolvedSearch(path.stem, spec, origins)
 
@@ -349,7 +349,7 @@ def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
     Where the images are does not count, what they are does: compare their fingerprints.
     """
     kept = {"algorithm", "seed", "budget", "training", "space"}
-    left, right = (_flat(spec.model_dump(include=kept)) for spec in (theirs, ours))
+    left, right = (flatten(spec.model_dump(include=kept)) for spec in (theirs, ours))
     return [
         f"{key}: {left.get(key, 'nothing')} -> {right.get(key, 'nothing')}"
         for key in sorted({*left, *right})
@@ -437,7 +437,7 @@ def _table_at(parents: Sequence[int | str]) -> Any:
 
 
 def _all_keys() -> Iterator[str]:
-    yield from _flat(SearchSpec().model_dump())
+    yield from flatten(SearchSpec().model_dump())
 
 
 def _closest(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
@@ -478,12 +478,12 @@ def _put(raw: dict[str, Any], key: str, value: Any) -> None:
     raw[last] = value
 
 
-def _flat(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flattens tables into dotted keys; a hyperparameter's dimension is one value."""
+def flatten(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flattens tables into dotted keys; a hyperparameter's dimension stays one value."""
     flat: dict[str, Any] = {}
     for key, value in raw.items():
         if isinstance(value, Mapping) and prefix != "space.":
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

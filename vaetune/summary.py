@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vaetune.journal import DataSummary, Environment, Rung, SearchStarted
-from vaetune.spec import Choice, Number, Origin, Pinned, Range, SearchSpec
+from vaetune.journal import DataSummary, Rung, SearchStarted
+from vaetune.spec import Number, Origin, SearchSpec, flatten
 from vaetune.study import TRIAL_COLUMNS, Study, Trial, trial_row
 
 
@@ -14,8 +14,7 @@ def describe_search(
     started: SearchStarted, origins: Mapping[str, Origin], device: str, threads: int
 ) -> str:
     """The resolved search, where each value came from, and what is to come."""
-    spec = started.search
-    rows = [*_settings(spec), ("device", spec.device)]
+    rows = [row for row in list_settings(started.search) if row[0] != "description"]
     width = max(len(key) for key, _ in rows)
     extra = {
         "data.dataset": describe_data(started.data),
@@ -26,6 +25,11 @@ def describe_search(
         for key, value in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def list_settings(spec: SearchSpec) -> list[tuple[str, str]]:
+    """The values of a resolved search, by dotted key."""
+    return [(key, _written(value)) for key, value in flatten(spec.model_dump()).items()]
 
 
 def describe_data(data: DataSummary) -> str:
@@ -46,12 +50,6 @@ def describe_plan(plan: Sequence[Rung]) -> str:
         f"{_count(trials, 'trial')} of {_count(configurations, 'configuration')}, "
         f"{_count(epochs, 'epoch')}"
     )
-
-
-def describe_environment(environment: Environment) -> str:
-    """Device and versions in one line."""
-    versions = ", ".join(f"{name} {v}" for name, v in environment.versions.items())
-    return f"{environment.device}, Python {environment.python}, {versions}"
 
 
 def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
@@ -135,27 +133,18 @@ def trials_as_csv(study: Study) -> str:
     return text.rstrip("\n")
 
 
-def _settings(spec: SearchSpec) -> Iterator[tuple[str, str]]:
-    yield "algorithm", spec.algorithm
-    yield "seed", str(spec.seed)
-    yield "baseline", "yes" if spec.baseline else "no"
-    yield "data.dataset", spec.data.dataset
-    for key, value in spec.budget.model_dump().items():
-        yield f"budget.{key}", str(value)
-    for key, value in spec.training.model_dump().items():
-        yield f"training.{key}", str(value)
-    for name, dimension in spec.space.dimensions():
-        yield f"space.{name}", _dimension(dimension)
-
-
-def _dimension(dimension: Choice | Range | Pinned) -> str:
-    match dimension:
-        case Choice(values=values):
+def _written(value: Any) -> str:
+    """A value as a person would write it in a search file."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case {"values": values}:
             return ", ".join(map(str, values))
-        case Range(min=low, max=high, scale=scale):
+        case {"min": low, "max": high, "scale": scale}:
             return f"{low} to {high}, {scale}"
-        case Pinned(value=value):
-            return f"{value}, pinned"
+        case {"value": pinned}:
+            return f"{pinned}, pinned"
+    return str(value)
 
 
 def _table_row(trial: Trial) -> tuple[str, ...]:

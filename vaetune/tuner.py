@@ -22,9 +22,9 @@ from vaetune.checkpoint import (
 from vaetune.data import ImageSet
 from vaetune.errors import VaetuneError
 from vaetune.hypermodel import VAEHyperModel
-from vaetune.journal import EpochEnded, Journal, TrialEnded, TrialStarted
+from vaetune.journal import Assignment, EpochEnded, Journal, TrialEnded, TrialStarted
 from vaetune.model import VAE
-from vaetune.oracles import OBJECTIVE, TUNER_ID, Assignment, Oracle, assignment
+from vaetune.oracles import OBJECTIVE, TUNER_ID, Oracle, assignment
 from vaetune.pictures import Gallery, take_pictures
 from vaetune.spec import SearchSpec
 from vaetune.study import Study, trial_folder
@@ -109,7 +109,7 @@ class VAETuner(keras_tuner.Tuner):
         self._parameters = self._error = None
         is_known = trial.trial_id in self._past
         tell = self._journal.repeat if is_known else self._journal.append
-        tell(TrialStarted(**vars(assignment(self.oracle, trial))))
+        tell(TrialStarted(**dict(assignment(self.oracle, trial))))
 
     def _try_run_and_update_trial(self, trial: Trial) -> None:
         # Keras Tuner's own would record a full disk as the fault of the configuration.

@@ -1,10 +1,10 @@
 """A study's tables: every trial, and what a repetition needs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from vaetune import summary
 from vaetune.report.answer import hyperparameter_names
 from vaetune.report.wording import NOTHING, hyperparameter, nats, whole
 from vaetune.study import Status, Study, Trial
@@ -87,10 +87,10 @@ def rank_trials(study: Study) -> Leaderboard:
 
 def list_settings(study: Study) -> tuple[Setting, ...]:
     """The resolved search, a line a value."""
-    spec = study.started.search.model_dump()
+    origins = study.started.origins
     return tuple(
-        Setting(key, _written(_looked_up(spec, key)), origin)
-        for key, origin in study.started.origins.items()
+        Setting(key, value, origins.get(key, "default"))
+        for key, value in summary.list_settings(study.started.search)
     )
 
 
@@ -144,30 +144,6 @@ def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, 
         Cell(str(trial.rung), trial.rung),
         Cell(trial.parent or NOTHING),
     )
-
-
-def _looked_up(tables: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key; None for a key that this version does not know."""
-    value: Any = tables
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def _written(value: Any) -> str:
-    """A value as a person would write it in a search file."""
-    match value:
-        case None:
-            return NOTHING
-        case bool():
-            return str(value).lower()
-        case {"values": values}:
-            return ", ".join(map(str, values))
-        case {"min": low, "max": high, "scale": scale}:
-            return f"{low} to {high}, {scale}"
-        case {"value": pinned}:
-            return f"{pinned}, pinned"
-    return str(value)
 
 
 def _winning_score(study: Study) -> float:
