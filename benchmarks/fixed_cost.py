@@ -47,10 +47,10 @@ def run_vaetune(folder: Path, seed: int) -> float:
 def run_keras_tuner(folder: Path, seed: int) -> float:
     """Seconds of a search by Keras Tuner as its guide writes it."""
     from vaetune.data import load_images, to_unit_interval
-    from vaetune.device import choose_device
+    from vaetune.device import import_tensorflow
 
     digits = load_images("digits")
-    choose_device("auto")
+    import_tensorflow()
     import keras_tuner
 
     from vaetune import VAEHyperModel

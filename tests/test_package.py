@@ -1,0 +1,106 @@
+"""The wheel holds what a user needs, and the words about the project are true."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import vaetune
+from vaetune.cli import app
+
+TOP = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(TOP)]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_searches_digits_and_the_page(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "vaetune/searches/hyperband.toml",
+        "vaetune/digits/digits.npz",
+        "vaetune/digits/LICENSE.md",
+        "vaetune/report/template.html.j2",
+        "vaetune/report/report.css",
+        "vaetune/report/report.js",
+    } <= names
+    assert not [name for name in names if name.startswith(("tests/", "results/", "benchmarks/"))]
+
+
+@pytest.mark.slow
+def test_a_wheel_in_an_empty_folder_finds_its_searches_and_digits(wheel, tmp_path):
+    installed, empty = tmp_path / "installed", tmp_path / "empty"
+    empty.mkdir()
+    zipfile.ZipFile(wheel).extractall(installed)
+    code = (
+        f"import sys; sys.path.insert(0, {str(installed)!r})\n"
+        "import vaetune.data, vaetune.spec\n"
+        f"assert vaetune.__file__.startswith({str(installed)!r}), vaetune.__file__\n"
+        "path = vaetune.spec.find_search('hyperband')\n"
+        f"assert str(path).startswith({str(installed)!r}), path\n"
+        "print(len(vaetune.data.load_images(vaetune.spec.resolve(path).spec.data.dataset).train))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=empty,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("5000\n", "")
+
+
+def readme():
+    return (TOP / "README.md").read_text()
+
+
+@pytest.mark.parametrize("command", sorted(c.callback.__name__ for c in app.registered_commands))
+def test_every_command_is_in_the_readme(command):
+    assert f"vaetune {command}" in readme()
+
+
+def test_every_module_is_in_the_readmes_map_and_no_other():
+    table = readme().split("| module | knows |")[1].split("\n\n")[0]
+    told = set(re.findall(r"`([a-z_]+)(?:\.py|/)`", table))
+    present = {path.stem for path in Path(vaetune.__file__).parent.glob("*.py")}
+    assert told == (present - {"__init__", "__main__", "errors"}) | {"report"}
+
+
+def test_the_search_file_in_the_readme_is_the_built_in_one():
+    block = readme().split("```toml\n")[1].split("```")[0]
+    built_in = (TOP / "searches" / "hyperband.toml").read_text()
+    assert tomllib.loads(block) == tomllib.loads(built_in)
+
+
+def test_every_make_target_of_the_readme_exists():
+    targets = set(re.findall(r"^([a-z]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
+    assert {"install", "search", "test", "check", "bench", "clean", "help"} <= targets
+    assert set(re.findall(r"\bmake ([a-z]+)\s+#", readme())) <= targets
+
+
+def test_the_changelog_tells_of_this_version():
+    assert f"## {vaetune.__version__}" in (TOP / "CHANGELOG.md").read_text()
+
+
+def test_every_dependency_has_a_tested_version():
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.match(r"[a-z0-9-]+", line)[0].replace("-", "") for line in wanted}
+    lines = (TOP / "constraints.txt").read_text().lower().splitlines()
+    tested = {line.split("==")[0].replace("-", "").replace("_", "") for line in lines}
+    assert names <= tested
