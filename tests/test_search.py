@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from vaetune.data import Split
 
 from image_sets import make_images
 from vaetune import search as search_module
 from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
+from vaetune.data import Split
 from vaetune.device import ChosenDevice
 from vaetune.errors import JournalError, ResultsError
 from vaetune.hypermodel import VAEHyperModel
