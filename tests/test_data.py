@@ -127,6 +127,30 @@ def test_a_download_that_fails_names_what_needs_none(monkeypatch):
     assert ".npz" in message
 
 
+@pytest.mark.slow
+def test_a_download_without_a_network_says_so_and_nothing_else(tmp_path):
+    code = (
+        "from vaetune.data import load_images\n"
+        "from vaetune.errors import DataError\n"
+        "try:\n"
+        "    load_images('mnist')\n"
+        "except DataError as error:\n"
+        "    print(error)"
+    )
+    nowhere = "http://127.0.0.1:9"  # a port that nobody listens on
+    environment = os.environ | {"https_proxy": nowhere, "KERAS_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "mnist could not be downloaded" in done.stdout
+    assert done.stderr == ""
+
+
 # Arrays.
 
 

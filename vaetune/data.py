@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.archive import DamagedArchiveError, read_arrays
+from vaetune.device import import_tensorflow
 from vaetune.errors import DataError
 from vaetune.folder import read_folder
 from vaetune.spec import NAMED_SETS
@@ -154,6 +155,7 @@ def _existing_npz(path: Path, source: str) -> Path:
 
 def _download(name: str) -> _Raw:
     """Loads MNIST or Fashion-MNIST through Keras, which downloads it once."""
+    import_tensorflow()  # quietly, before Keras does
     from keras import datasets
 
     try:
