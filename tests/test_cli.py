@@ -149,7 +149,7 @@ def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
 @pytest.mark.slow
 def test_quiet_tells_the_outcome_only(vaetune, folder):
     _, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
-    assert out.startswith("Winner of squares (complete, 1 trials)")
+    assert out.startswith("Winner of squares (complete, 1 trial)")
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def test_a_search_of_which_every_trial_fails_says_why(vaetune, folder):
     assert code == 1
     assert "failed: The" in out
     assert "Report: results/report.html" in out
-    assert re.fullmatch(r"vaetune: All 1 trials failed, the first with: The [^\n]+\n", error)
+    assert re.fullmatch(r"vaetune: Every trial failed, the first with: The [^\n]+\n", error)
     code, out, error = vaetune("best")
     assert code == 1
     assert "no completed trial" in error

@@ -295,7 +295,7 @@ def _announce(opened: "OpenSearch", origins: "Mapping[str, Origin]") -> None:
     if past and past.is_complete:
         _print("All of it is done already.")
     elif past:
-        _print(f"Going on: {_state(past)}, {past.epochs_trained} epochs are done.")
+        _print(f"Going on: {_state(past)}; epochs done: {past.epochs_trained}.")
 
 
 def _run(opened: "OpenSearch", quiet: bool) -> "Study":
@@ -322,7 +322,7 @@ def _tell_outcome(study: "Study", results: Path) -> None:
     path = write_report(results)
     if study.winner is None:
         _print(f"Report: {path}")
-        _fail(f"All {len(study.trials)} trials failed, the first with: {study.trials[0].error}")
+        _fail(f"Every trial failed, the first with: {study.trials[0].error}")
     _print(f"Winner of {study.name} ({_state(study)})")
     _print(describe_winner(study, study.winner, find_baseline(study, results)))
     _print(f"Report: {path}")
@@ -337,12 +337,14 @@ def _refresh_report(results: Path) -> None:
 
 
 def _state(study: "Study") -> str:
+    from vaetune.summary import counted
+
     ended = sum(trial.ended is not None for trial in study.trials)
     planned = sum(rung.trials for rung in study.started.plan)
     failed = f", {len(study.failures)} failed" if study.failures else ""
     if study.is_complete:
-        return f"complete, {ended} trials{failed}"
-    return f"not complete, {ended} of {planned} trials{failed}"
+        return f"complete, {counted(ended, 'trial')}{failed}"
+    return f"not complete, {ended} of {counted(planned, 'trial')}{failed}"
 
 
 def _list_searches() -> None:

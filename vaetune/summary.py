@@ -18,7 +18,7 @@ def describe_search(
     width = max(len(key) for key, _ in rows)
     extra = {
         "data.dataset": describe_data(started.data),
-        "device": f"{device}, {_count(threads, 'thread')}",
+        "device": f"{device}, {counted(threads, 'thread')}",
     }
     lines = [
         f"  {key:<{width}}  {value:<24}  {origins.get(key, 'default'):<9}{extra.get(key, '')}"
@@ -47,8 +47,8 @@ def describe_plan(plan: Sequence[Rung]) -> str:
     configurations = sum(rung.trials for rung in plan if rung.rung == 0)
     epochs = sum(rung.epochs for rung in plan)
     return (
-        f"{_count(trials, 'trial')} of {_count(configurations, 'configuration')}, "
-        f"{_count(epochs, 'epoch')}"
+        f"{counted(trials, 'trial')} of {counted(configurations, 'configuration')}, "
+        f"{counted(epochs, 'epoch')}"
     )
 
 
@@ -58,6 +58,7 @@ def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
     if best is None:
         return f"Trial {trial.trial_id} has no finished epoch."
     floor = best.val_loss - study.started.data.entropy_floor
+    duration_s = sum(part.duration_s for part in study.lineage(trial))
     told = {
         "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO, {floor:.2f} above "
         "the entropy floor of the data)",
@@ -65,14 +66,14 @@ def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
         "KL": f"{best.val_kl_loss:.2f}",
         "hyperparameters": short_hyperparameters(trial.hyperparameters),
         "parameters": f"{trial.parameters:,}" if trial.parameters else "unknown",
-        "trained": f"{best.epoch} epochs, {sum(t.duration_s for t in study.lineage(trial)):.1f} s",
+        "trained": f"{counted(best.epoch, 'epoch')}, {duration_s:.1f} s",
         "found by": f"{study.name}: trial {trial.trial_id}, configuration {trial.configuration}, "
         f"bracket {trial.bracket}, rung {trial.rung}",
     }
     if reference and reference.winner and reference.winner.best:
         theirs = reference.winner.best
         told["Keras example"] = (
-            f"{theirs.val_loss:.2f} after {theirs.epoch} epochs: "
+            f"{theirs.val_loss:.2f} after {counted(theirs.epoch, 'epoch')}: "
             f"{_difference(theirs.val_loss - best.val_loss)}"
         )
     width = max(map(len, told))
@@ -178,7 +179,8 @@ def _difference(nats: float) -> str:
     return f"the winner is {abs(nats):.2f} nats {side} it"
 
 
-def _count(number: int, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
+    """A number of things, in the singular where it is one."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
