@@ -23,7 +23,7 @@ class Variable:
         return self.value.shape
 
     def assign(self, value):
-        self.value = np.array(value)
+        self.value[...] = value
 
     def __array__(self, dtype=None, copy=None):
         return self.value.astype(dtype) if dtype else self.value

@@ -176,6 +176,20 @@ def test_the_epochs_of_the_reference_count_as_epochs_to_train():
     assert "epoch 2 of 3" in screen
 
 
+def test_the_bar_of_a_promotion_starts_where_the_promotion_does():
+    events = make_trial_events("0003", [200.0, 190.0], rung=1, epoch_from=1, status=None)
+
+    def drawn(count):
+        return show(*of("search", events[:count])).splitlines()[1]
+
+    began, half, full = (drawn(count).count("\u2501") for count in (1, 2, 3))
+    assert began == 0
+    assert full / 2 - 1 <= half < full
+    assert "epoch 2 of 3" in drawn(1)
+    assert "epoch 3 of 3" in drawn(2)
+    assert "epoch 3 of 3" in drawn(3)
+
+
 def test_all_of_it_fits_a_terminal_of_80_columns():
     plan = (
         Rung(bracket=2, rung=0, trials=20, epoch_from=0, epoch_to=5),

@@ -363,17 +363,17 @@ def test_a_relative_path_in_a_file_starts_at_the_file(write, tmp_path, monkeypat
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    path = write('[data]\ndataset = "../images/x.npz"', "deep/mine.toml")
-    assert resolve(path).spec.data.dataset == str(tmp_path / "images" / "x.npz")
+    path = write('[data]\ndataset = "images/x.npz"', "deep/mine.toml")
+    assert resolve(path).spec.data.dataset == str(tmp_path / "deep" / "images" / "x.npz")
     relative = Path("../deep/mine.toml")
-    assert resolve(relative).spec.data.dataset == str(tmp_path / "images" / "x.npz")
+    assert resolve(relative).spec.data.dataset == str(tmp_path / "deep" / "images" / "x.npz")
 
 
 def test_a_relative_path_in_a_flag_starts_at_the_working_directory(write, tmp_path, monkeypatch):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    path = write('[data]\ndataset = "../images/x.npz"', "deep/mine.toml")
+    path = write('[data]\ndataset = "images/x.npz"', "deep/mine.toml")
     flagged = resolve(path, {"data.dataset": "y.npz"})
     assert flagged.spec.data.dataset == str(elsewhere / "y.npz")
     assert flagged.origins["data.dataset"] == "flag"

@@ -97,27 +97,37 @@ class EpochRunner:
 
 
 # Both are traced here, once a model: a `tf.function` that is made anew for each trial would be
-# suspected, in a warning, of being traced again and again.
+# suspected, in a warning, of being traced again and again. The loops are written out, so that
+# nothing depends on AutoGraph's reading of the source.
 
 
 def _compile_training(vae: VAE, images: tf.Tensor, batch_size: int) -> Callable[[tf.Tensor], None]:
-    # The indices have no fixed length: a shorter last call or batch is not traced again.
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32)])
     def train_on(order: tf.Tensor) -> None:
-        for start in tf.range(0, tf.size(order), batch_size):
+        def step(start: tf.Tensor) -> tuple[tf.Tensor]:
             batch = tf.gather(images, order[start : start + batch_size])
             vae.train_step(_to_unit_interval(batch))
+            return (start + batch_size,)
 
-    return train_on.get_concrete_function()  # type: ignore[no-any-return]
+        tf.while_loop(lambda start: start < tf.size(order), step, (tf.constant(0),))
+
+    # The indices have no fixed length: a shorter last call or batch is not traced again.
+    return _compiled(train_on, tf.TensorSpec((None,), tf.int32))
 
 
 def _compile_validation(vae: VAE, images: tf.Tensor) -> Callable[[], None]:
-    @tf.function(input_signature=[])
     def validate() -> None:
-        for start in tf.range(0, tf.shape(images)[0], VALIDATION_BATCH_SIZE):
+        def step(start: tf.Tensor) -> tuple[tf.Tensor]:
             vae.test_step(_to_unit_interval(images[start : start + VALIDATION_BATCH_SIZE]))
+            return (start + VALIDATION_BATCH_SIZE,)
 
-    return validate.get_concrete_function()  # type: ignore[no-any-return]
+        tf.while_loop(lambda start: start < tf.shape(images)[0], step, (tf.constant(0),))
+
+    return _compiled(validate)
+
+
+def _compiled(function: Callable[..., None], *signature: tf.TensorSpec) -> Callable[..., None]:
+    traced = tf.function(function, input_signature=signature, autograph=False)
+    return traced.get_concrete_function()  # type: ignore[no-any-return]
 
 
 def _to_unit_interval(batch: Any) -> tf.Tensor:
