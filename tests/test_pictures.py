@@ -237,7 +237,7 @@ def test_pictures_with_a_flipped_byte_are_whole_or_none(tmp_path):
     whole = path.read_bytes()
     gone = 0
     for place in range(len(whole)):
-        for flip in (0x01, 0x08, 0xFF):
+        for flip in (0x01, 0xFF):
             flipped = bytearray(whole)
             flipped[place] ^= flip
             path.write_bytes(flipped)

@@ -1,7 +1,9 @@
 """How a search is told while it goes: a line a trial in a pipe, bars in a terminal."""
 
 import io
+import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -190,7 +192,9 @@ def test_the_bar_of_a_promotion_starts_where_the_promotion_does():
     assert "epoch 3 of 3" in drawn(3)
 
 
-def test_all_of_it_fits_a_terminal_of_80_columns():
+def test_hours_of_it_fit_a_terminal_of_80_columns(monkeypatch):
+    clock = SimpleNamespace(monotonic=itertools.count(step=55).__next__)
+    monkeypatch.setattr("vaetune.progress.time", clock)
     plan = (
         Rung(bracket=2, rung=0, trials=20, epoch_from=0, epoch_to=5),
         Rung(bracket=2, rung=1, trials=2, epoch_from=5, epoch_to=55),
@@ -201,13 +205,13 @@ def test_all_of_it_fits_a_terminal_of_80_columns():
     for told in (
         "0 of 22 trials",
         "67 of 255 epochs",
-        "to go",
+        "1:03:15, about 2:57:29 to go",
         "bracket 1, rung 1, trial 0010",
         "epoch 13 of 55",
         "best 1200.25 (trial 0010), reference 1234.56",
     ):
         assert told in screen
-    assert all("\u2501" in line for line in screen.splitlines()[:2]), "the bars are there"
+    assert all(set(line) & {"\u2501", "\u2578"} for line in screen.splitlines()[:2]), "the bars"
 
 
 def test_an_error_stops_the_bars_and_gives_the_cursor_back():
