@@ -148,13 +148,13 @@ def test_text_that_is_no_unicode_is_recorded_with_escapes(tmp_path):
     """Such as a path in an error, or an argument of the command line, in Latin-1."""
     wild = os.fsdecode(b"caf\xe9.npz")
     events = [
-        make_started(source=wild, class_names=(wild,)),
+        make_started(wild, source=wild, class_names=(wild,)),
         make_session(command=("vaetune", wild)),
         *make_trial_events("0000", status="failed", error=wild),
         SessionEnded(reason="error", message=wild),
     ]
     path = write_journal(tmp_path, events)
-    assert path.read_bytes().count(rb"caf\\udce9.npz") == 5
+    assert path.read_bytes().count(rb"caf\\udce9.npz") == 6
     assert read(path) == events
 
 

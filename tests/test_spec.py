@@ -619,3 +619,8 @@ def test_a_spec_survives_json(spec):
 def test_a_default_is_always_inside_the_space(spec):
     for name, dimension in spec.space.dimensions():
         assert dimension.contains(spec.space.default(name))
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    (tmp_path / "mine.toml").write_text("seed = 3", encoding="utf-8-sig")
+    assert resolve(tmp_path / "mine.toml").spec.seed == 3

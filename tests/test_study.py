@@ -320,6 +320,12 @@ def test_a_damaged_journal_is_told_and_not_passed_over(tmp_path):
         list_studies(tmp_path)
 
 
+def test_a_journal_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "tiny" / JOURNAL_NAME).mkdir(parents=True)
+    with pytest.raises(JournalError, match=r"journal\.jsonl cannot be read: Is a directory"):
+        list_studies(tmp_path)
+
+
 # Baselines
 
 

@@ -129,7 +129,7 @@ class SearchStarted(_Event):
     event: Literal["search_started"] = "search_started"
     format: int = FORMAT
     kind: Kind = "search"
-    name: str
+    name: Text
     search: SearchSpec
     origins: Mapping[str, Origin]
     data: DataSummary

@@ -364,7 +364,7 @@ def _built_in() -> Path:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         end = f"at end of document, line {len(text.splitlines())}"

@@ -315,6 +315,8 @@ def has_begun(folder: Path) -> bool:
         return b"\n" in (folder / JOURNAL_NAME).read_bytes()
     except FileNotFoundError:
         return False
+    except OSError:
+        return True  # reading it tells why it cannot be read
 
 
 def _load_all(folder: Path, leave_out: Sequence[str] = ()) -> list[Study]:
