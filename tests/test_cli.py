@@ -292,6 +292,12 @@ def test_an_unknown_option_is_a_usage_error(vaetune, folder):
     assert vaetune("search", "hyperband", "--epoch", 3)[0] == 2
 
 
+def test_training_for_no_epochs_is_a_usage_error(vaetune, folder):
+    code, _, error = vaetune("train", "--epochs", 0)
+    assert code == 2
+    assert "--epochs" in error
+
+
 # Bad input: one clear line, exit code 1, nothing on disk is harmed.
 
 

@@ -130,7 +130,7 @@ def search(
 
 @app.command()
 def train(
-    epochs: Annotated[int, typer.Option(help="How long.")] = 30,
+    epochs: Annotated[int, typer.Option(min=1, help="How long.")] = 30,
     filters_1: Annotated[
         int | None, typer.Option(help="Channels of the first convolution.")
     ] = None,
