@@ -190,11 +190,11 @@ def assignment(oracle: Oracle, trial: Trial) -> Assignment:
         rung=values.get("tuner/round", 0),
         epoch_from=values.get("tuner/initial_epoch", 0),
         epoch_to=values["tuner/epochs"],
-        hyperparameters=own_values(values),
+        hyperparameters=_own_values(values),
     )
 
 
-def own_values(values: Mapping[str, Any]) -> dict[str, Number]:
+def _own_values(values: Mapping[str, Any]) -> dict[str, Number]:
     """The hyperparameters of the model, without Keras Tuner's control data."""
     names = Space.model_fields
     return {name: values[name] for name in names if name in values}

@@ -312,7 +312,8 @@ def find_baseline(study: Study, results: Path) -> Study | None:
 def has_begun(folder: Path) -> bool:
     """Whether a folder holds a journal with a first line: before that there is no search."""
     try:
-        return b"\n" in (folder / JOURNAL_NAME).read_bytes()
+        with (folder / JOURNAL_NAME).open("rb") as journal:
+            return journal.readline().endswith(b"\n")
     except FileNotFoundError:
         return False
     except OSError:

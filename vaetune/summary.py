@@ -134,6 +134,18 @@ def trials_as_csv(study: Study) -> str:
     return text.rstrip("\n")
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things, in the singular where it is one."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def list_searches(described: Iterable[tuple[str, str]]) -> str:
+    """Names and descriptions of searches, a line each."""
+    rows = list(described)
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"  {name:<{width}}  {description}".rstrip() for name, description in rows)
+
+
 def _written(value: Any) -> str:
     """A value as a person would write it in a search file."""
     match value:
@@ -177,15 +189,3 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
 def _difference(nats: float) -> str:
     side = "below" if nats >= 0 else "above"
     return f"the winner is {abs(nats):.2f} nats {side} it"
-
-
-def counted(number: int, thing: str) -> str:
-    """A number of things, in the singular where it is one."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def list_searches(described: Iterable[tuple[str, str]]) -> str:
-    """Names and descriptions of searches, a line each."""
-    rows = list(described)
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"  {name:<{width}}  {description}".rstrip() for name, description in rows)
