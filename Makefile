@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: install search test check bench clean help
+.PHONY: install search test check bench torture clean help
 
 install: $(VENV)/installed ## make .venv and install vaetune with tested versions
 
@@ -33,6 +33,9 @@ test: check ## lint, types and the whole test suite, as CI runs it
 
 bench: $(VENV)/installed-dev ## measure vaetune beside plain Keras Tuner
 	$(BIN)/python benchmarks/fixed_cost.py
+
+torture: $(VENV)/installed-dev ## kill small searches 60 times, cut off their files, compare
+	$(BIN)/python tests/torture.py
 
 clean: ## remove .venv, caches and builds; results stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

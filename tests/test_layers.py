@@ -32,9 +32,11 @@ LAYERS = (
     "training",
     "hypermodel",
     "model",
+    "optimizer",
     "figures",
     "drawing",
     "pictures",
+    "retention",
     "checkpoint",
     "summary",
     "study",
@@ -51,7 +53,17 @@ LAYERS = (
 
 KERAS_TUNER = {"oracles", "tuner", "hypermodel"}
 KERAS_TUNER_PRIVATE = {"oracles", "tuner"}
-TENSORFLOW = {"device", "data", "model", "hypermodel", "training", "oracles", "tuner", "export"}
+TENSORFLOW = {
+    "device",
+    "data",
+    "model",
+    "optimizer",
+    "hypermodel",
+    "training",
+    "oracles",
+    "tuner",
+    "export",
+}
 """Modules that may import TensorFlow, Keras or Keras Tuner themselves, `device` and `data` late."""
 
 WITHOUT_TENSORFLOW = (

@@ -26,6 +26,7 @@ from vaetune.model import (
     build_vae,
     kl_divergence,
 )
+from vaetune.optimizer import Adam
 
 SHAPE = (8, 8, 1)
 TINY = {"filters_1": 3, "filters_2": 4, "dense_units": 5, "latent_dim": 2, "learning_rate": 1e-2}
@@ -178,7 +179,7 @@ def test_build_vae_builds_the_configuration_and_its_optimizer():
     _, first, second, _, dense, *_ = vae.encoder.layers
     assert (first.filters, second.filters, dense.units) == (3, 4, 5)
     assert (vae.image_shape, vae.latent_dim, vae.beta) == ((9, 13, 3), 6, 1.0)
-    assert type(vae.optimizer) is keras.optimizers.Adam
+    assert type(vae.optimizer) is Adam
     assert float(vae.optimizer.learning_rate) == pytest.approx(0.003)
     assert vae.optimizer.built
     assert vae.built

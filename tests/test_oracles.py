@@ -31,7 +31,7 @@ def make_unmodified(spec):
         objective=keras_tuner.Objective("val_loss", "min"),
         hyperparameters=make_oracle(spec).get_space(),
         seed=spec.seed,
-        **spec.budget.model_dump(),
+        **spec.budget.model_dump(include={"max_epochs", "factor", "hyperband_iterations"}),
     )
     oracle.verbose = 0
     return oracle

@@ -12,7 +12,6 @@ from journals import (
     PLAN,
     make_epoch,
     make_session,
-    make_started,
     make_study,
     make_trial_events,
 )
@@ -27,7 +26,7 @@ def make_console(terminal=False):
 
 def tell(console, *events, past=None, quiet=False, kind="search"):
     """What a search with these events writes."""
-    with SearchProgress(console, make_started(), past, quiet) as progress:
+    with SearchProgress(console, PLAN, past, quiet) as progress:
         for event in events:
             progress.on_event(kind, event)
             progress.on_progress(0.5)
@@ -60,7 +59,7 @@ def test_a_pipe_gets_no_control_characters():
 def test_a_line_is_written_when_its_trial_ends_and_not_before():
     console = make_console()
     *before, end = make_trial_events("0000", [210.0])
-    with SearchProgress(console, make_started(), None) as progress:
+    with SearchProgress(console, PLAN) as progress:
         for event in before:
             progress.on_event("search", event)
         assert console.file.getvalue() == ""
@@ -92,7 +91,7 @@ def test_the_text_of_an_error_is_only_text(error, terminal):
 
 def test_the_reference_is_told_by_its_name_and_counts_as_no_trial():
     console = make_console()
-    with SearchProgress(console, make_started(), None) as progress:
+    with SearchProgress(console, PLAN) as progress:
         for event in make_trial_events("0000", [230.0], hyperparameters=REFERENCE):
             progress.on_event("baseline", event)
         for event in make_trial_events("0000", [210.0]):
@@ -132,7 +131,7 @@ def show(*events, past=None, width=120, plan=PLAN):
         color_system=None,
         legacy_windows=False,
     )
-    with SearchProgress(console, make_started(plan=plan), past) as progress:
+    with SearchProgress(console, plan, past) as progress:
         for kind, event in events:
             progress.on_event(kind, event)
     drawn = console.file.getvalue().rpartition("\x1b[2K")[2]  # after the last line is cleared
@@ -218,7 +217,7 @@ def test_an_error_stops_the_bars_and_gives_the_cursor_back():
     console = make_console(terminal=True)
 
     def stop():
-        with SearchProgress(console, make_started(), None) as progress:
+        with SearchProgress(console, PLAN) as progress:
             progress.on_event("search", make_trial_events("0000", status=None)[0])
             raise KeyboardInterrupt
 

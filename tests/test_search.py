@@ -3,97 +3,51 @@
 import json
 import math
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
 from image_sets import make_images
+from tiny_searches import (
+    DEVICE,
+    IMAGES,
+    TINY,
+    TINY_REFERENCE,
+    TINY_SPACE,
+    StopAfter,
+    assert_same_search,
+    assert_same_weights,
+    changed,
+    checkpoint_of,
+    events_of,
+    kept,
+    run,
+    stop,
+    told,
+)
 from vaetune import search as search_module
-from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
+from vaetune.checkpoint import Checkpoint
 from vaetune.data import Split
-from vaetune.device import ChosenDevice
 from vaetune.errors import JournalError, ResultsError
 from vaetune.hypermodel import VAEHyperModel
-from vaetune.journal import EpochEnded, TrialEnded, TrialStarted, read_journal
+from vaetune.journal import SearchExtended, SessionStarted
 from vaetune.search import open_baseline, open_search
 from vaetune.spec import (
     REFERENCE,
     Budget,
     Choice,
+    Limits,
     Pinned,
-    Range,
     ResolvedSearch,
-    SearchSpec,
     Space,
     Training,
     single_configuration,
 )
 from vaetune.study import list_baselines, load_study
 
-IMAGES = make_images()
-DEVICE = ChosenDevice("CPU", 2)
-TINY_SPACE = Space(
-    filters_1=Choice(values=(2, 3)),
-    filters_2=Choice(values=(3, 4)),
-    dense_units=Choice(values=(4, 5)),
-    latent_dim=Choice(values=(2, 3)),
-    learning_rate=Range(min=1e-3, max=1e-1, scale="log"),
-)
-TINY = SearchSpec(
-    seed=3,
-    baseline=False,
-    budget=Budget(max_epochs=3),
-    training=Training(batch_size=8),
-    space=TINY_SPACE,
-)
-TINY_REFERENCE = {"filters_1": 2, "filters_2": 3, "dense_units": 4}
-
 
 @pytest.fixture(autouse=True)
 def deterministic_ops():
     tf.config.experimental.enable_op_determinism()
-
-
-def run(results, spec=TINY, name="tiny", images=IMAGES, watcher=None, overwrite=False):
-    resolved = ResolvedSearch(name, spec, {})
-    with open_search(resolved, images, DEVICE, results, overwrite=overwrite) as opened:
-        return opened.run(watcher)
-
-
-def told(study):
-    """What a journal tells of trials and epochs, without times."""
-    events = {}
-    for event in read_journal(study.folder / "journal.jsonl"):
-        if isinstance(event, TrialStarted | EpochEnded | TrialEnded):
-            timeless = event.model_dump(exclude={"time", "train_s", "validation_s", "duration_s"})
-            key = (event.event, event.trial_id, timeless.get("epoch"))
-            events[key] = timeless
-    return events
-
-
-def checkpoint_of(study, trial_id):
-    return Checkpoint.load(study.trial_folder(trial_id))
-
-
-def assert_same_weights(left, right):
-    for group in ("weights", "optimizer", "best_weights"):
-        for one, other in zip(getattr(left, group), getattr(right, group), strict=True):
-            np.testing.assert_array_equal(one, other)
-
-
-class StopAfter:
-    """Presses Ctrl-C after so many events."""
-
-    def __init__(self, events):
-        self.left = events
-
-    def on_event(self, kind, event):
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-    def on_progress(self, share):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +68,11 @@ def test_the_winner_has_the_lowest_validation_loss_of_all(undisturbed):
     assert undisturbed.winner.score == min(losses)
 
 
-def test_every_trial_leaves_a_checkpoint_and_pictures(undisturbed):
-    for trial in undisturbed.trials:
-        names = {path.name for path in undisturbed.trial_folder(trial.trial_id).iterdir()}
-        assert names == {CHECKPOINT_NAME, "pictures.npz"}
+def test_every_trial_leaves_pictures_and_the_leaders_their_weights(undisturbed):
+    folders = [undisturbed.trial_folder(trial.trial_id) for trial in undisturbed.trials]
+    assert all((folder / "pictures.npz").exists() for folder in folders)
+    best = {trial.trial_id for trial in undisturbed.ranking[:3]}
+    assert best <= kept(undisturbed) < {trial.trial_id for trial in undisturbed.trials}
 
 
 def test_the_same_search_again_gives_the_same_journal(undisturbed, tmp_path):
@@ -134,15 +89,8 @@ def test_the_seed_changes_what_is_tried(undisturbed, tmp_path):
 # Events of a session: its start, then trial_started, epochs, trial_ended for each trial.
 @pytest.mark.parametrize("events", [1, 2, 3, 4, 9, 13, 20])
 def test_a_stopped_search_goes_on_to_the_same_end(undisturbed, tmp_path, events):
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, watcher=StopAfter(events))
-    assert load_study(tmp_path / "tiny").last_end.reason == "interrupted"
-    study = run(tmp_path)
-    assert told(study) == told(undisturbed)
-    for trial in study.trials:
-        assert_same_weights(
-            checkpoint_of(study, trial.trial_id), checkpoint_of(undisturbed, trial.trial_id)
-        )
+    assert stop(tmp_path, events).last_end.reason == "interrupted"
+    assert_same_search(run(tmp_path), undisturbed)
 
 
 def test_a_search_may_be_stopped_again_and_again(undisturbed, tmp_path):
@@ -152,7 +100,7 @@ def test_a_search_may_be_stopped_again_and_again(undisturbed, tmp_path):
             break
         except KeyboardInterrupt:
             continue
-    assert told(study) == told(undisturbed)
+    assert_same_search(study, undisturbed)
 
 
 def test_promotions_train_exactly_like_one_stretch(tmp_path):
@@ -253,8 +201,7 @@ def test_a_second_writer_is_refused(tmp_path):
 
 
 def test_a_search_whose_journal_was_torn_goes_on(undisturbed, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, watcher=StopAfter(9))
+    stop(tmp_path, 9)
     journal = tmp_path / "tiny" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"time":"2026-')
     assert told(run(tmp_path)) == told(undisturbed)
@@ -383,3 +330,130 @@ def test_the_journal_is_json_lines_that_other_programs_can_read(undisturbed):
     assert events[0]["format"] == 1
     assert events[1]["environment"]["versions"]["keras-tuner"] == "1.4.8"
     assert events[-1] == events[-1] | {"event": "session_ended", "reason": "completed"}
+
+
+# Other algorithms
+
+OTHERS = {
+    "random": changed(TINY, algorithm="random", budget=Budget(max_epochs=2, max_trials=5)),
+    "bayesian": changed(
+        TINY,
+        algorithm="bayesian",
+        budget=Budget(max_epochs=1, max_trials=5, initial_trials=3),
+        space=Space.pinned_at(TINY_REFERENCE).model_copy(
+            update={"latent_dim": Choice(values=(2, 3, 4)), "filters_1": Choice(values=(2, 3))}
+        ),
+    ),
+    "grid": changed(
+        TINY,
+        algorithm="grid",
+        budget=Budget(max_epochs=2),
+        space=Space.pinned_at(TINY_REFERENCE).model_copy(
+            update={"latent_dim": Choice(values=(2, 3)), "filters_1": Choice(values=(2, 3))}
+        ),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def other(request, tmp_path_factory):
+    """A search of another algorithm, and its spec."""
+    spec = OTHERS[request.param]
+    return run(tmp_path_factory.mktemp(request.param), spec), spec
+
+
+def test_every_algorithm_runs_what_it_announced(other):
+    study, spec = other
+    assert study.is_complete
+    assert len(study.trials) == study.trials_planned == {"grid": 4}.get(spec.algorithm, 5)
+    assert study.epochs_trained == study.epochs_planned
+    assert {trial.epoch_to for trial in study.trials} == {spec.budget.max_epochs}
+    configurations = {tuple(trial.hyperparameters.values()) for trial in study.trials}
+    assert len(configurations) == len(study.trials), "a configuration is tried twice"
+
+
+def test_every_algorithm_goes_on_where_it_was_stopped(other, tmp_path):
+    study, spec = other
+    stop(tmp_path, 12, spec)
+    assert_same_search(run(tmp_path, spec), study)
+
+
+def test_every_algorithm_keeps_a_bounded_number_of_checkpoints(other):
+    study, spec = other
+    sizes = {trial.hyperparameters["latent_dim"] for trial in study.trials}
+    assert len(kept(study)) <= spec.limits.keep_best + len(sizes)
+    assert study.winner.trial_id in kept(study)
+
+
+# Extensions
+
+
+def larger(spec=TINY, **budget):
+    return changed(spec, budget=spec.budget.model_copy(update=budget))
+
+
+def test_a_larger_budget_is_refused_unless_it_is_an_extension(tmp_path):
+    run(tmp_path)
+    with pytest.raises(ResultsError, match=r"hyperband_iterations: 1 -> 2\. Use --extend to go on"):
+        run(tmp_path, larger(hyperband_iterations=2))
+
+
+@pytest.mark.parametrize(
+    ("spec", "extended", "trials"),
+    [
+        (TINY, larger(hyperband_iterations=2), 12),
+        (OTHERS["random"], larger(OTHERS["random"], max_trials=11), 11),
+        (larger(OTHERS["grid"], max_trials=2), OTHERS["grid"], 4),
+    ],
+    ids=["hyperband", "random", "grid"],
+)
+def test_an_extended_search_ends_like_one_of_that_size(tmp_path, spec, extended, trials):
+    whole = run(tmp_path / "whole", extended)
+    run(tmp_path, spec)
+    study = run(tmp_path, extended, extend=True)
+    assert len(study.trials) == study.trials_planned == trials
+    assert study.is_complete
+    assert_same_search(study, whole)
+
+
+def test_an_extension_goes_on_with_either_command(tmp_path):
+    spec, extended = OTHERS["random"], larger(OTHERS["random"], max_trials=7)
+    run(tmp_path, spec)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, extended, extend=True, watcher=StopAfter(4))
+    assert not load_study(tmp_path / "tiny").is_complete
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, spec, watcher=StopAfter(3))
+    study = run(tmp_path, extended, extend=True)
+    assert len(study.trials) == 7
+    assert len(events_of(study, SearchExtended)) == 1
+    again = run(tmp_path, extended, extend=True)
+    assert again.is_complete
+    assert len(again.trials) == 7
+
+
+def test_an_extension_that_says_not_how_far_is_refused(tmp_path):
+    run(tmp_path)
+    with pytest.raises(ResultsError, match="give a larger --hyperband-iterations than 1"):
+        run(tmp_path, extend=True)
+
+
+def test_an_extension_of_another_experiment_is_refused(tmp_path):
+    run(tmp_path)
+    with pytest.raises(ResultsError, match="seed: 3 -> 4"):
+        run(tmp_path, changed(larger(hyperband_iterations=2), seed=4), extend=True)
+
+
+def test_limits_may_change_between_sessions(undisturbed, tmp_path):
+    stop(tmp_path, 9)
+    study = run(tmp_path, changed(TINY, limits=Limits(keep_best=1)))
+    assert told(study) == told(undisturbed)
+    assert len(kept(study)) < len(kept(undisturbed))
+
+
+def test_each_session_records_where_it_ran(tmp_path):
+    stop(tmp_path, 9)
+    study = run(tmp_path)
+    sessions = events_of(study, SessionStarted)
+    assert len(sessions) == 2
+    assert sessions[1].environment.versions["tensorflow"] == tf.__version__

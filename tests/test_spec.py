@@ -13,9 +13,11 @@ from vaetune.spec import (
     DEFAULT_SPACE,
     NAMED_SETS,
     REFERENCE,
+    SEARCH_ALGORITHMS,
     Budget,
     Choice,
     DataSpec,
+    Limits,
     Pinned,
     Range,
     SearchSpec,
@@ -25,12 +27,14 @@ from vaetune.spec import (
     describe,
     differences,
     find_search,
+    is_larger,
     resolve,
     resolve_single,
     single_configuration,
 )
 
 BUILT_IN = Path(__file__).parents[1] / "searches" / "hyperband.toml"
+SEARCH_ALGORITHMS_BY_NAME = sorted(SEARCH_ALGORITHMS)
 
 
 @pytest.fixture
@@ -71,14 +75,21 @@ def test_the_built_in_search_file_states_the_defaults():
 
 
 def test_the_defaults_are_the_documented_ones():
-    assert SearchSpec().model_dump() == {
+    assert SearchSpec().model_dump(exclude_none=True) == {
         "description": "",
         "algorithm": "hyperband",
         "seed": 0,
         "baseline": True,
         "device": "auto",
         "data": {"dataset": "digits"},
-        "budget": {"max_epochs": 9, "factor": 3, "hyperband_iterations": 1},
+        "budget": {
+            "max_epochs": 9,
+            "min_epochs": 1,
+            "factor": 3,
+            "hyperband_iterations": 1,
+            "promote_from": "last",
+        },
+        "limits": {"max_failure_rate": 0.5, "max_retries": 1, "keep_best": 3},
         "training": {"batch_size": 128},
         "space": {
             "filters_1": {"values": (16, 32, 64)},
@@ -88,6 +99,88 @@ def test_the_defaults_are_the_documented_ones():
             "learning_rate": {"min": 1e-4, "max": 1e-2, "scale": "log"},
         },
     }
+
+
+@pytest.mark.parametrize("name", SEARCH_ALGORITHMS)
+def test_every_algorithm_has_a_search_file_of_its_name(name):
+    spec = resolve(BUILT_IN.with_name(f"{name}.toml")).spec
+    assert spec.algorithm == name
+    assert spec.description
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "budget"),
+    [
+        ("hyperband", Budget(min_epochs=1, factor=3, hyperband_iterations=1, promote_from="last")),
+        ("random", Budget(max_trials=10)),
+        ("bayesian", Budget(max_trials=25, initial_trials=10)),
+        ("grid", Budget()),
+    ],
+)
+def test_a_budget_has_the_keys_of_its_algorithm(algorithm, budget):
+    filled = SearchSpec(algorithm=algorithm).budget
+    given = budget.model_dump(include=budget.model_fields_set)
+    assert filled.model_dump(exclude_none=True) == {"max_epochs": 9, **given}
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "subject"),
+    [
+        ("[budget]\nmax_trials = 5", {}, "budget.max_trials does not go with the algorithm hyper"),
+        ("", {"budget.max_trials": 5}, "--max-trials does not go with the algorithm hyperband"),
+        ('algorithm = "random"', {"budget.factor": 4}, "--factor does not go with the algorithm"),
+        ('algorithm = "grid"\n[budget]\ninitial_trials = 5', {}, "initial_trials does not go"),
+        ('algorithm = "random"', {"budget.hyperband_iterations": 2}, "--hyperband-iterations does"),
+    ],
+)
+def test_a_budget_of_another_algorithm_is_refused(refusal, text, overrides, subject):
+    message = refusal(text, overrides)
+    assert subject in message
+    assert "whose budget has max_epochs" in message
+
+
+def test_a_budget_of_another_algorithm_is_refused_in_python_too():
+    with pytest.raises(ValueError, match=r"budget\.factor does not go with the algorithm random"):
+        SearchSpec(algorithm="random", budget=Budget(factor=4))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("2h", 7200)]
+)
+def test_a_time_budget_is_read_in_hours_minutes_and_seconds(text, seconds):
+    assert Limits(time_budget=text).time_budget_s == seconds
+
+
+def test_no_time_budget_never_ends():
+    assert Limits().time_budget_s == math.inf
+
+
+@pytest.mark.parametrize("text", ["", "soon", "30", "0m", "m", "5m1h", "-5m", "1.5h"])
+def test_a_time_budget_that_is_no_time_is_refused(refusal, text):
+    message = refusal("", {"limits.time_budget": text})
+    assert message.startswith("--time-budget must be a time such as")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "larger"),
+    [
+        ({"max_trials": 20}, {"max_trials": 10}, True),
+        ({"max_trials": 10}, {"max_trials": 20}, False),
+        ({"max_trials": 10}, {"max_trials": 10}, False),
+        ({}, {"max_trials": 10}, True),  # a whole grid
+        ({"max_trials": 20, "max_epochs": 10}, {"max_trials": 10}, False),
+        ({"hyperband_iterations": 2}, {}, True),
+        ({"hyperband_iterations": 2, "factor": 4}, {}, False),
+        ({"factor": 4}, {}, False),
+    ],
+)
+def test_more_trials_or_iterations_alone_make_a_larger_budget(ours, theirs, larger):
+    assert is_larger(Budget(**ours), Budget(**theirs)) is larger
+
+
+def test_limits_are_no_part_of_the_experiment():
+    ours = SearchSpec(limits=Limits(time_budget="5m", keep_best=9, max_failure_rate=1))
+    assert differences(ours, SearchSpec()) == []
 
 
 def test_the_default_space_contains_the_keras_example_and_starts_at_it():
@@ -442,13 +535,13 @@ def test_a_search_that_is_not_there_is_refused_with_those_there_are(own, wanted)
     message = str(refused.value)
     assert wanted in message
     assert 'Did you mean "bolder"?' in message
-    assert "There are: bolder, hyperband" in message
+    assert "There are: bayesian, bolder, grid, hyperband, random" in message
 
 
 def test_searches_are_listed_by_name(own):
     own("zebra")
     own("ant")
-    assert list(available_searches()) == ["ant", "hyperband", "zebra"]
+    assert list(available_searches()) == ["ant", *SEARCH_ALGORITHMS_BY_NAME, "zebra"]
 
 
 def test_the_list_of_searches_survives_a_broken_file(own):
@@ -553,37 +646,61 @@ def dimensions(numbers):
 
 
 whole_dimensions = dimensions(wholes)
-specs = st.builds(
-    SearchSpec,
-    description=st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
-    seed=st.integers(0, 2**31 - 1),
-    baseline=st.booleans(),
-    device=st.sampled_from(["auto", "cpu", "gpu"]),
-    data=st.builds(
-        DataSpec,
-        dataset=st.sampled_from(NAMED_SETS)
-        | st.from_regex("/[a-zé ]{1,9}/[a-z]{1,9}", fullmatch=True),
-    ),
-    budget=st.builds(
-        Budget,
-        max_epochs=st.integers(1, 999),
-        factor=st.integers(2, 9),
-        hyperband_iterations=st.integers(1, 9),
-    ),
-    training=st.builds(Training, batch_size=st.integers(1, 9999)),
-    space=st.builds(
-        Space,
-        filters_1=whole_dimensions,
-        filters_2=whole_dimensions,
-        dense_units=whole_dimensions,
-        latent_dim=whole_dimensions,
-        learning_rate=dimensions(rates),
-    ),
-)
+BUDGETS = {
+    "hyperband": {
+        "min_epochs": st.just(1),
+        "factor": st.integers(2, 9),
+        "hyperband_iterations": st.integers(1, 9),
+        "promote_from": st.sampled_from(["last", "best"]),
+    },
+    "random": {"max_trials": st.integers(1, 999)},
+    "bayesian": {"max_trials": st.integers(1, 999), "initial_trials": st.integers(1, 99)},
+    "grid": {"max_trials": st.integers(1, 999)},
+}
+
+
+@st.composite
+def draw_spec(draw):
+    algorithm = draw(st.sampled_from(SEARCH_ALGORITHMS))
+    return draw(
+        st.builds(
+            SearchSpec,
+            description=st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+            algorithm=st.just(algorithm),
+            seed=st.integers(0, 2**31 - 1),
+            baseline=st.booleans(),
+            device=st.sampled_from(["auto", "cpu", "gpu"]),
+            data=st.builds(
+                DataSpec,
+                dataset=st.sampled_from(NAMED_SETS)
+                | st.from_regex("/[a-zé ]{1,9}/[a-z]{1,9}", fullmatch=True),
+            ),
+            budget=st.builds(Budget, max_epochs=st.integers(1, 999), **BUDGETS[algorithm]),
+            training=st.builds(Training, batch_size=st.integers(1, 9999)),
+            limits=st.builds(
+                Limits,
+                time_budget=st.from_regex("[1-9]h[1-9][0-9]?m", fullmatch=True),
+                max_failure_rate=st.floats(0, 1),
+                max_retries=st.integers(0, 9),
+                keep_best=st.integers(1, 99),
+            ),
+            space=st.builds(
+                Space,
+                filters_1=whole_dimensions,
+                filters_2=whole_dimensions,
+                dense_units=whole_dimensions,
+                latent_dim=whole_dimensions,
+                learning_rate=dimensions(rates),
+            ),
+        )
+    )
+
+
+specs = draw_spec()
 
 
 def to_toml(value):
-    """A spec, or a value in it, as a user would write it."""
+    """A spec, or a value in it, as a user would write it; TOML has no word for None."""
     match value:
         case SearchSpec():
             return "\n".join(f"{key} = {to_toml(part)}" for key, part in value)
@@ -595,7 +712,8 @@ def to_toml(value):
             return repr(value)
         case tuple():
             return f"[{', '.join(map(to_toml, value))}]"
-    return "{ " + ", ".join(f"{key} = {to_toml(part)}" for key, part in value) + " }"
+    parts = [f"{key} = {to_toml(part)}" for key, part in value if part is not None]
+    return "{ " + ", ".join(parts) + " }"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,7 +13,6 @@ from journals import (
     SPEC,
     VALUES,
     make_data,
-    make_started,
     make_study,
     make_trial_events,
     write_baseline,
@@ -174,8 +173,7 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("seed = 5\n[space]\nlatent_dim = { value = 3 }\nfilters_1 = { min=1, max=9 }")
     resolved = resolve(path, {"budget.max_epochs": 3})
-    started = make_started(search=resolved.spec)
-    text = summary.describe_search(started, resolved.origins, "CPU", 2)
+    text = summary.describe_search(resolved.spec, make_data(), resolved.origins, "CPU", 2)
     rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines()}
     told = {key: " ".join(row.split()) for key, row in rows.items()}
     assert told == {
@@ -185,7 +183,12 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
         "data.dataset": "digits default 5,000 training and 1,000 validation images of 28 x 28 x 1",
         "budget.max_epochs": "3 flag",
         "budget.factor": "3 default",
+        "budget.min_epochs": "1 default",
         "budget.hyperband_iterations": "1 default",
+        "budget.promote_from": "last default",
+        "limits.max_failure_rate": "0.5 default",
+        "limits.max_retries": "1 default",
+        "limits.keep_best": "3 default",
         "training.batch_size": "128 default",
         "space.filters_1": "1 to 9, linear file",
         "space.filters_2": "64, pinned default",
@@ -197,7 +200,7 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
 
 
 def test_choices_and_a_lone_thread_are_told():
-    text = summary.describe_search(make_started(search=SPEC), {}, "GPU (NVIDIA H100)", 1)
+    text = summary.describe_search(SPEC, make_data(), {}, "GPU (NVIDIA H100)", 1)
     assert "16, 32, 64, 128, 256" in text
     assert "0.0001 to 0.01, log" in text
     assert re.search(

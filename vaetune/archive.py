@@ -61,6 +61,15 @@ def read_arrays(path: Path, names: Sequence[str] | None = None) -> Arrays:
             raise DamagedArchiveError(path, "Object arrays" in str(error)) from error
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file is an archive whose arrays can all be read."""
+    try:
+        read_arrays(path)
+    except (OSError, DamagedArchiveError):
+        return False
+    return True
+
+
 def write_arrays(path: Path, arrays: Mapping[str, Any], compress: bool = False) -> None:
     """Writes arrays through to the disk, replacing the file before in one step.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from vaetune.search import OpenSearch
     from vaetune.spec import Origin, ResolvedSearch, SearchSpec
-    from vaetune.study import Study
+    from vaetune.study import Study, Trial
 
 app = typer.Typer(
     name="vaetune",
@@ -94,7 +94,30 @@ def search(
     ] = None,
     dataset: Dataset = None,
     max_epochs: Annotated[int | None, typer.Option(help="Epochs of the longest trials.")] = None,
-    factor: Annotated[int | None, typer.Option(help="A rung keeps one in this many.")] = None,
+    max_trials: Annotated[
+        int | None, typer.Option(help="How many; random, bayesian and grid search only.")
+    ] = None,
+    min_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of the shortest trials; Hyperband only.")
+    ] = None,
+    factor: Annotated[
+        int | None, typer.Option(help="A rung keeps one in this many; Hyperband only.")
+    ] = None,
+    hyperband_iterations: Annotated[
+        int | None, typer.Option(help="How often to run Hyperband's whole schedule.")
+    ] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Go on to more trials or iterations than before.")
+    ] = False,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Such as 1h30m: stop after it, export the winner so far.")
+    ] = None,
+    max_failure_rate: Annotated[
+        float | None, typer.Option(help="Stop when a larger share of the trials failed.")
+    ] = None,
+    keep_best: Annotated[
+        int | None, typer.Option(help="How many of the best trials keep their weights.")
+    ] = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
     baseline: Annotated[
@@ -118,14 +141,20 @@ def search(
     flags = {
         "data.dataset": dataset,
         "budget.max_epochs": max_epochs,
+        "budget.min_epochs": min_epochs,
         "budget.factor": factor,
+        "budget.hyperband_iterations": hyperband_iterations,
+        "budget.max_trials": max_trials,
+        "limits.time_budget": time_budget,
+        "limits.max_failure_rate": max_failure_rate,
+        "limits.keep_best": keep_best,
         "seed": seed,
         "training.batch_size": batch_size,
         "baseline": baseline,
         "device": device.value if device else None,
     }
     resolved = spec.resolve(spec.find_search(name), flags)
-    _run_search(resolved, results, overwrite, quiet)
+    _run_search(resolved, results, overwrite, extend, quiet)
 
 
 @app.command()
@@ -178,48 +207,55 @@ def best(
     export: Annotated[
         bool, typer.Option("--export", help="Write the model and its figures to results/best/.")
     ] = False,
+    trial: Annotated[
+        str | None, typer.Option(help="Another trial than the winner, by its id.")
+    ] = None,
+    latent_dim: Annotated[
+        int | None, typer.Option(help="The best of the trials with so many latent dimensions.")
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Print the winner of a search; hand it over with --export."""
-    from vaetune.errors import ResultsError
-    from vaetune.study import find_baseline, find_study
+    """Print the winner of a search, or another trial; hand it over with --export."""
+    from vaetune.study import find_baseline, find_study, pick
     from vaetune.summary import describe_winner
 
     study = find_study(results, name)
-    winner = study.winner
-    if winner is None:
-        raise ResultsError(
-            f'"{study.name}" has no completed trial yet: {_state(study)}. '
-            f"Go on with `vaetune search {study.name}`."
-        )
-    _print(f"Winner of {study.name} ({_state(study)})")
-    _print(describe_winner(study, winner, find_baseline(study, results)))
+    if trial is not None and latent_dim is not None:
+        raise typer.BadParameter("give --trial or --latent-dim, not both")
+    picked = pick(study, trial, latent_dim)
+    what = "Winner" if picked == study.winner else f"Trial {picked.trial_id}"
+    _print(f"{what} of {study.name} ({_state(study)})")
+    _print(describe_winner(study, picked, find_baseline(study, results)))
     if export:
         from vaetune.device import choose_device
 
         choose_device("cpu")
-        from vaetune.export import export_trial
-
-        folder = export_trial(study, winner, results)
-        _print(f"Exported to {folder}/: {', '.join(sorted(p.name for p in folder.iterdir()))}")
+        _export(study, picked, results)
 
 
 @app.command()
 def trials(
     name: StudyName = None,
     output: Annotated[FormatOption, typer.Option("--format", help="How.")] = FormatOption.table,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only the failed ones, with their tracebacks.")
+    ] = False,
     results: Results = Path("results"),
 ) -> None:
     """List every trial of a search."""
     from vaetune import summary
     from vaetune.study import find_study
 
+    study = find_study(results, name)
+    if failed:
+        _print(summary.failures_in_full(study))
+        return
     written = {
         FormatOption.table: summary.trials_as_table,
         FormatOption.json: summary.trials_as_json,
         FormatOption.csv: summary.trials_as_csv,
     }
-    _print(written[output](find_study(results, name)))
+    _print(written[output](study))
 
 
 @app.command()
@@ -244,7 +280,9 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _run_search(resolved: "ResolvedSearch", results: Path, overwrite: bool, quiet: bool) -> None:
+def _run_search(
+    resolved: "ResolvedSearch", results: Path, overwrite: bool, extend: bool, quiet: bool
+) -> None:
     from vaetune.data import load_images
     from vaetune.device import choose_device
 
@@ -252,7 +290,9 @@ def _run_search(resolved: "ResolvedSearch", results: Path, overwrite: bool, quie
     device = choose_device(resolved.spec.device)
     from vaetune.search import open_search
 
-    with open_search(resolved, images, device, results, overwrite=overwrite) as opened:
+    with open_search(
+        resolved, images, device, results, overwrite=overwrite, extend=extend
+    ) as opened:
         if not quiet:
             _announce(opened, resolved.origins)
         study = _run(opened, quiet)
@@ -284,12 +324,12 @@ def _announce(opened: "OpenSearch", origins: "Mapping[str, Origin]") -> None:
     """Prints the resolved search and what is to come, before the first trial."""
     from vaetune.summary import describe_plan, describe_search
 
-    started, past = opened.started, opened.past
+    started, past, device = opened.started, opened.past, opened.device
     _print(f"vaetune {__version__}: {started.kind} {started.name} -> {opened.folder}/")
     if started.search.description:
         _print(started.search.description)
-    _print(describe_search(started, origins, opened.device.name, opened.device.threads))
-    _print(f"To come: {describe_plan(started.plan)}.")
+    _print(describe_search(opened.spec, started.data, origins, device.name, device.threads))
+    _print(f"To come: {describe_plan(opened.plan)}.")
     if opened.journal.repaired:
         _print(f"The journal's last line was torn; it was set aside in {opened.journal.repaired}.")
     if past and past.is_complete:
@@ -304,7 +344,7 @@ def _run(opened: "OpenSearch", quiet: bool) -> "Study":
     from vaetune.progress import SearchProgress
     from vaetune.signals import StoppableWatcher
 
-    progress = SearchProgress(Console(), opened.started, opened.past, quiet)
+    progress = SearchProgress(Console(), opened.plan, opened.past, quiet)
     try:
         with progress, StoppableWatcher(progress) as watcher:
             return opened.run(watcher)
@@ -320,13 +360,31 @@ def _tell_outcome(study: "Study", results: Path) -> None:
     from vaetune.summary import describe_winner
 
     path = write_report(results)
-    if study.winner is None:
-        _print(f"Report: {path}")
-        _fail(f"Every trial failed, the first with: {study.trials[0].error}")
-    _print(f"Winner of {study.name} ({_state(study)})")
-    _print(describe_winner(study, study.winner, find_baseline(study, results)))
+    end = study.last_end
+    if study.winner is not None:
+        _print(f"Winner of {study.name} ({_state(study)})")
+        _print(describe_winner(study, study.winner, find_baseline(study, results)))
     _print(f"Report: {path}")
-    _print(f"Next: vaetune best {study.name} --export")
+    if end and end.reason == "failures":
+        _fail(
+            f"{end.message} See `vaetune trials {study.name} --failed`. "
+            "To go on all the same: --max-failure-rate 1"
+        )
+    if end and end.reason == "time_budget":
+        _print(f"{end.message} The same command goes on from here.")
+        if study.winner:
+            _export(study, study.winner, results)
+    elif study.winner is None:
+        _fail(f"Every trial failed, the first with: {study.trials[0].error}")
+    else:
+        _print(f"Next: vaetune best {study.name} --export")
+
+
+def _export(study: "Study", trial: "Trial", results: Path) -> None:
+    from vaetune.export import export_trial
+
+    folder = export_trial(study, trial, results)
+    _print(f"Exported to {folder}/: {', '.join(sorted(p.name for p in folder.iterdir()))}")
 
 
 def _refresh_report(results: Path) -> None:
@@ -340,7 +398,7 @@ def _state(study: "Study") -> str:
     from vaetune.summary import counted
 
     ended = sum(trial.ended is not None for trial in study.trials)
-    planned = sum(rung.trials for rung in study.started.plan)
+    planned = study.trials_planned
     failed = f", {len(study.failures)} failed" if study.failures else ""
     if study.is_complete:
         return f"complete, {counted(ended, 'trial')}{failed}"

@@ -28,6 +28,19 @@ def describe_environment(device: ChosenDevice) -> Environment:
     )
 
 
+def changes(before: Environment, now: Environment) -> list[str]:
+    """Lists what may change a trial's numbers, as "what: before -> now"."""
+    packages = sorted({*before.versions, *now.versions})
+    pairs = {
+        "device": (before.device, now.device),
+        "threads": (before.threads, now.threads),
+        "processor": (before.cpu, now.cpu),
+        "Python": (before.python, now.python),
+        **{name: (before.versions.get(name), now.versions.get(name)) for name in packages},
+    }
+    return [f"{what}: {old} -> {new}" for what, (old, new) in pairs.items() if old != new]
+
+
 def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:

@@ -10,7 +10,7 @@ import keras
 from matplotlib.figure import Figure
 
 from vaetune import figures
-from vaetune.checkpoint import Checkpoint, write_variables
+from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint, write_variables
 from vaetune.errors import ResultsError
 from vaetune.model import VAE, build_vae
 from vaetune.pictures import Gallery, Pictures, decode, prior_grid, prior_samples
@@ -89,12 +89,25 @@ def restore_best(study: Study, trial: Trial) -> VAE:
     """Rebuilds a trial's model with the weights of its best epoch.
 
     Raises:
-        ResultsError: Its checkpoint is missing or damaged.
+        ResultsError: Its checkpoint is damaged, or was not kept.
     """
-    checkpoint = Checkpoint.load(study.trial_folder(trial.trial_id))
+    folder = study.trial_folder(trial.trial_id)
+    if trial != study.winner and not (folder / CHECKPOINT_NAME).exists():
+        raise ResultsError(
+            f"The weights of trial {trial.trial_id} were not kept: a search keeps those of its "
+            "leaders and of the best of each latent_dim. There are those of "
+            f"{', '.join(_kept(study))}. More are kept with --keep-best."
+        )
+    checkpoint = Checkpoint.load(folder)
     vae = build_vae(study.started.data.image_shape, trial.hyperparameters)
     write_variables(vae.variables, checkpoint.best_weights)
     return vae
+
+
+def _kept(study: Study) -> list[str]:
+    """The completed trials whose weights are there, best first."""
+    folders = {trial.trial_id: study.trial_folder(trial.trial_id) for trial in study.ranking}
+    return [trial_id for trial_id, path in folders.items() if (path / CHECKPOINT_NAME).exists()]
 
 
 def export_trial(study: Study, trial: Trial, results: Path) -> Path:
@@ -157,7 +170,7 @@ def _manifest(study: Study, trial: Trial) -> dict[str, Any]:
             "image_shape": list(data.image_shape),
             "pixel_range": [0.0, 1.0],
         },
-        "seed": study.started.search.seed,
+        "seed": study.search.seed,
         "versions": dict(study.environment.versions) if study.environment else {},
     }
 

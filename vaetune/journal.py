@@ -65,8 +65,9 @@ class DataSummary(_Record):
 
 
 class Rung(_Record):
-    """Trials of one budget to come: `configurations` are new ones, the others promoted."""
+    """Trials of one budget, those of a bracket's first rung new, the others promoted."""
 
+    iteration: int = 0
     bracket: int
     rung: int
     trials: int
@@ -107,11 +108,13 @@ class Assignment(_Record):
     Attributes:
         configuration: Its number in the order drawn; promotions share it.
         parent: The trial that this one goes on from, if it is a promotion.
+        iteration: Which run of Hyperband's whole schedule it belongs to, from 0.
     """
 
     trial_id: str
     configuration: int
     parent: str | None
+    iteration: int = 0
     bracket: int
     rung: int
     epoch_from: int
@@ -149,6 +152,32 @@ class TrialStarted(Assignment, _Event):
     event: Literal["trial_started"] = "trial_started"
 
 
+class TrialResumed(_Event):
+    """A session took up a trial that an earlier one had begun.
+
+    Attributes:
+        epoch: The last epoch, absolute, whose outcome was found.
+    """
+
+    event: Literal["trial_resumed"] = "trial_resumed"
+    trial_id: str
+    epoch: int
+
+
+class TrialRetried(_Event):
+    """A trial met an error that may pass, and is tried again from its last finished epoch.
+
+    Attributes:
+        attempt: How often that has happened to this trial in its session.
+    """
+
+    event: Literal["trial_retried"] = "trial_retried"
+    trial_id: str
+    attempt: int
+    error: Text
+    traceback: Text
+
+
 class EpochEnded(_Event):
     """One epoch's losses, all in nats per image; the validation's are at beta = 1.
 
@@ -175,6 +204,7 @@ class TrialEnded(_Event):
         score: What the oracle was told: the lowest validation loss, nats per image.
         parameters: Trainable parameters of the model, if it could be built.
         duration_s: Wall time in seconds over all sessions.
+        failed_in: The epoch, absolute, that a failed trial was in; None if it had not begun one.
     """
 
     event: Literal["trial_ended"] = "trial_ended"
@@ -183,19 +213,69 @@ class TrialEnded(_Event):
     score: float | None = None
     parameters: int | None = None
     duration_s: float
+    failed_in: int | None = None
     error: Text | None = None
     traceback: Text | None = None
+
+
+class PlanCorrected(_Event):
+    """Other trials than announced are to come, since some failed."""
+
+    event: Literal["plan_corrected"] = "plan_corrected"
+    plan: tuple[Rung, ...]
+
+
+class SearchExtended(_Event):
+    """The user asked for more of the same search.
+
+    Attributes:
+        search: The experiment with its larger budget; all else is as it was.
+    """
+
+    event: Literal["search_extended"] = "search_extended"
+    search: SearchSpec
+    plan: tuple[Rung, ...]
+
+
+class FileSetAside(_Event):
+    """A file of the search was damaged or gone, and is made again.
+
+    Attributes:
+        file: Its name, relative to the search's folder.
+        aside: What it is called now; None if it was gone.
+        remedy: How it comes back.
+    """
+
+    event: Literal["file_set_aside"] = "file_set_aside"
+    file: Text
+    aside: Text | None
+    remedy: Text
+
+
+EndReason = Literal["completed", "interrupted", "time_budget", "failures", "error"]
 
 
 class SessionEnded(_Event):
     """A process let go of the search: for good ("completed"), or to be gone on with."""
 
     event: Literal["session_ended"] = "session_ended"
-    reason: Literal["completed", "interrupted", "error"]
+    reason: EndReason
     message: Text | None = None
 
 
-Event = SearchStarted | SessionStarted | TrialStarted | EpochEnded | TrialEnded | SessionEnded
+Event = (
+    SearchStarted
+    | SessionStarted
+    | TrialStarted
+    | TrialResumed
+    | TrialRetried
+    | EpochEnded
+    | TrialEnded
+    | PlanCorrected
+    | SearchExtended
+    | FileSetAside
+    | SessionEnded
+)
 Listener = Callable[[Event], None]
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
@@ -221,7 +301,16 @@ class Journal:
             self._file = path.open("ab", buffering=0)
 
     def append(self, event: Event) -> None:
-        """Writes an event through to the disk.
+        """Writes an event through to the disk, then tells the listener.
+
+        Raises:
+            ResultsError: See `write`.
+        """
+        self.write(event)
+        self.repeat(event)
+
+    def write(self, event: Event) -> None:
+        """Writes an event through to the disk; the listener is yet to be told, by `repeat`.
 
         Raises:
             ResultsError: The disk is full or the file cannot be written. The journal then ends
@@ -237,10 +326,9 @@ class Journal:
         except ResultsError:
             os.truncate(self.path, end)
             raise
-        self.repeat(event)
 
     def repeat(self, event: Event) -> None:
-        """Tells the listener of an event that an earlier session recorded."""
+        """Tells the listener of an event that is recorded already."""
         if self.listener:
             self.listener(event)
 

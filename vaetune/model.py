@@ -15,6 +15,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from vaetune.optimizer import Adam
+
 MIN_IMAGE_SIDE = 8
 VALIDATION_SEED = 20140501
 """Seed of the posterior samples that validation draws; never the one of training."""
@@ -163,7 +165,7 @@ def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) ->
         build_encoder(image_shape, latent_dim, filters, int(hyperparameters["dense_units"])),
         build_decoder(image_shape, latent_dim, filters),
     )
-    vae.compile(optimizer=keras.optimizers.Adam(float(hyperparameters["learning_rate"])))
+    vae.compile(optimizer=Adam(float(hyperparameters["learning_rate"])))
     vae.optimizer.build(vae.trainable_variables)
     return vae
 

@@ -4,11 +4,16 @@ An oracle is rebuilt by replaying the journal's events through its own methods, 
 never disagree; what Keras Tuner would write beside it is not written.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import copy
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
+from sklearn.exceptions import ConvergenceWarning
 
 from vaetune.errors import JournalError
 from vaetune.hypermodel import VAEHyperModel
@@ -22,17 +27,33 @@ TUNER_ID = "tuner0"
 _NEVER = 10**9
 
 
-class _Journaled:
-    """What all oracles here share: the seed as given, and nothing written to disk."""
+class _Journaled(keras_tuner.Oracle):
+    """What all oracles here share: the seed as given, and nothing written to disk.
 
-    seed: int
-    _seed_state: int
-    trials: dict[str, Trial]
+    Attributes:
+        assignments: What each trial is to do, by id; see `assignment`.
+        configurations: How many of them are of a new configuration.
+        max_epochs: Of a trial that the oracle sets no epochs of.
+    """
 
-    def _take_seed(self, seed: int) -> None:
+    def __init__(
+        self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters, **settings: Any
+    ) -> None:
+        self.assignments: dict[str, Assignment] = {}
+        self.configurations = 0
+        self.max_epochs = spec.budget.max_epochs
+        super().__init__(
+            objective=keras_tuner.Objective(OBJECTIVE, "min"),
+            hyperparameters=hyperparameters,
+            allow_new_entries=False,
+            tune_new_entries=False,
+            max_consecutive_failed_trials=_NEVER,
+            **settings,
+        )
         # Keras Tuner treats 0 as "no seed given".
-        self.seed = seed
-        self._seed_state = seed
+        self.seed = spec.seed
+        self._seed_state = spec.seed
+        self.verbose = 0
 
     def save(self) -> None:
         """Does nothing: the journal is the record."""
@@ -40,6 +61,18 @@ class _Journaled:
     def _save_trial(self, trial: Trial) -> None:
         # Called by create_trial, update_trial and end_trial; see `save`.
         pass
+
+    def promotable(self) -> set[str]:
+        """The ended trials that others may still go on from."""
+        return set()
+
+    def iteration(self, trial_id: str) -> int:
+        """Which run of the whole schedule a trial belongs to, from 0."""
+        return 0
+
+    def rehearsal(self) -> "Oracle":
+        """A copy that asks for as many trials, to be run to its end on made-up scores."""
+        return copy.deepcopy(self)
 
 
 class HyperbandOracle(_Journaled, keras_tuner.oracles.HyperbandOracle):
@@ -57,18 +90,36 @@ class HyperbandOracle(_Journaled, keras_tuner.oracles.HyperbandOracle):
 
     def __init__(self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters) -> None:
         self._is_exhausted = False
+        self._iterations: dict[str, int] = {}
         super().__init__(
-            objective=keras_tuner.Objective(OBJECTIVE, "min"),
+            spec,
+            hyperparameters,
             max_epochs=spec.budget.max_epochs,
             factor=spec.budget.factor,
             hyperband_iterations=spec.budget.hyperband_iterations,
-            hyperparameters=hyperparameters,
-            allow_new_entries=False,
-            tune_new_entries=False,
-            max_consecutive_failed_trials=_NEVER,
         )
-        self._take_seed(spec.seed)
-        self.verbose = 0
+        # Keras Tuner has no setting for it; the brackets follow from it.
+        self.min_epochs = spec.budget.min_epochs
+        self._current_bracket = self._get_num_brackets() - 1
+        self._brackets: list[dict[str, Any]] = []
+        self._start_new_bracket()
+
+    def promotable(self) -> set[str]:
+        """The ended trials that may still be promoted: no more than there is room for."""
+        found: set[str] = set()
+        for bracket in self._brackets:
+            rounds, number = bracket["rounds"], bracket["bracket_num"]
+            for below in range(len(rounds) - 1):
+                waiting = sorted(self._waiting(rounds, below), key=lambda trial: trial.score)
+                room = self._get_size(number, below + 1) - len(rounds[below + 1])
+                found |= {trial.trial_id for trial in waiting[: max(room, 0)]}
+        return found
+
+    def iteration(self, trial_id: str) -> int:
+        """Which run of the whole schedule a trial belongs to, from 0."""
+        parent = self.trials[trial_id].hyperparameters.values.get("tuner/trial_id")
+        current: int = self._current_iteration
+        return self._iterations.setdefault(trial_id, self._iterations.get(parent, current))
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
@@ -105,9 +156,8 @@ class HyperbandOracle(_Journaled, keras_tuner.oracles.HyperbandOracle):
             for below in range(len(rounds) - 1):
                 if may_grow or self._is_running(rounds[below]):
                     break
-                taken = {entry["past_id"] for entry in rounds[below + 1]}
-                waiting = [t for t in self._completed(rounds[below]) if t.trial_id not in taken]
-                if waiting and len(taken) < self._get_size(number, below + 1):
+                waiting = self._waiting(rounds, below)
+                if waiting and len(rounds[below + 1]) < self._get_size(number, below + 1):
                     if not self._is_exhausted and self._is_full(rounds[below], number, below):
                         return None  # Keras Tuner's own rule does it, in its own order
                     return self._promote(trial_id, bracket, below, waiting)
@@ -138,6 +188,11 @@ class HyperbandOracle(_Journaled, keras_tuner.oracles.HyperbandOracle):
             if any(entry["id"] == trial_id for entries in bracket["rounds"] for entry in entries):
                 values["tuner/bracket"] = bracket["bracket_num"]
 
+    def _waiting(self, rounds: Sequence[list[dict[str, Any]]], below: int) -> list[Trial]:
+        """The completed trials of a rung that have not been promoted."""
+        taken = {entry["past_id"] for entry in rounds[below + 1]}
+        return [trial for trial in self._completed(rounds[below]) if trial.trial_id not in taken]
+
     def _completed(self, entries: list[dict[str, Any]]) -> list[Trial]:
         trials = [self.trials[entry["id"]] for entry in entries]
         return [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
@@ -146,50 +201,126 @@ class HyperbandOracle(_Journaled, keras_tuner.oracles.HyperbandOracle):
         return any(self.trials[e["id"]].status == TrialStatus.RUNNING for e in entries)
 
 
-class SingleOracle(_Journaled, keras_tuner.Oracle):
-    """Asks for one trial, of the values that every hyperparameter is pinned at."""
+class _Bounded(_Journaled):
+    """An oracle that asks for so many trials, each of the largest budget."""
+
+    def __init__(
+        self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters, **settings: Any
+    ) -> None:
+        # Not told to Keras Tuner, which pads its trials' ids to the number's width: an extended
+        # search would number its old trials anew.
+        self._most = spec.budget.max_trials or _NEVER
+        super().__init__(spec, hyperparameters, max_trials=None, **settings)
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
+        if len(self.trials) >= self._most:
+            return {"status": TrialStatus.STOPPED}
+        response: dict[str, Any] = super().populate_space(trial_id)
+        return response
+
+
+class RandomOracle(_Bounded, keras_tuner.oracles.RandomSearchOracle):
+    """Keras Tuner's random search."""
+
+
+class GridOracle(_Bounded, keras_tuner.oracles.GridSearchOracle):
+    """Keras Tuner's grid search: the reference's values first, ranges in ten steps."""
+
+
+class BayesianOracle(_Bounded, keras_tuner.oracles.BayesianOptimizationOracle):
+    """Keras Tuner's Bayesian optimisation, which resumes and repeats no configuration.
+
+    Its own loses the state of its random numbers when it is reloaded; here every suggestion
+    draws from numbers of its own, so that a search goes on as if it had never stopped.
+
+    Attributes:
+        told: While a journal is replayed, the hyperparameters of the trial to come: what the
+            Gaussian process once suggested is not worked out again.
+    """
 
     def __init__(self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters) -> None:
-        super().__init__(
-            objective=keras_tuner.Objective(OBJECTIVE, "min"),
-            hyperparameters=hyperparameters,
-            max_consecutive_failed_trials=_NEVER,
-        )
-        self._take_seed(spec.seed)
-        self._epochs = spec.budget.max_epochs
-        self.verbose = 0
+        self.told: Mapping[str, Number] | None = None
+        super().__init__(spec, hyperparameters, num_initial_points=spec.budget.initial_trials)
+        self.gpr = self._make_gpr()  # with the seed as it was given
+        self._spec = spec
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
+        completed = sum(trial.status == TrialStatus.COMPLETED for trial in self.trials.values())
+        if completed < self.num_initial_points or len(self.trials) >= self._most:
+            return super().populate_space(trial_id)
+        if self.told is not None:
+            return {"status": TrialStatus.RUNNING, "values": dict(self.told)}
+        entropy = np.random.SeedSequence([self.seed, len(self.trials)]).generate_state(2)
+        self._random_state = np.random.RandomState(int(entropy[0]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            response = super().populate_space(trial_id)
+        if self._compute_values_hash(response["values"]) in self._tried_so_far:
+            self._seed_state = int(entropy[1])
+            return self._random_populate_space()  # type: ignore[no-any-return]
+        return response
+
+    def rehearsal(self) -> "Oracle":
+        """A random search of as many trials: the Gaussian process would take minutes."""
+        return RandomOracle(self._spec, self.hyperparameters.copy())
+
+
+class SingleOracle(_Journaled):
+    """Asks for one trial, of the values that every hyperparameter is pinned at."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Hands out the one trial, once."""
         if self.trials:
             return {"status": TrialStatus.STOPPED}
-        values = dict(self.hyperparameters.values) | {"tuner/epochs": self._epochs}
-        return {"status": TrialStatus.RUNNING, "values": values}
+        return {"status": TrialStatus.RUNNING, "values": dict(self.hyperparameters.values)}
 
 
-Oracle = HyperbandOracle | SingleOracle
+Oracle = HyperbandOracle | RandomOracle | GridOracle | BayesianOracle | SingleOracle
+
+_ORACLES: Mapping[str, type[Oracle]] = {
+    "hyperband": HyperbandOracle,
+    "random": RandomOracle,
+    "bayesian": BayesianOracle,
+    "grid": GridOracle,
+    "single": SingleOracle,
+}
 
 
 def make_oracle(spec: SearchSpec) -> Oracle:
     """The oracle of a search, at its beginning."""
     hyperparameters = keras_tuner.HyperParameters()
     VAEHyperModel(space=spec.space).declare_hyperparameters(hyperparameters)
-    oracle = HyperbandOracle if spec.algorithm == "hyperband" else SingleOracle
-    return oracle(spec, hyperparameters)
+    return _ORACLES[spec.algorithm](spec, hyperparameters)
 
 
 def assignment(oracle: Oracle, trial: Trial) -> Assignment:
-    """Reads what a trial is to do from among its hyperparameters, where Keras Tuner puts it."""
+    """Reads what a trial is to do from among its hyperparameters, where Keras Tuner puts it.
+
+    To be asked first in the order in which the trials were created: that numbers the
+    configurations.
+    """
+    known = oracle.assignments.get(trial.trial_id)
+    if known is None:
+        known = oracle.assignments[trial.trial_id] = _read_assignment(oracle, trial)
+        oracle.configurations += known.parent is None
+    return known
+
+
+def _read_assignment(oracle: Oracle, trial: Trial) -> Assignment:
     values = trial.hyperparameters.values
     parent = values.get("tuner/trial_id")
+    new = oracle.configurations
     return Assignment(
         trial_id=trial.trial_id,
-        configuration=_configurations(oracle.trials.values())[trial.trial_id],
+        configuration=new if parent is None else oracle.assignments[parent].configuration,
         parent=parent,
+        iteration=oracle.iteration(trial.trial_id),
         bracket=values.get("tuner/bracket", 0),
         rung=values.get("tuner/round", 0),
         epoch_from=values.get("tuner/initial_epoch", 0),
-        epoch_to=values["tuner/epochs"],
+        epoch_to=values.get("tuner/epochs", oracle.max_epochs),
         hyperparameters=_own_values(values),
     )
 
@@ -201,22 +332,35 @@ def _own_values(values: Mapping[str, Any]) -> dict[str, Number]:
 
 
 def plan(oracle: Oracle) -> tuple[Rung, ...]:
-    """Counts the trials to come by running a new oracle to its end on made-up scores.
+    """Counts the trials of a search, those that an oracle has asked for and those to come.
 
     Which configurations are drawn does not depend on the scores, so the counts are exact as
-    long as no trial fails. The oracle is used up by it.
+    long as no more trials fail. The oracle stays as it is.
     """
+    grid_size = _grid_size(oracle)
+    if grid_size is not None:
+        return (
+            Rung(bracket=0, rung=0, trials=grid_size, epoch_from=0, epoch_to=oracle.max_epochs),
+        )
+    rehearsed = oracle.rehearsal()
+    for trial in list(rehearsed.ongoing_trials.values()):
+        _end(rehearsed, trial.trial_id, math.inf)
+    for trial in _rehearse(rehearsed):
+        assignment(rehearsed, trial)
     sizes: dict[tuple[int, int, int, int, int], int] = {}
-    iteration = 0
-    for trial in _rehearse(oracle):
-        asked = assignment(oracle, trial)
-        iteration = getattr(oracle, "_current_iteration", 0)
-        key = (iteration, asked.bracket, asked.rung, asked.epoch_from, asked.epoch_to)
+    for asked in rehearsed.assignments.values():
+        key = (asked.iteration, asked.bracket, asked.rung, asked.epoch_from, asked.epoch_to)
         sizes[key] = sizes.get(key, 0) + 1
-    return tuple(
-        Rung(bracket=bracket, rung=rung, trials=n, epoch_from=epoch_from, epoch_to=epoch_to)
-        for (_, bracket, rung, epoch_from, epoch_to), n in sizes.items()
-    )
+    names = ("iteration", "bracket", "rung", "epoch_from", "epoch_to")
+    return tuple(Rung(trials=n, **dict(zip(names, key, strict=True))) for key, n in sizes.items())
+
+
+def _grid_size(oracle: Oracle) -> int | None:
+    """How many trials a grid holds, worked out: running through a large one takes minutes."""
+    if not isinstance(oracle, GridOracle):
+        return None
+    points = math.prod(len({hp.default, *hp.values}) for hp in oracle.hyperparameters.space)
+    return min(points, oracle._most)
 
 
 def replay(oracle: Oracle, events: Iterable[Event]) -> None:
@@ -232,9 +376,13 @@ def replay(oracle: Oracle, events: Iterable[Event]) -> None:
             _replay_start(oracle, event)
         elif isinstance(event, TrialEnded):
             _end(oracle, event.trial_id, event.score)
+    if isinstance(oracle, BayesianOracle):
+        oracle.told = None
 
 
 def _replay_start(oracle: Oracle, event: TrialStarted) -> None:
+    if isinstance(oracle, BayesianOracle):
+        oracle.told = event.hyperparameters
     trial = oracle.create_trial(TUNER_ID)
     if trial.status != TrialStatus.RUNNING or assignment(oracle, trial) != _as_told(event):
         raise JournalError(
@@ -263,14 +411,3 @@ def _rehearse(oracle: Oracle) -> Iterator[Trial]:
         yield trial
         _end(oracle, trial.trial_id, score)
         score += 1.0
-
-
-def _configurations(trials: Iterable[Trial]) -> dict[str, int]:
-    """Numbers the configurations in the order they were drawn; promotions share theirs."""
-    numbers: dict[str, int] = {}
-    drawn = 0
-    for trial in trials:
-        parent = trial.hyperparameters.values.get("tuner/trial_id")
-        numbers[trial.trial_id] = drawn if parent is None else numbers[parent]
-        drawn += parent is None
-    return numbers

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -10,9 +11,22 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from vaetune.journal import EpochEnded, Event, Kind, SearchStarted, TrialEnded, TrialStarted
+from vaetune.environment import changes
+from vaetune.journal import (
+    EpochEnded,
+    Event,
+    FileSetAside,
+    Kind,
+    PlanCorrected,
+    Rung,
+    SessionStarted,
+    TrialEnded,
+    TrialResumed,
+    TrialRetried,
+    TrialStarted,
+)
 from vaetune.study import Study
-from vaetune.summary import short_hyperparameters
+from vaetune.summary import describe_plan, short_hyperparameters
 
 
 class SearchProgress:
@@ -20,21 +34,30 @@ class SearchProgress:
 
     Args:
         console: Where to write.
-        started: The search.
+        plan: The trials of the whole search.
         past: What earlier sessions left of it.
         quiet: Write nothing.
     """
 
     def __init__(
-        self, console: Console, started: SearchStarted, past: Study | None, quiet: bool = False
+        self,
+        console: Console,
+        plan: Sequence[Rung],
+        past: Study | None = None,
+        quiet: bool = False,
     ) -> None:
         self._console = console
         self._quiet = quiet
-        self._trials = sum(rung.trials for rung in started.plan)
+        self._before = past.environment if past else None
+        self._trials = sum(rung.trials for rung in plan)
         self._trials_ended = sum(trial.ended is not None for trial in past.trials) if past else 0
-        self._epochs = sum(rung.epochs for rung in started.plan)
-        self._epochs_before = past.epochs_trained if past else 0
-        self._epochs_done = self._epochs_before
+        self._planned_epochs = sum(rung.epochs for rung in plan)
+        self._epochs = self._planned_epochs
+        ran = (
+            {("search", t.trial_id, e.epoch) for t in past.trials for e in t.epochs} if past else ()
+        )
+        self._epochs_ended: set[tuple[str, str, int]] = set(ran)
+        self._epochs_before = len(self._epochs_ended)
         winner = past.winner if past else None
         self._best = (math.inf, "")
         if winner and winner.score is not None:
@@ -79,6 +102,17 @@ class SearchProgress:
                 self._take_epoch(kind, event)
             case TrialEnded():
                 self._take_end(kind, event)
+            case SessionStarted() if kind == "search":
+                self._take_session(event)
+            case TrialResumed():
+                self._say(f"trial {event.trial_id} goes on after epoch {event.epoch}", kind)
+            case TrialRetried():
+                self._say(f"trial {event.trial_id} is tried again after: {event.error}", kind)
+            case PlanCorrected() if kind == "search":
+                self._take_plan(event.plan)
+            case FileSetAside():
+                where = f"was damaged, see {event.aside}" if event.aside else "was gone"
+                self._say(f"{event.file} {where}. {event.remedy}", kind)
             case _:
                 pass
 
@@ -87,8 +121,12 @@ class SearchProgress:
         self._bars.update(self._whole, completed=self._epochs_done + share)
         self._bars.update(self._part, completed=self._trial_epochs + share)
 
+    @property
+    def _epochs_done(self) -> int:
+        return len(self._epochs_ended)
+
     def _take_epoch(self, kind: Kind, event: EpochEnded) -> None:
-        self._epochs_done += 1
+        self._epochs_ended.add((kind, event.trial_id, event.epoch))
         if kind == "search" and event.val_loss < self._best[0]:
             self._best = (event.val_loss, event.trial_id)
         self._draw(kind, event.trial_id, event.epoch)
@@ -100,9 +138,28 @@ class SearchProgress:
         else:
             self._trials_ended += 1
             name = f"trial {event.trial_id} ({self._trials_ended} of {self._trials})"
+        what = _what(self._told[kind, event.trial_id])
+        self._say(f"{name:<20} {_outcome(event)}  {what}  {event.duration_s:.1f} s")
+
+    def _take_session(self, event: SessionStarted) -> None:
+        changed = changes(self._before, event.environment) if self._before else []
+        if changed:
+            self._say(
+                f"Warning: this session differs from the one before: {'; '.join(changed)}. The "
+                "same trial may give other numbers on it."
+            )
+
+    def _take_plan(self, plan: Sequence[Rung]) -> None:
+        """Counts anew: after a failure other trials are to come than were announced."""
+        baseline_epochs = self._epochs - self._planned_epochs
+        self._trials = sum(rung.trials for rung in plan)
+        self._planned_epochs = sum(rung.epochs for rung in plan)
+        self._epochs = self._planned_epochs + baseline_epochs
+        self._say(f"After failures the whole search is {describe_plan(plan)}.")
+
+    def _say(self, text: str, kind: Kind = "search") -> None:
         if not self._quiet:
-            what = _what(self._told[kind, event.trial_id])
-            told = f"{name:<20} {_outcome(event)}  {what}  {event.duration_s:.1f} s"
+            told = text if kind == "search" else f"reference: {text}"
             self._console.print(told, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def _draw(self, kind: Kind, trial_id: str, epoch: int) -> None:

@@ -1,6 +1,7 @@
 """Runs one search: oracle, tuner and journal, in this process."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from vaetune.archive import is_whole
+from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.data import ImageSet, entropy_floor
 from vaetune.device import ChosenDevice
 from vaetune.environment import describe_environment
@@ -19,15 +22,24 @@ from vaetune.journal import (
     Event,
     Journal,
     Kind,
+    Rung,
+    SearchExtended,
     SearchStarted,
     SessionEnded,
     SessionStarted,
     lock_results,
     read_journal,
 )
-from vaetune.oracles import make_oracle, plan, replay
+from vaetune.oracles import Oracle, make_oracle, plan, replay
 from vaetune.pictures import PICTURES_NAME, make_gallery
-from vaetune.spec import REFERENCE, ResolvedSearch, SearchSpec, differences, single_configuration
+from vaetune.spec import (
+    REFERENCE,
+    ResolvedSearch,
+    SearchSpec,
+    differences,
+    is_larger,
+    single_configuration,
+)
 from vaetune.study import (
     BASELINES,
     RESERVED_NAMES,
@@ -37,7 +49,7 @@ from vaetune.study import (
     load_study,
 )
 from vaetune.training import put_on_device
-from vaetune.tuner import VAETuner, Workplace
+from vaetune.tuner import StoppedEarly, VAETuner, Workplace
 
 _DISCARDED = "journal.discarded"
 _OWN_FILES = (JOURNAL_NAME, _DISCARDED, PICTURES_NAME, "trials", ".lock", ".holder")
@@ -66,11 +78,13 @@ class OpenSearch:
     """A search whose folder is locked and whose journal is open.
 
     Attributes:
-        started: The search as its first event tells it, with the trials to come.
+        started: The search as its first event tells it.
+        spec: The experiment as it is to be run, with the limits of this session.
         past: What earlier sessions left; None for a new search.
     """
 
     started: SearchStarted
+    spec: SearchSpec
     past: Study | None
     folder: Path
     journal: Journal
@@ -83,62 +97,82 @@ class OpenSearch:
         up = 2 if self.started.kind == "baseline" else 1
         return self.folder.parents[up - 1]
 
-    def run(self, watcher: Watcher | None = None) -> Study:
+    @property
+    def plan(self) -> tuple[Rung, ...]:
+        """The trials of the whole search, those of earlier sessions included."""
+        return self.past.plan if self.past else self.started.plan
+
+    def run(self, watcher: Watcher | None = None, deadline_s: float | None = None) -> Study:
         """Runs what is left of the search, its baseline first.
 
         Args:
             watcher: Is told how it goes.
+            deadline_s: When to stop, as `time.monotonic` counts; by default when the time that
+                the search file gives a session is up.
 
         Returns:
-            The study as it is now.
+            The study as it is now. Its last end tells whether a limit stopped it.
 
         Raises:
             KeyboardInterrupt: Journaled as an interruption; the next session goes on.
-            VaetuneError: The disk is full, or a file of the search is gone.
+            VaetuneError: The disk is full.
         """
-        if self.past and self.past.is_complete:
+        if deadline_s is None:
+            deadline_s = time.monotonic() + self.spec.limits.time_budget_s
+        if self.past and self.past.is_complete and not self._is_damaged(self.past):
             return self.past
         watcher = watcher or _NoWatcher()
         self.journal.listener = partial(watcher.on_event, self.started.kind)
         environment = describe_environment(self.device)
         try:
             self.journal.append(SessionStarted(environment=environment))
-            self._run_trials(watcher)
+            self._run_trials(watcher, deadline_s)
         except KeyboardInterrupt:
             self.journal.append(SessionEnded(reason="interrupted"))
             raise
+        except StoppedEarly as stop:
+            self.journal.append(SessionEnded(reason=stop.reason, message=str(stop)))
         except Exception as error:
             with suppress(VaetuneError):  # a full disk takes no last word
                 self.journal.append(SessionEnded(reason="error", message=str(error)))
             raise
-        self.journal.append(SessionEnded(reason="completed"))
+        else:
+            self.journal.append(SessionEnded(reason="completed"))
         return load_study(self.folder)
 
-    def _run_trials(self, watcher: Watcher) -> None:
-        spec = self.started.search
-        if spec.baseline:
-            self._ensure_baseline(watcher)
+    def _run_trials(self, watcher: Watcher, deadline_s: float) -> None:
+        if self.spec.baseline:
+            self._ensure_baseline(watcher, deadline_s)
         workplace = Workplace(
             folder=self.folder,
-            spec=spec,
+            spec=self.spec,
             images=self.images,
             data=put_on_device(self.images),
             gallery=make_gallery(self.images.validation.images, self.images.validation.labels),
+            deadline_s=deadline_s,
         )
         workplace.gallery.save(self.folder)
-        oracle = make_oracle(spec)
-        if self.past:
-            replay(oracle, read_journal(self.journal.path))
-        VAETuner(oracle, workplace, self.journal, self.past, watcher.on_progress).search()
+        oracle = _oracle_of(self.spec, self.journal)
+        past = load_study(self.folder)  # with this session, after which others were killed
+        tuner = VAETuner(oracle, workplace, self.journal, past, watcher.on_progress)
+        tuner.search()
+        tuner.mend()
 
-    def _ensure_baseline(self, watcher: Watcher) -> None:
+    def _is_damaged(self, past: Study) -> bool:
+        """Whether the winner's weights are gone, or a file of those that are kept is damaged."""
+        files = [past.trial_folder(trial.trial_id) / CHECKPOINT_NAME for trial in past.ranking]
+        kept = [file for file in files if file.exists()]
+        return files[:1] != kept[:1] or not all(is_whole(file) for file in kept)
+
+    def _ensure_baseline(self, watcher: Watcher, deadline_s: float) -> None:
         """Trains the reference at the search's largest budget, unless that was done before."""
         if find_baseline(load_study(self.folder), self.results):
             return
-        spec = self.started.search
-        single = single_configuration(REFERENCE, spec.budget.max_epochs, like=spec)
+        single = single_configuration(REFERENCE, self.spec.budget.max_epochs, like=self.spec)
         with open_baseline(single, self.images, self.device, self.results) as baseline:
-            baseline.run(watcher)
+            study = baseline.run(watcher, deadline_s)
+        if study.last_end and study.last_end.reason == "time_budget":
+            raise StoppedEarly("time_budget", study.last_end.message or "")
 
 
 @contextmanager
@@ -149,6 +183,7 @@ def open_search(
     results: Path,
     *,
     overwrite: bool = False,
+    extend: bool = False,
 ) -> Iterator[OpenSearch]:
     """Begins a search, or takes it up where an earlier session left it.
 
@@ -158,6 +193,7 @@ def open_search(
         device: The device that TensorFlow was brought up on.
         results: The folder of all results.
         overwrite: Discard what earlier sessions found.
+        extend: Go on to a larger budget than the search was begun with.
 
     Raises:
         ResultsError: The folder cannot be written, holds files of another program, or holds
@@ -168,7 +204,8 @@ def open_search(
     if name in RESERVED_NAMES:
         raise ResultsError(f'A search cannot be named "{name}": results/{name}/ has another use.')
     begin = partial(SearchStarted, kind="search", name=name, origins=dict(resolved.origins))
-    with _open(results / name, resolved.spec, begin, images, device, overwrite) as search:
+    folder = results / name
+    with _open(folder, resolved.spec, begin, images, device, overwrite, extend) as search:
         yield search
 
 
@@ -205,6 +242,7 @@ def _open(
     images: ImageSet,
     device: ChosenDevice,
     overwrite: bool,
+    extend: bool = False,
 ) -> Iterator[OpenSearch]:
     _refuse_foreign_files(folder)
     with lock_results(folder):
@@ -212,18 +250,36 @@ def _open(
             _discard(folder)
         past = _past_of(folder)
         if past:
-            _refuse_changes(past, spec, images, folder)
+            _refuse_changes(past, spec, images, folder, extend)
         else:
             _discard(folder)  # what an overwriting that was cut off left
         with Journal(folder / JOURNAL_NAME) as journal:
-            started = (
-                past.started
-                if past
-                else begin(search=spec, data=summarise(images), plan=plan(make_oracle(spec)))
+            if past is None:
+                journal.append(
+                    begin(search=spec, data=summarise(images), plan=plan(make_oracle(spec)))
+                )
+            elif extend and is_larger(spec.budget, past.search.budget):
+                extended = past.search.model_copy(update={"budget": spec.budget})
+                to_come = plan(_oracle_of(extended, journal))
+                journal.append(SearchExtended(search=extended, plan=to_come))
+            study = load_study(folder)
+            now = {"limits": spec.limits, "baseline": spec.baseline, "device": spec.device}
+            yield OpenSearch(
+                started=study.started,
+                spec=study.search.model_copy(update=now),
+                past=study if past else None,
+                folder=folder,
+                journal=journal,
+                images=images,
+                device=device,
             )
-            if not past:
-                journal.append(started)
-            yield OpenSearch(started, past, folder, journal, images, device)
+
+
+def _oracle_of(spec: SearchSpec, journal: Journal) -> Oracle:
+    """The oracle of a search where its journal leaves off."""
+    oracle = make_oracle(spec)
+    replay(oracle, read_journal(journal.path))
+    return oracle
 
 
 def summarise(images: ImageSet) -> DataSummary:
@@ -245,16 +301,42 @@ def _past_of(folder: Path) -> Study | None:
     return load_study(folder) if has_begun(folder) else None
 
 
-def _refuse_changes(past: Study, spec: SearchSpec, images: ImageSet, folder: Path) -> None:
-    changes = differences(spec, past.started.search)
+def _refuse_changes(
+    past: Study, spec: SearchSpec, images: ImageSet, folder: Path, extend: bool
+) -> None:
+    """Lets the experiment go on that was begun, or its extension; refuses any other."""
     before, now = past.started.data.fingerprint, images.fingerprint
-    if before != now:
-        changes.append(f"data fingerprint: {before[:12]} -> {now[:12]}")
-    if changes:
-        raise ResultsError(
-            f"{folder} holds another experiment: {'; '.join(changes)}. Use --overwrite to discard "
-            "it, or keep both: copy the search file to another name, or use --results."
-        )
+    changes = differences(spec, past.search)
+    other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
+    ways = "Use --overwrite to discard it, or keep both: copy the search file to another name, "
+    ways += "or use --results."
+    if not other_data:
+        earlier = [past.started.search, *(extension.search for extension in past.extensions)]
+        if any(not differences(spec, known) for known in earlier):
+            if extend and past.is_complete and not past.extensions:
+                raise ResultsError(_nothing_to_extend(past))
+            return
+        same_else = spec.model_copy(update={"budget": past.search.budget})
+        if not differences(same_else, past.search) and is_larger(spec.budget, past.search.budget):
+            if extend:
+                return
+            ways = f"Use --extend to go on to it. {ways}"
+    raise ResultsError(
+        f"{folder} holds another experiment: {'; '.join(changes + other_data)}. {ways}"
+    )
+
+
+def _nothing_to_extend(past: Study) -> str:
+    budget = past.search.budget
+    more = {
+        "--hyperband-iterations": budget.hyperband_iterations,
+        "--max-trials": budget.max_trials,
+    }
+    ways = [f"a larger {flag} than {value}" for flag, value in more.items() if value is not None]
+    return (
+        f'"{past.name}" is complete, and --extend says not how far: '
+        f"{'give ' + ways[0] if ways else 'a whole grid has no more trials'}."
+    )
 
 
 def _refuse_foreign_files(folder: Path) -> None:

@@ -5,6 +5,7 @@ Each value comes from a flag, else from the file, else from a default, and says 
 
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,9 +41,9 @@ def _must_be_number(value: Any) -> Any:
 Number = Annotated[int | float, BeforeValidator(_must_be_number)]
 Device = Literal["auto", "cpu", "gpu"]
 Origin = Literal["flag", "file", "default"]
-Algorithm = Literal["hyperband", "single"]
+Algorithm = Literal["hyperband", "random", "bayesian", "grid", "single"]
 
-SEARCH_ALGORITHMS = ("hyperband",)
+SEARCH_ALGORITHMS = ("hyperband", "random", "bayesian", "grid")
 """What a search file may ask for; "single" trains the one configuration of a baseline."""
 
 
@@ -201,17 +202,95 @@ class DataSpec(_Table):
 
 
 class Budget(_Table):
-    """How much training: epochs are absolute, counted from the start of a configuration."""
+    """How much training: epochs are absolute, counted from the start of a configuration.
+
+    Each algorithm has its own keys beside `max_epochs`, see `BUDGET_KEYS`; those of the others
+    are None in a `SearchSpec`.
+
+    Attributes:
+        max_epochs: Of the longest trials.
+        min_epochs: Of the shortest trials, about: no rung is shorter.
+        factor: A rung keeps one trial in this many.
+        hyperband_iterations: How often the whole schedule is run.
+        promote_from: The epoch of its parent that a promoted trial goes on from.
+        max_trials: How many; None for a whole grid.
+        initial_trials: Completed at random before the Gaussian process is asked.
+    """
 
     max_epochs: Annotated[StrictInt, Field(ge=1)] = 9
-    factor: Annotated[StrictInt, Field(ge=2)] = 3
-    hyperband_iterations: Annotated[StrictInt, Field(ge=1)] = 1
+    min_epochs: Annotated[StrictInt, Field(ge=1)] | None = 1
+    factor: Annotated[StrictInt, Field(ge=2)] | None = 3
+    hyperband_iterations: Annotated[StrictInt, Field(ge=1)] | None = 1
+    promote_from: Literal["last", "best"] | None = "last"
+    max_trials: Annotated[StrictInt, Field(ge=1)] | None = None
+    initial_trials: Annotated[StrictInt, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Budget":
+        if self.min_epochs is not None and self.min_epochs > self.max_epochs:
+            raise ValueError(
+                f"min_epochs must be at most max_epochs, received min_epochs = {self.min_epochs} "
+                f"and max_epochs = {self.max_epochs}"
+            )
+        return self
+
+
+BUDGET_KEYS: Mapping[Algorithm, Mapping[str, Any]] = {
+    "hyperband": {
+        "min_epochs": 1,
+        "factor": 3,
+        "hyperband_iterations": 1,
+        "promote_from": "last",
+    },
+    "random": {"max_trials": 10},
+    "bayesian": {"max_trials": 25, "initial_trials": 10},
+    "grid": {"max_trials": None},
+    "single": {},
+}
+"""What an algorithm's budget holds beside `max_epochs`, with the defaults."""
 
 
 class Training(_Table):
     """How a configuration is trained, the same for all."""
 
     batch_size: Annotated[StrictInt, Field(ge=1)] = 128
+
+
+_DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+class Limits(_Table):
+    """When a search stops early, and what it keeps: no part of the experiment.
+
+    Attributes:
+        time_budget: Such as "1h30m" or "90s": a session stops after the epoch in progress.
+        max_failure_rate: A search stops when more of its ended trials failed, after ten.
+        max_retries: How often a trial is tried again after an error that may pass.
+        keep_best: How many leaders keep their trained weights on the disk.
+    """
+
+    time_budget: str | None = None
+    max_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
+    max_retries: Annotated[StrictInt, Field(ge=0)] = 1
+    keep_best: Annotated[StrictInt, Field(ge=1)] = 3
+
+    @field_validator("time_budget")
+    @classmethod
+    def _is_duration(cls, text: str | None) -> str | None:
+        if text is not None and not (_DURATION.fullmatch(text) and _seconds(text) > 0):
+            raise ValueError('must be a time such as "1h30m", "45m" or "90s"')
+        return text
+
+    @property
+    def time_budget_s(self) -> float:
+        """Seconds a session may take; infinite if nothing is said."""
+        return math.inf if self.time_budget is None else _seconds(self.time_budget)
+
+
+def _seconds(duration: str) -> float:
+    found = _DURATION.fullmatch(duration)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    return 3600.0 * hours + 60.0 * minutes + seconds
 
 
 class SearchSpec(_Table):
@@ -225,22 +304,47 @@ class SearchSpec(_Table):
     data: DataSpec = DataSpec()
     budget: Budget = Budget()
     training: Training = Training()
+    limits: Limits = Limits()
     space: Space = DEFAULT_SPACE
+
+    @model_validator(mode="after")
+    def _complete_budget(self) -> "SearchSpec":
+        """Gives the budget the keys of its algorithm, and no others."""
+        defaults = BUDGET_KEYS[self.algorithm]
+        given = self.budget.model_dump(include=self.budget.model_fields_set, exclude_none=True)
+        foreign = _foreign_keys(given, self.algorithm)
+        if foreign and self.algorithm != "single":
+            raise ValueError(f"budget.{foreign[0]} {_not_of(self.algorithm)}")
+        empty = dict.fromkeys(Budget.model_fields)
+        kept = {key: value for key, value in given.items() if key not in foreign}
+        values = empty | dict(defaults) | {"max_epochs": self.budget.max_epochs} | kept
+        object.__setattr__(self, "budget", Budget.model_construct(**values))
+        return self
+
+
+def _foreign_keys(budget: Mapping[str, Any], algorithm: Algorithm) -> list[str]:
+    """The keys of a budget that are another algorithm's; unknown ones are not among them."""
+    own = {"max_epochs", *BUDGET_KEYS[algorithm]}
+    return [key for key in budget if key in Budget.model_fields and key not in own]
+
+
+def _not_of(algorithm: Algorithm) -> str:
+    known = ", ".join(["max_epochs", *BUDGET_KEYS[algorithm]])
+    return f"does not go with the algorithm {algorithm}, whose budget has {known}"
 
 
 def single_configuration(
     hyperparameters: Mapping[str, Number], epochs: int, like: SearchSpec
 ) -> SearchSpec:
     """The experiment of training one configuration, on the data and with the seed of another."""
-    return like.model_copy(
-        update={
-            "description": "",
-            "algorithm": "single",
-            "baseline": False,
-            "budget": Budget(max_epochs=epochs),
-            "space": Space.pinned_at(hyperparameters),
-        }
-    )
+    single = {
+        "description": "",
+        "algorithm": "single",
+        "baseline": False,
+        "budget": {"max_epochs": epochs},
+        "space": Space.pinned_at(hyperparameters),
+    }
+    return SearchSpec.model_validate(dict(like) | single)
 
 
 @dataclass(frozen=True)
@@ -280,10 +384,11 @@ def resolve(
     if "data.dataset" in flags:
         _anchor_dataset(raw, folder or Path.cwd(), "--dataset")
     _check_algorithm(raw, path)
+    _check_budget(raw, path, flags)
     spec = _validated(raw, str(path), flags)
     origins: dict[str, Origin] = {
         key: "flag" if key in flags else "file" if key in in_file else "default"
-        for key in flatten(spec.model_dump())
+        for key in flatten(spec.model_dump(exclude_none=True))
     }
     return ResolvedSearch(path.stem, spec, origins)
 
@@ -346,15 +451,29 @@ def describe(path: Path) -> str:
 def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
     """Lists what makes two experiments different ones, as "key: theirs -> ours".
 
-    Where the images are does not count, what they are does: compare their fingerprints.
+    Where the images are does not count, what they are does: compare their fingerprints. Limits
+    do not count either.
     """
     kept = {"algorithm", "seed", "budget", "training", "space"}
-    left, right = (flatten(spec.model_dump(include=kept)) for spec in (theirs, ours))
+    dumped = (spec.model_dump(include=kept, exclude_none=True) for spec in (theirs, ours))
+    left, right = map(flatten, dumped)
     return [
         f"{key}: {left.get(key, 'nothing')} -> {right.get(key, 'nothing')}"
         for key in sorted({*left, *right})
         if left.get(key) != right.get(key)
     ]
+
+
+def is_larger(ours: Budget, theirs: Budget) -> bool:
+    """Whether a budget differs from another in more trials or more iterations alone."""
+    left, right = ours.model_dump(), theirs.model_dump()
+    changed = {key for key in left if left[key] != right[key]}
+    if changed == {"hyperband_iterations"}:
+        return bool(left["hyperband_iterations"] > right["hyperband_iterations"])
+    if changed == {"max_trials"}:
+        most = left["max_trials"] or math.inf  # none: a whole grid
+        return bool(right["max_trials"] is not None and most > right["max_trials"])
+    return False
 
 
 def _built_in() -> Path:
@@ -393,6 +512,15 @@ def _check_algorithm(raw: Mapping[str, Any], path: Path) -> None:
         )
 
 
+def _check_budget(raw: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> None:
+    budget, algorithm = raw.get("budget"), raw.get("algorithm", SEARCH_ALGORITHMS[0])
+    foreign = _foreign_keys(budget, algorithm) if isinstance(budget, Mapping) else []
+    if foreign:
+        key = f"budget.{foreign[0]}"
+        subject = _flag(key) if key in flags else f"{path}: {key}"
+        raise SpecError(f"{subject} {_not_of(algorithm)}.")
+
+
 _PLAIN_WORDS = {
     "model_type": "must be a table",
     "too_short": "must hold at least one value",
@@ -407,11 +535,15 @@ def _explain(error: ValidationError, where: str, flags: Mapping[str, Any]) -> st
         return f"{where}: {_unknown_key(first['loc'])}{_and_more(error)}"
     key = _dotted(first["loc"])
     flag = next((given for given in flags if key.startswith(given)), None)
-    subject = f"--{flag.rpartition('.')[2].replace('_', '-')}" if flag else f"{where}: {key}"
+    subject = _flag(flag) if flag else f"{where}: {key}".rstrip(": ")
     message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
     message = message.removeprefix("Input ")
     received = "" if "received" in message else f", received {_shown(first['input'])}"
     return f"{subject} {message[:1].lower()}{message[1:]}{received}.{_and_more(error)}"
+
+
+def _flag(key: str) -> str:
+    return f"--{key.rpartition('.')[2].replace('_', '-')}"
 
 
 def _unknown_key(location: Sequence[int | str]) -> str:

@@ -12,17 +12,24 @@ import pandas as pd
 from vaetune.errors import JournalError, ResultsError
 from vaetune.journal import (
     JOURNAL_NAME,
+    Assignment,
     Environment,
     EpochEnded,
     Event,
+    FileSetAside,
+    PlanCorrected,
+    Rung,
+    SearchExtended,
     SearchStarted,
     SessionEnded,
     SessionStarted,
     TrialEnded,
+    TrialResumed,
+    TrialRetried,
     TrialStarted,
     read_journal,
 )
-from vaetune.spec import Number, Space
+from vaetune.spec import Number, SearchSpec, Space
 
 BASELINES = "baselines"
 BEST = "best"
@@ -47,7 +54,9 @@ TRIAL_COLUMNS = (
     "parameters",
     "duration_s",
     "hyperparameters",
+    "failed_in",
     "error",
+    "traceback",
 )
 """The columns of a table of trials; losses are those of the trial's best epoch."""
 
@@ -61,12 +70,16 @@ class Trial:
         epochs: What each finished epoch measured, in order.
         parameters: Trainable parameters, once the trial has ended.
         duration_s: Wall time in seconds over all sessions.
+        failed_in: The epoch that a failed trial was in; None if it had not begun one.
         error: One line that says why a trial failed.
+        retries: Errors after which it was tried again.
+        deaths: How often in a row the process was killed in it, with no epoch finished between.
     """
 
     trial_id: str
     configuration: int
     parent: str | None
+    iteration: int
     bracket: int
     rung: int
     status: Status
@@ -78,8 +91,11 @@ class Trial:
     duration_s: float
     started: datetime
     ended: datetime | None
+    failed_in: int | None
     error: str | None
     traceback: str | None
+    retries: tuple[TrialRetried, ...] = ()
+    deaths: int = 0
 
     @property
     def best(self) -> EpochEnded | None:
@@ -101,6 +117,9 @@ class Study:
         folder: Where its journal, checkpoints and pictures are.
         sessions: The processes that ran it, in order.
         last_end: How the latest of them let go; None while it runs, or if it was killed.
+        extensions: What was added to its budget, in order.
+        plan: The trials of the whole search: as announced, extended, and corrected for failures.
+        set_aside: Files that were damaged or gone, and made again.
     """
 
     folder: Path
@@ -108,6 +127,14 @@ class Study:
     sessions: tuple[SessionStarted, ...]
     trials: tuple[Trial, ...]
     last_end: SessionEnded | None
+    extensions: tuple[SearchExtended, ...] = ()
+    plan: tuple[Rung, ...] = ()
+    set_aside: tuple[FileSetAside, ...] = ()
+
+    @property
+    def search(self) -> SearchSpec:
+        """The experiment, as the last extension left it."""
+        return self.extensions[-1].search if self.extensions else self.started.search
 
     @property
     def name(self) -> str:
@@ -122,6 +149,11 @@ class Study:
     def is_complete(self) -> bool:
         """Whether nothing is left to run."""
         return self.last_end is not None and self.last_end.reason == "completed"
+
+    @property
+    def trials_planned(self) -> int:
+        """Trials of the whole search."""
+        return sum(rung.trials for rung in self.plan)
 
     @property
     def ranking(self) -> tuple[Trial, ...]:
@@ -173,12 +205,12 @@ class Study:
 
     @property
     def space(self) -> Space:
-        return self.started.search.space
+        return self.search.space
 
     @property
     def epochs_planned(self) -> int:
         """Epochs that the whole schedule trains."""
-        return sum(rung.epochs for rung in self.started.plan)
+        return sum(rung.epochs for rung in self.plan)
 
     @property
     def epochs_trained(self) -> int:
@@ -205,7 +237,9 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         "parameters": trial.parameters,
         "duration_s": trial.duration_s,
         "hyperparameters": dict(trial.hyperparameters),
+        "failed_in": trial.failed_in,
         "error": trial.error,
+        "traceback": trial.traceback,
     }
 
 
@@ -230,29 +264,15 @@ def fold(events: Iterable[Event], folder: Path) -> Study:
         ResultsError: There are no events.
         JournalError: A trial goes on that never started.
     """
-    started: SearchStarted | None = None
-    sessions: list[SessionStarted] = []
-    trials: dict[str, _OpenTrial] = {}
-    last_end: SessionEnded | None = None
+    gathered: _Gathered | None = None
     for event in events:
-        match event:
-            case SearchStarted():
-                started = event
-            case SessionStarted():
-                sessions.append(event)
-                last_end = None
-            case TrialStarted():
-                trials[event.trial_id] = _OpenTrial(event)
-            case EpochEnded():
-                _started(trials, event, folder).epochs[event.epoch] = event
-            case TrialEnded():
-                _started(trials, event, folder).ended = event
-            case SessionEnded():
-                last_end = event
-    if started is None:
+        if isinstance(event, SearchStarted):
+            gathered = _Gathered(folder, event, event.plan)
+        elif gathered is not None:
+            gathered.take(event)
+    if gathered is None:
         raise ResultsError(f"{folder} holds a search that was stopped before it began.")
-    closed = tuple(trial.close(let_go=last_end is not None) for trial in trials.values())
-    return Study(folder, started, tuple(sessions), closed, last_end)
+    return gathered.close()
 
 
 def list_studies(results: Path) -> list[Study]:
@@ -292,9 +312,34 @@ def find_study(results: Path, name: str | None) -> Study:
     raise ResultsError(f'There is no search "{name}" in {results}. There are: {names}.')
 
 
+def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = None) -> Trial:
+    """The winner of a study, or the trial of an id, or the best of a latent size.
+
+    Raises:
+        ResultsError: There is none, or the trial asked for has no finished epoch.
+    """
+    if trial_id is not None:
+        trial = study.trial(trial_id)
+        if trial.best is None:
+            raise ResultsError(f"Trial {trial_id} has no finished epoch: it is {trial.status}.")
+        return trial
+    if not study.ranking:
+        raise ResultsError(
+            f'"{study.name}" has no completed trial yet. Go on with `vaetune search {study.name}`.'
+        )
+    for trial in study.ranking:
+        if latent_dim in (None, trial.hyperparameters["latent_dim"]):
+            return trial
+    sizes = sorted({trial.hyperparameters["latent_dim"] for trial in study.ranking})
+    raise ResultsError(
+        f'"{study.name}" has no completed trial of latent_dim {latent_dim}. '
+        f"There are: {', '.join(map(str, sizes))}."
+    )
+
+
 def find_baseline(study: Study, results: Path) -> Study | None:
     """The baseline to hold a search against: same data, same training, same largest budget."""
-    wanted = study.started.search
+    wanted = study.search
     for baseline in list_baselines(results):
         other = baseline.started.search
         if (
@@ -332,6 +377,8 @@ class _OpenTrial:
 
     start: TrialStarted
     epochs: dict[int, EpochEnded] = field(default_factory=dict)
+    retries: list[TrialRetried] = field(default_factory=list)
+    deaths: int = 0
     ended: TrialEnded | None = None
 
     def close(self, let_go: bool) -> Trial:
@@ -340,35 +387,95 @@ class _OpenTrial:
         unfinished: Status = "stopped" if let_go else "running"
         trained_s = sum(epoch.train_s + epoch.validation_s for epoch in epochs)
         return Trial(
-            trial_id=self.start.trial_id,
-            configuration=self.start.configuration,
-            parent=self.start.parent,
-            bracket=self.start.bracket,
-            rung=self.start.rung,
+            **{name: getattr(self.start, name) for name in Assignment.model_fields},
             status=end.status if end else unfinished,
-            epoch_from=self.start.epoch_from,
-            epoch_to=self.start.epoch_to,
-            hyperparameters=self.start.hyperparameters,
             epochs=epochs,
             parameters=end.parameters if end else None,
             duration_s=end.duration_s if end else trained_s,
             started=self.start.time,
             ended=end.time if end else None,
+            failed_in=end.failed_in if end else None,
             error=end.error if end else None,
             traceback=end.traceback if end else None,
+            retries=tuple(self.retries),
+            deaths=self.deaths,
         )
 
 
-def _started(
-    trials: Mapping[str, _OpenTrial], event: EpochEnded | TrialEnded, folder: Path
-) -> _OpenTrial:
-    try:
-        return trials[event.trial_id]
-    except KeyError:
-        raise JournalError(
-            f"The journal in {folder} is damaged: trial {event.trial_id} goes on in it but never "
-            "started. Restore the file from a copy, or search again with --overwrite."
-        ) from None
+@dataclass
+class _Gathered:
+    """A study while its events are being gathered."""
+
+    folder: Path
+    started: SearchStarted
+    plan: tuple[Rung, ...]
+    sessions: list[SessionStarted] = field(default_factory=list)
+    trials: dict[str, _OpenTrial] = field(default_factory=dict)
+    under_way: set[str] = field(default_factory=set)
+    extensions: list[SearchExtended] = field(default_factory=list)
+    set_aside: list[FileSetAside] = field(default_factory=list)
+    last_end: SessionEnded | None = None
+
+    def take(self, event: Event) -> None:
+        match event:
+            case SessionStarted():
+                self._take_session(event)
+            case TrialStarted():
+                self.trials[event.trial_id] = _OpenTrial(event)
+                self.under_way.add(event.trial_id)
+            case TrialResumed():
+                self._trial(event)
+                self.under_way.add(event.trial_id)
+            case TrialRetried():
+                self._trial(event).retries.append(event)
+            case EpochEnded():
+                trial = self._trial(event)
+                trial.epochs[event.epoch] = event
+                trial.deaths = 0
+            case TrialEnded():
+                self._trial(event).ended = event
+                self.under_way.discard(event.trial_id)
+            case PlanCorrected():
+                self.plan = event.plan
+            case SearchExtended():
+                self.extensions.append(event)
+                self.plan, self.last_end = event.plan, None
+            case FileSetAside():
+                self.set_aside.append(event)
+            case SessionEnded():
+                self.last_end = event
+                self.under_way.clear()
+
+    def close(self) -> Study:
+        # What is under way without a session that says so was killed, or is running now.
+        let_go = self.last_end is not None
+        return Study(
+            folder=self.folder,
+            started=self.started,
+            sessions=tuple(self.sessions),
+            trials=tuple(trial.close(let_go) for trial in self.trials.values()),
+            last_end=self.last_end,
+            extensions=tuple(self.extensions),
+            plan=self.plan,
+            set_aside=tuple(self.set_aside),
+        )
+
+    def _take_session(self, event: SessionStarted) -> None:
+        for trial_id in self.under_way:  # the session before did not end: it was killed
+            self.trials[trial_id].deaths += 1
+        self.under_way.clear()
+        self.sessions.append(event)
+        self.last_end = None
+
+    def _trial(self, event: TrialResumed | TrialRetried | EpochEnded | TrialEnded) -> _OpenTrial:
+        try:
+            return self.trials[event.trial_id]
+        except KeyError:
+            raise JournalError(
+                f"The journal in {self.folder} is damaged: trial {event.trial_id} goes on in it "
+                "but never started. Restore the file from a copy, or search again with "
+                "--overwrite."
+            ) from None
 
 
 def _rank(entry: tuple[float | None, str, Trial]) -> tuple[float, str]:

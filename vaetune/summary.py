@@ -5,19 +5,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vaetune.journal import DataSummary, Rung, SearchStarted
+from vaetune.journal import DataSummary, Rung
 from vaetune.spec import Number, Origin, SearchSpec, flatten
 from vaetune.study import TRIAL_COLUMNS, Study, Trial, trial_row
 
 
 def describe_search(
-    started: SearchStarted, origins: Mapping[str, Origin], device: str, threads: int
+    spec: SearchSpec, data: DataSummary, origins: Mapping[str, Origin], device: str, threads: int
 ) -> str:
-    """The resolved search, where each value came from, and what is to come."""
-    rows = [row for row in list_settings(started.search) if row[0] != "description"]
+    """The resolved search and where each value came from."""
+    rows = [row for row in list_settings(spec) if row[0] != "description"]
     width = max(len(key) for key, _ in rows)
     extra = {
-        "data.dataset": describe_data(started.data),
+        "data.dataset": describe_data(data),
         "device": f"{device}, {counted(threads, 'thread')}",
     }
     lines = [
@@ -28,8 +28,9 @@ def describe_search(
 
 
 def list_settings(spec: SearchSpec) -> list[tuple[str, str]]:
-    """The values of a resolved search, by dotted key."""
-    return [(key, _written(value)) for key, value in flatten(spec.model_dump()).items()]
+    """The values of a resolved search, by dotted key; without those that are not set."""
+    flat = flatten(spec.model_dump(exclude_none=True))
+    return [(key, _written(value)) for key, value in flat.items()]
 
 
 def describe_data(data: DataSummary) -> str:
@@ -129,9 +130,30 @@ def trials_as_csv(study: Study) -> str:
     names = [name for name, _ in study.space.dimensions()]
     for name in names:
         table[name] = [trial.hyperparameters.get(name) for trial in study.trials]
-    columns = [name for name in TRIAL_COLUMNS if name not in ("hyperparameters", "error")]
+    apart = ("hyperparameters", "error", "traceback")
+    columns = [name for name in TRIAL_COLUMNS if name not in apart]
     text: str = table[[*columns, *names, "error"]].to_csv(index=False, lineterminator="\n")
     return text.rstrip("\n")
+
+
+def failures_in_full(study: Study) -> str:
+    """Every failed trial: what it tried, in which epoch it failed, message and traceback."""
+    if not study.failures:
+        return f"No trial of {study.name} failed."
+    return "\n\n".join(_failure(trial) for trial in study.failures)
+
+
+def _failure(trial: Trial) -> str:
+    where = "before its first epoch" if trial.failed_in is None else f"in epoch {trial.failed_in}"
+    told = {
+        "hyperparameters": short_hyperparameters(trial.hyperparameters),
+        "error": trial.error or "no message",
+        **{f"retry {retry.attempt} after": retry.error for retry in trial.retries},
+    }
+    width = max(map(len, told))
+    lines = [f"Trial {trial.trial_id} (configuration {trial.configuration}) failed {where}"]
+    lines += [f"  {key:<{width}}  {value}" for key, value in told.items()]
+    return "\n".join([*lines, (trial.traceback or "").rstrip()]).rstrip()
 
 
 def counted(number: int, thing: str) -> str:

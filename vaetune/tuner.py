@@ -5,30 +5,68 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import keras
 import keras_tuner
 import numpy as np
+import tensorflow as tf
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from vaetune.checkpoint import (
-    CHECKPOINT_NAME,
-    Arrays,
-    Checkpoint,
-    read_variables,
-    write_variables,
-)
+from vaetune.checkpoint import Arrays, Checkpoint, read_variables, write_variables
 from vaetune.data import ImageSet
 from vaetune.errors import VaetuneError
 from vaetune.hypermodel import VAEHyperModel
-from vaetune.journal import Assignment, EpochEnded, Journal, TrialEnded, TrialStarted
+from vaetune.journal import (
+    Assignment,
+    EpochEnded,
+    Journal,
+    PlanCorrected,
+    TrialEnded,
+    TrialResumed,
+    TrialRetried,
+    TrialStarted,
+)
 from vaetune.model import VAE
-from vaetune.oracles import OBJECTIVE, TUNER_ID, Oracle, assignment
-from vaetune.pictures import Gallery, take_pictures
+from vaetune.oracles import OBJECTIVE, TUNER_ID, Oracle, assignment, plan
+from vaetune.pictures import Gallery, Pictures, take_pictures
+from vaetune.retention import CheckpointKeeper, Standing, leaders
 from vaetune.spec import SearchSpec
 from vaetune.study import Study, trial_folder
 from vaetune.training import DeviceData, EpochRunner, OnProgress, image_order
+
+ENOUGH_TRIALS = 10
+"""Only after so many ended trials does the share of failures stop a search."""
+
+MOST_DEATHS = 5
+"""A trial in whose same epoch the process died this often is a failed one."""
+
+# The framework's errors that another attempt may not meet.
+_MAY_PASS = (
+    MemoryError,
+    OSError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
+
+
+class StoppedEarly(VaetuneError):  # noqa: N818  it is no error: the search was told to
+    """A limit of the search is reached; the next session can go on.
+
+    Attributes:
+        reason: Which one.
+    """
+
+    def __init__(self, reason: Literal["time_budget", "failures"], message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +78,7 @@ class Workplace:
         images: The image set; its test images are not looked at.
         data: The images on the device.
         gallery: The validation images that every model is shown.
+        deadline_s: When to stop, as `time.monotonic` counts.
     """
 
     folder: Path
@@ -47,6 +86,7 @@ class Workplace:
     images: ImageSet
     data: DeviceData
     gallery: Gallery
+    deadline_s: float = math.inf
 
 
 @dataclass
@@ -56,13 +96,15 @@ class _Best:
     epoch: int = 0
     val_loss: float = math.inf
     weights: Arrays = ()
+    optimizer: Arrays = ()
 
 
 class VAETuner(keras_tuner.Tuner):
     """Runs the trials that an oracle asks for, and journals them.
 
-    A trial goes on from its own checkpoint if a session was cut off in it, else from the last
-    epoch of the trial it was promoted from, optimizer and random state included.
+    A trial goes on from its own checkpoint if a session was cut off in it, else from where the
+    trial ended that it was promoted from, optimizer and random state included. A checkpoint
+    that is lost is made again by training again.
 
     Args:
         oracle: Which trials to run, at the point where the journal leaves off.
@@ -77,15 +119,20 @@ class VAETuner(keras_tuner.Tuner):
         oracle: Oracle,
         workplace: Workplace,
         journal: Journal,
-        past: Study | None = None,
+        past: Study,
         on_progress: OnProgress | None = None,
     ) -> None:
         self._workplace = workplace
+        self._limits = workplace.spec.limits
         self._journal = journal
-        self._past = {trial.trial_id: trial for trial in past.trials} if past else {}
+        self._past = {trial.trial_id: trial for trial in past.trials}
+        self._plan = past.plan
+        self._last_told = {t.trial_id: t.epochs[-1].epoch for t in past.trials if t.epochs}
+        self._keeper = CheckpointKeeper(workplace.folder, journal)
         self._on_progress = on_progress
         self._parameters: int | None = None
         self._error: str | None = None
+        self._epoch: int | None = None
         self._began_s = 0.0
         hypermodel = VAEHyperModel(workplace.images.image_shape, workplace.spec.space)
         super().__init__(
@@ -103,28 +150,57 @@ class VAETuner(keras_tuner.Tuner):
         # Keras Tuner builds a model to learn the space; the oracle was given it.
         pass
 
+    def on_search_begin(self) -> None:
+        """Corrects the plan, should an earlier session have been cut off before it could."""
+        self._correct_plan()
+
     def on_trial_begin(self, trial: Trial) -> None:
-        """Journals the trial's start, unless an earlier session has."""
+        """Journals the trial's start, or that an earlier session's is taken up.
+
+        Raises:
+            StoppedEarly: A limit of the search is reached.
+        """
+        self._check_failures()
+        self._check_time()
         self._began_s = time.monotonic()
-        self._parameters = self._error = None
-        is_known = trial.trial_id in self._past
-        tell = self._journal.repeat if is_known else self._journal.append
-        tell(TrialStarted(**dict(assignment(self.oracle, trial))))
+        self._parameters = self._error = self._epoch = None
+        asked = assignment(self.oracle, trial)
+        started = TrialStarted(**dict(asked))
+        if trial.trial_id in self._past:
+            self._journal.repeat(started)
+            reached = self._last_told.get(trial.trial_id, asked.epoch_from)
+            self._journal.append(TrialResumed(trial_id=trial.trial_id, epoch=reached))
+        else:
+            self._journal.append(started)
+            self._keeper.forget(trial.trial_id)
 
     def _try_run_and_update_trial(self, trial: Trial) -> None:
-        # Keras Tuner's own would record a full disk as the fault of the configuration.
-        try:
-            self.oracle.update_trial(trial.trial_id, self.run_trial(trial))
-            trial.status = TrialStatus.COMPLETED
-        except VaetuneError:
-            raise
-        except Exception as error:  # noqa: BLE001  whatever a trial raises is its result
-            trial.status = TrialStatus.FAILED
-            trial.message = traceback.format_exc()
-            self._error = _in_one_line(error)
+        # Keras Tuner's own would record a full disk as the fault of the configuration, and try
+        # a NaN again.
+        for attempt in count(1):
+            try:
+                self.oracle.update_trial(trial.trial_id, self.run_trial(trial))
+                trial.status = TrialStatus.COMPLETED
+                return
+            except VaetuneError:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever a trial raises is its result
+                self._error, trial.message = _in_one_line(error), traceback.format_exc()
+                may_pass = isinstance(error, _MAY_PASS)
+            if not may_pass or attempt > self._limits.max_retries:
+                trial.status = TrialStatus.FAILED
+                return
+            self._journal.append(
+                TrialRetried(
+                    trial_id=trial.trial_id,
+                    attempt=attempt,
+                    error=self._error,
+                    traceback=trial.message,
+                )
+            )
 
     def on_trial_end(self, trial: Trial) -> None:
-        """Journals the trial's outcome, then tells the oracle."""
+        """Journals the trial's outcome, then tells the oracle, then removes what is done with."""
         earlier = self._past.get(trial.trial_id)
         completed = trial.status == TrialStatus.COMPLETED
         before_s = earlier.duration_s if earlier else 0.0
@@ -135,11 +211,15 @@ class VAETuner(keras_tuner.Tuner):
                 score=trial.metrics.get_best_value(OBJECTIVE) if completed else None,
                 parameters=self._parameters,
                 duration_s=before_s + time.monotonic() - self._began_s,
-                error=self._error,
-                traceback=trial.message,
+                failed_in=None if completed else self._epoch,
+                error=None if completed else self._error,
+                traceback=None if completed else trial.message,
             )
         )
         self.oracle.end_trial(trial)
+        if not completed:
+            self._correct_plan()
+        self._tidy()
 
     def run_trial(self, trial: Trial) -> Mapping[str, float]:
         """Trains one trial to its end.
@@ -148,43 +228,119 @@ class VAETuner(keras_tuner.Tuner):
             The score: the lowest validation loss of the trial's epochs, nats per image.
 
         Raises:
-            keras_tuner.errors.FailedTrialError: A loss became NaN or infinite.
-            ResultsError: A checkpoint cannot be written, or the parent's is gone.
+            keras_tuner.errors.FailedTrialError: A loss became NaN or infinite, or the process
+                died too often in this trial.
+            StoppedEarly: The time is up; the epoch in progress was ended and kept.
+            ResultsError: A checkpoint cannot be written.
         """
         asked = assignment(self.oracle, trial)
-        vae = self._build(asked, trial.hyperparameters)
-        reached, best = self._restore(asked, vae)
-        runner = EpochRunner(vae, self._workplace.data, self._workplace.spec.training.batch_size)
-        for epoch in range(reached + 1, asked.epoch_to + 1):
-            ended = self._run_epoch(runner, asked, epoch)
-            if ended.val_loss < best.val_loss:
-                best = _Best(epoch, ended.val_loss, read_variables(vae.variables))
-            self._save(asked, vae, epoch, best)
-        self._take_pictures(asked, vae, best)
+        self._refuse_deadly(asked)
+        vae, runner = self._build(asked)
+        own = self._find_checkpoint(asked) if asked.trial_id in self._last_told else None
+        if own is None:
+            self._start(vae, runner, asked)
+        best = self._train(vae, runner, asked, own)
+        self._take_pictures(asked, vae, best.weights)
         return {OBJECTIVE: best.val_loss}
 
-    def _build(self, asked: Assignment, hyperparameters: keras_tuner.HyperParameters) -> VAE:
+    def mend(self) -> None:
+        """Makes again what is damaged of what the search keeps, and the winner if it is lost."""
+        standings = self._standings()
+        if not standings:
+            return
+        winner = min(standings, key=lambda one: (one.score, one.trial_id)).trial_id
+        for trial_id in sorted(leaders(standings, self._limits.keep_best)):
+            folder = trial_folder(self._workplace.folder, trial_id)
+            asked = assignment(self.oracle, self.oracle.get_trial(trial_id))
+            if self._keeper.is_lost(trial_id, must_be_there=trial_id == winner):
+                vae, runner = self._build(asked)
+                self._end_of(vae, runner, asked)
+            checkpoint = self._keeper.best_of(trial_id)
+            if checkpoint and Pictures.load(folder) is None:
+                vae = self._build_model(asked)
+                self._take_pictures(asked, vae, checkpoint.best_weights)
+        self._tidy()
+
+    def _build(self, asked: Assignment) -> tuple[VAE, EpochRunner]:
+        vae = self._build_model(asked)
+        return vae, EpochRunner(vae, self._workplace.data, self._workplace.spec.training.batch_size)
+
+    def _build_model(self, asked: Assignment) -> VAE:
         # The same first weights for a configuration, whichever trials came before it.
         entropy = np.random.SeedSequence([self._workplace.spec.seed, asked.configuration])
         keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
-        vae: VAE = self.hypermodel.build(hyperparameters)
+        trial = self.oracle.get_trial(asked.trial_id)
+        vae: VAE = self.hypermodel.build(trial.hyperparameters)
         self._parameters = vae.count_params()
         return vae
 
-    def _restore(self, asked: Assignment, vae: VAE) -> tuple[int, _Best]:
-        """Puts the model where training goes on; returns the last epoch behind it."""
-        own = trial_folder(self._workplace.folder, asked.trial_id)
-        if asked.trial_id in self._past and (own / CHECKPOINT_NAME).exists():
-            checkpoint = Checkpoint.load(own)
-            best = _Best(checkpoint.best_epoch, checkpoint.best_val_loss, checkpoint.best_weights)
-        elif asked.parent is not None:
-            checkpoint = Checkpoint.load(trial_folder(self._workplace.folder, asked.parent))
-            best = _Best()
+    def _find_checkpoint(self, asked: Assignment) -> Checkpoint | None:
+        last_told = self._last_told.get(asked.trial_id, asked.epoch_from)
+        return self._keeper.find(asked.trial_id, last_told, first=asked.epoch_from + 1)
+
+    def _start(self, vae: VAE, runner: EpochRunner, asked: Assignment) -> None:
+        """Puts a new model where the trial begins: where its parent left off, if it has one."""
+        if asked.parent is None:
+            return
+        parent = assignment(self.oracle, self.oracle.get_trial(asked.parent))
+        checkpoint = self._end_of(vae, runner, parent)
+        if self._workplace.spec.budget.promote_from == "best":
+            write_variables(vae.variables, checkpoint.best_weights)
+            write_variables(vae.optimizer.variables, checkpoint.best_optimizer)
         else:
-            return asked.epoch_from, _Best()
-        write_variables(vae.variables, checkpoint.weights)
-        write_variables(vae.optimizer.variables, checkpoint.optimizer)
-        return checkpoint.epoch, best
+            _write_latest(vae, checkpoint)
+
+    def _end_of(self, vae: VAE, runner: EpochRunner, asked: Assignment) -> Checkpoint:
+        """What an ended trial left; if that is lost, its epochs are trained again.
+
+        They give the same again on one machine, and the journal tells of them already.
+        """
+        found = self._find_checkpoint(asked)
+        if found is None or found.epoch < asked.epoch_to:
+            if found is None:
+                self._start(vae, runner, asked)
+            self._train(vae, runner, asked, found, is_told=True)
+            found = Checkpoint.load(trial_folder(self._workplace.folder, asked.trial_id))
+        return found
+
+    def _train(
+        self,
+        vae: VAE,
+        runner: EpochRunner,
+        asked: Assignment,
+        checkpoint: Checkpoint | None,
+        is_told: bool = False,
+    ) -> _Best:
+        """Trains a trial from a checkpoint of its own, or from where the model is, to its end.
+
+        Args:
+            is_told: Whether the journal tells of the epochs already.
+        """
+        reached, best = asked.epoch_from, _Best()
+        if checkpoint is not None:
+            _write_latest(vae, checkpoint)
+            reached = checkpoint.epoch
+            best = _Best(
+                checkpoint.best_epoch,
+                checkpoint.best_val_loss,
+                checkpoint.best_weights,
+                checkpoint.best_optimizer,
+            )
+        for epoch in range(reached + 1, asked.epoch_to + 1):
+            self._check_time()
+            self._epoch = epoch
+            ended = self._run_epoch(runner, asked, epoch)
+            if not is_told:
+                self._journal.write(ended)
+                self._last_told[asked.trial_id] = epoch
+            if _is_finite(ended):
+                latest = _read_latest(vae, epoch, ended.val_loss)
+                best = min(best, latest, key=lambda one: one.val_loss)
+                self._save(asked, latest, best)
+            if not is_told:
+                self._journal.repeat(ended)  # Ctrl-C is heard in it: after the epoch is kept
+            _refuse_non_finite(ended)
+        return best
 
     def _run_epoch(self, runner: EpochRunner, asked: Assignment, epoch: int) -> EpochEnded:
         spec = self._workplace.spec
@@ -195,7 +351,7 @@ class VAETuner(keras_tuner.Tuner):
         losses = runner.train(order, self._on_progress)
         trained_s = time.monotonic()
         validation = runner.validate()
-        ended = EpochEnded(
+        return EpochEnded(
             trial_id=asked.trial_id,
             epoch=epoch,
             loss=losses.loss,
@@ -207,27 +363,85 @@ class VAETuner(keras_tuner.Tuner):
             train_s=trained_s - began_s,
             validation_s=time.monotonic() - trained_s,
         )
-        self._journal.append(ended)
-        _refuse_non_finite(ended)
-        return ended
 
-    def _save(self, asked: Assignment, vae: VAE, epoch: int, best: _Best) -> None:
-        checkpoint = Checkpoint(
-            epoch=epoch,
-            weights=read_variables(vae.variables),
-            optimizer=read_variables(vae.optimizer.variables),
-            best_epoch=best.epoch,
-            best_val_loss=best.val_loss,
-            best_weights=best.weights,
+    def _save(self, asked: Assignment, latest: _Best, best: _Best) -> None:
+        from_best = self._workplace.spec.budget.promote_from == "best"
+        self._keeper.save(
+            asked.trial_id,
+            Checkpoint(
+                epoch=latest.epoch,
+                weights=latest.weights,
+                optimizer=latest.optimizer,
+                best_epoch=best.epoch,
+                best_val_loss=best.val_loss,
+                best_weights=best.weights,
+                best_optimizer=best.optimizer if from_best else (),
+            ),
         )
-        checkpoint.save(trial_folder(self._workplace.folder, asked.trial_id))
 
-    def _take_pictures(self, asked: Assignment, vae: VAE, best: _Best) -> None:
-        write_variables(vae.variables, best.weights)
+    def _take_pictures(self, asked: Assignment, vae: VAE, best_weights: Arrays) -> None:
+        write_variables(vae.variables, best_weights)
         pictures = take_pictures(
             vae, self._workplace.gallery, self._workplace.images.validation.images
         )
         pictures.save(trial_folder(self._workplace.folder, asked.trial_id))
+
+    def _standings(self) -> list[Standing]:
+        return [
+            Standing(trial.trial_id, trial.score, trial.hyperparameters.values["latent_dim"])
+            for trial in self.oracle.trials.values()
+            if trial.status == TrialStatus.COMPLETED
+        ]
+
+    def _tidy(self) -> None:
+        going_on = {trial.trial_id for trial in self.oracle.ongoing_trials.values()}
+        parents = {self.oracle.assignments[trial_id].parent for trial_id in going_on}
+        needed = self.oracle.promotable() | going_on | parents
+        self._keeper.tidy(needed, leaders(self._standings(), self._limits.keep_best))
+
+    def _correct_plan(self) -> None:
+        corrected = plan(self.oracle)
+        if corrected != self._plan:
+            self._plan = corrected
+            self._journal.append(PlanCorrected(plan=corrected))
+
+    def _check_time(self) -> None:
+        if time.monotonic() >= self._workplace.deadline_s:
+            raise StoppedEarly("time_budget", f"The time of {self._limits.time_budget} is up.")
+
+    def _check_failures(self) -> None:
+        statuses = [trial.status for trial in self.oracle.trials.values()]
+        failed = statuses.count(TrialStatus.FAILED)
+        ended = failed + statuses.count(TrialStatus.COMPLETED)
+        if ended >= ENOUGH_TRIALS and failed > self._limits.max_failure_rate * ended:
+            raise StoppedEarly(
+                "failures",
+                f"{failed} of {ended} trials failed, more than the share of "
+                f"{self._limits.max_failure_rate:g} that a search may lose.",
+            )
+
+    def _refuse_deadly(self, asked: Assignment) -> None:
+        past = self._past.get(asked.trial_id)
+        if past and past.deaths >= MOST_DEATHS:
+            self._epoch = self._last_told.get(asked.trial_id, asked.epoch_from) + 1
+            raise keras_tuner.errors.FailedTrialError(
+                f"The process died {past.deaths} times in epoch {self._epoch} of this trial, "
+                "perhaps for lack of memory."
+            )
+
+
+def _write_latest(vae: VAE, checkpoint: Checkpoint) -> None:
+    write_variables(vae.variables, checkpoint.weights)
+    write_variables(vae.optimizer.variables, checkpoint.optimizer)
+
+
+def _read_latest(vae: VAE, epoch: int, val_loss: float) -> _Best:
+    weights, optimizer = read_variables(vae.variables), read_variables(vae.optimizer.variables)
+    return _Best(epoch, val_loss, weights, optimizer)
+
+
+def _is_finite(ended: EpochEnded) -> bool:
+    return math.isfinite(ended.loss) and math.isfinite(ended.val_loss)
 
 
 def _refuse_non_finite(ended: EpochEnded) -> None:

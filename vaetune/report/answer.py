@@ -92,7 +92,7 @@ def state(study: Study, now: datetime) -> State:
         now: When the page is written.
     """
     ended = sum(trial.ended is not None for trial in study.trials)
-    planned = sum(rung.trials for rung in study.started.plan)
+    planned = study.trials_planned
     failed = f", {len(study.failures)} failed" if study.failures else ""
     if study.is_complete:
         summary = f"Complete: {counted(ended, 'trial')}{failed}"
@@ -112,11 +112,18 @@ def state(study: Study, now: datetime) -> State:
             f"is {silent} old. Should it no longer run, this goes on with it:"
         )
         return State(f"In progress: {so_far}", advice, go_on)
-    if study.last_end.reason == "error":
-        said = study.last_end.message or "no message"
-        return State(
-            f"Stopped by an error: {so_far}", f"The error: {said}. This goes on with it:", go_on
-        )
+    said = study.last_end.message or "no message"
+    match study.last_end.reason:
+        case "error":
+            advice = f"The error: {said}. This goes on with it:"
+            return State(f"Stopped by an error: {so_far}", advice, go_on)
+        case "failures":
+            advice = f"{said} The messages below tell why. Should it go on all the same:"
+            go_on = command("search", study, "--max-failure-rate", "1")
+            return State(f"Stopped, too many trials failed: {so_far}", advice, go_on)
+        case "time_budget":
+            advice = f"{said} What was found is kept. This goes on with it:"
+            return State(f"Stopped by its time budget: {so_far}", advice, go_on)
     return State(f"Interrupted: {so_far}", "What was found is kept. This goes on with it:", go_on)
 
 
@@ -136,7 +143,7 @@ def compare(study: Study, baseline: Study | None) -> Comparison | None:
 
 def no_reference(study: Study) -> str:
     """Why a search has no Keras example beside it."""
-    if not study.started.search.baseline:
+    if not study.search.baseline:
         return (
             "There is no Keras example beside it, because this search leaves it out "
             "(baseline = false)."

@@ -98,7 +98,7 @@ def compute_curves(study: Study, baseline: Study | None) -> CurvesInfo:
     order: dict[Role, int] = {"other": 0, "reference": 1, "winner": 2}
     curves.sort(key=lambda curve: order[curve.role])
     low, high = _loss_range(curves)
-    planned = [rung.epoch_to for rung in study.started.plan]
+    planned = [rung.epoch_to for rung in study.plan]
     last = max([*planned, *(epoch for curve in curves for epoch in curve.epochs)], default=1)
     return CurvesInfo(tuple(curves), low, high, last)
 

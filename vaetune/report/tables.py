@@ -90,7 +90,7 @@ def list_settings(study: Study) -> tuple[Setting, ...]:
     origins = study.started.origins
     return tuple(
         Setting(key, value, origins.get(key, "default"))
-        for key, value in summary.list_settings(study.started.search)
+        for key, value in summary.list_settings(study.search)
     )
 
 

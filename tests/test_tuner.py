@@ -1,0 +1,322 @@
+"""Failures are results, limits stop a search, and lost files come back."""
+
+import math
+import time
+
+import pytest
+import tensorflow as tf
+
+from tiny_searches import (
+    TINY,
+    TINY_REFERENCE,
+    TINY_SPACE,
+    assert_same_search,
+    changed,
+    checkpoint_of,
+    events_of,
+    kept,
+    run,
+    stop,
+)
+from vaetune import tuner as tuner_module
+from vaetune.checkpoint import CHECKPOINT_NAME
+from vaetune.hypermodel import VAEHyperModel
+from vaetune.journal import (
+    EpochEnded,
+    FileSetAside,
+    Journal,
+    PlanCorrected,
+    SessionStarted,
+    TrialResumed,
+    TrialRetried,
+    TrialStarted,
+)
+from vaetune.spec import Budget, Limits, Pinned, Space
+from vaetune.training import EpochRunner
+
+TWELVE = changed(
+    TINY,
+    algorithm="random",
+    budget=Budget(max_epochs=1, max_trials=12),
+    limits=Limits(max_failure_rate=0.5),
+)
+TWO_TRIALS = changed(TINY, algorithm="random", budget=Budget(max_epochs=3, max_trials=2))
+
+
+@pytest.fixture(autouse=True)
+def deterministic_ops():
+    tf.config.experimental.enable_op_determinism()
+
+
+@pytest.fixture(scope="module")
+def two_trials(tmp_path_factory):
+    tf.config.experimental.enable_op_determinism()
+    return run(tmp_path_factory.mktemp("two"), TWO_TRIALS)
+
+
+@pytest.fixture
+def break_training(monkeypatch):
+    """Makes a trial's training raise: after so many epochs of the search, so many times."""
+
+    def install(error, after, times=math.inf):
+        train, seen = EpochRunner.train, {"epochs": 0, "raised": 0}
+
+        def train_or_raise(self, order, on_progress=None):
+            seen["epochs"] += 1
+            if seen["epochs"] > after and seen["raised"] < times:
+                seen["raised"] += 1
+                raise error
+            return train(self, order, on_progress)
+
+        monkeypatch.setattr(EpochRunner, "train", train_or_raise)
+
+    return install
+
+
+@pytest.fixture
+def break_building(monkeypatch):
+    """Makes the building of all but the first so many models raise, without the time they take."""
+
+    def install(but):
+        build, seen = VAEHyperModel.build, []
+
+        def build_or_raise(self, hp):
+            seen.append(hp)
+            if len(seen) > but:
+                raise ValueError("no such model")
+            return build(self, hp)
+
+        monkeypatch.setattr(VAEHyperModel, "build", build_or_raise)
+
+    return install
+
+
+# Failures
+
+
+def test_an_error_that_may_pass_is_tried_again_from_the_last_epoch(
+    two_trials, tmp_path, break_training
+):
+    break_training(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), 2, times=1)
+    study = run(tmp_path, TWO_TRIALS)
+    (retried,) = events_of(study, TrialRetried)
+    assert (retried.trial_id, retried.attempt) == ("0000", 1)
+    assert "OOM when allocating" in retried.error
+    assert "train_or_raise" in retried.traceback
+    assert [len(trial.retries) for trial in study.trials] == [1, 0]
+    assert len(events_of(study, EpochEnded)) == 6, "no epoch was trained twice"
+    assert_same_search(study, two_trials)
+
+
+def test_lack_of_memory_fails_the_trial_and_the_process_survives(tmp_path, break_training):
+    break_training(tf.errors.ResourceExhaustedError(None, None, "OOM"), after=1, times=2)
+    study = run(tmp_path, TWO_TRIALS)
+    first, second = study.trials
+    assert (first.status, first.failed_in) == ("failed", 2)
+    assert "OOM" in first.error
+    assert second.status == "completed"
+    assert study.is_complete
+
+
+def test_a_model_too_large_for_the_memory_is_a_failed_trial(tmp_path):
+    too_large = Space.pinned_at(TINY_REFERENCE | {"dense_units": 10**12})
+    spec = changed(TINY, space=too_large, limits=Limits(max_retries=0))
+    study = run(tmp_path, spec)
+    assert study.is_complete
+    assert [(t.status, t.failed_in, t.epochs) for t in study.trials] == [("failed", None, ())]
+    assert study.trials[0].traceback
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), ZeroDivisionError("wrong")])
+def test_an_error_that_will_not_pass_is_not_tried_again(tmp_path, break_training, error):
+    break_training(error, after=0, times=1)
+    study = run(tmp_path, TWO_TRIALS)
+    assert events_of(study, TrialRetried) == []
+    assert [trial.status for trial in study.trials] == ["failed", "completed"]
+    assert study.trials[0].error == f"{type(error).__name__}: wrong"
+
+
+def test_a_nan_is_not_tried_again_and_tells_its_epoch(tmp_path):
+    space = TINY_SPACE.model_copy(update={"learning_rate": Pinned(value=1e30)})
+    study = run(tmp_path, changed(TWO_TRIALS, space=space, limits=Limits(max_retries=5)))
+    assert events_of(study, TrialRetried) == []
+    assert [t.failed_in for t in study.trials] == [t.epochs[-1].epoch for t in study.trials]
+    assert kept(study) == set()
+
+
+def test_a_search_stops_when_too_many_trials_fail(tmp_path, break_building):
+    break_building(but=4)
+    study = run(tmp_path, TWELVE)
+    assert len(study.trials) == 10
+    assert study.last_end.reason == "failures"
+    assert study.last_end.message.startswith("6 of 10 trials failed, more than the share of 0.5")
+    again = run(tmp_path, TWELVE)
+    assert len(again.trials) == 10, "it stops again, at once"
+    assert again.last_end.reason == "failures"
+    on = run(tmp_path, changed(TWELVE, limits=Limits(max_failure_rate=1)))
+    assert len(on.trials) == 12
+    assert on.is_complete
+
+
+def test_half_of_the_trials_may_fail(tmp_path, break_building):
+    break_building(but=6)
+    study = run(tmp_path, TWELVE)
+    assert (len(study.trials), len(study.failures)) == (12, 6)
+    assert study.is_complete
+
+
+def test_the_announcement_is_corrected_when_a_failure_changes_it(tmp_path, break_building):
+    break_building(but=1)
+    any_failures = Limits(max_failure_rate=1)
+    study = run(tmp_path, changed(TINY, budget=Budget(max_epochs=9), limits=any_failures))
+    assert study.is_complete
+    assert sum(rung.trials for rung in study.started.plan) == 23
+    assert study.trials_planned == len(study.trials) == 9 + 1 + 5 + 3
+    assert events_of(study, PlanCorrected)[-1].plan == study.plan
+
+
+def test_a_trial_in_which_the_process_keeps_dying_fails(tmp_path):
+    study = stop(tmp_path, 3, TWO_TRIALS)
+    session = events_of(study, SessionStarted)[0]
+    journal_path = study.folder / "journal.jsonl"
+    lines = journal_path.read_bytes().splitlines(keepends=True)
+    journal_path.write_bytes(b"".join(lines[:-1]))  # killed, so that no end is written
+    with Journal(journal_path) as journal:
+        for _ in range(tuner_module.MOST_DEATHS - 1):
+            journal.append(session)
+            journal.append(TrialResumed(trial_id="0000", epoch=1))
+    study = run(tmp_path, TWO_TRIALS)
+    assert study.trials[0].error == (
+        "The process died 5 times in epoch 2 of this trial, perhaps for lack of memory."
+    )
+    assert study.trials[0].failed_in == 2
+    assert study.trials[1].status == "completed"
+
+
+# Time
+
+
+class Clock:
+    """Lets a search's time be up after so many events of a kind."""
+
+    def __init__(self, monkeypatch, kind, count):
+        self.kind, self.left = kind, count
+        monotonic = time.monotonic
+        monkeypatch.setattr(
+            tuner_module.time, "monotonic", lambda: monotonic() + (1e6 if self.left <= 0 else 0)
+        )
+
+    def on_event(self, kind, event):
+        self.left -= isinstance(event, self.kind)
+
+    def on_progress(self, share):
+        pass
+
+
+def test_a_time_budget_stops_after_the_epoch_in_progress(two_trials, tmp_path, monkeypatch):
+    clock = Clock(monkeypatch, EpochEnded, 2)
+    spec = changed(TWO_TRIALS, limits=Limits(time_budget="90m"))
+    study = run(tmp_path, spec, watcher=clock)
+    assert study.last_end.reason == "time_budget"
+    assert study.last_end.message == "The time of 90m is up."
+    assert len(events_of(study, EpochEnded)) == 2
+    assert checkpoint_of(study, "0000").epoch == 2
+    assert not study.is_complete
+    monkeypatch.undo()
+    assert_same_search(run(tmp_path, TWO_TRIALS), two_trials)
+
+
+def test_no_trial_begins_after_the_time(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch, SessionStarted, 1)
+    study = run(tmp_path, changed(TINY, limits=Limits(time_budget="1s")), watcher=clock)
+    assert study.trials == ()
+    assert events_of(study, TrialStarted) == []
+    assert study.last_end.reason == "time_budget"
+
+
+# Promotions
+
+
+def test_a_promotion_goes_on_from_the_best_epoch_if_it_is_to(tmp_path):
+    space = Space.pinned_at(TINY_REFERENCE | {"learning_rate": 0.3})  # so high that losses rise
+    from_best = changed(TINY, space=space, budget=Budget(max_epochs=9, promote_from="best"))
+    from_last = changed(TINY, space=space, budget=Budget(max_epochs=9))
+    best, last = run(tmp_path / "best", from_best), run(tmp_path / "last", from_last)
+    parent = next(trial for trial in best.trials if trial.best.epoch < trial.epoch_to)
+    child = next(trial for trial in best.trials if trial.parent == parent.trial_id)
+    same = last.trial(child.trial_id)
+    assert last.trial(parent.trial_id).epochs[-1].val_loss == parent.epochs[-1].val_loss
+    assert child.epochs[0].val_loss != same.epochs[0].val_loss
+
+
+# Files that are lost
+
+
+def damage(study, trial_id, share):
+    path = study.trial_folder(trial_id) / CHECKPOINT_NAME
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+@pytest.fixture(scope="module")
+def pinned(tmp_path_factory):
+    """Hyperband of one configuration: 1 -> 3 -> 9 epochs."""
+    tf.config.experimental.enable_op_determinism()
+    return run(tmp_path_factory.mktemp("pinned"), PINNED)
+
+
+PINNED = changed(
+    TINY,
+    space=Space.pinned_at(TINY_REFERENCE | {"learning_rate": 0.01}),
+    budget=Budget(max_epochs=9),
+)
+
+
+@pytest.mark.parametrize("share", [0, 0.4, 0.99, None])
+def test_a_promotion_whose_parent_is_lost_trains_it_again(pinned, tmp_path, share):
+    # Events: the session, then start, epoch, end of 0000; start, two epochs, end of 0001.
+    study = stop(tmp_path, 8, PINNED)
+    parent = study.trial_folder("0001") / CHECKPOINT_NAME
+    if share is None:
+        parent.unlink()
+    else:
+        damage(study, "0001", share)
+    again = run(tmp_path, PINNED)
+    assert_same_search(again, pinned)
+    first = events_of(again, FileSetAside)[0]
+    assert first.file == f"trials/0001/{CHECKPOINT_NAME}"
+    assert (first.aside is None) == (share is None)
+
+
+def test_a_winner_that_is_lost_is_made_again(pinned, tmp_path):
+    study = run(tmp_path, PINNED)
+    (study.trial_folder(study.winner.trial_id) / CHECKPOINT_NAME).unlink()
+    again = run(tmp_path, PINNED)
+    assert again.is_complete
+    assert_same_search(again, pinned)
+
+
+def test_pictures_that_are_lost_are_taken_again(tmp_path):
+    study = stop(tmp_path, 6, TWO_TRIALS)
+    pictures = study.trial_folder("0000") / "pictures.npz"
+    before = pictures.read_bytes()
+    pictures.write_bytes(before[:100])
+    run(tmp_path, TWO_TRIALS)
+    assert len(pictures.read_bytes()) == len(before)
+
+
+@pytest.mark.parametrize("events", [2, 3, 4, 5, 6, 9])
+def test_a_journal_that_lost_its_last_events_goes_on_from_those_it_has(
+    two_trials, tmp_path, events
+):
+    study = run(tmp_path, TWO_TRIALS)
+    journal = study.folder / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:events]))
+    assert_same_search(run(tmp_path, TWO_TRIALS), two_trials)
+
+
+def test_a_trial_of_another_time_leaves_nothing_to_a_new_one(two_trials, tmp_path):
+    run(tmp_path, changed(TWO_TRIALS, seed=9))
+    (tmp_path / "tiny" / "journal.jsonl").unlink()
+    assert_same_search(run(tmp_path, TWO_TRIALS), two_trials)

@@ -1,0 +1,163 @@
+"""Which checkpoints are kept, and what becomes of one that is damaged."""
+
+from collections.abc import Iterable, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
+from vaetune.errors import ResultsError
+from vaetune.journal import FileSetAside, Journal
+from vaetune.spec import Number
+from vaetune.study import trial_folder
+
+DAMAGED_NAME = "checkpoint.damaged"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A completed trial among the others."""
+
+    trial_id: str
+    score: float
+    latent_dim: Number
+
+
+def leaders(standings: Iterable[Standing], most: int) -> set[str]:
+    """The trials whose trained weights are kept: the best ones, and the best of each latent size.
+
+    Args:
+        standings: Of the completed trials.
+        most: How many of the best ones.
+    """
+    ranked = sorted(standings, key=lambda standing: (standing.score, standing.trial_id))
+    best_of_size: dict[Number, str] = {}
+    for standing in ranked:
+        best_of_size.setdefault(standing.latent_dim, standing.trial_id)
+    return {standing.trial_id for standing in ranked[:most]} | set(best_of_size.values())
+
+
+class CheckpointKeeper:
+    """The checkpoints of a search: found whole or set aside, kept as long as they are needed.
+
+    Args:
+        folder: Of the search.
+        journal: Is told of every file that is set aside.
+    """
+
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        self._folder = folder
+        self._journal = journal
+        found = (folder / "trials").glob(f"*/{CHECKPOINT_NAME}")
+        self._trainable = {path.parent.name for path in found}
+        self._best_alone: set[str] = set()
+        self._told: set[str] = set()
+
+    def save(self, trial_id: str, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint that training can go on from.
+
+        Raises:
+            ResultsError: It cannot be written.
+        """
+        checkpoint.save(trial_folder(self._folder, trial_id))
+        self._trainable.add(trial_id)
+        self._best_alone.discard(trial_id)
+        self._told.discard(trial_id)
+
+    def find(self, trial_id: str, last_told: int, first: int) -> Checkpoint | None:
+        """The checkpoint to go on from, or None if there is none to go on from.
+
+        One that cannot be read, or that is of a later epoch than the journal tells of, is set
+        aside.
+
+        Args:
+            trial_id: Whose it is.
+            last_told: The last epoch that the journal tells of.
+            first: The trial's first epoch: while only that is told, none need be there.
+        """
+        file = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
+        if not file.exists():
+            if last_told > first:
+                self._tell(trial_id, None)
+            return None
+        checkpoint = self.best_of(trial_id)
+        if checkpoint is None or checkpoint.epoch > last_told:
+            self.set_aside(trial_id)
+            return None
+        return checkpoint if checkpoint.is_trainable else None
+
+    def is_lost(self, trial_id: str, must_be_there: bool) -> bool:
+        """Whether a checkpoint has to be made again; a damaged one is set aside.
+
+        Args:
+            trial_id: Whose it is.
+            must_be_there: Whether it was kept for sure.
+        """
+        file = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
+        if not file.exists():
+            if must_be_there:
+                self._tell(trial_id, None)
+            return must_be_there
+        if self.best_of(trial_id) is None:
+            self.set_aside(trial_id)
+            return True
+        return False
+
+    def best_of(self, trial_id: str) -> Checkpoint | None:
+        """A checkpoint with the weights of the best epoch, or None if there is no readable one."""
+        try:
+            return Checkpoint.load(trial_folder(self._folder, trial_id))
+        except ResultsError:
+            return None
+
+    def set_aside(self, trial_id: str) -> None:
+        """Moves a damaged checkpoint out of the way, and journals it."""
+        file = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
+        aside = None
+        with suppress(FileNotFoundError):
+            aside = file.replace(file.with_name(DAMAGED_NAME))
+        self.forget(trial_id)
+        self._tell(trial_id, aside)
+
+    def forget(self, trial_id: str) -> None:
+        """Removes what an earlier attempt at a trial left."""
+        (trial_folder(self._folder, trial_id) / CHECKPOINT_NAME).unlink(missing_ok=True)
+        self._trainable.discard(trial_id)
+        self._best_alone.discard(trial_id)
+
+    def tidy(self, needed: Set[str], leaders: Set[str]) -> None:
+        """Removes what no trial needs.
+
+        Args:
+            needed: Trials that training may go on from: their checkpoints stay as they are.
+            leaders: Of these the best weights stay.
+        """
+        for trial_id in self._trainable - needed:
+            if trial_id in leaders:
+                self._keep_best_alone(trial_id)
+            else:
+                self.forget(trial_id)
+        for trial_id in self._best_alone - leaders:
+            self.forget(trial_id)
+
+    def _keep_best_alone(self, trial_id: str) -> None:
+        checkpoint = self.best_of(trial_id)
+        if checkpoint is None:
+            return  # it is found out, and mended, at the end of the search
+        if checkpoint.is_trainable:
+            checkpoint.best_alone().save(trial_folder(self._folder, trial_id))
+        self._trainable.discard(trial_id)
+        self._best_alone.add(trial_id)
+
+    def _tell(self, trial_id: str, aside: Path | None) -> None:
+        if trial_id in self._told:
+            return
+        self._told.add(trial_id)
+        file = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
+        self._journal.append(
+            FileSetAside(
+                file=str(file.relative_to(self._folder)),
+                aside=None if aside is None else str(aside.relative_to(self._folder)),
+                remedy=f"The epochs of trial {trial_id} that it held are trained again.",
+            )
+        )
