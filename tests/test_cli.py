@@ -36,6 +36,9 @@ learning_rate = { min = 1e-3, max = 1e-1, scale = "log" }
 """
 
 
+BAYESIAN = "max_trials = 4\ninitial_trials = 3"
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A user's folder with images and a search file, and the user in it."""
@@ -173,6 +176,115 @@ def test_a_search_of_which_every_trial_fails_says_why(vaetune, folder):
     code, out, error = vaetune("best")
     assert code == 1
     assert "no completed trial" in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("algorithm", "budget", "trials"),
+    [("random", "max_trials = 3", 3), ("grid", "max_trials = 3", 3), ("bayesian", BAYESIAN, 4)],
+)
+def test_every_algorithm_runs_from_the_command_line(vaetune, folder, algorithm, budget, trials):
+    text = SEARCH_FILE.replace("max_epochs = 3", f"max_epochs = 1\n{budget}")
+    (folder / "mine.toml").write_text(text.replace('"hyperband"', f'"{algorithm}"'))
+    code, out, error = vaetune("search", "mine.toml", "--no-baseline")
+    assert (code, error) == (0, "")
+    assert re.search(rf"algorithm +{algorithm} +file", out)
+    assert f"To come: {trials} trials of {trials} configurations, {trials} epochs." in out
+    assert len(load_study(folder / "results" / "mine").trials) == trials
+
+
+@pytest.mark.slow
+def test_a_search_is_extended_and_its_trials_picked(vaetune, folder):
+    text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 3")
+    (folder / "mine.toml").write_text(text.replace('"hyperband"', '"random"'))
+    vaetune("search", "mine.toml", "--no-baseline", "--keep-best", 1)
+    code, _, error = vaetune("search", "mine.toml", "--no-baseline", "--max-trials", 5)
+    assert code == 1
+    assert "budget.max_trials: 3 -> 5. Use --extend to go on to it." in error
+    code, out, _ = vaetune(
+        *("search", "mine.toml", "--no-baseline", "--max-trials", 5, "--extend", "--keep-best", 1)
+    )
+    assert code == 0
+    assert "To come: 5 trials" in out
+    assert "Going on: not complete, 3 of 5 trials" in out
+    study = load_study(folder / "results" / "mine")
+    for size in {trial.hyperparameters["latent_dim"] for trial in study.trials}:
+        code, out, _ = vaetune("best", "--latent-dim", size, "--export")
+        assert code == 0
+        assert f"latent {size}" in out
+        manifest = json.loads((folder / "results" / "best" / "hyperparameters.json").read_text())
+        assert manifest["hyperparameters"]["latent_dim"] == size
+    last = study.ranking[-1]
+    code, out, error = vaetune("best", "--trial", last.trial_id, "--export")
+    assert out.startswith(f"Trial {last.trial_id} of mine")
+    assert code == 1
+    assert f"The weights of trial {last.trial_id} were not kept" in error
+    code, _, error = vaetune("best", "--latent-dim", 99)
+    assert code == 1
+    assert "no completed trial of latent_dim 99. There are: " in error
+
+
+@pytest.mark.slow
+def test_a_time_budget_ends_with_a_report_and_the_winner_so_far(vaetune, folder, monkeypatch):
+    from vaetune import tuner
+
+    clock = time.monotonic
+    ended = []
+    save = tuner.CheckpointKeeper.save
+    monkeypatch.setattr(
+        tuner.CheckpointKeeper, "save", lambda *given: (ended.append(1), save(*given))[1]
+    )
+    late = lambda: clock() + (1e5 if len(ended) >= 5 else 0)  # noqa: E731
+    monkeypatch.setattr(tuner.time, "monotonic", late)
+    code, out, error = vaetune(
+        "search", "squares.toml", "--no-baseline", "--time-budget", "5h", "--max-epochs", 3
+    )
+    assert (code, error) == (0, "")
+    assert "The time of 5h is up. The same command goes on from here." in out
+    assert "Exported to results/best/" in out
+    assert "Stopped by its time budget" in (folder / "results" / "report.html").read_text()
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    code, out, _ = vaetune("search", "squares.toml", "--no-baseline")
+    assert code == 0
+    assert "complete, 6 trials" in out
+
+
+@pytest.mark.slow
+def test_failures_are_told_everywhere(vaetune, folder):
+    text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 13")
+    text = text.replace('"hyperband"', '"random"').replace("max = 1e-1", "max = 1e30")
+    (folder / "mine.toml").write_text(text)
+    code, _, error = vaetune("search", "mine.toml", "--no-baseline", "--max-failure-rate", 0.3)
+    assert code == 1
+    assert re.search(
+        r"^vaetune: \d of 1\d trials failed, more than the share of 0\.3 that a search may lose\. "
+        r"See `vaetune trials mine --failed`\. To go on all the same: --max-failure-rate 1$",
+        error.strip(),
+    )
+    failures = load_study(folder / "results" / "mine").failures
+    code, out, _ = vaetune("trials", "--failed")
+    assert out.count("failed in epoch 1") == len(failures)
+    assert out.count("Traceback (most recent call last)") == len(failures)
+    rows = json.loads(vaetune("trials", "--format", "json")[1])
+    assert [row["failed_in"] for row in rows if row["status"] == "failed"] == [1] * len(failures)
+    page = (folder / "results" / "report.html").read_text()
+    assert "Stopped, too many trials failed" in page
+    assert page.count("failed in epoch 1") == len(failures)
+    code, out, _ = vaetune("search", "mine.toml", "--no-baseline", "--max-failure-rate", 1)
+    assert code == 0
+    assert "complete, 13 trials" in out
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_trials(folder):
+    """Resident memory after 60 trials against that after 10, in a process of its own."""
+    script = Path(__file__).with_name("memory_of_trials.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "60"], capture_output=True, text=True, check=True
+    )
+    after = {int(n): float(mib) for n, mib in (line.split() for line in done.stdout.splitlines())}
+    assert after[60] - after[10] < 300
 
 
 @pytest.mark.slow
