@@ -5,7 +5,8 @@ import random
 import pytest
 import tensorflow as tf
 
-from tiny_searches import TINY, assert_same_search, changed, run, stop
+from outcomes import assert_same_search
+from tiny_searches import TINY, changed, run, stop
 from torture import FILES, Torture
 from vaetune.spec import Budget
 

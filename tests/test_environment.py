@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from journals import make_environment
 from vaetune import environment
 from vaetune.device import ChosenDevice
-from vaetune.environment import describe_environment
+from vaetune.environment import changes, describe_environment
 from vaetune.journal import Environment
 
 DEVICE = ChosenDevice("GPU (NVIDIA H100)", 6)
@@ -94,3 +95,19 @@ def test_without_proc_the_processor_still_has_a_name(monkeypatch):
 
     monkeypatch.setattr(Path, "read_text", without_proc)
     assert describe_environment(DEVICE).cpu.strip()
+
+
+def test_what_may_change_the_numbers_is_listed():
+    before = make_environment()
+    now = make_environment(
+        device="GPU (a card)", versions={"keras": "3.16.0", "tensorflow": "2.21.0", "numpy": "2"}
+    )
+    assert changes(before, now) == [
+        "device: CPU -> GPU (a card)",
+        "keras: 3.15.1 -> 3.16.0",
+        "numpy: None -> 2",
+    ]
+
+
+def test_another_command_or_revision_changes_no_numbers():
+    assert changes(make_environment(), make_environment(command=("x",), revision=None)) == []

@@ -10,7 +10,7 @@ import pytest
 from vaetune.errors import JournalError
 from vaetune.journal import TrialEnded, TrialStarted
 from vaetune.oracles import TUNER_ID, assignment, make_oracle, plan, replay
-from vaetune.spec import Budget, Choice, SearchSpec, Space, single_configuration
+from vaetune.spec import Budget, Choice, Range, SearchSpec, Space, single_configuration
 
 RUNNING, COMPLETED, FAILED, STOPPED = "RUNNING", "COMPLETED", "FAILED", "STOPPED"
 THREE_CONFIGURATIONS = Space(latent_dim=Choice(values=(2, 4, 8)))
@@ -251,3 +251,212 @@ def test_an_oracle_writes_no_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_to_the_end(make_oracle(spec_of(3)))
     assert list(tmp_path.iterdir()) == []
+
+
+# Hyperband's other settings
+
+
+def test_two_iterations_are_told_apart():
+    rungs = plan(make_oracle(spec_of(9, hyperband_iterations=2)))
+    assert Counter(rung.iteration for rung in rungs) == {0: 6, 1: 6}
+    oracle = make_oracle(spec_of(9, hyperband_iterations=2))
+    asked = [assignment(oracle, trial) for trial in walk(oracle)]
+    assert Counter(a.iteration for a in asked) == {0: 23, 1: 23}
+    iterations = {a.trial_id: a.iteration for a in asked}
+    assert all(a.iteration == iterations[a.parent] for a in asked if a.parent is not None)
+
+
+def walk(oracle):
+    """Yields each trial as it is created, as a tuner would meet it."""
+    while (trial := oracle.create_trial(TUNER_ID)).status == RUNNING:
+        yield trial
+        oracle.update_trial(trial.trial_id, {"val_loss": random.Random(trial.trial_id).random()})
+        trial.status = COMPLETED
+        oracle.end_trial(trial)
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "min_epochs", "shortest", "brackets"),
+    [(9, 1, 1, 3), (9, 2, 3, 2), (9, 3, 3, 2), (9, 4, 9, 1), (9, 9, 9, 1), (30, 3, 4, 3)],
+)
+def test_no_rung_is_shorter_than_the_fewest_epochs(max_epochs, min_epochs, shortest, brackets):
+    spec = SearchSpec(seed=1, budget=Budget(max_epochs=max_epochs, min_epochs=min_epochs))
+    rungs = plan(make_oracle(spec))
+    assert min(rung.epoch_to for rung in rungs) == shortest
+    assert max(rung.epoch_to for rung in rungs) == max_epochs
+    assert len({rung.bracket for rung in rungs}) == brackets
+
+
+def test_a_plan_leaves_the_oracle_as_it_is():
+    oracle, untouched = make_oracle(spec_of(9)), make_oracle(spec_of(9))
+    plan(oracle)
+    first, second = (run_to_the_end(each) for each in (oracle, untouched))
+    assert [t.hyperparameters.values for t in first] == [t.hyperparameters.values for t in second]
+
+
+def test_a_plan_counts_the_trials_that_were_run_and_those_to_come():
+    oracle = make_oracle(spec_of(9))
+    whole = plan(oracle)
+    for number, trial in enumerate(walk(oracle)):
+        assignment(oracle, trial)
+        if number in (3, 8, 11, 20):
+            assert plan(oracle) == whole
+
+
+def test_what_may_still_be_promoted_is_no_more_than_there_is_room_for():
+    oracle = make_oracle(spec_of(9))
+    seen = []
+    for trial in walk(oracle):
+        parent = trial.hyperparameters.values.get("tuner/trial_id")
+        assert parent is None or parent in seen[-1], "a trial was promoted that had been given up"
+        seen.append(oracle.promotable() | {trial.trial_id})
+    assert max(map(len, seen)) <= 4, "three may be promoted, and one is running"
+    assert oracle.promotable() == set()
+
+
+# The other algorithms
+
+SMALL_SPACE = Space(latent_dim=Choice(values=(2, 4, 8)), filters_1=Choice(values=(16, 32)))
+
+
+def spec_with(algorithm, seed=1, space=None, **budget):
+    others = {} if space is None else {"space": space}
+    return SearchSpec(algorithm=algorithm, seed=seed, budget=Budget(**budget), **others)
+
+
+def values_of(trials):
+    return [trial.hyperparameters.values for trial in trials]
+
+
+def make_unmodified_of(oracle_class, spec, **settings):
+    class Unmodified(oracle_class):
+        def save(self):
+            pass
+
+        def _save_trial(self, trial):
+            pass
+
+    oracle = Unmodified(
+        objective=keras_tuner.Objective("val_loss", "min"),
+        hyperparameters=make_oracle(spec).get_space(),
+        seed=spec.seed,
+        **settings,
+    )
+    oracle.verbose = 0
+    return oracle
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_search_draws_the_configurations_of_keras_tuner(seed):
+    spec = spec_with("random", seed, max_trials=30)
+    theirs = make_unmodified_of(keras_tuner.oracles.RandomSearchOracle, spec, max_trials=30)
+    ours = run_to_the_end(make_oracle(spec))
+    assert len(ours) == 30
+    assert values_of(ours) == values_of(run_to_the_end(theirs))
+
+
+def test_grid_search_tries_the_grid_of_keras_tuner_in_its_order():
+    spec = spec_with("grid", space=SMALL_SPACE)
+    theirs = make_unmodified_of(keras_tuner.oracles.GridSearchOracle, spec)
+    ours = run_to_the_end(make_oracle(spec))
+    assert len(ours) == 6
+    assert values_of(ours) == values_of(run_to_the_end(theirs))
+
+
+def test_a_grid_begins_at_the_reference():
+    first = run_to_the_end(make_oracle(spec_with("grid", space=SMALL_SPACE)))[0]
+    assert (first.hyperparameters["latent_dim"], first.hyperparameters["filters_1"]) == (2, 32)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "budget", "space", "trials"),
+    [
+        ("random", {"max_trials": 7}, None, 7),
+        ("random", {"max_trials": 7}, THREE_CONFIGURATIONS, 3),
+        ("grid", {}, SMALL_SPACE, 6),
+        ("grid", {"max_trials": 4}, SMALL_SPACE, 4),
+        ("grid", {}, Space(learning_rate=Range(min=1e-4, max=1e-2)), 11),
+        ("bayesian", {"max_trials": 7, "initial_trials": 7}, None, 7),
+        ("bayesian", {"max_trials": 9, "initial_trials": 2}, THREE_CONFIGURATIONS, 3),
+    ],
+)
+def test_the_plan_of_an_algorithm_is_what_it_runs(algorithm, budget, space, trials):
+    spec = spec_with(algorithm, space=space, max_epochs=4, **budget)
+    (rung,) = plan(make_oracle(spec))
+    assert (rung.trials, rung.epoch_from, rung.epoch_to) == (trials, 0, 4)
+    oracle = make_oracle(spec)
+    ran = run_to_the_end(oracle)
+    assert len(ran) == trials
+    assert {assignment(oracle, trial).epoch_to for trial in ran} == {4}
+
+
+def test_the_plan_of_a_large_grid_is_worked_out():
+    (rung,) = plan(make_oracle(spec_with("grid")))
+    assert rung.trials == 3 * 3 * 5 * 5 * 11
+
+
+BAYESIAN = spec_with(
+    "bayesian", space=SMALL_SPACE.model_copy(update={"learning_rate": Range(min=1e-4, max=1e-2)}),
+    max_trials=6, initial_trials=4,
+)  # fmt: skip
+
+
+def test_bayesian_suggestions_follow_what_was_measured():
+    def run(sign):
+        oracle = make_oracle(BAYESIAN)
+        trials = []
+        while (trial := oracle.create_trial(TUNER_ID)).status == RUNNING:
+            rate = trial.hyperparameters["learning_rate"]
+            oracle.update_trial(trial.trial_id, {"val_loss": sign * rate * 1e4})
+            trial.status = COMPLETED
+            oracle.end_trial(trial)
+            trials.append(rate)
+        return trials
+
+    low, high = run(1), run(-1)
+    assert low[:4] == high[:4], "drawn before anything was learnt"
+    assert low[-1] < high[-1]
+
+
+def test_bayesian_search_repeats_no_configuration():
+    trials = run_to_the_end(
+        make_oracle(spec_with("bayesian", space=SMALL_SPACE, max_trials=6, initial_trials=2))
+    )
+    assert len({tuple(values.items()) for values in values_of(trials)}) == len(trials) >= 5
+
+
+def test_a_replayed_bayesian_search_goes_on_like_one_that_was_never_stopped():
+    original = make_oracle(BAYESIAN)
+    events = journal_of(original, trials_to_end=9, trials_to_start=5)
+    replayed = make_oracle(BAYESIAN)
+    replay(replayed, events)
+    first, second = (values_of(run_to_the_end(oracle)) for oracle in (original, replayed))
+    assert len(first) == 1
+    assert first == second
+
+
+def test_a_replay_works_no_suggestion_out_again(monkeypatch):
+    events = journal_of(make_oracle(BAYESIAN), trials_to_end=9, trials_to_start=6)
+    replayed = make_oracle(BAYESIAN)
+    monkeypatch.setattr(replayed.gpr, "fit", lambda *given: pytest.fail("it was fitted"))
+    replay(replayed, events)
+    assert len(replayed.trials) == 6
+
+
+@pytest.mark.parametrize("algorithm", ["random", "grid"])
+def test_a_replayed_search_goes_on_like_one_that_was_never_stopped(algorithm):
+    spec = spec_with(algorithm, space=SMALL_SPACE, max_trials=6)
+    original = make_oracle(spec)
+    events = journal_of(original, trials_to_end=9, trials_to_start=3)
+    replayed = make_oracle(spec)
+    replay(replayed, events)
+    first, second = (values_of(run_to_the_end(oracle)) for oracle in (original, replayed))
+    assert len(first) == 3
+    assert first == second
+
+
+@pytest.mark.parametrize("algorithm", ["random", "grid"])
+def test_a_longer_search_begins_with_the_trials_of_the_shorter(algorithm):
+    short, long = (run_to_the_end(make_oracle(spec_with(algorithm, max_trials=n))) for n in (9, 11))
+    assert values_of(long)[:9] == values_of(short)
+    assert [t.trial_id for t in long][:9] == [t.trial_id for t in short]

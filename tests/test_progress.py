@@ -15,7 +15,7 @@ from journals import (
     make_study,
     make_trial_events,
 )
-from vaetune.journal import Rung
+from vaetune.journal import FileSetAside, PlanCorrected, Rung, TrialResumed, TrialRetried
 from vaetune.progress import SearchProgress
 from vaetune.spec import REFERENCE
 
@@ -227,3 +227,48 @@ def test_an_error_stops_the_bars_and_gives_the_cursor_back():
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     console.print("after")
     assert console.file.getvalue().endswith("after\n")
+
+
+# What happens to a search
+
+
+def say(*events, past=None):
+    return " ".join(tell(make_console(), *events, past=past).split())
+
+
+def test_what_happens_to_a_search_is_told():
+    begin, *_ = make_trial_events("0000", status=None)
+    moment = {"time": begin.time, "trial_id": "0000"}
+    assert "trial 0000 goes on after epoch 4" in say(begin, TrialResumed(**moment, epoch=4))
+    retry = TrialRetried(**moment, attempt=1, error="OOM [red]", traceback="where")
+    assert "trial 0000 is tried again after: OOM [red]" in say(begin, retry)
+    lost = {"time": begin.time, "file": "trials/0/x.npz", "remedy": "It is made again."}
+    assert say(FileSetAside(**lost, aside=None)) == "trials/0/x.npz was gone. It is made again."
+    told = say(FileSetAside(**lost, aside="trials/0/y"))
+    assert told == "trials/0/x.npz was damaged, see trials/0/y. It is made again."
+
+
+def test_a_corrected_plan_is_told_and_counted_by():
+    fewer = (Rung(bracket=1, rung=0, trials=2, epoch_from=0, epoch_to=1),)
+    events = make_trial_events("0000", [210.0])
+    text = say(PlanCorrected(time=events[0].time, plan=fewer), *events)
+    assert "After failures the whole search is 2 trials of 2 configurations, 2 epochs." in text
+    assert "trial 0000 (1 of 2)" in text
+
+
+def test_another_device_than_before_is_warned_of():
+    past = make_study(*make_trial_events("0000", [210.0]))
+    text = say(make_session(device="GPU (a card)"), past=past)
+    assert text.startswith("Warning: this session differs from the one before: device: CPU -> GPU")
+    assert say(make_session(), past=past) == ""
+    assert say(make_session(device="GPU (a card)")) == "", "there was none before"
+
+
+def test_an_epoch_that_is_trained_again_counts_once():
+    begin, epoch, *_ = make_trial_events("0000", [210.0], status=None)
+    console = make_console(terminal=True)
+    with SearchProgress(console, PLAN) as progress:
+        for event in (begin, epoch, epoch):
+            progress.on_event("search", event)
+    assert "1 of 5 epochs" in console.file.getvalue()
+    assert "2 of 5 epochs" not in console.file.getvalue()

@@ -373,6 +373,24 @@ def test_a_search_that_broke_off_shows_why():
     assert "The error: No space left." in words
 
 
+@pytest.mark.parametrize(
+    ("reason", "title", "command"),
+    [
+        ("time_budget", "Stopped by its time budget", "vaetune search tiny"),
+        (
+            "failures",
+            "Stopped, too many trials failed",
+            "vaetune search tiny --max-failure-rate 1",
+        ),
+    ],
+)
+def test_a_search_that_a_limit_stopped_says_which_and_how_to_go_on(reason, title, command):
+    page = page_of(Story(Path("results/tiny")).trial("0000", [212.5]).end(reason, "It is so."))
+    assert f"{title}: 1 of 4 trials" in words_of(page)
+    assert "It is so." in words_of(page)
+    assert f"<code>{command}</code>" in page
+
+
 def test_when_all_trials_fail_the_page_opens_on_why():
     story = Story(Path("results/tiny"))
     for trial_id in ("0000", "0001"):

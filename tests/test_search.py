@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from image_sets import make_images
+from outcomes import assert_same_search, assert_same_weights, checkpoint_of, events_of, kept, told
 from tiny_searches import (
     DEVICE,
     IMAGES,
@@ -14,15 +15,9 @@ from tiny_searches import (
     TINY_REFERENCE,
     TINY_SPACE,
     StopAfter,
-    assert_same_search,
-    assert_same_weights,
     changed,
-    checkpoint_of,
-    events_of,
-    kept,
     run,
     stop,
-    told,
 )
 from vaetune import search as search_module
 from vaetune.checkpoint import Checkpoint

@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,15 @@ from journals import (
     write_search,
 )
 from vaetune.errors import JournalError, ResultsError
-from vaetune.journal import JOURNAL_NAME
+from vaetune.journal import (
+    JOURNAL_NAME,
+    FileSetAside,
+    PlanCorrected,
+    Rung,
+    SearchExtended,
+    TrialResumed,
+    TrialRetried,
+)
 from vaetune.spec import REFERENCE, Budget, Training
 from vaetune.study import (
     BASELINES,
@@ -34,6 +43,7 @@ from vaetune.study import (
     list_baselines,
     list_studies,
     load_study,
+    pick,
 )
 
 
@@ -377,3 +387,81 @@ def test_a_baseline_that_is_not_done_is_none(tmp_path):
 def test_a_plan_is_kept_as_recorded(tmp_path):
     write_journal(tmp_path / "tiny", [make_started()])
     assert load_study(tmp_path / "tiny").started.plan == PLAN
+
+
+# What happened to it
+
+
+def resumed(trial_id="0000", epoch=0):
+    return TrialResumed(time=START, trial_id=trial_id, epoch=epoch)
+
+
+def deaths_of(*events):
+    return fold([make_started(), make_session(), *events], Path("results/tiny")).trials[0].deaths
+
+
+def test_a_session_that_ended_without_a_word_died_in_the_trial_under_way():
+    begun = make_trial_events("0000", status=None)
+    assert deaths_of(*begun) == 0, "it may be running"
+    assert deaths_of(*begun, make_session()) == 1
+    assert deaths_of(*begun, make_session(), resumed(), make_session()) == 2
+    assert deaths_of(*begun, make_session(), make_session(), make_session()) == 1
+    assert deaths_of(*begun, make_session_end("interrupted"), make_session()) == 0
+
+
+def test_an_epoch_that_is_finished_forgives_the_deaths_before():
+    begun = make_trial_events("0000", status=None)
+    epoch = make_epoch("0000", 1, 200.0)
+    assert deaths_of(*begun, make_session(), resumed(), epoch, make_session()) == 1
+
+
+def test_a_retry_is_told_with_its_trial():
+    retry = TrialRetried(time=START, trial_id="0000", attempt=1, error="OOM", traceback="where")
+    begin, *rest = make_trial_events("0000", [200.0])
+    assert make_study(begin, retry, *rest).trials[0].retries == (retry,)
+
+
+def test_the_plan_is_the_one_that_was_corrected_last():
+    corrected = (Rung(bracket=1, rung=0, trials=2, epoch_from=0, epoch_to=1),)
+    study = make_study(PlanCorrected(time=START, plan=corrected))
+    assert (study.plan, study.started.plan) == (corrected, PLAN)
+    assert (study.trials_planned, study.epochs_planned) == (2, 2)
+
+
+def test_an_extension_opens_a_complete_search_again():
+    larger = SPEC.model_copy(update={"budget": Budget(max_epochs=3, hyperband_iterations=2)})
+    extension = SearchExtended(time=START, search=larger, plan=PLAN * 2)
+    study = make_study(*make_ladder(), make_session_end(), extension)
+    assert not study.is_complete
+    assert study.search == larger
+    assert study.trials_planned == 8
+    assert make_study().search == SPEC
+
+
+def test_files_that_were_set_aside_are_told():
+    lost = FileSetAside(time=START, file="trials/0000/checkpoint.npz", aside=None, remedy="again")
+    assert make_study(lost).set_aside == (lost,)
+
+
+def test_a_trial_is_picked_by_its_id_or_its_latent_size_or_for_winning():
+    small = VALUES | {"latent_dim": 2}
+    study = make_study(
+        *make_trial_events("0000", [210.0]),
+        *make_trial_events("0001", [220.0], configuration=1, hyperparameters=small),
+        *make_trial_events("0002", [230.0], configuration=2, hyperparameters=small),
+    )
+    assert pick(study) == study.winner
+    assert pick(study, trial_id="0002").trial_id == "0002"
+    assert pick(study, latent_dim=2).trial_id == "0001"
+    with pytest.raises(ResultsError, match=r"of latent_dim 3\. There are: 2, 8\."):
+        pick(study, latent_dim=3)
+    with pytest.raises(ResultsError, match="no trial 0009"):
+        pick(study, trial_id="0009")
+
+
+def test_a_trial_without_an_epoch_cannot_be_picked():
+    study = make_study(*make_trial_events("0000", status="failed"))
+    with pytest.raises(ResultsError, match="no finished epoch: it is failed"):
+        pick(study, trial_id="0000")
+    with pytest.raises(ResultsError, match="no completed trial yet"):
+        pick(study)

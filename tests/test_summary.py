@@ -18,7 +18,7 @@ from journals import (
     write_baseline,
 )
 from vaetune import summary
-from vaetune.journal import Rung
+from vaetune.journal import Rung, TrialRetried
 from vaetune.spec import REFERENCE, Pinned, Space, resolve
 from vaetune.study import list_baselines
 
@@ -273,3 +273,28 @@ def test_a_pinned_space_is_no_surprise_in_the_csv():
     text = summary.trials_as_csv(make_study(*make_trial_events("0000", [1.0]), search=search))
     header = text.splitlines()[0].split(",")
     assert header[-6:] == [*VALUES, "error"]
+
+
+# Failures in full
+
+
+def test_a_failed_trial_is_told_in_full():
+    begin, end = make_trial_events("0003", status="failed", error="ValueError: no", configuration=2)
+    end = end.model_copy(update={"failed_in": 4, "traceback": "Traceback\n  here\n"})
+    retry = TrialRetried(time=begin.time, trial_id="0003", attempt=1, error="OOM", traceback="x")
+    text = summary.failures_in_full(make_study(begin, retry, end))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[0] == "Trial 0003 (configuration 2) failed in epoch 4"
+    assert "error ValueError: no" in lines
+    assert "retry 1 after OOM" in lines
+    assert lines[-2:] == ["Traceback", "here"]
+
+
+def test_a_trial_that_was_never_built_failed_before_its_first_epoch():
+    text = summary.failures_in_full(make_study(*make_trial_events("0000", status="failed")))
+    assert text.startswith("Trial 0000 (configuration 0) failed before its first epoch")
+
+
+def test_no_failure_is_told_too():
+    study = make_study(*make_trial_events("0000", [200.0]))
+    assert summary.failures_in_full(study) == "No trial of tiny failed."

@@ -6,18 +6,8 @@ import time
 import pytest
 import tensorflow as tf
 
-from tiny_searches import (
-    TINY,
-    TINY_REFERENCE,
-    TINY_SPACE,
-    assert_same_search,
-    changed,
-    checkpoint_of,
-    events_of,
-    kept,
-    run,
-    stop,
-)
+from outcomes import assert_same_search, checkpoint_of, events_of, kept
+from tiny_searches import TINY, TINY_REFERENCE, TINY_SPACE, changed, run, stop
 from vaetune import tuner as tuner_module
 from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.hypermodel import VAEHyperModel

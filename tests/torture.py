@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from image_sets import make_split
-from tiny_searches import assert_same_search
+from outcomes import assert_same_search
 from vaetune.study import load_study
 
 SEARCH_FILE = """
