@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 TRIALS = 23
@@ -87,16 +88,25 @@ def check(trials: int) -> None:
         raise SystemExit(f"{trials} trials were run, expected {TRIALS}")
 
 
-def measure(contender: str, seed: int) -> float:
-    """Seconds of one search in a process and a folder of its own."""
+@dataclass(frozen=True)
+class Measured:
+    """Wall time and results on disk of one search."""
+
+    seconds: float
+    megabytes: float
+
+
+def measure(contender: str, seed: int) -> Measured:
+    """Runs one search in a process and a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--run", contender, "--seed", str(seed)]
         done = subprocess.run(
             [*command, "--folder", folder], capture_output=True, text=True, check=False
         )
+        stored = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
     if done.returncode:
         raise SystemExit(f"{contender} failed:\n{done.stderr}")
-    return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+    return Measured(float(json.loads(done.stdout.splitlines()[-1])["seconds"]), stored / 1e6)
 
 
 def main() -> None:
@@ -111,18 +121,21 @@ def main() -> None:
         seconds = CONTENDERS[arguments.run](arguments.folder, arguments.seed)
         print(json.dumps({"seconds": seconds}))
         return
-    times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    runs: dict[str, list[Measured]] = {name: [] for name in CONTENDERS}
     for seed in range(1, arguments.repeats + 1):
-        for name, measured in times.items():
-            measured.append(measure(name, seed))
-            print(f"  seed {seed}, {name}: {measured[-1]:.1f} s", flush=True)
-    print(f"\nSeconds a trial ({TRIALS} trials, one step an epoch), median of {arguments.repeats}:")
-    for name, measured in times.items():
-        per_trial = [seconds / TRIALS for seconds in measured]
+        for name, measured in runs.items():
+            one = measure(name, seed)
+            measured.append(one)
+            print(f"  seed {seed}, {name}: {one.seconds:.1f} s, {one.megabytes:.0f} MB", flush=True)
+    print(f"\n{TRIALS} trials, one step an epoch, median of {arguments.repeats}:")
+    for name, measured in runs.items():
+        per_trial = [one.seconds / TRIALS for one in measured]
         spread = f"{min(per_trial):.2f} to {max(per_trial):.2f}"
-        print(f"  {name:<12} {statistics.median(per_trial):.2f}  ({spread})")
-    ratios = [a / b for a, b in zip(times["vaetune"], times["keras-tuner"], strict=True)]
-    print(f"  ratio        {statistics.median(ratios):.2f}")
+        stored = statistics.median(one.megabytes for one in measured)
+        seconds = statistics.median(per_trial)
+        print(f"  {name:<12} {seconds:.2f} s a trial ({spread}), {stored:.0f} MB on the disk")
+    pairs = list(zip(runs["vaetune"], runs["keras-tuner"], strict=True))
+    print(f"  ratio        {statistics.median(a.seconds / b.seconds for a, b in pairs):.2f}")
 
 
 if __name__ == "__main__":

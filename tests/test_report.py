@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from journals import SPEC, make_session, make_study, make_trial_events
 from vaetune import __version__
 from vaetune.errors import JournalError, ResultsError
 from vaetune.journal import (
@@ -26,12 +27,16 @@ from vaetune.journal import (
     DataSummary,
     Environment,
     EpochEnded,
+    FileSetAside,
     Journal,
+    PlanCorrected,
     Rung,
+    SearchExtended,
     SearchStarted,
     SessionEnded,
     SessionStarted,
     TrialEnded,
+    TrialRetried,
     TrialStarted,
 )
 from vaetune.pictures import PICTURES_NAME, Gallery, Pictures
@@ -389,6 +394,35 @@ def test_a_search_that_a_limit_stopped_says_which_and_how_to_go_on(reason, title
     assert f"{title}: 1 of 4 trials" in words_of(page)
     assert "It is so." in words_of(page)
     assert f"<code>{command}</code>" in page
+
+
+def test_what_happened_to_a_search_is_told():
+    begin, *rest = make_trial_events("0000", [212.5])
+    moment = {"time": begin.time}
+    fewer = (Rung(bracket=1, rung=0, trials=2, epoch_from=0, epoch_to=1),)
+    study = make_study(
+        begin,
+        TrialRetried(**moment, trial_id="0000", attempt=1, error="OOM <b>", traceback="x"),
+        *rest,
+        make_session(device="GPU (a card)"),
+        FileSetAside(**moment, file="trials/0000/a.npz", aside=None, remedy="It is made again."),
+        SearchExtended(**moment, search=SPEC, plan=fewer * 3),
+        PlanCorrected(**moment, plan=fewer),
+    )
+    words = words_of(render_report([study], {}, NOW))
+    assert "Trial 0000 was tried again after: OOM <b>" in words
+    assert "trials/0000/a.npz was gone. It is made again." in words
+    assert "differs: device: CPU -> GPU (a card)." in words
+    assert "Extended to 6 trials of 6 configurations, 6 epochs." in words
+    announced = (
+        "Announced were 6 trials of 6 configurations, 6 epochs; after failures it is 2 trials"
+    )
+    assert announced in words
+
+
+def test_of_a_search_without_incidents_nothing_is_told():
+    study = make_study(*make_trial_events("0000", [212.5]))
+    assert "What happened to it" not in words_of(render_report([study], {}, NOW))
 
 
 def test_when_all_trials_fail_the_page_opens_on_why():

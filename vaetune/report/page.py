@@ -23,6 +23,7 @@ from vaetune.report.tables import (
     Leaderboard,
     Setting,
     compare_searches,
+    list_incidents,
     list_settings,
     rank_trials,
 )
@@ -63,6 +64,7 @@ class Section:
         no_reference: Why there is no Keras example beside the winner; empty if there is.
         export: The command that hands the winner over.
         charts: Learning curves and best so far; none before the first epoch has ended.
+        incidents: What happened to it beside its trials.
     """
 
     anchor: str
@@ -76,6 +78,7 @@ class Section:
     charts: tuple[Chart, ...]
     leaderboard: Leaderboard
     settings: tuple[Setting, ...]
+    incidents: tuple[str, ...]
 
 
 def render_report(
@@ -144,6 +147,7 @@ def _section(study: Study, baseline: Study | None, anchor: str, now: datetime) -
         charts=_charts(study, baseline, anchor),
         leaderboard=rank_trials(study),
         settings=list_settings(study),
+        incidents=list_incidents(study),
     )
 
 

@@ -1,13 +1,16 @@
 """A study's tables: every trial, and what a repetition needs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from vaetune import summary
+from vaetune.environment import changes
 from vaetune.report.answer import hyperparameter_names
-from vaetune.report.wording import NOTHING, hyperparameter, nats, whole
+from vaetune.report.wording import NOTHING, hyperparameter, instant, nats, whole
 from vaetune.study import Status, Study, Trial
+from vaetune.summary import describe_plan
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,40 @@ def list_settings(study: Study) -> tuple[Setting, ...]:
         Setting(key, value, origins.get(key, "default"))
         for key, value in summary.list_settings(study.search)
     )
+
+
+def list_incidents(study: Study) -> tuple[str, ...]:
+    """What happened to a search beside its trials, a sentence each."""
+    return (
+        *(f"Extended to {describe_plan(extension.plan)}." for extension in study.extensions),
+        *_session_changes(study),
+        *(
+            f"{lost.file} {'was damaged' if lost.aside else 'was gone'}. {lost.remedy}"
+            for lost in study.set_aside
+        ),
+        *(
+            f"Trial {trial.trial_id} was tried again after: {retry.error}"
+            for trial in study.trials
+            for retry in trial.retries
+        ),
+        *_corrected_plan(study),
+    )
+
+
+def _session_changes(study: Study) -> Iterator[str]:
+    for before, now in pairwise(study.sessions):
+        changed = changes(before.environment, now.environment)
+        if changed:
+            yield f"The session of {instant(now.time)} differs: {'; '.join(changed)}."
+
+
+def _corrected_plan(study: Study) -> Iterator[str]:
+    announced = study.extensions[-1].plan if study.extensions else study.started.plan
+    if study.plan != announced:
+        yield (
+            f"Announced were {describe_plan(announced)}; after failures it is "
+            f"{describe_plan(study.plan)}."
+        )
 
 
 def compare_searches(studies: Sequence[Study]) -> tuple[Contest, ...]:
