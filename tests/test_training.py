@@ -25,10 +25,16 @@ def deterministic_ops():
     tf.config.experimental.enable_op_determinism()
 
 
-def make_runner(data=None, batch_size=16):
+OTHER = TINY | {"filters_2": 6, "latent_dim": 3, "learning_rate": 1e-3}
+
+
+def make_vae(hyperparameters=TINY):
     keras.utils.set_random_seed(1)
-    vae = build_vae(IMAGES.image_shape, TINY)
-    return vae, EpochRunner(vae, data or put_on_device(IMAGES), batch_size)
+    return build_vae(IMAGES.image_shape, hyperparameters)
+
+
+def make_runner(data=None, batch_size=16):
+    return EpochRunner(make_vae(OTHER), data or put_on_device(IMAGES), batch_size)
 
 
 def variables_of(vae):
@@ -57,16 +63,15 @@ def test_an_order_depends_on_nothing_else():
 
 
 def test_an_epoch_takes_a_step_for_each_batch_the_last_one_shorter():
-    vae, runner = make_runner(batch_size=16)
-    runner.train(image_order(40, 0, 0, 1))
+    vae = make_vae()
+    make_runner(batch_size=16).train(vae, image_order(40, 0, 0, 1))
     assert int(vae.optimizer.iterations) == 3
 
 
 def test_an_epoch_does_what_keras_fit_does_in_the_same_order():
     order = image_order(40, 0, 0, 1)
-    ours, runner = make_runner(batch_size=16)
-    losses = runner.train(order)
-    theirs, _ = make_runner(batch_size=16)
+    ours, theirs = make_vae(), make_vae()
+    losses = make_runner(batch_size=16).train(ours, order)
     images = IMAGES.train.images[order].astype("float32") / 255.0
     history = theirs.fit(images, batch_size=16, shuffle=False, verbose=0).history
     assert losses.loss == pytest.approx(history["loss"][0], rel=1e-5)
@@ -80,8 +85,9 @@ def test_the_number_of_compiled_calls_changes_nothing(monkeypatch):
     results = []
     for calls in (1, 2, 10):
         monkeypatch.setattr(training, "CALLS_PER_EPOCH", calls)
-        vae, runner = make_runner(batch_size=8)
-        results.append((runner.train(order), variables_of(vae)))
+        vae = make_vae()
+        losses = make_runner(batch_size=8).train(vae, order)
+        results.append((losses, variables_of(vae)))
     (first, variables), *others = results
     for losses, theirs in others:
         assert losses == first
@@ -94,36 +100,49 @@ def test_bytes_and_floats_of_the_same_images_train_alike():
         tf.constant(IMAGES.validation.images.astype("float32") / np.float32(255)),
     )
     order = image_order(40, 0, 0, 1)
-    (_, from_bytes), (_, from_floats) = make_runner(), make_runner(as_floats)
+    losses = []
+    for runner in (make_runner(), make_runner(as_floats)):
+        vae = make_vae()
+        runner.train(vae, order)
+        losses.append(runner.validate(vae).loss)
     # TensorFlow divides by 255 in its own way: the last bit may differ.
-    for runner in (from_bytes, from_floats):
-        runner.train(order)
-    assert from_bytes.validate().loss == pytest.approx(from_floats.validate().loss, rel=1e-5)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_validation_changes_nothing_and_repeats_itself():
-    vae, runner = make_runner()
-    runner.train(image_order(40, 0, 0, 1))
+    vae, runner = make_vae(), make_runner()
+    runner.train(vae, image_order(40, 0, 0, 1))
     before = variables_of(vae)
-    assert runner.validate() == runner.validate()
+    assert runner.validate(vae) == runner.validate(vae)
     assert_same(before, variables_of(vae))
 
 
 def test_validation_covers_every_image_once(monkeypatch):
-    _, whole = make_runner()
+    whole = make_runner()
     monkeypatch.setattr(training, "VALIDATION_BATCH_SIZE", 4)
-    vae, in_parts = make_runner()
+    in_parts = make_runner()
+    vae = make_vae()
     # Without posterior noise the batches cannot matter.
-    for runner_vae in (vae, whole._vae):
-        layer = runner_vae.encoder.get_layer("z_log_var")
-        layer.set_weights([np.zeros_like(w) - 60.0 * (w.ndim == 1) for w in layer.get_weights()])
-    assert in_parts.validate().loss == pytest.approx(whole.validate().loss, rel=1e-6)
+    layer = vae.encoder.get_layer("z_log_var")
+    layer.set_weights([np.zeros_like(w) - 60.0 * (w.ndim == 1) for w in layer.get_weights()])
+    assert in_parts.validate(vae).loss == pytest.approx(whole.validate(vae).loss, rel=1e-6)
+
+
+def test_one_runner_trains_models_in_turn():
+    runner, in_turn = make_runner(), (make_vae(TINY), make_vae(OTHER))
+    for epoch in (1, 2):
+        for vae in in_turn:
+            runner.train(vae, image_order(40, 0, 0, epoch))
+    for vae, hyperparameters in zip(in_turn, (TINY, OTHER), strict=True):
+        alone = make_vae(hyperparameters)
+        for epoch in (1, 2):
+            make_runner().train(alone, image_order(40, 0, 0, epoch))
+        assert_same(variables_of(vae), variables_of(alone))
 
 
 def test_progress_ends_with_the_whole_epoch():
     shares = []
-    _, runner = make_runner(batch_size=3)
-    runner.train(image_order(40, 0, 0, 1), shares.append)
+    make_runner(batch_size=3).train(make_vae(), image_order(40, 0, 0, 1), shares.append)
     assert shares == sorted(shares)
     assert len(shares) > 3
     assert shares[-1] == 1.0

@@ -51,12 +51,12 @@ def break_training(monkeypatch):
     def install(error, after, times=math.inf):
         train, seen = EpochRunner.train, {"epochs": 0, "raised": 0}
 
-        def train_or_raise(self, order, on_progress=None):
+        def train_or_raise(self, vae, order, on_progress=None):
             seen["epochs"] += 1
             if seen["epochs"] > after and seen["raised"] < times:
                 seen["raised"] += 1
                 raise error
-            return train(self, order, on_progress)
+            return train(self, vae, order, on_progress)
 
         monkeypatch.setattr(EpochRunner, "train", train_or_raise)
 

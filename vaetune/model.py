@@ -202,8 +202,8 @@ class VAE(keras.Model):
         self.decoder = decoder
         self.beta = beta
         # Parts that share the layers: without sampling, and without the sigmoid.
-        self._posterior = keras.Model(encoder.input, encoder.outputs[:2])
-        self._decoder_to_logits = keras.Model(decoder.input, logits)
+        self.to_posterior = keras.Model(encoder.input, encoder.outputs[:2])
+        self.to_logits = keras.Model(decoder.input, logits)
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.reconstruction_loss_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_loss_tracker = keras.metrics.Mean(name="kl_loss")
@@ -238,7 +238,7 @@ class VAE(keras.Model):
         Returns:
             z_mean and z_log_var, each (batch, latent_dim).
         """
-        z_mean, z_log_var = self._posterior(images, training=False)
+        z_mean, z_log_var = self.to_posterior(images, training=False)
         return z_mean, z_log_var
 
     def train_step(self, data: Any) -> Losses:
@@ -288,7 +288,7 @@ class VAE(keras.Model):
         return cls(**{**config, **parts})
 
     def _reconstruction_loss(self, images: tf.Tensor, z: tf.Tensor, training: bool) -> tf.Tensor:
-        return binary_cross_entropy(images, self._decoder_to_logits(z, training=training))
+        return binary_cross_entropy(images, self.to_logits(z, training=training))
 
     def _track(self, loss: tf.Tensor, reconstruction: tf.Tensor, kl: tf.Tensor) -> Losses:
         for tracker, per_image in zip(self.metrics, (loss, reconstruction, kl), strict=True):

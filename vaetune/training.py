@@ -1,6 +1,6 @@
 """Epochs of a VAE: the order of the images, one compiled call for many steps, validation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vaetune.data import ImageSet
 from vaetune.model import VAE
+from vaetune.steps import State, Steps
 
 VALIDATION_BATCH_SIZE = 250
 """Fixed, since the posterior noise of validation depends on it: every trial draws the same."""
@@ -61,71 +62,97 @@ def image_order(images: int, seed: int, configuration: int, epoch: int) -> NDArr
 
 
 class EpochRunner:
-    """Trains and validates one compiled VAE, an epoch at a time.
+    """Trains and validates models of one image shape, an epoch at a time.
+
+    What it compiles serves every configuration: see `steps`.
 
     Args:
-        vae: A compiled model whose optimizer is built.
+        template: A compiled model of any configuration; its weights are not used.
         data: The images.
         batch_size: Images a step; the last batch of an epoch may be smaller.
     """
 
-    def __init__(self, vae: VAE, data: DeviceData, batch_size: int) -> None:
-        self._vae = vae
+    def __init__(self, template: VAE, data: DeviceData, batch_size: int) -> None:
         self._batch_size = batch_size
-        self._train_on = _compile_training(vae, data.train, batch_size)
-        self._validate = _compile_validation(vae, data.validation)
+        self._beta = template.beta
+        steps, signature = Steps(template), State.signature(template)
+        self._train_on = _compile_training(steps, signature, data.train, batch_size)
+        self._validate = _compile_validation(steps, signature, data.validation)
+        self._validation_images = int(data.validation.shape[0])
 
-    def train(self, order: NDArray[np.int32], on_progress: OnProgress | None = None) -> Losses:
+    def train(
+        self, vae: VAE, order: NDArray[np.int32], on_progress: OnProgress | None = None
+    ) -> Losses:
         """Trains one epoch over the images in this order, (images,) of indices."""
-        self._vae.reset_metrics()
+        state = State.of(vae).flat()
         steps = -(-len(order) // self._batch_size)
         stride = -(-steps // CALLS_PER_EPOCH) * self._batch_size
+        sums = np.zeros(2)
         for start in range(0, len(order), stride):
-            self._train_on(tf.constant(order[start : start + stride]))
+            sums += np.array(self._train_on(tf.constant(order[start : start + stride]), *state))
             if on_progress:
                 on_progress(min(1.0, (start + stride) / len(order)))
-        return self._losses()
+        return _means(sums, len(order), self._beta)
 
-    def validate(self) -> Losses:
+    def validate(self, vae: VAE) -> Losses:
         """Measures the validation images at beta = 1; changes nothing in the model."""
-        self._vae.reset_metrics()
-        self._validate()
-        return self._losses()
-
-    def _losses(self) -> Losses:
-        return Losses(**{metric.name: float(metric.result()) for metric in self._vae.metrics})
+        sums = np.array(self._validate(*State.of(vae).flat()))
+        return _means(sums, self._validation_images, beta=1.0)
 
 
-# Both are traced here, once a model: a `tf.function` that is made anew for each trial would be
-# suspected, in a warning, of being traced again and again. The loops are written out, so that
-# nothing depends on AutoGraph's reading of the source.
+def _means(sums: NDArray[np.float64], images: int, beta: float) -> Losses:
+    reconstruction, kl = sums / images
+    return Losses(float(reconstruction + beta * kl), float(reconstruction), float(kl))
 
 
-def _compile_training(vae: VAE, images: tf.Tensor, batch_size: int) -> Callable[[tf.Tensor], None]:
-    def train_on(order: tf.Tensor) -> None:
-        def step(start: tf.Tensor) -> tuple[tf.Tensor]:
+# The loops are written out, so that nothing depends on AutoGraph's reading of the source.
+
+
+def _compile_training(
+    steps: Steps, signature: Sequence[tf.TensorSpec], images: tf.Tensor, batch_size: int
+) -> Callable[..., Sequence[tf.Tensor]]:
+    def train_on(order: tf.Tensor, *state: tf.Tensor) -> Sequence[tf.Tensor]:
+        def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             batch = tf.gather(images, order[start : start + batch_size])
-            vae.train_step(_to_unit_interval(batch))
-            return (start + batch_size,)
+            losses = steps.train(_to_unit_interval(batch), State.from_flat(state))
+            return (start + batch_size, *_added(sums, losses))
 
-        tf.while_loop(lambda start: start < tf.size(order), step, (tf.constant(0),))
+        return _loop(step, tf.size(order))
 
     # The indices have no fixed length: a shorter last call or batch is not traced again.
-    return _compiled(train_on, tf.TensorSpec((None,), tf.int32))
+    return _compiled(train_on, tf.TensorSpec((None,), tf.int32), *signature)
 
 
-def _compile_validation(vae: VAE, images: tf.Tensor) -> Callable[[], None]:
-    def validate() -> None:
-        def step(start: tf.Tensor) -> tuple[tf.Tensor]:
-            vae.test_step(_to_unit_interval(images[start : start + VALIDATION_BATCH_SIZE]))
-            return (start + VALIDATION_BATCH_SIZE,)
+def _compile_validation(
+    steps: Steps, signature: Sequence[tf.TensorSpec], images: tf.Tensor
+) -> Callable[..., Sequence[tf.Tensor]]:
+    def validate(*state: tf.Tensor) -> Sequence[tf.Tensor]:
+        def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            batch = _to_unit_interval(images[start : start + VALIDATION_BATCH_SIZE])
+            losses = steps.validate(batch, start, State.from_flat(state))
+            return (start + VALIDATION_BATCH_SIZE, *_added(sums, losses))
 
-        tf.while_loop(lambda start: start < tf.shape(images)[0], step, (tf.constant(0),))
+        return _loop(step, tf.shape(images)[0])
 
-    return _compiled(validate)
+    return _compiled(validate, *signature)
 
 
-def _compiled(function: Callable[..., None], *signature: tf.TensorSpec) -> Callable[..., None]:
+def _loop(step: Callable[..., tuple[tf.Tensor, ...]], end: tf.Tensor) -> Sequence[tf.Tensor]:
+    """Runs steps from 0 to the end; returns the sums of both losses over the images."""
+    nothing = (tf.constant(0.0, tf.float64),) * 2
+    sums: Sequence[tf.Tensor]
+    _, *sums = tf.while_loop(lambda start, *_: start < end, step, (tf.constant(0), *nothing))
+    return sums
+
+
+def _added(sums: Sequence[tf.Tensor], losses: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    pairs = zip(sums, losses, strict=True)
+    return [total + tf.reduce_sum(tf.cast(per_image, tf.float64)) for total, per_image in pairs]
+
+
+def _compiled(
+    function: Callable[..., Sequence[tf.Tensor]], *signature: tf.TensorSpec
+) -> Callable[..., Sequence[tf.Tensor]]:
     traced = tf.function(function, input_signature=signature, autograph=False)
     return traced.get_concrete_function()  # type: ignore[no-any-return]
 

@@ -4,7 +4,8 @@ import math
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -29,11 +30,11 @@ from vaetune.journal import (
     TrialRetried,
     TrialStarted,
 )
-from vaetune.model import VAE
+from vaetune.model import VAE, build_vae
 from vaetune.oracles import OBJECTIVE, TUNER_ID, Oracle, assignment, plan
 from vaetune.pictures import Gallery, Pictures, take_pictures
 from vaetune.retention import CheckpointKeeper, Standing, leaders
-from vaetune.spec import SearchSpec
+from vaetune.spec import REFERENCE, SearchSpec
 from vaetune.study import Study, trial_folder
 from vaetune.training import DeviceData, EpochRunner, OnProgress, image_order
 
@@ -150,6 +151,13 @@ class VAETuner(keras_tuner.Tuner):
         # Keras Tuner builds a model to learn the space; the oracle was given it.
         pass
 
+    @cached_property
+    def _runner(self) -> EpochRunner:
+        """Compiled once for all configurations, when the first one begins to train."""
+        template = build_vae(self._workplace.images.image_shape, REFERENCE)
+        batch_size = self._workplace.spec.training.batch_size
+        return EpochRunner(template, self._workplace.data, batch_size)
+
     def on_search_begin(self) -> None:
         """Corrects the plan, should an earlier session have been cut off before it could."""
         self._correct_plan()
@@ -235,11 +243,8 @@ class VAETuner(keras_tuner.Tuner):
         """
         asked = assignment(self.oracle, trial)
         self._refuse_deadly(asked)
-        vae, runner = self._build(asked)
         own = self._find_checkpoint(asked) if asked.trial_id in self._last_told else None
-        if own is None:
-            self._start(vae, runner, asked)
-        best = self._train(vae, runner, asked, own)
+        vae, best = self._train(asked, own)
         self._take_pictures(asked, vae, best.weights)
         return {OBJECTIVE: best.val_loss}
 
@@ -253,19 +258,13 @@ class VAETuner(keras_tuner.Tuner):
             folder = trial_folder(self._workplace.folder, trial_id)
             asked = assignment(self.oracle, self.oracle.get_trial(trial_id))
             if self._keeper.is_lost(trial_id, must_be_there=trial_id == winner):
-                vae, runner = self._build(asked)
-                self._end_of(vae, runner, asked)
+                self._end_of(asked)
             checkpoint = self._keeper.best_of(trial_id)
             if checkpoint and Pictures.load(folder) is None:
-                vae = self._build_model(asked)
-                self._take_pictures(asked, vae, checkpoint.best_weights)
+                self._take_pictures(asked, self._build(asked), checkpoint.best_weights)
         self._tidy()
 
-    def _build(self, asked: Assignment) -> tuple[VAE, EpochRunner]:
-        vae = self._build_model(asked)
-        return vae, EpochRunner(vae, self._workplace.data, self._workplace.spec.training.batch_size)
-
-    def _build_model(self, asked: Assignment) -> VAE:
+    def _build(self, asked: Assignment) -> VAE:
         # The same first weights for a configuration, whichever trials came before it.
         entropy = np.random.SeedSequence([self._workplace.spec.seed, asked.configuration])
         keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
@@ -278,58 +277,53 @@ class VAETuner(keras_tuner.Tuner):
         last_told = self._last_told.get(asked.trial_id, asked.epoch_from)
         return self._keeper.find(asked.trial_id, last_told, first=asked.epoch_from + 1)
 
-    def _start(self, vae: VAE, runner: EpochRunner, asked: Assignment) -> None:
-        """Puts a new model where the trial begins: where its parent left off, if it has one."""
-        if asked.parent is None:
-            return
-        parent = assignment(self.oracle, self.oracle.get_trial(asked.parent))
-        checkpoint = self._end_of(vae, runner, parent)
-        if self._workplace.spec.budget.promote_from == "best":
-            write_variables(vae.variables, checkpoint.best_weights)
-            write_variables(vae.optimizer.variables, checkpoint.best_optimizer)
-        else:
-            _write_latest(vae, checkpoint)
+    def _build_at(self, asked: Assignment, checkpoint: Checkpoint | None) -> VAE:
+        """The model of a trial, where its own checkpoint or its parent left off."""
+        if checkpoint is None and asked.parent is not None:
+            parent = assignment(self.oracle, self.oracle.get_trial(asked.parent))
+            checkpoint = self._end_of(parent)
+            if self._workplace.spec.budget.promote_from == "best":
+                weights, optimizer = checkpoint.best_weights, checkpoint.best_optimizer
+                checkpoint = replace(checkpoint, weights=weights, optimizer=optimizer)
+        vae = self._build(asked)
+        if checkpoint is not None:
+            write_variables(vae.variables, checkpoint.weights)
+            write_variables(vae.optimizer.variables, checkpoint.optimizer)
+        return vae
 
-    def _end_of(self, vae: VAE, runner: EpochRunner, asked: Assignment) -> Checkpoint:
+    def _end_of(self, asked: Assignment) -> Checkpoint:
         """What an ended trial left; if that is lost, its epochs are trained again.
 
         They give the same again on one machine, and the journal tells of them already.
         """
         found = self._find_checkpoint(asked)
         if found is None or found.epoch < asked.epoch_to:
-            if found is None:
-                self._start(vae, runner, asked)
-            self._train(vae, runner, asked, found, is_told=True)
+            self._train(asked, found, is_told=True)
             found = Checkpoint.load(trial_folder(self._workplace.folder, asked.trial_id))
         return found
 
     def _train(
-        self,
-        vae: VAE,
-        runner: EpochRunner,
-        asked: Assignment,
-        checkpoint: Checkpoint | None,
-        is_told: bool = False,
-    ) -> _Best:
-        """Trains a trial from a checkpoint of its own, or from where the model is, to its end.
+        self, asked: Assignment, own: Checkpoint | None, is_told: bool = False
+    ) -> tuple[VAE, _Best]:
+        """Trains a trial to its end, from a checkpoint of its own or from where it begins.
 
         Args:
+            asked: The trial.
+            own: Its checkpoint, if it has one.
             is_told: Whether the journal tells of the epochs already.
+
+        Returns:
+            The model after the last epoch, and the best epoch.
         """
+        vae = self._build_at(asked, own)
         reached, best = asked.epoch_from, _Best()
-        if checkpoint is not None:
-            _write_latest(vae, checkpoint)
-            reached = checkpoint.epoch
-            best = _Best(
-                checkpoint.best_epoch,
-                checkpoint.best_val_loss,
-                checkpoint.best_weights,
-                checkpoint.best_optimizer,
-            )
+        if own is not None:
+            reached = own.epoch
+            best = _Best(own.best_epoch, own.best_val_loss, own.best_weights, own.best_optimizer)
         for epoch in range(reached + 1, asked.epoch_to + 1):
             self._check_time()
             self._epoch = epoch
-            ended = self._run_epoch(runner, asked, epoch)
+            ended = self._run_epoch(vae, asked, epoch)
             if not is_told:
                 self._journal.write(ended)
                 self._last_told[asked.trial_id] = epoch
@@ -340,17 +334,17 @@ class VAETuner(keras_tuner.Tuner):
             if not is_told:
                 self._journal.repeat(ended)  # Ctrl-C is heard in it: after the epoch is kept
             _refuse_non_finite(ended)
-        return best
+        return vae, best
 
-    def _run_epoch(self, runner: EpochRunner, asked: Assignment, epoch: int) -> EpochEnded:
+    def _run_epoch(self, vae: VAE, asked: Assignment, epoch: int) -> EpochEnded:
         spec = self._workplace.spec
         order = image_order(
             len(self._workplace.images.train), spec.seed, asked.configuration, epoch
         )
         began_s = time.monotonic()
-        losses = runner.train(order, self._on_progress)
+        losses = self._runner.train(vae, order, self._on_progress)
         trained_s = time.monotonic()
-        validation = runner.validate()
+        validation = self._runner.validate(vae)
         return EpochEnded(
             trial_id=asked.trial_id,
             epoch=epoch,
@@ -428,11 +422,6 @@ class VAETuner(keras_tuner.Tuner):
                 f"The process died {past.deaths} times in epoch {self._epoch} of this trial, "
                 "perhaps for lack of memory."
             )
-
-
-def _write_latest(vae: VAE, checkpoint: Checkpoint) -> None:
-    write_variables(vae.variables, checkpoint.weights)
-    write_variables(vae.optimizer.variables, checkpoint.optimizer)
 
 
 def _read_latest(vae: VAE, epoch: int, val_loss: float) -> _Best:

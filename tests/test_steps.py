@@ -1,0 +1,153 @@
+"""A step traced for open shapes does what Keras's own step does, for any configuration."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vaetune.model import VAE, build_vae
+from vaetune.optimizer import Adam
+from vaetune.steps import State, Steps
+
+TINY = {
+    "filters_1": 3,
+    "filters_2": 4,
+    "dense_units": 5,
+    "latent_dim": 2,
+    "learning_rate": 1e-2,
+}
+WIDER = {
+    "filters_1": 6,
+    "filters_2": 5,
+    "dense_units": 9,
+    "latent_dim": 7,
+    "learning_rate": 3e-3,
+}
+SHAPES = [(28, 28, 1), (9, 14, 3), (8, 8, 2)]
+"""The second is cropped, by an odd number of rows."""
+
+
+@pytest.fixture(autouse=True)
+def deterministic_ops():
+    tf.config.experimental.enable_op_determinism()
+
+
+def make_vae(shape, hyperparameters, seed=1):
+    keras.utils.set_random_seed(seed)
+    return build_vae(shape, hyperparameters)
+
+
+def make_images(shape, count=10):
+    pixels = np.random.default_rng(0).random((count, *shape))
+    return tf.constant(pixels, tf.float32)
+
+
+def trace(function, template, *signature):
+    """As a search uses a step: traced once, for open shapes."""
+    batch = tf.TensorSpec((None, *template.image_shape), tf.float32)
+
+    def call(*arguments):
+        first, state = arguments[: 1 + len(signature)], arguments[1 + len(signature) :]
+        return function(*first, State.from_flat(state))
+
+    specs = (batch, *signature, *State.signature(template))
+    return tf.function(call, input_signature=specs, autograph=False).get_concrete_function()
+
+
+def variables_of(vae):
+    return [*vae.variables, *vae.optimizer.variables]
+
+
+def assert_close(ours, theirs):
+    for one, other in zip(variables_of(ours), variables_of(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6, err_msg=one.path)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_training_step_is_that_of_keras_for_every_configuration(shape):
+    template = make_vae(shape, TINY, seed=7)
+    train = trace(Steps(template).train, template)
+    untouched = [np.array(variable) for variable in variables_of(template)]
+    images = make_images(shape)
+    for hyperparameters in (TINY, WIDER):
+        ours, theirs = make_vae(shape, hyperparameters), make_vae(shape, hyperparameters)
+        for _ in range(3):
+            reconstruction, kl = train(images, *State.of(ours).flat())
+            theirs.reset_metrics()
+            expected = theirs.train_step(images)
+            assert np.mean(reconstruction) == pytest.approx(
+                float(expected["reconstruction_loss"]), rel=1e-5
+            )
+            assert np.mean(kl) == pytest.approx(float(expected["kl_loss"]), rel=1e-3, abs=1e-6)
+        assert_close(ours, theirs)
+    for before, after in zip(untouched, variables_of(template), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_the_samplers_generator_is_left_where_keras_leaves_it():
+    template = make_vae((8, 8, 1), TINY)
+    train = trace(Steps(template).train, template)
+    ours, theirs = make_vae((8, 8, 1), WIDER), make_vae((8, 8, 1), WIDER)
+    images = make_images((8, 8, 1))
+    for _ in range(3):
+        train(images, *State.of(ours).flat())
+        theirs.train_step(images)
+    left, right = (vae.encoder.get_layer("z").seed_generator.state for vae in (ours, theirs))
+    np.testing.assert_array_equal(left, right)
+    # The next draw of the layer itself, too.
+    pair = [tf.zeros((4, 7)), tf.zeros((4, 7))]
+    np.testing.assert_array_equal(
+        ours.encoder.get_layer("z")(pair), theirs.encoder.get_layer("z")(pair)
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_validation_step_is_that_of_keras_and_changes_nothing(shape):
+    template = make_vae(shape, TINY, seed=7)
+    validate = trace(Steps(template).validate, template, tf.TensorSpec((), tf.int32))
+    images = make_images(shape)
+    for hyperparameters in (TINY, WIDER):
+        vae = make_vae(shape, hyperparameters)
+        before = [np.array(variable) for variable in variables_of(vae)]
+        vae.reset_metrics()
+        sums = np.zeros(2)
+        for seen in (0, 10):  # the second batch has other noise than the first
+            losses = validate(images, tf.constant(seen), *State.of(vae).flat())
+            sums += np.sum(losses, axis=1)
+            measured = vae.test_step(images)  # means over both
+            expected = [float(measured[name]) for name in ("reconstruction_loss", "kl_loss")]
+            np.testing.assert_allclose(sums / (seen + 10), expected, rtol=1e-4)
+        for one, other in zip(before, variables_of(vae), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("beta", [0.0, 4.0])
+def test_training_minimises_with_the_templates_beta(beta):
+    def with_beta(vae):
+        other = VAE(vae.encoder, vae.decoder, beta=beta)
+        other.compile(optimizer=Adam(TINY["learning_rate"]))
+        other.optimizer.build(other.trainable_variables)
+        return other
+
+    shape, images = (8, 8, 1), make_images((8, 8, 1))
+    template = with_beta(make_vae(shape, TINY, seed=7))
+    train = trace(Steps(template).train, template)
+    ours, theirs = with_beta(make_vae(shape, TINY)), with_beta(make_vae(shape, TINY))
+    for _ in range(3):
+        train(images, *State.of(ours).flat())
+        theirs.train_step(images)
+    assert_close(ours, theirs)
+
+
+def test_a_layer_that_is_not_known_is_refused():
+    template = make_vae((8, 8, 1), TINY)
+    latent = keras.Input((2,))
+    x = keras.layers.Dense(64)(latent)
+    x = keras.layers.LayerNormalization()(x)
+    logits = keras.layers.Reshape((8, 8, 1), name="logits")(x)
+    outputs = keras.layers.Activation("sigmoid")(logits)
+    other = VAE(template.encoder, keras.Model(latent, outputs))
+    other.compile(optimizer=Adam())
+    other.optimizer.build(other.trainable_variables)
+    with pytest.raises(TypeError, match="LayerNormalization"):
+        trace(Steps(other).train, other)
