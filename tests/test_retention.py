@@ -7,6 +7,7 @@ import pytest
 
 from journals import make_started
 from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
+from vaetune.errors import ResultsError
 from vaetune.journal import FileSetAside, Journal, read_journal
 from vaetune.retention import DAMAGED_NAME, CheckpointKeeper, Standing, leaders
 
@@ -61,6 +62,7 @@ def keeper(tmp_path, journal):
     keeper = CheckpointKeeper(tmp_path, journal)
     for number in range(4):
         keeper.save(f"000{number}", make_checkpoint())
+        keeper.flush()
     return keeper
 
 
@@ -102,37 +104,67 @@ def test_what_an_earlier_session_left_is_tidied_too(keeper, tmp_path, journal):
     assert [path.parent.name for path in tmp_path.glob(f"trials/*/{CHECKPOINT_NAME}")] == ["0002"]
 
 
+def test_checkpoints_that_follow_soon_wait_for_the_last_of_them(tmp_path, journal):
+    keeper = CheckpointKeeper(tmp_path, journal, interval_s=1e6)
+    for epoch in (1, 2, 3):
+        keeper.save("0000", make_checkpoint(epoch))
+    assert not path_of(tmp_path, "0000").exists()
+    keeper.flush()
+    assert Checkpoint.load(path_of(tmp_path, "0000").parent).epoch == 3
+    path_of(tmp_path, "0000").unlink()
+    keeper.flush()
+    assert not path_of(tmp_path, "0000").exists(), "nothing waits any more"
+
+
+def test_a_checkpoint_is_written_when_the_last_one_was_a_while_ago(tmp_path, journal):
+    keeper = CheckpointKeeper(tmp_path, journal, interval_s=0)
+    for epoch in (1, 2):
+        keeper.save("0000", make_checkpoint(epoch))
+        assert Checkpoint.load(path_of(tmp_path, "0000").parent).epoch == epoch
+
+
+def test_a_checkpoint_that_cannot_be_written_is_tried_once(tmp_path, journal, monkeypatch):
+    def refuse(self, folder):
+        raise ResultsError("no space")
+
+    keeper = CheckpointKeeper(tmp_path, journal, interval_s=0)
+    monkeypatch.setattr(Checkpoint, "save", refuse)
+    with pytest.raises(ResultsError, match="no space"):
+        keeper.save("0000", make_checkpoint())
+    keeper.flush()
+
+
 def test_a_checkpoint_is_found_as_it_was_saved(keeper, journal):
-    found = keeper.find("0000", last_told=3, first=1)
+    found = keeper.find("0000", last_told=3, must_be_there=True)
     assert (found.epoch, found.best_epoch) == (3, 2)
     assert told(journal) == []
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_told_once(keeper, tmp_path, journal):
     damage(path_of(tmp_path, "0000"))
-    assert keeper.find("0000", last_told=3, first=1) is None
-    assert keeper.find("0000", last_told=3, first=1) is None
+    assert keeper.find("0000", last_told=3, must_be_there=True) is None
+    assert keeper.find("0000", last_told=3, must_be_there=True) is None
     assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
     assert told(journal) == [(f"trials/0000/{CHECKPOINT_NAME}", f"trials/0000/{DAMAGED_NAME}")]
 
 
 def test_a_checkpoint_ahead_of_the_journal_is_set_aside(keeper, tmp_path):
-    assert keeper.find("0000", last_told=2, first=1) is None
+    assert keeper.find("0000", last_told=2, must_be_there=True) is None
     assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
 
 
 def test_a_missing_checkpoint_is_told_unless_none_was_due(keeper, tmp_path, journal):
     for trial_id in ("0000", "0001"):
         path_of(tmp_path, trial_id).unlink()
-    assert keeper.find("0000", last_told=1, first=1) is None, "killed before it was written"
-    assert told(journal) == []
-    assert keeper.find("0001", last_told=2, first=1) is None
+    assert keeper.find("0000", last_told=3, must_be_there=False) is None
+    assert told(journal) == [], "killed before it was written"
+    assert keeper.find("0001", last_told=3, must_be_there=True) is None
     assert told(journal) == [(f"trials/0001/{CHECKPOINT_NAME}", None)]
 
 
 def test_weights_without_an_optimizer_are_nothing_to_go_on_from(keeper, journal):
     keeper.tidy(needed=set(), leaders={"0000"})
-    assert keeper.find("0000", last_told=3, first=1) is None
+    assert keeper.find("0000", last_told=3, must_be_there=True) is None
     assert keeper.best_of("0000").best_epoch == 2
     assert told(journal) == []
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vaetune.checkpoint import read_variables, write_variables
 from vaetune.model import VAE, build_vae
 from vaetune.optimizer import Adam
-from vaetune.steps import State, Steps
+from vaetune.steps import Steps
 
 TINY = {
     "filters_1": 3,
@@ -45,55 +46,59 @@ def make_images(shape, count=10):
 def trace(function, template, *signature):
     """As a search uses a step: traced once, for open shapes."""
     batch = tf.TensorSpec((None, *template.image_shape), tf.float32)
+    traced = tf.function(function, input_signature=(batch, *signature), autograph=False)
+    return traced.get_concrete_function()
 
-    def call(*arguments):
-        first, state = arguments[: 1 + len(signature)], arguments[1 + len(signature) :]
-        return function(*first, State.from_flat(state))
 
-    specs = (batch, *signature, *State.signature(template))
-    return tf.function(call, input_signature=specs, autograph=False).get_concrete_function()
+def restore(steps, vae):
+    steps.state.restore(read_variables(vae.variables), read_variables(vae.optimizer.variables))
 
 
 def variables_of(vae):
     return [*vae.variables, *vae.optimizer.variables]
 
 
-def assert_close(ours, theirs):
-    for one, other in zip(variables_of(ours), variables_of(theirs), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6, err_msg=one.path)
+def assert_close(steps, theirs):
+    weights, optimizer = steps.state.read()
+    for one, other in zip((*weights, *optimizer), variables_of(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6, err_msg=other.path)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_training_step_is_that_of_keras_for_every_configuration(shape):
     template = make_vae(shape, TINY, seed=7)
-    train = trace(Steps(template).train, template)
+    steps = Steps(template)
+    train = trace(steps.train, template)
     untouched = [np.array(variable) for variable in variables_of(template)]
     images = make_images(shape)
     for hyperparameters in (TINY, WIDER):
-        ours, theirs = make_vae(shape, hyperparameters), make_vae(shape, hyperparameters)
+        theirs = make_vae(shape, hyperparameters)
+        restore(steps, theirs)
         for _ in range(3):
-            reconstruction, kl = train(images, *State.of(ours).flat())
+            reconstruction, kl = train(images)
             theirs.reset_metrics()
             expected = theirs.train_step(images)
             assert np.mean(reconstruction) == pytest.approx(
                 float(expected["reconstruction_loss"]), rel=1e-5
             )
             assert np.mean(kl) == pytest.approx(float(expected["kl_loss"]), rel=1e-3, abs=1e-6)
-        assert_close(ours, theirs)
+        assert_close(steps, theirs)
     for before, after in zip(untouched, variables_of(template), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
 def test_the_samplers_generator_is_left_where_keras_leaves_it():
     template = make_vae((8, 8, 1), TINY)
-    train = trace(Steps(template).train, template)
+    steps = Steps(template)
+    train = trace(steps.train, template)
     ours, theirs = make_vae((8, 8, 1), WIDER), make_vae((8, 8, 1), WIDER)
+    restore(steps, ours)
     images = make_images((8, 8, 1))
     for _ in range(3):
-        train(images, *State.of(ours).flat())
+        train(images)
         theirs.train_step(images)
-    left, right = (vae.encoder.get_layer("z").seed_generator.state for vae in (ours, theirs))
-    np.testing.assert_array_equal(left, right)
+    weights, _ = steps.state.read()
+    write_variables(ours.variables, weights)
     # The next draw of the layer itself, too.
     pair = [tf.zeros((4, 7)), tf.zeros((4, 7))]
     np.testing.assert_array_equal(
@@ -104,21 +109,24 @@ def test_the_samplers_generator_is_left_where_keras_leaves_it():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_validation_step_is_that_of_keras_and_changes_nothing(shape):
     template = make_vae(shape, TINY, seed=7)
-    validate = trace(Steps(template).validate, template, tf.TensorSpec((), tf.int32))
+    steps = Steps(template)
+    validate = trace(steps.validate, template, tf.TensorSpec((), tf.int32))
     images = make_images(shape)
     for hyperparameters in (TINY, WIDER):
         vae = make_vae(shape, hyperparameters)
-        before = [np.array(variable) for variable in variables_of(vae)]
+        restore(steps, vae)
+        before = steps.state.read()
         vae.reset_metrics()
         sums = np.zeros(2)
         for seen in (0, 10):  # the second batch has other noise than the first
-            losses = validate(images, tf.constant(seen), *State.of(vae).flat())
+            losses = validate(images, tf.constant(seen))
             sums += np.sum(losses, axis=1)
             measured = vae.test_step(images)  # means over both
             expected = [float(measured[name]) for name in ("reconstruction_loss", "kl_loss")]
             np.testing.assert_allclose(sums / (seen + 10), expected, rtol=1e-4)
-        for one, other in zip(before, variables_of(vae), strict=True):
-            np.testing.assert_array_equal(one, other)
+        for group, after in zip(before, steps.state.read(), strict=True):
+            for one, other in zip(group, after, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("beta", [0.0, 4.0])
@@ -131,12 +139,14 @@ def test_training_minimises_with_the_templates_beta(beta):
 
     shape, images = (8, 8, 1), make_images((8, 8, 1))
     template = with_beta(make_vae(shape, TINY, seed=7))
-    train = trace(Steps(template).train, template)
-    ours, theirs = with_beta(make_vae(shape, TINY)), with_beta(make_vae(shape, TINY))
+    steps = Steps(template)
+    train = trace(steps.train, template)
+    theirs = with_beta(make_vae(shape, TINY))
+    restore(steps, theirs)
     for _ in range(3):
-        train(images, *State.of(ours).flat())
+        train(images)
         theirs.train_step(images)
-    assert_close(ours, theirs)
+    assert_close(steps, theirs)
 
 
 def test_a_layer_that_is_not_known_is_refused():

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from image_sets import make_images
 from vaetune import training
+from vaetune.checkpoint import read_variables
 from vaetune.model import build_vae
 from vaetune.training import DeviceData, EpochRunner, image_order, put_on_device
 
@@ -33,17 +34,21 @@ def make_vae(hyperparameters=TINY):
     return build_vae(IMAGES.image_shape, hyperparameters)
 
 
-def make_runner(data=None, batch_size=16):
-    return EpochRunner(make_vae(OTHER), data or put_on_device(IMAGES), batch_size)
+def start_of(vae):
+    return read_variables(vae.variables), read_variables(vae.optimizer.variables)
 
 
-def variables_of(vae):
-    return [np.array(variable) for variable in (*vae.variables, *vae.optimizer.variables)]
+def make_runner(hyperparameters=TINY, data=None, batch_size=16):
+    """A runner that was made for another configuration, with a model of this one."""
+    runner = EpochRunner(make_vae(OTHER), data or put_on_device(IMAGES), batch_size)
+    runner.restore(*start_of(make_vae(hyperparameters)))
+    return runner
 
 
-def assert_same(left, right):
-    for one, other in zip(left, right, strict=True):
-        np.testing.assert_array_equal(one, other)
+def assert_same(ours, theirs):
+    for group, other_group in zip(ours, theirs, strict=True):
+        for one, other in zip(group, other_group, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_an_order_is_a_permutation():
@@ -63,21 +68,23 @@ def test_an_order_depends_on_nothing_else():
 
 
 def test_an_epoch_takes_a_step_for_each_batch_the_last_one_shorter():
-    vae = make_vae()
-    make_runner(batch_size=16).train(vae, image_order(40, 0, 0, 1))
-    assert int(vae.optimizer.iterations) == 3
+    runner = make_runner(batch_size=16)
+    runner.train(image_order(40, 0, 0, 1))
+    _, optimizer = runner.read()
+    assert optimizer[0] == 3
 
 
 def test_an_epoch_does_what_keras_fit_does_in_the_same_order():
     order = image_order(40, 0, 0, 1)
-    ours, theirs = make_vae(), make_vae()
-    losses = make_runner(batch_size=16).train(ours, order)
+    runner, theirs = make_runner(batch_size=16), make_vae()
+    losses = runner.train(order)
     images = IMAGES.train.images[order].astype("float32") / 255.0
     history = theirs.fit(images, batch_size=16, shuffle=False, verbose=0).history
     assert losses.loss == pytest.approx(history["loss"][0], rel=1e-5)
     assert losses.kl_loss == pytest.approx(history["kl_loss"][0], rel=1e-4)
-    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    for group, their_group in zip(runner.read(), start_of(theirs), strict=True):
+        for one, other in zip(group, their_group, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 def test_the_number_of_compiled_calls_changes_nothing(monkeypatch):
@@ -85,9 +92,8 @@ def test_the_number_of_compiled_calls_changes_nothing(monkeypatch):
     results = []
     for calls in (1, 2, 10):
         monkeypatch.setattr(training, "CALLS_PER_EPOCH", calls)
-        vae = make_vae()
-        losses = make_runner(batch_size=8).train(vae, order)
-        results.append((losses, variables_of(vae)))
+        runner = make_runner(batch_size=8)
+        results.append((runner.train(order), runner.read()))
     (first, variables), *others = results
     for losses, theirs in others:
         assert losses == first
@@ -101,20 +107,19 @@ def test_bytes_and_floats_of_the_same_images_train_alike():
     )
     order = image_order(40, 0, 0, 1)
     losses = []
-    for runner in (make_runner(), make_runner(as_floats)):
-        vae = make_vae()
-        runner.train(vae, order)
-        losses.append(runner.validate(vae).loss)
+    for runner in (make_runner(), make_runner(data=as_floats)):
+        runner.train(order)
+        losses.append(runner.validate().loss)
     # TensorFlow divides by 255 in its own way: the last bit may differ.
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_validation_changes_nothing_and_repeats_itself():
-    vae, runner = make_vae(), make_runner()
-    runner.train(vae, image_order(40, 0, 0, 1))
-    before = variables_of(vae)
-    assert runner.validate(vae) == runner.validate(vae)
-    assert_same(before, variables_of(vae))
+    runner = make_runner()
+    runner.train(image_order(40, 0, 0, 1))
+    before = runner.read()
+    assert runner.validate() == runner.validate()
+    assert_same(before, runner.read())
 
 
 def test_validation_covers_every_image_once(monkeypatch):
@@ -125,24 +130,53 @@ def test_validation_covers_every_image_once(monkeypatch):
     # Without posterior noise the batches cannot matter.
     layer = vae.encoder.get_layer("z_log_var")
     layer.set_weights([np.zeros_like(w) - 60.0 * (w.ndim == 1) for w in layer.get_weights()])
-    assert in_parts.validate(vae).loss == pytest.approx(whole.validate(vae).loss, rel=1e-6)
+    for runner in (whole, in_parts):
+        runner.restore(*start_of(vae))
+    assert in_parts.validate().loss == pytest.approx(whole.validate().loss, rel=1e-6)
 
 
 def test_one_runner_trains_models_in_turn():
-    runner, in_turn = make_runner(), (make_vae(TINY), make_vae(OTHER))
+    runner = make_runner()
+    reached = [start_of(make_vae(TINY)), start_of(make_vae(OTHER))]
     for epoch in (1, 2):
-        for vae in in_turn:
-            runner.train(vae, image_order(40, 0, 0, epoch))
-    for vae, hyperparameters in zip(in_turn, (TINY, OTHER), strict=True):
-        alone = make_vae(hyperparameters)
+        for place, state in enumerate(reached):
+            runner.restore(*state)
+            runner.train(image_order(40, 0, 0, epoch))
+            reached[place] = runner.read()
+    for state, hyperparameters in zip(reached, (TINY, OTHER), strict=True):
+        alone = make_runner(hyperparameters)
         for epoch in (1, 2):
-            make_runner().train(alone, image_order(40, 0, 0, epoch))
-        assert_same(variables_of(vae), variables_of(alone))
+            alone.train(image_order(40, 0, 0, epoch))
+        assert_same(state, alone.read())
+
+
+def test_weights_can_be_restored_without_an_optimizer():
+    runner = make_runner()
+    runner.train(image_order(40, 0, 0, 1))
+    (_, optimizer), first = runner.read(), start_of(make_vae())
+    runner.restore(first[0])
+    assert_same(runner.read(), (first[0], optimizer))
+
+
+def test_what_is_read_stays_as_it_was_when_training_goes_on():
+    runner = make_runner()
+    before = runner.read()
+    copies = [[array.copy() for array in group] for group in before]
+    runner.train(image_order(40, 0, 0, 1))
+    assert_same(before, copies)
+
+
+def test_images_are_encoded_and_decoded_as_by_the_model():
+    vae, runner = make_vae(), make_runner()
+    images = IMAGES.train.images[:5].astype(np.float32) / np.float32(255)
+    z_mean = runner.encode(images)
+    np.testing.assert_allclose(z_mean, vae.posterior(images)[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(runner.decode(z_mean), vae.decoder(z_mean), rtol=1e-4, atol=1e-6)
 
 
 def test_progress_ends_with_the_whole_epoch():
     shares = []
-    make_runner(batch_size=3).train(make_vae(), image_order(40, 0, 0, 1), shares.append)
+    make_runner(batch_size=3).train(image_order(40, 0, 0, 1), shares.append)
     assert shares == sorted(shares)
     assert len(shares) > 3
     assert shares[-1] == 1.0

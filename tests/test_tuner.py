@@ -51,12 +51,12 @@ def break_training(monkeypatch):
     def install(error, after, times=math.inf):
         train, seen = EpochRunner.train, {"epochs": 0, "raised": 0}
 
-        def train_or_raise(self, vae, order, on_progress=None):
+        def train_or_raise(self, order, on_progress=None):
             seen["epochs"] += 1
             if seen["epochs"] > after and seen["raised"] < times:
                 seen["raised"] += 1
                 raise error
-            return train(self, vae, order, on_progress)
+            return train(self, order, on_progress)
 
         monkeypatch.setattr(EpochRunner, "train", train_or_raise)
 
@@ -161,7 +161,7 @@ def test_the_announcement_is_corrected_when_a_failure_changes_it(tmp_path, break
     study = run(tmp_path, changed(TINY, budget=Budget(max_epochs=9), limits=any_failures))
     assert study.is_complete
     assert sum(rung.trials for rung in study.started.plan) == 23
-    assert study.trials_planned == len(study.trials) == 9 + 1 + 5 + 3
+    assert study.trials_planned == len(study.trials) == 9 + 1 + 1 + 5 + 3
     assert events_of(study, PlanCorrected)[-1].plan == study.plan
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,16 @@ MANIFOLD_SIDE = 15
 
 Pixels = NDArray[np.uint8]
 """Images of shape (n, height, width, channels), 0..255."""
+
+
+class Autoencoder(Protocol):
+    """What pictures are taken of."""
+
+    def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
+
+    def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Pixel probabilities (n, height, width, channels) of latent vectors (n, latent_dim)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,27 +129,24 @@ def make_gallery(images: NDArray[Any], labels: NDArray[np.int64] | None) -> Gall
     return Gallery(_to_pixels(originals), None if labels is None else labels[:LATENT_POINTS])
 
 
-def take_pictures(vae: Any, gallery: Gallery, validation_images: NDArray[Any]) -> Pictures:
-    """Shows a VAE the gallery: a few batched calls, no drawing.
+def take_pictures(model: Autoencoder, gallery: Gallery, images: NDArray[Any]) -> Pictures:
+    """Shows a trained model the gallery: a few batched calls, no drawing.
 
     Args:
-        vae: A trained `vaetune.model.VAE`.
+        model: The model.
         gallery: Of the search.
-        validation_images: (n, height, width, channels), uint8 or float in [0, 1].
+        images: Validation images (n, height, width, channels), uint8 or float in [0, 1].
     """
-    latent_dim = vae.latent_dim
-    means = encode(vae, _to_unit(gallery.originals))
-    points = encode(vae, _to_unit(validation_images[:LATENT_POINTS]))
+    means = model.encode(_to_unit(gallery.originals))
+    points = model.encode(_to_unit(images[:LATENT_POINTS]))
+    latent_dim = means.shape[1]
+    drawn = prior_samples(latent_dim).astype(np.float32)
     manifold = None
     if latent_dim == 2:
-        flat = decode(vae, prior_grid(MANIFOLD_SIDE).reshape(-1, 2))
-        manifold = flat.reshape(MANIFOLD_SIDE, MANIFOLD_SIDE, *vae.image_shape)
-    return Pictures(decode(vae, means), decode(vae, prior_samples(latent_dim)), points, manifold)
-
-
-def encode(vae: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Latent means (n, latent_dim) of images in [0, 1]."""
-    return np.asarray(vae.posterior(images)[0], dtype=np.float32)
+        flat = _to_pixels(model.decode(prior_grid(MANIFOLD_SIDE).reshape(-1, 2)))
+        manifold = flat.reshape(MANIFOLD_SIDE, MANIFOLD_SIDE, *flat.shape[1:])
+    reconstructions, samples = (_to_pixels(model.decode(z)) for z in (means, drawn))
+    return Pictures(reconstructions, samples, points, manifold)
 
 
 def decode(vae: Any, z: NDArray[Any]) -> Pixels:

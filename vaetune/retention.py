@@ -1,5 +1,6 @@
 """Which checkpoints are kept, and what becomes of one that is damaged."""
 
+import time
 from collections.abc import Iterable, Set
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from vaetune.spec import Number
 from vaetune.study import trial_folder
 
 DAMAGED_NAME = "checkpoint.damaged"
+
+INTERVAL_S = 10.0
+"""Epochs may be shorter than writing them down: a crash costs no more than this."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +47,48 @@ class CheckpointKeeper:
     Args:
         folder: Of the search.
         journal: Is told of every file that is set aside.
+        interval_s: So long after one was written the next one waits.
     """
 
-    def __init__(self, folder: Path, journal: Journal) -> None:
+    def __init__(self, folder: Path, journal: Journal, interval_s: float = INTERVAL_S) -> None:
         self._folder = folder
         self._journal = journal
+        self._interval_s = interval_s
+        self._written_s = time.monotonic()
+        self._waiting: tuple[str, Checkpoint] | None = None
         found = (folder / "trials").glob(f"*/{CHECKPOINT_NAME}")
         self._trainable = {path.parent.name for path in found}
         self._best_alone: set[str] = set()
         self._told: set[str] = set()
 
     def save(self, trial_id: str, checkpoint: Checkpoint) -> None:
-        """Writes a checkpoint that training can go on from.
+        """Takes a checkpoint that training can go on from, in place of the trial's last one.
+
+        It is written at once if the last one was a while ago, else by `flush`.
 
         Raises:
             ResultsError: It cannot be written.
         """
+        self._waiting = trial_id, checkpoint
+        if time.monotonic() >= self._written_s + self._interval_s:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the checkpoint that waits, if one does.
+
+        Raises:
+            ResultsError: It cannot be written.
+        """
+        if self._waiting is None:
+            return
+        (trial_id, checkpoint), self._waiting = self._waiting, None
         checkpoint.save(trial_folder(self._folder, trial_id))
+        self._written_s = time.monotonic()
         self._trainable.add(trial_id)
         self._best_alone.discard(trial_id)
         self._told.discard(trial_id)
 
-    def find(self, trial_id: str, last_told: int, first: int) -> Checkpoint | None:
+    def find(self, trial_id: str, last_told: int, must_be_there: bool) -> Checkpoint | None:
         """The checkpoint to go on from, or None if there is none to go on from.
 
         One that cannot be read, or that is of a later epoch than the journal tells of, is set
@@ -73,11 +97,11 @@ class CheckpointKeeper:
         Args:
             trial_id: Whose it is.
             last_told: The last epoch that the journal tells of.
-            first: The trial's first epoch: while only that is told, none need be there.
+            must_be_there: Whether the trial ended; before, it may not have been written yet.
         """
         file = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
         if not file.exists():
-            if last_told > first:
+            if must_be_there:
                 self._tell(trial_id, None)
             return None
         checkpoint = self.best_of(trial_id)

@@ -6,12 +6,12 @@ shape, serve all.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import tensorflow as tf
 from keras import Model, layers
 
+from vaetune.checkpoint import Arrays
 from vaetune.model import (
     VAE,
     VALIDATION_SEED,
@@ -24,118 +24,116 @@ from vaetune.model import (
 Tensors = Sequence[tf.Tensor]
 
 
-@dataclass(frozen=True)
 class State:
-    """The variables of a model and its optimizer, as resources that a traced step is given.
+    """Variables of a model and its optimizer, of no fixed shape.
+
+    A function that is given variables of another shape is prepared anew, which takes longer than
+    tracing does; one that holds variables of open shape is not.
+
+    Args:
+        template: A compiled model of any configuration whose optimizer is built.
 
     Attributes:
-        weights: Of the trainable variables, in the model's order.
+        weights: The trainable variables, in the model's order.
         momentums: Adam's first moments, in the same order.
         velocities: Adam's second moments, likewise.
         iterations: The optimizer's count of steps.
+        learning_rate: Of the optimizer.
         random_state: Of the `Sampling` layer's generator.
-        learning_rate: Its value, float32.
     """
 
-    weights: Tensors
-    momentums: Tensors
-    velocities: Tensors
-    iterations: tf.Tensor
-    random_state: tf.Tensor
-    learning_rate: tf.Tensor
+    def __init__(self, template: VAE) -> None:
+        adam = template.optimizer
+        ours = {id(v): _open_variable(v) for v in (*template.variables, *adam.variables)}
+        self._model = [ours[id(variable)] for variable in template.variables]
+        self._optimizer = [ours[id(variable)] for variable in adam.variables]
+        self.weights = [ours[id(variable)] for variable in template.trainable_variables]
+        self.momentums = [ours[id(variable)] for variable in adam._momentums]
+        self.velocities = [ours[id(variable)] for variable in adam._velocities]
+        self.iterations = ours[id(adam.iterations)]
+        self.learning_rate = ours[id(adam._learning_rate)]
+        sampling = next(one for one in template.encoder.layers if isinstance(one, Sampling))
+        self.random_state = ours[id(sampling.seed_generator.state)]
 
-    @classmethod
-    def of(cls, vae: VAE) -> Self:
-        """The state of a compiled model whose optimizer is built."""
-        adam = vae.optimizer
-        return cls(
-            weights=_handles(vae.trainable_variables),
-            momentums=_handles(adam._momentums),
-            velocities=_handles(adam._velocities),
-            iterations=adam.iterations.value.handle,
-            random_state=_sampling(vae).seed_generator.state.value.handle,
-            learning_rate=tf.convert_to_tensor(adam.learning_rate),
-        )
+    def restore(self, weights: Arrays, optimizer: Arrays | None = None) -> None:
+        """Takes over the variables of a model of any widths, in the order of `variables`.
 
-    def flat(self) -> list[tf.Tensor]:
-        """All of it in one list."""
-        return [
-            *self.weights,
-            *self.momentums,
-            *self.velocities,
-            self.iterations,
-            self.random_state,
-            self.learning_rate,
-        ]
+        Args:
+            weights: Of the model.
+            optimizer: Of its optimizer; what that was stays if it is None.
+        """
+        _assign(self._model, weights)
+        if optimizer is not None:
+            _assign(self._optimizer, optimizer)
 
-    @classmethod
-    def from_flat(cls, flat: Tensors) -> Self:
-        """Takes `flat` apart again."""
-        count = (len(flat) - 3) // 3
-        parts = (tuple(flat[start * count : (start + 1) * count]) for start in range(3))
-        return cls(*parts, *flat[3 * count :])
-
-    @staticmethod
-    def signature(vae: VAE) -> list[tf.TensorSpec]:
-        """What a traced step is given for `flat`."""
-        resources = 3 * len(vae.trainable_variables) + 2
-        handle = tf.TensorSpec((), tf.resource)
-        return [handle] * resources + [tf.TensorSpec((), tf.float32)]
+    def read(self) -> tuple[Arrays, Arrays]:
+        """Copies the variables of the model and those of its optimizer."""
+        return _copy(self._model), _copy(self._optimizer)
 
 
 class Steps:
-    """What a training and a validation step do with images and a `State`.
+    """What a training and a validation step do with a batch of images.
 
     Args:
         template: A compiled model of any configuration, for its layers, its loss and the
             settings of its optimizer; its weights are not used.
+
+    Attributes:
+        state: What is trained.
     """
 
     def __init__(self, template: VAE) -> None:
+        self.state = State(template)
         self._template = template
         self._adam = template.optimizer
         variables = template.trainable_variables
         self._places = {variable.path: place for place, variable in enumerate(variables)}
         self._shapes = [_open_shape(variable) for variable in variables]
 
-    def train(self, images: tf.Tensor, state: State) -> tuple[tf.Tensor, tf.Tensor]:
+    def train(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Takes one optimizer step, as `VAE.train_step` does.
 
         Args:
             images: (batch, height, width, channels), float32 in [0, 1].
-            state: What is trained, in place.
 
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,).
         """
-        weights = self._read(state)
+        weights = self._read_weights()
         with tf.GradientTape() as tape:
             tape.watch(weights)
             z_mean, z_log_var = self._encode(images, weights)
-            epsilon = _draw(tf.shape(z_mean), state.random_state)
+            epsilon = _draw(tf.shape(z_mean), self.state.random_state)
             reconstruction, kl = self._losses(images, z_mean, z_log_var, epsilon, weights)
             loss = tf.reduce_mean(reconstruction + self._template.beta * kl)
-        self._apply(tape.gradient(loss, weights), state)
+        self._apply(tape.gradient(loss, weights))
         return reconstruction, kl
 
-    def validate(
-        self, images: tf.Tensor, seen: tf.Tensor, state: State
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def validate(self, images: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Measures a batch, as `VAE.test_step` does; changes nothing.
 
         Args:
             images: (batch, height, width, channels), float32 in [0, 1].
             seen: How many images came before: the posterior noise depends on it.
-            state: What is measured.
 
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,).
         """
-        weights = self._read(state)
+        weights = self._read_weights()
         z_mean, z_log_var = self._encode(images, weights)
         seed = tf.stack([VALIDATION_SEED, seen])
         epsilon = tf.random.stateless_normal(tf.shape(z_mean), seed=seed, alg="philox")
         return self._losses(images, z_mean, z_log_var, epsilon, weights)
+
+    def encode(self, images: tf.Tensor) -> tf.Tensor:
+        """Latent means (batch, latent_dim) of images (batch, height, width, channels)."""
+        z_mean, _ = self._encode(images, self._read_weights())
+        return z_mean
+
+    def decode(self, z: tf.Tensor) -> tf.Tensor:
+        """Pixel probabilities (batch, height, width, channels) of z (batch, latent_dim)."""
+        (logits,) = self._run(self._template.to_logits, z, self._read_weights())
+        return tf.sigmoid(logits)
 
     def _losses(
         self,
@@ -161,21 +159,20 @@ class Steps:
                 values[id(layer.output)] = _apply_layer(layer, values[id(layer.input)], own)
         return [values[id(output)] for output in model.outputs]
 
-    def _read(self, state: State) -> list[tf.Tensor]:
-        return [
-            _read(handle, tf.float32, shape)
-            for handle, shape in zip(state.weights, self._shapes, strict=True)
-        ]
+    def _read_weights(self) -> list[tf.Tensor]:
+        pairs = zip(self.state.weights, self._shapes, strict=True)
+        return [_read(variable, shape) for variable, shape in pairs]
 
-    def _apply(self, gradients: Tensors, state: State) -> None:
+    def _apply(self, gradients: Tensors) -> None:
         """Adam; see `optimizer.Adam`, which does the same to a model's own variables."""
-        iterations = _read(state.iterations, tf.int64, ()) + 1
-        tf.raw_ops.AssignVariableOp(resource=state.iterations, value=iterations)
-        step = tf.cast(iterations, tf.float32)
+        state = self.state
+        iterations = state.iterations.assign_add(tf.constant(1, tf.int64), read_value=False)
+        with tf.control_dependencies([iterations]):
+            step = tf.cast(_read(state.iterations, ()), tf.float32)
         settings = {
             "beta1_power": tf.pow(self._adam.beta_1, step),
             "beta2_power": tf.pow(self._adam.beta_2, step),
-            "lr": state.learning_rate,
+            "lr": _read(state.learning_rate, ()),
             "beta1": self._adam.beta_1,
             "beta2": self._adam.beta_2,
             "epsilon": self._adam.epsilon,
@@ -183,7 +180,7 @@ class Steps:
         parts = (state.weights, state.momentums, state.velocities, gradients)
         for weight, momentum, velocity, gradient in zip(*parts, strict=True):
             tf.raw_ops.ResourceApplyAdam(
-                var=weight, m=momentum, v=velocity, grad=gradient, **settings
+                var=weight.handle, m=momentum.handle, v=velocity.handle, grad=gradient, **settings
             )
 
 
@@ -213,19 +210,16 @@ def _apply_layer(layer: layers.Layer, inputs: tf.Tensor, weights: Tensors) -> tf
     return activated
 
 
-def _draw(shape: tf.Tensor, random_state: tf.Tensor) -> tf.Tensor:
+def _draw(shape: tf.Tensor, random_state: tf.Variable) -> tf.Tensor:
     """Draws what `Sampling` would, and leaves its generator where `Sampling` would."""
-    state = _read(random_state, tf.int64, (2,))
-    advanced = state + tf.constant([0, 1], tf.int64)
-    tf.raw_ops.AssignVariableOp(resource=random_state, value=advanced)
+    state = _read(random_state, (2,))
+    random_state.assign(state + tf.constant([0, 1], tf.int64))
     seed = tf.cast(tf.math.floormod(state, tf.int32.max - 1), tf.int32)  # as Keras does
     return tf.random.stateless_normal(shape, seed=seed)
 
 
-def _read(handle: tf.Tensor, dtype: tf.DType, shape: Sequence[int | None]) -> tf.Tensor:
-    value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)
-    value.set_shape(shape)
-    return value
+def _read(variable: tf.Variable, shape: Sequence[int | None]) -> tf.Tensor:
+    return tf.ensure_shape(variable.read_value(), shape)
 
 
 def _open_shape(variable: Any) -> tuple[int | None, ...]:
@@ -234,9 +228,16 @@ def _open_shape(variable: Any) -> tuple[int | None, ...]:
     return (*shape[:2], None, None) if len(shape) == 4 else (None,) * len(shape)
 
 
-def _handles(variables: Sequence[Any]) -> tuple[tf.Tensor, ...]:
-    return tuple(variable.value.handle for variable in variables)
+def _open_variable(variable: Any) -> tf.Variable:
+    return tf.Variable(
+        variable.value, shape=tf.TensorShape(None), trainable=False, name="open_variable"
+    )
 
 
-def _sampling(vae: VAE) -> Sampling:
-    return next(layer for layer in vae.encoder.layers if isinstance(layer, Sampling))
+def _assign(variables: Sequence[tf.Variable], arrays: Arrays) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array, read_value=False)
+
+
+def _copy(variables: Sequence[tf.Variable]) -> Arrays:
+    return tuple(variable.numpy() for variable in variables)

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from vaetune.checkpoint import Arrays
 from vaetune.data import ImageSet
 from vaetune.model import VAE
-from vaetune.steps import State, Steps
+from vaetune.steps import Steps
 
 VALIDATION_BATCH_SIZE = 250
 """Fixed, since the posterior noise of validation depends on it: every trial draws the same."""
@@ -62,9 +63,9 @@ def image_order(images: int, seed: int, configuration: int, epoch: int) -> NDArr
 
 
 class EpochRunner:
-    """Trains and validates models of one image shape, an epoch at a time.
+    """Trains and validates a model of one image shape, an epoch at a time.
 
-    What it compiles serves every configuration: see `steps`.
+    What it compiles serves the models of all configurations in turn: see `steps`.
 
     Args:
         template: A compiled model of any configuration; its weights are not used.
@@ -75,29 +76,45 @@ class EpochRunner:
     def __init__(self, template: VAE, data: DeviceData, batch_size: int) -> None:
         self._batch_size = batch_size
         self._beta = template.beta
-        steps, signature = Steps(template), State.signature(template)
-        self._train_on = _compile_training(steps, signature, data.train, batch_size)
-        self._validate = _compile_validation(steps, signature, data.validation)
         self._validation_images = int(data.validation.shape[0])
+        steps = Steps(template)
+        self._state = steps.state
+        self._train_on = _compile_training(steps, data.train, batch_size)
+        self._validate = _compile_validation(steps, data.validation)
+        images = tf.TensorSpec((None, *template.image_shape), tf.float32)
+        self._encode = _compiled(steps.encode, images)
+        self._decode = _compiled(steps.decode, tf.TensorSpec((None, None), tf.float32))
 
-    def train(
-        self, vae: VAE, order: NDArray[np.int32], on_progress: OnProgress | None = None
-    ) -> Losses:
+    def restore(self, weights: Arrays, optimizer: Arrays | None = None) -> None:
+        """Goes on with another model: see `steps.State.restore`."""
+        self._state.restore(weights, optimizer)
+
+    def read(self) -> tuple[Arrays, Arrays]:
+        """Copies the variables of the model and those of its optimizer."""
+        return self._state.read()
+
+    def train(self, order: NDArray[np.int32], on_progress: OnProgress | None = None) -> Losses:
         """Trains one epoch over the images in this order, (images,) of indices."""
-        state = State.of(vae).flat()
         steps = -(-len(order) // self._batch_size)
         stride = -(-steps // CALLS_PER_EPOCH) * self._batch_size
         sums = np.zeros(2)
         for start in range(0, len(order), stride):
-            sums += np.array(self._train_on(tf.constant(order[start : start + stride]), *state))
+            sums += np.array(self._train_on(tf.constant(order[start : start + stride])))
             if on_progress:
                 on_progress(min(1.0, (start + stride) / len(order)))
         return _means(sums, len(order), self._beta)
 
-    def validate(self, vae: VAE) -> Losses:
+    def validate(self) -> Losses:
         """Measures the validation images at beta = 1; changes nothing in the model."""
-        sums = np.array(self._validate(*State.of(vae).flat()))
-        return _means(sums, self._validation_images, beta=1.0)
+        return _means(np.array(self._validate()), self._validation_images, beta=1.0)
+
+    def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
+        return np.asarray(self._encode(tf.constant(images)))
+
+    def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Pixel probabilities (n, height, width, channels) of latent vectors (n, latent_dim)."""
+        return np.asarray(self._decode(tf.constant(z)))
 
 
 def _means(sums: NDArray[np.float64], images: int, beta: float) -> Losses:
@@ -108,33 +125,27 @@ def _means(sums: NDArray[np.float64], images: int, beta: float) -> Losses:
 # The loops are written out, so that nothing depends on AutoGraph's reading of the source.
 
 
-def _compile_training(
-    steps: Steps, signature: Sequence[tf.TensorSpec], images: tf.Tensor, batch_size: int
-) -> Callable[..., Sequence[tf.Tensor]]:
-    def train_on(order: tf.Tensor, *state: tf.Tensor) -> Sequence[tf.Tensor]:
+def _compile_training(steps: Steps, images: tf.Tensor, batch_size: int) -> Callable[..., Any]:
+    def train_on(order: tf.Tensor) -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             batch = tf.gather(images, order[start : start + batch_size])
-            losses = steps.train(_to_unit_interval(batch), State.from_flat(state))
-            return (start + batch_size, *_added(sums, losses))
+            return (start + batch_size, *_added(sums, steps.train(_to_unit_interval(batch))))
 
         return _loop(step, tf.size(order))
 
     # The indices have no fixed length: a shorter last call or batch is not traced again.
-    return _compiled(train_on, tf.TensorSpec((None,), tf.int32), *signature)
+    return _compiled(train_on, tf.TensorSpec((None,), tf.int32))
 
 
-def _compile_validation(
-    steps: Steps, signature: Sequence[tf.TensorSpec], images: tf.Tensor
-) -> Callable[..., Sequence[tf.Tensor]]:
-    def validate(*state: tf.Tensor) -> Sequence[tf.Tensor]:
+def _compile_validation(steps: Steps, images: tf.Tensor) -> Callable[..., Any]:
+    def validate() -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             batch = _to_unit_interval(images[start : start + VALIDATION_BATCH_SIZE])
-            losses = steps.validate(batch, start, State.from_flat(state))
-            return (start + VALIDATION_BATCH_SIZE, *_added(sums, losses))
+            return (start + VALIDATION_BATCH_SIZE, *_added(sums, steps.validate(batch, start)))
 
         return _loop(step, tf.shape(images)[0])
 
-    return _compiled(validate, *signature)
+    return _compiled(validate)
 
 
 def _loop(step: Callable[..., tuple[tf.Tensor, ...]], end: tf.Tensor) -> Sequence[tf.Tensor]:
@@ -150,11 +161,10 @@ def _added(sums: Sequence[tf.Tensor], losses: Sequence[tf.Tensor]) -> list[tf.Te
     return [total + tf.reduce_sum(tf.cast(per_image, tf.float64)) for total, per_image in pairs]
 
 
-def _compiled(
-    function: Callable[..., Sequence[tf.Tensor]], *signature: tf.TensorSpec
-) -> Callable[..., Sequence[tf.Tensor]]:
-    traced = tf.function(function, input_signature=signature, autograph=False)
-    return traced.get_concrete_function()  # type: ignore[no-any-return]
+def _compiled(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
+    return tf.function(  # type: ignore[no-any-return]
+        function, input_signature=signature, autograph=False
+    ).get_concrete_function()
 
 
 def _to_unit_interval(batch: Any) -> tf.Tensor:

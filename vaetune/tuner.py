@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from vaetune.checkpoint import Arrays, Checkpoint, read_variables, write_variables
+from vaetune.checkpoint import Arrays, Checkpoint, read_variables
 from vaetune.data import ImageSet
 from vaetune.errors import VaetuneError
 from vaetune.hypermodel import VAEHyperModel
@@ -30,7 +30,7 @@ from vaetune.journal import (
     TrialRetried,
     TrialStarted,
 )
-from vaetune.model import VAE, build_vae
+from vaetune.model import build_vae
 from vaetune.oracles import OBJECTIVE, TUNER_ID, Oracle, assignment, plan
 from vaetune.pictures import Gallery, Pictures, take_pictures
 from vaetune.retention import CheckpointKeeper, Standing, leaders
@@ -90,9 +90,9 @@ class Workplace:
     deadline_s: float = math.inf
 
 
-@dataclass
-class _Best:
-    """The epoch of a trial with the lowest validation loss so far."""
+@dataclass(frozen=True, eq=False)
+class _Snapshot:
+    """A trial after one of its epochs."""
 
     epoch: int = 0
     val_loss: float = math.inf
@@ -243,9 +243,9 @@ class VAETuner(keras_tuner.Tuner):
         """
         asked = assignment(self.oracle, trial)
         self._refuse_deadly(asked)
-        own = self._find_checkpoint(asked) if asked.trial_id in self._last_told else None
-        vae, best = self._train(asked, own)
-        self._take_pictures(asked, vae, best.weights)
+        own = self._find_checkpoint(asked, has_ended=False)
+        best = self._train(asked, own)
+        self._take_pictures(asked, best.weights)
         return {OBJECTIVE: best.val_loss}
 
     def mend(self) -> None:
@@ -261,90 +261,93 @@ class VAETuner(keras_tuner.Tuner):
                 self._end_of(asked)
             checkpoint = self._keeper.best_of(trial_id)
             if checkpoint and Pictures.load(folder) is None:
-                self._take_pictures(asked, self._build(asked), checkpoint.best_weights)
+                self._take_pictures(asked, checkpoint.best_weights)
         self._tidy()
 
-    def _build(self, asked: Assignment) -> VAE:
-        # The same first weights for a configuration, whichever trials came before it.
-        entropy = np.random.SeedSequence([self._workplace.spec.seed, asked.configuration])
-        keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
-        trial = self.oracle.get_trial(asked.trial_id)
-        vae: VAE = self.hypermodel.build(trial.hyperparameters)
-        self._parameters = vae.count_params()
-        return vae
+    def _find_checkpoint(self, asked: Assignment, has_ended: bool) -> Checkpoint | None:
+        last_told = self._last_told.get(asked.trial_id)
+        return self._keeper.find(asked.trial_id, last_told, has_ended) if last_told else None
 
-    def _find_checkpoint(self, asked: Assignment) -> Checkpoint | None:
-        last_told = self._last_told.get(asked.trial_id, asked.epoch_from)
-        return self._keeper.find(asked.trial_id, last_told, first=asked.epoch_from + 1)
-
-    def _build_at(self, asked: Assignment, checkpoint: Checkpoint | None) -> VAE:
-        """The model of a trial, where its own checkpoint or its parent left off."""
+    def _restore(self, asked: Assignment, own: Checkpoint | None) -> None:
+        """Brings a trial back where its own checkpoint or its parent left off."""
+        checkpoint = own
         if checkpoint is None and asked.parent is not None:
             parent = assignment(self.oracle, self.oracle.get_trial(asked.parent))
             checkpoint = self._end_of(parent)
             if self._workplace.spec.budget.promote_from == "best":
                 weights, optimizer = checkpoint.best_weights, checkpoint.best_optimizer
                 checkpoint = replace(checkpoint, weights=weights, optimizer=optimizer)
-        vae = self._build(asked)
-        if checkpoint is not None:
-            write_variables(vae.variables, checkpoint.weights)
-            write_variables(vae.optimizer.variables, checkpoint.optimizer)
-        return vae
+        if checkpoint is None:
+            weights, optimizer = self._build(asked)
+        else:
+            weights, optimizer = checkpoint.weights, checkpoint.optimizer
+        self._parameters = sum(array.size for array in weights if array.dtype == np.float32)
+        self._runner.restore(weights, optimizer)
+
+    def _build(self, asked: Assignment) -> tuple[Arrays, Arrays]:
+        """The variables of a new model and of its optimizer."""
+        # The same for a configuration, whichever trials came before it.
+        entropy = np.random.SeedSequence([self._workplace.spec.seed, asked.configuration])
+        keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
+        vae = self.hypermodel.build(self.oracle.get_trial(asked.trial_id).hyperparameters)
+        return read_variables(vae.variables), read_variables(vae.optimizer.variables)
 
     def _end_of(self, asked: Assignment) -> Checkpoint:
         """What an ended trial left; if that is lost, its epochs are trained again.
 
         They give the same again on one machine, and the journal tells of them already.
         """
-        found = self._find_checkpoint(asked)
+        found = self._find_checkpoint(asked, has_ended=True)
         if found is None or found.epoch < asked.epoch_to:
-            self._train(asked, found, is_told=True)
+            self._train(asked, found)
             found = Checkpoint.load(trial_folder(self._workplace.folder, asked.trial_id))
         return found
 
-    def _train(
-        self, asked: Assignment, own: Checkpoint | None, is_told: bool = False
-    ) -> tuple[VAE, _Best]:
+    def _train(self, asked: Assignment, own: Checkpoint | None) -> _Snapshot:
         """Trains a trial to its end, from a checkpoint of its own or from where it begins.
 
-        Args:
-            asked: The trial.
-            own: Its checkpoint, if it has one.
-            is_told: Whether the journal tells of the epochs already.
+        Epochs that the journal tells of already, whose checkpoint is lost or was not written
+        yet, are trained without a word.
 
         Returns:
-            The model after the last epoch, and the best epoch.
+            The trial after its best epoch.
         """
-        vae = self._build_at(asked, own)
-        reached, best = asked.epoch_from, _Best()
+        self._restore(asked, own)
+        reached, best = asked.epoch_from, _Snapshot()
         if own is not None:
             reached = own.epoch
-            best = _Best(own.best_epoch, own.best_val_loss, own.best_weights, own.best_optimizer)
-        for epoch in range(reached + 1, asked.epoch_to + 1):
-            self._check_time()
-            self._epoch = epoch
-            ended = self._run_epoch(vae, asked, epoch)
-            if not is_told:
-                self._journal.write(ended)
-                self._last_told[asked.trial_id] = epoch
-            if _is_finite(ended):
-                latest = _read_latest(vae, epoch, ended.val_loss)
-                best = min(best, latest, key=lambda one: one.val_loss)
-                self._save(asked, latest, best)
-            if not is_told:
-                self._journal.repeat(ended)  # Ctrl-C is heard in it: after the epoch is kept
-            _refuse_non_finite(ended)
-        return vae, best
+            best = _Snapshot(
+                own.best_epoch, own.best_val_loss, own.best_weights, own.best_optimizer
+            )
+        told = self._last_told.get(asked.trial_id, 0)
+        try:
+            for epoch in range(reached + 1, asked.epoch_to + 1):
+                self._check_time()
+                self._epoch = epoch
+                ended = self._run_epoch(asked, epoch)
+                if epoch > told:
+                    self._journal.write(ended)
+                    self._last_told[asked.trial_id] = epoch
+                if _is_finite(ended):
+                    latest = _Snapshot(epoch, ended.val_loss, *self._runner.read())
+                    best = min(best, latest, key=lambda one: one.val_loss)
+                    self._save(asked, latest, best)
+                if epoch > told:
+                    self._journal.repeat(ended)  # Ctrl-C is heard in it
+                _refuse_non_finite(ended)
+        finally:
+            self._keeper.flush()
+        return best
 
-    def _run_epoch(self, vae: VAE, asked: Assignment, epoch: int) -> EpochEnded:
+    def _run_epoch(self, asked: Assignment, epoch: int) -> EpochEnded:
         spec = self._workplace.spec
         order = image_order(
             len(self._workplace.images.train), spec.seed, asked.configuration, epoch
         )
         began_s = time.monotonic()
-        losses = self._runner.train(vae, order, self._on_progress)
+        losses = self._runner.train(order, self._on_progress)
         trained_s = time.monotonic()
-        validation = self._runner.validate(vae)
+        validation = self._runner.validate()
         return EpochEnded(
             trial_id=asked.trial_id,
             epoch=epoch,
@@ -358,7 +361,7 @@ class VAETuner(keras_tuner.Tuner):
             validation_s=time.monotonic() - trained_s,
         )
 
-    def _save(self, asked: Assignment, latest: _Best, best: _Best) -> None:
+    def _save(self, asked: Assignment, latest: _Snapshot, best: _Snapshot) -> None:
         from_best = self._workplace.spec.budget.promote_from == "best"
         self._keeper.save(
             asked.trial_id,
@@ -373,11 +376,10 @@ class VAETuner(keras_tuner.Tuner):
             ),
         )
 
-    def _take_pictures(self, asked: Assignment, vae: VAE, best_weights: Arrays) -> None:
-        write_variables(vae.variables, best_weights)
-        pictures = take_pictures(
-            vae, self._workplace.gallery, self._workplace.images.validation.images
-        )
+    def _take_pictures(self, asked: Assignment, best_weights: Arrays) -> None:
+        self._runner.restore(best_weights)
+        validation = self._workplace.images.validation.images
+        pictures = take_pictures(self._runner, self._workplace.gallery, validation)
         pictures.save(trial_folder(self._workplace.folder, asked.trial_id))
 
     def _standings(self) -> list[Standing]:
@@ -422,11 +424,6 @@ class VAETuner(keras_tuner.Tuner):
                 f"The process died {past.deaths} times in epoch {self._epoch} of this trial, "
                 "perhaps for lack of memory."
             )
-
-
-def _read_latest(vae: VAE, epoch: int, val_loss: float) -> _Best:
-    weights, optimizer = read_variables(vae.variables), read_variables(vae.optimizer.variables)
-    return _Best(epoch, val_loss, weights, optimizer)
 
 
 def _is_finite(ended: EpochEnded) -> bool:
