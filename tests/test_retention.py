@@ -31,17 +31,27 @@ STANDINGS = [
     ],
 )
 def test_leaders_are_the_best_and_the_best_of_each_latent_size(most, expected):
-    assert leaders(STANDINGS, most) == expected
-    assert leaders(reversed(STANDINGS), most) == expected
+    found = leaders(STANDINGS, most)
+    assert {leader.trial_id for leader in found} == expected
+    assert leaders(reversed(STANDINGS), most) == found
+    assert [leader.score for leader in found] == sorted(leader.score for leader in found)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_leaders_can_be_told_from_the_leaders_so_far_and_one_more(most):
+    so_far = []
+    for count, standing in enumerate(STANDINGS, start=1):
+        so_far = leaders([*so_far, standing], most)
+        assert so_far == leaders(STANDINGS[:count], most)
 
 
 def test_of_equals_the_first_leads():
     equals = [Standing("0001", 130.0, 2), Standing("0000", 130.0, 2)]
-    assert leaders(equals, 1) == {"0000"}
+    assert leaders(equals, 1) == [equals[1]]
 
 
 def test_nobody_leads_where_no_trial_completed():
-    assert leaders([], 3) == set()
+    assert leaders([], 3) == []
 
 
 def make_checkpoint(epoch=3):

@@ -27,18 +27,23 @@ class Standing:
     latent_dim: Number
 
 
-def leaders(standings: Iterable[Standing], most: int) -> set[str]:
+def leaders(standings: Iterable[Standing], most: int) -> list[Standing]:
     """The trials whose trained weights are kept: the best ones, and the best of each latent size.
+
+    Those of all trials are those of the leaders so far and the trials since.
 
     Args:
         standings: Of the completed trials.
         most: How many of the best ones.
+
+    Returns:
+        The best first.
     """
     ranked = sorted(standings, key=lambda standing: (standing.score, standing.trial_id))
-    best_of_size: dict[Number, str] = {}
+    best_of_size: dict[Number, Standing] = {}
     for standing in ranked:
-        best_of_size.setdefault(standing.latent_dim, standing.trial_id)
-    return {standing.trial_id for standing in ranked[:most]} | set(best_of_size.values())
+        best_of_size.setdefault(standing.latent_dim, standing)
+    return [s for n, s in enumerate(ranked) if n < most or best_of_size[s.latent_dim] is s]
 
 
 class CheckpointKeeper:

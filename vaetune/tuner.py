@@ -3,7 +3,7 @@
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -143,6 +143,8 @@ class VAETuner(keras_tuner.Tuner):
             project_name=workplace.folder.name,
             tuner_id=TUNER_ID,
         )
+        self._leaders: list[Standing] = []
+        self._rank(oracle.trials.values())
 
     def save(self) -> None:
         """Does nothing: the journal is the record."""
@@ -227,6 +229,7 @@ class VAETuner(keras_tuner.Tuner):
         self.oracle.end_trial(trial)
         if not completed:
             self._correct_plan()
+        self._rank([self.oracle.get_trial(trial.trial_id)])
         self._tidy()
 
     def run_trial(self, trial: Trial) -> Mapping[str, float]:
@@ -250,14 +253,11 @@ class VAETuner(keras_tuner.Tuner):
 
     def mend(self) -> None:
         """Makes again what is damaged of what the search keeps, and the winner if it is lost."""
-        standings = self._standings()
-        if not standings:
-            return
-        winner = min(standings, key=lambda one: (one.score, one.trial_id)).trial_id
-        for trial_id in sorted(leaders(standings, self._limits.keep_best)):
+        for place, leader in enumerate(self._leaders):
+            trial_id = leader.trial_id
             folder = trial_folder(self._workplace.folder, trial_id)
             asked = assignment(self.oracle, self.oracle.get_trial(trial_id))
-            if self._keeper.is_lost(trial_id, must_be_there=trial_id == winner):
+            if self._keeper.is_lost(trial_id, must_be_there=place == 0):
                 self._end_of(asked)
             checkpoint = self._keeper.best_of(trial_id)
             if checkpoint and Pictures.load(folder) is None:
@@ -382,18 +382,20 @@ class VAETuner(keras_tuner.Tuner):
         pictures = take_pictures(self._runner, self._workplace.gallery, validation)
         pictures.save(trial_folder(self._workplace.folder, asked.trial_id))
 
-    def _standings(self) -> list[Standing]:
-        return [
+    def _rank(self, trials: Iterable[Trial]) -> None:
+        """Lets trials that ended take their place among the leaders."""
+        standings = [
             Standing(trial.trial_id, trial.score, trial.hyperparameters.values["latent_dim"])
-            for trial in self.oracle.trials.values()
+            for trial in trials
             if trial.status == TrialStatus.COMPLETED
         ]
+        self._leaders = leaders([*self._leaders, *standings], self._limits.keep_best)
 
     def _tidy(self) -> None:
         going_on = {trial.trial_id for trial in self.oracle.ongoing_trials.values()}
         parents = {self.oracle.assignments[trial_id].parent for trial_id in going_on}
         needed = self.oracle.promotable() | going_on | parents
-        self._keeper.tidy(needed, leaders(self._standings(), self._limits.keep_best))
+        self._keeper.tidy(needed, {leader.trial_id for leader in self._leaders})
 
     def _correct_plan(self) -> None:
         corrected = plan(self.oracle)
