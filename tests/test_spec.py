@@ -90,7 +90,7 @@ def test_the_defaults_are_the_documented_ones():
             "promote_from": "last",
         },
         "limits": {"max_failure_rate": 0.5, "max_retries": 1, "keep_best": 3},
-        "training": {"batch_size": 128},
+        "training": {"batch_size": 128, "precision": "float32"},
         "space": {
             "filters_1": {"values": (16, 32, 64)},
             "filters_2": {"values": (32, 64, 128)},
@@ -293,6 +293,7 @@ WRONG_VALUES = {
     "[budget]\nfactor = 1": ["budget.factor", "greater than or equal to 2", "received 1"],
     "[budget]\nhyperband_iterations = 0": ["budget.hyperband_iterations", "received 0"],
     "[training]\nbatch_size = 0": ["training.batch_size", "greater than or equal to 1"],
+    '[training]\nprecision = "float16"': ["training.precision", "'mixed_bfloat16'", "'float16'"],
     "space = 3": ["space must be a table", "received 3"],
     "budget = [9]": ["budget must be a table", "[9]"],
     'data = "digits"': ["data must be a table", "'digits'"],
@@ -599,6 +600,10 @@ def test_a_single_configuration_is_trained_like_the_search_it_is_held_against():
         ({"budget": Budget(max_epochs=27)}, "budget.max_epochs: 9 -> 27"),
         ({"budget": Budget(factor=4)}, "budget.factor: 3 -> 4"),
         ({"training": Training(batch_size=1)}, "training.batch_size: 128 -> 1"),
+        (
+            {"training": Training(precision="mixed_bfloat16")},
+            "training.precision: float32 -> mixed_bfloat16",
+        ),
         (
             {"space": DEFAULT_SPACE.model_copy(update={"latent_dim": Pinned(value=2)})},
             "space.latent_dim: {'values': (2, 4, 8, 16, 32)} -> {'value': 2}",

@@ -1,5 +1,7 @@
 """A step traced for open shapes does what Keras's own step does, for any configuration."""
 
+from collections import Counter
+
 import keras
 import numpy as np
 import pytest
@@ -147,6 +149,58 @@ def test_training_minimises_with_the_templates_beta(beta):
         train(images)
         theirs.train_step(images)
     assert_close(steps, theirs)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_mixed_precision_spares_the_latent_layers_and_the_logits(shape):
+    template = make_vae(shape, TINY)
+    graph = trace(Steps(template, "mixed_bfloat16").train, template).graph
+    kinds = ("MatMul", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
+    found = [op for op in graph.get_operations() if op.type in kinds]
+    products = Counter((op.type, op.get_attr("T").name) for op in found)
+    # Forwards, for the gradient of the inputs and for that of the weights.
+    assert products == {
+        ("MatMul", "float32"): 2 * 3,  # z_mean, z_log_var
+        ("Conv2DBackpropInput", "float32"): 1,  # the logits
+        ("Conv2D", "float32"): 1,
+        ("Conv2DBackpropFilter", "float32"): 1,
+        ("MatMul", "bfloat16"): 2 * 3,  # a dense layer each
+        ("Conv2D", "bfloat16"): 2 + 2,
+        ("Conv2DBackpropInput", "bfloat16"): 2 + 2,
+        ("Conv2DBackpropFilter", "bfloat16"): 2 + 2,
+    }
+
+
+def test_mixed_precision_trains_float32_weights_nearly_as_float32_does():
+    shape, images = (9, 14, 3), make_images((9, 14, 3)) ** 8  # dark ones are soon learnt
+    losses, weights = {}, {}
+    for precision in ("float32", "mixed_bfloat16"):
+        template = make_vae(shape, TINY)
+        steps = Steps(template, precision)
+        restore(steps, make_vae(shape, WIDER))
+        train = trace(steps.train, template)
+        losses[precision] = [float(np.mean(train(images)[0])) for _ in range(20)]
+        weights[precision], _ = steps.state.read()
+    exact, mixed = losses.values()
+    assert exact != mixed
+    np.testing.assert_allclose(mixed, exact, rtol=0.01)
+    assert exact[-1] < 0.95 * exact[0]
+    for one, other in zip(*weights.values(), strict=True):
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
+
+
+def test_validation_is_the_same_in_every_precision():
+    shape, images = (9, 14, 3), make_images((9, 14, 3))
+    measured = []
+    for precision in ("float32", "mixed_bfloat16"):
+        template = make_vae(shape, TINY)
+        steps = Steps(template, precision)
+        restore(steps, make_vae(shape, WIDER))
+        validate = trace(steps.validate, template, tf.TensorSpec((), tf.int32))
+        measured.append(validate(images, tf.constant(0)))
+    for one, other in zip(*measured, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_layer_that_is_not_known_is_refused():

@@ -190,6 +190,7 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
         "limits.max_retries": "1 default",
         "limits.keep_best": "3 default",
         "training.batch_size": "128 default",
+        "training.precision": "float32 default",
         "space.filters_1": "1 to 9, linear file",
         "space.filters_2": "64, pinned default",
         "space.dense_units": "16, pinned default",

@@ -41,6 +41,13 @@ class DeviceOption(StrEnum):
     gpu = "gpu"
 
 
+class PrecisionOption(StrEnum):
+    """Values of --precision."""
+
+    float32 = "float32"
+    mixed_bfloat16 = "mixed_bfloat16"
+
+
 class FormatOption(StrEnum):
     """Values of --format."""
 
@@ -58,6 +65,9 @@ Dataset = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of configurations, weights and image order.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images a training step.")]
+PrecisionFlag = Annotated[
+    PrecisionOption | None, typer.Option(help="Of training; mixed_bfloat16 is for GPUs.")
+]
 DeviceFlag = Annotated[
     DeviceOption | None, typer.Option(help="Where to train; auto takes a GPU where there is one.")
 ]
@@ -120,6 +130,7 @@ def search(
     ] = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
+    precision: PrecisionFlag = None,
     baseline: Annotated[
         bool | None,
         typer.Option("--baseline/--no-baseline", help="Also train the Keras example to compare."),
@@ -150,6 +161,7 @@ def search(
         "limits.keep_best": keep_best,
         "seed": seed,
         "training.batch_size": batch_size,
+        "training.precision": precision.value if precision else None,
         "baseline": baseline,
         "device": device.value if device else None,
     }
@@ -171,6 +183,7 @@ def train(
     dataset: Dataset = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
+    precision: PrecisionFlag = None,
     device: DeviceFlag = None,
     results: Results = Path("results"),
     overwrite: Overwrite = False,
@@ -195,6 +208,7 @@ def train(
         "data.dataset": dataset,
         "seed": seed,
         "training.batch_size": batch_size,
+        "training.precision": precision.value if precision else None,
         "device": device.value if device else None,
     }
     own = {key: value for key, value in chosen.items() if value is not None}

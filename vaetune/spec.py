@@ -40,6 +40,7 @@ def _must_be_number(value: Any) -> Any:
 
 Number = Annotated[int | float, BeforeValidator(_must_be_number)]
 Device = Literal["auto", "cpu", "gpu"]
+Precision = Literal["float32", "mixed_bfloat16"]
 Origin = Literal["flag", "file", "default"]
 Algorithm = Literal["hyperband", "random", "bayesian", "grid", "single"]
 
@@ -251,9 +252,16 @@ BUDGET_KEYS: Mapping[Algorithm, Mapping[str, Any]] = {
 
 
 class Training(_Table):
-    """How a configuration is trained, the same for all."""
+    """How a configuration is trained, the same for all.
+
+    Attributes:
+        batch_size: Images a step.
+        precision: What convolutions and dense layers multiply in while training. Weights, the
+            latent layers, `Sampling`, logits, losses, Adam and all of validation are float32.
+    """
 
     batch_size: Annotated[StrictInt, Field(ge=1)] = 128
+    precision: Precision = "float32"
 
 
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")

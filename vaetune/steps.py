@@ -20,6 +20,7 @@ from vaetune.model import (
     kl_divergence,
     reparameterise,
 )
+from vaetune.spec import Precision
 
 Tensors = Sequence[tf.Tensor]
 
@@ -77,13 +78,15 @@ class Steps:
     Args:
         template: A compiled model of any configuration, for its layers, its loss and the
             settings of its optimizer; its weights are not used.
+        precision: In what training multiplies; see `spec.Training`.
 
     Attributes:
         state: What is trained.
     """
 
-    def __init__(self, template: VAE) -> None:
+    def __init__(self, template: VAE, precision: Precision = "float32") -> None:
         self.state = State(template)
+        self._training_dtype = tf.bfloat16 if precision == "mixed_bfloat16" else tf.float32
         self._template = template
         self._adam = template.optimizer
         variables = template.trainable_variables
@@ -102,9 +105,10 @@ class Steps:
         weights = self._read_weights()
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            z_mean, z_log_var = self._encode(images, weights)
+            dtype = self._training_dtype
+            z_mean, z_log_var = self._encode(images, weights, dtype)
             epsilon = _draw(tf.shape(z_mean), self.state.random_state)
-            reconstruction, kl = self._losses(images, z_mean, z_log_var, epsilon, weights)
+            reconstruction, kl = self._losses(images, z_mean, z_log_var, epsilon, weights, dtype)
             loss = tf.reduce_mean(reconstruction + self._template.beta * kl)
         self._apply(tape.gradient(loss, weights))
         return reconstruction, kl
@@ -142,21 +146,35 @@ class Steps:
         z_log_var: tf.Tensor,
         epsilon: tf.Tensor,
         weights: Tensors,
+        dtype: tf.DType = tf.float32,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         z = reparameterise(z_mean, z_log_var, epsilon)
-        (logits,) = self._run(self._template.to_logits, z, weights)
+        (logits,) = self._run(self._template.to_logits, z, weights, dtype)
         return binary_cross_entropy(images, logits), kl_divergence(z_mean, z_log_var)
 
-    def _encode(self, images: tf.Tensor, weights: Tensors) -> list[tf.Tensor]:
-        return self._run(self._template.to_posterior, images, weights)
+    def _encode(
+        self, images: tf.Tensor, weights: Tensors, dtype: tf.DType = tf.float32
+    ) -> list[tf.Tensor]:
+        return self._run(self._template.to_posterior, images, weights, dtype)
 
-    def _run(self, model: Model, inputs: tf.Tensor, weights: Tensors) -> list[tf.Tensor]:
-        """Applies a model's layers with these weights in place of its own."""
+    def _run(
+        self, model: Model, inputs: tf.Tensor, weights: Tensors, dtype: tf.DType = tf.float32
+    ) -> list[tf.Tensor]:
+        """Applies a model's layers with these weights in place of its own.
+
+        The layers that make its outputs work in float32, those before them in `dtype`.
+        """
         values: dict[int, tf.Tensor] = {id(model.inputs[0]): inputs}
+        heads = _heads(model)
         for layer in model.layers:
-            if not isinstance(layer, layers.InputLayer):
-                own = [weights[self._places[v.path]] for v in layer.trainable_variables]
-                values[id(layer.output)] = _apply_layer(layer, values[id(layer.input)], own)
+            if isinstance(layer, layers.InputLayer):
+                continue
+            own = [weights[self._places[v.path]] for v in layer.trainable_variables]
+            given = values[id(layer.input)]
+            if own:
+                wanted = tf.float32 if layer in heads else dtype
+                given, *own = (tf.cast(one, wanted) for one in (given, *own))
+            values[id(layer.output)] = _apply_layer(layer, given, own)
         return [values[id(output)] for output in model.outputs]
 
     def _read_weights(self) -> list[tf.Tensor]:
@@ -182,6 +200,15 @@ class Steps:
             tf.raw_ops.ResourceApplyAdam(
                 var=weight.handle, m=momentum.handle, v=velocity.handle, grad=gradient, **settings
             )
+
+
+def _heads(model: Model) -> list[layers.Layer]:
+    """The last layers with weights before a model's outputs."""
+    with_weights = [layer for layer in model.layers if layer.trainable_variables]
+    outputs = {id(output) for output in model.outputs}
+    return [
+        layer for layer in with_weights if id(layer.output) in outputs or layer is with_weights[-1]
+    ]
 
 
 def _apply_layer(layer: layers.Layer, inputs: tf.Tensor, weights: Tensors) -> tf.Tensor:

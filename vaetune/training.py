@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vaetune.checkpoint import Arrays
 from vaetune.data import ImageSet
 from vaetune.model import VAE
+from vaetune.spec import Precision
 from vaetune.steps import Steps
 
 VALIDATION_BATCH_SIZE = 250
@@ -71,13 +72,20 @@ class EpochRunner:
         template: A compiled model of any configuration; its weights are not used.
         data: The images.
         batch_size: Images a step; the last batch of an epoch may be smaller.
+        precision: Of training; validation and pictures are in float32, as an export is.
     """
 
-    def __init__(self, template: VAE, data: DeviceData, batch_size: int) -> None:
+    def __init__(
+        self,
+        template: VAE,
+        data: DeviceData,
+        batch_size: int,
+        precision: Precision = "float32",
+    ) -> None:
         self._batch_size = batch_size
         self._beta = template.beta
         self._validation_images = int(data.validation.shape[0])
-        steps = Steps(template)
+        steps = Steps(template, precision)
         self._state = steps.state
         self._train_on = _compile_training(steps, data.train, batch_size)
         self._validate = _compile_validation(steps, data.validation)

@@ -157,8 +157,8 @@ class VAETuner(keras_tuner.Tuner):
     def _runner(self) -> EpochRunner:
         """Compiled once for all configurations, when the first one begins to train."""
         template = build_vae(self._workplace.images.image_shape, REFERENCE)
-        batch_size = self._workplace.spec.training.batch_size
-        return EpochRunner(template, self._workplace.data, batch_size)
+        training = self._workplace.spec.training
+        return EpochRunner(template, self._workplace.data, training.batch_size, training.precision)
 
     def on_search_begin(self) -> None:
         """Corrects the plan, should an earlier session have been cut off before it could."""
