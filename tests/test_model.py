@@ -24,6 +24,7 @@ from vaetune.model import (
     build_decoder,
     build_encoder,
     build_vae,
+    draw_variables,
     kl_divergence,
 )
 from vaetune.optimizer import Adam
@@ -183,6 +184,27 @@ def test_build_vae_builds_the_configuration_and_its_optimizer():
     assert float(vae.optimizer.learning_rate) == pytest.approx(0.003)
     assert vae.optimizer.built
     assert vae.built
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (9, 13, 3)])
+def test_variables_are_drawn_as_by_a_model(shape):
+    values = {**TINY, "latent_dim": 6, "learning_rate": 0.003}
+    keras.utils.set_random_seed(5)
+    expected = build_vae(shape, values).variables
+    keras.utils.set_random_seed(5)
+    drawn = draw_variables(shape, values)
+    assert len({float(np.sum(variable)) for variable in drawn}) > 9, "they differ at all"
+    for ours, theirs in zip(drawn, expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["filters_1", "filters_2", "dense_units", "latent_dim"])
+def test_variables_of_no_model_are_refused(name):
+    with pytest.raises(ValueError, match="must be at least 1"):
+        draw_variables((8, 8, 1), {**TINY, "learning_rate": 1e-3, name: 0})
+    with pytest.raises(ValueError, match="at least 8 x 8"):
+        draw_variables((7, 8, 1), {**TINY, "learning_rate": 1e-3})
 
 
 def test_build_vae_at_the_values_of_the_reference_is_the_reference():

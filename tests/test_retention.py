@@ -179,15 +179,12 @@ def test_weights_without_an_optimizer_are_nothing_to_go_on_from(keeper, journal)
     assert told(journal) == []
 
 
-@pytest.mark.parametrize("must_be_there", [True, False])
-def test_a_leader_is_lost_if_it_is_damaged_or_gone_though_it_was_kept(
-    keeper, tmp_path, must_be_there
-):
-    assert not keeper.is_lost("0000", must_be_there)
+def test_a_leader_is_lost_if_it_is_damaged_or_gone(keeper, tmp_path):
+    assert not keeper.is_lost("0000")
     damage(path_of(tmp_path, "0000"))
-    assert keeper.is_lost("0000", must_be_there)
+    assert keeper.is_lost("0000")
     path_of(tmp_path, "0001").unlink()
-    assert keeper.is_lost("0001", must_be_there) is must_be_there
+    assert keeper.is_lost("0001")
 
 
 def test_equal_arrays_are_stored_once(tmp_path):

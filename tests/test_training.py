@@ -150,6 +150,16 @@ def test_one_runner_trains_models_in_turn():
         assert_same(state, alone.read())
 
 
+def test_a_new_model_begins_like_one_that_was_built():
+    begun, restored = make_runner(OTHER), make_runner()
+    begun.train(image_order(40, 0, 0, 1))
+    begun.begin(start_of(make_vae())[0], TINY["learning_rate"])
+    assert_same(begun.read(), restored.read())
+    for runner in (begun, restored):
+        runner.train(image_order(40, 0, 0, 1))
+    assert_same(begun.read(), restored.read())
+
+
 def test_weights_can_be_restored_without_an_optimizer():
     runner = make_runner()
     runner.train(image_order(40, 0, 0, 1))

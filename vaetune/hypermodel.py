@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import keras_tuner
 
-from vaetune.model import VAE, build_vae
+from vaetune.model import VAE, build_vae, draw_variables
 from vaetune.spec import DEFAULT_SPACE, Choice, Number, Pinned, Range, Space
 
 
@@ -34,11 +35,17 @@ class VAEHyperModel(keras_tuner.HyperModel):
 
     def build(self, hp: keras_tuner.HyperParameters) -> VAE:
         """Builds and compiles the VAE of these hyperparameters."""
-        values = {
+        return build_vae(self.image_shape, self._values_of(hp))
+
+    def draw_variables(self, hp: keras_tuner.HyperParameters) -> list[keras.Variable]:
+        """The variables of that VAE alone: see `model.draw_variables`."""
+        return draw_variables(self.image_shape, self._values_of(hp))
+
+    def _values_of(self, hp: keras_tuner.HyperParameters) -> dict[str, Number]:
+        return {
             name: _declare(hp, name, dimension, self.space.default(name))
             for name, dimension in self.space.dimensions()
         }
-        return build_vae(self.image_shape, values)
 
 
 def _declare(

@@ -10,7 +10,7 @@ from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.errors import ResultsError
 from vaetune.journal import FileSetAside, Journal
 from vaetune.spec import Number
-from vaetune.study import trial_folder
+from vaetune.study import Study, trial_folder
 
 DAMAGED_NAME = "checkpoint.damaged"
 
@@ -25,6 +25,15 @@ class Standing:
     trial_id: str
     score: float
     latent_dim: Number
+
+
+def standings(study: Study) -> list[Standing]:
+    """The completed trials of a study."""
+    return [
+        Standing(trial.trial_id, trial.score, trial.hyperparameters["latent_dim"])
+        for trial in study.ranking
+        if trial.score is not None
+    ]
 
 
 def leaders(standings: Iterable[Standing], most: int) -> list[Standing]:
@@ -115,18 +124,12 @@ class CheckpointKeeper:
             return None
         return checkpoint if checkpoint.is_trainable else None
 
-    def is_lost(self, trial_id: str, must_be_there: bool) -> bool:
-        """Whether a checkpoint has to be made again; a damaged one is set aside.
-
-        Args:
-            trial_id: Whose it is.
-            must_be_there: Whether it was kept for sure.
-        """
+    def is_lost(self, trial_id: str) -> bool:
+        """Whether a leader's checkpoint has to be made again; a damaged one is set aside."""
         file = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
         if not file.exists():
-            if must_be_there:
-                self._tell(trial_id, None)
-            return must_be_there
+            self._tell(trial_id, None)
+            return True
         if self.best_of(trial_id) is None:
             self.set_aside(trial_id)
             return True

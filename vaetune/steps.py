@@ -67,6 +67,15 @@ class State:
         if optimizer is not None:
             _assign(self._optimizer, optimizer)
 
+    def begin(self, weights: Arrays, learning_rate: float) -> None:
+        """Takes over the variables of a new model; its optimizer has not taken a step yet."""
+        _assign(self._model, weights)
+        self.iterations.assign(0, read_value=False)
+        self.learning_rate.assign(learning_rate, read_value=False)
+        for weight, *moments in zip(self.weights, self.momentums, self.velocities, strict=True):
+            for moment in moments:
+                moment.assign(tf.zeros_like(weight), read_value=False)
+
     def read(self) -> tuple[Arrays, Arrays]:
         """Copies the variables of the model and those of its optimizer."""
         return _copy(self._model), _copy(self._optimizer)

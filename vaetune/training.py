@@ -93,6 +93,10 @@ class EpochRunner:
         self._encode = _compiled(steps.encode, images)
         self._decode = _compiled(steps.decode, tf.TensorSpec((None, None), tf.float32))
 
+    def begin(self, weights: Arrays, learning_rate: float) -> None:
+        """Begins to train a new model: see `steps.State.begin`."""
+        self._state.begin(weights, learning_rate)
+
     def restore(self, weights: Arrays, optimizer: Arrays | None = None) -> None:
         """Goes on with another model: see `steps.State.restore`."""
         self._state.restore(weights, optimizer)

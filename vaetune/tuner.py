@@ -252,12 +252,12 @@ class VAETuner(keras_tuner.Tuner):
         return {OBJECTIVE: best.val_loss}
 
     def mend(self) -> None:
-        """Makes again what is damaged of what the search keeps, and the winner if it is lost."""
-        for place, leader in enumerate(self._leaders):
+        """Makes again what is damaged or lost of what the search keeps."""
+        for leader in self._leaders:
             trial_id = leader.trial_id
             folder = trial_folder(self._workplace.folder, trial_id)
             asked = assignment(self.oracle, self.oracle.get_trial(trial_id))
-            if self._keeper.is_lost(trial_id, must_be_there=place == 0):
+            if self._keeper.is_lost(trial_id):
                 self._end_of(asked)
             checkpoint = self._keeper.best_of(trial_id)
             if checkpoint and Pictures.load(folder) is None:
@@ -278,19 +278,20 @@ class VAETuner(keras_tuner.Tuner):
                 weights, optimizer = checkpoint.best_weights, checkpoint.best_optimizer
                 checkpoint = replace(checkpoint, weights=weights, optimizer=optimizer)
         if checkpoint is None:
-            weights, optimizer = self._build(asked)
+            weights = self._draw_weights(asked)
+            self._runner.begin(weights, float(asked.hyperparameters["learning_rate"]))
         else:
-            weights, optimizer = checkpoint.weights, checkpoint.optimizer
+            weights = checkpoint.weights
+            self._runner.restore(weights, checkpoint.optimizer)
         self._parameters = sum(array.size for array in weights if array.dtype == np.float32)
-        self._runner.restore(weights, optimizer)
 
-    def _build(self, asked: Assignment) -> tuple[Arrays, Arrays]:
-        """The variables of a new model and of its optimizer."""
+    def _draw_weights(self, asked: Assignment) -> Arrays:
+        """The variables of a new model."""
         # The same for a configuration, whichever trials came before it.
         entropy = np.random.SeedSequence([self._workplace.spec.seed, asked.configuration])
         keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
-        vae = self.hypermodel.build(self.oracle.get_trial(asked.trial_id).hyperparameters)
-        return read_variables(vae.variables), read_variables(vae.optimizer.variables)
+        hyperparameters = self.oracle.get_trial(asked.trial_id).hyperparameters
+        return read_variables(self.hypermodel.draw_variables(hyperparameters))
 
     def _end_of(self, asked: Assignment) -> Checkpoint:
         """What an ended trial left; if that is lost, its epochs are trained again.
