@@ -175,7 +175,7 @@ def test_a_search_of_which_every_trial_fails_says_why(vaetune, folder):
     assert re.fullmatch(r"vaetune: Every trial failed, the first with: The [^\n]+\n", error)
     code, out, error = vaetune("best")
     assert code == 1
-    assert "no completed trial" in error
+    assert 'No trial of "wild" completed. See `vaetune trials wild --failed`.' in error
 
 
 @pytest.mark.slow
@@ -200,7 +200,7 @@ def test_a_search_is_extended_and_its_trials_picked(vaetune, folder):
     vaetune("search", "mine.toml", "--no-baseline", "--keep-best", 1)
     code, _, error = vaetune("search", "mine.toml", "--no-baseline", "--max-trials", 5)
     assert code == 1
-    assert "budget.max_trials: 3 -> 5. Use --extend to go on to it." in error
+    assert "budget.max_trials: 3 -> 5. --extend goes on to the larger budget;" in error
     code, out, _ = vaetune(
         *("search", "mine.toml", "--no-baseline", "--max-trials", 5, "--extend", "--keep-best", 1)
     )
@@ -259,6 +259,7 @@ def test_failures_are_told_everywhere(vaetune, folder):
     assert code == 1
     assert re.search(
         r"^vaetune: \d of 1\d trials failed, more than the share of 0\.3 that a search may lose\. "
+        r"The first failed with: The training loss became \w+ in epoch 1\. "
         r"See `vaetune trials mine --failed`\. To go on all the same: --max-failure-rate 1$",
         error.strip(),
     )
@@ -266,6 +267,9 @@ def test_failures_are_told_everywhere(vaetune, folder):
     code, out, _ = vaetune("trials", "--failed")
     assert out.count("failed in epoch 1") == len(failures)
     assert out.count("Traceback (most recent call last)") == len(failures)
+    failed = json.loads(vaetune("trials", "--failed", "--format", "json")[1])
+    assert [row["trial_id"] for row in failed] == [trial.trial_id for trial in failures]
+    assert all("Traceback" in row["traceback"] for row in failed)
     rows = json.loads(vaetune("trials", "--format", "json")[1])
     assert [row["failed_in"] for row in rows if row["status"] == "failed"] == [1] * len(failures)
     page = (folder / "results" / "report.html").read_text()
@@ -535,6 +539,76 @@ def test_a_report_of_another_program_is_left_alone(vaetune, folder):
     assert code == 1
     assert "report.html" in error
     assert (folder / "results" / "report.html").read_text() == "<h1>The annual report</h1>"
+
+
+def test_a_damaged_search_hides_no_other(vaetune, folder):
+    quick = ("--max-epochs", 1, "--no-baseline", "--quiet")
+    vaetune("search", "squares.toml", *quick)
+    (folder / "circles.toml").write_text(SEARCH_FILE)
+    damaged = folder / "results" / "squares" / "journal.jsonl"
+    damaged.write_bytes(damaged.read_bytes().replace(b"epoch_ended", b"epoch_endet", 1))
+    code, out, error = vaetune("search", "circles.toml", *quick)
+    assert (code, error) == (0, "")
+    assert "Winner of circles" in out
+    page = (folder / "results" / "report.html").read_text()
+    assert "<b>squares</b> is not on this page." in page
+    assert "journal.jsonl, line" in page
+    code, _, error = vaetune("trials", "squares")
+    assert code == 1
+    assert "is damaged" in error
+
+
+def test_extending_and_overwriting_exclude_each_other(vaetune, folder):
+    code, _, error = vaetune("search", "squares.toml", "--extend", "--overwrite")
+    assert code == 2
+    assert "not both" in error
+    assert not (folder / "results").exists()
+
+
+def test_a_bayesian_search_too_short_for_its_process_is_refused(refused, folder):
+    (folder / "short.toml").write_text(
+        SEARCH_FILE.replace('"hyperband"', '"bayesian"').replace("max_epochs = 3", BAYESIAN)
+    )
+    error = refused("search", "short.toml", "--max-trials", 3)
+    assert "--max-trials must be more than budget.initial_trials, received 3 and 3" in error
+
+
+def test_a_complaint_of_two_values_names_the_flag_that_was_given(refused):
+    error = refused("search", "squares.toml", "--min-epochs", 5)
+    assert error.startswith("vaetune: --min-epochs must be at most max_epochs")
+
+
+def test_a_quiet_search_warns_all_the_same(vaetune, folder):
+    quick = ("--max-epochs", 1, "--no-baseline", "--quiet")
+    vaetune("search", "squares.toml", *quick)
+    (folder / "results" / "squares" / "journal.jsonl").unlink()
+    code, _, error = vaetune("search", "squares.toml", *quick)
+    assert code == 0
+    assert error.startswith("journal.jsonl was gone.")
+
+
+def test_ctrl_c_before_a_search_begins_is_told(vaetune, folder, monkeypatch):
+    def stop(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vaetune.data.load_images", stop)
+    code, out, error = vaetune("search", "squares.toml")
+    assert (code, error) == (130, "")
+    assert out == "Stopped. What was recorded before is unharmed.\n"
+    assert not (folder / "results").exists()
+
+
+@pytest.mark.slow
+def test_a_time_budget_that_ends_before_a_lost_winner_is_made_again(vaetune, folder):
+    quick = ("--max-epochs", 1, "--no-baseline")
+    vaetune("search", "squares.toml", *quick)
+    study = load_study(folder / "results" / "squares")
+    (study.trial_folder(study.winner.trial_id) / "checkpoint.npz").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vaetune.spec.Limits.time_budget_s", -1.0)
+        code, out, error = vaetune("search", "squares.toml", *quick, "--time-budget", "1s")
+    assert (code, error) == (0, "")
+    assert "The winner so far is not exported. There is no checkpoint" in out
 
 
 def test_a_gpu_that_is_not_there(refused, monkeypatch):

@@ -20,11 +20,11 @@ from tiny_searches import (
     stop,
 )
 from vaetune import search as search_module
-from vaetune.checkpoint import Checkpoint
+from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.data import Split
 from vaetune.errors import JournalError, ResultsError
 from vaetune.hypermodel import VAEHyperModel
-from vaetune.journal import SearchExtended, SessionStarted
+from vaetune.journal import EpochEnded, SearchExtended, SessionStarted, lock_results
 from vaetune.search import open_baseline, open_search
 from vaetune.spec import (
     REFERENCE,
@@ -38,6 +38,7 @@ from vaetune.spec import (
     single_configuration,
 )
 from vaetune.study import list_baselines, load_study
+from vaetune.tuner import VAETuner
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +181,45 @@ def test_an_overwriting_that_was_cut_off_is_finished(undisturbed, tmp_path):
     assert not (study.folder / "journal.discarded").exists()
 
 
+@pytest.mark.parametrize("content", [None, b"", b"torn"])
+def test_trials_whose_journal_is_gone_are_set_aside_and_told_of(undisturbed, tmp_path, content):
+    study = run(tmp_path)
+    weights = (study.trial_folder(study.winner.trial_id) / CHECKPOINT_NAME).read_bytes()
+    journal = study.folder / "journal.jsonl"
+    if content is None:
+        journal.unlink()
+    else:
+        journal.write_bytes(journal.read_bytes()[:500] if content else b"")
+    with open_search(ResolvedSearch("tiny", TINY, {}), IMAGES, DEVICE, tmp_path) as opened:
+        (notice,) = opened.notices
+        again = opened.run()
+    assert told(again) == told(undisturbed)
+    assert ("was damaged, see journal.torn-0" if content else "was gone") in notice
+    assert "trials.orphaned/ until --overwrite" in notice
+    assert [lost.file for lost in again.set_aside] == ["journal.jsonl"]
+    orphan = study.folder / "trials.orphaned" / study.winner.trial_id / CHECKPOINT_NAME
+    assert orphan.read_bytes() == weights
+    assert (study.folder / "journal.torn-0").exists() == bool(content)
+    run(tmp_path, overwrite=True)
+    assert not orphan.exists()
+    assert not (study.folder / "journal.torn-0").exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoint.npz", "pictures.npz"])
+@pytest.mark.parametrize("kept", ["leader", "gallery"])
+def test_a_finished_search_makes_again_what_it_lost(undisturbed, tmp_path, name, kept):
+    study = run(tmp_path)
+    second = study.ranking[1].trial_id
+    folder = study.trial_folder(second) if kept == "leader" else study.folder
+    lost = folder / (name if kept == "leader" else "pictures.npz")
+    lost.unlink()
+    again = run(tmp_path)
+    assert_same_search(again, undisturbed)
+    assert lost.exists()
+    epochs = [event for event in events_of(again, EpochEnded) if event.trial_id == second]
+    assert len(epochs) == len(study.ranking[1].epochs), "nothing is told twice"
+
+
 @pytest.mark.parametrize("name", ["best", "baselines"])
 def test_a_reserved_name_is_refused(tmp_path, name):
     with pytest.raises(ResultsError, match=f'cannot be named "{name}"'):
@@ -220,20 +260,20 @@ def test_a_loss_that_is_no_number_fails_the_trial_where_it_arises(tmp_path):
 
 
 def test_an_exception_is_the_trials_result_not_the_searchs_end(tmp_path, monkeypatch):
-    build = VAEHyperModel.build
+    draw = VAEHyperModel.draw_variables
 
-    def build_but_three_filters(self, hp):
+    def draw_but_three_filters(self, hp):
         if hp.get("filters_1") == 3:
             raise RuntimeError("no odd\nfilters")
-        return build(self, hp)
+        return draw(self, hp)
 
-    monkeypatch.setattr(VAEHyperModel, "build", build_but_three_filters)
+    monkeypatch.setattr(VAEHyperModel, "draw_variables", draw_but_three_filters)
     study = run(tmp_path)
     failed = [t for t in study.trials if t.hyperparameters["filters_1"] == 3]
     assert failed
     assert study.failures == tuple(failed)
     assert failed[0].error == "RuntimeError: no odd filters"
-    assert "build_but_three_filters" in failed[0].traceback
+    assert "draw_but_three_filters" in failed[0].traceback
     assert study.winner.hyperparameters["filters_1"] == 2
     assert study.is_complete
 
@@ -285,14 +325,14 @@ def small_reference(monkeypatch):
 def test_a_search_trains_the_reference_beside_it_once(tmp_path):
     spec = TINY.model_copy(update={"baseline": True, "budget": Budget(max_epochs=1)})
     run(tmp_path, spec)
-    (baseline,) = list_baselines(tmp_path)
+    (baseline,) = list_baselines(tmp_path).studies
     assert baseline.name == "reference-squares-1"
     assert baseline.trials[0].hyperparameters == REFERENCE
     assert baseline.trials[0].parameters == baseline.trials[0].parameters
     journal = (baseline.folder / "journal.jsonl").read_bytes()
     run(tmp_path, spec, name="another")
     assert (baseline.folder / "journal.jsonl").read_bytes() == journal
-    assert len(list_baselines(tmp_path)) == 1
+    assert len(list_baselines(tmp_path).studies) == 1
 
 
 def test_a_baseline_of_another_budget_gets_a_name_of_its_own(tmp_path, small_reference):
@@ -301,19 +341,53 @@ def test_a_baseline_of_another_budget_gets_a_name_of_its_own(tmp_path, small_ref
         run(tmp_path, spec, name=f"search-{epochs}")
     other_data = make_images(fingerprint="a" * 64)
     run(tmp_path, spec, name="other-data", images=other_data)
-    names = {baseline.name for baseline in list_baselines(tmp_path)}
+    names = {baseline.name for baseline in list_baselines(tmp_path).studies}
     assert len(names) == 3
+
+
+def test_a_baseline_that_another_process_trains_is_left_to_it(tmp_path, small_reference):
+    spec = TINY.model_copy(update={"baseline": True})
+    with lock_results(tmp_path / "baselines" / "reference-squares-3"):
+        study = run(tmp_path, spec)
+    assert study.is_complete
+    assert not list_baselines(tmp_path).studies
+
+
+def test_a_baseline_whose_process_was_stopped_is_trained_in_the_end(
+    tmp_path, small_reference, monkeypatch
+):
+    spec = TINY.model_copy(update={"baseline": True})
+    locked = lock_results(tmp_path / "baselines" / "reference-squares-3")
+    locked.__enter__()
+    mend = VAETuner.mend
+    monkeypatch.setattr(
+        VAETuner, "mend", lambda tuner: (mend(tuner), locked.__exit__(None, None, None))
+    )
+    run(tmp_path, spec)
+    assert [baseline.is_complete for baseline in list_baselines(tmp_path).studies] == [True]
+
+
+def test_a_damaged_baseline_is_left_alone_and_another_trained(tmp_path, small_reference):
+    spec = TINY.model_copy(update={"baseline": True})
+    run(tmp_path, spec)
+    damaged = tmp_path / "baselines" / "reference-squares-3" / "journal.jsonl"
+    content = damaged.read_bytes() + b"{}\n"
+    damaged.write_bytes(content)
+    run(tmp_path, spec, name="another")
+    assert damaged.read_bytes() == content
+    (baseline,) = list_baselines(tmp_path).studies
+    assert baseline.name == "reference-squares-3-2"
 
 
 def test_a_baseline_that_was_stopped_goes_on_with_the_search(tmp_path, small_reference):
     spec = TINY.model_copy(update={"baseline": True})
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, spec, watcher=StopAfter(5))
-    (stopped,) = list_baselines(tmp_path)
+    (stopped,) = list_baselines(tmp_path).studies
     assert not stopped.is_complete
     assert len(stopped.trials[0].epochs) in (1, 2)
     run(tmp_path, spec)
-    (baseline,) = list_baselines(tmp_path)
+    (baseline,) = list_baselines(tmp_path).studies
     assert baseline.is_complete
     assert [epoch.epoch for epoch in baseline.trials[0].epochs] == [1, 2, 3]
 
@@ -389,7 +463,7 @@ def larger(spec=TINY, **budget):
 
 def test_a_larger_budget_is_refused_unless_it_is_an_extension(tmp_path):
     run(tmp_path)
-    with pytest.raises(ResultsError, match=r"hyperband_iterations: 1 -> 2\. Use --extend to go on"):
+    with pytest.raises(ResultsError, match=r"hyperband_iterations: 1 -> 2\. --extend goes on"):
         run(tmp_path, larger(hyperband_iterations=2))
 
 

@@ -659,7 +659,7 @@ BUDGETS = {
         "promote_from": st.sampled_from(["last", "best"]),
     },
     "random": {"max_trials": st.integers(1, 999)},
-    "bayesian": {"max_trials": st.integers(1, 999), "initial_trials": st.integers(1, 99)},
+    "bayesian": {"max_trials": st.integers(100, 999), "initial_trials": st.integers(1, 99)},
     "grid": {"max_trials": st.integers(1, 999)},
 }
 

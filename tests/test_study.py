@@ -192,6 +192,14 @@ def test_a_trial_that_is_not_there_is_told():
         make_study(*make_ladder()).trial("0009")
 
 
+def test_a_trial_is_found_by_its_id_without_the_zeros():
+    study = make_study(*completed("0004", 210.0), *completed("0040", 200.0))
+    assert study.trial("4").trial_id == "0004"
+    assert study.trial("40").trial_id == "0040"
+    with pytest.raises(ResultsError, match="no trial 44"):
+        study.trial("44")
+
+
 def test_epochs_are_counted_as_planned_and_as_trained():
     study = make_study(*make_ladder())
     assert study.epochs_planned == 5
@@ -279,7 +287,7 @@ def test_searches_are_listed_the_latest_started_first(tmp_path):
     write_search(tmp_path, "ant", minutes=5)
     write_search(tmp_path, "bee", minutes=9)
     write_search(tmp_path, "cat", minutes=1)
-    assert [study.name for study in list_studies(tmp_path)] == ["bee", "ant", "cat"]
+    assert [study.name for study in list_studies(tmp_path).studies] == ["bee", "ant", "cat"]
     assert find_study(tmp_path, None).name == "bee"
     assert find_study(tmp_path, "cat").name == "cat"
 
@@ -289,8 +297,8 @@ def test_baselines_and_exports_are_no_searches(tmp_path):
     write_search(tmp_path, BEST, minutes=1)
     write_search(tmp_path, BASELINES, minutes=1)
     write_baseline(tmp_path, minutes=1)
-    assert [study.name for study in list_studies(tmp_path)] == ["tiny"]
-    assert [study.name for study in list_baselines(tmp_path)] == ["reference"]
+    assert [study.name for study in list_studies(tmp_path).studies] == ["tiny"]
+    assert [study.name for study in list_baselines(tmp_path).studies] == ["reference"]
 
 
 def test_what_never_began_is_no_search_and_harms_no_other(tmp_path):
@@ -305,8 +313,8 @@ def test_what_never_began_is_no_search_and_harms_no_other(tmp_path):
         (parent / name).mkdir()
         (parent / name / JOURNAL_NAME).write_bytes(content)
     (tmp_path / "notes").mkdir()
-    assert [study.name for study in list_studies(tmp_path)] == ["tiny"]
-    assert [study.name for study in list_baselines(tmp_path)] == ["reference"]
+    assert [study.name for study in list_studies(tmp_path).studies] == ["tiny"]
+    assert [study.name for study in list_baselines(tmp_path).studies] == ["reference"]
     assert find_baseline(find_study(tmp_path, "tiny"), tmp_path).name == "reference"
 
 
@@ -323,17 +331,34 @@ def test_without_any_search_the_first_step_is_told(tmp_path, name):
         find_study(tmp_path / "results", name)
 
 
-def test_a_damaged_journal_is_told_and_not_passed_over(tmp_path):
-    path = write_search(tmp_path, "tiny")
+def damage(path):
     path.write_bytes(path.read_bytes() + b"{}\n")
+
+
+@pytest.mark.parametrize("name", [None, "tiny"])
+def test_a_damaged_journal_is_told_and_not_passed_over(tmp_path, name):
+    damage(write_search(tmp_path, "tiny"))
     with pytest.raises(JournalError, match="line 3 is damaged"):
-        list_studies(tmp_path)
+        find_study(tmp_path, name)
 
 
 def test_a_journal_that_cannot_be_read_is_told(tmp_path):
     (tmp_path / "tiny" / JOURNAL_NAME).mkdir(parents=True)
     with pytest.raises(JournalError, match=r"journal\.jsonl cannot be read: Is a directory"):
-        list_studies(tmp_path)
+        find_study(tmp_path, "tiny")
+
+
+def test_a_damaged_journal_hides_no_other_search_or_baseline(tmp_path):
+    damage(write_search(tmp_path, "ant", minutes=1))
+    write_search(tmp_path, "bee")
+    damage(write_baseline(tmp_path, name="other", minutes=1))
+    write_baseline(tmp_path)
+    shelf = list_studies(tmp_path)
+    assert [study.name for study in shelf.studies] == ["bee"]
+    assert "line 3 is damaged" in shelf.unreadable["ant"]
+    bee = find_study(tmp_path, None)
+    assert bee.name == "bee"
+    assert find_baseline(bee, tmp_path).name == "reference"
 
 
 # Baselines
@@ -365,7 +390,7 @@ def test_of_several_baselines_the_latest_counts(tmp_path):
 )
 def test_another_training_is_no_baseline(tmp_path, other):
     write_baseline(tmp_path, **other)
-    assert len(list_baselines(tmp_path)) == 1
+    assert len(list_baselines(tmp_path).studies) == 1
     assert find_baseline(make_study(), tmp_path) is None
 
 

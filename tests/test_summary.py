@@ -154,7 +154,7 @@ def test_the_table_has_a_line_a_trial(study):
         "0002 0 0000 1 1 completed 2-4 190.00 142.50 47.50 12.2 69,076 filters"
     )
     assert lines[2].endswith("filters 16/128, dense 64, latent 8, rate 0.0021")
-    assert lines[3].split()[5:12] == ["failed", "0-1", "-", "-", "-", "7.5", "-"]
+    assert lines[3].split()[5:12] == ["failed", "1-1", "-", "-", "-", "7.5", "-"]
     assert lines[3].endswith('| A loss became NaN, "again", in epoch 1.')
     assert lines[4].split()[5] == "running"
 
@@ -260,7 +260,7 @@ def test_a_winner_is_told_with_its_losses_its_configuration_and_its_origin(study
 )
 def test_a_winner_is_held_against_the_keras_example(tmp_path, study, loss, told):
     write_baseline(tmp_path, loss=loss)
-    [reference] = list_baselines(tmp_path)
+    [reference] = list_baselines(tmp_path).studies
     assert describe(study, reference)["Keras example"].strip() == told
 
 

@@ -86,4 +86,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], compress: bool = False) 
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise ResultsError(f"{path} cannot be written: {error.strerror}.") from error
+        raise ResultsError(
+            f"{path} cannot be written: {error.strerror}. What was recorded before is unharmed: "
+            "mend that, then give the same command again."
+        ) from error

@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vaetune import __version__
-from vaetune.errors import VaetuneError
+from vaetune.errors import ResultsError, VaetuneError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from vaetune.search import OpenSearch
-    from vaetune.spec import Origin, ResolvedSearch, SearchSpec
+    from vaetune.spec import ResolvedSearch, SearchSpec
     from vaetune.study import Study, Trial
 
 app = typer.Typer(
@@ -149,6 +150,8 @@ def search(
     if name is None:
         _list_searches()
         return
+    if extend and overwrite:
+        raise typer.BadParameter("give --extend or --overwrite, not both")
     flags = {
         "data.dataset": dataset,
         "budget.max_epochs": max_epochs,
@@ -166,7 +169,8 @@ def search(
         "device": device.value if device else None,
     }
     resolved = spec.resolve(spec.find_search(name), flags)
-    _run_search(resolved, results, overwrite, extend, quiet)
+    with _told_when_stopped():
+        _run_search(resolved, results, overwrite, extend, quiet)
 
 
 @app.command()
@@ -212,7 +216,8 @@ def train(
         "device": device.value if device else None,
     }
     own = {key: value for key, value in chosen.items() if value is not None}
-    _run_baseline(resolve_single(own, flags), name, results, overwrite, quiet)
+    with _told_when_stopped():
+        _run_baseline(resolve_single(own, flags), name, results, overwrite, quiet)
 
 
 @app.command()
@@ -261,15 +266,12 @@ def trials(
     from vaetune.study import find_study
 
     study = find_study(results, name)
-    if failed:
-        _print(summary.failures_in_full(study))
-        return
     written = {
-        FormatOption.table: summary.trials_as_table,
+        FormatOption.table: summary.failures_in_full if failed else summary.trials_as_table,
         FormatOption.json: summary.trials_as_json,
         FormatOption.csv: summary.trials_as_csv,
     }
-    _print(written[output](study))
+    _print(written[output](replace(study, trials=study.failures) if failed else study))
 
 
 @app.command()
@@ -294,6 +296,16 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+@contextmanager
+def _told_when_stopped() -> "Iterator[None]":
+    """Says a word where Ctrl-C comes before a search begins, or after it ended."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _print("Stopped. What was recorded before is unharmed.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
 def _run_search(
     resolved: "ResolvedSearch", results: Path, overwrite: bool, extend: bool, quiet: bool
 ) -> None:
@@ -307,8 +319,7 @@ def _run_search(
     with open_search(
         resolved, images, device, results, overwrite=overwrite, extend=extend
     ) as opened:
-        if not quiet:
-            _announce(opened, resolved.origins)
+        _announce(opened, resolved, quiet)
         study = _run(opened, quiet)
     _tell_outcome(study, results)
 
@@ -318,6 +329,7 @@ def _run_baseline(
 ) -> None:
     from vaetune.data import load_images
     from vaetune.device import choose_device
+    from vaetune.spec import ResolvedSearch
     from vaetune.summary import describe_winner
 
     images = load_images(single.data.dataset)
@@ -325,8 +337,7 @@ def _run_baseline(
     from vaetune.search import open_baseline
 
     with open_baseline(single, images, device, results, name=name, overwrite=overwrite) as opened:
-        if not quiet:
-            _announce(opened, {})
+        _announce(opened, ResolvedSearch("train", single, {}), quiet)
         study = _run(opened, quiet)
     if study.winner is None:
         _fail(f"The training failed: {study.trials[0].error}")
@@ -334,18 +345,24 @@ def _run_baseline(
     _print(describe_winner(study, study.winner, None))
 
 
-def _announce(opened: "OpenSearch", origins: "Mapping[str, Origin]") -> None:
+def _announce(opened: "OpenSearch", resolved: "ResolvedSearch", quiet: bool) -> None:
     """Prints the resolved search and what is to come, before the first trial."""
     from vaetune.summary import describe_plan, describe_search
 
+    for notice in opened.notices:
+        print(notice, file=sys.stderr)  # noqa: T201
+    if quiet:
+        return
+    origins = dict(resolved.origins)
+    for key in ("max_trials", "hyperband_iterations"):
+        if getattr(opened.spec.budget, key) != getattr(resolved.spec.budget, key):
+            origins[f"budget.{key}"] = "extended"
     started, past, device = opened.started, opened.past, opened.device
     _print(f"vaetune {__version__}: {started.kind} {started.name} -> {opened.folder}/")
     if started.search.description:
         _print(started.search.description)
     _print(describe_search(opened.spec, started.data, origins, device.name, device.threads))
-    _print(f"To come: {describe_plan(opened.plan)}.")
-    if opened.journal.repaired:
-        _print(f"The journal's last line was torn; it was set aside in {opened.journal.repaired}.")
+    _print(f"{'The whole search' if past else 'To come'}: {describe_plan(opened.plan)}.")
     if past and past.is_complete:
         _print("All of it is done already.")
     elif past:
@@ -373,21 +390,24 @@ def _tell_outcome(study: "Study", results: Path) -> None:
     from vaetune.study import find_baseline
     from vaetune.summary import describe_winner
 
-    path = write_report(results)
     end = study.last_end
     if study.winner is not None:
         _print(f"Winner of {study.name} ({_state(study)})")
         _print(describe_winner(study, study.winner, find_baseline(study, results)))
-    _print(f"Report: {path}")
+    _print(f"Report: {write_report(results)}")
     if end and end.reason == "failures":
         _fail(
-            f"{end.message} See `vaetune trials {study.name} --failed`. "
+            f"{end.message} The first failed with: {study.failures[0].error} "
+            f"See `vaetune trials {study.name} --failed`. "
             "To go on all the same: --max-failure-rate 1"
         )
     if end and end.reason == "time_budget":
         _print(f"{end.message} The same command goes on from here.")
         if study.winner:
-            _export(study, study.winner, results)
+            try:
+                _export(study, study.winner, results)
+            except ResultsError as error:  # it was lost, and is not yet made again
+                _print(f"The winner so far is not exported. {error}")
     elif study.winner is None:
         _fail(f"Every trial failed, the first with: {study.trials[0].error}")
     else:

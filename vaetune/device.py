@@ -81,7 +81,7 @@ def _native_stderr_held_back() -> Iterator[None]:
         os.dup2(held_back.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held_back.seek(0)
             os.write(stderr, held_back.read())
             raise

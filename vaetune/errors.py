@@ -17,7 +17,11 @@ class SpecError(VaetuneError):
 
 
 class JournalError(VaetuneError):
-    """A journal is missing, damaged, of an unknown format, or in use by another process."""
+    """A journal is missing, damaged or of an unknown format."""
+
+
+class InUseError(JournalError):
+    """Another process writes to the folder."""
 
 
 class DeviceError(VaetuneError):

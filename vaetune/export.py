@@ -14,6 +14,7 @@ from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint, write_variables
 from vaetune.errors import ResultsError
 from vaetune.model import VAE, build_vae
 from vaetune.pictures import Gallery, Pictures, decode, prior_grid, prior_samples
+from vaetune.retention import leaders, standings
 from vaetune.study import BEST, Study, Trial
 
 MANIFEST = "hyperparameters.json"
@@ -92,7 +93,8 @@ def restore_best(study: Study, trial: Trial) -> VAE:
         ResultsError: Its checkpoint is damaged, or was not kept.
     """
     folder = study.trial_folder(trial.trial_id)
-    if trial != study.winner and not (folder / CHECKPOINT_NAME).exists():
+    kept = {leader.trial_id for leader in leaders(standings(study), study.search.limits.keep_best)}
+    if trial.trial_id not in kept and not (folder / CHECKPOINT_NAME).exists():
         raise ResultsError(
             f"The weights of trial {trial.trial_id} were not kept: a search keeps those of its "
             "leaders and of the best of each latent_dim. There are those of "

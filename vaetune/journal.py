@@ -17,7 +17,7 @@ from typing import Annotated, Literal, Self
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from vaetune.errors import JournalError, ResultsError
+from vaetune.errors import InUseError, JournalError, ResultsError
 from vaetune.spec import Number, Origin, SearchSpec
 
 FORMAT = 1
@@ -252,6 +252,12 @@ class FileSetAside(_Event):
     remedy: Text
 
 
+def describe_loss(event: FileSetAside) -> str:
+    """What happened to a file, in a sentence or two."""
+    happened = f"was damaged, see {event.aside}" if event.aside else "was gone"
+    return f"{event.file} {happened}. {event.remedy}"
+
+
 EndReason = Literal["completed", "interrupted", "time_budget", "failures", "error"]
 
 
@@ -372,7 +378,7 @@ def lock_results(folder: Path) -> Iterator[None]:
     """Keeps a folder of results to one process; the lock goes when the process does.
 
     Raises:
-        JournalError: Another process holds it; the message names the process.
+        InUseError: Another process holds it; the message names the process.
         ResultsError: The folder cannot be written.
     """
     with _written_to(folder):
@@ -381,7 +387,7 @@ def lock_results(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise JournalError(
+            raise InUseError(
                 f"{folder} is in use by {_holder(folder)}. Wait for it or stop it, "
                 "or write elsewhere with --results."
             ) from None
@@ -410,7 +416,8 @@ def _written_to(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ResultsError(
-            f"{path} cannot be written: {error.strerror}. What was recorded before is unharmed."
+            f"{path} cannot be written: {error.strerror}. What was recorded before is unharmed: "
+            "mend that, then give the same command again."
         ) from error
 
 
@@ -448,7 +455,14 @@ def _parsed(line: bytes, number: int, path: Path) -> Event:
     try:
         return _EVENT.validate_json(line)
     except ValidationError as error:
-        what = error.errors(include_url=False)[0]["msg"]
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "extra_forbidden":
+            raise JournalError(
+                f"{path}, line {number} holds {first['loc'][-1]!r}, which this vaetune does not "
+                "know: a later version wrote it. Read it with that one, or search again under "
+                "another name."
+            ) from error
+        what = first["msg"]
         raise JournalError(
             f"{path}, line {number} is damaged ({what}). Restore the file from a copy, "
             "or search again with --overwrite."

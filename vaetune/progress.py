@@ -24,6 +24,7 @@ from vaetune.journal import (
     TrialResumed,
     TrialRetried,
     TrialStarted,
+    describe_loss,
 )
 from vaetune.study import Study
 from vaetune.summary import describe_plan, short_hyperparameters
@@ -36,7 +37,7 @@ class SearchProgress:
         console: Where to write.
         plan: The trials of the whole search.
         past: What earlier sessions left of it.
-        quiet: Write nothing.
+        quiet: Write nothing but warnings, to stderr.
     """
 
     def __init__(
@@ -111,8 +112,7 @@ class SearchProgress:
             case PlanCorrected() if kind == "search":
                 self._take_plan(event.plan)
             case FileSetAside():
-                where = f"was damaged, see {event.aside}" if event.aside else "was gone"
-                self._say(f"{event.file} {where}. {event.remedy}", kind)
+                self._warn(describe_loss(event), kind)
             case _:
                 pass
 
@@ -144,7 +144,7 @@ class SearchProgress:
     def _take_session(self, event: SessionStarted) -> None:
         changed = changes(self._before, event.environment) if self._before else []
         if changed:
-            self._say(
+            self._warn(
                 f"Warning: this session differs from the one before: {'; '.join(changed)}. The "
                 "same trial may give other numbers on it."
             )
@@ -161,6 +161,13 @@ class SearchProgress:
         if not self._quiet:
             told = text if kind == "search" else f"reference: {text}"
             self._console.print(told, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def _warn(self, text: str, kind: Kind = "search") -> None:
+        """Says what a user wants to know even of a quiet search."""
+        if self._quiet:
+            Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._say(text, kind)
 
     def _draw(self, kind: Kind, trial_id: str, epoch: int) -> None:
         trial = self._told[kind, trial_id]

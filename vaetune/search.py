@@ -15,11 +15,12 @@ from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.data import ImageSet, entropy_floor
 from vaetune.device import ChosenDevice
 from vaetune.environment import describe_environment
-from vaetune.errors import ResultsError, VaetuneError
+from vaetune.errors import InUseError, JournalError, ResultsError, VaetuneError
 from vaetune.journal import (
     JOURNAL_NAME,
     DataSummary,
     Event,
+    FileSetAside,
     Journal,
     Kind,
     Rung,
@@ -27,11 +28,13 @@ from vaetune.journal import (
     SearchStarted,
     SessionEnded,
     SessionStarted,
+    describe_loss,
     lock_results,
     read_journal,
 )
 from vaetune.oracles import Oracle, make_oracle, plan, replay
 from vaetune.pictures import PICTURES_NAME, make_gallery
+from vaetune.retention import leaders, standings
 from vaetune.spec import (
     REFERENCE,
     ResolvedSearch,
@@ -52,7 +55,10 @@ from vaetune.training import put_on_device
 from vaetune.tuner import StoppedEarly, VAETuner, Workplace
 
 _DISCARDED = "journal.discarded"
-_OWN_FILES = (JOURNAL_NAME, _DISCARDED, PICTURES_NAME, "trials", ".lock", ".holder")
+_TRIALS = "trials"
+_ORPHANS = "trials.orphaned"
+_TORN = "journal.torn-*"
+_OWN_FILES = (JOURNAL_NAME, _DISCARDED, PICTURES_NAME, _TRIALS, _ORPHANS, ".lock", ".holder")
 
 
 class Watcher(Protocol):
@@ -81,6 +87,7 @@ class OpenSearch:
         started: The search as its first event tells it.
         spec: The experiment as it is to be run, with the limits of this session.
         past: What earlier sessions left; None for a new search.
+        notices: What was found damaged when it was opened, a sentence each.
     """
 
     started: SearchStarted
@@ -90,6 +97,7 @@ class OpenSearch:
     journal: Journal
     images: ImageSet
     device: ChosenDevice
+    notices: tuple[str, ...] = ()
 
     @property
     def results(self) -> Path:
@@ -141,8 +149,7 @@ class OpenSearch:
         return load_study(self.folder)
 
     def _run_trials(self, watcher: Watcher, deadline_s: float) -> None:
-        if self.spec.baseline:
-            self._ensure_baseline(watcher, deadline_s)
+        is_elsewhere = self.spec.baseline and not self._ensure_baseline(watcher, deadline_s)
         workplace = Workplace(
             folder=self.folder,
             spec=self.spec,
@@ -157,22 +164,34 @@ class OpenSearch:
         tuner = VAETuner(oracle, workplace, self.journal, past, watcher.on_progress)
         tuner.search()
         tuner.mend()
+        if is_elsewhere:  # should the other process have been stopped in it
+            self._ensure_baseline(watcher, deadline_s)
 
     def _is_damaged(self, past: Study) -> bool:
-        """Whether the winner's weights are gone, or a file of those that are kept is damaged."""
-        files = [past.trial_folder(trial.trial_id) / CHECKPOINT_NAME for trial in past.ranking]
-        kept = [file for file in files if file.exists()]
-        return files[:1] != kept[:1] or not all(is_whole(file) for file in kept)
+        """Whether a file of what the search keeps is damaged or gone."""
+        kept = leaders(standings(past), self.spec.limits.keep_best)
+        folders = [past.trial_folder(leader.trial_id) for leader in kept]
+        names = (CHECKPOINT_NAME, PICTURES_NAME)
+        files = [self.folder / PICTURES_NAME, *(f / name for f in folders for name in names)]
+        return not all(is_whole(file) for file in files)
 
-    def _ensure_baseline(self, watcher: Watcher, deadline_s: float) -> None:
-        """Trains the reference at the search's largest budget, unless that was done before."""
+    def _ensure_baseline(self, watcher: Watcher, deadline_s: float) -> bool:
+        """Trains the reference at the search's largest budget, unless that was done before.
+
+        Returns:
+            Whether it is trained; another search of these results may be at it.
+        """
         if find_baseline(load_study(self.folder), self.results):
-            return
+            return True
         single = single_configuration(REFERENCE, self.spec.budget.max_epochs, like=self.spec)
-        with open_baseline(single, self.images, self.device, self.results) as baseline:
-            study = baseline.run(watcher, deadline_s)
+        try:
+            with open_baseline(single, self.images, self.device, self.results) as baseline:
+                study = baseline.run(watcher, deadline_s)
+        except InUseError:
+            return False
         if study.last_end and study.last_end.reason == "time_budget":
             raise StoppedEarly("time_budget", study.last_end.message or "")
+        return True
 
 
 @contextmanager
@@ -249,15 +268,20 @@ def _open(
         if overwrite:
             _discard(folder)
         past = _past_of(folder)
+        lost = None
         if past:
             _refuse_changes(past, spec, images, folder, extend)
+        elif (folder / _DISCARDED).exists():
+            _discard(folder)  # an overwriting that was cut off
         else:
-            _discard(folder)  # what an overwriting that was cut off left
+            lost = _set_orphans_aside(folder)
         with Journal(folder / JOURNAL_NAME) as journal:
             if past is None:
                 journal.append(
                     begin(search=spec, data=summarise(images), plan=plan(make_oracle(spec)))
                 )
+                if lost:
+                    journal.append(lost)
             elif extend and is_larger(spec.budget, past.search.budget):
                 extended = past.search.model_copy(update={"budget": spec.budget})
                 to_come = plan(_oracle_of(extended, journal))
@@ -272,6 +296,7 @@ def _open(
                 journal=journal,
                 images=images,
                 device=device,
+                notices=tuple(_notices(journal, lost)),
             )
 
 
@@ -308,8 +333,8 @@ def _refuse_changes(
     before, now = past.started.data.fingerprint, images.fingerprint
     changes = differences(spec, past.search)
     other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
-    ways = "Use --overwrite to discard it, or keep both: copy the search file to another name, "
-    ways += "or use --results."
+    ways = "--overwrite discards what is there; to keep both, copy the search file to another "
+    ways += "name or use --results."
     if not other_data:
         earlier = [past.started.search, *(extension.search for extension in past.extensions)]
         if any(not differences(spec, known) for known in earlier):
@@ -320,7 +345,7 @@ def _refuse_changes(
         if not differences(same_else, past.search) and is_larger(spec.budget, past.search.budget):
             if extend:
                 return
-            ways = f"Use --extend to go on to it. {ways}"
+            ways = f"--extend goes on to the larger budget; {ways}"
     raise ResultsError(
         f"{folder} holds another experiment: {'; '.join(changes + other_data)}. {ways}"
     )
@@ -361,9 +386,34 @@ def _discard(folder: Path) -> None:
     journal = folder / JOURNAL_NAME
     if journal.exists():
         journal.replace(folder / _DISCARDED)
-    shutil.rmtree(folder / "trials", ignore_errors=True)
-    for name in (PICTURES_NAME, _DISCARDED):
-        (folder / name).unlink(missing_ok=True)
+    for name in (_TRIALS, _ORPHANS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in (*folder.glob(_TORN), folder / PICTURES_NAME, folder / _DISCARDED):
+        path.unlink(missing_ok=True)
+
+
+def _set_orphans_aside(folder: Path) -> FileSetAside | None:
+    """Keeps the trials whose journal is gone, or lacks its first line, out of the way."""
+    trials = folder / _TRIALS
+    if not trials.is_dir():
+        return None
+    shutil.rmtree(folder / _ORPHANS, ignore_errors=True)
+    trials.replace(folder / _ORPHANS)
+    torn = folder / JOURNAL_NAME
+    has_piece = torn.exists() and torn.stat().st_size > 0
+    return FileSetAside(
+        file=JOURNAL_NAME,
+        aside="journal.torn-0" if has_piece else None,
+        remedy="What it told of the trials is lost with it: the search begins anew. The trials' "
+        f"files are in {_ORPHANS}/ until --overwrite removes them.",
+    )
+
+
+def _notices(journal: Journal, lost: FileSetAside | None) -> Iterator[str]:
+    if lost:
+        yield describe_loss(lost)
+    elif journal.repaired:
+        yield f"The journal's last line was torn; it was set aside in {journal.repaired}."
 
 
 def _baseline_name(spec: SearchSpec, images: ImageSet, results: Path) -> str:
@@ -371,7 +421,10 @@ def _baseline_name(spec: SearchSpec, images: ImageSet, results: Path) -> str:
     stem = f"{_configuration_name(spec)}-{images.name}-{spec.budget.max_epochs}"
     for attempt in count(1):
         name = stem if attempt == 1 else f"{stem}-{attempt}"
-        past = _past_of(results / BASELINES / name)
+        try:
+            past = _past_of(results / BASELINES / name)
+        except JournalError:
+            continue  # it is damaged, and stays for who wants to mend it
         if past is None or _is_same(past, spec, images):
             return name
     raise AssertionError("unreachable: count() does not end")

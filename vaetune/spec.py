@@ -41,7 +41,7 @@ def _must_be_number(value: Any) -> Any:
 Number = Annotated[int | float, BeforeValidator(_must_be_number)]
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["float32", "mixed_bfloat16"]
-Origin = Literal["flag", "file", "default"]
+Origin = Literal["flag", "file", "default", "extended"]
 Algorithm = Literal["hyperband", "random", "bayesian", "grid", "single"]
 
 SEARCH_ALGORITHMS = ("hyperband", "random", "bayesian", "grid")
@@ -326,6 +326,13 @@ class SearchSpec(_Table):
         empty = dict.fromkeys(Budget.model_fields)
         kept = {key: value for key, value in given.items() if key not in foreign}
         values = empty | dict(defaults) | {"max_epochs": self.budget.max_epochs} | kept
+        most, initial = values["max_trials"], values["initial_trials"]
+        if initial is not None and initial >= most:
+            raise ValueError(
+                f"max_trials must be more than budget.initial_trials, received {most} and "
+                f"{initial}: the Gaussian process would not be asked. For so few trials search at "
+                "random"
+            )
         object.__setattr__(self, "budget", Budget.model_construct(**values))
         return self
 
@@ -466,7 +473,7 @@ def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
     dumped = (spec.model_dump(include=kept, exclude_none=True) for spec in (theirs, ours))
     left, right = map(flatten, dumped)
     return [
-        f"{key}: {left.get(key, 'nothing')} -> {right.get(key, 'nothing')}"
+        f"{key}: {left.get(key, 'not set')} -> {right.get(key, 'not set')}"
         for key in sorted({*left, *right})
         if left.get(key) != right.get(key)
     ]
@@ -542,12 +549,20 @@ def _explain(error: ValidationError, where: str, flags: Mapping[str, Any]) -> st
     if first["type"] == "extra_forbidden":
         return f"{where}: {_unknown_key(first['loc'])}{_and_more(error)}"
     key = _dotted(first["loc"])
-    flag = next((given for given in flags if key.startswith(given)), None)
-    subject = _flag(flag) if flag else f"{where}: {key}".rstrip(": ")
     message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    flag = next((given for given in flags if _is_about(given, key, message)), None)
+    subject = _flag(flag) if flag else f"{where}: {key}".rstrip(": ")
     message = message.removeprefix("Input ")
+    if flag:
+        message = message.removeprefix(f"{flag.rpartition('.')[2]} ")
     received = "" if "received" in message else f", received {_shown(first['input'])}"
     return f"{subject} {message[:1].lower()}{message[1:]}{received}.{_and_more(error)}"
+
+
+def _is_about(flag: str, key: str, message: str) -> bool:
+    """Whether a complaint of a key, or of the table that holds it, is about a flag's value."""
+    table, _, name = flag.rpartition(".")
+    return key.startswith(flag) or (key in ("", table) and message.startswith(f"{name} "))
 
 
 def _flag(key: str) -> str:

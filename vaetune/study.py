@@ -177,7 +177,7 @@ class Study:
             ResultsError: There is none.
         """
         for trial in self.trials:
-            if trial.trial_id == trial_id:
+            if trial.trial_id in (trial_id, trial_id.zfill(len(trial.trial_id))):
                 return trial
         raise ResultsError(f'"{self.name}" has no trial {trial_id}. See `vaetune trials`.')
 
@@ -275,21 +275,26 @@ def fold(events: Iterable[Event], folder: Path) -> Study:
     return gathered.close()
 
 
-def list_studies(results: Path) -> list[Study]:
-    """Every search in a folder of results that has begun, the latest started first.
+@dataclass(frozen=True)
+class Shelf:
+    """The searches, or baselines, of a folder.
 
-    Raises:
-        JournalError: A journal is damaged.
+    Attributes:
+        studies: Those that have begun, the latest started first.
+        unreadable: Why the journals of the others cannot be read, by the name of their folder.
     """
+
+    studies: tuple[Study, ...]
+    unreadable: Mapping[str, str]
+
+
+def list_studies(results: Path) -> Shelf:
+    """Every search in a folder of results."""
     return _load_all(results, leave_out=RESERVED_NAMES)
 
 
-def list_baselines(results: Path) -> list[Study]:
-    """Every baseline in a folder of results, the latest started first.
-
-    Raises:
-        JournalError: A journal is damaged.
-    """
+def list_baselines(results: Path) -> Shelf:
+    """Every baseline in a folder of results."""
     return _load_all(results / BASELINES)
 
 
@@ -300,15 +305,18 @@ def find_study(results: Path, name: str | None) -> Study:
         ResultsError: There is none.
         JournalError: Its journal is damaged.
     """
-    studies = list_studies(results)
-    if name is None and studies:
-        return studies[0]
-    for study in studies:
+    shelf = list_studies(results)
+    if name is None and shelf.studies:
+        return shelf.studies[0]
+    for study in shelf.studies:
         if study.name == name:
             return study
-    if not studies:
+    for folder, reason in shelf.unreadable.items():
+        if name in (None, folder):
+            raise JournalError(reason)
+    if not shelf.studies:
         raise ResultsError(f"There is no search in {results} yet. Run `vaetune search hyperband`.")
-    names = ", ".join(study.name for study in studies)
+    names = ", ".join(study.name for study in shelf.studies)
     raise ResultsError(f'There is no search "{name}" in {results}. There are: {names}.')
 
 
@@ -323,9 +331,13 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
         if trial.best is None:
             raise ResultsError(f"Trial {trial_id} has no finished epoch: it is {trial.status}.")
         return trial
+    if not study.ranking and study.is_complete:
+        raise ResultsError(
+            f'No trial of "{study.name}" completed. See `vaetune trials {study.name} --failed`.'
+        )
     if not study.ranking:
         raise ResultsError(
-            f'"{study.name}" has no completed trial yet. Go on with `vaetune search {study.name}`.'
+            f'"{study.name}" has no completed trial yet. Go on with its search command.'
         )
     for trial in study.ranking:
         if latent_dim in (None, trial.hyperparameters["latent_dim"]):
@@ -340,7 +352,7 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
 def find_baseline(study: Study, results: Path) -> Study | None:
     """The baseline to hold a search against: same data, same training, same largest budget."""
     wanted = study.search
-    for baseline in list_baselines(results):
+    for baseline in list_baselines(results).studies:
         other = baseline.started.search
         if (
             baseline.winner
@@ -365,10 +377,18 @@ def has_begun(folder: Path) -> bool:
         return True  # reading it tells why it cannot be read
 
 
-def _load_all(folder: Path, leave_out: Sequence[str] = ()) -> list[Study]:
-    inside = [path for path in folder.glob("*") if path.name not in leave_out]
-    studies = [load_study(path) for path in inside if path.is_dir() and has_begun(path)]
-    return sorted(studies, key=lambda study: study.started.time, reverse=True)
+def _load_all(folder: Path, leave_out: Sequence[str] = ()) -> Shelf:
+    studies: list[Study] = []
+    unreadable: dict[str, str] = {}
+    for path in sorted(folder.glob("*")):
+        if path.name in leave_out or not path.is_dir() or not has_begun(path):
+            continue
+        try:
+            studies.append(load_study(path))
+        except JournalError as error:
+            unreadable[path.name] = str(error)
+    studies.sort(key=lambda study: study.started.time, reverse=True)
+    return Shelf(tuple(studies), unreadable)
 
 
 @dataclass

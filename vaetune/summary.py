@@ -191,7 +191,7 @@ def _table_row(trial: Trial) -> tuple[str, ...]:
         str(trial.bracket),
         str(trial.rung),
         trial.status,
-        f"{trial.epoch_from}-{trial.epoch_to}",
+        f"{trial.epoch_from + 1}-{trial.epoch_to}",
         f"{best.val_loss:.2f}" if best else "-",
         f"{best.val_reconstruction_loss:.2f}" if best else "-",
         f"{best.val_kl_loss:.2f}" if best else "-",

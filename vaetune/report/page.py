@@ -27,7 +27,7 @@ from vaetune.report.tables import (
     list_settings,
     rank_trials,
 )
-from vaetune.study import Study, find_baseline, list_studies
+from vaetune.study import Study, find_baseline, find_study, list_studies
 
 REPORT_NAME = "report.html"
 GENERATOR = "vaetune"
@@ -82,7 +82,10 @@ class Section:
 
 
 def render_report(
-    studies: Sequence[Study], baselines: Mapping[str, Study | None], now: datetime
+    studies: Sequence[Study],
+    baselines: Mapping[str, Study | None],
+    now: datetime,
+    unreadable: Mapping[str, str] | None = None,
 ) -> str:
     """Renders a page from what is recorded: the same text for the same input.
 
@@ -90,6 +93,7 @@ def render_report(
         studies: Searches, the one to open with first.
         baselines: By the name of a search, the baseline to hold it against.
         now: When the page is written.
+        unreadable: Why other searches are not on it, by their names.
     """
     style, script = _asset("report.css"), _asset("report.js")
     sections = [
@@ -103,6 +107,7 @@ def render_report(
             sections=sections,
             role_names=ROLE_NAMES,
             contests=compare_searches(studies),
+            unreadable=unreadable or {},
             generator=f"{GENERATOR} {__version__}",
             now=now,
             style=Markup(style),
@@ -121,15 +126,15 @@ def write_report(results: Path) -> Path:
     Raises:
         ResultsError: There is no search, the page cannot be written, or a file of another
             program is in its place.
-        JournalError: A journal is damaged.
+        JournalError: No journal can be read.
     """
     target = results / REPORT_NAME
     _refuse_foreign(target)
-    studies = list_studies(results)
-    if not studies:
-        raise ResultsError(f"There is no search in {results} yet. Run `vaetune search hyperband`.")
-    baselines = {study.name: find_baseline(study, results) for study in studies}
-    page = render_report(studies, baselines, datetime.now(UTC))
+    shelf = list_studies(results)
+    if not shelf.studies:
+        find_study(results, None)  # tells why there is none
+    baselines = {study.name: find_baseline(study, results) for study in shelf.studies}
+    page = render_report(shelf.studies, baselines, datetime.now(UTC), shelf.unreadable)
     _write_atomically(target, page.encode())
     return target
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from vaetune import summary
 from vaetune.environment import changes
+from vaetune.journal import describe_loss
 from vaetune.report.answer import hyperparameter_names
 from vaetune.report.wording import NOTHING, hyperparameter, instant, nats, whole
 from vaetune.study import Status, Study, Trial
@@ -102,10 +103,7 @@ def list_incidents(study: Study) -> tuple[str, ...]:
     return (
         *(f"Extended to {describe_plan(extension.plan)}." for extension in study.extensions),
         *_session_changes(study),
-        *(
-            f"{lost.file} {'was damaged' if lost.aside else 'was gone'}. {lost.remedy}"
-            for lost in study.set_aside
-        ),
+        *map(describe_loss, study.set_aside),
         *(
             f"Trial {trial.trial_id} was tried again after: {retry.error}"
             for trial in study.trials
@@ -154,7 +152,7 @@ def _columns(names: Sequence[str]) -> tuple[Column, ...]:
         Column("Status", numeric=False),
         Column("Config.", "configuration, in the order drawn; its promotions share it"),
         *(Column(name) for name in names),
-        Column("Epochs", "absolute: from, to"),
+        Column("Epochs", "absolute: first, last"),
         Column("Seconds"),
         Column("Parameters"),
         Column("Bracket"),
@@ -174,7 +172,7 @@ def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, 
         Cell(trial.status),
         Cell(str(trial.configuration), trial.configuration),
         *(Cell(hyperparameter(value), value) for value in values),
-        Cell(f"{trial.epoch_from}\N{EN DASH}{trial.epoch_to}", trial.epoch_to),
+        Cell(f"{trial.epoch_from + 1}\N{EN DASH}{trial.epoch_to}", trial.epoch_to),
         Cell(f"{trial.duration_s:,.1f}", trial.duration_s),
         Cell(whole(trial.parameters), trial.parameters),
         Cell(str(trial.bracket), trial.bracket),
