@@ -151,7 +151,7 @@ def test_the_table_has_a_line_a_trial(study):
     )
     assert len(lines) == 5
     assert " ".join(lines[2].split()).startswith(
-        "0002 0 0000 1 1 completed 2-4 190.00 142.50 47.50 12.2 69,076 filters"
+        "0002 0 0000 1 1 completed 3-4 190.00 142.50 47.50 12.2 69,076 filters"
     )
     assert lines[2].endswith("filters 16/128, dense 64, latent 8, rate 0.0021")
     assert lines[3].split()[5:12] == ["failed", "1-1", "-", "-", "-", "7.5", "-"]

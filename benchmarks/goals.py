@@ -1,0 +1,281 @@
+"""What vaetune costs beside training: commands, oracle and journal, a large report, memory.
+
+    python benchmarks/goals.py [--results FOLDER OF A FINISHED DEFAULT SEARCH]
+
+Writes `results/goals.json`.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workloads import RESULTS, describe
+
+ROOT = Path(__file__).parent.parent
+REPEATS = 5
+
+TRIALS, EPOCHS = 1000, 30
+"""Of the large report."""
+
+ORACLE_TRIALS = 3000
+MEMORY_TRIALS = 100
+
+
+def measure_command(*arguments: str) -> float:
+    """Median CPU seconds of a vaetune command, user and system."""
+    seconds = []
+    for _ in range(REPEATS):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-m", "vaetune", *arguments], check=True, capture_output=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return statistics.median(seconds)
+
+
+def measure_oracle() -> Iterator[tuple[str, float]]:
+    """Milliseconds a trial of the tuner's whole routine but training, at so many trials.
+
+    Everything is real, journal and checkpoints' upkeep included, but a trial's training, which
+    returns a made-up score at once.
+    """
+    from vaetune.spec import Budget, SearchSpec
+
+    iterations = -(-ORACLE_TRIALS // 23)
+    searches = {
+        "hyperband": Budget(max_epochs=9, hyperband_iterations=iterations),
+        "random": Budget(max_epochs=1, max_trials=ORACLE_TRIALS),
+    }
+    for algorithm, budget in searches.items():
+        with tempfile.TemporaryDirectory() as folder:
+            spec = SearchSpec(algorithm=algorithm, baseline=False, budget=budget)
+            times_s = _run_without_training(spec, Path(folder))
+        last = times_s[ORACLE_TRIALS - 101 : ORACLE_TRIALS]
+        yield algorithm, statistics.mean(b - a for a, b in itertools.pairwise(last)) * 1e3
+
+
+def _run_without_training(spec: Any, folder: Path) -> list[float]:
+    """When each trial ended, in seconds."""
+    import numpy as np
+
+    from vaetune.data import ImageSet, Split
+    from vaetune.device import choose_device
+    from vaetune.journal import Event, Kind, TrialEnded
+    from vaetune.search import open_search
+    from vaetune.spec import ResolvedSearch
+
+    blank = Split(np.zeros((16, 8, 8, 1), np.uint8), None)
+    images = ImageSet("blank", "blank", blank, blank, blank, class_names=None, fingerprint="0" * 64)
+    device = choose_device("cpu")
+    from vaetune.oracles import OBJECTIVE
+    from vaetune.tuner import VAETuner
+
+    scores = np.random.default_rng(0)
+    run_trial, VAETuner.run_trial = VAETuner.run_trial, lambda *_: {OBJECTIVE: scores.random()}
+    ended_s: list[float] = []
+
+    class Watcher:
+        def on_event(self, kind: Kind, event: Event) -> None:
+            if isinstance(event, TrialEnded):
+                ended_s.append(time.perf_counter())
+            if len(ended_s) == ORACLE_TRIALS:
+                raise KeyboardInterrupt
+
+        def on_progress(self, share: float) -> None:
+            pass
+
+    try:
+        with open_search(ResolvedSearch("bench", spec, {}), images, device, folder) as opened:
+            opened.run(Watcher())
+    except KeyboardInterrupt:
+        pass
+    finally:
+        VAETuner.run_trial = run_trial
+    return ended_s
+
+
+def measure_report() -> dict[str, float]:
+    """Seconds and megabytes of a report of a large search, and seconds to open it."""
+    from vaetune.journal import JOURNAL_NAME, Journal
+
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder)
+        search = results / "large"
+        search.mkdir()
+        with Journal(search / JOURNAL_NAME) as journal:
+            for event in _large_search():
+                journal.append(event)
+        command = [sys.executable, "-m", "vaetune", "report", "--results", str(results)]
+        began_s = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        written_s = time.perf_counter() - began_s
+        page = results / "report.html"
+        return {
+            "write_s": written_s,
+            "megabytes": page.stat().st_size / 1e6,
+            "open_s": _open_in_browser(page),
+        }
+
+
+def _large_search() -> Iterator[Any]:
+    import numpy as np
+
+    from vaetune.journal import (
+        DataSummary,
+        Environment,
+        EpochEnded,
+        Rung,
+        SearchStarted,
+        SessionEnded,
+        SessionStarted,
+        TrialEnded,
+        TrialStarted,
+    )
+    from vaetune.spec import Budget, SearchSpec
+
+    rng = np.random.default_rng(0)
+    now = datetime.now(UTC)
+    budget = Budget(max_epochs=EPOCHS, max_trials=TRIALS)
+    yield SearchStarted(
+        kind="search",
+        name="large",
+        search=SearchSpec(algorithm="random", baseline=False, budget=budget),
+        origins={},
+        data=DataSummary(
+            name="digits",
+            source="digits",
+            fingerprint="0" * 64,
+            image_shape=(28, 28, 1),
+            train_images=5000,
+            validation_images=1000,
+            test_images=1000,
+            class_names=None,
+            entropy_floor=45.5,
+        ),
+        plan=(Rung(bracket=0, rung=0, trials=TRIALS, epoch_from=0, epoch_to=EPOCHS),),
+    )
+    yield SessionStarted(
+        environment=Environment(
+            python="3",
+            platform="Linux",
+            cpu="a processor",
+            cores=2,
+            threads=2,
+            device="CPU",
+            versions={},
+            revision=None,
+            command=("vaetune", "search", "large"),
+        )
+    )
+    for number in range(TRIALS):
+        trial_id = f"{number:04d}"
+        values: Mapping[str, Any] = {
+            "filters_1": int(rng.choice([16, 32, 64])),
+            "filters_2": int(rng.choice([32, 64, 128])),
+            "dense_units": int(rng.choice([16, 32, 64, 128, 256])),
+            "latent_dim": int(rng.choice([2, 4, 8, 16, 32])),
+            "learning_rate": float(10 ** rng.uniform(-4, -2)),
+        }
+        yield TrialStarted(
+            trial_id=trial_id,
+            configuration=number,
+            parent=None,
+            bracket=0,
+            rung=0,
+            epoch_from=0,
+            epoch_to=EPOCHS,
+            hyperparameters=values,
+        )
+        losses = 110 + 200 * np.exp(-np.arange(EPOCHS) / rng.uniform(2, 20)) + rng.random(EPOCHS)
+        for epoch, loss in enumerate(losses.tolist(), start=1):
+            yield EpochEnded(
+                trial_id=trial_id,
+                epoch=epoch,
+                loss=loss,
+                reconstruction_loss=loss - 15,
+                kl_loss=15.0,
+                val_loss=loss,
+                val_reconstruction_loss=loss - 15,
+                val_kl_loss=15.0,
+                train_s=2.0,
+                validation_s=0.1,
+            )
+        yield TrialEnded(
+            trial_id=trial_id,
+            status="completed",
+            score=float(losses.min()),
+            parameters=100_000,
+            duration_s=63.0,
+            time=now,
+        )
+    yield SessionEnded(reason="completed")
+
+
+def _open_in_browser(page: Path) -> float:
+    """Median seconds until the load event of a page in Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    options = ["--no-sandbox", "--disable-background-networking"]
+    seconds = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        for _ in range(REPEATS):
+            tab = browser.new_page()
+            began_s = time.perf_counter()
+            tab.goto(page.as_uri(), wait_until="load")
+            seconds.append(time.perf_counter() - began_s)
+            tab.close()
+        browser.close()
+    return statistics.median(seconds)
+
+
+def measure_memory() -> float:
+    """Megabytes that a trial adds to the process, from the tenth on."""
+    script = ROOT / "tests" / "memory_of_trials.py"
+    done = subprocess.run(
+        [sys.executable, script, str(MEMORY_TRIALS)], check=True, capture_output=True, text=True
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    (first, before), (last, after) = lines[0], lines[-1]
+    return (float(after) - float(before)) / (int(last) - int(first))
+
+
+def main() -> None:
+    """Measures all of it and writes it down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=ROOT / "results")
+    arguments = parser.parse_args()
+    if not (arguments.results / "hyperband" / "journal.jsonl").exists():
+        raise SystemExit(f"No default search in {arguments.results}: run `make search` first.")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    folder = ["--results", str(arguments.results)]
+    measured: dict[str, Any] = {
+        "environment": describe(),
+        "help_cpu_s": measure_command("--help"),
+        "trials_cpu_s": measure_command("trials", *folder),
+        "report_cpu_s": measure_command("report", *folder),
+        "oracle_ms": dict(measure_oracle()),
+        "large_report": measure_report(),
+        "memory_mb_per_trial": measure_memory(),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "goals.json").write_text(json.dumps(measured, indent=2) + "\n")
+    print(json.dumps(measured, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""Tables and the picture of `README.md`, made from the files that the measuring commands wrote.
+
+python benchmarks/tables.py          # writes them, prints the goals and what was measured
+python benchmarks/tables.py --check  # fails if they are not those of the files
+"""
+
+import argparse
+import json
+import math
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contenders import TITLES
+from curves import TABLE, read_curves
+from workloads import MEASURED, RESULTS, Run, read_runs
+
+README = Path(__file__).parent / "README.md"
+PICTURE = Path(__file__).parent / "race.png"
+BEGIN, END = "<!-- begin {} -->", "<!-- end {} -->"
+
+STEPS_ALONE = "steps-alone"
+
+
+def fixed_cost(runs: Iterable[Run], contender: str) -> dict[int, float]:
+    """Seconds a trial of each seed's search beside training steps, at one step an epoch.
+
+    The steps are timed alone, for the configurations and epochs of vaetune's search of the seed.
+    """
+    by_key = {run.key: run for run in runs}
+    found = {}
+    for (workload, name, seed), run in by_key.items():
+        steps = by_key.get(("one-step", STEPS_ALONE, seed))
+        if (workload, name) == ("one-step", contender) and steps:
+            found[seed] = (run.wall_s - steps.wall_s) / run.trials
+    return found
+
+
+def goals_table(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
+    """What was aimed at, and what came."""
+    rows: list[tuple[str, str, str, bool]] = []
+
+    def add(
+        measure: str, goal: float, unit: str, values: Sequence[float], least: bool = False
+    ) -> None:
+        if not values:
+            return
+        value = statistics.median(values)
+        spread = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
+        reached = value >= goal if least else value <= goal
+        sign = "at least" if least else "at most"
+        rows.append((measure, f"{sign} {goal:g}{unit}", f"{value:.3g}{unit}{spread}", reached))
+
+    ours, theirs = fixed_cost(runs, "vaetune"), fixed_cost(runs, "keras-tuner")
+    add(
+        "fixed cost of a trial, as a share of Keras Tuner's",
+        0.25,
+        "",
+        [cost / theirs[seed] for seed, cost in ours.items() if seed in theirs],
+    )
+    promoted = [r.promoted_s for r in runs if r.key[:2] == ("one-step", "vaetune")]
+    add("a promoted trial beside its training steps", 0.1, " s", [s for s in promoted if s])
+    search = {run.seed: run for run in runs if run.key[:2] == ("digits", "vaetune")}
+    plain = {run.seed: run for run in runs if run.key[:2] == ("digits", "keras-tuner")}
+    shares = [run.training_s / run.wall_s for run in search.values() if run.training_s]
+    add("default search: share of its time inside training steps", 0.9, "", shares, least=True)
+    both = sorted(search.keys() & plain.keys())
+    add(
+        "default search: wall time, as a share of Keras Tuner's",
+        0.85,
+        "",
+        [search[seed].wall_s / plain[seed].wall_s for seed in both],
+    )
+    if goals:
+        add("`vaetune --help`, CPU time", 0.5, " s", [goals["help_cpu_s"]])
+        add("`vaetune trials` of a default search, CPU time", 1, " s", [goals["trials_cpu_s"]])
+        add("`vaetune report` of a default search, CPU time", 3, " s", [goals["report_cpu_s"]])
+        for algorithm, cost in goals["oracle_ms"].items():
+            add(f"oracle and journal a trial, {algorithm}, at 3,000 trials", 5, " ms", [cost])
+        report = goals["large_report"]
+        add("report of 1,000 trials x 30 epochs: written in", 5, " s", [report["write_s"]])
+        add("... its size", 5, " MB", [report["megabytes"]])
+        add("... opened in Chromium in", 1, " s", [report["open_s"]])
+        add("memory that a trial adds, over 100 trials", 1, " MB", [goals["memory_mb_per_trial"]])
+    table = [(m, g, v, "yes" if reached else "**no**") for m, g, v, reached in rows]
+    return _markdown(("measure", "goal", "measured", "reached"), table)
+
+
+def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
+    """Every contender's searches of a workload."""
+    rows = []
+    for name, title in TITLES.items():
+        of = [run for run in runs if run.key[:2] == (workload, name)]
+        if not of:
+            continue
+        wall = [run.wall_s for run in of]
+        row = [
+            title,
+            f"{statistics.median(wall):.1f} ({min(wall):.1f} to {max(wall):.1f})",
+            f"{statistics.median(run.trials for run in of):g}",
+            f"{statistics.median(run.epochs for run in of):g}",
+        ]
+        if workload == "one-step":
+            row.append(f"{statistics.median(fixed_cost(runs, name).values()):.2f}")
+        else:
+            best = [run.best for run in of]
+            row.append(f"{statistics.median(best):.1f} ({min(best):.1f} to {max(best):.1f})")
+        row.append(f"{statistics.median(run.megabytes for run in of):.0f}")
+        rows.append(row)
+    fifth = "fixed cost a trial, s" if workload == "one-step" else "best loss, nats"
+    return _markdown(("search", "wall time, s", "trials", "epochs", fifth, "on disk, MB"), rows)
+
+
+def race_table(runs: Sequence[Run]) -> str:
+    """How long each contender took to the loss that random search ends with."""
+    race = {run.key: run for run in runs if run.workload == "digits"}
+    seeds = sorted(run.seed for run in race.values() if run.contender == "vaetune-random")
+    rows = []
+    for name, title in TITLES.items():
+        times = []
+        for seed in seeds:
+            run = race.get(("digits", name, seed))
+            if run:
+                aim = race["digits", "vaetune-random", seed].best
+                times.append(next((t for t, loss in run.curve if loss <= aim), math.inf))
+        if times:
+            reached = sum(map(math.isfinite, times))
+            median = statistics.median(times)
+            rows.append(
+                (
+                    title,
+                    f"{median:.0f} s" if math.isfinite(median) else "not reached",
+                    f"{reached} of {len(times)}",
+                )
+            )
+    return _markdown(("search", "median time to random search's final loss", "seeds"), rows)
+
+
+def curves_table() -> str:
+    """Curves that were recorded a second time, against those of the table."""
+    before = {curve.number: curve for curve in read_curves(TABLE)}
+    rows = []
+    for again in sorted(read_curves(RESULTS / "curves_again.jsonl"), key=lambda c: c.number):
+        first = before[again.number]
+        losses = [
+            f"{first.val_loss[epoch - 1]:.1f} / {again.val_loss[epoch - 1]:.1f}"
+            for epoch in (1, 3, 9, 27)
+        ]
+        rows.append((str(again.number), *losses))
+    return _markdown(("configuration", "1 epoch", "3", "9", "27"), rows)
+
+
+def simulated_table(simulated: dict[str, Any]) -> str:
+    """Median simulated time to within so many nats of the best known."""
+    rows = []
+    for title, medians in simulated["median_s"].items():
+        low, high = simulated["quartiles_s"][title]["1.0"]
+        rows.append((title, *map(_hours, medians.values()), f"{_hours(low)} to {_hours(high)}"))
+    heads = [f"within {float(nats):g} nats" for nats in next(iter(simulated["median_s"].values()))]
+    return _markdown(("search", *heads, "quartiles of the last"), rows)
+
+
+def environment_line(runs: Sequence[Run]) -> str:
+    """Machine and versions, of the last run."""
+    found = dict(runs[-1].environment)
+    processor, python = found.pop("processor"), found.pop("python")
+    versions = ", ".join(f"{name} {version}" for name, version in found.items())
+    return f"Measured on {processor}, 2 cores, Python {python}, {versions}."
+
+
+def draw_race(runs: Sequence[Run]) -> None:
+    """Best validation loss against wall time, a line a seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    colours = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#999999")
+    for (name, title), colour in zip(TITLES.items(), colours, strict=True):
+        for run in (run for run in runs if run.key[:2] == ("digits", name)):
+            seconds, losses = zip(*run.curve, strict=True)
+            label = title if run.seed == 1 else None
+            ends = ([*seconds, run.wall_s], [*losses, losses[-1]])
+            axes.step(*ends, where="post", color=colour, label=label, linewidth=1.6, alpha=0.8)
+    axes.set(
+        xlabel="wall time, seconds",
+        ylabel="best validation loss, nats per image",
+        title="Searches over 5,000 digits, 75 epochs each, three seeds",
+    )
+    axes.set_ylim(top=220)
+    axes.grid(alpha=0.3)
+    if axes.get_lines():
+        axes.legend(frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.savefig(PICTURE)
+
+
+def render(text: str) -> str:
+    """The README with the tables of the files as they are."""
+    runs = list(read_runs(RESULTS / "side_by_side.jsonl"))
+    goals, simulated = (_read(RESULTS / f"{name}.json") for name in ("goals", "simulated"))
+    parts = {
+        "goals": goals_table(runs, goals),
+        **{workload: side_by_side_table(runs, workload) for workload in MEASURED},
+        "race": race_table(runs),
+        "again": curves_table(),
+        "simulated": simulated_table(simulated) if simulated else "Not simulated yet.",
+        "environment": environment_line(runs),
+    }
+    for name, part in parts.items():
+        before, rest = text.split(BEGIN.format(name))
+        _, after = rest.split(END.format(name))
+        text = f"{before}{BEGIN.format(name)}\n{part}\n{END.format(name)}{after}"
+    return text
+
+
+def main() -> None:
+    """Writes the tables, or checks them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    text = README.read_text()
+    rendered = render(text)
+    if arguments.check:
+        if rendered != text:
+            sys.exit("benchmarks/README.md is not what its files say: run benchmarks/tables.py")
+        return
+    README.write_text(rendered)
+    runs = list(read_runs(RESULTS / "side_by_side.jsonl"))
+    draw_race(runs)
+    print(goals_table(runs, _read(RESULTS / "goals.json")))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.2f} h" if np.isfinite(seconds) else "not reached"
+
+
+if __name__ == "__main__":
+    main()
