@@ -8,6 +8,8 @@ import tensorflow as tf
 from outcomes import assert_same_search
 from tiny_searches import TINY, changed, run, stop
 from torture import FILES, Torture
+from vaetune import retention
+from vaetune.retention import CheckpointKeeper
 from vaetune.spec import Budget
 
 
@@ -38,10 +40,41 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("pattern", FILES)
-def test_a_file_that_is_cut_off_anywhere_is_recovered_from(undisturbed, tmp_path, pattern, seed):
+def test_a_file_that_is_cut_off_anywhere_is_recovered_from(
+    undisturbed, tmp_path, monkeypatch, pattern, seed
+):
+    monkeypatch.setattr(retention, "INTERVAL_S", 10.0 * (seed % 2))  # each epoch's, or the last's
     generator = random.Random(f"{pattern} {seed}")
     study = stop(tmp_path, generator.randint(6, 20), SPEC)
     path = generator.choice(sorted(study.folder.glob(pattern)))
     with path.open("r+b") as file:
         file.truncate(generator.randrange(path.stat().st_size))
+    assert_same_search(run(tmp_path, SPEC), undisturbed)
+
+
+class KilledError(BaseException):
+    """Stands for a process that ends there and then: nothing more is written."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [2, 3, 4, 5, 6, 8, 11])
+@pytest.mark.parametrize("written", [1, 2])
+def test_a_checkpoint_older_than_the_journal_is_gone_on_from(
+    undisturbed, tmp_path, monkeypatch, epochs, written
+):
+    """Killed after so many epochs, of which every second one left a checkpoint, or all did."""
+    saved, keep = [], CheckpointKeeper.save
+
+    def save(self, trial_id, checkpoint):
+        saved.append(checkpoint.epoch)
+        patch.setattr(retention, "INTERVAL_S", 0.0 if len(saved) % written == 0 else 1e6)
+        keep(self, trial_id, checkpoint)
+        if len(saved) == epochs:
+            patch.setattr(CheckpointKeeper, "flush", lambda self: None)
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointKeeper, "save", save)
+        with pytest.raises(KilledError):
+            run(tmp_path, SPEC)
     assert_same_search(run(tmp_path, SPEC), undisturbed)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from journals import make_started
+from vaetune import retention
 from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.errors import ResultsError
 from vaetune.journal import FileSetAside, Journal, read_journal
@@ -115,7 +116,7 @@ def test_what_an_earlier_session_left_is_tidied_too(keeper, tmp_path, journal):
 
 
 def test_checkpoints_that_follow_soon_wait_for_the_last_of_them(tmp_path, journal):
-    keeper = CheckpointKeeper(tmp_path, journal, interval_s=1e6)
+    keeper = CheckpointKeeper(tmp_path, journal)
     for epoch in (1, 2, 3):
         keeper.save("0000", make_checkpoint(epoch))
     assert not path_of(tmp_path, "0000").exists()
@@ -126,8 +127,9 @@ def test_checkpoints_that_follow_soon_wait_for_the_last_of_them(tmp_path, journa
     assert not path_of(tmp_path, "0000").exists(), "nothing waits any more"
 
 
-def test_a_checkpoint_is_written_when_the_last_one_was_a_while_ago(tmp_path, journal):
-    keeper = CheckpointKeeper(tmp_path, journal, interval_s=0)
+def test_a_checkpoint_is_written_when_the_last_one_was_a_while_ago(tmp_path, journal, monkeypatch):
+    monkeypatch.setattr(retention, "INTERVAL_S", 0.0)
+    keeper = CheckpointKeeper(tmp_path, journal)
     for epoch in (1, 2):
         keeper.save("0000", make_checkpoint(epoch))
         assert Checkpoint.load(path_of(tmp_path, "0000").parent).epoch == epoch
@@ -137,7 +139,8 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_once(tmp_path, journal, mo
     def refuse(self, folder):
         raise ResultsError("no space")
 
-    keeper = CheckpointKeeper(tmp_path, journal, interval_s=0)
+    monkeypatch.setattr(retention, "INTERVAL_S", 0.0)
+    keeper = CheckpointKeeper(tmp_path, journal)
     monkeypatch.setattr(Checkpoint, "save", refuse)
     with pytest.raises(ResultsError, match="no space"):
         keeper.save("0000", make_checkpoint())
@@ -180,11 +183,12 @@ def test_weights_without_an_optimizer_are_nothing_to_go_on_from(keeper, journal)
 
 
 def test_a_leader_is_lost_if_it_is_damaged_or_gone(keeper, tmp_path):
-    assert not keeper.is_lost("0000")
+    assert not keeper.is_lost("0000", epoch_to=3)
+    assert keeper.is_lost("0000", epoch_to=4), "it was not made to its end"
     damage(path_of(tmp_path, "0000"))
-    assert keeper.is_lost("0000")
+    assert keeper.is_lost("0000", epoch_to=3)
     path_of(tmp_path, "0001").unlink()
-    assert keeper.is_lost("0001")
+    assert keeper.is_lost("0001", epoch_to=3)
 
 
 def test_equal_arrays_are_stored_once(tmp_path):

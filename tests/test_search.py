@@ -23,6 +23,7 @@ from vaetune import search as search_module
 from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.data import Split
 from vaetune.errors import JournalError, ResultsError
+from vaetune.export import restore_best
 from vaetune.hypermodel import VAEHyperModel
 from vaetune.journal import EpochEnded, SearchExtended, SessionStarted, lock_results
 from vaetune.search import open_baseline, open_search
@@ -38,6 +39,7 @@ from vaetune.spec import (
     single_configuration,
 )
 from vaetune.study import list_baselines, load_study
+from vaetune.training import EpochRunner
 from vaetune.tuner import VAETuner
 
 
@@ -190,19 +192,52 @@ def test_trials_whose_journal_is_gone_are_set_aside_and_told_of(undisturbed, tmp
         journal.unlink()
     else:
         journal.write_bytes(journal.read_bytes()[:500] if content else b"")
-    with open_search(ResolvedSearch("tiny", TINY, {}), IMAGES, DEVICE, tmp_path) as opened:
-        (notice,) = opened.notices
-        again = opened.run()
+    heard = Heard()
+    again = run(tmp_path, watcher=heard)
     assert told(again) == told(undisturbed)
-    assert ("was damaged, see journal.torn-0" if content else "was gone") in notice
-    assert "trials.orphaned/ until --overwrite" in notice
-    assert [lost.file for lost in again.set_aside] == ["journal.jsonl"]
-    orphan = study.folder / "trials.orphaned" / study.winner.trial_id / CHECKPOINT_NAME
+    (lost,) = again.set_aside
+    assert heard.events[0] == lost
+    assert (lost.file, lost.aside) == ("journal.jsonl", "journal.torn-0" if content else None)
+    assert "trials.orphaned-1/ until --overwrite" in lost.remedy
+    orphan = study.folder / "trials.orphaned-1" / study.winner.trial_id / CHECKPOINT_NAME
     assert orphan.read_bytes() == weights
     assert (study.folder / "journal.torn-0").exists() == bool(content)
+    (study.folder / "journal.jsonl").unlink()
+    (lost,) = run(tmp_path).set_aside
+    assert "trials.orphaned-2/" in lost.remedy
+    assert orphan.exists(), "nor does a second loss remove it"
     run(tmp_path, overwrite=True)
-    assert not orphan.exists()
+    assert not list(study.folder.glob("*orphaned*"))
     assert not (study.folder / "journal.torn-0").exists()
+
+
+def test_orphans_are_told_of_though_a_search_was_killed_before_it_told(tmp_path):
+    study = run(tmp_path)
+    (study.folder / "journal.jsonl").unlink()
+    (study.folder / "trials").rename(study.folder / "trials.orphaned-1")
+    assert "trials.orphaned-1/" in run(tmp_path).set_aside[0].remedy
+
+
+def test_a_torn_line_is_told_of_in_the_journal(tmp_path):
+    study = run(tmp_path)
+    journal = study.folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])
+    (torn,) = run(tmp_path).set_aside
+    assert (torn.file, torn.aside[:13]) == ("journal.jsonl", "journal.torn-")
+    assert "is done again" in torn.remedy
+
+
+class Heard:
+    """Keeps what a watcher is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def on_event(self, kind, event):
+        self.events.append(event)
+
+    def on_progress(self, share):
+        pass
 
 
 @pytest.mark.parametrize("name", ["checkpoint.npz", "pictures.npz"])
@@ -218,6 +253,41 @@ def test_a_finished_search_makes_again_what_it_lost(undisturbed, tmp_path, name,
     assert lost.exists()
     epochs = [event for event in events_of(again, EpochEnded) if event.trial_id == second]
     assert len(epochs) == len(study.ranking[1].epochs), "nothing is told twice"
+
+
+def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, tmp_path):
+    study = run(tmp_path)
+    long = next(trial for trial in study.ranking if len(trial.epochs) > 1)
+    weights = study.trial_folder(long.trial_id) / CHECKPOINT_NAME
+    weights.unlink()
+    train, epochs = EpochRunner.train, []
+
+    def stop_after_one(self, order, on_progress=None):
+        if epochs:
+            raise KeyboardInterrupt
+        epochs.append(1)
+        return train(self, order, on_progress)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EpochRunner, "train", stop_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert checkpoint_of(study, long.trial_id).epoch < long.epoch_to
+    half = load_study(study.folder)
+    if long.best.epoch != checkpoint_of(study, long.trial_id).best_epoch:
+        with pytest.raises(ResultsError, match="is older than its record"):
+            restore_best(half, long)
+    assert_same_search(run(tmp_path), undisturbed)
+
+
+def test_precision_reaches_the_training(undisturbed, tmp_path):
+    mixed = changed(TINY, training=Training(batch_size=8, precision="mixed_bfloat16"))
+    study = run(tmp_path, mixed)
+    pairs = list(zip(study.trials, undisturbed.trials, strict=True))[:4]
+    for ours, theirs in pairs:
+        assert ours.hyperparameters == theirs.hyperparameters
+        assert ours.epochs[0].loss == pytest.approx(theirs.epochs[0].loss, rel=0.02)
+    assert [t.epochs[0].loss for t, _ in pairs] != [t.epochs[0].loss for _, t in pairs]
 
 
 @pytest.mark.parametrize("name", ["best", "baselines"])

@@ -235,10 +235,10 @@ def best(
     results: Results = Path("results"),
 ) -> None:
     """Print the winner of a search, or another trial; hand it over with --export."""
-    from vaetune.study import find_baseline, find_study, pick
+    from vaetune.study import find_baseline, pick
     from vaetune.summary import describe_winner
 
-    study = find_study(results, name)
+    study = _find(results, name)
     if trial is not None and latent_dim is not None:
         raise typer.BadParameter("give --trial or --latent-dim, not both")
     picked = pick(study, trial, latent_dim)
@@ -263,9 +263,8 @@ def trials(
 ) -> None:
     """List every trial of a search."""
     from vaetune import summary
-    from vaetune.study import find_study
 
-    study = find_study(results, name)
+    study = _find(results, name)
     written = {
         FormatOption.table: summary.failures_in_full if failed else summary.trials_as_table,
         FormatOption.json: summary.trials_as_json,
@@ -349,8 +348,6 @@ def _announce(opened: "OpenSearch", resolved: "ResolvedSearch", quiet: bool) -> 
     """Prints the resolved search and what is to come, before the first trial."""
     from vaetune.summary import describe_plan, describe_search
 
-    for notice in opened.notices:
-        print(notice, file=sys.stderr)  # noqa: T201
     if quiet:
         return
     origins = dict(resolved.origins)
@@ -426,6 +423,16 @@ def _refresh_report(results: Path) -> None:
 
     with suppress(VaetuneError):  # nothing to report yet
         _print(f"Report: {write_report(results)}")
+
+
+def _find(results: Path, name: str | None) -> "Study":
+    from vaetune.study import list_studies
+
+    shelf = list_studies(results)
+    if name is None and shelf.studies:
+        for folder, reason in shelf.unreadable.items():
+            print(f"{folder} is passed over. {reason}", file=sys.stderr)  # noqa: T201
+    return shelf.find(name)
 
 
 def _state(study: "Study") -> str:

@@ -5,10 +5,11 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 Axes: TypeAlias = Any
 """A matplotlib Axes: the library publishes no types."""
@@ -59,15 +60,31 @@ def own_style() -> Iterator[None]:
 
 def new_chart(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty chart of so many inches, with quiet axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.set_facecolor("none")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(RULE)
-    axes.tick_params(color=RULE, labelcolor=MUTED, labelsize=11)
-    axes.grid(color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
+    figure, (axes,) = new_charts(1, width, height)
     return figure, axes
+
+
+def new_charts(count: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
+    """Charts side by side in so many inches, with quiet axes; they share the vertical one."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    row: Sequence[Axes] = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    for axes in row:
+        axes.set_facecolor("none")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(RULE)
+        axes.tick_params(color=RULE, labelcolor=MUTED, labelsize=11)
+        axes.grid(color=RULE, linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure, row
+
+
+def make_logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Puts an axis on a logarithmic scale, with plain numbers at 1, 2 and 5 of each decade."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def set_text(setter: Any, text: str) -> None:

@@ -101,6 +101,11 @@ def restore_best(study: Study, trial: Trial) -> VAE:
             f"{', '.join(_kept(study))}. More are kept with --keep-best."
         )
     checkpoint = Checkpoint.load(folder)
+    if trial.best is None or checkpoint.best_epoch != trial.best.epoch:
+        raise ResultsError(
+            f"The checkpoint of trial {trial.trial_id} is older than its record: the search was "
+            "stopped, or runs. Run it to its end, then export."
+        )
     vae = build_vae(study.started.data.image_shape, trial.hyperparameters)
     write_variables(vae.variables, checkpoint.best_weights)
     return vae

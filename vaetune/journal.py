@@ -181,7 +181,8 @@ class TrialRetried(_Event):
 class EpochEnded(_Event):
     """One epoch's losses, all in nats per image; the validation's are at beta = 1.
 
-    An epoch that was trained again after a crash stands twice: the last one counts.
+    An epoch that is trained again after a crash is not told again; should one stand twice, the
+    last one counts.
     """
 
     event: Literal["epoch_ended"] = "epoch_ended"

@@ -106,7 +106,8 @@ class SearchProgress:
             case SessionStarted() if kind == "search":
                 self._take_session(event)
             case TrialResumed():
-                self._say(f"trial {event.trial_id} goes on after epoch {event.epoch}", kind)
+                known = f"known up to epoch {event.epoch}"
+                self._say(f"trial {event.trial_id} is taken up again, {known}", kind)
             case TrialRetried():
                 self._say(f"trial {event.trial_id} is tried again after: {event.error}", kind)
             case PlanCorrected() if kind == "search":

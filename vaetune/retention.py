@@ -15,7 +15,7 @@ from vaetune.study import Study, trial_folder
 DAMAGED_NAME = "checkpoint.damaged"
 
 INTERVAL_S = 10.0
-"""Epochs may be shorter than writing them down: a crash costs no more than this."""
+"""Between two checkpoints of a trial that goes on, at the least: a kill costs no more training."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,11 @@ class CheckpointKeeper:
     Args:
         folder: Of the search.
         journal: Is told of every file that is set aside.
-        interval_s: So long after one was written the next one waits.
     """
 
-    def __init__(self, folder: Path, journal: Journal, interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, folder: Path, journal: Journal) -> None:
         self._folder = folder
         self._journal = journal
-        self._interval_s = interval_s
         self._written_s = time.monotonic()
         self._waiting: tuple[str, Checkpoint] | None = None
         found = (folder / "trials").glob(f"*/{CHECKPOINT_NAME}")
@@ -84,7 +82,7 @@ class CheckpointKeeper:
             ResultsError: It cannot be written.
         """
         self._waiting = trial_id, checkpoint
-        if time.monotonic() >= self._written_s + self._interval_s:
+        if time.monotonic() >= self._written_s + INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
@@ -124,16 +122,23 @@ class CheckpointKeeper:
             return None
         return checkpoint if checkpoint.is_trainable else None
 
-    def is_lost(self, trial_id: str) -> bool:
-        """Whether a leader's checkpoint has to be made again; a damaged one is set aside."""
+    def is_lost(self, trial_id: str, epoch_to: int) -> bool:
+        """Whether a leader's checkpoint has to be made again; a damaged one is set aside.
+
+        Args:
+            trial_id: Whose it is.
+            epoch_to: The trial's last epoch: a session may have been stopped while it made an
+                earlier one again.
+        """
         file = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
         if not file.exists():
             self._tell(trial_id, None)
             return True
-        if self.best_of(trial_id) is None:
+        checkpoint = self.best_of(trial_id)
+        if checkpoint is None:
             self.set_aside(trial_id)
             return True
-        return False
+        return checkpoint.epoch < epoch_to
 
     def best_of(self, trial_id: str) -> Checkpoint | None:
         """A checkpoint with the weights of the best epoch, or None if there is no readable one."""

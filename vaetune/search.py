@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -28,7 +29,6 @@ from vaetune.journal import (
     SearchStarted,
     SessionEnded,
     SessionStarted,
-    describe_loss,
     lock_results,
     read_journal,
 )
@@ -58,7 +58,16 @@ _DISCARDED = "journal.discarded"
 _TRIALS = "trials"
 _ORPHANS = "trials.orphaned"
 _TORN = "journal.torn-*"
-_OWN_FILES = (JOURNAL_NAME, _DISCARDED, PICTURES_NAME, _TRIALS, _ORPHANS, ".lock", ".holder")
+_OWN_FILES = (
+    JOURNAL_NAME,
+    _DISCARDED,
+    _TORN,
+    PICTURES_NAME,
+    _TRIALS,
+    f"{_ORPHANS}*",
+    ".lock",
+    ".holder",
+)
 
 
 class Watcher(Protocol):
@@ -87,7 +96,7 @@ class OpenSearch:
         started: The search as its first event tells it.
         spec: The experiment as it is to be run, with the limits of this session.
         past: What earlier sessions left; None for a new search.
-        notices: What was found damaged when it was opened, a sentence each.
+        damage: What was found wrong with the journal when it was opened; it is journaled.
     """
 
     started: SearchStarted
@@ -97,7 +106,7 @@ class OpenSearch:
     journal: Journal
     images: ImageSet
     device: ChosenDevice
-    notices: tuple[str, ...] = ()
+    damage: FileSetAside | None = None
 
     @property
     def results(self) -> Path:
@@ -127,10 +136,12 @@ class OpenSearch:
         """
         if deadline_s is None:
             deadline_s = time.monotonic() + self.spec.limits.time_budget_s
-        if self.past and self.past.is_complete and not self._is_damaged(self.past):
-            return self.past
         watcher = watcher or _NoWatcher()
         self.journal.listener = partial(watcher.on_event, self.started.kind)
+        if self.damage:
+            self.journal.repeat(self.damage)
+        if self.past and self.past.is_complete and not self._is_damaged(self.past):
+            return self.past
         environment = describe_environment(self.device)
         try:
             self.journal.append(SessionStarted(environment=environment))
@@ -149,7 +160,7 @@ class OpenSearch:
         return load_study(self.folder)
 
     def _run_trials(self, watcher: Watcher, deadline_s: float) -> None:
-        is_elsewhere = self.spec.baseline and not self._ensure_baseline(watcher, deadline_s)
+        is_under_way = self.spec.baseline and not self._ensure_baseline(watcher, deadline_s)
         workplace = Workplace(
             folder=self.folder,
             spec=self.spec,
@@ -164,7 +175,7 @@ class OpenSearch:
         tuner = VAETuner(oracle, workplace, self.journal, past, watcher.on_progress)
         tuner.search()
         tuner.mend()
-        if is_elsewhere:  # should the other process have been stopped in it
+        if is_under_way:  # should the other process have been stopped in it
             self._ensure_baseline(watcher, deadline_s)
 
     def _is_damaged(self, past: Study) -> bool:
@@ -268,24 +279,25 @@ def _open(
         if overwrite:
             _discard(folder)
         past = _past_of(folder)
-        lost = None
+        damage = None
         if past:
             _refuse_changes(past, spec, images, folder, extend)
         elif (folder / _DISCARDED).exists():
             _discard(folder)  # an overwriting that was cut off
         else:
-            lost = _set_orphans_aside(folder)
+            damage = _set_orphans_aside(folder)
         with Journal(folder / JOURNAL_NAME) as journal:
             if past is None:
                 journal.append(
                     begin(search=spec, data=summarise(images), plan=plan(make_oracle(spec)))
                 )
-                if lost:
-                    journal.append(lost)
             elif extend and is_larger(spec.budget, past.search.budget):
                 extended = past.search.model_copy(update={"budget": spec.budget})
                 to_come = plan(_oracle_of(extended, journal))
                 journal.append(SearchExtended(search=extended, plan=to_come))
+            damage = damage or _torn(journal)
+            if damage:
+                journal.write(damage)
             study = load_study(folder)
             now = {"limits": spec.limits, "baseline": spec.baseline, "device": spec.device}
             yield OpenSearch(
@@ -296,7 +308,7 @@ def _open(
                 journal=journal,
                 images=images,
                 device=device,
-                notices=tuple(_notices(journal, lost)),
+                damage=damage,
             )
 
 
@@ -371,9 +383,7 @@ def _refuse_foreign_files(folder: Path) -> None:
         return
     except OSError as error:
         raise ResultsError(f"{folder} cannot be used for results: {error.strerror}.") from error
-    foreign = [
-        name for name in present if name not in _OWN_FILES and not name.startswith("journal.torn-")
-    ]
+    foreign = [name for name in present if not any(fnmatch(name, own) for own in _OWN_FILES)]
     if foreign and JOURNAL_NAME not in present:
         raise ResultsError(
             f"{folder} holds files of another program, such as {foreign[0]}. "
@@ -386,34 +396,41 @@ def _discard(folder: Path) -> None:
     journal = folder / JOURNAL_NAME
     if journal.exists():
         journal.replace(folder / _DISCARDED)
-    for name in (_TRIALS, _ORPHANS):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in (folder / _TRIALS, *folder.glob(f"{_ORPHANS}*")):
+        shutil.rmtree(path, ignore_errors=True)
     for path in (*folder.glob(_TORN), folder / PICTURES_NAME, folder / _DISCARDED):
         path.unlink(missing_ok=True)
 
 
 def _set_orphans_aside(folder: Path) -> FileSetAside | None:
-    """Keeps the trials whose journal is gone, or lacks its first line, out of the way."""
-    trials = folder / _TRIALS
-    if not trials.is_dir():
+    """Keeps trials whose journal is gone, or lacks its first line, out of the way."""
+    trials, orphans = folder / _TRIALS, sorted(folder.glob(f"{_ORPHANS}*"))
+    if trials.is_dir():
+        orphans.append(folder / f"{_ORPHANS}-{len(orphans) + 1}")
+        try:
+            trials.replace(orphans[-1])
+        except OSError as error:
+            raise ResultsError(f"{trials} cannot be moved: {error.strerror}.") from error
+    if not orphans:
         return None
-    shutil.rmtree(folder / _ORPHANS, ignore_errors=True)
-    trials.replace(folder / _ORPHANS)
     torn = folder / JOURNAL_NAME
     has_piece = torn.exists() and torn.stat().st_size > 0
     return FileSetAside(
         file=JOURNAL_NAME,
         aside="journal.torn-0" if has_piece else None,
         remedy="What it told of the trials is lost with it: the search begins anew. The trials' "
-        f"files are in {_ORPHANS}/ until --overwrite removes them.",
+        f"files are in {orphans[-1].name}/ until --overwrite removes them.",
     )
 
 
-def _notices(journal: Journal, lost: FileSetAside | None) -> Iterator[str]:
-    if lost:
-        yield describe_loss(lost)
-    elif journal.repaired:
-        yield f"The journal's last line was torn; it was set aside in {journal.repaired}."
+def _torn(journal: Journal) -> FileSetAside | None:
+    if journal.repaired is None:
+        return None
+    return FileSetAside(
+        file=JOURNAL_NAME,
+        aside=journal.repaired.name,
+        remedy="Its last line was torn: what that told is done again.",
+    )
 
 
 def _baseline_name(spec: SearchSpec, images: ImageSet, results: Path) -> str:

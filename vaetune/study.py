@@ -284,8 +284,30 @@ class Shelf:
         unreadable: Why the journals of the others cannot be read, by the name of their folder.
     """
 
+    folder: Path
     studies: tuple[Study, ...]
     unreadable: Mapping[str, str]
+
+    def find(self, name: str | None) -> Study:
+        """The search of a name, or the most recently started one.
+
+        Raises:
+            ResultsError: There is none.
+            JournalError: Its journal is damaged.
+        """
+        for study in self.studies:
+            if name in (None, study.name):
+                return study
+        for folder, reason in self.unreadable.items():
+            if name in (None, folder):
+                raise JournalError(reason)
+        where = self.folder
+        if not self.studies:
+            raise ResultsError(
+                f"There is no search in {where} yet. Run `vaetune search hyperband`."
+            )
+        names = ", ".join(study.name for study in self.studies)
+        raise ResultsError(f'There is no search "{name}" in {where}. There are: {names}.')
 
 
 def list_studies(results: Path) -> Shelf:
@@ -305,19 +327,7 @@ def find_study(results: Path, name: str | None) -> Study:
         ResultsError: There is none.
         JournalError: Its journal is damaged.
     """
-    shelf = list_studies(results)
-    if name is None and shelf.studies:
-        return shelf.studies[0]
-    for study in shelf.studies:
-        if study.name == name:
-            return study
-    for folder, reason in shelf.unreadable.items():
-        if name in (None, folder):
-            raise JournalError(reason)
-    if not shelf.studies:
-        raise ResultsError(f"There is no search in {results} yet. Run `vaetune search hyperband`.")
-    names = ", ".join(study.name for study in shelf.studies)
-    raise ResultsError(f'There is no search "{name}" in {results}. There are: {names}.')
+    return list_studies(results).find(name)
 
 
 def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = None) -> Trial:
@@ -388,7 +398,7 @@ def _load_all(folder: Path, leave_out: Sequence[str] = ()) -> Shelf:
         except JournalError as error:
             unreadable[path.name] = str(error)
     studies.sort(key=lambda study: study.started.time, reverse=True)
-    return Shelf(tuple(studies), unreadable)
+    return Shelf(folder, tuple(studies), unreadable)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The one trial routine: build, restore, train, record."""
+"""The one trial routine: begin or restore, train, record."""
 
 import math
 import time
@@ -257,7 +257,7 @@ class VAETuner(keras_tuner.Tuner):
             trial_id = leader.trial_id
             folder = trial_folder(self._workplace.folder, trial_id)
             asked = assignment(self.oracle, self.oracle.get_trial(trial_id))
-            if self._keeper.is_lost(trial_id):
+            if self._keeper.is_lost(trial_id, asked.epoch_to):
                 self._end_of(asked)
             checkpoint = self._keeper.best_of(trial_id)
             if checkpoint and Pictures.load(folder) is None:

@@ -18,6 +18,7 @@ from vaetune.errors import ResultsError
 from vaetune.report import answer, wording
 from vaetune.report.curves import compute_curves, compute_progress, draw_curves, draw_progress
 from vaetune.report.pairs import ROLE_NAMES, Pair, pair_pictures
+from vaetune.report.rungs import Foresight, compute_foresight, compute_rungs, draw_rungs
 from vaetune.report.svg import to_svg
 from vaetune.report.tables import (
     Leaderboard,
@@ -27,7 +28,14 @@ from vaetune.report.tables import (
     list_settings,
     rank_trials,
 )
-from vaetune.study import Study, find_baseline, find_study, list_studies
+from vaetune.report.tradeoffs import (
+    Candidate,
+    best_per_latent_dim,
+    compute_tradeoffs,
+    draw_tradeoff,
+    list_candidates,
+)
+from vaetune.study import BASELINES, Study, find_baseline, list_baselines, list_studies
 
 REPORT_NAME = "report.html"
 GENERATOR = "vaetune"
@@ -39,6 +47,15 @@ _CURVES = (
 _PROGRESS = (
     "Best so far, among completed trials. Breaks between sessions are left out; training the "
     "Keras example counts."
+)
+_RUNGS = (
+    "Brackets. A dot a trial where its rung ended, a line for each promotion, a cross where a "
+    "trial failed. Both axes are logarithmic."
+)
+_TRADEOFFS = (
+    "Loss against size. A dot a completed configuration, at its lowest loss.",
+    "Loss against the wall time of a configuration through its promotions.",
+    "Rate against distortion, which add up to the negative ELBO.",
 )
 _FOLDER = Path(__file__).parent
 _UNPRINTABLE = re.compile(
@@ -63,7 +80,12 @@ class Section:
         anchor: Its id in the page.
         no_reference: Why there is no Keras example beside the winner; empty if there is.
         export: The command that hands the winner over.
+        rungs: The brackets as they ran, if trials were promoted.
+        foresight: How the rungs' orders agree.
         charts: Learning curves and best so far; none before the first epoch has ended.
+        tradeoffs: Loss against what it costs; none before a trial has completed.
+        sizes: The best configuration of each latent size.
+        export_size: The command that hands one of them over.
         incidents: What happened to it beside its trials.
     """
 
@@ -75,7 +97,12 @@ class Section:
     no_reference: str
     export: str
     pairs: tuple[Pair, ...]
+    rungs: Chart | None
+    foresight: tuple[Foresight, ...]
     charts: tuple[Chart, ...]
+    tradeoffs: tuple[Chart, ...]
+    sizes: tuple[Candidate, ...]
+    export_size: str
     leaderboard: Leaderboard
     settings: tuple[Setting, ...]
     incidents: tuple[str, ...]
@@ -131,15 +158,18 @@ def write_report(results: Path) -> Path:
     target = results / REPORT_NAME
     _refuse_foreign(target)
     shelf = list_studies(results)
-    if not shelf.studies:
-        find_study(results, None)  # tells why there is none
+    shelf.find(None)  # raises where there is none
     baselines = {study.name: find_baseline(study, results) for study in shelf.studies}
-    page = render_report(shelf.studies, baselines, datetime.now(UTC), shelf.unreadable)
+    unreadable = dict(shelf.unreadable)
+    for name, reason in list_baselines(results).unreadable.items():
+        unreadable[f"{BASELINES}/{name}"] = reason
+    page = render_report(shelf.studies, baselines, datetime.now(UTC), unreadable)
     _write_atomically(target, page.encode())
     return target
 
 
 def _section(study: Study, baseline: Study | None, anchor: str, now: datetime) -> Section:
+    candidates = list_candidates(study, baseline) if study.winner else ()
     return Section(
         anchor=anchor,
         study=study,
@@ -149,7 +179,12 @@ def _section(study: Study, baseline: Study | None, anchor: str, now: datetime) -
         no_reference="" if baseline else answer.no_reference(study),
         export=wording.command("best", study, "--export"),
         pairs=pair_pictures(study, baseline, anchor),
+        rungs=_rungs(study, anchor),
+        foresight=compute_foresight(study),
         charts=_charts(study, baseline, anchor),
+        tradeoffs=_tradeoffs(candidates, anchor),
+        sizes=best_per_latent_dim(candidates),
+        export_size=wording.command("best", study, "--latent-dim", "N", "--export"),
         leaderboard=rank_trials(study),
         settings=list_settings(study),
         incidents=list_incidents(study),
@@ -174,6 +209,36 @@ def _charts(study: Study, baseline: Study | None, anchor: str) -> tuple[Chart, .
     return (Chart(Markup(lines), _CURVES), Chart(Markup(steps), _PROGRESS))
 
 
+def _rungs(study: Study, anchor: str) -> Chart | None:
+    info = compute_rungs(study)
+    if info is None:
+        return None
+    drawing = to_svg(
+        draw_rungs(info), f"{anchor}-rungs", "Losses where rungs ended, a panel a bracket"
+    )
+    return Chart(Markup(drawing), _RUNGS)
+
+
+def _tradeoffs(candidates: Sequence[Candidate], anchor: str) -> tuple[Chart, ...]:
+    if not candidates:
+        return ()
+    return tuple(
+        Chart(
+            Markup(
+                to_svg(
+                    draw_tradeoff(info),
+                    f"{anchor}-tradeoff-{number}",
+                    f"{info.y_label} against {info.x_label}, a point a configuration",
+                )
+            ),
+            caption,
+        )
+        for number, (info, caption) in enumerate(
+            zip(compute_tradeoffs(candidates), _TRADEOFFS, strict=True)
+        )
+    )
+
+
 def _templates() -> Environment:
     templates = Environment(
         loader=PackageLoader("vaetune.report", "."),
@@ -183,7 +248,14 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = (wording.nats, wording.instant, wording.whole, wording.counted, wording.hyperparameter)
+    words = (
+        wording.nats,
+        wording.instant,
+        wording.whole,
+        wording.counted,
+        wording.hyperparameter,
+        wording.duration,
+    )
     templates.filters |= {word.__name__: word for word in words}
     return templates
 
