@@ -1,9 +1,11 @@
 """The tools that are compared, each searching the same space over the same images.
 
 Every function runs one search in this process and fills in a `Run`. Clocks start when everything
-is imported and the data are loaded, Ray's own processes included: what is timed is the search.
+is imported and the data are loaded: what is timed is the search. Ray Tune's workers are processes
+of their own, which import TensorFlow while its clock runs.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,16 +64,17 @@ def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any) -> None:
         def on_progress(self, share: float) -> None:
             pass
 
+    began_s = time.perf_counter()
     with open_search(ResolvedSearch("bench", spec, {}), images, device, folder) as opened:
-        began_s = time.perf_counter()
         study = opened.run(Watcher())
         run.wall_s = time.perf_counter() - began_s
     run.trials = len(study.trials)
     run.trained = [(dict(t.hyperparameters), t.epoch_to - t.epoch_from) for t in study.trials]
     run.training_s = sum(epoch.train_s for trial in study.trials for epoch in trial.epochs)
+    # From its start to that of the next one: with what comes after its end is journaled.
     promoted = [
-        trial.duration_s - sum(epoch.train_s for epoch in trial.epochs)
-        for trial in study.trials
+        (after.started - trial.started).total_seconds() - sum(e.train_s for e in trial.epochs)
+        for trial, after in itertools.pairwise(study.trials)
         if trial.parent is not None
     ]
     run.promoted_s = median(promoted) if promoted else None
@@ -257,6 +260,10 @@ TITLES = {
     "ray": "Ray Tune, ASHA",
     "vaetune-random": "vaetune, random search",
 }
+
+
+STEPS_ALONE = "steps-alone"
+"""The training steps of vaetune's search of the same seed, without any search around them."""
 
 
 def time_steps(trained: list[tuple[dict[str, Any], int]], workload: Workload) -> float:

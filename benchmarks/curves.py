@@ -12,12 +12,15 @@ from typing import Any
 
 from scipy.stats import qmc
 
-from workloads import LEARNING_RATES, SPACE
+from workloads import LEARNING_RATES, SPACE, append_line
 
 TABLE = Path(__file__).parent / "curves.jsonl"
 EPOCHS = 27
 NAMES = ("latent_dim", "filters_1", "filters_2", "dense_units", "learning_rate")
 _SOBOL_SEED = 7
+
+GIVE_UP_S = 100_000.0
+"""A simulated search that takes longer counts as one that took so long."""
 
 
 @dataclass(frozen=True)
@@ -73,5 +76,4 @@ def write_curve(curve: Curve, path: Path) -> None:
         "val": [round(loss, 3) for loss in curve.val_loss],
         "cpu_s": [round(seconds, 2) for seconds in curve.cpu_s],
     }
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    append_line(path, json.dumps(row))

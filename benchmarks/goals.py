@@ -49,8 +49,8 @@ def measure_command(*arguments: str) -> float:
 def measure_oracle() -> Iterator[tuple[str, float]]:
     """Milliseconds a trial of the tuner's whole routine but training, at so many trials.
 
-    Everything is real, journal and checkpoints' upkeep included, but a trial's training, which
-    returns a made-up score at once.
+    Everything is real but the training, which returns a made-up score at once: no epochs are
+    journaled and there are no checkpoints to keep or remove.
     """
     from vaetune.spec import Budget, SearchSpec
 
@@ -243,6 +243,24 @@ def _open_in_browser(page: Path) -> float:
     return statistics.median(seconds)
 
 
+def measure_time_shares(folder: Path) -> dict[str, float]:
+    """What share of a search's time, from its first trial to its last, goes where."""
+    from vaetune.study import load_study
+
+    trials = load_study(folder).trials
+    ends = [trial.ended for trial in trials if trial.ended]
+    # Of one session: a break between two would count.
+    whole_s = (max(ends) - min(trial.started for trial in trials)).total_seconds()
+    epochs = [epoch for trial in trials for epoch in trial.epochs]
+    training = sum(epoch.train_s for epoch in epochs) / whole_s
+    validation = sum(epoch.validation_s for epoch in epochs) / whole_s
+    return {
+        "training": training,
+        "validation": validation,
+        "tracing, first weights, pictures, checkpoints and the rest": 1 - training - validation,
+    }
+
+
 def measure_memory() -> float:
     """Megabytes that a trial adds to the process, from the tenth on."""
     script = ROOT / "tests" / "memory_of_trials.py"
@@ -265,6 +283,8 @@ def main() -> None:
     folder = ["--results", str(arguments.results)]
     measured: dict[str, Any] = {
         "environment": describe(),
+        "cores": len(os.sched_getaffinity(0)),
+        "time_shares": measure_time_shares(arguments.results / "hyperband"),
         "help_cpu_s": measure_command("--help"),
         "trials_cpu_s": measure_command("trials", *folder),
         "report_cpu_s": measure_command("report", *folder),

@@ -1,7 +1,8 @@
 """vaetune beside what a user would pick instead, over the same space and images.
 
 Each search runs in a process and a folder of its own, contenders in turn, seed after seed. What
-is done is kept in `results/side_by_side.jsonl`: the same command goes on after a break.
+is done is kept in `results/side_by_side.jsonl`: the same command goes on after a break. What was
+measured on another machine or with other versions is measured anew, and counts no more.
 
     python benchmarks/side_by_side.py [--workload one-step|digits] [--seeds 3] [--contender NAME]...
 """
@@ -12,11 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from contenders import CONTENDERS, time_steps
+from contenders import CONTENDERS, STEPS_ALONE, time_steps
 from workloads import RESULTS, WORKLOADS, Run, describe, read_runs, write_run
-
-STEPS_ALONE = "steps-alone"
-"""The training steps of vaetune's search of the same seed, without any search around them."""
 
 
 def run_here(workload: str, contender: str, seed: int, results: Path) -> None:
@@ -50,9 +48,11 @@ def main() -> None:
     if arguments.here is not None:
         run_here(arguments.workload, wanted[0], arguments.here, arguments.results)
         return
+    here = describe()
     for seed in range(1, arguments.seeds + 1):
         for name in wanted:
-            done = {run.key: run for run in read_runs(arguments.results)}
+            runs = read_runs(arguments.results)
+            done = {run.key: run for run in runs if run.environment == here}
             key = (arguments.workload, name, seed)
             if key not in done:
                 command = [sys.executable, __file__, "--here", str(seed), "--contender", name]

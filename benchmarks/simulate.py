@@ -23,13 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from curves import EPOCHS, NAMES, Curve, read_curves
+from curves import EPOCHS, GIVE_UP_S, NAMES, Curve, read_curves
 from workloads import FACTOR, LEARNING_RATES, RESULTS, SPACE, read_runs
 
 WITHIN = (5.0, 2.0, 1.0)
 """Nats above the lowest validation loss of the table."""
-
-GIVE_UP_S = 100_000.0
 
 
 class Clock:
@@ -183,7 +181,7 @@ def optuna_search(clock: Clock, seed: int) -> None:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 break
         else:
-            study.tell(trial, loss)
+            study.tell(trial, min(curve.val_loss))
 
 
 ALGORITHMS: dict[str, tuple[Callable[[Clock, int], None], str]] = {
@@ -235,13 +233,14 @@ def main() -> None:
             runs = list(
                 pool.map(partial(simulate, title, costs[tool]), range(1, arguments.seeds + 1))
             )
-            of = {nats: [run.get(nats, math.inf) for run in runs] for nats in WITHIN}
+            of = {nats: [run.get(nats, GIVE_UP_S) for run in runs] for nats in WITHIN}
             simulated["median_s"][title] = {n: statistics.median(s) for n, s in of.items()}
             simulated["quartiles_s"][title] = {
                 n: np.percentile(s, (25, 75), method="nearest").tolist() for n, s in of.items()
             }
             print(title, {n: round(s) for n, s in simulated["median_s"][title].items()}, flush=True)
-    (RESULTS / "simulated.json").write_text(json.dumps(simulated, indent=2) + "\n")
+    text = json.dumps(simulated, indent=2, allow_nan=False)
+    (RESULTS / "simulated.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -13,17 +13,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from contenders import TITLES
-from curves import TABLE, read_curves
+from contenders import STEPS_ALONE, TITLES
+from curves import GIVE_UP_S, TABLE, read_curves
 from workloads import MEASURED, RESULTS, Run, read_runs
 
-README = Path(__file__).parent / "README.md"
+PAGES = (Path(__file__).parent / "README.md", Path(__file__).parents[1] / "README.md")
 PICTURE = Path(__file__).parent / "race.png"
 BEGIN, END = "<!-- begin {} -->", "<!-- end {} -->"
-
-STEPS_ALONE = "steps-alone"
 
 
 def fixed_cost(runs: Iterable[Run], contender: str) -> dict[int, float]:
@@ -47,12 +43,13 @@ def goals_table(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
     def add(
         measure: str, goal: float, unit: str, values: Sequence[float], least: bool = False
     ) -> None:
+        sign = "at least" if least else "at most"
         if not values:
+            rows.append((measure, f"{sign} {goal:g}{unit}", "not measured", False))
             return
         value = statistics.median(values)
         spread = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
         reached = value >= goal if least else value <= goal
-        sign = "at least" if least else "at most"
         rows.append((measure, f"{sign} {goal:g}{unit}", f"{value:.3g}{unit}{spread}", reached))
 
     ours, theirs = fixed_cost(runs, "vaetune"), fixed_cost(runs, "keras-tuner")
@@ -105,7 +102,8 @@ def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
             f"{statistics.median(run.epochs for run in of):g}",
         ]
         if workload == "one-step":
-            row.append(f"{statistics.median(fixed_cost(runs, name).values()):.2f}")
+            costs = fixed_cost(runs, name).values()
+            row.append(f"{statistics.median(costs):.2f}" if costs else "not measured")
         else:
             best = [run.best for run in of]
             row.append(f"{statistics.median(best):.1f} ({min(best):.1f} to {max(best):.1f})")
@@ -164,12 +162,13 @@ def simulated_table(simulated: dict[str, Any]) -> str:
     return _markdown(("search", *heads, "quartiles of the last"), rows)
 
 
-def environment_line(runs: Sequence[Run]) -> str:
+def environment_line(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
     """Machine and versions, of the last run."""
+    cores = f"{goals['cores']} cores of " if goals else ""
     found = dict(runs[-1].environment)
     processor, python = found.pop("processor"), found.pop("python")
     versions = ", ".join(f"{name} {version}" for name, version in found.items())
-    return f"Measured on {processor}, 2 cores, Python {python}, {versions}."
+    return f"Measured on {cores}{processor}, Python {python}, {versions}."
 
 
 def draw_race(runs: Sequence[Run]) -> None:
@@ -188,7 +187,7 @@ def draw_race(runs: Sequence[Run]) -> None:
     axes.set(
         xlabel="wall time, seconds",
         ylabel="best validation loss, nats per image",
-        title="Searches over 5,000 digits, 75 epochs each, three seeds",
+        title="Searches over 5,000 digits, 72 or 75 epochs each, a line a seed",
     )
     axes.set_ylim(top=220)
     axes.grid(alpha=0.3)
@@ -199,22 +198,52 @@ def draw_race(runs: Sequence[Run]) -> None:
     figure.savefig(PICTURE)
 
 
-def render(text: str) -> str:
-    """The README with the tables of the files as they are."""
+def summary_table(runs: Sequence[Run]) -> str:
+    """The tools in a line each."""
+    rows = []
+    for name in ("vaetune", "keras-tuner", "optuna", "ray"):
+        of = [run for run in runs if run.key[:2] == ("digits", name)]
+        costs = fixed_cost(runs, name).values()
+        if of and costs:
+            row = [TITLES[name]]
+            row += [f"{statistics.median(run.wall_s for run in of):.0f} s"]
+            row += [f"{statistics.median(run.best for run in of):.1f}"]
+            rows.append((*row, f"{statistics.median(costs):.2f} s"))
+    heads = ("75 epochs on the digits", "wall time", "best loss, nats", "a trial beside its steps")
+    return _markdown(heads, rows)
+
+
+def time_sentence(goals: dict[str, Any] | None) -> str:
+    """Where the time of a default search goes."""
+    if not goals:
+        return "Not measured yet."
+    shares = [f"{share:.1%} {what}" for what, share in goals["time_shares"].items()]
+    return f"Where the time of a default search goes: {', '.join(shares)}."
+
+
+def parts() -> dict[str, str]:
+    """What stands between the marks of the pages, by the marks' names."""
     runs = list(read_runs(RESULTS / "side_by_side.jsonl"))
     goals, simulated = (_read(RESULTS / f"{name}.json") for name in ("goals", "simulated"))
-    parts = {
+    return {
         "goals": goals_table(runs, goals),
+        "time": time_sentence(goals),
+        "summary": summary_table(runs),
         **{workload: side_by_side_table(runs, workload) for workload in MEASURED},
         "race": race_table(runs),
         "again": curves_table(),
         "simulated": simulated_table(simulated) if simulated else "Not simulated yet.",
-        "environment": environment_line(runs),
+        "environment": environment_line(runs, goals),
     }
-    for name, part in parts.items():
-        before, rest = text.split(BEGIN.format(name))
-        _, after = rest.split(END.format(name))
-        text = f"{before}{BEGIN.format(name)}\n{part}\n{END.format(name)}{after}"
+
+
+def render(text: str, found: dict[str, str]) -> str:
+    """A page with what was found between its marks."""
+    for name, part in found.items():
+        if BEGIN.format(name) in text:
+            before, rest = text.split(BEGIN.format(name))
+            _, after = rest.split(END.format(name))
+            text = f"{before}{BEGIN.format(name)}\n{part}\n{END.format(name)}{after}"
     return text
 
 
@@ -223,16 +252,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    text = README.read_text()
-    rendered = render(text)
-    if arguments.check:
-        if rendered != text:
-            sys.exit("benchmarks/README.md is not what its files say: run benchmarks/tables.py")
-        return
-    README.write_text(rendered)
-    runs = list(read_runs(RESULTS / "side_by_side.jsonl"))
-    draw_race(runs)
-    print(goals_table(runs, _read(RESULTS / "goals.json")))
+    found = parts()
+    for page in PAGES:
+        rendered = render(page.read_text(), found)
+        if not arguments.check:
+            page.write_text(rendered)
+        elif rendered != page.read_text():
+            sys.exit(f"{page} is not what the results say: run benchmarks/tables.py")
+    if not arguments.check:
+        draw_race(list(read_runs(RESULTS / "side_by_side.jsonl")))
+        print(found["goals"])
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -245,7 +274,7 @@ def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f} h" if np.isfinite(seconds) else "not reached"
+    return f"{seconds / 3600:.2f} h" if seconds < GIVE_UP_S else "not reached"
 
 
 if __name__ == "__main__":

@@ -136,21 +136,28 @@ def describe() -> dict[str, str]:
 
 
 def read_runs(path: Path) -> Iterator[Run]:
-    """The runs of a results file; a last line that was cut off is left out."""
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
+    """The runs of a results file, the last of each key; a line that was cut off is left out."""
+    found: dict[tuple[str, str, int], Run] = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
         try:
-            yield Run(**json.loads(line))
+            run = Run(**json.loads(line))
         except json.JSONDecodeError:
             continue
+        found[run.key] = run
+    yield from found.values()
 
 
 def write_run(path: Path, run: Run) -> None:
     """Adds a run to a results file."""
     path.parent.mkdir(exist_ok=True)
+    append_line(path, json.dumps(asdict(run)))
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a file, whose last one may have been cut off."""
+    is_torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
     with path.open("a") as file:
-        file.write(json.dumps(asdict(run)) + "\n")
+        file.write("\n" * is_torn + line + "\n")
 
 
 def _processor() -> str:

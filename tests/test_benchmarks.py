@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import simulate
-from contenders import CONTENDERS
+from contenders import CONTENDERS, STEPS_ALONE
 from curves import NAMES, Curve, configurations, read_curves, write_curve
-from side_by_side import STEPS_ALONE
 from vaetune.spec import DEFAULT_SPACE
 from workloads import LEARNING_RATES, SPACE, WORKLOADS, Run, read_runs, write_run
 
@@ -66,6 +65,15 @@ def test_a_results_file_forgets_a_torn_line_alone(tmp_path):
         write_run(path, Run("digits", "vaetune", seed, curve=[(1.0, 200.0)]))
     path.write_text(path.read_text()[:-20])
     assert [run.seed for run in read_runs(path)] == [1]
+    write_run(path, Run("digits", "vaetune", 3))
+    assert [run.seed for run in read_runs(path)] == [1, 3]
+
+
+def test_of_the_same_search_the_last_run_counts(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    for trials in (1, 2):
+        write_run(path, Run("digits", "vaetune", 1, trials=trials))
+    assert [run.trials for run in read_runs(path)] == [2]
 
 
 def test_a_run_keeps_what_became_lower_and_counts_every_epoch():
