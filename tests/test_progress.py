@@ -239,7 +239,9 @@ def say(*events, past=None):
 def test_what_happens_to_a_search_is_told():
     begin, *_ = make_trial_events("0000", status=None)
     moment = {"time": begin.time, "trial_id": "0000"}
-    assert "trial 0000 is taken up again, known up to epoch 4" in say(begin, TrialResumed(**moment, epoch=4))
+    assert "trial 0000 is taken up again, known up to epoch 4" in say(
+        begin, TrialResumed(**moment, epoch=4)
+    )
     retry = TrialRetried(**moment, attempt=1, error="OOM [red]", traceback="where")
     assert "trial 0000 is tried again after: OOM [red]" in say(begin, retry)
     lost = {"time": begin.time, "file": "trials/0/x.npz", "remedy": "It is made again."}
