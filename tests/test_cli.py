@@ -205,7 +205,7 @@ def test_a_search_is_extended_and_its_trials_picked(vaetune, folder):
         *("search", "mine.toml", "--no-baseline", "--max-trials", 5, "--extend", "--keep-best", 1)
     )
     assert code == 0
-    assert "To come: 5 trials" in out
+    assert "The whole search: 5 trials" in out
     assert "Going on: not complete, 3 of 5 trials" in out
     study = load_study(folder / "results" / "mine")
     for size in {trial.hyperparameters["latent_dim"] for trial in study.trials}:
