@@ -148,8 +148,10 @@ def curves_table() -> str:
             f"{first.val_loss[epoch - 1]:.1f} / {again.val_loss[epoch - 1]:.1f}"
             for epoch in (1, 3, 9, 27)
         ]
-        rows.append((str(again.number), *losses))
-    return _markdown(("configuration", "1 epoch", "3", "9", "27"), rows)
+        seconds = [f"{statistics.median(curve.cpu_s):.1f}" for curve in (first, again)]
+        rows.append((str(again.number), *losses, " / ".join(seconds)))
+    heads = ("configuration", "1 epoch", "3", "9", "27", "CPU seconds an epoch")
+    return _markdown(heads, rows)
 
 
 def simulated_table(simulated: dict[str, Any]) -> str:
