@@ -108,6 +108,9 @@ def hyperband(clock: Clock, seed: int, goes_on: bool = True) -> None:
         seed: Of the oracle.
         goes_on: Whether a promoted trial goes on where its parent ended, or starts again.
     """
+    from vaetune.device import import_tensorflow
+
+    import_tensorflow()
     from keras_tuner.src.engine.trial import TrialStatus
 
     from vaetune.oracles import OBJECTIVE, assignment, make_oracle

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,7 +98,7 @@ class Trial:
     retries: tuple[TrialRetried, ...] = ()
     deaths: int = 0
 
-    @property
+    @cached_property
     def best(self) -> EpochEnded | None:
         """The epoch with the lowest validation loss, the earliest of equals."""
         finite = [epoch for epoch in self.epochs if math.isfinite(epoch.val_loss)]
@@ -155,7 +156,7 @@ class Study:
         """Trials of the whole search."""
         return sum(rung.trials for rung in self.plan)
 
-    @property
+    @cached_property
     def ranking(self) -> tuple[Trial, ...]:
         """The completed trials of any budget, lowest score first, ties by id."""
         scored = [(t.score, t.trial_id, t) for t in self.trials if t.status == "completed"]
