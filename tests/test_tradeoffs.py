@@ -106,6 +106,13 @@ def test_rate_and_distortion_add_up_to_the_loss():
     assert (x, y, info.is_log) == (10.0, 50.0, False)
 
 
+def test_large_sizes_are_written_short():
+    candidates = [make_candidate(n, size, 60) for n, size in enumerate((10_000, 5_000_000))]
+    (axes,) = draw_tradeoff(compute_tradeoffs(candidates)[0]).axes
+    written = axes.xaxis.get_major_formatter()
+    assert [written(value) for value in (500, 2000, 20_000, 5e6)] == ["500", "2,000", "20k", "5M"]
+
+
 @pytest.mark.parametrize("count", [1, 5])
 def test_a_chart_names_what_it_shows(count):
     candidates = [make_candidate(n, n + 1, 90 - n) for n in range(count)]

@@ -84,7 +84,14 @@ def make_logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
     axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+
+
+def _short(value: float) -> str:
+    """A round number in few characters: 500, 20k, 1M."""
+    if value >= 1e6:
+        return f"{value / 1e6:,g}M"
+    return f"{value / 1e3:,g}k" if value >= 1e4 else f"{value:,g}"
 
 
 def set_text(setter: Any, text: str) -> None:
