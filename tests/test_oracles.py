@@ -376,7 +376,7 @@ def test_a_grid_begins_at_the_reference():
         ("grid", {}, SMALL_SPACE, 6),
         ("grid", {"max_trials": 4}, SMALL_SPACE, 4),
         ("grid", {}, Space(learning_rate=Range(min=1e-4, max=1e-2)), 11),
-        ("bayesian", {"max_trials": 7, "initial_trials": 7}, None, 7),
+        ("bayesian", {"max_trials": 7, "initial_trials": 6}, None, 7),
         ("bayesian", {"max_trials": 9, "initial_trials": 2}, THREE_CONFIGURATIONS, 3),
     ],
 )
