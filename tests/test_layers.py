@@ -20,6 +20,8 @@ LAYERS = (
     "report.tables",
     "report.answer",
     "report.pairs",
+    "report.rungs",
+    "report.tradeoffs",
     "report.curves",
     "report.wording",
     "report.svg",
