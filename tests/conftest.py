@@ -1,7 +1,9 @@
 """Settings that TensorFlow reads once, when it is imported: before any test module is."""
 
 import os
+import shutil
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,3 +12,22 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # The same examples each time, on machines of any speed: a failure is one that everybody sees.
 settings.register_profile("vaetune", derandomize=True, deadline=None)
 settings.load_profile("vaetune")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser, which CI must have."""
+    path = shutil.which("chromium")
+    if path is None:
+        message = "There is no chromium on this machine."
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    quiet = (
+        "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
+        "--disable-sync --no-first-run"
+    )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=quiet.split())
+        yield browser
+        browser.close()

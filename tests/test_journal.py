@@ -7,10 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -444,6 +446,16 @@ def test_a_holder_that_cannot_be_named_still_holds(tmp_path, holder):
     (tmp_path / ".holder").write_text("{torn")
     with pytest.raises(JournalError, match="in use by another process"), lock_results(tmp_path):
         pass
+
+
+def test_a_process_that_begins_while_somebody_looks_is_not_refused(tmp_path):
+    look = FileLock(tmp_path / ".lock", thread_local=False)
+    look.acquire()
+    timer = threading.Timer(0.05, look.release)
+    timer.start()
+    with lock_results(tmp_path):
+        pass
+    timer.join()
 
 
 def test_results_that_cannot_be_written_are_told(tmp_path):

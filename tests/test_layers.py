@@ -16,15 +16,23 @@ LAYERS = (
     "__main__",
     "cli",
     "report",
+    "report.watch",
     "report.page",
+    "report.finalists",
     "report.tables",
+    "report.records",
     "report.answer",
     "report.pairs",
     "report.rungs",
     "report.tradeoffs",
+    "report.importance",
+    "report.race",
+    "report.thumbnails",
     "report.curves",
+    "report.timeline",
     "report.wording",
     "report.svg",
+    "report.assets",
     "export",
     "progress",
     "signals",
@@ -85,6 +93,7 @@ WITHOUT_TENSORFLOW = (
     "vaetune.device",
     "vaetune.data",
     "vaetune.report",
+    "vaetune.report.watch",
 )
 
 
@@ -227,3 +236,17 @@ def test_the_command_line_starts_without_anything_heavy(loaded):
     heavy = {"numpy", "pandas", "pydantic", "matplotlib", "jinja2", "scipy"}
     assert not heavy & set(loaded["vaetune.cli"])
     assert heavy & set(loaded["vaetune.report"]), "the probe sees what is loaded"
+
+
+def test_a_report_is_imported_without_what_only_some_reports_need():
+    """Tables are for users of `Study`, importances for searches of enough configurations."""
+    script = (
+        "import json, sys, vaetune.report\n"
+        "print(json.dumps(sorted(m for m in sys.modules if '.' not in m)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(done.stdout))
+    assert "matplotlib" in loaded, "the probe sees what is loaded"
+    assert not {"pandas", "optuna", "sklearn", "scipy", "tensorflow"} & loaded

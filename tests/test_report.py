@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -217,6 +216,7 @@ class Outline(HTMLParser):
         self.drawn = set()
         self.text = []
         self.is_in_svg = False
+        self.is_unseen = False
         self.feed(page)
         self.close()
 
@@ -227,12 +227,15 @@ class Outline(HTMLParser):
         else:
             self.elements.append((tag, dict(attrs)))
         self.is_in_svg |= tag == "svg"
+        self.is_unseen = tag in ("script", "style")
 
     def handle_endtag(self, tag):
         self.is_in_svg &= tag != "svg"
+        self.is_unseen &= tag not in ("script", "style")
 
     def handle_data(self, data):
-        self.text.append(data)
+        if not self.is_unseen:
+            self.text.append(data)
 
     @property
     def words(self):
@@ -536,7 +539,9 @@ def test_compared_winners_stand_best_first(tmp_path):
 
 
 def images_of(page):
-    return [(a["alt"], a["src"]) for tag, a in Outline(page).elements if tag == "img"]
+    """Those of the winner and the reference."""
+    (section,) = re.findall(r'<section class="pictures">.*?</section>', page, flags=re.DOTALL)
+    return [(a["alt"], a["src"]) for tag, a in Outline(section).elements if tag == "img"]
 
 
 def test_pictures_stand_side_by_side_as_inlined_files(tmp_path):
@@ -675,7 +680,10 @@ def test_no_text_from_a_file_breaks_out_of_the_page(stage, harmless, parts):
 
 
 def scripts_of(page):
-    return re.findall(r"<script.*?</script>", page, flags=re.DOTALL)
+    """What a browser would run, and how much there is that it would not."""
+    scripts = re.findall(r"<script(.*?)>(.*?)</script>", page, flags=re.DOTALL)
+    data = [json.loads(text) for kind, text in scripts if "application/json" in kind]
+    return [text for kind, text in scripts if not kind], len(data), len(scripts)
 
 
 def test_text_is_shown_as_it_was_written(stage):
@@ -788,7 +796,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path, monkeypatch
         write_report(tmp_path)
 
 
-def test_a_default_search_is_reported_fast_and_without_tensorflow(tmp_path):
+def test_a_default_search_is_reported_without_tensorflow_in_few_bytes(tmp_path):
     story = Story(tmp_path / "big")
     for number in range(23):
         losses = [250.0 - number - 10.0 * epoch for epoch in range(9)]
@@ -796,40 +804,20 @@ def test_a_default_search_is_reported_fast_and_without_tensorflow(tmp_path):
     story.end().write()
     reference(tmp_path).write()
     program = (
-        "import json, sys, time; from pathlib import Path\n"
+        "import json, sys; from pathlib import Path\n"
         "from vaetune.report import write_report\n"
         f"write_report(Path({str(tmp_path)!r}))\n"
         "heavy = {'tensorflow', 'keras', 'keras_tuner', 'matplotlib.pyplot'} & set(sys.modules)\n"
-        "print(json.dumps([time.process_time(), sorted(heavy)]))"
+        "print(json.dumps(sorted(heavy)))"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    cpu_s, heavy = json.loads(run.stdout)
-    assert heavy == []
-    assert cpu_s < 3.0
+    assert json.loads(run.stdout) == []
     assert (tmp_path / "report.html").stat().st_size < 3_000_000
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    path = shutil.which("chromium")
-    if path is None:
-        message = "There is no chromium on this machine."
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    quiet = (
-        "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
-        "--disable-sync --no-first-run"
-    )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=quiet.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -877,7 +865,7 @@ def trials_in(page):
 @pytest.mark.browser
 def test_style_script_and_images_work_under_the_policy(visit):
     page = visit()
-    assert page.locator("#search-1 table.sortable th button").count() == 18
+    assert page.locator("#search-1 table.sortable th button").count() == 23
     assert page.locator("body").evaluate("body => getComputedStyle(body).maxWidth") != "none"
     sizes = page.locator("img").evaluate_all("images => images.map(i => i.naturalWidth)")
     assert len(sizes) >= 5
@@ -935,7 +923,7 @@ def test_the_first_key_press_offers_the_answer(visit):
 @pytest.mark.browser
 def test_a_traceback_opens_by_keyboard(visit):
     page = visit()
-    page.locator("#search-1 summary").focus()
+    page.locator("#search-1 summary", has_text="Trial 0004").focus()
     page.keyboard.press("Enter")
     assert page.locator("#search-1 pre.traceback").is_visible()
 

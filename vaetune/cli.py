@@ -17,6 +17,7 @@ from vaetune.errors import ResultsError, VaetuneError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vaetune.report.watch import Happening
     from vaetune.search import OpenSearch
     from vaetune.spec import ResolvedSearch, SearchSpec
     from vaetune.study import Study, Trial
@@ -274,11 +275,25 @@ def trials(
 
 
 @app.command()
-def report(results: Results = Path("results")) -> None:
-    """Write results/report.html from what is recorded."""
-    from vaetune.report import write_report
+def report(
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on writing it, until all searches that run have ended."),
+    ] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Write results/report.html from what is recorded.
 
-    _print(f"Report: {write_report(results)}")
+    With --watch it is written anew as trials start and end, and the page refreshes itself in the
+    browser. Where no search runs, the next one is waited for. Ctrl-C ends it at any time.
+    """
+    with _told_when_stopped():
+        from vaetune.report import write_report
+
+        if watch:
+            _watch(results)
+        else:
+            _print(f"Report: {write_report(results)}")
 
 
 def main() -> NoReturn:
@@ -411,6 +426,48 @@ def _tell_outcome(study: "Study", results: Path) -> None:
         _print(f"Next: vaetune best {study.name} --export")
 
 
+def _watch(results: Path) -> None:
+    from vaetune.report import write_report
+    from vaetune.report.page import REPORT_NAME, is_live_page
+    from vaetune.report.watch import watch
+
+    page, told = results / REPORT_NAME, ""
+    try:
+        for number, happening in enumerate(watch(results)):
+            if number == 0:
+                _print(f"Watching {results}/: {page} is written as trials end. Ctrl-C stops.")
+            line = _describe(happening)
+            if line not in ("", told):
+                _print(line)
+                told = line
+    except KeyboardInterrupt:
+        _print("No longer watching.")
+        if is_live_page(page):
+            _print(f"Report: {write_report(results)}, no longer live")
+
+
+def _describe(happening: "Happening") -> str:
+    from vaetune.report.watch import Ended, Unwritten, Waiting, Written
+
+    match happening:
+        case Waiting():
+            return "No search is running: waiting for one to begin."
+        case Written(is_live=False):
+            return f"Report: {happening.page}, no longer live"
+        case Written():
+            return "; ".join(f"{study.name}: {_state(study)}" for study in happening.running)
+        case Ended():
+            return _describe_end(happening.name, happening.study)
+        case Unwritten():
+            return f"The page is as it was. {happening.reason}"
+
+
+def _describe_end(name: str, study: "Study | None") -> str:
+    if study is None:
+        return f"{name} has ended; its journal cannot be read."
+    return f"{name} {'has ended' if study.last_end else 'was killed'}: {_state(study)}"
+
+
 def _export(study: "Study", trial: "Trial", results: Path) -> None:
     from vaetune.export import export_trial
 
@@ -459,7 +516,7 @@ def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _print(text: str) -> None:
-    print(text)  # noqa: T201
+    print(text, flush=True)  # noqa: T201
 
 
 def _fail(message: str) -> NoReturn:

@@ -21,6 +21,21 @@ OTHER = "#9aa3ae"
 WINNER = "#0a5fc0"
 REFERENCE = "#b4510a"
 FAILED = "#c0261c"
+_BROWN = "#8a3210"
+_GREEN = "#0ea763"
+_PURPLE = "#6a1a78"
+_OLIVE = "#7d8c13"
+
+LINES = (
+    (WINNER, "-"),
+    (_BROWN, (0, (5, 2))),
+    (_GREEN, (0, (1, 1.2))),
+    (_PURPLE, (0, (7, 2, 1.5, 2))),
+    (_OLIVE, (0, (2.5, 1.2))),
+    (INK, (0, (7, 1.5, 1.5, 1.5, 1.5, 1.5))),
+)
+"""Colours and patterns of lines that are compared: chosen so that people tell them apart with any
+colour vision, on white and, by the page's variables, on black."""
 
 THEME = {
     INK: "currentColor",
@@ -30,6 +45,10 @@ THEME = {
     WINNER: "var(--winner, #0a5fc0)",
     REFERENCE: "var(--reference, #b4510a)",
     FAILED: "var(--failed, #c0261c)",
+    _BROWN: "var(--line-2, #8a3210)",
+    _GREEN: "var(--line-3, #0ea763)",
+    _PURPLE: "var(--line-4, #6a1a78)",
+    _OLIVE: "var(--line-5, #7d8c13)",
 }
 """What a page may recolour: an SVG names these colours by CSS variables, a PNG has them as is."""
 

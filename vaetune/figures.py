@@ -219,7 +219,7 @@ def grid_to_png(info: GridInfo, least_width: int = 840) -> bytes:
     scale = -(-least_width // image.shape[1])
     enlarged = image.repeat(scale, axis=0).repeat(scale, axis=1)
     buffer = io.BytesIO()
-    Image.fromarray(enlarged).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(enlarged).save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
 
 

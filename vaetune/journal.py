@@ -23,6 +23,10 @@ from vaetune.spec import Number, Origin, SearchSpec
 FORMAT = 1
 JOURNAL_NAME = "journal.jsonl"
 
+_LOCK_NAME = ".lock"
+_LOCK_WAIT_S = 0.2
+"""Longer than `is_in_use` holds a lock, shorter than a person minds."""
+
 Kind = Literal["search", "baseline"]
 EndStatus = Literal["completed", "failed"]
 
@@ -384,9 +388,9 @@ def lock_results(folder: Path) -> Iterator[None]:
     """
     with _written_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+        lock = FileLock(folder / _LOCK_NAME)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_LOCK_WAIT_S)
         except Timeout:
             raise InUseError(
                 f"{folder} is in use by {_holder(folder)}. Wait for it or stop it, "
@@ -400,6 +404,23 @@ def lock_results(folder: Path) -> Iterator[None]:
     finally:
         (folder / ".holder").unlink(missing_ok=True)
         lock.release()
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a process holds a folder of results, or that cannot be known.
+
+    Where none does, asking holds the lock for an instant: do not ask again and again.
+    """
+    path = folder / _LOCK_NAME
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
 
 
 def _holder(folder: Path) -> str:
@@ -441,7 +462,7 @@ def _check_format(line: bytes, path: Path) -> None:
     try:
         first = json.loads(line)
         version = first.get("format") if isinstance(first, dict) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         version = None
     if version is None:
         raise JournalError(f"{path} is not a journal of vaetune: its first line names no format.")

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from vaetune.errors import JournalError, ResultsError
 from vaetune.journal import (
@@ -31,6 +29,9 @@ from vaetune.journal import (
     read_journal,
 )
 from vaetune.spec import Number, SearchSpec, Space
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BASELINES = "baselines"
 BEST = "best"
@@ -197,8 +198,10 @@ class Study:
         """Where the checkpoint and the pictures of a trial are."""
         return trial_folder(self.folder, trial_id)
 
-    def trials_table(self) -> pd.DataFrame:
+    def trials_table(self) -> "pd.DataFrame":
         """One row a trial, in the order they started, with `TRIAL_COLUMNS`."""
+        import pandas as pd  # half the time of an import of this module; a report needs no table
+
         rows = [trial_row(trial) for trial in self.trials]
         table = pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
         # Whole numbers stay whole where some are missing.

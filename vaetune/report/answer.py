@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from vaetune.report.curves import study_moments
+from vaetune.report.timeline import study_moments
 from vaetune.report.wording import (
     NOTHING,
     command,
@@ -84,12 +84,13 @@ def headline(study: Study, baseline: Study | None) -> str:
     )
 
 
-def state(study: Study, now: datetime) -> State:
+def state(study: Study, now: datetime, is_running: bool = False) -> State:
     """Tells whether a search is complete, stopped or under way, and how to go on.
 
     Args:
         study: The search.
         now: When the page is written.
+        is_running: Whether it is known to be under way; its journal alone cannot tell.
     """
     ended = sum(trial.ended is not None for trial in study.trials)
     planned = study.trials_planned
@@ -105,6 +106,8 @@ def state(study: Study, now: datetime) -> State:
         )
     so_far = f"{ended} of {counted(planned, 'trial')}{failed}"
     go_on = command("search", study)
+    if study.last_end is None and is_running:
+        return State(f"Running: {so_far}")
     if study.last_end is None:
         silent = duration((now - max(study_moments(study))).total_seconds())
         advice = (

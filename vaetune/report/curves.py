@@ -1,9 +1,8 @@
 """How a search went, in two charts: every configuration's losses, and the best so far."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -21,13 +20,16 @@ from vaetune.drawing import (
     own_style,
     set_text,
 )
+from vaetune.report.timeline import WorkingTime
 from vaetune.study import Study, Trial
 
-_Break = tuple[datetime, datetime]
 Role = Literal["winner", "reference", "other"]
 
 SIZE = (5.4, 4.0)
 """Inches; a page shows both charts side by side."""
+
+TIME_UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+"""Of axes, with their seconds."""
 
 
 @dataclass(frozen=True)
@@ -105,31 +107,17 @@ def compute_curves(study: Study, baseline: Study | None) -> CurvesInfo:
 
 def compute_progress(study: Study, baseline: Study | None) -> ProgressInfo:
     """Follows the best completed trial through the search's working time."""
-    moments = sorted(study_moments(study))
-    breaks = _breaks(study, moments)
+    clock = WorkingTime(study)
     completed = [epoch for t in study.trials if t.status == "completed" for epoch in t.epochs]
     seconds: list[float] = []
     losses: list[float] = []
     for epoch in sorted(completed, key=lambda epoch: epoch.time):
         if math.isfinite(epoch.val_loss) and (not losses or epoch.val_loss < losses[-1]):
-            seconds.append(_worked_s(epoch.time, moments[0], breaks))
+            seconds.append(clock.at(epoch.time))
             losses.append(epoch.val_loss)
-    until_s = _worked_s(moments[-1], moments[0], breaks)
+    until_s = clock.until_s
     reference = baseline.winner.score if baseline and baseline.winner else None
     return ProgressInfo(tuple(seconds), tuple(losses), until_s, reference)
-
-
-def study_moments(study: Study) -> Iterator[datetime]:
-    """Every time that a study's journal tells."""
-    yield study.started.time
-    yield from (session.time for session in study.sessions)
-    for trial in study.trials:
-        yield trial.started
-        yield from (epoch.time for epoch in trial.epochs)
-        if trial.ended:
-            yield trial.ended
-    if study.last_end:
-        yield study.last_end.time
 
 
 @own_style()
@@ -137,10 +125,13 @@ def draw_curves(info: CurvesInfo) -> Figure:
     """Draws validation loss against absolute epochs, the winner and the reference emphasised."""
     figure, axes = new_chart(*SIZE)
     named = {}
-    for curve in info.curves:
-        named[_ROLE_NAMES[curve.role]] = _draw_curve(axes, curve, info.high)
-        if curve.failed_at is not None:
-            named["failed"] = _mark_failure(axes, curve, curve.failed_at, info.high)
+    for role, name in _ROLE_NAMES.items():
+        curves = [curve for curve in info.curves if curve.role == role]
+        if curves:
+            named[name] = _draw_curves(axes, curves, info.high)
+    failed = [curve for curve in info.curves if curve.failed_at is not None]
+    if failed:
+        named["failed"] = _mark_failures(axes, failed, info.high)
     axes.set_ylim(info.low, info.high)
     axes.set_xlim(0.7, max(2, info.max_epoch) + 0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -155,7 +146,7 @@ def draw_curves(info: CurvesInfo) -> Figure:
 def draw_progress(info: ProgressInfo) -> Figure:
     """Draws the lowest validation loss so far as steps over time, beside the reference."""
     figure, axes = new_chart(*SIZE)
-    unit_s, unit = next((s, u) for s, u in _UNITS if info.until_s >= 3 * s or s == 1)
+    unit_s, unit = next((s, u) for s, u in TIME_UNITS if info.until_s >= 3 * s or s == 1)
     handles = {}
     if info.losses:
         seconds = np.array([*info.seconds, info.until_s])
@@ -175,7 +166,6 @@ def draw_progress(info: ProgressInfo) -> Figure:
     return figure
 
 
-_UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
 _ROLE_NAMES: dict[Role, str] = {
     "other": "others",
     "reference": "Keras example",
@@ -191,19 +181,6 @@ _STYLES: dict[Role, dict[str, Any]] = {
     },
     "winner": {"color": WINNER, "linewidth": 2.6, "linestyle": "-", "markersize": 5.5},
 }
-
-
-def _breaks(study: Study, moments: Sequence[datetime]) -> list[_Break]:
-    """The times between sessions: from the last sign of one to the start of the next."""
-    return [
-        (max((m for m in moments if m < session.time), default=session.time), session.time)
-        for session in study.sessions[1:]
-    ]
-
-
-def _worked_s(moment: datetime, start: datetime, breaks: Sequence[_Break]) -> float:
-    idle_s = sum((end - begin).total_seconds() for begin, end in breaks if end <= moment)
-    return (moment - start).total_seconds() - idle_s
 
 
 def _same(trial: Trial, winner: Trial) -> bool:
@@ -241,38 +218,43 @@ def _loss_range(curves: list[Curve]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _draw_curve(axes: Axes, curve: Curve, high: float) -> Any:
-    losses = dict(zip(curve.epochs, curve.val_losses, strict=True))
-    style = _STYLES[curve.role]
+def _draw_curves(axes: Axes, curves: Sequence[Curve], high: float) -> Any:
+    """Draws curves of one role as one line with gaps: a thousand lines would take seconds."""
+    style = _STYLES[curves[0].role]
+    x: list[float] = []
+    y: list[float] = []
+    paused: list[tuple[int, float]] = []
+    for curve in curves:
+        x += [*curve.epochs, math.nan]
+        y += [*curve.val_losses, math.nan]
+        losses = dict(zip(curve.epochs, curve.val_losses, strict=True))
+        paused += [(epoch, losses[epoch]) for epoch in curve.pauses]
     (line,) = axes.plot(
-        list(losses),
-        list(losses.values()),
-        color=style["color"],
-        linewidth=style["linewidth"],
-        linestyle=style["linestyle"],
+        x, y, color=style["color"], linewidth=style["linewidth"], linestyle=style["linestyle"]
     )
-    inside = [epoch for epoch in curve.pauses if losses[epoch] <= high]
-    above = [epoch for epoch in curve.pauses if losses[epoch] > high]
-    _mark(axes, inside, [losses[epoch] for epoch in inside], "o", style)
-    _mark(axes, above, [high] * len(above), "^", {**style, "markersize": 6.0})
+    inside = [place for place in paused if place[1] <= high]
+    above = [(epoch, high) for epoch, loss in paused if loss > high]
+    _mark(axes, inside, "o", style)
+    _mark(axes, above, "^", {**style, "markersize": 6.0})
     return line
 
 
-def _mark_failure(axes: Axes, curve: Curve, epoch: int, high: float) -> Any:
-    """Marks where a configuration failed: on its line, or on the upper edge if it has none."""
-    last = curve.val_losses[-1] if curve.val_losses else math.nan
-    y = min(last, high) if math.isfinite(last) else high
-    style = {"color": FAILED, "markersize": 8.0}
-    return _mark(axes, [epoch], [y], "X", style)
+def _mark_failures(axes: Axes, curves: Sequence[Curve], high: float) -> Any:
+    """Marks where configurations failed: on their lines, or on the upper edge without one."""
+    places = []
+    for curve in curves:
+        last = curve.val_losses[-1] if curve.val_losses else math.nan
+        places.append((curve.failed_at or 0, min(last, high) if math.isfinite(last) else high))
+    return _mark(axes, places, "X", {"color": FAILED, "markersize": 8.0})
 
 
 def _mark(
-    axes: Axes, x: Sequence[float], y: Sequence[float], marker: str, style: Mapping[str, Any]
+    axes: Axes, places: Sequence[tuple[float, float]], marker: str, style: Mapping[str, Any]
 ) -> Any:
     """Draws markers that may overlap the frame, which must not move for them."""
     (marks,) = axes.plot(
-        x,
-        y,
+        [x for x, _ in places],
+        [y for _, y in places],
         marker=marker,
         markersize=style["markersize"],
         markeredgewidth=0,

@@ -1,11 +1,9 @@
 """Studies -> one HTML page that needs nothing else: no file, no network, no TensorFlow."""
 
-import base64
-import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,18 @@ from markupsafe import Markup
 
 from vaetune import __version__
 from vaetune.errors import ResultsError
-from vaetune.report import answer, wording
+from vaetune.journal import is_in_use
+from vaetune.report import answer, assets, wording
 from vaetune.report.curves import compute_curves, compute_progress, draw_curves, draw_progress
+from vaetune.report.finalists import Finalists, compute_finalists
+from vaetune.report.importance import Importance, compute_importance, why_unknown
 from vaetune.report.pairs import ROLE_NAMES, Pair, pair_pictures
+from vaetune.report.race import compute_race, draw_race
+from vaetune.report.records import compute_records
 from vaetune.report.rungs import Foresight, compute_foresight, compute_rungs, draw_rungs
 from vaetune.report.svg import to_svg
 from vaetune.report.tables import (
+    Contest,
     Leaderboard,
     Setting,
     compare_searches,
@@ -28,6 +32,7 @@ from vaetune.report.tables import (
     list_settings,
     rank_trials,
 )
+from vaetune.report.thumbnails import collect_thumbnails
 from vaetune.report.tradeoffs import (
     Candidate,
     best_per_latent_dim,
@@ -40,6 +45,9 @@ from vaetune.study import BASELINES, Study, find_baseline, list_baselines, list_
 REPORT_NAME = "report.html"
 GENERATOR = "vaetune"
 
+_LIVE = b'<noscript><meta http-equiv="refresh"'
+"""What only a live page has, near its beginning."""
+
 _CURVES = (
     "Learning curves. One line a configuration, through its promotions; a dot where a trial ended, "
     "a triangle where its loss lies above the frame."
@@ -47,6 +55,10 @@ _CURVES = (
 _PROGRESS = (
     "Best so far, among completed trials. Breaks between sessions are left out; training the "
     "Keras example counts."
+)
+_RACE = (
+    "Best so far, among completed trials, of each search against its working time: breaks between "
+    "sessions are left out; training the Keras example counts. The loss axis is logarithmic."
 )
 _RUNGS = (
     "Brackets. A dot a trial where its rung ended, a line for each promotion, a cross where a "
@@ -57,7 +69,6 @@ _TRADEOFFS = (
     "Loss against the wall time of a configuration through its promotions.",
     "Rate against distortion, which add up to the negative ELBO.",
 )
-_FOLDER = Path(__file__).parent
 _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
 )
@@ -80,13 +91,17 @@ class Section:
         anchor: Its id in the page.
         no_reference: Why there is no Keras example beside the winner; empty if there is.
         export: The command that hands the winner over.
+        finalists: The winner beside the configurations that came next, if there are any.
         rungs: The brackets as they ran, if trials were promoted.
         foresight: How the rungs' orders agree.
         charts: Learning curves and best so far; none before the first epoch has ended.
+        importance: What the best configurations have in common.
+        no_importance: Why that is not told; empty if it is.
         tradeoffs: Loss against what it costs; none before a trial has completed.
         sizes: The best configuration of each latent size.
         export_size: The command that hands one of them over.
         incidents: What happened to it beside its trials.
+        data: Its trials as JSON that is safe within a script element.
     """
 
     anchor: str
@@ -97,15 +112,19 @@ class Section:
     no_reference: str
     export: str
     pairs: tuple[Pair, ...]
+    finalists: Finalists | None
     rungs: Chart | None
     foresight: tuple[Foresight, ...]
     charts: tuple[Chart, ...]
+    importance: Importance | None
+    no_importance: str
     tradeoffs: tuple[Chart, ...]
     sizes: tuple[Candidate, ...]
     export_size: str
     leaderboard: Leaderboard
     settings: tuple[Setting, ...]
     incidents: tuple[str, ...]
+    data: Markup
 
 
 def render_report(
@@ -113,6 +132,8 @@ def render_report(
     baselines: Mapping[str, Study | None],
     now: datetime,
     unreadable: Mapping[str, str] | None = None,
+    live: bool = False,
+    running: Collection[str] = (),
 ) -> str:
     """Renders a page from what is recorded: the same text for the same input.
 
@@ -121,31 +142,40 @@ def render_report(
         baselines: By the name of a search, the baseline to hold it against.
         now: When the page is written.
         unreadable: Why other searches are not on it, by their names.
+        live: Whether it is to be written again and again: it then loads itself anew.
+        running: The names of those that are known to be under way.
     """
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = assets.read_style(), assets.read_script(live)
     sections = [
-        _section(study, baselines.get(study.name), f"search-{number}", now)
+        _section(study, baselines.get(study.name), f"search-{number}", now, study.name in running)
         for number, study in enumerate(studies, start=1)
     ]
+    contests = compare_searches(studies)
     return (
         _templates()
         .get_template("template.html.j2")
         .render(
             sections=sections,
             role_names=ROLE_NAMES,
-            contests=compare_searches(studies),
+            contests=contests,
+            races=[_race(contest, f"race-{n}") for n, contest in enumerate(contests, start=1)],
             unreadable=unreadable or {},
             generator=f"{GENERATOR} {__version__}",
             now=now,
+            live=live,
             style=Markup(style),
             script=Markup(script),
-            policy=_policy(style, script),
+            policy=assets.allow_only(style, script),
         )
     )
 
 
-def write_report(results: Path) -> Path:
+def write_report(results: Path, live: bool = False) -> Path:
     """Renders `report.html` over all searches in a folder of results.
+
+    Args:
+        results: The folder.
+        live: Whether the page is to be written again and again; see `watch`.
 
     Returns:
         The page's path.
@@ -156,39 +186,62 @@ def write_report(results: Path) -> Path:
         JournalError: No journal can be read.
     """
     target = results / REPORT_NAME
-    _refuse_foreign(target)
+    refuse_foreign(target)
     shelf = list_studies(results)
     shelf.find(None)  # raises where there is none
     baselines = {study.name: find_baseline(study, results) for study in shelf.studies}
     unreadable = dict(shelf.unreadable)
     for name, reason in list_baselines(results).unreadable.items():
         unreadable[f"{BASELINES}/{name}"] = reason
-    page = render_report(shelf.studies, baselines, datetime.now(UTC), unreadable)
+    open_ended = [study for study in shelf.studies if live and study.last_end is None]
+    running = {study.name for study in open_ended if is_in_use(study.folder)}
+    page = render_report(shelf.studies, baselines, datetime.now(UTC), unreadable, live, running)
     _write_atomically(target, page.encode())
     return target
 
 
-def _section(study: Study, baseline: Study | None, anchor: str, now: datetime) -> Section:
+def is_live_page(page: Path) -> bool:
+    """Whether a page is there that was written to be written again."""
+    try:
+        with page.open("rb") as file:
+            return _LIVE in file.read(4096)
+    except OSError:
+        return False
+
+
+def _section(
+    study: Study, baseline: Study | None, anchor: str, now: datetime, is_running: bool
+) -> Section:
     candidates = list_candidates(study, baseline) if study.winner else ()
     return Section(
         anchor=anchor,
         study=study,
         headline=answer.headline(study, baseline),
-        state=answer.state(study, now),
+        state=answer.state(study, now, is_running),
         comparison=answer.compare(study, baseline),
         no_reference="" if baseline else answer.no_reference(study),
         export=wording.command("best", study, "--export"),
         pairs=pair_pictures(study, baseline, anchor),
+        finalists=compute_finalists(study),
         rungs=_rungs(study, anchor),
         foresight=compute_foresight(study),
         charts=_charts(study, baseline, anchor),
+        importance=compute_importance(study),
+        no_importance=why_unknown(study),
         tradeoffs=_tradeoffs(candidates, anchor),
         sizes=best_per_latent_dim(candidates),
         export_size=wording.command("best", study, "--latent-dim", "N", "--export"),
         leaderboard=rank_trials(study),
         settings=list_settings(study),
         incidents=list_incidents(study),
+        data=_data(study, baseline),
     )
+
+
+def _data(study: Study, baseline: Study | None) -> Markup:
+    """A study's trials and their pictures, for the page's script."""
+    records = asdict(compute_records(study, baseline))
+    return assets.to_data(records | {"pictures": asdict(collect_thumbnails(study))})
 
 
 def _charts(study: Study, baseline: Study | None, anchor: str) -> tuple[Chart, ...]:
@@ -239,6 +292,13 @@ def _tradeoffs(candidates: Sequence[Candidate], anchor: str) -> tuple[Chart, ...
     )
 
 
+def _race(contest: Contest, name: str) -> Chart:
+    info = compute_race(contest.studies)
+    said = "Lowest validation loss so far of each search against its working time"
+    left_out = f" {info.left_out} more with worse winners are not drawn." if info.left_out else ""
+    return Chart(Markup(to_svg(draw_race(info), name, said)), _RACE + left_out)
+
+
 def _templates() -> Environment:
     templates = Environment(
         loader=PackageLoader("vaetune.report", "."),
@@ -251,10 +311,12 @@ def _templates() -> Environment:
     words = (
         wording.nats,
         wording.instant,
+        wording.clock,
         wording.whole,
         wording.counted,
         wording.hyperparameter,
         wording.duration,
+        wording.percent,
     )
     templates.filters |= {word.__name__: word for word in words}
     return templates
@@ -267,24 +329,12 @@ def _printable(value: Any) -> Any:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
-def _asset(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")
+def refuse_foreign(target: Path) -> None:
+    """Leaves a page alone that vaetune did not write.
 
-
-def _policy(style: str, script: str) -> str:
-    """Allows this page's own style and script and the images within it, and no request."""
-    return (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _refuse_foreign(target: Path) -> None:
-    """Leaves a page alone that vaetune did not write."""
+    Raises:
+        ResultsError: There is one.
+    """
     try:
         with target.open("rb") as page:
             head = page.read(4096)
@@ -309,8 +359,9 @@ def _write_atomically(target: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ResultsError(
             f"{target} cannot be written: {error.strerror}. What is recorded is unharmed; "
             "`vaetune report` writes the page again."
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -40,6 +40,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def percent(share: float) -> str:
+    """A share of 1, in whole percent."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+
+
 def hyperparameter(value: float | None) -> str:
     """A hyperparameter to four significant digits."""
     if value is None:
@@ -64,6 +69,11 @@ def instant(time: datetime) -> str:
     """A moment, in UTC: a report is read elsewhere than it was written."""
     utc = time.astimezone(UTC)
     return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+
+
+def clock(time: datetime) -> str:
+    """A moment of today, to the second, in UTC."""
+    return f"{time.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def command(words: str, study: Study, *flags: str) -> str:

@@ -1,0 +1,180 @@
+"""The winner's lead is held against the configurations that came next, and none is invented."""
+
+import re
+
+import numpy as np
+import pytest
+
+from journals import START, VALUES, make_study, make_trial_events
+from vaetune.figures import CLASS_COLOURS
+from vaetune.pictures import PICTURES_NAME, Gallery, Pictures
+from vaetune.report import render_report
+from vaetune.report.finalists import compute_finalists, place_dots
+from vaetune.report.thumbnails import Latent
+
+FLOOR = 45.5
+
+
+def make_search(**told):
+    """Six configurations; the first one's promotion wins and its first trial comes second."""
+    events = make_trial_events("0000", [180.0], duration_s=5.0, parameters=100)
+    for number in range(1, 6):
+        values = VALUES | {"latent_dim": 2 if number % 2 else 8, "dense_units": 16 * number}
+        events += make_trial_events(
+            f"{number:04d}", [190.0 + number], configuration=number, hyperparameters=values
+        )
+    events += make_trial_events("0006", [], configuration=6, status="failed", error="NaN")
+    events += make_trial_events(
+        "0007", [178.25, 179.0], parent="0000", epoch_from=1, duration_s=7.0, parameters=100
+    )
+    return make_study(*events, **told)
+
+
+def draw(study, names=("zero", "one", "two")):
+    """Leaves pictures of every trial."""
+    labels = np.arange(12) % len(names)
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype(np.uint8)
+    Gallery(images, labels).save(study.folder)
+    z_mean = np.random.default_rng(1).normal(size=(12, 4)).astype(np.float32)
+    for trial in study.trials:
+        Pictures(images, images, z_mean, None).save(study.trial_folder(trial.trial_id))
+    return study
+
+
+def page_of(study):
+    return render_report([study], {}, START)
+
+
+def section_of(page):
+    return re.search(r'<section class="finalists">.*?</section>', page, flags=re.DOTALL)[0]
+
+
+def test_a_configuration_stands_once_and_the_next_four_follow_the_winner():
+    rows = compute_finalists(make_search()).rows
+    assert [(row.place, row.trial_id) for row in rows] == [
+        (1, "0007"),
+        (2, "0001"),
+        (3, "0002"),
+        (4, "0003"),
+        (5, "0004"),
+    ]
+
+
+def test_a_row_tells_what_the_best_epoch_measured_and_what_it_cost():
+    winner, second, *_ = compute_finalists(make_search()).rows
+    assert (winner.loss, winner.excess, winner.behind) == (178.25, 178.25 - FLOOR, 0.0)
+    assert (second.loss, second.behind) == (191.0, 12.75)
+    assert (second.reconstruction, second.kl) == (191.0 * 0.75, 191.0 * 0.25)
+    assert (winner.best_epoch, winner.epochs) == (2, 3)
+    assert winner.train_s == 12.0, "with the trial that it goes on from"
+    assert winner.parameters == 100
+
+
+def test_only_hyperparameters_that_differ_are_told():
+    found = compute_finalists(make_search())
+    assert found.names == ("dense_units", "latent_dim")
+    assert found.rows[1].hyperparameters == {"dense_units": 16, "latent_dim": 2}
+    assert found.shared == {"filters_1": 16, "filters_2": 128, "learning_rate": 0.00212345}
+    caption = section_of(page_of(make_search()))
+    assert "All have filters_1 = 16, filters_2 = 128, learning_rate = 0.002123." in caption
+
+
+@pytest.mark.parametrize(
+    ("losses", "lead"), [((180.0, 180.43), "0.43"), ((180.0, 180.004), "less than 0.01")]
+)
+def test_that_the_noise_is_not_known_is_said_beside_the_answer(losses, lead):
+    events = [
+        make_trial_events(f"{number:04d}", [loss], configuration=number)
+        for number, loss in enumerate(losses)
+    ]
+    page = page_of(make_study(*events[0], *events[1]))
+    header = re.search(r"<article.*?</header>", page, flags=re.DOTALL)[0]
+    assert (
+        f"Whether the lead of {lead} nats over the runner-up is larger than the noise is not "
+        "assessed: the finalists have not been rescored."
+    ) in header
+
+
+def test_a_winner_without_a_rival_stands_alone():
+    lone = make_study(
+        *make_trial_events("0000", [180.0]),
+        *make_trial_events("0001", [170.0], parent="0000", epoch_from=1),
+        *make_trial_events("0002", [160.0], configuration=2, status=None),
+    )
+    assert compute_finalists(lone) is None
+    assert compute_finalists(make_study()) is None
+    page = page_of(lone)
+    assert "<h3>Runners-up" not in page
+    assert "rescored" not in page
+
+
+def test_the_page_has_a_row_each_and_no_style_of_their_own():
+    table = section_of(page_of(make_search()))
+    rows = [
+        " ".join(re.sub(r"<[^>]*>", " ", row).split())
+        for row in re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)
+    ]
+    assert rows[1] == "1 0007 178.25 133.69 44.56 132.75 \N{EN DASH} 64 8 100 12.0 s 2 of 3"
+    assert rows[2] == "2 0001 191.00 143.25 47.75 145.50 12.75 16 2 69,076 7.5 s 1 of 1"
+    assert len(rows) == 6
+    assert "style=" not in table
+    assert "<details>" not in table, "there are no pictures"
+
+
+def test_the_runners_up_show_their_pictures_folded(tmp_path):
+    study = draw(make_search(folder=tmp_path))
+    found = compute_finalists(study)
+    assert [one.trial_id for one in found.drawings] == ["0001", "0002", "0003", "0004"]
+    assert found.classes == ("zero", "one", "two")
+    section = section_of(page_of(study))
+    assert section.count("<details>") == 4
+    assert section.count('<img src="data:image/png;base64,') == 8
+    assert "Scatter of 12 latent means of trial 0001, coloured by 3 classes" in section
+
+
+def test_a_damaged_picture_costs_the_pictures_and_not_the_row(tmp_path):
+    study = draw(make_search(folder=tmp_path))
+    (study.trial_folder("0002") / PICTURES_NAME).write_bytes(b"no archive")
+    found = compute_finalists(study)
+    assert len(found.rows) == 5
+    assert [one.place for one in found.drawings] == [2, 4, 5]
+
+
+def test_names_of_classes_and_of_hyperparameters_are_only_text(tmp_path):
+    nasty = '</svg><script>hacked = 1</script>"'
+    events = [
+        make_trial_events(
+            f"{number:04d}",
+            [180.0 + number],
+            configuration=number,
+            hyperparameters=VALUES | {nasty: number},
+        )
+        for number in range(2)
+    ]
+    study = draw(make_study(*events[0], *events[1], folder=tmp_path, class_names=(nasty,) * 3))
+    section = section_of(page_of(study))
+    assert "<script" not in section
+    assert section.count("&lt;script&gt;") == 4
+
+
+def test_a_class_is_one_path_and_y_rises_upwards():
+    latent = Latent((0, 10, 20), (255, 0, 55), ("a", "b"))
+    first, second = place_dots(latent, (1, 0, 1))
+    assert (first.path, first.colour, first.shape) == ("M10,255h.01", 0, "round")
+    assert (second.path, second.colour) == ("M0,0h.01M20,200h.01", 1)
+    (lone,) = place_dots(latent, None)
+    assert lone.path.count("M") == 3
+
+
+def test_the_second_ten_classes_have_the_colours_of_the_first_and_another_shape():
+    latent = Latent((0, 10), (0, 10), ("a", "b"))
+    assert [(dots.colour, dots.shape) for dots in place_dots(latent, (2, 12))] == [
+        (2, "round"),
+        (2, "square"),
+    ]
+
+
+def test_a_page_colours_classes_as_a_figure_does():
+    rule = r"^\.class-(\d+) \{ color: (#\w+); stroke: (#\w+); \}$"
+    found = re.findall(rule, page_of(make_search()), flags=re.MULTILINE)
+    assert found == [(str(n), colour, colour) for n, colour in enumerate(CLASS_COLOURS)]

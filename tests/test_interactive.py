@@ -1,0 +1,436 @@
+"""What the report's script does in a real browser: one selection everywhere, by pointer or keys."""
+
+import csv
+import io
+import re
+import struct
+from urllib.parse import unquote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from test_report import VALUES, Story, reference
+from vaetune.report import write_report
+
+pytestmark = pytest.mark.browser
+
+TRACEBACK = "Traceback (most recent call last):\n  File <script>hacked=1</script>\nMemoryError"
+VIEWS = {"rungs", "curves", "progress", "timeline", "parallel", "slices", "contour"} | {
+    "parameters",
+    "seconds",
+    "distortion",
+    "latent",
+}
+
+
+def varied(folder):
+    """Nine configurations, two of them promoted, one failed and one under way."""
+    story = Story(folder)
+    for number in range(8):
+        story.trial(
+            f"{number:04}",
+            [200.0 - 5 * number],
+            hyperparameters={
+                "filters_1": 16 * 2 ** (number % 3),
+                "filters_2": 64,
+                "dense_units": 16 * (1 + number % 4),
+                "latent_dim": 2 * 2 ** (number % 4),
+                "learning_rate": 0.0005 * (number + 1),
+            },
+        )
+    story.trial("0008", [], error="MemoryError: no room", traceback=TRACEBACK)
+    for number, parent in ((9, 7), (10, 6)):
+        values = next(
+            event.hyperparameters
+            for event in story.events
+            if getattr(event, "trial_id", None) == f"{parent:04}" and hasattr(event, "epoch_from")
+        )
+        story.trial(
+            f"{number:04}",
+            [150.0 - number, 120.0 + number],
+            configuration=parent,
+            parent=f"{parent:04}",
+            epoch_from=1,
+            hyperparameters=values,
+        )
+    return story.trial("0011", [190.0], unfinished=True)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    results = tmp_path_factory.mktemp("results")
+    varied(results / "varied").write()
+    reference(results).write()
+    return write_report(results)
+
+
+@pytest.fixture
+def visit(chromium, report):
+    """Opens the report; afterwards there must be no error and no request."""
+    contexts, troubles = [], []
+
+    def note_request(request):
+        if request.url.split("#")[0] != report.as_uri() and request.url[:5] not in (
+            "data:",
+            "blob:",
+        ):
+            troubles.append(request.url)
+
+    def opened(hash_="", **settings):
+        context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **settings})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", note_request)
+        page.goto(report.as_uri() + hash_)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def build_all(page):
+    """Waits until each chart is there."""
+    missing = page.locator("[data-view]:not([hidden]):not(:has(svg.plot .tick))")
+    expect(missing).to_have_count(0, timeout=20_000)
+
+
+def view_of(page, name):
+    view = page.locator(f"[data-view={name}]")
+    view.evaluate("view => view.scrollIntoView({block: 'center', behavior: 'instant'})")
+    view.locator("svg.plot").first.wait_for()
+    page.wait_for_timeout(60)
+    return view
+
+
+def trials_in(page):
+    # The table follows when it is in view.
+    page.locator("table.sortable").evaluate("t => t.scrollIntoView({behavior: 'instant'})")
+    page.wait_for_timeout(100)
+    return page.locator("table.sortable tbody th").all_inner_texts()
+
+
+def said(page):
+    return page.locator(".chooser output").inner_text()
+
+
+def limit(page, label, value):
+    page.locator(".filters").evaluate("details => details.open = true")
+    field = page.get_by_label(label, exact=True)
+    field.fill(str(value))
+    field.dispatch_event("change")
+
+
+def address_of(page):
+    page.wait_for_timeout(250)
+    return unquote(page.url.partition("#")[2])
+
+
+def drag(page, box, start, end):
+    """Drags between two places, told as shares of a box."""
+    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end)]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=5)
+    page.mouse.up()
+
+
+def test_every_chart_is_drawn_live_in_place_of_its_picture(visit):
+    page = visit()
+    build_all(page)
+    drawn = page.locator("[data-view]:has(svg.plot)").evaluate_all(
+        "views => views.map(view => view.dataset.view)"
+    )
+    assert set(drawn) == VIEWS
+    assert page.locator("[data-view] .chart svg").count() == 0
+    assert page.evaluate("typeof hacked") == "undefined"
+
+
+def test_a_limit_shows_in_the_count_the_table_the_charts_and_the_address(visit):
+    page = visit()
+    build_all(page)
+    assert said(page) == "12 trials"
+    view_of(page, "curves")
+    faded = page.locator("[data-view=curves] .marks .dot.faded")
+    assert faded.count() == 0
+    limit(page, "Loss at most", 140)
+    assert said(page) == "2 of 12 trials"
+    assert faded.count() == 1
+    assert trials_in(page) == ["0009", "0010"]
+    assert address_of(page) == "?varied!loss=-Infinity~140"
+    page.get_by_role("button", name="Select all").click()
+    assert said(page) == "12 trials"
+    assert address_of(page) == ""
+
+
+def test_dragging_along_an_axis_selects_and_pressing_beside_lets_go(visit):
+    page = visit()
+    plot = view_of(page, "parallel").locator("svg.plot")
+    # The last axis but one has the epochs: 3 above, 1 below.
+    label = plot.locator("text.axis", has_text="Epochs").bounding_box()
+    box = plot.bounding_box()
+    x = (label["x"] + label["width"] / 2 - box["x"]) / box["width"]
+    drag(page, box, (x, 0.15), (x, 0.45))
+    assert said(page) == "2 of 12 trials"
+    assert address_of(page) == "?varied!epochs=3~3"
+    assert trials_in(page) == ["0009", "0010"]
+    view_of(page, "parallel")
+    box = plot.bounding_box()
+    page.mouse.click(box["x"] + x * box["width"], box["y"] + 0.85 * box["height"])
+    assert said(page) == "12 trials"
+
+
+def test_a_rectangle_in_a_chart_selects_by_both_axes(visit):
+    page = visit()
+    plot = view_of(page, "distortion").locator("svg.plot")
+    drag(page, plot.bounding_box(), (0.3, 0.6), (0.9, 0.86))
+    keys = re.findall(r"varied!(\w+)=", address_of(page))
+    assert sorted(keys) == ["kl", "reconstruction"]
+    chosen = int(said(page).split()[0])
+    assert 0 < chosen < 11
+    assert len(trials_in(page)) == chosen
+
+
+def test_finding_goes_over_ids_values_and_errors(visit):
+    page = visit()
+    find = page.get_by_label("Find trials")
+    for words, expected in (
+        ("0010", ["0010"]),
+        ("memoryerror", ["0008"]),
+        ("latent_dim=16 filters_1=16", ["0003"]),
+    ):
+        find.fill(words)
+        found = trials_in(page)
+        assert set(expected) <= set(found)
+        assert len(found) < 12
+    find.fill("nothing like it")
+    assert trials_in(page) == []
+    assert said(page) == "0 of 12 trials"
+
+
+def test_the_best_few_and_a_status_can_be_asked_for(visit):
+    page = visit()
+    page.locator(".filters").evaluate("details => details.open = true")
+    page.locator(".panel label:has-text('trials') input").fill("3")
+    assert said(page) == "3 of 12 trials"
+    assert trials_in(page) == ["0009", "0010", "0007"]
+    page.get_by_role("button", name="Select all").click()
+    page.locator(".filters").evaluate("details => details.open = true")
+    page.locator(".panel").get_by_label("completed").uncheck()
+    assert trials_in(page) == ["0011", "0008"]
+
+
+def test_only_columns_that_differ(visit):
+    page = visit()
+    heads = page.locator("table.sortable thead th:visible")
+    before = heads.count()
+    page.get_by_label("Only columns that differ").check()
+    shown = heads.all_inner_texts()
+    assert len(shown) < before
+    assert not any("filters_2" in head.replace("\n", "") for head in shown)
+    assert any("latent_dim" in head.replace("\n", "") for head in shown)
+    assert "view.columns=differing" in address_of(page)
+
+
+def test_the_address_brings_everything_back(visit):
+    first = visit()
+    limit(first, "Loss at most", 185)
+    first.get_by_label("Find trials").fill("00")
+    view_of(first, "progress").get_by_label("Against").select_option("epochs")
+    trials_in(first)
+    first.locator("table.sortable th", has_text="Parameters").get_by_role("button").click()
+    first.locator("table.sortable button.link").first.click()
+    address = "#" + first.url.partition("#")[2] if address_of(first) else ""
+    again = visit(hash_=address)
+    assert said(again) == said(first)
+    assert again.get_by_label("Find trials").input_value() == "00"
+    assert again.locator("dialog.trial h3").inner_text() == first.locator("dialog h3").inner_text()
+    assert trials_in(again) == trials_in(first)
+    assert view_of(again, "progress").get_by_label("Against").input_value() == "epochs"
+
+
+@pytest.mark.parametrize(
+    "hash_",
+    [
+        "#?",
+        "#?varied!loss=x~y&varied!nothing=1~2&other!loss=1~2&junk&%ZZ!=%",
+        "#?varied!trial=none",
+    ],
+)
+def test_an_address_that_means_nothing_selects_everything(visit, hash_):
+    page = visit(hash_=hash_)
+    assert said(page) == "12 trials"
+    assert page.locator("dialog[open]").count() == 0
+
+
+def test_a_link_within_the_page_keeps_the_selection(visit):
+    page = visit(hash_="#?varied!top=2")
+    page.evaluate("location.hash = '#search-1'")
+    assert address_of(page) == "search-1?varied!top=2"
+    assert said(page) == "2 of 12 trials"
+
+
+def test_a_mark_opens_its_trial_and_rings_its_configuration(visit):
+    page = visit()
+    plot = view_of(page, "rungs").locator("svg.plot")
+    plot.focus()
+    page.keyboard.press("End")
+    tip = page.locator(".tip").inner_text()
+    page.keyboard.press("Enter")
+    opened = page.locator("dialog.trial h3").inner_text()
+    assert opened in tip
+    assert plot.locator("circle.open").count() == 1
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "slider"
+
+
+def test_a_click_on_a_mark_opens_its_trial(visit):
+    page = visit()
+    plot = view_of(page, "parameters").locator("svg.plot")
+    dot = plot.locator(".marks .dot.winner").bounding_box()
+    page.mouse.click(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
+    assert page.locator("dialog.trial h3").inner_text() == "Trial 0009"
+
+
+def test_a_trials_page_tells_its_whole_story(visit):
+    page = visit(hash_="#?varied!trial=0009")
+    dialog = page.locator("dialog.trial")
+    text = dialog.inner_text()
+    assert "0007 epochs 1\N{EN DASH}1, completed, loss 165.00" in text
+    assert "0009 epochs 2\N{EN DASH}3, completed, loss 129.00" in text
+    assert re.search(r"vaetune best varied --export --results \S+ --trial 0009", text)
+    dialog.locator("details.twin summary").click()
+    rows = dialog.locator("details.twin tbody tr").all_inner_texts()
+    assert [row.split()[:2] for row in rows] == [["1", "165.00"], ["2", "141.00"], ["3", "129.00"]]
+    sizes = dialog.locator("img").evaluate_all("images => images.map(i => i.naturalWidth)")
+    assert len(sizes) == 2
+    assert min(sizes) > 0
+    dialog.get_by_role("button", name="The trial ranked after").click()
+    assert dialog.locator("h3").inner_text() == "Trial 0010"
+
+
+def test_from_the_top_to_a_traceback_by_keys_alone(visit):
+    page = visit()
+    page.keyboard.press("Tab")
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('aria-label')") == "Find trials":
+            break
+    page.keyboard.type("memoryerror")
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "0008":
+            break
+    page.keyboard.press("Enter")
+    shown = page.locator("dialog.trial pre.traceback")
+    assert shown.inner_text() == TRACEBACK
+    assert page.evaluate("document.activeElement.closest('dialog') !== null")
+
+
+def test_every_chart_has_its_table(visit):
+    page = visit(hash_="#?varied!top=3")
+    build_all(page)
+    for view in page.locator("[data-view] .drawn").all():
+        view.locator("summary").click()
+        rows = view.locator(".twin tbody tr")
+        rows.first.wait_for()
+        assert rows.count() in (1, 2, 3)
+        assert view.locator(".twin thead th").first.inner_text() == "Trial"
+
+
+def test_the_selection_is_saved_as_csv(visit):
+    page = visit(hash_="#?varied!loss=129~130")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save the selected trials as CSV").click()
+    assert waiting.value.suggested_filename == "varied-trials.csv"
+    rows = list(csv.DictReader(io.StringIO(waiting.value.path().read_text(), newline="")))
+    assert [(row["trial"], row["parent"], float(row["loss"])) for row in rows] == [
+        ("0009", "0007", 129.0),
+        ("0010", "0006", 130.0),
+    ]
+    assert float(rows[0]["learning_rate"]) == 0.004
+
+
+def test_charts_are_saved_as_svg_and_png(visit):
+    page = visit()
+    view = view_of(page, "curves")
+    with page.expect_download() as waiting:
+        view.get_by_role("button", name="SVG").click()
+    drawing = waiting.value.path().read_text()
+    assert drawing.startswith("<svg")
+    assert "nats above the entropy floor" in drawing
+    assert 'class="' not in drawing
+    assert "var(" not in drawing
+    with page.expect_download() as waiting:
+        view.get_by_role("button", name="PNG").click()
+    picture = waiting.value.path().read_bytes()
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", picture[16:24])
+    assert width > 800
+    assert height > 300
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A search of a thousand trials of thirty epochs, every one with its pictures."""
+    story = Story(tmp_path_factory.mktemp("results") / "large")
+    for number in range(1000):
+        values = VALUES | {
+            "latent_dim": 2 ** (1 + number % 5),
+            "learning_rate": 1e-5 * (1 + number),
+        }
+        losses = [200.0 + number / 10 - epoch for epoch in range(30)]
+        story.trial(f"{number:04}", losses, hyperparameters=values)
+    return write_report(story.end().write().folder.parent)
+
+
+def test_a_page_of_a_thousand_trials_keeps_within_its_size_and_follows_a_filter(chromium, large):
+    assert large.stat().st_size < 5_000_000
+    page = chromium.new_page()
+    page.goto(large.as_uri())
+    build_all(page)
+    assert len(trials_in(page)) == 100
+    limit(page, "Loss at most", 172.95)
+    assert said(page) == "20 of 1000 trials"
+    assert trials_in(page) == [f"{number:04}" for number in range(20)]
+    page.get_by_role("button", name="Select all").click()
+    page.get_by_role("button", name="Show all 1000 selected trials").click()
+    assert len(trials_in(page)) == 1000
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_keeps_anyone_out(visit, width, scheme):
+    page = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    build_all(page)
+    page.locator("article details").evaluate_all("all => all.forEach(d => d.open = true)")
+    found = Axe().run(page).response["violations"]
+    assert [(rule["id"], [node["target"] for node in rule["nodes"]][:3]) for rule in found] == []
+    page.locator(".filters").evaluate("details => details.open = false")
+    page.locator("table.sortable button.link").first.click()
+    found = Axe().run(page).response["violations"]
+    assert [(rule["id"], [node["target"] for node in rule["nodes"]][:3]) for rule in found] == []
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_no_live_page_is_wider_than_its_window(visit, width):
+    page = visit(viewport={"width": width, "height": 800})
+    build_all(page)
+    page.locator("article details").evaluate_all("all => all.forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_paper_every_chart_is_drawn_and_nothing_to_press(visit):
+    page = visit()
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_timeout(200)
+    assert page.locator("[data-view]:not([hidden]) svg.plot").count() >= len(VIEWS)
+    assert page.locator("[data-selection]").is_hidden()
+    assert page.locator(".tools >> visible=true").count() == 0

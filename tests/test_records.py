@@ -1,0 +1,101 @@
+"""A study in columns: what charts need to know, and nothing that JSON cannot hold."""
+
+import json
+import math
+from dataclasses import asdict
+
+import pytest
+
+from journals import SPEC
+from test_report import VALUES, Story, reference, usual
+from vaetune.report.records import compute_records
+from vaetune.spec import Choice, Range, SearchSpec, Space
+
+
+def column(records, key):
+    (found,) = [one for one in records.columns if one.key == key]
+    return found
+
+
+def test_every_column_has_a_value_for_each_trial(tmp_path):
+    records = compute_records(usual(tmp_path / "tiny").study(), None)
+    assert records.trials == ("0000", "0001", "0002", "0003")
+    assert records.parents == (None, None, None, "0001")
+    assert {len(one.values) for one in records.columns} == {4}
+    assert len({one.key for one in records.columns}) == len(records.columns)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("rank", (3, 2, 4, 1)),
+        ("loss", (212.5, 201.0, 230.0, 131.25)),
+        ("kl", (6.0, 6.0, 6.0, 6.0)),
+        ("epochs", (1, 1, 1, 3)),
+        ("seconds", (60.0, 60.0, 60.0, 120.0)),
+        ("total_s", (60.0, 60.0, 60.0, 180.0)),
+        ("configuration", (0, 1, 2, 1)),
+        ("best_s", (60.0, 120.0, 180.0, 300.0)),
+        ("best_after", (1, 2, 3, 5)),
+        ("dense_units", (16, 32, 48, 32)),
+    ],
+)
+def test_numbers_are_those_of_the_journal(tmp_path, key, values):
+    assert column(compute_records(usual(tmp_path / "tiny").study(), None), key).values == values
+
+
+def test_an_axis_follows_its_dimension(tmp_path):
+    space = Space(
+        filters_1=Range(min=8, max=64),
+        latent_dim=Choice(values=(2, 4)),
+        learning_rate=Range(min=1e-4, max=1e-2, scale="log"),
+    )
+    story = Story(tmp_path / "tiny", spec=SearchSpec(space=space)).trial("0000", [3.0])
+    records = compute_records(story.study(), None)
+    scales = {one.key: one.scale for one in records.columns}
+    assert scales["filters_1"] == "linear"
+    assert scales["latent_dim"] == "choice"
+    assert scales["learning_rate"] == "log"
+    assert scales["loss"] == "excess"
+
+
+def test_what_cannot_be_on_a_logarithmic_axis_is_on_a_linear_one(tmp_path):
+    story = Story(tmp_path / "tiny").trial("0000", [], error="no room").trial("0001", [3.0])
+    assert column(compute_records(story.study(), None), "seconds").scale == "linear"
+
+
+def test_only_what_differs_is_said_to_differ(tmp_path):
+    records = compute_records(usual(tmp_path / "tiny").study(), None)
+    names = {one.key for one in records.columns if one.kind == "hyperparameter" and one.differs}
+    assert names == {"dense_units"}
+    assert set(VALUES) <= {one.key for one in records.columns}
+
+
+def test_losses_that_are_no_numbers_are_gaps(tmp_path):
+    story = Story(tmp_path / "tiny", spec=SPEC).trial(
+        "0000", [3.0, math.nan, math.inf], error="NaN"
+    )
+    records = compute_records(story.study(), None)
+    assert records.curves.val == ((3.0, None, None),)
+    assert records.errors == {"0000": "NaN"}
+    json.dumps(asdict(records), allow_nan=False)
+
+
+def test_small_numbers_keep_their_digits(tmp_path):
+    values = {**VALUES, "learning_rate": 0.000123456789}
+    story = Story(tmp_path / "tiny").trial("0000", [3.0], hyperparameters=values)
+    kept = column(compute_records(story.study(), None), "learning_rate").values
+    assert kept == pytest.approx((0.000123456789,), rel=1e-6)
+
+
+def test_the_reference_is_told_with_its_curve(tmp_path):
+    told = compute_records(usual(tmp_path / "tiny").study(), reference(tmp_path).study()).reference
+    assert told is not None
+    assert (told.loss, told.latent_dim, told.total_s) == (177.25, 2, 180.0)
+    assert told.epochs == (1, 2, 3)
+    assert told.val == (220.0, 190.0, 177.25)
+
+
+def test_the_command_for_a_trial_ends_with_its_id(tmp_path):
+    records = compute_records(usual(tmp_path / "tiny").study(), None)
+    assert records.export == f"vaetune best tiny --export --results {tmp_path} --trial"

@@ -1,0 +1,100 @@
+// Scales and axes. An axis follows its column: logarithmic, linear, or equal steps between choices;
+// a loss is drawn by the logarithm of what it lies above the data's entropy floor.
+
+function rangeOf(values) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    if (value === null || value === undefined || !Number.isFinite(value)) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return low <= high ? [low, high] : [0, 1];
+}
+
+// A scale from a column's values to pixels, with ticks, their labels, and the way back.
+// places: {values, kind, floor, pixels: [first, last], margin}
+function makeScale({ values, kind, floor = 0, pixels, margin = 0.04, zero = false }) {
+  if (kind === "choice") return choiceScale(values, pixels);
+  const [low, high] = rangeOf(values);
+  const offset = kind === "excess" && low > floor ? floor : 0;
+  const isLog = (kind === "excess" && offset > 0) || (kind === "log" && low > 0) || (kind === "excess" && low > 0);
+  const shifted = [low - offset, high - offset];
+  const domain = isLog ? widenLog(shifted, margin) : widen(shifted, margin, zero);
+  const scale = (isLog ? d3.scaleLog() : d3.scaleLinear()).domain(domain).range(pixels).clamp(true);
+  const at = (value) => scale(value - offset);
+  at.ticks = (count) => ticksOf(domain, count, isLog).map((tick) => ({ pixel: scale(tick), label: short(tick) }));
+  at.between = (first, last) => {
+    const ends = [scale.invert(first) + offset, scale.invert(last) + offset].sort((a, b) => a - b);
+    return ends.map((end) => Number(end.toPrecision(5)));
+  };
+  at.title = (column) => (offset > 0 ? `${column.title}, nats above the entropy floor` : titled(column));
+  return at;
+}
+
+function titled(column) {
+  return column.unit ? `${column.title}, ${column.unit}` : column.title;
+}
+
+function choiceScale(values, pixels) {
+  const choices = [...new Set(values.filter((value) => value !== null))].sort((a, b) => a - b);
+  const scale = d3.scalePoint().domain(choices).range(pixels).padding(0.5);
+  const at = (value) => scale(value) ?? outside(choices, value, scale);
+  at.ticks = (count) => {
+    const every = Math.max(1, Math.ceil(choices.length / Math.max(2, count)));
+    return choices.filter((_, i) => i % every === 0).map((tick) => ({ pixel: scale(tick), label: short(tick) }));
+  };
+  at.between = (first, last) => {
+    const [low, high] = [Math.min(first, last), Math.max(first, last)];
+    const inside = choices.filter((choice) => scale(choice) >= low && scale(choice) <= high);
+    return inside.length ? [inside[0], inside.at(-1)] : null;
+  };
+  at.title = titled;
+  return at;
+}
+
+// Where a bound stands that is no choice itself: at the choice next to it.
+function outside(choices, value, scale) {
+  const next = choices.find((choice) => choice >= value) ?? choices.at(-1);
+  return next === undefined ? scale.range()[0] : scale(next);
+}
+
+function widen([low, high], margin, zero) {
+  const room = (high - low || Math.abs(high) || 1) * margin;
+  return [zero ? Math.min(0, low) : low - room, high + room];
+}
+
+function widenLog([low, high], margin) {
+  const room = high > low ? (high / low) ** margin : 1.5;
+  return [low / room, high * room];
+}
+
+// Round numbers: evenly spaced on a short logarithmic axis, else so many of each decade as fit.
+function ticksOf([low, high], count, isLog) {
+  if (!isLog || high / low < 3) return d3.ticks(low, high, count);
+  let ticks = [];
+  for (const steps of [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7]]) {
+    const powers = d3.range(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1);
+    const found = powers.flatMap((power) => steps.map((step) => Number((step * 10 ** power).toPrecision(3)))).filter((tick) => tick >= low && tick <= high);
+    if (found.length > count && ticks.length > 1) break;
+    ticks = found;
+  }
+  return ticks;
+}
+
+// Draws an axis below or on the left of a frame {left, top, right, bottom}, with rules across it.
+function drawAxis(layer, scale, side, frame, { title = "", count = 5, rules = true } = {}) {
+  const below = side === "bottom";
+  for (const { pixel, label } of scale.ticks(count)) {
+    const rule = below
+      ? { x1: pixel, x2: pixel, y1: rules ? frame.top : frame.bottom - 4, y2: frame.bottom }
+      : { x1: frame.left, x2: rules ? frame.right : frame.left + 4, y1: pixel, y2: pixel };
+    const place = below ? { x: pixel, y: frame.bottom + 16, "text-anchor": "middle" } : { x: frame.left - 7, y: pixel + 4, "text-anchor": "end" };
+    layer.append(svg("line", { class: "rule", ...rule }), svg("text", { class: "tick", ...place }, label));
+  }
+  if (!title) return;
+  const place = below
+    ? { x: (frame.left + frame.right) / 2, y: frame.bottom + 34, "text-anchor": "middle" }
+    : { x: 0, y: frame.top - 9 };
+  layer.append(svg("text", { class: "axis", ...place }, title));
+}

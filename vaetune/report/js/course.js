@@ -1,0 +1,243 @@
+// How a search was found: best so far, brackets and rungs, learning curves, a timeline.
+
+const BY_TIME = [["time", "working time"], ["epochs", "epochs trained"]];
+
+class Progress extends Scatter {
+  constructor(host, page) {
+    super(host, page, {
+      name: "progress",
+      title: "Best so far",
+      note: "A point a trial where its loss was lowest; the line is the lowest of the selected ones so far. Breaks between sessions are left out.",
+      controls: [{ name: "progress", label: "Against", options: BY_TIME }],
+      x: (chart) => (chart.chosen("progress") === "epochs" ? "best_after" : "best_s"),
+      y: "loss",
+    });
+  }
+
+  under(across, up) {
+    const { frame, records } = this;
+    const chosen = this.shown
+      .filter(({ index }) => this.selection.has(index) && records.statuses[index] === "completed")
+      .sort((a, b) => across.values[a.index] - across.values[b.index]);
+    let lowest = Infinity;
+    const steps = chosen.filter(({ index }) => up.values[index] < lowest && ((lowest = up.values[index]), true));
+    if (steps.length) {
+      const path = steps.map(({ x, y }, i) => (i === 0 ? `M${x},${y}` : `H${x}V${y}`)).join("");
+      this.line(`${path}H${frame.right}`, "winner");
+    }
+    if (records.reference) this.line(`M${frame.left},${this.y(records.reference.loss)}H${frame.right}`, "reference");
+  }
+
+  scale(column, pixels, others) {
+    const reference = column.key === "loss" && this.records.reference ? [this.records.reference.loss] : [];
+    return super.scale(column, pixels, [...others, ...reference]);
+  }
+
+  legendOf() {
+    const reference = this.records.reference ? [["line reference", "Keras example"]] : [];
+    this.explain([["line winner", "best so far"], ...this.usualLooks(), ...reference]);
+  }
+}
+
+class Curves extends Chart {
+  constructor(host, page) {
+    super(host, page, {
+      name: "curves",
+      title: "Learning curves",
+      note: "Validation loss of every trial against absolute epochs; a promoted trial goes on where its parent stopped.",
+    });
+  }
+
+  draw() {
+    const { frame, records, layers } = this;
+    const { reference, curves } = records;
+    const losses = [...curves.val.flat(), ...(reference?.val ?? [])];
+    const last = Math.max(2, ...curves.epochs.map((epochs) => epochs.at(-1) ?? 0), ...(reference?.epochs ?? []));
+    const x = makeScale({ values: [1, last], kind: "linear", pixels: [frame.left, frame.right], margin: 0.02 });
+    this.y = makeScale({ values: losses, kind: "excess", floor: records.floor, pixels: [frame.bottom, frame.top] });
+    const whole = Math.min(last, (frame.right - frame.left) / 50);
+    drawAxis(layers.axes, x, "bottom", frame, { title: "epoch", count: whole });
+    drawAxis(layers.axes, this.y, "left", frame, { title: this.y.title(records.columns.get("loss")), count: 6 });
+    const paths = { faded: [], other: [], winner: [], open: [] };
+    const family = new Set(this.selection.trial === null ? [] : records.family(records.index.get(this.selection.trial)));
+    const winners = new Set(records.winnerIndex === null ? [] : records.lineage(records.winnerIndex));
+    for (const index of records.all) {
+      const path = this.pathOf(index, x);
+      const look = family.has(index) ? "open" : !this.selection.has(index) ? "faded" : winners.has(index) ? "winner" : "other";
+      paths[look].push(path);
+    }
+    for (const look of ["faded", "other"]) this.line(paths[look].join(""), look);
+    if (reference) this.line(this.polyline(reference.epochs, reference.val, x), "reference");
+    for (const look of ["winner", "open"]) this.line(paths[look].join(""), look);
+    this.mark(records.all.map((index) => ({ index, ...this.endOf(index, x) })));
+    this.explain([["line winner", "winner"], ["line other", "others"], ...(reference ? [["line reference", "Keras example"]] : []),
+      ...this.usualLooks().filter(([look]) => look.includes("failed"))]);
+  }
+
+  // From its parent's last point on.
+  pathOf(index, x) {
+    const { curves, parent } = this.records;
+    const before = parent[index] === null ? [] : [parent[index]];
+    const epochs = [...before.map((at) => curves.epochs[at].at(-1)), ...curves.epochs[index]];
+    const losses = [...before.map((at) => curves.val[at].at(-1)), ...curves.val[index]];
+    return this.polyline(epochs, losses, x);
+  }
+
+  polyline(epochs, losses, x) {
+    let path = "";
+    let pen = "M";
+    epochs.forEach((epoch, i) => {
+      if (losses[i] === null || losses[i] === undefined) return void (pen = "M");
+      path += `${pen}${x(epoch).toFixed(1)},${this.y(losses[i]).toFixed(1)}`;
+      pen = "L";
+    });
+    return path;
+  }
+
+  endOf(index, x) {
+    const epochs = this.records.curves.epochs[index];
+    const losses = this.records.curves.val[index];
+    const at = losses.findLastIndex((loss) => loss !== null);
+    if (at >= 0) return { x: x(epochs[at]), y: this.y(losses[at]) };
+    return { x: x(this.records.value("epoch_from", index) + 1), y: this.frame.top };
+  }
+
+  table() {
+    const { records } = this;
+    const last = Math.max(0, ...records.curves.epochs.map((epochs) => epochs.at(-1) ?? 0));
+    const epochs = Array.from({ length: last }, (_, i) => i + 1);
+    return {
+      head: ["Trial", ...epochs.map((epoch) => `Epoch ${epoch}`)],
+      rows: records.all.map((index) => {
+        const losses = new Map(records.curve(index).map(({ epoch, val }) => [epoch, val]));
+        return { index, cells: [records.trials[index], ...epochs.map((epoch) => nats(losses.get(epoch)))] };
+      }),
+    };
+  }
+}
+
+class Rungs extends Chart {
+  constructor(host, page) {
+    super(host, page, {
+      name: "rungs",
+      title: "Brackets and rungs",
+      note: "A point a trial where its rung ended, a line for each promotion, a cross where one failed. Epochs are on a logarithmic axis.",
+      ratio: 0.36,
+      most: 1600,
+    });
+  }
+
+  brackets() {
+    const { records } = this;
+    const found = new Map();
+    for (const index of records.all) {
+      const [iteration, bracket] = [records.value("iteration", index), records.value("bracket", index)];
+      const key = `${iteration} ${bracket}`;
+      if (!found.has(key)) found.set(key, { iteration, bracket, members: [] });
+      found.get(key).members.push(index);
+    }
+    return [...found.values()].sort((a, b) => a.iteration - b.iteration || b.bracket - a.bracket);
+  }
+
+  heightFor(width) {
+    const columns = this.columnsIn(width);
+    return Math.ceil(this.brackets().length / columns) * 270;
+  }
+
+  columnsIn(width) {
+    return Math.max(1, Math.min(this.brackets().length, Math.floor(width / 230)));
+  }
+
+  draw() {
+    const { records, layers } = this;
+    const brackets = this.brackets();
+    const columns = this.columnsIn(this.width);
+    const severalIterations = new Set(brackets.map(({ iteration }) => iteration)).size > 1;
+    brackets.forEach((bracket, at) => {
+      const width = this.width / columns;
+      const [left, top] = [(at % columns) * width, Math.floor(at / columns) * 270];
+      const frame = { left: left + MARGIN.left, right: left + width - 10, top: top + 42, bottom: top + 270 - 44 };
+      const name = `bracket ${bracket.bracket}${severalIterations ? `, iteration ${bracket.iteration + 1}` : ""}`;
+      layers.axes.append(svg("text", { class: "bracket", x: left + MARGIN.left, y: top + 14 }, name));
+      this.drawBracket(bracket.members, frame);
+    });
+    this.explain(this.usualLooks());
+  }
+
+  drawBracket(members, frame) {
+    const { records, layers } = this;
+    const loss = records.columns.get("loss");
+    const x = makeScale({ values: members.map((index) => records.value("epochs", index)), kind: "choice", pixels: [frame.left, frame.right] });
+    const y = makeScale({ values: loss.values, kind: "excess", floor: records.floor, pixels: [frame.bottom, frame.top] });
+    drawAxis(layers.axes, x, "bottom", frame, { title: "epochs" });
+    drawAxis(layers.axes, y, "left", frame, { title: frame.left < MARGIN.left + 1 ? y.title(loss) : "", count: 5 });
+    const place = new Map(members.map((index) => [index, { index, x: x(records.value("epochs", index)), y: loss.values[index] === null ? frame.top : y(loss.values[index]) }]));
+    const paths = { faded: "", other: "", winner: "" };
+    const winners = new Set(records.winnerIndex === null ? [] : records.lineage(records.winnerIndex));
+    for (const [index, { x: endX, y: endY }] of place) {
+      const from = place.get(records.parent[index]);
+      if (!from) continue;
+      const look = !this.selection.has(index) ? "faded" : winners.has(index) ? "winner" : "other";
+      paths[look] += `M${from.x},${from.y}L${endX},${endY}`;
+    }
+    for (const [look, path] of Object.entries(paths)) this.line(path, look);
+    this.mark([...place.values()]);
+  }
+
+  table() {
+    return this.tableOf(["iteration", "bracket", "rung", "epochs", "loss"]);
+  }
+}
+
+class Timeline extends Chart {
+  constructor(host, page) {
+    super(host, page, {
+      name: "timeline",
+      title: "Timeline",
+      note: "A bar a trial, a row a worker. Breaks between sessions are left out; a gap is other work, such as training the Keras example.",
+    });
+  }
+
+  get lanes() {
+    return 1 + Math.max(0, ...this.records.columns.get("lane").values);
+  }
+
+  heightFor() {
+    return MARGIN.top + MARGIN.bottom + this.lanes * 34;
+  }
+
+  draw() {
+    const { frame, records, layers } = this;
+    const [start, end] = ["start_s", "end_s"].map((key) => records.columns.get(key));
+    const x = makeScale({ values: [0, ...end.values], kind: "linear", pixels: [frame.left, frame.right], margin: 0 });
+    drawAxis(layers.axes, x, "bottom", frame, { title: "seconds of working time", count: (frame.right - frame.left) / 70 });
+    for (let lane = 0; lane < this.lanes; lane++) {
+      layers.axes.append(svg("text", { class: "tick", x: frame.left - 7, y: frame.top + lane * 34 + 21, "text-anchor": "end" }, String(lane + 1)));
+    }
+    layers.axes.append(svg("text", { class: "axis", x: 0, y: frame.top - 9 }, "worker"));
+    const bars = records.all.map((index) => {
+      const top = frame.top + records.value("lane", index) * 34 + 6;
+      const left = x(start.values[index]);
+      return { index, left, top, width: Math.max(1, x(end.values[index]) - left - 1), x: (left + x(end.values[index])) / 2, y: top + 11 };
+    });
+    const looks = { faded: "", other: "", running: "", failed: "", winner: "" };
+    for (const { index, left, top, width } of bars) {
+      looks[this.lookOf(index)] += `M${left.toFixed(1)},${top}h${width.toFixed(1)}v22h${-width.toFixed(1)}z`;
+    }
+    for (const [look, path] of Object.entries(looks)) if (path) layers.marks.append(svg("path", { class: `bars ${look}`, d: path }));
+    this.points = bars;
+    this.explain([["line winner", "winner"], ["line other", "completed"],
+      ...(looks.failed ? [["line failed", "failed"]] : []), ...(looks.running ? [["line running", "unfinished"]] : [])]);
+  }
+
+  lookOf(index) {
+    const { records } = this;
+    if (!this.selection.has(index)) return "faded";
+    if (index === records.winnerIndex) return "winner";
+    return records.isFailed(index) ? "failed" : records.isUnfinished(index) ? "running" : "other";
+  }
+
+  table() {
+    return this.tableOf(["lane", "start_s", "end_s", "seconds"]);
+  }
+}

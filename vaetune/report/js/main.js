@@ -1,0 +1,143 @@
+// Brings each search of the page to life.
+
+const VIEWS = {
+  rungs: (host, page) => new Rungs(host, page),
+  curves: (host, page) => new Curves(host, page),
+  progress: (host, page) => new Progress(host, page),
+  timeline: (host, page) => new Timeline(host, page),
+  parallel: (host, page) => new Parallel(host, page),
+  slices: buildSlices,
+  contour: (host, page) => new Contour(host, page),
+  parameters: (host, page) => new Scatter(host, page, { name: "parameters", title: "Loss against size", x: "parameters", y: "loss", front: true, ratio: 0.85 }),
+  seconds: (host, page) => new Scatter(host, page, { name: "seconds", title: "Loss against training time", note: "Wall time through its promotions.", x: "total_s", y: "loss", front: true, legend: false, ratio: 0.85 }),
+  latent: (host, page) => new Scatter(host, page, { name: "latent", title: "Loss against latent size", x: "latent_dim", y: "loss", front: true, legend: false, ratio: 0.85 }),
+  distortion: (host, page) => new Scatter(host, page, { name: "distortion", title: "Rate against distortion", note: "KL and reconstruction, which add up to the negative ELBO.", x: "kl", y: "reconstruction", front: true, legend: false, ratio: 0.85 }),
+};
+
+// So many hyperparameters must differ for these.
+const LEAST_DIFFERING = { parallel: 1, slices: 1, contour: 2 };
+
+// Charts of so many trials are built at once; of more, in idle moments and when they come into view.
+const AT_ONCE = 200;
+
+// What a pointer or the keyboard is at, in a few lines beside it.
+class Tip {
+  constructor(records) {
+    this.records = records;
+    this.box = html("div", { class: "tip", hidden: true, "aria-hidden": "true" });
+    document.body.append(this.box);
+  }
+
+  show(index, left, top) {
+    const [first, ...rest] = this.records.describe(index);
+    this.box.replaceChildren(html("b", {}, first), ...rest.map((line) => html("span", {}, line)));
+    this.box.hidden = false;
+    const { width, height } = this.box.getBoundingClientRect();
+    this.box.style.left = `${Math.max(4, Math.min(left + 14, innerWidth - width - 8))}px`;
+    this.box.style.top = `${top + 18 + height > innerHeight ? Math.max(4, top - height - 14) : top + 18}px`;
+  }
+
+  hide() {
+    this.box.hidden = true;
+  }
+}
+
+// One search of the page: its records, its selection, and everything that shows them.
+class SearchPage {
+  constructor(article, told, selection, records) {
+    Object.assign(this, { article, anchor: article.id, records, selection, pictures: told.pictures });
+    this.tip = new Tip(records);
+    this.inSight = new Set(); // elements in sight
+    const observe = (react, rootMargin) => new IntersectionObserver((entries) => entries.forEach(react), { rootMargin });
+    this.watcher = observe((entry) => this.seen(entry), "0px");
+    this.builder = observe(({ target, isIntersecting }) => isIntersecting && this.build(target), "400px");
+    this.views = new Map(); // a chart or the table, by the element it is in
+    this.waiting = new Map(); // how to build a chart, by the element it will be in
+  }
+
+  start() {
+    const { article } = this;
+    new Filters(article.querySelector("[data-selection]"), this);
+    this.trialPage = new TrialPage(this);
+    for (const host of article.querySelectorAll("[data-view]")) {
+      if (this.records.differing.length < (LEAST_DIFFERING[host.dataset.view] ?? 0)) continue;
+      host.hidden = false;
+      this.waiting.set(host, VIEWS[host.dataset.view]);
+      this.builder.observe(host);
+    }
+    const table = article.querySelector("table.sortable");
+    this.views.set(table, [new TrialsTable(table, this)]);
+    this.watcher.observe(table);
+    window.addEventListener("beforeprint", () => this.buildAll());
+    if (this.records.count <= AT_ONCE) this.buildAll();
+    else this.buildWhenIdle();
+  }
+
+  buildAll() {
+    [...this.waiting.keys()].forEach((host) => this.build(host));
+  }
+
+  buildWhenIdle() {
+    const [host] = this.waiting.keys();
+    if (!host) return;
+    const idly = window.requestIdleCallback ?? ((react) => setTimeout(react, 50));
+    idly(() => {
+      this.build(host);
+      this.buildWhenIdle();
+    });
+  }
+
+  open(index, from) {
+    this.tip.hide();
+    this.trialPage.open(index, from);
+  }
+
+  isInSight(view) {
+    for (const host of this.inSight) if (this.views.get(host)?.includes(view)) return true;
+    return false;
+  }
+
+  seen({ target, isIntersecting }) {
+    if (!isIntersecting) return void this.inSight.delete(target);
+    this.inSight.add(target);
+    for (const view of this.views.get(target) ?? []) if (view.isStale) view.update();
+  }
+
+  build(host) {
+    if (!this.waiting.has(host)) return;
+    const make = this.waiting.get(host);
+    this.waiting.delete(host);
+    this.builder.unobserve(host);
+    this.views.set(host, [make(host, this)].flat());
+    this.watcher.observe(host);
+  }
+}
+
+// Paper opens no <details>: they are open while the page is printed.
+function openForPrint() {
+  const closed = [...document.querySelectorAll("article details:not([open])")];
+  for (const details of closed) details.open = true;
+  window.addEventListener("afterprint", () => closed.forEach((d) => (d.open = false)), { once: true });
+}
+
+// Charts that stay as they were drawn can be saved as well.
+function saveStatic(figure) {
+  const drawing = figure.querySelector(".chart svg");
+  if (!drawing) return;
+  const name = fileName(drawing.closest("article")?.id ?? "searches", drawing.getAttribute("aria-label") ?? "chart").slice(0, 60);
+  figure.append(html("p", { class: "tools" }, ...saveButtons(() => drawing, name, drawing.getAttribute("aria-label") ?? "chart")));
+}
+
+const selections = new Map();
+const pages = [...document.querySelectorAll("script[data-search]")].map((source) => {
+  const told = JSON.parse(source.textContent);
+  const records = new Records(told);
+  const selection = new Selection(records);
+  selections.set(records.name, selection);
+  return new SearchPage(document.getElementById(source.dataset.search), told, selection, records);
+});
+new Address(selections);
+for (const page of pages) page.start();
+document.querySelectorAll("figure").forEach((figure) => figure.closest("[data-view]") || saveStatic(figure));
+document.documentElement.classList.add("alive");
+window.addEventListener("beforeprint", openForPrint);

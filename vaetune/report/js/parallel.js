@@ -1,0 +1,104 @@
+// Parallel coordinates: a line a trial across its hyperparameters and its loss. Dragging along an
+// axis selects the trials that pass there.
+
+class Parallel extends Chart {
+  constructor(host, page) {
+    super(host, page, {
+      name: "parallel",
+      title: "Parallel coordinates",
+      note: "A line a trial, the stronger its colour the better its loss ranks. Drag along an axis to select what passes there, press beside it to let go. Trials were trained for different numbers of epochs: select one number on that axis to compare like with like.",
+      ratio: 0.4,
+      most: 400,
+      least: 560,
+    });
+    this.brushes = new Map();
+  }
+
+  axes() {
+    const { records } = this;
+    const last = ["epochs", "loss"].map((key) => records.columns.get(key)).filter((column) => column.differs || column.key === "loss");
+    return [...records.differing, ...last];
+  }
+
+  draw() {
+    const { records, layers } = this;
+    const axes = this.axes();
+    const [top, bottom] = [54, this.height - 14];
+    const place = d3.scalePoint().domain(axes.map((column) => column.key)).range([52, this.width - 62]);
+    this.scales = new Map(axes.map((column) => [column.key,
+      makeScale({ values: column.values, kind: column.scale, floor: records.floor, pixels: [bottom, top] })]));
+    const looks = new Map();
+    this.points = [];
+    for (const index of records.all) {
+      const corners = axes.map((column) => {
+        const value = column.values[index];
+        return { x: place(column.key), y: value === null ? top - 12 : this.scales.get(column.key)(value) };
+      });
+      const shade = records.quantiles[index];
+      const look = !this.selection.has(index) ? "faded" : records.isFailed(index) ? "failed" : shade === null ? "other" : `shade-${shade}`;
+      const path = corners.map(({ x, y }, i) => `${i ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");
+      looks.set(look, (looks.get(look) ?? "") + path);
+      this.points.push({ index, ...corners.at(-1) });
+      corners.slice(0, -1).forEach((corner) => this.points.push({ index, ...corner }));
+    }
+    const order = ["faded", "other", ...Array.from({ length: SHADES }, (_, i) => `shade-${SHADES - 1 - i}`), "failed"];
+    for (const look of order) if (looks.has(look)) this.line(looks.get(look), `across ${look}`);
+    axes.forEach((column, i) => {
+      const x = place(column.key);
+      const scale = this.scales.get(column.key);
+      const lifted = i % 2 === 1 && this.width / axes.length < 130;
+      layers.axes.append(svg("text", { class: "axis", x, y: lifted ? 14 : 32, "text-anchor": "middle" }, column.key === "loss" ? "loss above floor" : column.title));
+      layers.front.append(svg("line", { class: "pole", x1: x, x2: x, y1: top, y2: bottom }));
+      for (const { pixel, label } of scale.ticks(6)) {
+        layers.front.append(svg("text", { class: "tick halo", x: x + 6, y: pixel + 4 }, label));
+      }
+      this.showBrush(column, x, top, bottom);
+    });
+    const { trial } = this.selection;
+    if (trial !== null) {
+      const index = records.index.get(trial);
+      const corners = this.points.filter((point) => point.index === index).sort((a, b) => a.x - b.x);
+      this.line(corners.map(({ x, y }, i) => `${i ? "L" : "M"}${x},${y}`).join(""), "open", "front");
+    }
+    this.explain([["line shade-0", "best seventh"], [`line shade-${SHADES - 1}`, "last seventh"],
+      ...(records.all.some((index) => records.isFailed(index)) ? [["line failed", "failed"]] : [])]);
+  }
+
+  emphasise() {}
+
+  showBrush(column, x, top, bottom) {
+    const { key } = column;
+    if (!this.brushes.has(key)) {
+      const group = svg("g", {});
+      this.brush.append(group);
+      const brushing = d3.brushY().touchable(false).on("start brush end", (event) => this.brushed(key, event));
+      this.brushes.set(key, { group: d3.select(group), brushing, at: "" });
+    }
+    const held = this.brushes.get(key);
+    if (held.at !== `${x} ${top} ${bottom}`) {
+      held.brushing.extent([[x - 12, top - 6], [x + 12, bottom + 6]]);
+      held.group.call(held.brushing);
+      held.at = `${x} ${top} ${bottom}`;
+    }
+    if (this.dragged === key) return;
+    const range = this.selection.ranges.get(key);
+    held.group.call(held.brushing.move, range ? pixelsOf(this.scales.get(key), range) : null);
+  }
+
+  brushed(key, { type, selection, sourceEvent }) {
+    if (!sourceEvent) return;
+    this.dragged = type === "end" ? null : key;
+    if (type === "start") return;
+    this.page.tip.hide();
+    if (selection !== null) {
+      this.wasBrushed = true;
+      this.selection.setRange(key, this.scales.get(key).between(...selection));
+    } else if (type === "end") {
+      this.selection.setRange(key, null);
+    }
+  }
+
+  table() {
+    return this.tableOf(this.axes().map((column) => column.key));
+  }
+}

@@ -1,0 +1,93 @@
+// A search as the page's JSON tells it: trials by index, a column of numbers for each measure.
+
+class Records {
+  constructor(told) {
+    Object.assign(this, told);
+    this.columns = new Map(told.columns.map((column) => [column.key, column]));
+    this.hyperparameters = told.columns.filter((column) => column.kind === "hyperparameter");
+    this.differing = this.hyperparameters.filter((column) => column.differs);
+    this.count = told.trials.length;
+    this.all = Array.from({ length: this.count }, (_, index) => index);
+    this.index = new Map(told.trials.map((id, index) => [id, index]));
+    this.parent = told.parents.map((id) => (id === null ? null : (this.index.get(id) ?? null)));
+    this.children = this.all.map(() => []);
+    this.parent.forEach((parent, index) => parent !== null && this.children[parent].push(index));
+    this.winnerIndex = told.winner === null ? null : this.index.get(told.winner);
+    this.quantiles = this.rankLosses();
+    this.texts = this.all.map((index) => this.searchable(index));
+  }
+
+  value(key, index) {
+    return this.columns.get(key).values[index];
+  }
+
+  isFailed(index) {
+    return this.statuses[index] === "failed";
+  }
+
+  isUnfinished(index) {
+    return !["completed", "failed"].includes(this.statuses[index]);
+  }
+
+  // The configuration's trials up to this one, oldest first.
+  lineage(index) {
+    const line = [];
+    for (let at = index; at !== null; at = this.parent[at]) line.unshift(at);
+    return line;
+  }
+
+  // Every trial of the configuration that this one belongs to.
+  family(index) {
+    const found = [];
+    const visit = (at) => {
+      found.push(at);
+      this.children[at].forEach(visit);
+    };
+    visit(this.lineage(index)[0]);
+    return found;
+  }
+
+  // Epochs through the promotions: {epoch, val, reconstruction, kl, train}.
+  curve(index) {
+    return this.lineage(index).flatMap((at) =>
+      this.curves.epochs[at].map((epoch, row) => ({
+        epoch,
+        val: this.curves.val[at][row],
+        reconstruction: this.curves.reconstruction[at][row],
+        kl: this.curves.kl[at][row],
+        train: this.curves.train[at][row],
+      })),
+    );
+  }
+
+  describe(index) {
+    const loss = this.value("loss", index);
+    const rank = this.value("rank", index);
+    const place = rank === null ? this.statuses[index] : `rank ${rank}`;
+    const values = this.hyperparameters
+      .filter((column) => column.differs)
+      .map((column) => `${column.title} ${short(column.values[index])}`);
+    return [
+      `Trial ${this.trials[index]}, ${place}`,
+      loss === null ? "no loss" : `loss ${nats(loss)} at epoch ${this.value("best_epoch", index)}`,
+      ...values,
+    ];
+  }
+
+  // Sevenths of the ranking by loss, for colours: 0 the best. Equal counts, since losses are skewed.
+  rankLosses() {
+    const losses = this.columns.get("loss").values;
+    const order = this.all.filter((i) => losses[i] !== null && !this.isFailed(i)).sort((a, b) => losses[a] - losses[b]);
+    const quantiles = this.all.map(() => null);
+    order.forEach((index, place) => (quantiles[index] = Math.floor((place / order.length) * SHADES)));
+    return quantiles;
+  }
+
+  searchable(index) {
+    const values = this.hyperparameters.map((column) => `${column.title}=${short(column.values[index])}`);
+    const told = [this.trials[index], this.statuses[index], ...values, this.errors[this.trials[index]] ?? ""];
+    return told.join(" ").toLowerCase();
+  }
+}
+
+const SHADES = 7;

@@ -1,0 +1,159 @@
+// The one selection of a search: which trials are meant, which one is open, how things are shown.
+// Every chart, the table and the URL's hash follow it.
+
+class Selection {
+  constructor(records) {
+    this.records = records;
+    this.followers = new Set();
+    this.clear();
+    this.trial = null; // the id of the open trial
+    this.views = new Map(); // how charts are set, by name: "progress" -> "epochs"
+    this.select();
+  }
+
+  clear() {
+    this.ranges = new Map(); // by column: [low, high], both included
+    this.statuses = null; // a set, or all
+    this.text = "";
+    this.top = null; // so many of the best
+  }
+
+  get isEverything() {
+    return this.ranges.size === 0 && this.statuses === null && this.text === "" && this.top === null;
+  }
+
+  has(index) {
+    return this.mask[index] === 1;
+  }
+
+  follow(follower) {
+    this.followers.add(follower);
+  }
+
+  // Takes a change, tells the followers: told(selection, {trialsChanged}).
+  change(apply) {
+    apply(this);
+    this.select();
+    for (const follower of this.followers) follower(this);
+  }
+
+  setRange(key, range) {
+    this.change(() => (range === null ? this.ranges.delete(key) : this.ranges.set(key, range)));
+  }
+
+  setView(name, value) {
+    this.change(() => this.views.set(name, value));
+  }
+
+  open(id) {
+    this.change(() => (this.trial = id));
+  }
+
+  select() {
+    const { records } = this;
+    const words = this.text.toLowerCase().split(/\s+/).filter(Boolean);
+    const ranges = [...this.ranges].map(([key, range]) => [records.columns.get(key).values, range]);
+    const ranks = records.columns.get("rank").values;
+    this.mask = Uint8Array.from(records.all, (index) =>
+      ranges.every(([values, [low, high]]) => {
+        const value = values[index];
+        return value !== null && value >= low && value <= high;
+      }) &&
+      (this.statuses === null || this.statuses.has(records.statuses[index])) &&
+      (this.top === null || (ranks[index] !== null && ranks[index] <= this.top)) &&
+      words.every((word) => records.texts[index].includes(word))
+        ? 1
+        : 0,
+    );
+    this.size = this.mask.reduce((sum, one) => sum + one, 0);
+  }
+
+  // As pairs of text for the hash; only what is not as it was at first.
+  write() {
+    const pairs = [...this.ranges].map(([key, [low, high]]) => [key, `${low}~${high}`]);
+    if (this.statuses !== null) pairs.push(["status", [...this.statuses].join(",")]);
+    if (this.text !== "") pairs.push(["find", this.text]);
+    if (this.top !== null) pairs.push(["top", String(this.top)]);
+    for (const [name, value] of this.views) pairs.push([`view.${name}`, value]);
+    if (this.trial !== null) pairs.push(["trial", this.trial]);
+    return pairs;
+  }
+
+  // Reads such pairs; what means nothing here is passed over.
+  read(pairs) {
+    this.change(() => {
+      this.clear();
+      this.trial = null;
+      this.views = new Map();
+      for (const [key, value] of pairs) this.take(key, value);
+    });
+  }
+
+  take(key, value) {
+    const range = value.split("~").map((end) => (end.trim() === "" ? NaN : Number(end)));
+    if (key === "status") this.statuses = new Set(value.split(","));
+    else if (key === "find") this.text = value;
+    else if (key === "top") this.top = Number.isInteger(Number(value)) && Number(value) > 0 ? Number(value) : null;
+    else if (key === "trial") this.trial = this.records.index.has(value) ? value : null;
+    else if (key.startsWith("view.")) this.views.set(key.slice(5), value);
+    else if (this.records.columns.has(key) && range.length === 2 && !range.some(Number.isNaN)) this.ranges.set(key, range);
+  }
+}
+
+// All searches' selections in the URL: #anchor?search!key=value&...
+class Address {
+  constructor(selections) {
+    this.selections = selections; // by the names of searches
+    this.scheduled = false;
+    this.read();
+    for (const selection of selections.values()) selection.follow(() => this.schedule());
+    window.addEventListener("hashchange", () => this.read());
+  }
+
+  read() {
+    const [anchor, state] = this.split();
+    this.anchor = anchor;
+    if (state === null) return void this.schedule(); // a plain link: the selections stay
+    const told = new Map([...this.selections.keys()].map((name) => [name, []]));
+    for (const part of state.split("&").filter(Boolean)) {
+      const [, name, key, value] = /^([^!]*)!([^=]*)=(.*)$/.exec(part) ?? [];
+      if (name !== undefined) told.get(decode(name))?.push([decode(key), decode(value)]);
+    }
+    for (const [name, pairs] of told) this.selections.get(name).read(pairs);
+    if (anchor) document.getElementById(anchor)?.scrollIntoView();
+  }
+
+  split() {
+    const hash = location.hash.slice(1);
+    const at = hash.indexOf("?");
+    return at < 0 ? [hash, null] : [hash.slice(0, at), hash.slice(at + 1)];
+  }
+
+  schedule() {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    // Browsers refuse more than some hundred changes of the address in half a minute.
+    setTimeout(() => {
+      this.scheduled = false;
+      this.write();
+    }, 150);
+  }
+
+  write() {
+    const parts = [...this.selections].flatMap(([name, selection]) =>
+      selection.write().map(([key, value]) => `${encode(name)}!${encode(key)}=${encode(value)}`),
+    );
+    const hash = parts.length ? `#${this.anchor}?${parts.join("&")}` : this.anchor ? `#${this.anchor}` : "";
+    if (hash !== location.hash) history.replaceState(null, "", hash || location.pathname + location.search);
+  }
+}
+
+const encode = (text) => encodeURIComponent(text).replaceAll("%2C", ",").replaceAll("!", "%21");
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,167 @@
+// A trial's own page, beside the others: what it was, how it went, what it drew, why it failed.
+
+class TrialPage {
+  constructor(page) {
+    Object.assign(this, { page, records: page.records, selection: page.selection });
+    const name = newId("trial");
+    this.title = html("h3", { id: name, tabindex: -1 });
+    this.content = html("div", { class: "content" });
+    const step = (by, label, text) => html("button", { type: "button", "aria-label": label, onclick: () => this.step(by) }, text);
+    this.dialog = html("dialog", { class: "trial", "aria-labelledby": name },
+      html("div", { class: "head" }, this.title, html("span", { class: "tools" },
+        step(-1, "The trial ranked before", "←"), step(1, "The trial ranked after", "→"),
+        html("button", { type: "button", "aria-label": "Close", onclick: () => this.close() }, "×"))),
+      this.content);
+    this.dialog.addEventListener("keydown", (event) => event.key === "Escape" && (event.preventDefault(), this.close()));
+    this.dialog.addEventListener("cancel", (event) => (event.preventDefault(), this.close()));
+    document.body.append(this.dialog);
+    this.selection.follow(() => this.update());
+    this.update();
+  }
+
+  // The trials by rank, those without one behind them.
+  get order() {
+    const ranks = this.records.columns.get("rank").values;
+    return [...this.records.all].sort((a, b) => (ranks[a] ?? Infinity) - (ranks[b] ?? Infinity) || a - b);
+  }
+
+  step(by) {
+    const order = this.order;
+    const at = order.indexOf(this.shown) + by;
+    if (at >= 0 && at < order.length) this.selection.open(this.records.trials[order[at]]);
+  }
+
+  open(index, from) {
+    this.from = from;
+    this.selection.open(this.records.trials[index]);
+    this.title.focus();
+  }
+
+  close() {
+    this.selection.open(null);
+    if (this.from?.isConnected) this.from.focus();
+  }
+
+  update() {
+    const { trial } = this.selection;
+    if (trial === null) {
+      this.shown = null;
+      if (this.dialog.open) this.dialog.close();
+      return;
+    }
+    const index = this.records.index.get(trial);
+    if (this.shown === index && this.dialog.open) return;
+    this.shown = index;
+    this.fill(index);
+    if (this.dialog.open) return;
+    // On a narrow screen it covers the page, so what lies behind must not be reached.
+    if (matchMedia("(min-width: 60rem)").matches) this.dialog.show();
+    else this.dialog.showModal();
+  }
+
+  fill(index) {
+    const { records } = this;
+    this.title.textContent = `Trial ${records.trials[index]}`;
+    this.content.replaceChildren(...[
+      this.summary(index), this.failure(index), this.curves(index), this.lineage(index),
+      this.settings(index), this.pictures(index), this.command(index),
+    ].filter(Boolean));
+    this.content.scrollTop = 0;
+  }
+
+  summary(index) {
+    const { records } = this;
+    const value = (key) => records.value(key, index);
+    const rows = [
+      ["Status", records.statuses[index]],
+      ["Rank", value("rank") === null ? NOTHING : `${value("rank")} of ${Math.max(...records.columns.get("rank").values)}`],
+      ["Negative ELBO", nats(value("loss"))],
+      ["Reconstruction", nats(value("reconstruction"))],
+      ["KL", nats(value("kl"))],
+      ["Above the entropy floor", value("loss") === null ? NOTHING : nats(value("loss") - records.floor)],
+      ["Epochs", `${value("epoch_from") + 1}–${value("epochs")}, best ${value("best_epoch") ?? NOTHING}`],
+      ["Parameters", value("parameters") === null ? NOTHING : value("parameters").toLocaleString("en")],
+      ["Time", `${duration(value("seconds"))}; with its promotions ${duration(value("total_s"))}`],
+    ];
+    return pairsTable("Validation losses are in nats per image", rows);
+  }
+
+  settings(index) {
+    return html("section", {}, html("h4", {}, "Hyperparameters"),
+      pairsTable("", this.records.hyperparameters.map((column) => [column.title, short(column.values[index])])));
+  }
+
+  lineage(index) {
+    const { records } = this;
+    const family = records.family(index).sort((a, b) => records.value("epoch_from", a) - records.value("epoch_from", b));
+    const items = family.map((one) => {
+      const told = `epochs ${records.value("epoch_from", one) + 1}–${records.value("epochs", one)}, ${records.statuses[one]}, loss ${nats(records.value("loss", one))}`;
+      const id = records.trials[one];
+      const name = one === index ? html("b", {}, id) : html("button", { type: "button", class: "link", onclick: () => this.selection.open(id) }, id);
+      return html("li", {}, name, ` ${told}`);
+    });
+    return html("section", {}, html("h4", {}, `Configuration ${records.value("configuration", index)}`), html("ol", { class: "lineage" }, items));
+  }
+
+  curves(index) {
+    const curve = this.records.curve(index);
+    if (curve.length === 0) return null;
+    const kinds = [["val", "validation", "winner"], ["train", "training", "other"], ["reconstruction", "reconstruction", "reference"]];
+    const [width, height] = [420, 230];
+    const frame = { left: 46, right: width - 10, top: 12, bottom: height - 40 };
+    const drawing = svg("svg", { class: "plot small", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Losses of trial ${this.records.trials[index]} against epochs` });
+    const x = makeScale({ values: curve.map(({ epoch }) => epoch), kind: "linear", pixels: [frame.left, frame.right] });
+    const losses = kinds.flatMap(([key]) => curve.map((row) => row[key]));
+    const y = makeScale({ values: losses, kind: "linear", pixels: [frame.bottom, frame.top] });
+    drawAxis(drawing, x, "bottom", frame, { title: "epoch", count: Math.min(curve.length, 8) });
+    drawAxis(drawing, y, "left", frame, { count: 5 });
+    for (const [key, , look] of kinds) {
+      const kept = curve.filter((row) => row[key] !== null).map((row) => ({ x: x(row.epoch), y: y(row[key]) }));
+      drawing.append(svg("path", { class: `line ${look}`, d: kept.map((p, i) => `${i ? "L" : "M"}${p.x.toFixed(1)},${p.y.toFixed(1)}`).join("") }));
+      if (key === "val") drawing.append(svg("path", { class: `dot ${look}`, d: dots(kept) }));
+    }
+    const legend = html("p", { class: "legend" }, kinds.map(([, words, look]) =>
+      html("span", {}, svg("svg", { class: "key", width: 16, height: 10, "aria-hidden": "true" }, svg("path", { class: `line ${look}`, d: "M0,5h16" })), words)));
+    const file = fileName(this.records.name, "trial", this.records.trials[index]);
+    return html("section", {}, html("div", { class: "topline" }, html("h4", {}, "Losses, nats per image"), html("span", { class: "tools" }, ...saveButtons(() => drawing, file, "losses of the trial"))),
+      legend, drawing,
+      html("details", { class: "twin" }, html("summary", {}, "Table"), html("table", { class: "plain" },
+        html("thead", {}, html("tr", {}, ["Epoch", "Validation", "Recon.", "KL", "Training"].map((title) => html("th", { scope: "col" }, title)))),
+        html("tbody", {}, curve.map((row) => html("tr", {}, html("th", { scope: "row" }, String(row.epoch)),
+          [row.val, row.reconstruction, row.kl, row.train].map((value) => html("td", {}, nats(value)))))))));
+  }
+
+  // What the page tells of the failure already, once more.
+  failure(index) {
+    const told = document.getElementById(`${this.page.anchor}-failed-${this.records.trials[index]}`);
+    if (!told) return null;
+    const copies = [...told.children].filter((child) => child.tagName !== "SUMMARY").map((child) => child.cloneNode(true));
+    return html("section", { class: "failure" }, html("h4", {}, "Why it failed"),
+      html("p", { class: "error" }, this.records.errors[this.records.trials[index]]), copies);
+  }
+
+  pictures(index) {
+    const { pictures } = this.page;
+    const found = pictures.trials.find((one) => one.trial_id === this.records.trials[index]);
+    if (!found) return html("p", { class: "missing" }, pictures.left_out ? "Its pictures are not on this page, which would grow too large." : "No pictures of it are kept.");
+    const image = (source, alt) => html("img", { class: "pixels", src: source, alt });
+    const figure = (title, ...content) => html("figure", {}, html("figcaption", {}, html("h4", {}, title)), ...content);
+    return html("section", { class: "own-pictures" }, ...[
+      found.reconstructions && figure("Reconstructions", image(found.reconstructions, "Validation images above their reconstructions")),
+      figure("Samples", image(found.samples, "Decoded draws from the prior")),
+      found.latent && figure("Latent space", drawLatent(found.latent, pictures)),
+    ].filter(Boolean));
+  }
+
+  command(index) {
+    const { records } = this;
+    if (records.value("loss", index) === null) return null;
+    return html("section", {}, html("h4", {}, "Take it"),
+      html("pre", { class: "command" }, html("code", {}, `${records.export} ${records.trials[index]}`)));
+  }
+}
+
+function pairsTable(caption, rows) {
+  return html("table", { class: "pairs" }, caption ? html("caption", {}, caption) : null,
+    html("tbody", {}, rows.map(([name, value]) => html("tr", {}, html("th", { scope: "row" }, name), html("td", {}, value)))));
+}

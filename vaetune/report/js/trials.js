@@ -1,0 +1,116 @@
+// The table of every trial: sorted by the column whose header is pressed, first upwards, then
+// downwards; cells without a value stay last. It shows the selected trials, so many at a time.
+// Without JavaScript all of them stand there in the order of their ranks.
+
+const PAGE = 100;
+
+class TrialsTable {
+  constructor(table, page) {
+    Object.assign(this, { table, page, records: page.records, selection: page.selection, most: PAGE });
+    this.headers = [...table.tHead.rows[0].cells];
+    this.body = table.tBodies[0];
+    this.rows = [...this.body.rows].map((row) => ({ row, index: this.records.index.get(row.dataset.trial) }));
+    this.headers.forEach((header, column) => this.makeSortable(header, column));
+    this.tools();
+    this.body.addEventListener("click", (event) => this.click(event));
+    this.selection.follow(() => this.wake());
+    window.addEventListener("beforeprint", () => this.showAll());
+    this.update();
+  }
+
+  makeSortable(header, column) {
+    const button = html("button", { type: "button", onclick: () => this.sortBy(column) });
+    button.append(...header.childNodes);
+    header.append(button);
+  }
+
+  tools() {
+    this.more = html("button", { type: "button", onclick: () => this.showAll() });
+    this.differing = html("input", { type: "checkbox", onchange: (event) => this.selection.setView("columns", event.target.checked ? "differing" : "all") });
+    const bar = html("p", { class: "topline" }, html("label", {}, this.differing, " Only columns that differ"));
+    const scroll = this.table.closest(".scroll") ?? this.table;
+    scroll.before(bar);
+    scroll.after(html("p", { class: "topline" }, this.more));
+    this.alike = this.headers.map((_, column) => column > 1 && new Set(this.rows.map(({ row }) => row.cells[column].textContent)).size <= 1);
+  }
+
+  sortBy(column) {
+    const upwards = this.headers[column].getAttribute("aria-sort") !== "ascending";
+    this.selection.setView("sort", `${upwards ? "" : "-"}${column}`);
+    this.update(); // also where the table is out of sight
+  }
+
+  wake() {
+    if (this.page.isInSight(this)) this.update();
+    else this.isStale = true;
+  }
+
+  update() {
+    this.isStale = false;
+    this.sort();
+    this.hideAlike();
+    const open = this.selection.trial;
+    const seen = this.rows.filter(({ index }) => this.selection.has(index));
+    const shown = seen.slice(0, this.most);
+    for (const one of shown) this.dress(one);
+    this.body.replaceChildren(...shown.map(({ row }) => row));
+    for (const { row, index } of shown) row.classList.toggle("opened", this.records.trials[index] === open);
+    this.more.hidden = shown.length === seen.length;
+    this.more.textContent = `Show all ${seen.length} selected trials`;
+  }
+
+  // A trial's id becomes a button once its row is shown.
+  dress({ row, index }) {
+    const cell = row.cells[1];
+    if (cell.firstElementChild) return;
+    const id = this.records.trials[index];
+    cell.replaceChildren(html("button", { type: "button", class: "link", "aria-label": `Open trial ${id}` }, id));
+  }
+
+  sort() {
+    const said = this.selection.views.get("sort") ?? "0";
+    if (said === this.sorted) return;
+    const column = Math.abs(parseInt(said, 10));
+    if (!(column < this.headers.length)) return;
+    const upwards = !said.startsWith("-");
+    const numeric = this.headers[column].dataset.kind === "number";
+    for (const header of this.headers) header.removeAttribute("aria-sort");
+    this.headers[column].setAttribute("aria-sort", upwards ? "ascending" : "descending");
+    const keys = new Map(this.rows.map(({ row }) => [row, keyOf(row.cells[column], numeric)]));
+    this.rows.sort((a, b) => compare(keys.get(a.row), keys.get(b.row), upwards));
+    this.sorted = said;
+  }
+
+  hideAlike() {
+    const wanted = this.selection.views.get("columns") === "differing";
+    this.differing.checked = wanted;
+    if (wanted === this.hides) return;
+    this.hides = wanted;
+    this.alike.forEach((alike, column) => {
+      if (!alike) return;
+      this.headers[column].hidden = wanted;
+      for (const { row } of this.rows) row.cells[column].hidden = wanted;
+    });
+  }
+
+  showAll() {
+    this.most = Infinity;
+    this.update();
+  }
+
+  click(event) {
+    const row = event.target.closest("tr");
+    if (row && getSelection().isCollapsed) this.page.open(this.records.index.get(row.dataset.trial), row.querySelector("button.link"));
+  }
+}
+
+function keyOf(cell, numeric) {
+  if (!numeric) return cell.textContent.trim();
+  return cell.dataset.value === undefined ? null : Number(cell.dataset.value);
+}
+
+function compare(a, b, upwards) {
+  if (a === null || b === null) return (a === null) - (b === null);
+  const order = typeof a === "number" ? a - b : a.localeCompare(b);
+  return upwards ? order : -order;
+}

@@ -1,0 +1,256 @@
+"""A study as plain numbers in columns: what a page's charts and its table of trials read."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vaetune.report import wording
+from vaetune.report.answer import hyperparameter_names
+from vaetune.report.timeline import WorkingTime, compute_timeline
+from vaetune.spec import Choice, Range
+from vaetune.study import Study, Trial
+
+Scale = Literal["linear", "log", "excess", "choice"]
+Kind = Literal["hyperparameter", "measure", "place", "time"]
+Value = float | int | None
+
+LOSS_DIGITS = 2
+"""Decimals of the losses of learning curves, nats per image."""
+
+VALUE_DIGITS = 7
+"""Significant digits of all other numbers."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number for each trial, None where it has none.
+
+    Attributes:
+        title: In the field's words.
+        unit: What it is measured in, or nothing.
+        scale: How an axis shows it: "excess" is logarithmic above the data's entropy floor,
+            "choice" has equal steps between the values that there are.
+        differs: Whether the trials have more than one value.
+    """
+
+    key: str
+    title: str
+    unit: str
+    kind: Kind
+    scale: Scale
+    differs: bool
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Losses of each trial's own epochs, nats per image; None where one is not finite.
+
+    Attributes:
+        epochs: Absolute.
+        val: Validation, the negative ELBO.
+        reconstruction: Its reconstruction.
+        kl: Its KL.
+        train: Training, with the KL weighted as the search says.
+    """
+
+    epochs: tuple[tuple[int, ...], ...]
+    val: tuple[tuple[Value, ...], ...]
+    reconstruction: tuple[tuple[Value, ...], ...]
+    kl: tuple[tuple[Value, ...], ...]
+    train: tuple[tuple[Value, ...], ...]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The Keras example's losses, nats per image, and what it cost."""
+
+    epochs: tuple[int, ...]
+    val: tuple[Value, ...]
+    loss: float
+    reconstruction: float
+    kl: float
+    latent_dim: int
+    parameters: int | None
+    total_s: float
+
+
+@dataclass(frozen=True)
+class Records:
+    """A search in columns; every tuple follows the order of its trials.
+
+    Attributes:
+        name: The search's.
+        floor: The data's entropy floor, nats per image.
+        trials: Ids.
+        parents: The trial that each goes on from.
+        statuses: Of each trial.
+        errors: One line, by the id of a failed trial.
+        winner: Its id.
+        export: The command that hands a trial over, but for its id.
+    """
+
+    name: str
+    floor: float
+    trials: tuple[str, ...]
+    parents: tuple[str | None, ...]
+    statuses: tuple[str, ...]
+    errors: Mapping[str, str]
+    winner: str | None
+    columns: tuple[Column, ...]
+    curves: Curves
+    reference: Reference | None
+    export: str
+
+
+def compute_records(study: Study, baseline: Study | None) -> Records:
+    """Gathers a study's trials into columns."""
+    trials = study.trials
+    winner = study.winner
+    return Records(
+        name=study.name,
+        floor=study.started.data.entropy_floor,
+        trials=tuple(trial.trial_id for trial in trials),
+        parents=tuple(trial.parent for trial in trials),
+        statuses=tuple(trial.status for trial in trials),
+        errors={t.trial_id: t.error or "no message was recorded" for t in study.failures},
+        winner=winner.trial_id if winner else None,
+        columns=tuple(_columns(study)),
+        curves=_curves(trials),
+        reference=_reference(baseline),
+        export=wording.command("best", study, "--export") + " --trial",
+    )
+
+
+def _columns(study: Study) -> Iterable[Column]:
+    trials = study.trials
+    ranks = {trial.trial_id: rank for rank, trial in enumerate(study.ranking, start=1)}
+    best = [trial.best for trial in trials]
+    nats = "nats per image"
+    yield _column("rank", "Rank", "", "place", "linear", [ranks.get(t.trial_id) for t in trials])
+    losses: tuple[tuple[str, str, Scale, list[Value]], ...] = (
+        ("loss", "Loss", "excess", [e.val_loss if e else None for e in best]),
+        (
+            "reconstruction",
+            "Reconstruction",
+            "linear",
+            [e.val_reconstruction_loss if e else None for e in best],
+        ),
+        ("kl", "KL", "linear", [e.val_kl_loss if e else None for e in best]),
+    )
+    for key, title, scale, values in losses:
+        yield _column(key, title, nats, "measure", scale, values)
+    for name in hyperparameter_names(study):
+        values = [trial.hyperparameters.get(name) for trial in trials]
+        yield _column(name, name, "", "hyperparameter", _scale(study, name), values)
+    lines = [study.lineage(trial) for trial in trials]
+    total_s: list[Value] = [sum(part.duration_s for part in line) for line in lines]
+    yield _column("epochs", "Epochs", "", "place", "choice", [t.epoch_to for t in trials])
+    yield _column("best_epoch", "Best epoch", "", "place", "linear", [_epoch(t) for t in trials])
+    yield _column("parameters", "Parameters", "", "measure", "log", [t.parameters for t in trials])
+    yield _column("seconds", "Seconds", "s", "measure", "log", [t.duration_s for t in trials])
+    yield _column("total_s", "Seconds with its promotions", "s", "measure", "log", total_s)
+    for key, title, numbers in (
+        ("configuration", "Configuration", [t.configuration for t in trials]),
+        ("iteration", "Iteration", [t.iteration for t in trials]),
+        ("bracket", "Bracket", [t.bracket for t in trials]),
+        ("rung", "Rung", [t.rung for t in trials]),
+        ("epoch_from", "After epoch", [t.epoch_from for t in trials]),
+    ):
+        yield _column(key, title, "", "place", "choice", numbers)
+    yield from _times(study)
+
+
+def _times(study: Study) -> Iterable[Column]:
+    """When trials ran, and when and after how many epochs of the search each was at its best."""
+    clock = WorkingTime(study)
+    spans = compute_timeline(study, clock)
+    ended = sorted(epoch.time for trial in study.trials for epoch in trial.epochs)
+    best = [trial.best for trial in study.trials]
+    seconds = "s of working time"
+    yield _column("start_s", "Started", seconds, "time", "linear", [s.start_s for s in spans])
+    yield _column("end_s", "Ended", seconds, "time", "linear", [s.end_s for s in spans])
+    yield _column("lane", "Worker", "", "time", "choice", [s.lane for s in spans])
+    yield _column(
+        "best_s",
+        "Working time",
+        "s",
+        "time",
+        "linear",
+        [clock.at(epoch.time) if epoch else None for epoch in best],
+    )
+    yield _column(
+        "best_after",
+        "Epochs of the search",
+        "",
+        "time",
+        "linear",
+        [bisect_right(ended, epoch.time) if epoch else None for epoch in best],
+    )
+
+
+def _epoch(trial: Trial) -> int | None:
+    return trial.best.epoch if trial.best else None
+
+
+def _column(
+    key: str, title: str, unit: str, kind: Kind, scale: Scale, values: Sequence[Value]
+) -> Column:
+    kept = tuple(map(_significant, values))
+    differs = len({value for value in kept if value is not None}) > 1
+    if scale == "log" and any(value is not None and value <= 0 for value in kept):
+        scale = "linear"
+    return Column(key, title, unit, kind, scale, differs, kept)
+
+
+def _scale(study: Study, name: str) -> Scale:
+    dimension = dict(study.space.dimensions()).get(name)
+    if isinstance(dimension, Choice):
+        return "choice"
+    return "log" if isinstance(dimension, Range) and dimension.scale == "log" else "linear"
+
+
+def _curves(trials: Sequence[Trial]) -> Curves:
+    def losses(name: str) -> tuple[tuple[Value, ...], ...]:
+        return tuple(
+            tuple(_rounded(getattr(epoch, name)) for epoch in trial.epochs) for trial in trials
+        )
+
+    return Curves(
+        epochs=tuple(tuple(epoch.epoch for epoch in trial.epochs) for trial in trials),
+        val=losses("val_loss"),
+        reconstruction=losses("val_reconstruction_loss"),
+        kl=losses("val_kl_loss"),
+        train=losses("loss"),
+    )
+
+
+def _reference(baseline: Study | None) -> Reference | None:
+    trial = baseline.winner if baseline else None
+    if baseline is None or trial is None or trial.best is None:
+        return None
+    measured = baseline.curve(trial)
+    return Reference(
+        epochs=tuple(epoch.epoch for epoch in measured),
+        val=tuple(_rounded(epoch.val_loss) for epoch in measured),
+        loss=trial.best.val_loss,
+        reconstruction=trial.best.val_reconstruction_loss,
+        kl=trial.best.val_kl_loss,
+        latent_dim=int(trial.hyperparameters["latent_dim"]),
+        parameters=trial.parameters,
+        total_s=sum(part.duration_s for part in baseline.lineage(trial)),
+    )
+
+
+def _rounded(loss: float) -> Value:
+    """A loss of a curve; None in place of what JSON cannot hold."""
+    return round(loss, LOSS_DIGITS) if math.isfinite(loss) else None
+
+
+def _significant(value: Value) -> Value:
+    """A number of a table; None in place of what JSON cannot hold."""
+    if value is None or isinstance(value, int):
+        return value
+    return float(f"{value:.{VALUE_DIGITS}g}") if math.isfinite(value) else None
