@@ -161,7 +161,7 @@ def test_a_limit_shows_in_the_count_the_table_the_charts_and_the_address(visit):
     assert said(page) == "2 of 12 trials"
     assert faded.count() == 1
     assert trials_in(page) == ["0009", "0010"]
-    assert address_of(page) == "?varied!loss=-Infinity~140"
+    assert address_of(page) == "?varied!loss=~140"
     page.get_by_role("button", name="Select all").click()
     assert said(page) == "12 trials"
     assert address_of(page) == ""
@@ -257,7 +257,7 @@ def test_the_address_brings_everything_back(visit):
     "hash_",
     [
         "#?",
-        "#?varied!loss=x~y&varied!nothing=1~2&other!loss=1~2&junk&%ZZ!=%",
+        "#?varied!loss=x~y&varied!kl=~&varied!nothing=1~2&other!loss=1~2&junk&%ZZ!=%",
         "#?varied!trial=none",
     ],
 )

@@ -12,15 +12,14 @@ function rangeOf(values) {
   return low <= high ? [low, high] : [0, 1];
 }
 
-// A scale from a column's values to pixels, with ticks, their labels, and the way back.
-// places: {values, kind, floor, pixels: [first, last], margin}
-function makeScale({ values, kind, floor = 0, pixels, margin = 0.04, zero = false }) {
+// A scale from values to pixels, [first, last], with ticks, their labels, and the way back.
+// kind: a column's scale; floor: the entropy floor, nats per image; margin: room at either end.
+function makeScale({ values, kind, floor = 0, pixels, margin = 0.04 }) {
   if (kind === "choice") return choiceScale(values, pixels);
   const [low, high] = rangeOf(values);
   const offset = kind === "excess" && low > floor ? floor : 0;
-  const isLog = (kind === "excess" && offset > 0) || (kind === "log" && low > 0) || (kind === "excess" && low > 0);
-  const shifted = [low - offset, high - offset];
-  const domain = isLog ? widenLog(shifted, margin) : widen(shifted, margin, zero);
+  const isLog = kind !== "linear" && low - offset > 0;
+  const domain = (isLog ? widenLog : widen)(low - offset, high - offset, margin);
   const scale = (isLog ? d3.scaleLog() : d3.scaleLinear()).domain(domain).range(pixels).clamp(true);
   const at = (value) => scale(value - offset);
   at.ticks = (count) => ticksOf(domain, count, isLog).map((tick) => ({ pixel: scale(tick), label: short(tick) }));
@@ -59,12 +58,12 @@ function outside(choices, value, scale) {
   return next === undefined ? scale.range()[0] : scale(next);
 }
 
-function widen([low, high], margin, zero) {
+function widen(low, high, margin) {
   const room = (high - low || Math.abs(high) || 1) * margin;
-  return [zero ? Math.min(0, low) : low - room, high + room];
+  return [low - room, high + room];
 }
 
-function widenLog([low, high], margin) {
+function widenLog(low, high, margin) {
   const room = high > low ? (high / low) ** margin : 1.5;
   return [low / room, high * room];
 }

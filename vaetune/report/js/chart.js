@@ -38,7 +38,7 @@ class Chart {
         onkeydown: (event) => this.press(event),
         onpointermove: (event) => this.point(event),
         onpointerleave: () => this.page.tip.hide(),
-        onfocus: () => this.walk(0),
+        onfocus: () => this.drawing.matches(":focus-visible") && this.walk(0),
         onblur: () => this.leave(),
         onclick: (event) => this.click(event),
       },

@@ -89,6 +89,7 @@ class SearchPage {
 
   open(index, from) {
     this.tip.hide();
+    for (const page of pages) if (page !== this) page.selection.open(null); // one trial at a time
     this.trialPage.open(index, from);
   }
 

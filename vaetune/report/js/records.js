@@ -1,5 +1,7 @@
 // A search as the page's JSON tells it: trials by index, a column of numbers for each measure.
 
+const SHADES = 7; // of a colour, for ranks
+
 class Records {
   constructor(told) {
     Object.assign(this, told);
@@ -89,5 +91,3 @@ class Records {
     return told.join(" ").toLowerCase();
   }
 }
-
-const SHADES = 7;

@@ -30,7 +30,7 @@ class Selection {
     this.followers.add(follower);
   }
 
-  // Takes a change, tells the followers: told(selection, {trialsChanged}).
+  // Takes a change and tells the followers.
   change(apply) {
     apply(this);
     this.select();
@@ -70,7 +70,8 @@ class Selection {
 
   // As pairs of text for the hash; only what is not as it was at first.
   write() {
-    const pairs = [...this.ranges].map(([key, [low, high]]) => [key, `${low}~${high}`]);
+    const end = (bound) => (Number.isFinite(bound) ? bound : "");
+    const pairs = [...this.ranges].map(([key, [low, high]]) => [key, `${end(low)}~${end(high)}`]);
     if (this.statuses !== null) pairs.push(["status", [...this.statuses].join(",")]);
     if (this.text !== "") pairs.push(["find", this.text]);
     if (this.top !== null) pairs.push(["top", String(this.top)]);
@@ -90,13 +91,20 @@ class Selection {
   }
 
   take(key, value) {
-    const range = value.split("~").map((end) => (end.trim() === "" ? NaN : Number(end)));
     if (key === "status") this.statuses = new Set(value.split(","));
     else if (key === "find") this.text = value;
     else if (key === "top") this.top = Number.isInteger(Number(value)) && Number(value) > 0 ? Number(value) : null;
     else if (key === "trial") this.trial = this.records.index.has(value) ? value : null;
     else if (key.startsWith("view.")) this.views.set(key.slice(5), value);
-    else if (this.records.columns.has(key) && range.length === 2 && !range.some(Number.isNaN)) this.ranges.set(key, range);
+    else if (this.records.columns.has(key)) this.takeRange(key, value);
+  }
+
+  // "120~135"; an end may be open.
+  takeRange(key, value) {
+    const [, low, high] = /^([^~]*)~([^~]*)$/.exec(value) ?? [];
+    if (low === undefined || (low === "" && high === "")) return;
+    const range = [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)];
+    if (!range.some(Number.isNaN)) this.ranges.set(key, range);
   }
 }
 
