@@ -127,7 +127,8 @@ def test_the_runners_up_show_their_pictures_folded(tmp_path):
     assert [one.trial_id for one in found.drawings] == ["0001", "0002", "0003", "0004"]
     assert found.classes == ("zero", "one", "two")
     section = section_of(page_of(study))
-    assert section.count("<details>") == 4
+    assert section.count("<details id=") == 4
+    assert "open" not in re.findall(r"<details[^>]*>", section)[0]
     assert section.count('<img src="data:image/png;base64,') == 8
     assert "Scatter of 12 latent means of trial 0001, coloured by 3 classes" in section
 

@@ -11,7 +11,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from test_report import VALUES, Story, reference
+from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.report import write_report
+from vaetune.report.curves import compute_progress
+from vaetune.study import load_study
 
 pytestmark = pytest.mark.browser
 
@@ -195,6 +198,89 @@ def test_a_rectangle_in_a_chart_selects_by_both_axes(visit):
     assert len(trials_in(page)) == chosen
 
 
+def mark_of(plot, look):
+    box = plot.locator(f".marks {look}").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_marks_still_open_after_a_rectangle_was_drawn(visit):
+    page = visit()
+    plot = view_of(page, "parameters").locator("svg.plot")
+    drag(page, plot.bounding_box(), (0.3, 0.1), (0.99, 0.97))
+    assert said(page) != "12 trials"
+    page.mouse.click(*mark_of(plot, ".dot.winner"))  # within the rectangle
+    assert page.locator("dialog.trial h3").inner_text() == "Trial 0009"
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Select all").click()
+    page.mouse.click(*mark_of(plot, ".dot.winner"))
+    assert page.locator("dialog.trial h3").inner_text() == "Trial 0009"
+
+
+def test_a_press_on_a_range_or_a_move_along_one_axis_leaves_the_rest(visit):
+    page = visit(hash_="#?varied!parameters=134166~134170")
+    plot = view_of(page, "parameters").locator("svg.plot")
+    before = address_of(page)
+    rectangle = plot.locator(".brush > .selection").bounding_box()
+    middle = (rectangle["x"] + rectangle["width"] / 2, rectangle["y"] + 12)
+    for _ in range(3):
+        page.mouse.click(*middle)
+    assert address_of(page) == before
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 8, middle[1], steps=4)
+    page.mouse.up()
+    assert re.fullmatch(r"\?varied!parameters=[\d.]+~[\d.]+", address_of(page))
+
+
+def test_a_rectangle_around_the_points_of_a_choice_selects_them_alone(visit):
+    page = visit()
+    plot = view_of(page, "latent").locator("svg.plot")
+    choice = plot.locator("text.tick", has_text=re.compile("^8$")).last.bounding_box()
+    box = plot.bounding_box()
+    x = (choice["x"] + choice["width"] / 2 - box["x"]) / box["width"]
+    near = 16 / box["width"]
+    drag(page, box, (x - near, 0.12), (x + near, 0.85))
+    assert "varied!latent_dim=8~8" in address_of(page)
+
+
+def test_best_so_far_falls_as_the_journal_says(visit, report):
+    page = visit()
+    told = page.evaluate(
+        """() => {
+          const told = JSON.parse(document.querySelector("script[data-search]").textContent);
+          return [told.curves.val, told.curves.seconds, told.curves.after, told.statuses];
+        }"""
+    )
+    epochs = sorted(
+        (second, after, loss)
+        for losses, seconds, counts, status in zip(*told, strict=True)
+        for loss, second, after in zip(losses, seconds, counts, strict=True)
+        if status == "completed"
+    )
+    falls = [e for i, e in enumerate(epochs) if e[2] < min([x[2] for x in epochs[:i]], default=1e9)]
+    study = load_study(report.parent / "varied")
+    progress = compute_progress(study, None)
+    assert tuple(loss for _, _, loss in falls) == progress.losses
+    assert tuple(second for second, _, _ in falls) == progress.seconds
+    path = view_of(page, "progress").locator(".marks path.line.winner").get_attribute("d")
+    assert path.count("V") == len(falls) - 1
+
+
+def test_only_weights_that_are_there_are_offered(visit, report):
+    page = visit(hash_="#?varied!trial=0009")
+    dialog = page.locator("dialog.trial")
+    assert "Its weights were not kept" in dialog.inner_text()
+    checkpoint = report.parent / "varied" / "trials" / "0009" / CHECKPOINT_NAME
+    checkpoint.write_bytes(b"")
+    try:
+        write_report(report.parent)
+        page.reload()
+        assert "--export" in dialog.inner_text()
+    finally:
+        checkpoint.unlink()
+        write_report(report.parent)
+
+
 def test_finding_goes_over_ids_values_and_errors(visit):
     page = visit()
     find = page.get_by_label("Find trials")
@@ -303,7 +389,6 @@ def test_a_trials_page_tells_its_whole_story(visit):
     text = dialog.inner_text()
     assert "0007 epochs 1\N{EN DASH}1, completed, loss 165.00" in text
     assert "0009 epochs 2\N{EN DASH}3, completed, loss 129.00" in text
-    assert re.search(r"vaetune best varied --export --results \S+ --trial 0009", text)
     dialog.locator("details.twin summary").click()
     rows = dialog.locator("details.twin tbody tr").all_inner_texts()
     assert [row.split()[:2] for row in rows] == [["1", "165.00"], ["2", "141.00"], ["3", "129.00"]]
@@ -396,10 +481,10 @@ def test_a_page_of_a_thousand_trials_keeps_within_its_size_and_follows_a_filter(
     build_all(page)
     assert len(trials_in(page)) == 100
     limit(page, "Loss at most", 172.95)
-    assert said(page) == "20 of 1000 trials"
+    assert said(page) == "20 of 1,000 trials"
     assert trials_in(page) == [f"{number:04}" for number in range(20)]
     page.get_by_role("button", name="Select all").click()
-    page.get_by_role("button", name="Show all 1000 selected trials").click()
+    page.get_by_role("button", name="Show all 1,000 selected trials").click()
     assert len(trials_in(page)) == 1000
     page.close()
 

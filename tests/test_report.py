@@ -677,6 +677,7 @@ def test_no_text_from_a_file_breaks_out_of_the_page(stage, harmless, parts):
     assert outline.values("src") == Outline(harmless).values("src")
     assert scripts_of(page) == scripts_of(harmless)
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202e]", page)
+    assert not re.search(r"(?<!\\)(\\\\)*\\u(202[a-e]|000[0-8])", page)
 
 
 def scripts_of(page):

@@ -37,7 +37,7 @@
     return (
       !document.hidden &&
       performance.now() - touched >= ALONE_S * 1000 &&
-      document.querySelector("dialog[open]") === null &&
+      document.querySelector("dialog[open], .filters[open]") === null &&
       !document.activeElement?.matches(TYPED_INTO) &&
       String(getSelection()) === ""
     );
@@ -67,7 +67,9 @@
 
   // Charts are built as they come near, so that heights differ from load to load: the place is an
   // element and how far below the window's top it is.
-  const marks = () => [...document.querySelectorAll("article, article h3, article figure, article table")];
+  // Tables below charts are there only while they are open: they do not count.
+  const isFirm = (element) => !element.closest(".twin");
+  const marks = () => [...document.querySelectorAll("article, article h3, article figure, article table")].filter(isFirm);
 
   function place() {
     const all = marks();
@@ -84,13 +86,13 @@
   function nameOf(element) {
     if (element.id) return [element.id];
     const parent = element.closest("[id]") ?? document.body;
-    const like = [...parent.querySelectorAll(element.localName)];
+    const like = [...parent.querySelectorAll(element.localName)].filter(isFirm);
     return [parent.id, element.localName, like.indexOf(element)];
   }
 
   function named([id, tag, number]) {
     const parent = id ? document.getElementById(id) : document.body;
-    return tag === undefined ? parent : parent?.querySelectorAll(tag)[number];
+    return tag === undefined ? parent : [...(parent?.querySelectorAll(tag) ?? [])].filter(isFirm)[number];
   }
 
   function goBackTo({ top, focus, open }) {

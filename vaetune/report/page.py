@@ -241,7 +241,8 @@ def _section(
 def _data(study: Study, baseline: Study | None) -> Markup:
     """A study's trials and their pictures, for the page's script."""
     records = asdict(compute_records(study, baseline))
-    return assets.to_data(records | {"pictures": asdict(collect_thumbnails(study))})
+    told = records | {"pictures": asdict(collect_thumbnails(study))}
+    return assets.to_data(_printable_within(told))
 
 
 def _charts(study: Study, baseline: Study | None, anchor: str) -> tuple[Chart, ...]:
@@ -320,6 +321,15 @@ def _templates() -> Environment:
     )
     templates.filters |= {word.__name__: word for word in words}
     return templates
+
+
+def _printable_within(told: Any) -> Any:
+    """The same for all text in what JSON will hold."""
+    if isinstance(told, Mapping):
+        return {key: _printable_within(value) for key, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [_printable_within(value) for value in told]
+    return _printable(told)
 
 
 def _printable(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.report import wording
 from vaetune.report.answer import hyperparameter_names
 from vaetune.report.timeline import WorkingTime, compute_timeline
@@ -54,6 +55,8 @@ class Curves:
         reconstruction: Its reconstruction.
         kl: Its KL.
         train: Training, with the KL weighted as the search says.
+        seconds: Of the search's working time, when each epoch ended.
+        after: How many epochs of the search had ended then.
     """
 
     epochs: tuple[tuple[int, ...], ...]
@@ -61,6 +64,8 @@ class Curves:
     reconstruction: tuple[tuple[Value, ...], ...]
     kl: tuple[tuple[Value, ...], ...]
     train: tuple[tuple[Value, ...], ...]
+    seconds: tuple[tuple[float, ...], ...]
+    after: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Records:
         statuses: Of each trial.
         errors: One line, by the id of a failed trial.
         winner: Its id.
+        kept: Ids of the trials whose weights are there to be handed over.
         export: The command that hands a trial over, but for its id.
     """
 
@@ -99,6 +105,7 @@ class Records:
     statuses: tuple[str, ...]
     errors: Mapping[str, str]
     winner: str | None
+    kept: tuple[str, ...]
     columns: tuple[Column, ...]
     curves: Curves
     reference: Reference | None
@@ -117,11 +124,16 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
         statuses=tuple(trial.status for trial in trials),
         errors={t.trial_id: t.error or "no message was recorded" for t in study.failures},
         winner=winner.trial_id if winner else None,
+        kept=tuple(t.trial_id for t in trials if _has_weights(study, t)),
         columns=tuple(_columns(study)),
-        curves=_curves(trials),
+        curves=_curves(study),
         reference=_reference(baseline),
         export=wording.command("best", study, "--export") + " --trial",
     )
+
+
+def _has_weights(study: Study, trial: Trial) -> bool:
+    return (study.trial_folder(trial.trial_id) / CHECKPOINT_NAME).exists()
 
 
 def _columns(study: Study) -> Iterable[Column]:
@@ -151,7 +163,7 @@ def _columns(study: Study) -> Iterable[Column]:
     yield _column("best_epoch", "Best epoch", "", "place", "linear", [_epoch(t) for t in trials])
     yield _column("parameters", "Parameters", "", "measure", "log", [t.parameters for t in trials])
     yield _column("seconds", "Seconds", "s", "measure", "log", [t.duration_s for t in trials])
-    yield _column("total_s", "Seconds with its promotions", "s", "measure", "log", total_s)
+    yield _column("total_s", "Seconds with the trials before it", "s", "measure", "log", total_s)
     for key, title, numbers in (
         ("configuration", "Configuration", [t.configuration for t in trials]),
         ("iteration", "Iteration", [t.iteration for t in trials]),
@@ -172,7 +184,7 @@ def _times(study: Study) -> Iterable[Column]:
     seconds = "s of working time"
     yield _column("start_s", "Started", seconds, "time", "linear", [s.start_s for s in spans])
     yield _column("end_s", "Ended", seconds, "time", "linear", [s.end_s for s in spans])
-    yield _column("lane", "Worker", "", "time", "choice", [s.lane for s in spans])
+    yield _column("lane", "Lane", "", "time", "choice", [s.lane + 1 for s in spans])
     yield _column(
         "best_s",
         "Working time",
@@ -212,7 +224,11 @@ def _scale(study: Study, name: str) -> Scale:
     return "log" if isinstance(dimension, Range) and dimension.scale == "log" else "linear"
 
 
-def _curves(trials: Sequence[Trial]) -> Curves:
+def _curves(study: Study) -> Curves:
+    trials = study.trials
+    clock = WorkingTime(study)
+    ended = sorted(epoch.time for trial in trials for epoch in trial.epochs)
+
     def losses(name: str) -> tuple[tuple[Value, ...], ...]:
         return tuple(
             tuple(_rounded(getattr(epoch, name)) for epoch in trial.epochs) for trial in trials
@@ -224,6 +240,8 @@ def _curves(trials: Sequence[Trial]) -> Curves:
         reconstruction=losses("val_reconstruction_loss"),
         kl=losses("val_kl_loss"),
         train=losses("loss"),
+        seconds=tuple(tuple(round(clock.at(e.time), 1) for e in t.epochs) for t in trials),
+        after=tuple(tuple(bisect_right(ended, e.time) for e in t.epochs) for t in trials),
     )
 
 

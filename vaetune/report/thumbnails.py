@@ -21,7 +21,7 @@ from vaetune.pictures import PICTURES_NAME, Gallery, Pictures, Pixels
 from vaetune.report.wording import nats
 from vaetune.study import Study, Trial
 
-BUDGET_BYTES = 1_500_000
+BUDGET_BYTES = 1_200_000
 """Of JSON. With it the page of a search of a thousand trials stays below five million."""
 
 LEVELS = 32

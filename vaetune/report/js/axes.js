@@ -1,6 +1,11 @@
 // Scales and axes. An axis follows its column: logarithmic, linear, or equal steps between choices;
 // a loss is drawn by the logarithm of what it lies above the data's entropy floor.
 
+const SPREAD = 24; // pixels at most over which points of one choice are spread
+
+// Moves points of one choice apart, the same way each time.
+const apart = (index, room) => (((index * 0.618) % 1) - 0.5) * Math.min(SPREAD, room);
+
 function rangeOf(values) {
   let low = Infinity;
   let high = -Infinity;
@@ -21,12 +26,14 @@ function makeScale({ values, kind, floor = 0, pixels, margin = 0.04 }) {
   const isLog = kind !== "linear" && low - offset > 0;
   const domain = (isLog ? widenLog : widen)(low - offset, high - offset, margin);
   const scale = (isLog ? d3.scaleLog() : d3.scaleLinear()).domain(domain).range(pixels).clamp(true);
+  const isWhole = values.every((value) => value === null || Number.isInteger(value));
   const at = (value) => scale(value - offset);
-  at.ticks = (count) => ticksOf(domain, count, isLog).map((tick) => ({ pixel: scale(tick), label: short(tick) }));
+  at.ticks = (count) => ticksOf(domain, count, isLog).filter((tick) => !isWhole || Number.isInteger(tick)).map((tick) => ({ pixel: scale(tick), label: short(tick) }));
   at.between = (first, last) => {
     const ends = [scale.invert(first) + offset, scale.invert(last) + offset].sort((a, b) => a - b);
     return ends.map((end) => Number(end.toPrecision(5)));
   };
+  at.ends = pixels; // of the lowest value, and of the highest
   at.title = (column) => (offset > 0 ? `${column.title}, nats above the entropy floor` : titled(column));
   return at;
 }
@@ -40,14 +47,20 @@ function choiceScale(values, pixels) {
   const scale = d3.scalePoint().domain(choices).range(pixels).padding(0.5);
   const at = (value) => scale(value) ?? outside(choices, value, scale);
   at.ticks = (count) => {
-    const every = Math.max(1, Math.ceil(choices.length / Math.max(2, count)));
+    const every = Math.max(1, Math.ceil(choices.length / Math.max(2, 2 * count)));
     return choices.filter((_, i) => i % every === 0).map((tick) => ({ pixel: scale(tick), label: short(tick) }));
   };
   at.between = (first, last) => {
-    const [low, high] = [Math.min(first, last), Math.max(first, last)];
+    // Points are spread around their choice; between two choices the nearer one is meant.
+    const reach = Math.min(SPREAD / 2, scale.step() / 2);
+    const [low, high] = [Math.min(first, last) - reach, Math.max(first, last) + reach];
     const inside = choices.filter((choice) => scale(choice) >= low && scale(choice) <= high);
-    return inside.length ? [inside[0], inside.at(-1)] : null;
+    if (inside.length) return [Math.min(...inside), Math.max(...inside)];
+    const centre = (first + last) / 2;
+    const nearest = choices.reduce((a, b) => (Math.abs(scale(a) - centre) <= Math.abs(scale(b) - centre) ? a : b));
+    return [nearest, nearest];
   };
+  at.ends = pixels;
   at.title = titled;
   return at;
 }

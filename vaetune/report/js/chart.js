@@ -11,7 +11,8 @@ const crosses = (points) => points.map(({ x, y }) => `M${(x - 4).toFixed(1)},${(
 const rings = (points) => points.map(({ x, y }) => `M${(x - 3.5).toFixed(1)},${y.toFixed(1)}a3.5,3.5 0 1 0 7,0a3.5,3.5 0 1 0 -7,0`).join("");
 
 class Chart {
-  // host: an element; settings: {name, title, note, controls: [{name, label, options}], ratio, least}
+  // host: an element; settings: {name, title, note, ratio: height to width, least and most: pixels,
+  // controls: [{name, label, options, drops: columns whose ranges mean nothing once it changes}]}
   constructor(host, page, settings) {
     Object.assign(this, { host, page, records: page.records, selection: page.selection, settings });
     this.points = []; // {x, y, index}: where marks are
@@ -46,7 +47,7 @@ class Chart {
     );
     this.stage = html("div", { class: "stage" }, this.drawing);
     this.tableBody = html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table: ${title}` });
-    this.twin = html("details", { class: "twin", ontoggle: () => this.tabulate() }, html("summary", {}, "Table"), this.tableBody);
+    this.twin = html("details", { class: "twin", id: `${this.page.anchor}-${name}-table`, ontoggle: () => this.tabulate() }, html("summary", {}, "Table"), this.tableBody);
     const file = fileName(this.records.name, name);
     this.legend = html("p", { class: "legend" });
     this.host.replaceChildren(
@@ -58,8 +59,13 @@ class Chart {
     this.host.hidden = false;
   }
 
-  select({ name, label, options }) {
-    const list = html("select", { onchange: (event) => this.selection.setView(name, event.target.value) },
+  select({ name, label, options, drops = [] }) {
+    const choose = ({ target }) =>
+      this.selection.change((one) => {
+        drops.forEach((key) => one.ranges.delete(key));
+        one.keepView(name, target.value === options[0][0] ? null : target.value);
+      });
+    const list = html("select", { onchange: choose },
       ...options.map(([value, text]) => html("option", { value }, text)));
     return html("label", {}, html("span", {}, label), list);
   }
@@ -155,14 +161,19 @@ class Chart {
   press(event) {
     const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10, Home: -Infinity, End: Infinity };
     if (event.key in steps) this.walk(steps[event.key]);
-    else if ((event.key === "Enter" || event.key === " ") && this.current !== undefined) this.page.open(this.current, this.drawing);
+    else if ((event.key === "Enter" || event.key === " ") && this.current !== undefined && this.selection.has(this.current)) this.page.open(this.current, this.drawing);
     else return;
     event.preventDefault();
   }
 
   walk(step) {
     const stops = this.stops();
-    if (stops.length === 0) return this.leave();
+    if (stops.length === 0) {
+      this.current = undefined;
+      this.drawing.setAttribute("aria-valuenow", 1);
+      this.drawing.setAttribute("aria-valuetext", "no trial is selected");
+      return this.leave();
+    }
     const at = stops.findIndex(({ index }) => index === this.current);
     const next = Math.min(stops.length - 1, Math.max(0, at < 0 ? 0 : at + step));
     const stop = stops[next];
@@ -202,9 +213,13 @@ class Chart {
   }
 
   click(event) {
-    const found = this.wasBrushed ? null : this.nearest(event);
-    this.wasBrushed = false;
-    if (found) this.page.open(found.index, this.drawing);
+    const found = this.nearest(event);
+    if (found) this.openMark(found);
+  }
+
+  openMark({ index }) {
+    this.current = index; // where the keyboard goes on
+    this.page.open(index, this.drawing);
   }
 
   // The same in figures

@@ -7,22 +7,26 @@ class Progress extends Scatter {
     super(host, page, {
       name: "progress",
       title: "Best so far",
-      note: "A point a trial where its loss was lowest; the line is the lowest of the selected ones so far. Breaks between sessions are left out.",
-      controls: [{ name: "progress", label: "Against", options: BY_TIME }],
+      note: "A point a trial where its loss was lowest; the line is the lowest so far of the selected ones that completed. Breaks between sessions are left out.",
+      controls: [{ name: "progress", label: "Against", options: BY_TIME, drops: ["best_s", "best_after"] }],
       x: (chart) => (chart.chosen("progress") === "epochs" ? "best_after" : "best_s"),
       y: "loss",
     });
   }
 
-  under(across, up) {
+  under(across) {
     const { frame, records } = this;
-    const chosen = this.shown
-      .filter(({ index }) => this.selection.has(index) && records.statuses[index] === "completed")
-      .sort((a, b) => across.values[a.index] - across.values[b.index]);
+    const { val, seconds, after } = records.curves;
+    const at = across.key === "best_after" ? after : seconds;
+    const epochs = records.all
+      .filter((index) => this.selection.has(index) && records.statuses[index] === "completed")
+      .flatMap((index) => val[index].map((loss, row) => ({ at: at[index][row], loss })))
+      .filter(({ loss }) => loss !== null)
+      .sort((a, b) => a.at - b.at);
     let lowest = Infinity;
-    const steps = chosen.filter(({ index }) => up.values[index] < lowest && ((lowest = up.values[index]), true));
+    const steps = epochs.filter(({ loss }) => loss < lowest && ((lowest = loss), true));
     if (steps.length) {
-      const path = steps.map(({ x, y }, i) => (i === 0 ? `M${x},${y}` : `H${x}V${y}`)).join("");
+      const path = steps.map((step, i) => (i === 0 ? `M${this.x(step.at)},${this.y(step.loss)}` : `H${this.x(step.at)}V${this.y(step.loss)}`)).join("");
       this.line(`${path}H${frame.right}`, "winner");
     }
     if (records.reference) this.line(`M${frame.left},${this.y(records.reference.loss)}H${frame.right}`, "reference");
@@ -121,9 +125,7 @@ class Rungs extends Chart {
     super(host, page, {
       name: "rungs",
       title: "Brackets and rungs",
-      note: "A point a trial where its rung ended, a line for each promotion, a cross where one failed. Epochs are on a logarithmic axis.",
-      ratio: 0.36,
-      most: 1600,
+      note: "A point a trial where its rung ended, a line for each promotion, a cross where one failed.",
     });
   }
 
@@ -194,12 +196,12 @@ class Timeline extends Chart {
     super(host, page, {
       name: "timeline",
       title: "Timeline",
-      note: "A bar a trial, a row a worker. Breaks between sessions are left out; a gap is other work, such as training the Keras example.",
+      note: "A bar a trial; trials that ran at the same time are in lanes of their own. Breaks between sessions are left out; a gap is other work, such as training the Keras example.",
     });
   }
 
   get lanes() {
-    return 1 + Math.max(0, ...this.records.columns.get("lane").values);
+    return Math.max(1, ...this.records.columns.get("lane").values);
   }
 
   heightFor() {
@@ -214,9 +216,9 @@ class Timeline extends Chart {
     for (let lane = 0; lane < this.lanes; lane++) {
       layers.axes.append(svg("text", { class: "tick", x: frame.left - 7, y: frame.top + lane * 34 + 21, "text-anchor": "end" }, String(lane + 1)));
     }
-    layers.axes.append(svg("text", { class: "axis", x: 0, y: frame.top - 9 }, "worker"));
+    layers.axes.append(svg("text", { class: "axis", x: 0, y: frame.top - 9 }, "lane"));
     const bars = records.all.map((index) => {
-      const top = frame.top + records.value("lane", index) * 34 + 6;
+      const top = frame.top + (records.value("lane", index) - 1) * 34 + 6;
       const left = x(start.values[index]);
       return { index, left, top, width: Math.max(1, x(end.values[index]) - left - 1), x: (left + x(end.values[index])) / 2, y: top + 11 };
     });

@@ -33,13 +33,19 @@ function short(value) {
 }
 
 function nats(value, decimals = 2) {
-  return value === null || value === undefined ? NOTHING : value.toFixed(decimals).replace("-", "−");
+  if (value === null || value === undefined) return NOTHING;
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  return value.toLocaleString("en", digits).replace("-", "−");
 }
+
+const counted = (number, thing) => `${number.toLocaleString("en")} ${thing}${number === 1 ? "" : "s"}`;
 
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return NOTHING;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const whole = Math.round(seconds);
+  const [minutes, hours] = [Math.floor(whole / 60), Math.floor(whole / 3600)];
+  if (minutes < 60) return `${minutes} min ${whole % 60} s`;
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} days ${hours % 24} h`;
 }

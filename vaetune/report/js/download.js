@@ -13,7 +13,7 @@ const fileName = (...parts) => parts.join("-").replace(/[^\w.-]+/g, "-");
 function csvCell(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "number") return String(value);
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  const text = /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
@@ -43,6 +43,7 @@ function standalone(drawing) {
   const copy = drawing.cloneNode(true);
   const originals = [drawing, ...drawing.querySelectorAll("*")];
   [copy, ...copy.querySelectorAll("*")].forEach((element, i) => {
+    if (element.closest("defs")) return; // looks as what uses it
     const style = getComputedStyle(originals[i]);
     for (const name of KEPT) {
       if (style.getPropertyValue(name)) element.setAttribute(name, style.getPropertyValue(name));

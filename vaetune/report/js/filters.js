@@ -17,7 +17,7 @@ class Filters {
     this.reset = html("button", { type: "button", onclick: () => selection.change((one) => one.clear()) }, "Select all");
     const csv = html("button", { type: "button", onclick: () => this.takeCsv() }, "CSV");
     csv.setAttribute("aria-label", "Save the selected trials as CSV");
-    this.panel = html("details", { class: "filters" }, html("summary", {}, "Filters"), html("div", { class: "panel" }, this.statusBox(), this.topBox(), ...this.rangeBoxes()));
+    this.panel = html("details", { class: "filters", id: `${this.page.anchor}-filters` }, html("summary", {}, "Filters"), html("div", { class: "panel" }, this.statusBox(), this.topBox(), ...this.rangeBoxes()));
     this.host.replaceChildren(html("div", { class: "chooser", role: "search", "aria-label": `Selection of ${records.name}` },
       this.find, this.panel, this.said, this.reset, csv));
     this.panel.addEventListener("keydown", (event) => {
@@ -71,8 +71,9 @@ class Filters {
   update() {
     const { selection, records } = this;
     const all = selection.isEverything;
-    this.said.value = all ? `${records.count} trials` : `${selection.size} of ${records.count} trials`;
+    this.said.value = all ? counted(records.count, "trial") : `${selection.size} of ${counted(records.count, "trial")}`;
     this.reset.disabled = all;
+    this.host.classList.toggle("everything", all);
     if (document.activeElement !== this.find) this.find.value = selection.text;
     if (document.activeElement !== this.topInput) this.topInput.value = selection.top ?? "";
     for (const input of this.statusInputs) input.checked = selection.statuses === null || selection.statuses.has(input.value);

@@ -9,7 +9,7 @@ const VIEWS = {
   slices: buildSlices,
   contour: (host, page) => new Contour(host, page),
   parameters: (host, page) => new Scatter(host, page, { name: "parameters", title: "Loss against size", x: "parameters", y: "loss", front: true, ratio: 0.85 }),
-  seconds: (host, page) => new Scatter(host, page, { name: "seconds", title: "Loss against training time", note: "Wall time through its promotions.", x: "total_s", y: "loss", front: true, legend: false, ratio: 0.85 }),
+  seconds: (host, page) => new Scatter(host, page, { name: "seconds", title: "Loss against training time", note: "Wall time with the trials that it goes on from.", x: "total_s", y: "loss", front: true, legend: false, ratio: 0.85 }),
   latent: (host, page) => new Scatter(host, page, { name: "latent", title: "Loss against latent size", x: "latent_dim", y: "loss", front: true, legend: false, ratio: 0.85 }),
   distortion: (host, page) => new Scatter(host, page, { name: "distortion", title: "Rate against distortion", note: "KL and reconstruction, which add up to the negative ELBO.", x: "kl", y: "reconstruction", front: true, legend: false, ratio: 0.85 }),
 };
@@ -61,6 +61,7 @@ class SearchPage {
     this.trialPage = new TrialPage(this);
     for (const host of article.querySelectorAll("[data-view]")) {
       if (this.records.differing.length < (LEAST_DIFFERING[host.dataset.view] ?? 0)) continue;
+      if (host.dataset.view === "contour" && equalEpochs(this.records).length === 0) continue;
       host.hidden = false;
       this.waiting.set(host, VIEWS[host.dataset.view]);
       this.builder.observe(host);
@@ -75,6 +76,7 @@ class SearchPage {
 
   buildAll() {
     [...this.waiting.keys()].forEach((host) => this.build(host));
+    for (const view of [...this.views.values()].flat()) if (view.isStale) view.update();
   }
 
   buildWhenIdle() {
@@ -125,8 +127,10 @@ function openForPrint() {
 function saveStatic(figure) {
   const drawing = figure.querySelector(".chart svg");
   if (!drawing) return;
-  const name = fileName(drawing.closest("article")?.id ?? "searches", drawing.getAttribute("aria-label") ?? "chart").slice(0, 60);
-  figure.append(html("p", { class: "tools" }, ...saveButtons(() => drawing, name, drawing.getAttribute("aria-label") ?? "chart")));
+  const called = drawing.getAttribute("aria-label") ?? "chart";
+  const search = pages.find(({ article }) => article.contains(drawing))?.records.name ?? "searches";
+  const name = fileName(search, called.split(" ").slice(0, 3).join("-").toLowerCase());
+  figure.append(html("p", { class: "tools" }, ...saveButtons(() => drawing, name, called)));
 }
 
 const selections = new Map();
@@ -137,8 +141,9 @@ const pages = [...document.querySelectorAll("script[data-search]")].map((source)
   selections.set(records.name, selection);
   return new SearchPage(document.getElementById(source.dataset.search), told, selection, records);
 });
-new Address(selections);
+const address = new Address(selections);
 for (const page of pages) page.start();
+address.goToAnchor(); // charts have moved it
 document.querySelectorAll("figure").forEach((figure) => figure.closest("[data-view]") || saveStatic(figure));
 document.documentElement.classList.add("alive");
 window.addEventListener("beforeprint", openForPrint);

@@ -6,7 +6,7 @@ class Parallel extends Chart {
     super(host, page, {
       name: "parallel",
       title: "Parallel coordinates",
-      note: "A line a trial, the stronger its colour the better its loss ranks. Drag along an axis to select what passes there, press beside it to let go. Trials were trained for different numbers of epochs: select one number on that axis to compare like with like.",
+      note: "A line a trial, the stronger its colour the better its loss ranks. Drag along an axis to select what passes there and press beside that to let go, or use the filters. Trials were trained for different numbers of epochs: select one number on that axis to compare like with like.",
       ratio: 0.4,
       most: 400,
       least: 560,
@@ -82,19 +82,27 @@ class Parallel extends Chart {
     }
     if (this.dragged === key) return;
     const range = this.selection.ranges.get(key);
-    held.group.call(held.brushing.move, range ? pixelsOf(this.scales.get(key), range) : null);
+    held.placed = range ? pixelsOf(this.scales.get(key), range, [top, bottom]) : null;
+    held.group.call(held.brushing.move, held.placed);
   }
 
   brushed(key, { type, selection, sourceEvent }) {
     if (!sourceEvent) return;
     this.dragged = type === "end" ? null : key;
-    if (type === "start") return;
     this.page.tip.hide();
-    if (selection !== null) {
-      this.wasBrushed = true;
-      this.selection.setRange(key, this.scales.get(key).between(...selection));
+    if (type === "start") {
+      this.pressed = [sourceEvent.clientX, sourceEvent.clientY];
+      return;
+    }
+    if (hasMoved(this.pressed, sourceEvent)) {
+      const scale = this.scales.get(key);
+      if (selection !== null) this.selection.setRange(key, rangeBetween(scale, ...selection, ...scale.ends));
     } else if (type === "end") {
-      this.selection.setRange(key, null);
+      // A press: on a range it changes nothing, beside it lets go; without one it opens a trial.
+      const found = this.brushes.get(key).placed ? null : this.nearest(sourceEvent);
+      if (found) this.openMark(found);
+      if (found || selection !== null) this.update();
+      else this.selection.setRange(key, null);
     }
   }
 

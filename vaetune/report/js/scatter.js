@@ -1,7 +1,8 @@
 // A point a trial, over two columns: trade-offs, slices, best so far. Dragging selects a rectangle.
 
 class Scatter extends Chart {
-  // settings: {x, y: column keys or functions of the chart that give them, front, shade, reference}
+  // settings also: {x, y: column keys or functions of the chart that give them, shade: a point's look,
+  // front: whether the Pareto front is drawn, across: whether the lower axis has a title}
   constructor(host, page, settings) {
     super(host, page, { note: "", ...settings });
   }
@@ -39,7 +40,7 @@ class Scatter extends Chart {
 
   // Points on a choice stand side by side, not on top of each other.
   spread(points) {
-    points.forEach((point) => (point.x += (((point.index * 0.618) % 1) - 0.5) * Math.min(24, this.width / 30)));
+    points.forEach((point) => (point.x += apart(point.index, this.width / 30)));
   }
 
   // Lines below the points: the Pareto front of the selected trials.
@@ -84,26 +85,44 @@ class Scatter extends Chart {
       this.brushSize = size;
     }
     if (this.isBrushing) return;
-    const [overX, overY] = [across, up].map((column) => this.selection.ranges.get(column.key));
-    const left = overX ? pixelsOf(this.x, overX) : [frame.left, frame.right];
-    const down = overY ? pixelsOf(this.y, overY) : [frame.top, frame.bottom];
-    group.call(this.brushing.move, overX || overY ? [[left[0], down[0]], [left[1], down[1]]] : null);
+    const ranges = [across, up].map((column) => this.selection.ranges.get(column.key));
+    const frames = [[frame.left, frame.right], [frame.top, frame.bottom]];
+    const ends = [this.x, this.y].map((scale, i) => (ranges[i] ? pixelsOf(scale, ranges[i], frames[i]) : frames[i]));
+    this.placed = ranges.some(Boolean) ? ends : null;
+    group.call(this.brushing.move, this.placed && [0, 1].map((end) => [ends[0][end], ends[1][end]]));
   }
 
   brushed({ type, selection, sourceEvent }) {
     if (!sourceEvent) return; // moved by us
     this.isBrushing = type !== "end";
-    if (type === "start") return;
     this.page.tip.hide();
-    const keys = [this.column("x").key, this.column("y").key];
-    if (selection === null) {
-      // A press that did not move: a trial there is opened, else the rectangle goes.
-      if (type === "end" && !this.nearest(sourceEvent)) this.limit(keys, [null, null]);
+    if (type === "start") {
+      this.pressed = [sourceEvent.clientX, sourceEvent.clientY];
+      this.held = this.placed;
       return;
     }
-    this.wasBrushed = true;
-    const [[left, top], [right, bottom]] = selection;
-    this.limit(keys, [this.x.between(left, right), this.y.between(top, bottom)]);
+    const keys = [this.column("x").key, this.column("y").key];
+    if (hasMoved(this.pressed, sourceEvent)) {
+      if (selection !== null) this.limit(keys, this.rangesIn(selection, keys));
+    } else if (type === "end") {
+      // A press: a trial there is opened; beside the rectangle it lets go.
+      const found = this.nearest(sourceEvent);
+      if (found) this.openMark(found);
+      if (found || selection !== null) this.update();
+      else this.limit(keys, [null, null]);
+    }
+  }
+
+  // A range for each axis: as it was where its sides did not move, open where they reach the frame.
+  rangesIn([[left, top], [right, bottom]], keys) {
+    const { frame } = this;
+    const sides = [[left, right, this.x, frame.left, frame.right], [top, bottom, this.y, frame.top, frame.bottom]];
+    return sides.map(([first, last, scale, start, end], i) => {
+      const held = this.held?.[i];
+      const isSame = held && Math.abs(held[0] - first) < 0.5 && Math.abs(held[1] - last) < 0.5;
+      if (isSame) return this.selection.ranges.get(keys[i]) ?? null;
+      return rangeBetween(scale, first, last, start, end);
+    });
   }
 
   limit(keys, ranges) {
@@ -116,4 +135,22 @@ class Scatter extends Chart {
   }
 }
 
-const pixelsOf = (scale, [low, high]) => [scale(low), scale(high)].sort((a, b) => a - b).map((pixel, i) => pixel + (i ? 1 : -1) * 4);
+const hasMoved = ([x, y], event) => Math.hypot(event.clientX - x, event.clientY - y) >= 3;
+
+// Where a range lies within a frame; one that is too narrow to take hold of is widened.
+function pixelsOf(scale, range, [start, end]) {
+  const clip = (pixel) => Math.max(Math.min(start, end), Math.min(Math.max(start, end), pixel));
+  const [low, high] = range.map((value, i) => (Number.isFinite(value) ? scale(value) : scale.ends[i])).sort((a, b) => a - b);
+  const room = Math.max(0, 4 - (high - low) / 2);
+  return [clip(low - room), clip(high + room)];
+}
+
+// What lies between two pixels; open towards an end of the axis that is reached, null where both are.
+function rangeBetween(scale, first, last, start, end) {
+  const isOpen = [Math.abs(first - Math.min(start, end)) < 1, Math.abs(last - Math.max(start, end)) < 1];
+  if (isOpen[0] && isOpen[1]) return null;
+  const [low, high] = scale.between(first, last);
+  const isRising = scale.ends[0] <= scale.ends[1];
+  const [isLowOpen, isHighOpen] = isRising ? isOpen : [...isOpen].reverse();
+  return [isLowOpen ? -Infinity : low, isHighOpen ? Infinity : high];
+}

@@ -41,8 +41,14 @@ class Selection {
     this.change(() => (range === null ? this.ranges.delete(key) : this.ranges.set(key, range)));
   }
 
+  // How something is shown; null as at first.
+  keepView(name, value) {
+    if (value === null) this.views.delete(name);
+    else this.views.set(name, value);
+  }
+
   setView(name, value) {
-    this.change(() => this.views.set(name, value));
+    this.change(() => this.keepView(name, value));
   }
 
   open(id) {
@@ -128,7 +134,13 @@ class Address {
       if (name !== undefined) told.get(decode(name))?.push([decode(key), decode(value)]);
     }
     for (const [name, pairs] of told) this.selections.get(name).read(pairs);
-    if (anchor) document.getElementById(anchor)?.scrollIntoView();
+    const [, ...others] = [...this.selections.values()].filter(({ trial }) => trial !== null);
+    for (const selection of others) selection.open(null); // one trial at a time
+    this.goToAnchor();
+  }
+
+  goToAnchor() {
+    if (this.anchor) document.getElementById(this.anchor)?.scrollIntoView({ behavior: "instant" });
   }
 
   split() {

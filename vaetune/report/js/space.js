@@ -14,7 +14,7 @@ function buildSlices(host, page) {
     return [place, column];
   });
   const longer = budgets.length > 1 ? `; the stronger its colour, the longer it was trained (${budgets.join(", ")} epochs)` : "";
-  host.before(html("h4", { class: "block" }, "Loss over each hyperparameter"), html("p", { class: "note" }, `A point a trial${longer}. The winner is blue, what failed is a red cross on the upper edge.`));
+  host.before(html("h4", { class: "block" }, "Loss over each hyperparameter"), html("p", { class: "note" }, `A point a trial${longer}. The winner is the largest; what failed is a red cross.`));
   return charts.map(([place, column]) =>
     new Scatter(place, page, {
       name: `slice-${column.key}`,
@@ -32,6 +32,8 @@ function buildSlices(host, page) {
 }
 
 const GRID = 40;
+const NEAR = 0.12; // of a side: the standard deviation of the weights
+const LEAST_WEIGHT = 0.15; // of a point at no distance
 
 // The loss over two hyperparameters at equal epochs: measured points on a smoothed surface.
 class Contour extends Chart {
@@ -58,50 +60,52 @@ class Contour extends Chart {
     const after = Number(this.chosen("after"));
     const x = makeScale({ values: across.values, kind: across.scale, pixels: [frame.left, frame.right] });
     const y = makeScale({ values: up.values, kind: up.scale, pixels: [frame.bottom, frame.top] });
+    const shift = (column, index, room) => (column.scale === "choice" ? apart(index, room) : 0);
     const measured = lossesAfter(records, after).map(({ index, loss }) => ({
-      index, loss, x: x(across.values[index]), y: y(up.values[index]),
+      index, loss, x: x(across.values[index]) + shift(across, index, this.width / 30), y: y(up.values[index]) + shift(up, index * 7, this.height / 20),
     }));
     this.measured = measured;
     const chosen = measured.filter(({ index }) => records.family(index).some((one) => this.selection.has(one)));
-    this.surface(chosen, frame);
+    const bands = this.surface(chosen, frame);
     drawAxis(layers.axes, x, "bottom", frame, { title: x.title(across), count: (frame.right - frame.left) / 70, rules: false });
     drawAxis(layers.axes, y, "left", frame, { title: y.title(up), rules: false });
-    this.mark(measured);
+    const winners = new Set(records.winnerIndex === null ? [] : records.family(records.winnerIndex));
+    layers.marks.append(svg("path", { class: "dot rim", d: dots(measured) }));
+    this.mark(measured, ({ index }) => (winners.has(index) ? "winner" : "measured"));
     this.noteLine.textContent =
       `Losses of ${chosen.length} configurations, each at its lowest up to epoch ${after}, so that budgets are not mixed; ` +
-      "the surface is their average weighted by nearness, on the logarithm above the entropy floor, and says little where there are no points.";
-    this.explain([["dot shade-0", "low loss"], [`dot shade-${SHADES - 1}`, "high loss"], ...this.usualLooks()]);
+      "the surface is their average weighted by nearness, on the logarithm above the entropy floor, and is left out far from any.";
+    this.explain([["dot measured", "configuration"], ...(winners.size ? [["dot winner", "the winner's"]] : []),
+      ...bands.map((from, i) => [`dot shade-${i}`, `${i ? "from" : "lowest"} ${nats(from, 1)}`])]);
   }
 
-  // A Gaussian average of the logarithms, cut into bands at equal shares of the configurations.
+  // A Gaussian average of the logarithms above the floor, in bands of equal width; returns the loss
+  // that each begins at. Where nothing was measured near by there is no surface.
   surface(points, frame) {
-    if (points.length < 4) return;
+    if (points.length < 4) return [];
     const { floor } = this.records;
     const heights = points.map(({ loss }) => Math.log(Math.max(loss - floor, 1e-3)));
     const [width, height] = [frame.right - frame.left, frame.bottom - frame.top];
-    const reach = 0.12;
-    const grid = new Float64Array(GRID * GRID);
-    for (let row = 0; row < GRID; row++) {
-      for (let column = 0; column < GRID; column++) {
-        let [sum, weight] = [0, 0];
-        points.forEach((point, i) => {
-          const dx = ((column + 0.5) / GRID) - (point.x - frame.left) / width;
-          const dy = ((row + 0.5) / GRID) - (point.y - frame.top) / height;
-          const near = Math.exp(-(dx * dx + dy * dy) / (2 * reach * reach)) + 1e-9;
-          sum += near * heights[i];
-          weight += near;
-        });
-        grid[row * GRID + column] = sum / weight;
-      }
-    }
-    const sorted = Float64Array.from(grid).sort();
-    const bands = Array.from({ length: SHADES }, (_, i) => sorted[Math.floor((i / SHADES) * sorted.length)]);
-    const contours = d3.contours().size([GRID, GRID]).thresholds([...new Set(bands)]);
-    contours(Array.from(grid)).forEach(({ coordinates }, i) => {
+    const grid = d3.range(GRID * GRID).map((cell) => {
+      const [column, row] = [cell % GRID, Math.floor(cell / GRID)];
+      let [sum, weight] = [0, 0];
+      points.forEach((point, i) => {
+        const dx = (column + 0.5) / GRID - (point.x - frame.left) / width;
+        const dy = (row + 0.5) / GRID - (point.y - frame.top) / height;
+        const near = Math.exp(-(dx * dx + dy * dy) / (2 * NEAR * NEAR));
+        sum += near * heights[i];
+        weight += near;
+      });
+      return weight < LEAST_WEIGHT ? NaN : sum / weight;
+    });
+    const [low, high] = rangeOf(grid);
+    const bands = d3.range(SHADES).map((band) => low + ((high - low) * band) / SHADES);
+    d3.contours().size([GRID, GRID]).thresholds(bands)(grid).forEach(({ coordinates }, i) => {
       const path = coordinates.flat().map((ring) =>
         `M${ring.map(([cx, cy]) => `${(frame.left + (cx / GRID) * width).toFixed(1)},${(frame.top + (cy / GRID) * height).toFixed(1)}`).join("L")}Z`).join("");
       this.layers.axes.append(svg("path", { class: `band shade-${i}`, d: path, "fill-rule": "evenodd" }));
     });
+    return bands.map((band) => Math.exp(band) + floor);
   }
 
   table() {
@@ -115,10 +119,10 @@ class Contour extends Chart {
   }
 }
 
-// The epochs that rungs end at, the one with the most configurations first.
+// The epochs that rungs end at, or trials have come to, the one with the most configurations first.
 function equalEpochs(records) {
-  const ends = [...new Set(records.columns.get("epochs").values)].sort((a, b) => a - b);
-  const counted = ends.map((epoch) => [epoch, lossesAfter(records, epoch).length]).filter(([, count]) => count > 0);
+  const ends = new Set([...records.columns.get("epochs").values, ...records.curves.epochs.map((epochs) => epochs.at(-1))]);
+  const counted = [...ends].map((epoch) => [epoch, lossesAfter(records, epoch).length]).filter(([, count]) => count > 0);
   counted.sort((a, b) => b[1] - a[1] || b[0] - a[0]);
   return counted.map(([epoch, count]) => [String(epoch), `epoch ${epoch} (${count})`]);
 }

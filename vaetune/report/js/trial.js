@@ -7,12 +7,12 @@ class TrialPage {
     this.title = html("h3", { id: name, tabindex: -1 });
     this.content = html("div", { class: "content" });
     const step = (by, label, text) => html("button", { type: "button", "aria-label": label, onclick: () => this.step(by) }, text);
+    this.steps = [step(-1, "The trial ranked before", "←"), step(1, "The trial ranked after", "→")];
     this.dialog = html("dialog", { class: "trial", "aria-labelledby": name },
       html("div", { class: "head" }, this.title, html("span", { class: "tools" },
-        step(-1, "The trial ranked before", "←"), step(1, "The trial ranked after", "→"),
-        html("button", { type: "button", "aria-label": "Close", onclick: () => this.close() }, "×"))),
+        ...this.steps, html("button", { type: "button", "aria-label": "Close", onclick: () => this.close() }, "×"))),
       this.content);
-    this.dialog.addEventListener("keydown", (event) => event.key === "Escape" && (event.preventDefault(), this.close()));
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.dialog.open && (event.preventDefault(), this.close()));
     this.dialog.addEventListener("cancel", (event) => (event.preventDefault(), this.close()));
     document.body.append(this.dialog);
     this.selection.follow(() => this.update());
@@ -67,6 +67,9 @@ class TrialPage {
       this.settings(index), this.pictures(index), this.command(index),
     ].filter(Boolean));
     this.content.scrollTop = 0;
+    const order = this.order;
+    this.steps[0].disabled = order[0] === index;
+    this.steps[1].disabled = order.at(-1) === index;
   }
 
   summary(index) {
@@ -81,7 +84,8 @@ class TrialPage {
       ["Above the entropy floor", value("loss") === null ? NOTHING : nats(value("loss") - records.floor)],
       ["Epochs", `${value("epoch_from") + 1}–${value("epochs")}, best ${value("best_epoch") ?? NOTHING}`],
       ["Parameters", value("parameters") === null ? NOTHING : value("parameters").toLocaleString("en")],
-      ["Time", `${duration(value("seconds"))}; with its promotions ${duration(value("total_s"))}`],
+      ["Time", duration(value("seconds"))],
+      ...(records.parent[index] === null ? [] : [["With the trials before it", duration(value("total_s"))]]),
     ];
     return pairsTable("Validation losses are in nats per image", rows);
   }
@@ -97,7 +101,7 @@ class TrialPage {
     const items = family.map((one) => {
       const told = `epochs ${records.value("epoch_from", one) + 1}–${records.value("epochs", one)}, ${records.statuses[one]}, loss ${nats(records.value("loss", one))}`;
       const id = records.trials[one];
-      const name = one === index ? html("b", {}, id) : html("button", { type: "button", class: "link", onclick: () => this.selection.open(id) }, id);
+      const name = one === index ? html("b", {}, id) : html("button", { type: "button", class: "link", onclick: () => this.open(one, this.from) }, id);
       return html("li", {}, name, ` ${told}`);
     });
     return html("section", {}, html("h4", {}, `Configuration ${records.value("configuration", index)}`), html("ol", { class: "lineage" }, items));
@@ -143,7 +147,7 @@ class TrialPage {
   pictures(index) {
     const { pictures } = this.page;
     const found = pictures.trials.find((one) => one.trial_id === this.records.trials[index]);
-    if (!found) return html("p", { class: "missing" }, pictures.left_out ? "Its pictures are not on this page, which would grow too large." : "No pictures of it are kept.");
+    if (!found) return html("p", { class: "missing" }, `No pictures of it are on this page: none were kept${pictures.left_out ? ", or there was no room" : ""}.`);
     const image = (source, alt) => html("img", { class: "pixels", src: source, alt });
     const figure = (title, ...content) => html("figure", {}, html("figcaption", {}, html("h4", {}, title)), ...content);
     return html("section", { class: "own-pictures" }, ...[
@@ -156,7 +160,9 @@ class TrialPage {
   command(index) {
     const { records } = this;
     if (records.value("loss", index) === null) return null;
-    return html("section", {}, html("h4", {}, "Take it"),
+    const isKept = records.kept.includes(records.trials[index]);
+    const missing = "Its weights were not kept: only those of the leaders are (keep_best), and of the best of each latent size.";
+    return html("section", {}, html("h4", {}, "Take it"), !isKept ? html("p", { class: "missing" }, missing) :
       html("pre", { class: "command" }, html("code", {}, `${records.export} ${records.trials[index]}`)));
   }
 }

@@ -15,6 +15,7 @@ class TrialsTable {
     this.body.addEventListener("click", (event) => this.click(event));
     this.selection.follow(() => this.wake());
     window.addEventListener("beforeprint", () => this.showAll());
+    window.addEventListener("afterprint", () => this.showPage());
     this.update();
   }
 
@@ -26,17 +27,22 @@ class TrialsTable {
 
   tools() {
     this.more = html("button", { type: "button", onclick: () => this.showAll() });
-    this.differing = html("input", { type: "checkbox", onchange: (event) => this.selection.setView("columns", event.target.checked ? "differing" : "all") });
+    this.differing = html("input", { type: "checkbox", onchange: (event) => this.selection.setView("columns", event.target.checked ? "differing" : null) });
     const bar = html("p", { class: "topline" }, html("label", {}, this.differing, " Only columns that differ"));
     const scroll = this.table.closest(".scroll") ?? this.table;
     scroll.before(bar);
     scroll.after(html("p", { class: "topline" }, this.more));
-    this.alike = this.headers.map((_, column) => column > 1 && new Set(this.rows.map(({ row }) => row.cells[column].textContent)).size <= 1);
+  }
+
+  // Whether all trials have the same in a column; asked for a thousand trials it takes a while.
+  isAlike(column) {
+    return column > 1 && new Set(this.rows.map(({ row }) => row.cells[column].textContent)).size <= 1;
   }
 
   sortBy(column) {
     const upwards = this.headers[column].getAttribute("aria-sort") !== "ascending";
-    this.selection.setView("sort", `${upwards ? "" : "-"}${column}`);
+    const isUsual = upwards && column === 0;
+    this.selection.setView("sort", isUsual ? null : `${upwards ? "" : "-"}${column}`);
     this.update(); // also where the table is out of sight
   }
 
@@ -56,7 +62,7 @@ class TrialsTable {
     this.body.replaceChildren(...shown.map(({ row }) => row));
     for (const { row, index } of shown) row.classList.toggle("opened", this.records.trials[index] === open);
     this.more.hidden = shown.length === seen.length;
-    this.more.textContent = `Show all ${seen.length} selected trials`;
+    this.more.textContent = `Show all ${counted(seen.length, "selected trial")}`;
   }
 
   // A trial's id becomes a button once its row is shown.
@@ -84,8 +90,9 @@ class TrialsTable {
   hideAlike() {
     const wanted = this.selection.views.get("columns") === "differing";
     this.differing.checked = wanted;
-    if (wanted === this.hides) return;
+    if (wanted === (this.hides ?? false)) return;
     this.hides = wanted;
+    this.alike ??= this.headers.map((_, column) => this.isAlike(column));
     this.alike.forEach((alike, column) => {
       if (!alike) return;
       this.headers[column].hidden = wanted;
@@ -98,9 +105,14 @@ class TrialsTable {
     this.update();
   }
 
+  showPage() {
+    this.most = PAGE;
+    this.update();
+  }
+
   click(event) {
     const row = event.target.closest("tr");
-    if (row && getSelection().isCollapsed) this.page.open(this.records.index.get(row.dataset.trial), row.querySelector("button.link"));
+    if (row && (event.target.closest("button") || getSelection().isCollapsed)) this.page.open(this.records.index.get(row.dataset.trial), row.querySelector("button.link"));
   }
 }
 
