@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from vaetune.evaluation import Estimate, Evaluation, EvaluationProtocol
 from vaetune.journal import (
     JOURNAL_NAME,
     DataSummary,
@@ -14,6 +15,7 @@ from vaetune.journal import (
     SessionEnded,
     SessionStarted,
     TrialEnded,
+    TrialEvaluated,
     TrialStarted,
 )
 from vaetune.spec import REFERENCE, Budget, SearchSpec, single_configuration
@@ -179,3 +181,30 @@ def write_baseline(results, name="reference", *, like=SPEC, values=REFERENCE, lo
     trial = make_trial_events("0000", [loss + 9, loss], hyperparameters=values)
     events = [started, make_session(), *trial, make_session_end()]
     return write_journal(results / BASELINES / name, events)
+
+
+def make_evaluated(trial_id="0000", epoch=2, *, protocol=None, **values):
+    """A trial of three latent dimensions, two of them active, judged on the test images."""
+    usual = {
+        "protocol": protocol or EvaluationProtocol(seed=0),
+        "test_images": 1000,
+        "negative_elbo": Estimate(130.5, 1.25),
+        "reconstruction": Estimate(110.25, 1.0),
+        "kl": Estimate(20.25, 0.125),
+        "entropy_floor": 46.0,
+        "importance_weighted_bound": Estimate(121.75, 1.125),
+        "kl_per_dimension": (12.0, 8.0, 0.25),
+        "variance_per_dimension": (0.9, 0.8, 0.001),
+        "knn_accuracy": 0.935,
+        "psnr": 16.5,
+        "ssim": 0.7,
+        "ssim_window": 11,
+    }
+    return TrialEvaluated(
+        time=START + timedelta(hours=2),
+        trial_id=trial_id,
+        epoch=epoch,
+        evaluation=Evaluation(**usual | values),
+        duration_s=99.6,
+        environment=make_environment(),
+    )

@@ -15,6 +15,7 @@ from PIL import Image
 
 from image_sets import make_split
 from vaetune import cli
+from vaetune.journal import lock_results
 from vaetune.study import load_study
 
 SEARCH_FILE = """
@@ -400,7 +401,7 @@ def test_the_version_is_printed(vaetune):
 
 def test_help_names_every_command(vaetune):
     _, out, _ = vaetune("--help")
-    for command in ("search", "train", "best", "trials", "report"):
+    for command in ("search", "train", "best", "evaluate", "trials", "report"):
         assert re.search(rf"^\W*{command}\b", out, re.MULTILINE)
 
 
@@ -505,7 +506,7 @@ def test_images_of_mixed_sizes_are_named(refused, folder):
     assert "05.png" in refused("search", "squares.toml", "--dataset", "pictures")
 
 
-@pytest.mark.parametrize("command", ["best", "trials", "report"])
+@pytest.mark.parametrize("command", ["best", "evaluate", "trials", "report"])
 def test_commands_that_need_a_search_say_how_to_get_one(refused, command):
     assert "Run `vaetune search hyperband`" in refused(command)
 
@@ -632,3 +633,157 @@ def test_a_full_disk(folder):
     assert re.fullmatch(r"vaetune: [^\n]*cannot be written: File too large[^\n]*\n", done.stderr)
     done = run_process("search", "squares.toml", "-q", cwd=folder)
     assert done.returncode == 0, done.stderr
+
+
+# The test images
+
+QUICK_SEARCH = ("search", "squares.toml", "--max-epochs", 1, "--quiet")
+QUICK_EVALUATION = ("evaluate", "--importance-samples", 3)
+
+
+def journals(folder):
+    paths = sorted((folder / "results").rglob("journal.jsonl"))
+    return {path: path.read_bytes() for path in paths}
+
+
+@pytest.mark.slow
+def test_evaluate_judges_once_and_prints_what_is_recorded_from_then_on(
+    vaetune, folder, monkeypatch
+):
+    vaetune(*QUICK_SEARCH)
+    before = journals(folder)
+    code, out, error = vaetune(*QUICK_EVALUATION)
+    assert (code, error) == (0, "")
+    assert out.startswith("Winner of squares (complete, ")
+    assert "k = 3 on the first 12 test images" in out
+    assert re.search(r"^ +trial \d{4} +Keras example$", out, re.MULTILINE)
+    assert re.search(r"^  negative ELBO, nats per image +[\d.]+ \+- [\d.]+ ", out, re.MULTILINE)
+    once = journals(folder)
+    assert len(once) == 2
+    for path, content in once.items():
+        assert content.startswith(before[path])
+        added = content.removeprefix(before[path])
+        assert added.count(b"\n") == added.count(b'"event":"trial_evaluated"') == 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vaetune.data.load_images", None)  # it is not even looked at them
+        assert vaetune(*QUICK_EVALUATION) == (0, out, "")
+        code, rows, _ = vaetune(*QUICK_EVALUATION, "--format", "json")
+    assert code == 0
+    winner, example = json.loads(rows)
+    assert (winner["test_images"], winner["protocol"]["importance_samples"]) == (12, 3)
+    assert example["model"] == "Keras example"
+    assert journals(folder) == once
+
+    code, rows, _ = vaetune(*QUICK_EVALUATION, "--again", "--format", "json")
+    measured = [
+        {
+            key: value
+            for key, value in row.items()
+            if key not in ("time", "duration_s", "environment")
+        }
+        for row in json.loads(rows)
+    ]
+    recorded = [{key: row[key] for key in measured[0]} for row in (winner, example)]
+    assert measured == recorded, "equal to the last bit"
+    assert all(len(content) > len(once[path]) for path, content in journals(folder).items())
+
+    code, out, _ = vaetune(*QUICK_EVALUATION, "--images", 5)
+    assert "k = 3 on the first 5 test images" in out
+    code, out, error = vaetune(*QUICK_EVALUATION, "--images", 50)
+    assert error == "There are 12 test images, fewer than --images 50: all are used.\n"
+    assert "k = 3 on the first 12 test images" in out
+    assert vaetune("best")[0] == vaetune("report")[0] == vaetune(*QUICK_SEARCH)[0] == 0
+
+
+@pytest.mark.slow
+def test_evaluate_judges_another_trial_and_does_without_an_example(vaetune, folder):
+    vaetune("search", "squares.toml", "--no-baseline", "--quiet")
+    other = load_study(folder / "results" / "squares").ranking[1]
+    code, out, error = vaetune(*QUICK_EVALUATION, "--trial", other.trial_id)
+    assert code == 0
+    assert error == "There is no Keras example trained alike to hold it against.\n"
+    assert out.startswith(f"Trial {other.trial_id} of squares (complete, ")
+    assert "Keras example" not in out
+
+
+@pytest.mark.slow
+def test_an_example_that_is_damaged_costs_the_example_only(vaetune, folder):
+    vaetune(*QUICK_SEARCH)
+    (weights,) = (folder / "results" / "baselines").rglob("checkpoint.npz")
+    weights.write_bytes(b"no archive")
+    code, out, error = vaetune(*QUICK_EVALUATION)
+    assert code == 0
+    assert error.startswith("The Keras example is not judged beside it. The checkpoint ")
+    assert "Keras example" not in out
+    assert re.search(r"^ +trial \d{4}$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("flag", ["--importance-samples", "--images"])
+def test_evaluating_nothing_is_a_usage_error(vaetune, folder, flag):
+    code, _, error = vaetune("evaluate", flag, 0)
+    assert code == 2
+    assert flag in error
+
+
+@pytest.mark.slow
+def test_what_cannot_be_evaluated_is_refused(vaetune, folder):
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    study = load_study(folder / "results" / "squares")
+    assert "no trial 99. See `vaetune trials`" in refused_after_note(vaetune, "--trial", 99)
+
+    with lock_results(study.folder):
+        assert "is in use by process" in refused_after_note(vaetune)
+
+    weights = study.trial_folder(study.winner.trial_id) / "checkpoint.npz"
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert "is damaged" in refused_after_note(vaetune)
+    weights.unlink()
+    assert "Run the search again" in refused_after_note(vaetune)
+
+    np.savez(folder / "squares.npz", x_train=noise(30, 9, 10), x_test=noise(12, 9, 10))
+    error = refused_after_note(vaetune)
+    assert "was made with other images" in error
+    assert "data fingerprint: " in error
+    (folder / "squares.npz").unlink()
+    assert "There is no image set at" in refused_after_note(vaetune)
+
+
+def refused_after_note(vaetune, *flags):
+    """The one line of a refusal, behind the note that there is no Keras example."""
+    before = journals(Path())
+    code, out, error = vaetune(*QUICK_EVALUATION, *flags)
+    assert (code, out) == (1, "")
+    *notes, line = error.splitlines()
+    assert [note for note in notes if not note.startswith("There is no Keras example")] == []
+    assert line.startswith("vaetune: ")
+    assert journals(Path()) == before
+    return line
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_an_evaluation_ends_cleanly(vaetune, folder):
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    before = journals(folder)
+    command = [sys.executable, "-m", "vaetune", "evaluate", "--importance-samples", "10000000"]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+    )
+    holder = folder / "results" / "squares" / ".holder"
+    for _ in range(600):
+        if holder.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    time.sleep(2)  # into the long part
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert out == "Stopped. What was recorded before is unharmed.\n"
+    assert "Traceback" not in error
+    assert journals(folder) == before
+    assert not holder.exists()

@@ -93,3 +93,15 @@ def test_the_cpu_hides_the_gpus(two_gpus):
     _, asked = two_gpus
     assert choose_device("cpu").name == "CPU"
     assert asked == {"visible": []}
+
+
+def test_exact_operations_are_asked_for_on_a_gpu_too(two_gpus, monkeypatch):
+    experimental, asked = device.import_tensorflow().config.experimental, []
+    for name in ("enable_op_determinism", "enable_tensor_float_32_execution"):
+        monkeypatch.setattr(
+            experimental, name, lambda *values, name=name: asked.append((name, values))
+        )
+    choose_device("auto")
+    assert asked == []
+    choose_device("auto", exact=True)
+    assert asked == [("enable_op_determinism", ()), ("enable_tensor_float_32_execution", (False,))]

@@ -227,7 +227,6 @@ def test_a_journal_torn_in_its_first_line_has_no_events(tmp_path, whole):
         b"",
         b"{",
         b"null",
-        b'{"event": "no_such_event"}',
         b'{"event": "epoch_ended", "trial_id": "0000"}',
         b"\x00\x00\x00",
         b'{"event": "session_ended", "reason": "\xff"}',
@@ -478,3 +477,11 @@ def test_keys_of_a_later_version_are_ignored(tmp_path):
     with path.open("a") as file:
         file.write(epoch[:-1] + ',"beta":0.5}\n')
     assert read(path)[1] == make_epoch("0000", 1, 200.0)
+
+
+def test_an_event_of_a_later_version_is_told_as_such(tmp_path):
+    path = write_journal(tmp_path, EVENTS[:1])
+    with path.open("a") as file:
+        file.write('{"time":"2026-03-04T05:06:07Z","event":"trial_dreamt","trial_id":"0000"}\n')
+    with pytest.raises(JournalError, match=r"line 2 tells of 'trial_dreamt'.* a later version"):
+        read(path)

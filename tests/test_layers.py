@@ -33,12 +33,14 @@ LAYERS = (
     "report.wording",
     "report.svg",
     "report.assets",
+    "judge",
     "export",
     "progress",
     "signals",
     "search",
     "tuner",
     "oracles",
+    "evaluate",
     "training",
     "steps",
     "hypermodel",
@@ -58,6 +60,7 @@ LAYERS = (
     "device",
     "archive",
     "spec",
+    "evaluation",
     "errors",
 )
 """Top to bottom. A new module takes its place here; each imports from those below it only."""
@@ -74,6 +77,7 @@ TENSORFLOW = {
     "steps",
     "oracles",
     "tuner",
+    "evaluate",
     "export",
 }
 """Modules that may import TensorFlow, Keras or Keras Tuner themselves, `device` and `data` late."""
@@ -82,6 +86,7 @@ WITHOUT_TENSORFLOW = (
     "vaetune",
     "vaetune.cli",
     "vaetune.spec",
+    "vaetune.evaluation",
     "vaetune.journal",
     "vaetune.study",
     "vaetune.summary",

@@ -16,7 +16,7 @@ from journals import (
     make_trial_events,
 )
 from vaetune.journal import FileSetAside, PlanCorrected, Rung, TrialResumed, TrialRetried
-from vaetune.progress import SearchProgress
+from vaetune.progress import EvaluationProgress, SearchProgress
 from vaetune.spec import REFERENCE
 
 
@@ -274,3 +274,17 @@ def test_an_epoch_that_is_trained_again_counts_once():
             progress.on_event("search", event)
     assert "1 of 5 epochs" in console.file.getvalue()
     assert "2 of 5 epochs" not in console.file.getvalue()
+
+
+# An evaluation
+
+
+def test_an_evaluation_shows_its_share_in_a_terminal_and_nothing_in_a_pipe():
+    for terminal in (True, False):
+        console = make_console(terminal=terminal)
+        with EvaluationProgress(console, "trial 0018") as progress:
+            progress.on_progress(0.25)
+        text = console.file.getvalue()
+        assert ("trial 0018 on the test images" in text) is terminal
+        assert ("25%" in text) is terminal
+        assert terminal or text == ""

@@ -13,6 +13,7 @@ from journals import (
     START,
     VALUES,
     make_epoch,
+    make_evaluated,
     make_session,
     make_session_end,
     make_started,
@@ -490,3 +491,32 @@ def test_a_trial_without_an_epoch_cannot_be_picked():
         pick(study, trial_id="0000")
     with pytest.raises(ResultsError, match="no completed trial yet"):
         pick(study)
+
+
+# The test images
+
+
+def test_a_trial_that_was_never_judged_has_no_evaluation():
+    study = make_study(*completed("0000", 210.0))
+    assert study.evaluations == ()
+    assert study.evaluation(study.winner) is None
+
+
+def test_an_evaluation_is_of_its_trial_and_of_its_best_epoch():
+    events = [*completed("0000", 210.0, 205.0), *completed("0001", 220.0, 230.0)]
+    judged = [make_evaluated("0000", 2), make_evaluated("0001", 2)]
+    study = make_study(*events, *judged)
+    first, second = study.trials
+    assert study.evaluations == tuple(judged)
+    assert study.evaluation(first) == judged[0]
+    assert study.evaluation(second) is None, "its best epoch is the first"
+
+
+def test_an_evaluation_opens_no_finished_search():
+    study = make_study(*completed("0000", 210.0), make_session_end(), make_evaluated(epoch=1))
+    assert study.is_complete
+
+
+def test_an_evaluation_of_a_trial_that_never_started_is_damage():
+    with pytest.raises(JournalError, match="trial 0007 goes on in it but never started"):
+        make_study(*completed("0000", 210.0), make_evaluated("0007"))

@@ -13,11 +13,13 @@ from journals import (
     SPEC,
     VALUES,
     make_data,
+    make_evaluated,
     make_study,
     make_trial_events,
     write_baseline,
 )
 from vaetune import summary
+from vaetune.evaluation import Estimate
 from vaetune.journal import Rung, TrialRetried
 from vaetune.spec import REFERENCE, Pinned, Space, resolve
 from vaetune.study import list_baselines
@@ -299,3 +301,65 @@ def test_a_trial_that_was_never_built_failed_before_its_first_epoch():
 def test_no_failure_is_told_too():
     study = make_study(*make_trial_events("0000", [200.0]))
     assert summary.failures_in_full(study) == "No trial of tiny failed."
+
+
+# The test images
+
+
+def judged():
+    return {
+        "trial 0018": make_evaluated("0018"),
+        "Keras example": make_evaluated(
+            negative_elbo=Estimate(197.0, None),
+            kl_per_dimension=(3.5, 0.25),
+            variance_per_dimension=(0.9, 0.5),
+            knn_accuracy=None,
+        ),
+    }
+
+
+def test_models_stand_beside_each_other_with_their_errors():
+    text = summary.evaluations_as_table(judged())
+    assert re.search(r"^ +trial 0018 +Keras example$", text, re.MULTILINE)
+    for key, ours, theirs in [
+        ("negative ELBO, nats per image", "130.50 +- 1.25", "197.00"),
+        ("  above the entropy floor, 46.00", "84.50", "151.00"),
+        ("negative log-likelihood, bound", "121.75 +- 1.12", "121.75 +- 1.12"),
+        ("active units", "2 of 3", "2 of 2"),
+        ("kNN accuracy of z_mean", "93.5%", "no labels"),
+    ]:
+        line = rf"^  {re.escape(key)} +{re.escape(ours)} +{re.escape(theirs)}$"
+        assert re.search(line, text, re.MULTILINE), key
+    assert "  trial 0018: 12.00, 8.00, 0.25\n  Keras example: 3.50, 0.25" in text
+    assert not re.search(r"[ \t]$", text, re.MULTILINE)
+
+
+def test_the_protocol_stands_with_the_numbers():
+    text = summary.evaluations_as_table(judged())
+    for words in (
+        "1,000 test images; 32 posterior samples of each, seed 0",
+        "importance-weighted bound: k = 500 on the first 1,000 test images",
+        "varies by more than 0.01",
+        "the 5 nearest z_mean of training images",
+        "11 x 11",
+    ):
+        assert words in text
+
+
+def test_decoding_z_mean_is_never_called_an_elbo():
+    for line in summary.evaluations_as_table(judged()).splitlines():
+        if "z_mean decoded" in line:
+            assert "(no ELBO)" in line
+
+
+def test_evaluations_as_json_hold_everything():
+    event = make_evaluated("0018", psnr=math.inf)
+    (row,) = json.loads(summary.evaluations_as_json({"trial 0018": event}))
+    assert row["model"] == "trial 0018"
+    assert row["trial_id"] == "0018"
+    assert row["psnr"] is None
+    assert row["negative_elbo"] == {"mean": 130.5, "standard_error": 1.25}
+    assert row["protocol"]["importance_samples"] == 500
+    assert row["kl_per_dimension"] == [12.0, 8.0, 0.25]
+    assert (row["above_entropy_floor"], row["active_units"]) == (84.5, 2)
+    assert row["environment"]["device"] == "CPU"

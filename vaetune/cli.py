@@ -13,10 +13,13 @@ import typer
 
 from vaetune import __version__
 from vaetune.errors import ResultsError, VaetuneError
+from vaetune.evaluation import IMPORTANCE_IMAGES, IMPORTANCE_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vaetune.evaluation import EvaluationProtocol
+    from vaetune.journal import TrialEvaluated
     from vaetune.report.watch import Happening
     from vaetune.search import OpenSearch
     from vaetune.spec import ResolvedSearch, SearchSpec
@@ -58,6 +61,13 @@ class FormatOption(StrEnum):
     csv = "csv"
 
 
+class EvaluationFormat(StrEnum):
+    """Values of --format where there is no row a trial."""
+
+    table = "table"
+    json = "json"
+
+
 Results = Annotated[
     Path, typer.Option(help="Folder of all results.", show_default=True, file_okay=True)
 ]
@@ -75,6 +85,7 @@ DeviceFlag = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard earlier results first.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the outcome only.")]
+TrialId = Annotated[str | None, typer.Option(help="Another trial than the winner, by its id.")]
 StudyName = Annotated[
     str | None, typer.Argument(help="A search; the most recently started one by default.")
 ]
@@ -227,9 +238,7 @@ def best(
     export: Annotated[
         bool, typer.Option("--export", help="Write the model and its figures to results/best/.")
     ] = False,
-    trial: Annotated[
-        str | None, typer.Option(help="Another trial than the winner, by its id.")
-    ] = None,
+    trial: TrialId = None,
     latent_dim: Annotated[
         int | None, typer.Option(help="The best of the trials with so many latent dimensions.")
     ] = None,
@@ -251,6 +260,60 @@ def best(
 
         choose_device("cpu")
         _export(study, picked, results)
+
+
+@app.command()
+def evaluate(
+    name: StudyName = None,
+    trial: TrialId = None,
+    importance_samples: Annotated[
+        int, typer.Option(min=1, help="k of the bound on the negative log-likelihood.")
+    ] = IMPORTANCE_SAMPLES,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many test images, the first ones, it is of.",
+            show_default=str(IMPORTANCE_IMAGES),
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure anew what is recorded already.")
+    ] = False,
+    output: Annotated[
+        EvaluationFormat, typer.Option("--format", help="How.")
+    ] = EvaluationFormat.table,
+    results: Results = Path("results"),
+) -> None:
+    """Judge the winner of a search, and the Keras example, on the test images.
+
+    Nothing else looks at them. What was measured before in the same way is printed as recorded.
+    """
+    from vaetune.evaluation import EvaluationProtocol
+    from vaetune.study import pick
+
+    study = _find(results, name)
+    picked = pick(study, trial)
+    available = study.started.data.test_images
+    if images is not None and images > available:
+        _note(f"There are {available:,} test images, fewer than --images {images}: all are used.")
+    protocol = EvaluationProtocol(
+        study.search.seed,
+        importance_samples=importance_samples,
+        importance_images=IMPORTANCE_IMAGES if images is None else images,
+    ).limited_to(available)
+    with _told_when_stopped():
+        judged = _judge_all(study, picked, protocol, again, results)
+    if output is EvaluationFormat.json:
+        from vaetune.summary import evaluations_as_json
+
+        _print(evaluations_as_json(judged))
+        return
+    from vaetune.summary import evaluations_as_table
+
+    what = "Winner" if picked == study.winner else f"Trial {picked.trial_id}"
+    _print(f"{what} of {study.name} ({_state(study)}) on the test images")
+    _print(evaluations_as_table(judged))
 
 
 @app.command()
@@ -468,6 +531,54 @@ def _describe_end(name: str, study: "Study | None") -> str:
     return f"{name} {'has ended' if study.last_end else 'was killed'}: {_state(study)}"
 
 
+def _judge_all(
+    study: "Study", picked: "Trial", protocol: "EvaluationProtocol", again: bool, results: Path
+) -> "dict[str, TrialEvaluated]":
+    """The evaluations of a trial and of the Keras example, by what to call them."""
+    from vaetune.study import find_baseline
+
+    models = {f"trial {picked.trial_id}": (study, picked)}
+    baseline = find_baseline(study, results)
+    if baseline and baseline.winner:
+        models["Keras example"] = (baseline, baseline.winner)
+    else:
+        _note("There is no Keras example trained alike to hold it against.")
+    recorded = {name: one.evaluation(trial, protocol) for name, (one, trial) in models.items()}
+    judged = {name: event for name, event in recorded.items() if event and not again}
+    missing = {name: model for name, model in models.items() if name not in judged}
+    if missing:
+        judged |= _judge(missing, study, protocol)
+    return {name: judged[name] for name in models if name in judged}
+
+
+def _judge(
+    models: "dict[str, tuple[Study, Trial]]", study: "Study", protocol: "EvaluationProtocol"
+) -> "Iterator[tuple[str, TrialEvaluated]]":
+    """Evaluates models on the images of a study; that of another study may fail."""
+    from rich.console import Console
+
+    from vaetune.data import load_images
+    from vaetune.device import choose_device
+    from vaetune.progress import EvaluationProgress
+
+    images = load_images(study.search.data.dataset)
+    device = choose_device("auto", exact=True)
+    from vaetune.judge import judge
+    from vaetune.signals import StoppableWatcher
+
+    for name, (one, trial) in models.items():
+        progress = EvaluationProgress(Console(stderr=True), name)
+        try:
+            with progress, StoppableWatcher(progress) as watcher:
+                event = judge(one, trial.trial_id, images, protocol, device, watcher.on_progress)
+        except VaetuneError as error:
+            if one is study:
+                raise
+            _note(f"The {name} is not judged beside it. {error}")
+        else:
+            yield name, event
+
+
 def _export(study: "Study", trial: "Trial", results: Path) -> None:
     from vaetune.export import export_trial
 
@@ -488,7 +599,7 @@ def _find(results: Path, name: str | None) -> "Study":
     shelf = list_studies(results)
     if name is None and shelf.studies:
         for folder, reason in shelf.unreadable.items():
-            print(f"{folder} is passed over. {reason}", file=sys.stderr)  # noqa: T201
+            _note(f"{folder} is passed over. {reason}")
     return shelf.find(name)
 
 
@@ -513,6 +624,10 @@ def _list_searches() -> None:
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt  # a search that is told to stop ends as cleanly as by Ctrl-C
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _print(text: str) -> None:

@@ -25,13 +25,15 @@ class ChosenDevice:
     threads: int
 
 
-def choose_device(wanted: Device) -> ChosenDevice:
+def choose_device(wanted: Device, exact: bool = False) -> ChosenDevice:
     """Brings TensorFlow up on the device; to be called once, before anything else uses it.
 
     A GPU's memory is taken as it is needed. On the CPU operations are deterministic.
 
     Args:
         wanted: "auto" takes the GPU where there is one.
+        exact: On a GPU as well operations are deterministic, and float32 is not rounded to
+            TensorFloat-32; that takes longer.
 
     Raises:
         DeviceError: A GPU is wanted and TensorFlow finds none.
@@ -49,6 +51,9 @@ def choose_device(wanted: Device) -> ChosenDevice:
         return ChosenDevice("CPU", _threads(tf))
     tf.config.set_visible_devices(gpus[:1], "GPU")
     tf.config.experimental.set_memory_growth(gpus[0], True)
+    if exact:
+        tf.config.experimental.enable_op_determinism()
+        tf.config.experimental.enable_tensor_float_32_execution(False)
     details = tf.config.experimental.get_device_details(gpus[0])
     return ChosenDevice(f"GPU ({details.get('device_name', gpus[0].name)})", _threads(tf))
 

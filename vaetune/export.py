@@ -98,13 +98,14 @@ def restore_best(study: Study, trial: Trial) -> VAE:
         raise ResultsError(
             f"The weights of trial {trial.trial_id} were not kept: a search keeps those of its "
             "leaders and of the best of each latent_dim. There are those of "
-            f"{', '.join(_kept(study))}. More are kept with --keep-best."
+            f"{', '.join(_kept(study))}. Run the search again with a larger --keep-best: "
+            "it makes more of them anew."
         )
     checkpoint = Checkpoint.load(folder)
     if trial.best is None or checkpoint.best_epoch != trial.best.epoch:
         raise ResultsError(
             f"The checkpoint of trial {trial.trial_id} is older than its record: the search was "
-            "stopped, or runs. Run it to its end, then export."
+            "stopped, or runs. Run it to its end first."
         )
     vae = build_vae(study.started.data.image_shape, trial.hyperparameters)
     write_variables(vae.variables, checkpoint.best_weights)

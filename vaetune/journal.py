@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vaetune.errors import InUseError, JournalError, ResultsError
+from vaetune.evaluation import Evaluation
 from vaetune.spec import Number, Origin, SearchSpec
 
 FORMAT = 1
@@ -263,6 +264,22 @@ def describe_loss(event: FileSetAside) -> str:
     return f"{event.file} {happened}. {event.remedy}"
 
 
+class TrialEvaluated(_Event):
+    """A trial's best epoch was judged on the test images.
+
+    Attributes:
+        epoch: That epoch, absolute; a trial that went on may have a better one by now.
+        environment: Where it was judged.
+    """
+
+    event: Literal["trial_evaluated"] = "trial_evaluated"
+    trial_id: str
+    epoch: int
+    evaluation: Evaluation
+    duration_s: float
+    environment: Environment
+
+
 EndReason = Literal["completed", "interrupted", "time_budget", "failures", "error"]
 
 
@@ -285,6 +302,7 @@ Event = (
     | PlanCorrected
     | SearchExtended
     | FileSetAside
+    | TrialEvaluated
     | SessionEnded
 )
 Listener = Callable[[Event], None]
@@ -357,6 +375,17 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def describe_repair(journal: Journal) -> FileSetAside | None:
+    """What was found torn when the journal was opened, to be journaled."""
+    if journal.repaired is None:
+        return None
+    return FileSetAside(
+        file=JOURNAL_NAME,
+        aside=journal.repaired.name,
+        remedy="Its last line was torn: what that told is done again.",
+    )
 
 
 def read_journal(path: Path) -> Iterator[Event]:
@@ -483,6 +512,12 @@ def _parsed(line: bytes, number: int, path: Path) -> Event:
                 f"{path}, line {number} holds {first['loc'][-1]!r}, which this vaetune does not "
                 "know: a later version wrote it. Read it with that one, or search again under "
                 "another name."
+            ) from error
+        if first["type"] == "union_tag_invalid":
+            raise JournalError(
+                f"{path}, line {number} tells of {first['ctx']['tag']!r}, which this vaetune does "
+                "not know: a later version wrote it, or it is damaged. Read it with that one, "
+                "restore the file from a copy, or search again with --overwrite."
             ) from error
         what = first["msg"]
         raise JournalError(

@@ -399,8 +399,15 @@ def kl_divergence(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
     References:
         Kingma and Welling 2014, appendix B.
     """
-    per_dimension = -0.5 * (1.0 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var))
-    return tf.reduce_sum(per_dimension, axis=1)
+    return tf.reduce_sum(kl_per_dimension(z_mean, z_log_var), axis=1)
+
+
+def kl_per_dimension(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
+    """KL(N(z_mean, exp(z_log_var)) || N(0, 1)) of each latent dimension, in nats.
+
+    Both arguments and the result are of shape (batch, latent_dim).
+    """
+    return -0.5 * (1.0 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var))
 
 
 def _images_of(data: Any) -> tf.Tensor:

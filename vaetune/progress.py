@@ -8,7 +8,13 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from vaetune.environment import changes
@@ -203,6 +209,46 @@ class SearchProgress:
         if self._reference is not None:
             told.append(f"reference {self._reference:.2f}")
         return ", ".join(told)
+
+
+class EvaluationProgress:
+    """Shows how far an evaluation is, in a terminal; see `search.Watcher`.
+
+    Args:
+        console: Where to show it; in a file or a pipe it shows nothing.
+        what: Is evaluated.
+    """
+
+    def __init__(self, console: Console, what: str) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(f"{what} on the test images", total=1.0)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def on_event(self, kind: Kind, event: Event) -> None:
+        """Takes in nothing: an evaluation is one event, at its end."""
+
+    def on_progress(self, share: float) -> None:
+        """Takes in the share that is done."""
+        self._bar.update(self._task, completed=share)
 
 
 def _what(trial: TrialStarted) -> str:

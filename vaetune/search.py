@@ -29,6 +29,7 @@ from vaetune.journal import (
     SearchStarted,
     SessionEnded,
     SessionStarted,
+    describe_repair,
     lock_results,
     read_journal,
 )
@@ -295,7 +296,7 @@ def _open(
                 extended = past.search.model_copy(update={"budget": spec.budget})
                 to_come = plan(_oracle_of(extended, journal))
                 journal.append(SearchExtended(search=extended, plan=to_come))
-            damage = damage or _torn(journal)
+            damage = damage or describe_repair(journal)
             if damage:
                 journal.write(damage)
             study = load_study(folder)
@@ -420,16 +421,6 @@ def _set_orphans_aside(folder: Path) -> FileSetAside | None:
         aside="journal.torn-0" if has_piece else None,
         remedy="What it told of the trials is lost with it: the search begins anew. The trials' "
         f"files are in {orphans[-1].name}/ until --overwrite removes them.",
-    )
-
-
-def _torn(journal: Journal) -> FileSetAside | None:
-    if journal.repaired is None:
-        return None
-    return FileSetAside(
-        file=JOURNAL_NAME,
-        aside=journal.repaired.name,
-        remedy="Its last line was torn: what that told is done again.",
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vaetune.errors import JournalError, ResultsError
+from vaetune.evaluation import EvaluationProtocol
 from vaetune.journal import (
     JOURNAL_NAME,
     Assignment,
@@ -23,6 +24,7 @@ from vaetune.journal import (
     SessionEnded,
     SessionStarted,
     TrialEnded,
+    TrialEvaluated,
     TrialResumed,
     TrialRetried,
     TrialStarted,
@@ -122,6 +124,7 @@ class Study:
         extensions: What was added to its budget, in order.
         plan: The trials of the whole search: as announced, extended, and corrected for failures.
         set_aside: Files that were damaged or gone, and made again.
+        evaluations: What the test images said of trials, in the order it was asked.
     """
 
     folder: Path
@@ -132,6 +135,7 @@ class Study:
     extensions: tuple[SearchExtended, ...] = ()
     plan: tuple[Rung, ...] = ()
     set_aside: tuple[FileSetAside, ...] = ()
+    evaluations: tuple[TrialEvaluated, ...] = ()
 
     @property
     def search(self) -> SearchSpec:
@@ -182,6 +186,17 @@ class Study:
             if trial.trial_id in (trial_id, trial_id.zfill(len(trial.trial_id))):
                 return trial
         raise ResultsError(f'"{self.name}" has no trial {trial_id}. See `vaetune trials`.')
+
+    def evaluation(
+        self, trial: Trial, protocol: EvaluationProtocol | None = None
+    ) -> TrialEvaluated | None:
+        """The latest evaluation of a trial's best epoch, by this protocol or by any."""
+        epoch = trial.best.epoch if trial.best else None
+        for event in reversed(self.evaluations):
+            is_of_it = (event.trial_id, event.epoch) == (trial.trial_id, epoch)
+            if is_of_it and protocol in (None, event.evaluation.protocol):
+                return event
+        return None
 
     def lineage(self, trial: Trial) -> tuple[Trial, ...]:
         """The trials that trained a configuration up to this one, oldest first."""
@@ -448,6 +463,7 @@ class _Gathered:
     under_way: set[str] = field(default_factory=set)
     extensions: list[SearchExtended] = field(default_factory=list)
     set_aside: list[FileSetAside] = field(default_factory=list)
+    evaluations: list[TrialEvaluated] = field(default_factory=list)
     last_end: SessionEnded | None = None
 
     def take(self, event: Event) -> None:
@@ -476,6 +492,9 @@ class _Gathered:
                 self.plan, self.last_end = event.plan, None
             case FileSetAside():
                 self.set_aside.append(event)
+            case TrialEvaluated():
+                self._trial(event)
+                self.evaluations.append(event)
             case SessionEnded():
                 self.last_end = event
                 self.under_way.clear()
@@ -492,6 +511,7 @@ class _Gathered:
             extensions=tuple(self.extensions),
             plan=self.plan,
             set_aside=tuple(self.set_aside),
+            evaluations=tuple(self.evaluations),
         )
 
     def _take_session(self, event: SessionStarted) -> None:
@@ -501,7 +521,9 @@ class _Gathered:
         self.sessions.append(event)
         self.last_end = None
 
-    def _trial(self, event: TrialResumed | TrialRetried | EpochEnded | TrialEnded) -> _OpenTrial:
+    def _trial(
+        self, event: TrialResumed | TrialRetried | EpochEnded | TrialEnded | TrialEvaluated
+    ) -> _OpenTrial:
         try:
             return self.trials[event.trial_id]
         except KeyError:

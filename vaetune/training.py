@@ -141,7 +141,7 @@ def _compile_training(steps: Steps, images: tf.Tensor, batch_size: int) -> Calla
     def train_on(order: tf.Tensor) -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             batch = tf.gather(images, order[start : start + batch_size])
-            return (start + batch_size, *_added(sums, steps.train(_to_unit_interval(batch))))
+            return (start + batch_size, *_added(sums, steps.train(to_unit_interval(batch))))
 
         return _loop(step, tf.size(order))
 
@@ -152,7 +152,7 @@ def _compile_training(steps: Steps, images: tf.Tensor, batch_size: int) -> Calla
 def _compile_validation(steps: Steps, images: tf.Tensor) -> Callable[..., Any]:
     def validate() -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            batch = _to_unit_interval(images[start : start + VALIDATION_BATCH_SIZE])
+            batch = to_unit_interval(images[start : start + VALIDATION_BATCH_SIZE])
             return (start + VALIDATION_BATCH_SIZE, *_added(sums, steps.validate(batch, start)))
 
         return _loop(step, tf.shape(images)[0])
@@ -179,7 +179,8 @@ def _compiled(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callab
     ).get_concrete_function()
 
 
-def _to_unit_interval(batch: Any) -> tf.Tensor:
+def to_unit_interval(batch: Any) -> tf.Tensor:
+    """Images on the device as float32 in [0, 1]; see `data.to_unit_interval`."""
     if batch.dtype == tf.uint8:
         return tf.cast(batch, tf.float32) / 255.0
     return batch
