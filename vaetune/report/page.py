@@ -213,6 +213,7 @@ def _section(
     study: Study, baseline: Study | None, anchor: str, now: datetime, is_running: bool
 ) -> Section:
     candidates = list_candidates(study, baseline) if study.winner else ()
+    importance = compute_importance(study)
     return Section(
         anchor=anchor,
         study=study,
@@ -226,8 +227,8 @@ def _section(
         rungs=_rungs(study, anchor),
         foresight=compute_foresight(study),
         charts=_charts(study, baseline, anchor),
-        importance=compute_importance(study),
-        no_importance=why_unknown(study),
+        importance=importance,
+        no_importance="" if importance else why_unknown(study),
         tradeoffs=_tradeoffs(candidates, anchor),
         sizes=best_per_latent_dim(candidates),
         export_size=wording.command("best", study, "--latent-dim", "N", "--export"),

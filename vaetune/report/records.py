@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from vaetune.checkpoint import CHECKPOINT_NAME
@@ -116,6 +117,7 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
     """Gathers a study's trials into columns."""
     trials = study.trials
     winner = study.winner
+    course = _Course(study)
     return Records(
         name=study.name,
         floor=study.started.data.entropy_floor,
@@ -125,8 +127,8 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
         errors={t.trial_id: t.error or "no message was recorded" for t in study.failures},
         winner=winner.trial_id if winner else None,
         kept=tuple(t.trial_id for t in trials if _has_weights(study, t)),
-        columns=tuple(_columns(study)),
-        curves=_curves(study),
+        columns=tuple(_columns(study, course)),
+        curves=_curves(trials, course),
         reference=_reference(baseline),
         export=wording.command("best", study, "--export") + " --trial",
     )
@@ -136,7 +138,19 @@ def _has_weights(study: Study, trial: Trial) -> bool:
     return (study.trial_folder(trial.trial_id) / CHECKPOINT_NAME).exists()
 
 
-def _columns(study: Study) -> Iterable[Column]:
+class _Course:
+    """When something was, in a search's working time and in the epochs that had ended."""
+
+    def __init__(self, study: Study) -> None:
+        self.clock = WorkingTime(study)
+        self._ended = sorted(epoch.time for trial in study.trials for epoch in trial.epochs)
+
+    def epochs_at(self, moment: datetime) -> int:
+        """How many epochs of the search had ended."""
+        return bisect_right(self._ended, moment)
+
+
+def _columns(study: Study, course: _Course) -> Iterable[Column]:
     trials = study.trials
     ranks = {trial.trial_id: rank for rank, trial in enumerate(study.ranking, start=1)}
     best = [trial.best for trial in trials]
@@ -172,14 +186,12 @@ def _columns(study: Study) -> Iterable[Column]:
         ("epoch_from", "After epoch", [t.epoch_from for t in trials]),
     ):
         yield _column(key, title, "", "place", "choice", numbers)
-    yield from _times(study)
+    yield from _times(study, course)
 
 
-def _times(study: Study) -> Iterable[Column]:
+def _times(study: Study, course: _Course) -> Iterable[Column]:
     """When trials ran, and when and after how many epochs of the search each was at its best."""
-    clock = WorkingTime(study)
-    spans = compute_timeline(study, clock)
-    ended = sorted(epoch.time for trial in study.trials for epoch in trial.epochs)
+    spans = compute_timeline(study, course.clock)
     best = [trial.best for trial in study.trials]
     seconds = "s of working time"
     yield _column("start_s", "Started", seconds, "time", "linear", [s.start_s for s in spans])
@@ -191,7 +203,7 @@ def _times(study: Study) -> Iterable[Column]:
         "s",
         "time",
         "linear",
-        [clock.at(epoch.time) if epoch else None for epoch in best],
+        [course.clock.at(epoch.time) if epoch else None for epoch in best],
     )
     yield _column(
         "best_after",
@@ -199,7 +211,7 @@ def _times(study: Study) -> Iterable[Column]:
         "",
         "time",
         "linear",
-        [bisect_right(ended, epoch.time) if epoch else None for epoch in best],
+        [course.epochs_at(epoch.time) if epoch else None for epoch in best],
     )
 
 
@@ -224,11 +236,7 @@ def _scale(study: Study, name: str) -> Scale:
     return "log" if isinstance(dimension, Range) and dimension.scale == "log" else "linear"
 
 
-def _curves(study: Study) -> Curves:
-    trials = study.trials
-    clock = WorkingTime(study)
-    ended = sorted(epoch.time for trial in trials for epoch in trial.epochs)
-
+def _curves(trials: Sequence[Trial], course: _Course) -> Curves:
     def losses(name: str) -> tuple[tuple[Value, ...], ...]:
         return tuple(
             tuple(_rounded(getattr(epoch, name)) for epoch in trial.epochs) for trial in trials
@@ -240,8 +248,8 @@ def _curves(study: Study) -> Curves:
         reconstruction=losses("val_reconstruction_loss"),
         kl=losses("val_kl_loss"),
         train=losses("loss"),
-        seconds=tuple(tuple(round(clock.at(e.time), 1) for e in t.epochs) for t in trials),
-        after=tuple(tuple(bisect_right(ended, e.time) for e in t.epochs) for t in trials),
+        seconds=tuple(tuple(round(course.clock.at(e.time), 1) for e in t.epochs) for t in trials),
+        after=tuple(tuple(course.epochs_at(e.time) for e in t.epochs) for t in trials),
     )
 
 

@@ -10,6 +10,33 @@ const dots = (points) => points.map(({ x, y }) => `M${x.toFixed(1)},${y.toFixed(
 const crosses = (points) => points.map(({ x, y }) => `M${(x - 4).toFixed(1)},${(y - 4).toFixed(1)}l8,8m0,-8l-8,8`).join("");
 const rings = (points) => points.map(({ x, y }) => `M${(x - 3.5).toFixed(1)},${y.toFixed(1)}a3.5,3.5 0 1 0 7,0a3.5,3.5 0 1 0 -7,0`).join("");
 
+// Those of points, in order, that lie lower than all before them.
+function descent(points, height) {
+  let lowest = Infinity;
+  return points.filter((point) => height(point) < lowest && ((lowest = height(point)), true));
+}
+
+const stairs = (points) => points.map(({ x, y }, i) => (i === 0 ? `M${x},${y}` : `H${x}V${y}`)).join("");
+const through = (points) => points.map(({ x, y }, i) => `${i ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");
+
+// How a look is drawn, for a legend.
+function swatch(look) {
+  const at = [{ x: 8, y: 5 }];
+  const [shape] = look.split(" ");
+  const path = { dot: dots, cross: crosses, ring: rings }[shape]?.(at) ?? "M0,5h16";
+  return svg("svg", { class: "key", width: 16, height: 10, "aria-hidden": "true" }, svg("path", { class: look, d: path }));
+}
+
+const legendOf = (entries) => entries.map(([look, words]) => html("span", {}, swatch(look), words));
+
+// A table whose rows begin with their names.
+function plainTable(head, rows) {
+  const cell = (text, i) => (i === 0 ? html("th", { scope: "row" }, text) : html("td", {}, text));
+  return html("table", { class: "plain" },
+    html("thead", {}, html("tr", {}, head.map((title) => html("th", { scope: "col" }, title)))),
+    html("tbody", {}, rows.map((cells) => html("tr", {}, cells.map(cell)))));
+}
+
 class Chart {
   // host: an element; settings: {name, title, note, ratio: height to width, least and most: pixels,
   // controls: [{name, label, options, drops: columns whose ranges mean nothing once it changes}]}
@@ -62,7 +89,7 @@ class Chart {
   select({ name, label, options, drops = [] }) {
     const choose = ({ target }) =>
       this.selection.change((one) => {
-        drops.forEach((key) => one.ranges.delete(key));
+        drops.forEach((key) => one.keepRange(key, null));
         one.keepView(name, target.value === options[0][0] ? null : target.value);
       });
     const list = html("select", { onchange: choose },
@@ -226,13 +253,8 @@ class Chart {
   tabulate() {
     if (!this.twin.open) return;
     const { head, rows } = this.table();
-    const seen = rows.filter((row) => row.index === undefined || this.selection.has(row.index));
-    this.tableBody.replaceChildren(
-      html("table", { class: "plain" },
-        html("thead", {}, html("tr", {}, head.map((title) => html("th", { scope: "col" }, title)))),
-        html("tbody", {}, seen.map(({ cells }) =>
-          html("tr", {}, cells.map((cell, i) => (i === 0 ? html("th", { scope: "row" }, cell) : html("td", {}, cell))))))),
-    );
+    const seen = rows.filter(({ index }) => this.selection.has(index));
+    this.tableBody.replaceChildren(plainTable(head, seen.map(({ cells }) => cells)));
   }
 
   // Rows of the selected trials with the columns of these keys.
@@ -249,10 +271,7 @@ class Chart {
 
   // What the looks mean: [class, words] each.
   explain(entries) {
-    if (this.settings.legend === false) return;
-    this.legend.replaceChildren(...entries.map(([look, words]) =>
-      html("span", {}, svg("svg", { class: "key", width: 16, height: 10, "aria-hidden": "true" },
-        svg("path", { class: look, d: look.includes("line") || look.includes("front") ? "M0,5h16" : look.includes("cross") ? crosses([{ x: 8, y: 5 }]) : look.includes("ring") ? rings([{ x: 8, y: 5 }]) : dots([{ x: 8, y: 5 }]) })), words)));
+    if (this.settings.legend !== false) this.legend.replaceChildren(...legendOf(entries));
   }
 
   usualLooks() {

@@ -23,12 +23,8 @@ class Progress extends Scatter {
       .flatMap((index) => val[index].map((loss, row) => ({ at: at[index][row], loss })))
       .filter(({ loss }) => loss !== null)
       .sort((a, b) => a.at - b.at);
-    let lowest = Infinity;
-    const steps = epochs.filter(({ loss }) => loss < lowest && ((lowest = loss), true));
-    if (steps.length) {
-      const path = steps.map((step, i) => (i === 0 ? `M${this.x(step.at)},${this.y(step.loss)}` : `H${this.x(step.at)}V${this.y(step.loss)}`)).join("");
-      this.line(`${path}H${frame.right}`, "winner");
-    }
+    const steps = descent(epochs, ({ loss }) => loss).map((step) => ({ x: this.x(step.at), y: this.y(step.loss) }));
+    if (steps.length) this.line(`${stairs(steps)}H${frame.right}`, "winner");
     if (records.reference) this.line(`M${frame.left},${this.y(records.reference.loss)}H${frame.right}`, "reference");
   }
 
@@ -37,7 +33,7 @@ class Progress extends Scatter {
     return super.scale(column, pixels, [...others, ...reference]);
   }
 
-  legendOf() {
+  explainLooks() {
     const reference = this.records.reference ? [["line reference", "Keras example"]] : [];
     this.explain([["line winner", "best so far"], ...this.usualLooks(), ...reference]);
   }
@@ -64,10 +60,9 @@ class Curves extends Chart {
     drawAxis(layers.axes, this.y, "left", frame, { title: this.y.title(records.columns.get("loss")), count: 6 });
     const paths = { faded: [], other: [], winner: [], open: [] };
     const family = new Set(this.selection.trial === null ? [] : records.family(records.index.get(this.selection.trial)));
-    const winners = new Set(records.winnerIndex === null ? [] : records.lineage(records.winnerIndex));
     for (const index of records.all) {
       const path = this.pathOf(index, x);
-      const look = family.has(index) ? "open" : !this.selection.has(index) ? "faded" : winners.has(index) ? "winner" : "other";
+      const look = family.has(index) ? "open" : !this.selection.has(index) ? "faded" : records.winners.has(index) ? "winner" : "other";
       paths[look].push(path);
     }
     for (const look of ["faded", "other"]) this.line(paths[look].join(""), look);
@@ -175,11 +170,10 @@ class Rungs extends Chart {
     drawAxis(layers.axes, y, "left", frame, { title: frame.left < MARGIN.left + 1 ? y.title(loss) : "", count: 5 });
     const place = new Map(members.map((index) => [index, { index, x: x(records.value("epochs", index)), y: loss.values[index] === null ? frame.top : y(loss.values[index]) }]));
     const paths = { faded: "", other: "", winner: "" };
-    const winners = new Set(records.winnerIndex === null ? [] : records.lineage(records.winnerIndex));
     for (const [index, { x: endX, y: endY }] of place) {
       const from = place.get(records.parent[index]);
       if (!from) continue;
-      const look = !this.selection.has(index) ? "faded" : winners.has(index) ? "winner" : "other";
+      const look = !this.selection.has(index) ? "faded" : records.winners.has(index) ? "winner" : "other";
       paths[look] += `M${from.x},${from.y}L${endX},${endY}`;
     }
     for (const [look, path] of Object.entries(paths)) this.line(path, look);

@@ -36,7 +36,7 @@ class Parallel extends Chart {
       });
       const shade = records.quantiles[index];
       const look = !this.selection.has(index) ? "faded" : records.isFailed(index) ? "failed" : shade === null ? "other" : `shade-${shade}`;
-      const path = corners.map(({ x, y }, i) => `${i ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");
+      const path = through(corners);
       looks.set(look, (looks.get(look) ?? "") + path);
       this.points.push({ index, ...corners.at(-1) });
       corners.slice(0, -1).forEach((corner) => this.points.push({ index, ...corner }));
@@ -58,7 +58,7 @@ class Parallel extends Chart {
     if (trial !== null) {
       const index = records.index.get(trial);
       const corners = this.points.filter((point) => point.index === index).sort((a, b) => a.x - b.x);
-      this.line(corners.map(({ x, y }, i) => `${i ? "L" : "M"}${x},${y}`).join(""), "open", "front");
+      this.line(through(corners), "open", "front");
     }
     this.explain([["line shade-0", "best seventh"], [`line shade-${SHADES - 1}`, "last seventh"],
       ...(records.all.some((index) => records.isFailed(index)) ? [["line failed", "failed"]] : [])]);

@@ -15,6 +15,7 @@ class Records {
     this.children = this.all.map(() => []);
     this.parent.forEach((parent, index) => parent !== null && this.children[parent].push(index));
     this.winnerIndex = told.winner === null ? null : this.index.get(told.winner);
+    this.winners = new Set(this.winnerIndex === null ? [] : this.lineage(this.winnerIndex));
     this.quantiles = this.rankLosses();
     this.texts = this.all.map((index) => this.searchable(index));
   }

@@ -30,17 +30,13 @@ class Scatter extends Chart {
       .filter((index) => across.values[index] !== null)
       .map((index) => ({ index, x: this.x(across.values[index]), y: up.values[index] === null ? frame.top : this.y(up.values[index]) }))
       .filter(({ index }) => up.values[index] !== null || records.isFailed(index));
-    if (across.scale === "choice") this.spread(this.shown);
+    // Points on a choice stand side by side, not on top of each other.
+    if (across.scale === "choice") this.shown.forEach((point) => (point.x += apart(point.index, this.width / 30)));
     this.under(across, up);
-    this.mark(this.shown, this.settings.shade ? (point) => this.settings.shade(point, this) : undefined);
+    this.mark(this.shown, this.settings.shade);
     if (reference) this.drawReference(this.x(reference[0]), this.y(reference[1]));
     this.showBrush(across, up);
-    this.legendOf();
-  }
-
-  // Points on a choice stand side by side, not on top of each other.
-  spread(points) {
-    points.forEach((point) => (point.x += apart(point.index, this.width / 30)));
+    this.explainLooks();
   }
 
   // Lines below the points: the Pareto front of the selected trials.
@@ -48,9 +44,8 @@ class Scatter extends Chart {
     if (!this.settings.front) return;
     const chosen = this.shown.filter(({ index }) => this.selection.has(index) && this.records.statuses[index] === "completed");
     const sorted = chosen.sort((a, b) => across.values[a.index] - across.values[b.index] || up.values[a.index] - up.values[b.index]);
-    let lowest = Infinity;
-    const front = sorted.filter(({ index }) => up.values[index] < lowest && ((lowest = up.values[index]), true));
-    if (front.length > 1) this.line(front.map(({ x, y }, i) => (i === 0 ? `M${x},${y}` : `H${x}V${y}`)).join(""), "front");
+    const front = descent(sorted, ({ index }) => up.values[index]);
+    if (front.length > 1) this.line(stairs(front), "front");
   }
 
   referencePoint(across, up) {
@@ -63,7 +58,7 @@ class Scatter extends Chart {
     this.layers.marks.append(svg("rect", { class: "reference", x: x - 4.5, y: y - 4.5, width: 9, height: 9 }));
   }
 
-  legendOf() {
+  explainLooks() {
     const reference = this.referencePoint(this.column("x"), this.column("y"));
     this.explain([
       ...this.usualLooks(),
@@ -126,7 +121,7 @@ class Scatter extends Chart {
   }
 
   limit(keys, ranges) {
-    this.selection.change((chosen) => keys.forEach((key, i) => (ranges[i] === null ? chosen.ranges.delete(key) : chosen.ranges.set(key, ranges[i]))));
+    this.selection.change((chosen) => keys.forEach((key, i) => chosen.keepRange(key, ranges[i])));
   }
 
   table() {

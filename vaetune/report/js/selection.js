@@ -37,8 +37,14 @@ class Selection {
     for (const follower of this.followers) follower(this);
   }
 
+  // A range of a column, null for none. What keeps tells nobody: see change.
+  keepRange(key, range) {
+    if (range === null) this.ranges.delete(key);
+    else this.ranges.set(key, range);
+  }
+
   setRange(key, range) {
-    this.change(() => (range === null ? this.ranges.delete(key) : this.ranges.set(key, range)));
+    this.change(() => this.keepRange(key, range));
   }
 
   // How something is shown; null as at first.

@@ -121,18 +121,15 @@ class TrialPage {
     drawAxis(drawing, y, "left", frame, { count: 5 });
     for (const [key, , look] of kinds) {
       const kept = curve.filter((row) => row[key] !== null).map((row) => ({ x: x(row.epoch), y: y(row[key]) }));
-      drawing.append(svg("path", { class: `line ${look}`, d: kept.map((p, i) => `${i ? "L" : "M"}${p.x.toFixed(1)},${p.y.toFixed(1)}`).join("") }));
+      drawing.append(svg("path", { class: `line ${look}`, d: through(kept) }));
       if (key === "val") drawing.append(svg("path", { class: `dot ${look}`, d: dots(kept) }));
     }
-    const legend = html("p", { class: "legend" }, kinds.map(([, words, look]) =>
-      html("span", {}, svg("svg", { class: "key", width: 16, height: 10, "aria-hidden": "true" }, svg("path", { class: `line ${look}`, d: "M0,5h16" })), words)));
+    const legend = html("p", { class: "legend" }, legendOf(kinds.map(([, words, look]) => [`line ${look}`, words])));
+    const rows = curve.map((row) => [String(row.epoch), ...[row.val, row.reconstruction, row.kl, row.train].map((loss) => nats(loss))]);
     const file = fileName(this.records.name, "trial", this.records.trials[index]);
     return html("section", {}, html("div", { class: "topline" }, html("h4", {}, "Losses, nats per image"), html("span", { class: "tools" }, ...saveButtons(() => drawing, file, "losses of the trial"))),
       legend, drawing,
-      html("details", { class: "twin" }, html("summary", {}, "Table"), html("table", { class: "plain" },
-        html("thead", {}, html("tr", {}, ["Epoch", "Validation", "Recon.", "KL", "Training"].map((title) => html("th", { scope: "col" }, title)))),
-        html("tbody", {}, curve.map((row) => html("tr", {}, html("th", { scope: "row" }, String(row.epoch)),
-          [row.val, row.reconstruction, row.kl, row.train].map((value) => html("td", {}, nats(value)))))))));
+      html("details", { class: "twin" }, html("summary", {}, "Table"), plainTable(["Epoch", "Validation", "Recon.", "KL", "Training"], rows)));
   }
 
   // What the page tells of the failure already, once more.
