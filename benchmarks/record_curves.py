@@ -26,7 +26,7 @@ def record(number: int, data: Path) -> Curve:
 
     from vaetune.checkpoint import read_variables
     from vaetune.model import build_vae
-    from vaetune.training import DeviceData, EpochRunner, image_order
+    from vaetune.training import DeviceData, Epoch, EpochRunner, image_order
 
     with np.load(data) as arrays:
         images = arrays["x_train"][..., None]
@@ -34,15 +34,16 @@ def record(number: int, data: Path) -> Curve:
     values = configurations(number + 1)[number]
     keras.utils.set_random_seed(SEED)
     vae = build_vae((28, 28, 1), values)
-    runner = EpochRunner(vae, on_device, BATCH_SIZE)
+    runner = EpochRunner(vae, on_device)
     start = read_variables(vae.variables), read_variables(vae.optimizer.variables)
     runner.restore(*start)
-    runner.train(image_order(BATCH_SIZE, SEED, number, 0))  # its first call prepares the steps
+    # Its first call prepares the steps.
+    runner.train(Epoch(image_order(BATCH_SIZE, SEED, number, 0), BATCH_SIZE))
     runner.restore(*start)
     val_loss, cpu_s = [], []
     for epoch in range(1, EPOCHS + 1):
         began_s = time.process_time()
-        runner.train(image_order(2048, SEED, number, epoch))
+        runner.train(Epoch(image_order(2048, SEED, number, epoch), BATCH_SIZE))
         val_loss.append(runner.validate().loss)
         cpu_s.append(time.process_time() - began_s)
     return Curve(number, values, tuple(val_loss), tuple(cpu_s))

@@ -15,6 +15,19 @@ settings.load_profile("vaetune")
 
 
 @pytest.fixture(scope="session")
+def handed_over(tmp_path_factory):
+    """The winner of a tiny search in every format, by the command line: study, folder, stdout."""
+    from exports import search_with_latent_dim, vaetune
+
+    results = tmp_path_factory.mktemp("handed-over")
+    study = search_with_latent_dim(results, 2)
+    export = ("best", "--export", "--format", "all", "--output", results / "model")
+    code, out, error = vaetune(*export, "--results", results)
+    assert (code, error) == (0, "")
+    return study, results / "model", out
+
+
+@pytest.fixture(scope="session")
 def chromium():
     """A browser, which CI must have."""
     path = shutil.which("chromium")

@@ -9,6 +9,8 @@ from vaetune.journal import (
     DataSummary,
     Environment,
     EpochEnded,
+    FinalistsRescored,
+    FinalistsRetrained,
     Journal,
     Rung,
     SearchStarted,
@@ -18,6 +20,7 @@ from vaetune.journal import (
     TrialEvaluated,
     TrialStarted,
 )
+from vaetune.rescoring import FinalistScore, Rescoring, Retraining, SeedScores, rank_by_mean
 from vaetune.spec import REFERENCE, Budget, SearchSpec, single_configuration
 from vaetune.study import BASELINES, fold
 
@@ -207,4 +210,53 @@ def make_evaluated(trial_id="0000", epoch=2, *, protocol=None, **values):
         evaluation=Evaluation(**usual | values),
         duration_s=99.6,
         environment=make_environment(),
+    )
+
+
+def make_rescored(losses, *, behind=0.25, samples=32, left_out=()):
+    """Finalists rescored in this order, a hundred nats of each reconstruction.
+
+    Args:
+        losses: By trial and epoch, the lowest first.
+        behind: The standard error of each difference to the first one.
+        samples: Of each posterior.
+        left_out: Other finalists.
+    """
+    lowest = min(losses.values())
+    scores = [
+        FinalistScore(
+            trial_id=trial_id,
+            epoch=epoch,
+            negative_elbo=Estimate(loss, 1.25),
+            reconstruction=Estimate(100.0, 1.0),
+            kl=Estimate(loss - 100, 0.125),
+            behind=Estimate(loss - lowest, behind if loss > lowest else 0.0),
+        )
+        for (trial_id, epoch), loss in losses.items()
+    ]
+    return FinalistsRescored(
+        time=START + timedelta(hours=1),
+        rescoring=Rescoring(samples, 0, 1000, tuple(scores), tuple(left_out)),
+        duration_s=12.5,
+    )
+
+
+def make_retrained(losses, *, epochs=3, configurations=None):
+    """Finalists whose configurations were trained from as many seeds as each has losses."""
+    numbers = configurations or {trial_id: number for number, trial_id in enumerate(losses)}
+    count = len(next(iter(losses.values())))
+    scores = [
+        SeedScores(
+            trial_id=trial_id,
+            configuration=numbers[trial_id],
+            trainings=tuple(f"tiny-{numbers[trial_id]}-seed-{n + 1}" for n in range(count)),
+            losses=tuple(of_seeds),
+        )
+        for trial_id, of_seeds in losses.items()
+    ]
+    seeds = tuple(range(1, count + 1))
+    return FinalistsRetrained(
+        time=START + timedelta(hours=1),
+        retraining=Retraining(seeds, epochs, 32, rank_by_mean(scores)),
+        duration_s=99.0,
     )

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from exports import StubReader
 from image_sets import make_split
+from journals import make_evaluated, make_rescored, make_trial_events, write_search
 from vaetune import cli
 from vaetune.journal import lock_results
+from vaetune.spec import resolve
 from vaetune.study import load_study
 
 SEARCH_FILE = """
@@ -126,10 +129,11 @@ def test_search_best_report_from_beginning_to_end(vaetune, folder):
     }
     assert all(documented <= set(row) for row in rows)
 
-    lowest = min(row["val_loss"] for row in rows)
+    winner = load_study(folder / "found" / "squares").winner
     code, out, _ = vaetune("best", "--export", "--results", "found")
     assert code == 0
-    assert f"{lowest:.2f} nats per image" in out
+    assert f"{winner.score:.2f} nats per image" in out
+    assert re.search(r"^  rescored +[\d.]+ \+- [\d.]+ nats \(4 posterior samples of 5 ", out, re.M)
     assert (folder / "found" / "best" / "vae.keras").exists()
 
     code, out, _ = vaetune("report", "--results", "found")
@@ -164,6 +168,40 @@ def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
     assert "All of it is done already." in out
     assert not re.search(r"^trial 0000 ", out, re.MULTILINE)
 
+    code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
+    assert code == 0
+    assert "After it: 1 finalist trained from 2 other seeds each, 2 epochs at the most." in out
+    assert "All of its trials are done already: now its finalists are judged again." in out
+    assert len(re.findall(r"^configuration 0 seed \d+ +[\d.]+ nats", out, re.MULTILINE)) == 2
+    assert re.search(r"^  other seeds +[\d.]+ \+- [\d.]+ nats, the mean of ", out, re.MULTILINE)
+    code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
+    assert "All of it is done already." in out
+    assert re.search(r"Keras example +[\d.]+ after 1 epoch", out)
+
+
+def test_best_tells_how_sure_the_winner_is(vaetune, folder):
+    trials = [
+        event
+        for number, loss in enumerate((180.0, 181.0))
+        for event in make_trial_events(f"{number:04d}", [loss], configuration=number)
+    ]
+    rescored = make_rescored({("0001", 1): 180.5, ("0000", 1): 181.25}, behind=0.5)
+    judged = make_evaluated("0001", 1)
+    write_search(folder / "results", "tiny", *trials, rescored, judged)
+    code, out, _ = vaetune("best", "tiny")
+    assert code == 0
+    assert out.startswith("Winner of tiny")
+    assert "found by         tiny: trial 0001" in out
+    assert "lead over trial 0000: 0.75 +- 0.50 nats, inside the noise" in out
+    assert "test images      130.50 +- 1.25 nats, the negative ELBO; 121.75 +- 1.12, the" in out
+    _, out, _ = vaetune("best", "tiny", "--trial", "0000")
+    assert out.startswith("Trial 0000 of tiny")
+    assert "not evaluated yet: vaetune evaluate tiny --trial 0000" in out
+
+
+def test_final_seeds_below_none_are_refused(refused):
+    assert "--final-seeds" in refused("search", "squares.toml", "--final-seeds", -1)
+
 
 @pytest.mark.slow
 def test_a_search_of_which_every_trial_fails_says_why(vaetune, folder):
@@ -195,7 +233,10 @@ def test_every_algorithm_runs_from_the_command_line(vaetune, folder, algorithm, 
 
 
 @pytest.mark.slow
-def test_a_search_is_extended_and_its_trials_picked(vaetune, folder):
+def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch):
+    monkeypatch.setattr("vaetune.reader.Reader", StubReader)  # spares a process an export
+    for module in ("study", "retention"):
+        monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)  # of five, all would be kept
     text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 3")
     (folder / "mine.toml").write_text(text.replace('"hyperband"', '"random"'))
     vaetune("search", "mine.toml", "--no-baseline", "--keep-best", 1)
@@ -313,6 +354,97 @@ def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
 
 
 @pytest.mark.slow
+def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
+    searched = SEARCH_FILE.replace("batch_size = 16", "").replace(
+        "[space]", "[space]\nbatch_size = { values = [8, 16] }\nbeta = { min = 0.5, max = 2.0 }"
+    )
+    (folder / "mine.toml").write_text(searched)
+    code, out, error = vaetune("search", "mine.toml", "--no-baseline")
+    assert (code, error) == (0, "")
+    assert re.search(r"space\.batch_size +8, 16 +file", out)
+    assert "training.batch_size" not in out
+    study = load_study(folder / "results" / "mine")
+    assert {trial.hyperparameters["batch_size"] for trial in study.trials} == {8, 16}
+
+    command = ("train", "--best", "mine", "--epochs", 4, "--on", "train+validation")
+    code, out, error = vaetune(*command, "--learning-rate-decay", "cosine")
+    assert (code, error) == (0, "")
+    winner = study.winner
+    assert f"Trial {winner.trial_id} of mine, trained from its beginning for longer\n" in out
+    assert re.search(r"data\.train_on +train\+validation +flag", out)
+    assert re.search(r"space\.beta +\S+, pinned +search", out)
+    assert "28 training and 2 validation images of 9 x 10 x 1" in out
+    assert len(re.findall(r"^epoch \d of 4 ", out, re.MULTILINE)) == 4
+    name = f"baselines/mine-trial-{winner.trial_id}-squares-4"
+    assert out.endswith(f"Next: vaetune evaluate {name}\n")
+    (trial,) = load_study(folder / "results" / name).trials
+    assert trial.hyperparameters == winner.hyperparameters
+
+    code, out, error = vaetune("evaluate", name, "--importance-samples", 2)
+    assert (code, error) == (0, "There is no Keras example trained alike to hold it against.\n")
+    code, out, _ = vaetune("best", name)
+    assert code == 0
+    assert f"mine-trial-{winner.trial_id}-squares-4 (complete, 1 trial)" in out
+
+    # Another way of training it has another folder, the same way goes on in its own.
+    code, out, _ = vaetune(*command)
+    assert f"{name}-2/" in out
+    code, out, _ = vaetune(*command, "--learning-rate-decay", "cosine")
+    assert "All of it is done already." in out
+
+
+@pytest.mark.slow
+def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder):
+    command = ("train", "--dataset", "squares.npz", "--epochs", 50, "--patience", 2)
+    rate = ("--learning-rate", 0.5, "--filters-1", 2, "--filters-2", 3, "--name", "mine")
+    code, out, _ = vaetune(*command, *rate)
+    assert code == 0
+    assert "Its patience is over: no epoch was better for a while.\n" in out
+    folder = folder / "results" / "baselines" / "mine"
+    (trial,) = load_study(folder).trials
+    assert trial.epochs[-1].epoch == trial.best.epoch + 2 < 50
+    code, out, _ = vaetune(*command, *rate)
+    assert "All of it is done already." in out
+    (folder / "trials" / "0000" / "checkpoint.npz").write_bytes(b"no archive")
+    assert vaetune(*command, *rate)[0] == 0
+    (again,) = load_study(folder).trials
+    assert [e.val_loss for e in again.epochs] == [e.val_loss for e in trial.epochs]
+    assert vaetune("best", "baselines/mine", "--export")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_search_of_binarised_images_says_so_with_every_number(vaetune, folder):
+    text = SEARCH_FILE.replace('"squares.npz"', '"squares.npz"\nbinarize = "stochastic"')
+    (folder / "drawn.toml").write_text(text)
+    code, out, _ = vaetune("search", "drawn.toml", "--max-epochs", 1, "--no-baseline")
+    assert code == 0
+    assert re.search(r"data\.binarize +stochastic +file", out)
+    assert "0.00 above" not in out
+    assert "pixels binarised: drawn once" in out[out.index("Winner of drawn") :]
+    _, out, _ = vaetune("evaluate", "drawn", "--importance-samples", 2)
+    assert "  pixels binarised: drawn once, 1 with the probability that is their value\n" in out
+    assert "above the entropy floor, 0.00" in out
+
+    _, out, _ = vaetune("evaluate", "drawn", "--importance-samples", 2, "--format", "json")
+    assert json.loads(out)[0]["protocol"]["binarize"] == "stochastic"
+    (folder / "drawn.toml").write_text(text.replace("stochastic", "threshold"))
+    code, _, error = vaetune("search", "drawn.toml", "--max-epochs", 1, "--no-baseline")
+    assert code == 1
+    assert "data.binarize: stochastic -> threshold" in error
+
+
+def test_a_trial_to_train_needs_its_search(vaetune, folder):
+    code, _, error = vaetune("train", "--trial", "0001")
+    assert code == 2
+    assert "--trial goes with --best" in error
+
+
+def test_a_study_that_is_not_there_is_refused_with_those_there_are(refused):
+    assert "There is no search or baseline in baselines/none." in refused("best", "baselines/none")
+    assert "There is no search in results yet" in refused("train", "--best", "none")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
     command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--max-epochs", "27"]
@@ -401,7 +533,7 @@ def test_the_version_is_printed(vaetune):
 
 def test_help_names_every_command(vaetune):
     _, out, _ = vaetune("--help")
-    for command in ("search", "train", "best", "evaluate", "trials", "report"):
+    for command in ("new", "check", "search", "train", "best", "evaluate", "trials", "report"):
         assert re.search(rf"^\W*{command}\b", out, re.MULTILINE)
 
 
@@ -719,6 +851,51 @@ def test_an_example_that_is_damaged_costs_the_example_only(vaetune, folder):
     assert re.search(r"^ +trial \d{4}$", out, re.MULTILINE)
 
 
+@pytest.mark.slow
+def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    vaetune("best", "--export", "--output", "handed")
+    vaetune(*QUICK_EVALUATION)
+    before = contents(folder)
+    export = (*QUICK_EVALUATION, "./handed")
+    code, _, error = vaetune(*export)
+    assert code == 1
+    assert 'does not say where its images "squares" are. Name them with --dataset.' in error
+
+    code, out, error = vaetune(*export, "--dataset", "squares.npz")
+    assert (code, error) == (0, "")
+    assert out.startswith("The model in handed/ on the test images\n")
+    recorded = vaetune(*QUICK_EVALUATION)[1]
+    numbers = re.compile(r"^ +(?:negative|reconstruction|KL|active|z_mean) .*$", re.MULTILINE)
+    told, of_trial = numbers.findall(out), numbers.findall(recorded)
+    assert len(told) > 5
+    assert [" ".join(line.split()) for line in told] == [
+        " ".join(line.split()) for line in of_trial
+    ]
+    assert contents(folder) == before, "nothing is recorded"
+
+    np.savez(folder / "other.npz", x_train=noise(30, 9, 10), x_test=noise(12, 9, 10))
+    _, out, error = vaetune(*export, "--dataset", "other.npz")
+    assert error == "These are other images than the model was trained and validated on.\n"
+    assert "no labels" in out
+    np.savez(folder / "large.npz", x_train=noise(30, 12, 12), x_test=noise(12, 12, 12))
+    _, _, error = vaetune(*export, "--dataset", "large.npz")
+    assert "takes images of 9 x 10 x 1, those of" in error
+    assert vaetune(*export, "--trial", "0001")[0] == 2
+    (folder / "handed" / "vae.keras").write_bytes(b"no model")
+    _, _, error = vaetune(*export, "--dataset", "squares.npz")
+    assert "is not a readable Keras model" in error
+
+
+@pytest.mark.slow
+def test_images_that_were_moved_are_found_where_dataset_says(vaetune, folder):
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    (folder / "squares.npz").rename(folder / "moved.npz")
+    assert "There is no image set at" in refused_after_note(vaetune)
+    code, _, _ = vaetune(*QUICK_EVALUATION, "--dataset", "moved.npz")
+    assert code == 0
+
+
 @pytest.mark.parametrize("flag", ["--importance-samples", "--images"])
 def test_evaluating_nothing_is_a_usage_error(vaetune, folder, flag):
     code, _, error = vaetune("evaluate", flag, 0)
@@ -745,6 +922,8 @@ def test_what_cannot_be_evaluated_is_refused(vaetune, folder):
     error = refused_after_note(vaetune)
     assert "was made with other images" in error
     assert "data fingerprint: " in error
+    np.savez(folder / "squares.npz", x_train=noise(30, 12, 9), x_test=noise(12, 12, 9))
+    assert "shape: 9 x 10 x 1 -> 12 x 9 x 1" in refused_after_note(vaetune)
     (folder / "squares.npz").unlink()
     assert "There is no image set at" in refused_after_note(vaetune)
 
@@ -787,3 +966,121 @@ def test_ctrl_c_in_an_evaluation_ends_cleanly(vaetune, folder):
     assert "Traceback" not in error
     assert journals(folder) == before
     assert not holder.exists()
+
+
+# A search of one's own
+
+
+@pytest.mark.parametrize("algorithm", ["hyperband", "random", "bayesian", "grid"])
+def test_new_writes_a_search_file_that_is_found_and_resolves(vaetune, folder, algorithm):
+    code, out, error = vaetune("new", "mine", "--algorithm", algorithm, "--dataset", "squares.npz")
+    assert (code, error) == (0, "")
+    assert out == (
+        "Written: searches/mine.toml\n"
+        "Next: edit it, then `vaetune check mine`, then `vaetune search mine`\n"
+    )
+    _, out, _ = vaetune("search")
+    assert re.search(r"^  mine +[A-Z].* on squares\.npz$", out, re.MULTILINE)
+    resolved = resolve(folder / "searches" / "mine.toml")
+    assert resolved.spec.algorithm == algorithm
+    assert resolved.spec.data.dataset == str(folder / "squares.npz")
+
+
+def test_new_leaves_a_search_file_alone(vaetune, refused, folder):
+    vaetune("new", "mine")
+    assert "There is a file searches/mine.toml already." in refused("new", "mine")
+
+
+@pytest.mark.parametrize("name", ["best", "baselines", "a/b", "..", "mine.toml"])
+def test_new_refuses_what_no_search_can_be_named(refused, folder, name):
+    refused("new", name)
+    assert not (folder / "searches").exists()
+
+
+def test_new_of_an_unknown_algorithm_is_a_usage_error(vaetune, folder):
+    assert vaetune("new", "mine", "--algorithm", "genetic")[0] == 2
+
+
+@pytest.mark.slow
+def test_check_tries_a_search_and_writes_nothing(vaetune, folder):
+    before = contents(folder)
+    code, out, error = vaetune("check", "squares.toml", "--batch-size", 64, "--no-baseline")
+    assert (code, error) == (0, "")
+    assert out.startswith("vaetune 0.1.0: check of squares\n")
+    assert re.search(r"training\.batch_size +64 +flag", out)
+    assert "25 training and 5 validation images of 9 x 10 x 1" in out
+    assert "To come: 6 trials of 5 configurations, 11 epochs." in out
+    assert "saved, and read back the same" in out
+    assert len(re.findall(r"ms a step of 25 images$", out, re.MULTILINE)) == 5
+    assert "Its batches are of all training images: there are no more." in out
+    assert re.search(r"^Time, an estimate: \d.* (seconds|minutes)\.$", out, re.MULTILINE)
+    assert re.search(r"^Memory: .* at most so far", out, re.MULTILINE)
+    assert re.search(r"^Disk: \d+ MB at most", out, re.MULTILINE)
+    assert out.endswith("Ready. Next: vaetune search squares.toml and the same flags\n")
+    assert contents(folder) == before
+
+
+def test_check_refuses_what_search_would(refused, folder):
+    assert "squares.toml: unknown key" in changed_search(refused, folder, "seed = 3", "sead = 3")
+    assert "There is no image set" in refused("check", "squares.toml", "--dataset", "gone.npz")
+    assert 'No search named "none"' in refused("check", "none")
+    (folder / "best.toml").write_text(SEARCH_FILE)
+    assert "results/best/ has another use" in refused("check", "best.toml")
+
+
+def changed_search(refused, folder, old, new):
+    (folder / "squares.toml").write_text(SEARCH_FILE.replace(old, new))
+    error = refused("check", "squares.toml")
+    (folder / "squares.toml").write_text(SEARCH_FILE)
+    return error
+
+
+@pytest.mark.slow
+def test_check_says_what_does_not_fit_into_memory(refused, folder, monkeypatch):
+    from vaetune import rehearsal
+
+    def exhausted(*given):
+        raise MemoryError
+
+    monkeypatch.setattr(rehearsal.EpochRunner, "train", exhausted)
+    assert "There is not enough memory to train" in refused("check", "squares.toml")
+
+
+@pytest.mark.slow
+def test_colour_images_of_a_user_go_from_check_to_report(vaetune, folder):
+    """Circles and boxes in colour, in a folder for each."""
+    generator = np.random.default_rng(0)
+    for number in range(36):
+        image = Image.new("RGB", (32, 40), tuple(generator.integers(0, 80, 3).tolist()))
+        shape = ("circles", "boxes")[number % 2]
+        draw = ImageDraw.Draw(image)
+        corner = int(generator.integers(2, 12))
+        kind = draw.ellipse if shape == "circles" else draw.rectangle
+        colour = tuple(generator.integers(120, 255, 3).tolist())
+        kind((corner, corner, corner + 18, corner + 18), fill=colour)
+        (folder / "shapes" / shape).mkdir(parents=True, exist_ok=True)
+        image.save(folder / "shapes" / shape / f"{number}.png")
+    vaetune("new", "shapes", "--algorithm", "random", "--dataset", "shapes")
+    path = folder / "searches" / "shapes.toml"
+    text = re.sub(r"values = \[[^\]]*\]", "values = [2, 3]", path.read_text())
+    path.write_text(text.replace("baseline = true", "baseline = false"))
+    flags = ("--max-epochs", 1, "--max-trials", 2)
+    for command in (
+        ("check", "shapes", *flags),
+        ("search", "shapes", *flags),
+        ("evaluate", "--importance-samples", 2),
+        ("best", "--export"),
+        ("report",),
+    ):
+        code, out, error = vaetune(*command)
+        assert code == 0, error
+        if command[0] in ("check", "search"):
+            assert "24 training and 6 validation images of 40 x 32 x 3" in out
+        if command[0] == "evaluate":
+            assert re.search(r"kNN accuracy of z_mean +\d+\.\d%", out)
+    exported = Image.open(folder / "results" / "best" / "reconstructions.png")
+    assert len(exported.convert("RGB").getcolors(2**24)) > 100, "they are in colour"
+    assert (
+        "40 \N{MULTIPLICATION SIGN} 32 \N{MULTIPLICATION SIGN} 3"
+        in (folder / "results" / "report.html").read_text()
+    )

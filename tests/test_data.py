@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tracemalloc
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vaetune import data
-from vaetune.data import Split, entropy_floor, load_images, to_unit_interval
+from vaetune.data import Split, entropy_floor, load_images, prepare_images, to_unit_interval
 from vaetune.errors import DataError
+from vaetune.spec import DataSpec
 
 
 def noise(count=24, height=9, width=10, channels=None, seed=0):
@@ -108,6 +110,7 @@ def test_the_digits_fingerprint_never_changes(digits):
 def test_keras_sets_are_loaded_through_keras(monkeypatch, name):
     keras_datasets = pytest.importorskip("keras").datasets
     train, test = (noise(), np.arange(24) % 3), (noise(12, seed=1), np.arange(12) % 3)
+    train[0].flags.writeable = False  # as those are that Keras makes of the bytes of a file
     monkeypatch.setattr(getattr(keras_datasets, name), "load_data", lambda: (train, test))
     images = load_images(name)
     assert (images.name, images.source) == (name, name)
@@ -365,6 +368,14 @@ def test_deep_grey_is_scaled_not_cut_off(pictures):
     assert set(np.unique(all_images(load_images(folder)))) == {128}
 
 
+def test_a_deep_grey_file_among_colour_ones_is_grey_in_all_channels(pictures):
+    folder = pictures(noise(23, channels=3))
+    Image.fromarray(np.full((9, 10), 32896, np.uint16)).save(folder / "deep.png")
+    together = all_images(load_images(folder))
+    assert together.shape == (24, 9, 10, 3)
+    assert sum(bool((image == 128).all()) for image in together) == 1
+
+
 def test_palettes_keep_their_colours(pictures):
     folder = pictures(noise(24))
     red = Image.new("RGB", (10, 9), (250, 0, 0)).quantize(4)
@@ -389,7 +400,43 @@ def test_a_folder_needs_little_more_memory_than_its_bytes(pictures):
     load_images(folder)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2.6 * size  # the array, and the splits taken from it
+    assert peak < 1.3 * size  # the splits are parts of one array
+
+
+@pytest.mark.slow
+def test_images_of_a_folder_are_never_floats_all_at_once():
+    """They are read into one array of bytes, which training on the CPU does not copy either."""
+    script = Path(__file__).parent / "memory_of_images.py"
+    done = subprocess.run(
+        [sys.executable, script, "4000", "64", "64", "3"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stderr == ""
+    measured = {line.split()[0]: float(line.split()[1]) for line in done.stdout.splitlines()}
+    assert measured["read"] < 1.5 * measured["bytes"]
+    assert measured["trained"] < 2 * measured["bytes"]
+
+
+@given(st.permutations(range(9)))
+def test_images_are_put_in_order_where_they_are(order):
+    x, order = noise(9), np.array(order)
+    expected = x[order]
+    data._put_in_order(x, order)
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_the_entropy_floor_is_worked_out_in_parts():
+    x = np.full((80, 128, 128, 3), 51, np.uint8)
+    tracemalloc.start()
+    floor = entropy_floor(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24 < x.size * 8, "float64 of a part, not of all"
+    expected = -(0.2 * np.log(0.2) + 0.8 * np.log(0.8)) * x[0].size
+    assert floor == pytest.approx(expected)
 
 
 # What is refused.
@@ -534,6 +581,19 @@ def test_a_damaged_image_is_named(pictures, length):
     assert "no readable PNG or JPEG" in message
 
 
+def test_a_folder_or_a_file_that_may_not_be_read_is_named(pictures, monkeypatch):
+    folder = pictures(noise(24))
+
+    def forbidden(*given, **more):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", forbidden)
+        assert "000.png is no readable PNG or JPEG image" in refusal(folder)
+    monkeypatch.setattr(type(folder), "iterdir", forbidden)
+    assert "pictures cannot be read: Permission denied." in refusal(folder)
+
+
 def test_images_beside_sub_folders(pictures):
     folder = pictures(noise(24))
     pictures(noise(24), [f"cat/{number}.png" for number in range(24)])
@@ -573,3 +633,85 @@ def test_the_drawing_of_the_digits_is_balanced_and_repeats_itself():
     assert len(set(first.tolist())) == 200
     assert np.bincount(labels[first]).tolist() == [20] * 10
     assert data.HELD_OUT_SHARE == 6
+
+
+# Binarised pixels, and training on the validation images too.
+
+
+def prepared(images, **data):
+    return prepare_images(images, DataSpec(**data))
+
+
+def test_images_stay_themselves_where_nothing_is_asked_for(save):
+    images = load_images(save(x=noise(24)))
+    assert prepared(images) is images
+
+
+def test_a_threshold_leaves_ones_from_one_half_on(save):
+    grey = load_images(save(x=noise(240)))
+    images = prepared(grey, binarize="threshold")
+    for split, before in (
+        (images.train, grey.train),
+        (images.validation, grey.validation),
+        (images.test, grey.test),
+    ):
+        np.testing.assert_array_equal(split.images, np.where(before.images >= 128, 255, 0))
+        np.testing.assert_array_equal(split.labels, before.labels)
+    assert images.binarize == "threshold"
+
+
+def test_floats_are_binarised_like_bytes(save):
+    x = noise(24)
+    from_bytes, from_floats = (
+        prepared(load_images(save(x=values)), binarize="threshold")
+        for values in (x, (x / np.float32(255)).astype(np.float32))
+    )
+    np.testing.assert_array_equal(all_images(from_bytes), all_images(from_floats))
+
+
+def test_drawn_pixels_have_the_probability_of_their_value_and_are_drawn_once(save):
+    ramp = np.tile(np.arange(16, dtype=np.uint8)[:, None] * 17, (3000, 1, 16))
+    grey = load_images(save(x=ramp))
+    first, second = (prepared(grey, binarize="stochastic") for _ in range(2))
+    for split in ("validation", "test"):
+        pixels = getattr(first, split).images
+        assert set(np.unique(pixels)) == {0, 255}
+        means = pixels.mean(axis=(0, 2, 3)) / 255
+        np.testing.assert_allclose(means, np.arange(16) / 15, atol=0.03)
+        assert means[0] == 0
+        assert means[15] == 1
+        np.testing.assert_array_equal(pixels, getattr(second, split).images)
+    assert not np.array_equal(first.validation.images, first.test.images)
+    np.testing.assert_array_equal(first.train.images, grey.train.images)
+    assert entropy_floor(first.validation.images) == 0
+
+
+def test_every_preparation_has_its_own_fingerprint(save):
+    grey = load_images(save(x=noise(24)))
+    ways = [
+        {},
+        {"binarize": "threshold"},
+        {"binarize": "stochastic"},
+        {"train_on": "train+validation"},
+        {"train_on": "train+validation", "binarize": "stochastic"},
+    ]
+    assert len({prepared(grey, **way).fingerprint for way in ways}) == len(ways)
+
+
+def test_training_on_validation_images_too_holds_out_one_in_twenty(save):
+    labels = np.arange(120) % 3
+    images = load_images(save(x_train=noise(120), y_train=labels, x_test=noise(12, seed=1)))
+    joined = prepared(images, train_on="train+validation")
+    assert [len(s) for s in (joined.train, joined.validation, joined.test)] == [114, 6, 12]
+    np.testing.assert_array_equal(joined.test.images, images.test.images)
+    assert as_set(all_images(joined)) == as_set(all_images(images))
+    told = {image.tobytes(): label for image, label in zip(noise(120), labels, strict=True)}
+    for split in (joined.train, joined.validation):
+        assert [told[image.tobytes()] for image in split.images] == split.labels.tolist()
+
+
+def test_images_that_are_joined_are_not_drawn_before(save):
+    images = load_images(save(x=noise(240)))
+    joined = prepared(images, train_on="train+validation", binarize="stochastic")
+    assert len(np.unique(joined.train.images)) > 200
+    assert set(np.unique(joined.validation.images)) == {0, 255}

@@ -1,6 +1,5 @@
 """What is drawn is computed first, is drawn alike for everyone, and its text is only text."""
 
-import io
 import math
 from xml.etree import ElementTree
 
@@ -9,27 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from test_report import REFERENCE_LOSSES, Story, reference, usual
 from vaetune.drawing import INK, THEME, printable
 from vaetune.figures import (
     CLASS_COLOURS,
     compute_clusters,
-    compute_manifold,
-    compute_reconstructions,
-    compute_samples,
     draw_clusters,
-    draw_grid,
-    grid_to_png,
     to_png,
 )
-from vaetune.pictures import prior_grid
 from vaetune.report.curves import compute_curves, compute_progress, draw_curves, draw_progress
 from vaetune.report.svg import to_svg
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MANIFOLD = np.arange(3 * 3 * 4 * 6, dtype=np.uint8).reshape(3, 3, 4, 6, 1)
 
 
 def random_points(count, latent_dim, classes=3):
@@ -41,86 +32,6 @@ def random_points(count, latent_dim, classes=3):
 
 def svg_texts(svg):
     return [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
-
-
-def pixels_of(png):
-    return np.asarray(Image.open(io.BytesIO(png)))
-
-
-def test_a_manifold_names_the_latent_value_of_each_row_and_column():
-    info = compute_manifold(MANIFOLD)
-    assert info.across == pytest.approx(prior_grid(3)[0, :, 0])
-    assert info.down == pytest.approx(prior_grid(3)[:, 0, 1])
-    assert info.across[0] < info.across[-1]  # to the right
-    assert info.down[0] > info.down[-1]  # upwards
-
-
-def test_a_manifold_keeps_its_tiles_in_place_without_gaps():
-    image = compute_manifold(MANIFOLD).image
-    assert image.shape == (12, 18, 4)
-    np.testing.assert_array_equal(image[4:8, 12:18, 0], MANIFOLD[1, 2, :, :, 0])
-    assert (image[..., 3] == 255).all()
-
-
-@pytest.mark.parametrize("side", [1, 2, 15, 30])
-def test_manifolds_of_any_side_are_drawn(side):
-    tiles = np.zeros((side, side, 8, 8, 1), np.uint8)
-    assert to_png(draw_grid(compute_manifold(tiles))).startswith(PNG_SIGNATURE)
-
-
-def test_a_manifold_is_labelled_with_signed_values_and_a_plain_zero():
-    even = np.zeros((30, 30, 8, 8, 1), np.uint8)  # no tile of it lies at 0
-    for manifold, extreme in ((MANIFOLD, "1.0"), (even, "2.1")):
-        texts = svg_texts(to_svg(draw_grid(compute_manifold(manifold))))
-        assert {"z[0]", "z[1]", "0.0", extreme, f"\N{MINUS SIGN}{extreme}"} <= set(texts)
-        assert "\N{MINUS SIGN}0.0" not in texts
-
-
-def test_samples_fill_whole_rows():
-    samples = np.zeros((23, 8, 8, 1), np.uint8)
-    assert compute_samples(samples).tiles.shape == (2, 10, 8, 8, 1)
-    assert compute_samples(samples[:4]).tiles.shape == (1, 4, 8, 8, 1)
-
-
-def test_originals_stand_above_their_reconstructions():
-    originals = np.full((5, 8, 8, 1), 200, np.uint8)
-    info = compute_reconstructions(originals, originals // 2)
-    assert info.tiles.shape == (2, 5, 8, 8, 1)
-    assert info.tiles[0].min() == 200
-    assert info.tiles[1].max() == 100
-    texts = svg_texts(to_svg(draw_grid(info)))
-    assert texts == ["original", "reconstructed"]
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(8, 8), (9, 20), (40, 11)])
-def test_images_of_any_size_and_colour_are_drawn(size, channels):
-    tiles = np.full((4, *size, channels), 7, np.uint8)
-    info = compute_samples(tiles, columns=2)
-    assert info.image.shape == (2 * size[0] + 2, 2 * size[1] + 2, 4)
-    assert to_png(draw_grid(info)).startswith(PNG_SIGNATURE)
-
-
-def test_colours_survive_and_grey_is_grey():
-    colour = np.zeros((1, 8, 8, 3), np.uint8)
-    colour[..., 0] = 250
-    assert compute_samples(colour).image[0, 0].tolist() == [250, 0, 0, 255]
-    grey = np.full((1, 8, 8, 1), 90, np.uint8)
-    assert compute_samples(grey).image[0, 0].tolist() == [90, 90, 90, 255]
-
-
-def test_bare_images_are_enlarged_in_whole_pixels_with_clear_gaps():
-    tiles = np.array([10, 200], np.uint8).reshape(2, 1, 1, 1).repeat(8, 1).repeat(8, 2)
-    pixels = pixels_of(grid_to_png(compute_samples(tiles), least_width=50))
-    assert pixels.shape == (24, 54, 4)  # 18 pixels wide, three times
-    assert set(np.unique(pixels[:, :24, 0])) == {10}
-    assert set(np.unique(pixels[:, 24:30, 3])) == {0}
-    assert set(np.unique(pixels[:, 30:, 0])) == {200}
-
-
-def test_large_images_are_not_enlarged():
-    info = compute_samples(np.zeros((1, 100, 900, 3), np.uint8))
-    assert pixels_of(grid_to_png(info)).shape == (100, 900, 4)
 
 
 def test_two_latent_dimensions_are_shown_as_they_are():

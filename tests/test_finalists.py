@@ -1,16 +1,28 @@
 """The winner's lead is held against the configurations that came next, and none is invented."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from journals import START, VALUES, make_study, make_trial_events
+from journals import (
+    START,
+    VALUES,
+    make_evaluated,
+    make_rescored,
+    make_retrained,
+    make_study,
+    make_trial_events,
+    write_baseline,
+)
+from vaetune.evaluation import Estimate
 from vaetune.figures import CLASS_COLOURS
 from vaetune.pictures import PICTURES_NAME, Gallery, Pictures
 from vaetune.report import render_report
 from vaetune.report.finalists import compute_finalists, place_dots
 from vaetune.report.thumbnails import Latent
+from vaetune.study import list_baselines
 
 FLOOR = 45.5
 
@@ -62,8 +74,9 @@ def test_a_configuration_stands_once_and_the_next_four_follow_the_winner():
 
 def test_a_row_tells_what_the_best_epoch_measured_and_what_it_cost():
     winner, second, *_ = compute_finalists(make_search()).rows
-    assert (winner.loss, winner.excess, winner.behind) == (178.25, 178.25 - FLOOR, 0.0)
-    assert (second.loss, second.behind) == (191.0, 12.75)
+    assert (winner.loss, winner.excess) == (178.25, 178.25 - FLOOR)
+    assert (winner.behind, winner.rescored, winner.seeds) == ("\N{EN DASH}", "", "\N{EN DASH}")
+    assert (second.loss, second.behind) == (191.0, "12.75")
     assert (second.reconstruction, second.kl) == (191.0 * 0.75, 191.0 * 0.25)
     assert (winner.best_epoch, winner.epochs) == (2, 3)
     assert winner.train_s == 12.0, "with the trial that it goes on from"
@@ -114,8 +127,8 @@ def test_the_page_has_a_row_each_and_no_style_of_their_own():
         " ".join(re.sub(r"<[^>]*>", " ", row).split())
         for row in re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)
     ]
-    assert rows[1] == "1 0007 178.25 133.69 44.56 132.75 \N{EN DASH} 64 8 100 12.0 s 2 of 3"
-    assert rows[2] == "2 0001 191.00 143.25 47.75 145.50 12.75 16 2 69,076 7.5 s 1 of 1"
+    assert rows[1] == "1 0007 178.25 \N{EN DASH} 133.69 44.56 132.75 64 8 100 12.0 s 2 of 3"
+    assert rows[2] == "2 0001 191.00 12.75 143.25 47.75 145.50 16 2 69,076 7.5 s 1 of 1"
     assert len(rows) == 6
     assert "style=" not in table
     assert "<details>" not in table, "there are no pictures"
@@ -179,3 +192,78 @@ def test_a_page_colours_classes_as_a_figure_does():
     rule = r"^\.class-(\d+) \{ color: (#\w+); stroke: (#\w+); \}$"
     found = re.findall(rule, page_of(make_search()), flags=re.MULTILINE)
     assert found == [(str(n), colour, colour) for n, colour in enumerate(CLASS_COLOURS)]
+
+
+# Judged again
+
+LOSSES = {("0002", 1): 190.5, ("0007", 2): 191.25, ("0001", 1): 192.0, ("0003", 1): 193.5}
+
+
+def rescored(*events, **told):
+    """A search whose trial 0002 comes first when it is rescored, and 0004 was left out."""
+    before = make_search(**told)
+    again = make_rescored(LOSSES, left_out=("0004",))
+    return replace(before, rescorings=(again,), retrainings=tuple(events))
+
+
+def test_finalists_stand_in_the_order_that_they_were_rescored_in():
+    found = compute_finalists(rescored())
+    assert [(row.trial_id, row.loss, row.rescored, row.behind) for row in found.rows[:2]] == [
+        ("0002", 192.0, "190.50 \N{PLUS-MINUS SIGN} 1.25", "\N{EN DASH}"),
+        ("0007", 178.25, "191.25 \N{PLUS-MINUS SIGN} 1.25", "0.75 \N{PLUS-MINUS SIGN} 0.25"),
+    ]
+    assert (found.rows[4].trial_id, found.rows[4].rescored) == ("0004", "")
+    assert found.rescored_on == "32 posterior samples of 1,000 validation images"
+
+
+def test_the_page_tells_the_lead_and_its_noise():
+    page = page_of(rescored())
+    header = re.search(r"<article.*?</header>", page, flags=re.DOTALL)[0]
+    assert "it leads trial 0007 by 0.75 \N{PLUS-MINUS SIGN} 0.25 nats: more than two" in header
+    assert "Trial 0002 (configuration 2) reaches 192.0 nats" in header
+    table = section_of(page)
+    assert "rescored, by 32 posterior samples of 1,000 validation images" in table
+    assert "<td>190.50 \N{PLUS-MINUS SIGN} 1.25</td>" in table
+    assert "Other seeds" not in table
+
+
+def test_the_page_tells_what_other_seeds_gave():
+    seeds = {"0001": (190.0, 192.0), "0002": (194.0, 195.0), "0003": (197.0, None)}
+    study = rescored(make_retrained(seeds | {"0004": (198.0, 198.0), "0007": (199.0, 199.0)}))
+    found = compute_finalists(study)
+    assert [row.trial_id for row in found.rows] == ["0001", "0002", "0004", "0007", "0003"]
+    assert [row.seeds for row in found.rows][::4] == ["191.00 \N{PLUS-MINUS SIGN} 1.00", "failed"]
+    assert found.retrained == "2 other seeds for 3 epochs each"
+    page = page_of(study)
+    assert "its configuration leads that of trial 0002 by 3.50" in page
+    assert "mean of trainings from 2 other seeds for 3 epochs each" in section_of(page)
+
+
+def test_the_test_figures_of_the_winner_stand_beside_the_examples(tmp_path):
+    study = rescored(folder=tmp_path / "tiny")
+    judged = replace(study, evaluations=(make_evaluated("0007", 2), make_evaluated("0002", 1)))
+    write_baseline(tmp_path)
+    (reference,) = list_baselines(tmp_path).studies
+    theirs = make_evaluated("0000", 2, negative_elbo=Estimate(190.5, 2.0), knn_accuracy=None)
+    reference = replace(reference, evaluations=(theirs,))
+    page = render_report([judged], {"tiny": reference}, START)
+    table = re.search(r'<table class="comparison">.*?</table>', page, flags=re.DOTALL)[0]
+    rows = [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in table.split("</tr>")]
+    sign = "\N{PLUS-MINUS SIGN}"
+    assert f"Negative ELBO 130.5 {sign} 1.2 190.5 {sign} 2.0 \N{MINUS SIGN}60.0" in rows
+    assert f"Likelihood bound 121.8 {sign} 1.1 121.8 {sign} 1.1 +0.0" in rows
+    assert "Active units 2 of 3 2 of 3" in rows
+    assert any(row.startswith("kNN accuracy 94") for row in rows)
+    assert "Test: 1,000 images, 32 posterior samples of each" in page
+    assert "k = 500 on the first 1,000 images" in page
+    assert "vaetune evaluate" not in page
+    alone = page_of(judged)
+    assert f"130.5 {sign} 1.2" in alone
+
+
+def test_a_winner_that_was_not_judged_by_the_test_images_says_how_to(tmp_path):
+    study = replace(rescored(), evaluations=(make_evaluated("0007", 2),))
+    page = page_of(study)
+    assert "Test images" not in page
+    assert "Nothing here was measured on the 1,000 test images" in page
+    assert "<code>vaetune evaluate tiny</code>" in page

@@ -105,3 +105,29 @@ def test_it_works_in_a_plain_keras_tuner_script(tmp_path):
     tuner.search(images[:16], validation_data=(images[16:],), batch_size=8, verbose=0)
     (model,) = tuner.get_best_models()
     assert np.isfinite(model.evaluate(images, verbose=0, return_dict=True)["loss"])
+
+
+SEARCHED = Space(
+    filters_1=Pinned(value=2),
+    filters_2=Pinned(value=3),
+    batch_size=Choice(values=(4, 5)),
+    beta=Range(min=1, max=3),
+)
+
+
+def test_beta_and_batch_size_are_declared_where_the_space_names_them():
+    assert {"beta", "batch_size"} <= set(declared(SEARCHED).values)
+    assert not {"beta", "batch_size"} & set(declared(Space()).values)
+    assert {type(beta) for beta in sampled(SEARCHED, "beta", 20)} == {float}
+    assert set(sampled(SEARCHED, "batch_size")) == {4, 5}
+
+
+def test_a_model_is_built_with_its_beta_and_trained_in_its_batches():
+    hyperparameters = declared(SEARCHED)
+    hyperparameters.values |= {"beta": 2.5, "batch_size": 5}
+    hypermodel = VAEHyperModel((8, 8, 1), SEARCHED)
+    vae = hypermodel.build(hyperparameters)
+    assert vae.beta == 2.5
+    images = np.zeros((10, 8, 8, 1), np.float32)
+    hypermodel.fit(hyperparameters, vae, images, batch_size=10, verbose=0)
+    assert int(vae.optimizer.iterations) == 2

@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from journals import make_evaluated, make_rescored
 from test_report import VALUES, Story, reference
 from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.report import write_report
@@ -28,7 +29,7 @@ VIEWS = {"rungs", "curves", "progress", "timeline", "parallel", "slices", "conto
 
 
 def varied(folder):
-    """Nine configurations, two of them promoted, one failed and one under way."""
+    """Nine configurations, two of them promoted, one failed and one under way; all judged."""
     story = Story(folder)
     for number in range(8):
         story.trial(
@@ -57,7 +58,11 @@ def varied(folder):
             epoch_from=1,
             hyperparameters=values,
         )
-    return story.trial("0011", [190.0], unfinished=True)
+    story.trial("0011", [190.0], unfinished=True)
+    ranked = (("0009", 3), ("0010", 3), ("0005", 1), ("0004", 1), ("0003", 1))
+    rescored = make_rescored({key: 129.5 + 9 * place for place, key in enumerate(ranked)})
+    story.events += [rescored, make_evaluated("0009", 3)]
+    return story
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from journals import (
     make_epoch,
+    make_rescored,
+    make_retrained,
     make_session,
     make_session_end,
     make_started,
@@ -485,3 +487,10 @@ def test_an_event_of_a_later_version_is_told_as_such(tmp_path):
         file.write('{"time":"2026-03-04T05:06:07Z","event":"trial_dreamt","trial_id":"0000"}\n')
     with pytest.raises(JournalError, match=r"line 2 tells of 'trial_dreamt'.* a later version"):
         read(path)
+
+
+def test_finalists_come_back_as_they_were_judged(tmp_path):
+    rescored = make_rescored({("0001", 1): 180.5, ("0000", 2): math.inf}, left_out=("0002",))
+    retrained = make_retrained({"0001": (181.0, 182.0), "0000": (183.0, None)})
+    events = [make_started(), rescored, retrained]
+    assert list(read_journal(write_journal(tmp_path, events))) == events

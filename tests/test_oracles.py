@@ -9,7 +9,14 @@ import pytest
 
 from vaetune.errors import JournalError
 from vaetune.journal import TrialEnded, TrialStarted
-from vaetune.oracles import TUNER_ID, assignment, make_oracle, plan, replay
+from vaetune.oracles import (
+    TUNER_ID,
+    assignment,
+    draw_configurations,
+    make_oracle,
+    plan,
+    replay,
+)
 from vaetune.spec import Budget, Choice, Range, SearchSpec, Space, single_configuration
 
 RUNNING, COMPLETED, FAILED, STOPPED = "RUNNING", "COMPLETED", "FAILED", "STOPPED"
@@ -301,6 +308,39 @@ def test_a_plan_counts_the_trials_that_were_run_and_those_to_come():
         assignment(oracle, trial)
         if number in (3, 8, 11, 20):
             assert plan(oracle) == whole
+
+
+@pytest.mark.parametrize("algorithm", ["hyperband", "random", "grid"])
+@pytest.mark.parametrize("space", [SearchSpec().space, THREE_CONFIGURATIONS])
+def test_the_configurations_to_come_are_known_before_any_trial(algorithm, space):
+    budget = (
+        Budget(max_epochs=9) if algorithm == "hyperband" else Budget(max_epochs=9, max_trials=12)
+    )
+    oracle = make_oracle(SearchSpec(seed=1, algorithm=algorithm, budget=budget, space=space))
+    drawn = draw_configurations(oracle)
+    begun = {}
+    for trial in run_to_the_end(oracle):
+        asked = assignment(oracle, trial)
+        if asked.parent is None:
+            begun.setdefault((asked.iteration, asked.bracket), []).append(asked.hyperparameters)
+    assert drawn == begun
+    assert set(drawn) == {(rung.iteration, rung.bracket) for rung in plan(oracle)}
+
+
+def test_of_a_large_grid_some_configurations_are_drawn():
+    oracle = make_oracle(SearchSpec(algorithm="grid", budget=Budget(max_epochs=9)))
+    (drawn,) = draw_configurations(oracle, most=50).values()
+    assert len(drawn) == 50
+    for name, dimension in SearchSpec().space.dimensions():
+        values = {one[name] for one in drawn}
+        assert len(values) > 1
+        assert all(dimension.contains(value) for value in values)
+
+
+def test_a_bayesian_search_is_foreseen_as_a_random_one():
+    budget = Budget(max_epochs=9, max_trials=6, initial_trials=3)
+    oracle = make_oracle(SearchSpec(algorithm="bayesian", budget=budget))
+    assert len(draw_configurations(oracle)[0, 0]) == 6
 
 
 def test_what_may_still_be_promoted_is_no_more_than_there_is_room_for():

@@ -16,6 +16,7 @@ from vaetune.pictures import (
     RECONSTRUCTIONS,
     Gallery,
     Pictures,
+    decode,
     make_gallery,
     prior_grid,
     prior_samples,
@@ -94,6 +95,13 @@ def test_a_gallery_keeps_the_labels_of_the_points_it_will_draw():
     assert gallery.labels.tolist() == labels[:LATENT_POINTS].tolist()
 
 
+@pytest.mark.parametrize("classes", [2, 3, 7, 10, 25])
+def test_neighbours_in_a_gallery_are_of_different_classes(classes):
+    labels = np.random.default_rng(1).permutation(np.arange(300) % classes)
+    chosen = labels[numbers_of(make_gallery(make_numbered(300), labels).originals)]
+    assert (chosen[1:] != chosen[:-1]).all()
+
+
 def test_float_images_are_shown_as_the_bytes_they_stand_for():
     images = np.array([0.0, 0.2, 0.5, 1.0]).reshape(4, 1, 1, 1) * np.ones((1, *SHAPE))
     gallery = make_gallery(images, None)
@@ -116,6 +124,24 @@ def test_the_grid_rises_to_the_right_and_upwards():
     assert (np.diff(grid[:, :, 0], axis=1) > 0).all()
     assert (np.diff(grid[:, :, 1], axis=0) < 0).all(), "the first row is the top"
     assert np.isfinite(grid).all()
+
+
+def test_more_samples_of_the_prior_begin_with_the_same_ones():
+    assert (prior_samples(3, 256)[:PRIOR_SAMPLES] == prior_samples(3)).all()
+
+
+def test_latent_vectors_are_decoded_in_batches_and_stay_in_order():
+    seen = []
+
+    class Counting:
+        def decoder(self, z, training):
+            seen.append(len(z))
+            return np.broadcast_to(z[:, :1, None, None], (len(z), *SHAPE))
+
+    z = np.linspace(0.0, 1.0, 300)[:, None]
+    decoded = decode(Counting(), z)
+    assert seen == [128, 128, 44]
+    assert decoded[:, 0, 0, 0].tolist() == np.rint(z[:, 0].astype(np.float32) * 255).tolist()
 
 
 def test_samples_of_the_prior_are_the_same_for_every_model():

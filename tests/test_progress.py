@@ -11,6 +11,8 @@ from rich.console import Console
 from journals import (
     PLAN,
     make_epoch,
+    make_rescored,
+    make_retrained,
     make_session,
     make_study,
     make_trial_events,
@@ -229,6 +231,50 @@ def test_an_error_stops_the_bars_and_gives_the_cursor_back():
     assert console.file.getvalue().endswith("after\n")
 
 
+# The training of one configuration alone
+
+
+def tell_training(*events, quiet=False):
+    console = make_console()
+    plan = (Rung(bracket=0, rung=0, trials=1, epoch_from=0, epoch_to=12),)
+    with SearchProgress(console, plan, quiet=quiet, main="baseline") as progress:
+        for event in events:
+            progress.on_event("baseline", event)
+    return [line.split() for line in console.file.getvalue().splitlines()]
+
+
+def test_a_training_is_told_of_epoch_by_epoch():
+    losses = [210.0, 190.5, 191.0, *range(180, 171, -1)]
+    lines = tell_training(*make_trial_events("0000", losses, epoch_to=12))
+    assert [line[:5] for line in lines[:3]] == [
+        ["epoch", "1", "of", "12", "210.00"],
+        ["epoch", "2", "of", "12", "190.50"],
+        ["epoch", "3", "of", "12", "191.00"],
+    ]
+    is_best = [line[-3:] == ["best", "so", "far"] for line in lines]
+    assert is_best == [True, True, False] + [True] * 9
+
+
+def test_a_training_that_lost_patience_says_so():
+    *_, last = tell_training(*make_trial_events("0000", [210.0, 220.0], epoch_to=12))
+    assert " ".join(last) == "Its patience is over: no epoch was better for a while."
+    failed = make_trial_events("0000", [210.0], status="failed", error="No.", epoch_to=12)
+    assert len(tell_training(*failed)) == 1
+
+
+def test_a_quiet_training_says_nothing():
+    assert tell_training(*make_trial_events("0000", [210.0], epoch_to=12), quiet=True) == []
+
+
+def test_a_training_counts_its_own_epochs_alone():
+    plan = (Rung(bracket=0, rung=0, trials=1, epoch_from=0, epoch_to=12),)
+    console = make_console(terminal=True)
+    with SearchProgress(console, plan, main="baseline") as progress:
+        for event in make_trial_events("0000", [210.0], status=None, epoch_to=12):
+            progress.on_event("baseline", event)
+    assert "1 of 12 epochs" in console.file.getvalue()
+
+
 # What happens to a search
 
 
@@ -274,6 +320,60 @@ def test_an_epoch_that_is_trained_again_counts_once():
             progress.on_event("search", event)
     assert "1 of 5 epochs" in console.file.getvalue()
     assert "2 of 5 epochs" not in console.file.getvalue()
+
+
+# Finalists
+
+
+def test_what_came_of_judging_the_finalists_again_is_a_line():
+    rescored = make_rescored({("0001", 1): 180.5, ("0000", 1): 181.25})
+    assert say(rescored) == (
+        "Rescored 2 finalists with 32 posterior samples of each image, in 12.5 s: trial 0001 leads "
+        "trial 0000 by 0.75 +- 0.25 nats, beyond the noise."
+    )
+    assert say(make_rescored({("0001", 1): 180.5})).endswith(
+        "Rescored 1 finalist with 32 posterior samples of each image, in 12.5 s."
+    )
+    retrained = make_retrained({"0000": (181.0, 185.0), "0001": (184.0, 185.0)})
+    assert say(retrained) == (
+        "Trained 2 finalists from 2 other seeds each: trial 0000 leads trial 0001 by 1.50 +- 2.06 "
+        "nats, inside the noise."
+    )
+
+
+def test_a_training_from_another_seed_has_its_own_name_and_is_no_reference():
+    console = make_console()
+    with SearchProgress(console, PLAN) as progress:
+        for seed in (1, 2):
+            for event in make_trial_events("0000", [230.0]):
+                progress.on_event(f"configuration 4 seed {seed}", event)
+    first, second = console.file.getvalue().splitlines()
+    assert first.startswith("configuration 4 seed 1   230.00 nats")
+    assert second.startswith("configuration 4 seed 2   230.00 nats")
+    screen = show(*of("configuration 4 seed 1", make_trial_events("0000", [230.0])))
+    assert "reference" not in screen
+    assert "1 of 6 epochs" in screen
+
+
+def test_the_best_so_far_is_the_lowest_whoever_was_chosen():
+    past = make_study(
+        *make_trial_events("0000", [190.0]),
+        *make_trial_events("0001", [191.0], configuration=1),
+        make_rescored({("0001", 1): 190.5, ("0000", 1): 191.5}),
+    )
+    assert past.winner.trial_id == "0001"
+    events = make_trial_events("0002", [200.0], configuration=2, status=None)
+    assert "best 190.00 (trial 0000)" in show(*of("search", events), past=past)
+
+
+def test_the_share_that_is_rescored_is_shown_when_no_trial_runs():
+    console = make_console(terminal=True)
+    with SearchProgress(console, PLAN) as progress:
+        for event in make_trial_events("0000", [210.0]):
+            progress.on_event("search", event)
+        progress.on_progress(0.25)
+    assert "finalists" in console.file.getvalue()
+    assert "25%" in console.file.getvalue()
 
 
 # An evaluation

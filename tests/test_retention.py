@@ -13,12 +13,12 @@ from vaetune.journal import FileSetAside, Journal, read_journal
 from vaetune.retention import DAMAGED_NAME, CheckpointKeeper, Standing, leaders
 
 STANDINGS = [
-    Standing("0000", 140.0, 2),
-    Standing("0001", 150.0, 4),
-    Standing("0002", 130.0, 8),
-    Standing("0003", 145.0, 8),
-    Standing("0004", 160.0, 4),
-    Standing("0005", 170.0, 2),
+    Standing("0000", 140.0, 2, configuration=0),
+    Standing("0001", 150.0, 4, configuration=1),
+    Standing("0002", 130.0, 8, configuration=2),
+    Standing("0003", 145.0, 8, configuration=2),
+    Standing("0004", 160.0, 4, configuration=1),
+    Standing("0005", 170.0, 2, configuration=0),
 ]
 
 
@@ -38,16 +38,28 @@ def test_leaders_are_the_best_and_the_best_of_each_latent_size(most, expected):
     assert [leader.score for leader in found] == sorted(leader.score for leader in found)
 
 
+CONFIGURATIONS = [
+    Standing(f"{number:04d}", 160.0 - number, 2, configuration=number // 2) for number in range(14)
+]
+"""Two trials each of seven configurations, each better than the one before."""
+
+
+def test_the_finalists_are_kept_each_by_the_best_trial_of_its_configuration():
+    found = [leader.trial_id for leader in leaders(CONFIGURATIONS, 1)]
+    assert found == ["0013", "0011", "0009", "0007", "0005"]
+
+
+@pytest.mark.parametrize("standings", [STANDINGS, CONFIGURATIONS, CONFIGURATIONS[::-1]])
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_leaders_can_be_told_from_the_leaders_so_far_and_one_more(most):
+def test_leaders_can_be_told_from_the_leaders_so_far_and_one_more(standings, most):
     so_far = []
-    for count, standing in enumerate(STANDINGS, start=1):
+    for count, standing in enumerate(standings, start=1):
         so_far = leaders([*so_far, standing], most)
-        assert so_far == leaders(STANDINGS[:count], most)
+        assert so_far == leaders(standings[:count], most)
 
 
 def test_of_equals_the_first_leads():
-    equals = [Standing("0001", 130.0, 2), Standing("0000", 130.0, 2)]
+    equals = [Standing("0001", 130.0, 2, 0), Standing("0000", 130.0, 2, 0)]
     assert leaders(equals, 1) == [equals[1]]
 
 

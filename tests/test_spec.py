@@ -28,13 +28,14 @@ from vaetune.spec import (
     differences,
     find_search,
     is_larger,
+    reference_training,
     resolve,
     resolve_single,
     single_configuration,
 )
 
 BUILT_IN = Path(__file__).parents[1] / "searches" / "hyperband.toml"
-SEARCH_ALGORITHMS_BY_NAME = sorted(SEARCH_ALGORITHMS)
+BUILT_IN_NAMES = sorted([*SEARCH_ALGORITHMS, "mnist"])
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_the_defaults_are_the_documented_ones():
         "seed": 0,
         "baseline": True,
         "device": "auto",
-        "data": {"dataset": "digits"},
+        "data": {"dataset": "digits", "binarize": "none"},
         "budget": {
             "max_epochs": 9,
             "min_epochs": 1,
@@ -89,8 +90,12 @@ def test_the_defaults_are_the_documented_ones():
             "hyperband_iterations": 1,
             "promote_from": "last",
         },
-        "limits": {"max_failure_rate": 0.5, "max_retries": 1, "keep_best": 3},
-        "training": {"batch_size": 128, "precision": "float32"},
+        "limits": {"max_failure_rate": 0.5, "max_retries": 1, "keep_best": 3, "final_seeds": 0},
+        "training": {
+            "batch_size": 128,
+            "precision": "float32",
+            "learning_rate_decay": "none",
+        },
         "space": {
             "filters_1": {"values": (16, 32, 64)},
             "filters_2": {"values": (32, 64, 128)},
@@ -471,7 +476,8 @@ def test_a_relative_path_in_a_flag_starts_at_the_working_directory(write, tmp_pa
     flagged = resolve(path, {"data.dataset": "y.npz"})
     assert flagged.spec.data.dataset == str(elsewhere / "y.npz")
     assert flagged.origins["data.dataset"] == "flag"
-    assert resolve_single({}, {"data.dataset": "y.npz"}).data.dataset == str(elsewhere / "y.npz")
+    single = resolve_single({}, {"data.dataset": "y.npz"}).spec
+    assert single.data.dataset == str(elsewhere / "y.npz")
 
 
 def test_a_tilde_is_the_home_folder(write, monkeypatch):
@@ -536,13 +542,13 @@ def test_a_search_that_is_not_there_is_refused_with_those_there_are(own, wanted)
     message = str(refused.value)
     assert wanted in message
     assert 'Did you mean "bolder"?' in message
-    assert "There are: bayesian, bolder, grid, hyperband, random" in message
+    assert "There are: bayesian, bolder, grid, hyperband, mnist, random" in message
 
 
 def test_searches_are_listed_by_name(own):
     own("zebra")
     own("ant")
-    assert list(available_searches()) == ["ant", *SEARCH_ALGORITHMS_BY_NAME, "zebra"]
+    assert list(available_searches()) == ["ant", *BUILT_IN_NAMES, "zebra"]
 
 
 def test_the_list_of_searches_survives_a_broken_file(own):
@@ -554,7 +560,7 @@ def test_the_list_of_searches_survives_a_broken_file(own):
 
 
 def test_a_single_training_starts_from_the_keras_example():
-    single = resolve_single({"latent_dim": 8}, {"budget.max_epochs": 4, "seed": None})
+    single = resolve_single({"latent_dim": 8}, {"budget.max_epochs": 4, "seed": None}).spec
     assert single == SearchSpec(
         algorithm="single",
         baseline=False,
@@ -589,6 +595,99 @@ def test_a_single_configuration_is_trained_like_the_search_it_is_held_against():
     assert single.space == Space()
 
 
+def test_a_winner_is_trained_like_its_search_where_no_flag_says_otherwise():
+    like = SearchSpec(
+        seed=7, data=DataSpec(dataset="mnist"), training=Training(precision="mixed_bfloat16")
+    )
+    winner = {**REFERENCE, "latent_dim": 16, "batch_size": 64, "beta": 2.0}
+    flags = {"budget.max_epochs": 30, "data.train_on": "train+validation"}
+    resolved = resolve_single({"learning_rate": 0.002}, flags, winner, like)
+    spec, origins = resolved.spec, resolved.origins
+    assert (spec.seed, spec.data.dataset, spec.training.precision) == (7, "mnist", "mixed_bfloat16")
+    assert spec.space == Space.pinned_at(winner | {"learning_rate": 0.002})
+    assert (spec.data.train_on, spec.training.batch_size) == ("train+validation", None)
+    told = {key: origins[key] for key in ("seed", "space.latent_dim", "budget.max_epochs")}
+    assert told == {"seed": "search", "space.latent_dim": "search", "budget.max_epochs": "flag"}
+    assert origins["space.learning_rate"] == "flag"
+    smaller = resolve_single({}, {"training.batch_size": 32}, winner, like).spec
+    assert (smaller.training.batch_size, smaller.space.batch_size) == (32, None)
+
+
+# Batch size and beta, searched where a file names them
+
+
+SEARCHED = """
+[space]
+batch_size = { values = [32, 64] }
+beta = { min = 0.5, max = 2, scale = "log" }
+"""
+
+
+def test_a_space_has_batch_size_and_beta_where_it_names_them(write):
+    spec = resolve(write(SEARCHED)).spec
+    names = [name for name, _ in spec.space.dimensions()]
+    assert names[-2:] == ["batch_size", "beta"]
+    assert spec.training.batch_size is None
+    assert spec.space.default("batch_size") == 32
+    assert spec.space.default("beta") == 1.0
+    assert "batch_size" not in dict(resolve(write("")).spec.space.dimensions())
+
+
+def test_a_searched_batch_size_survives_the_journal(write):
+    spec = resolve(write(SEARCHED)).spec
+    assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_a_batch_size_is_either_given_or_searched(refusal):
+    line = refusal(SEARCHED + "[training]\nbatch_size = 64")
+    assert "training.batch_size does not go with space.batch_size" in line
+    line = refusal(SEARCHED, {"training.batch_size": 64})
+    assert line.startswith("--batch-size does not go with space.batch_size")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("batch_size = { values = [0] }", "space.batch_size needs whole numbers of at least 1"),
+        ("batch_size = { min = 1.5, max = 3 }", "needs whole numbers of at least 1, received 1.5"),
+        ("beta = { min = -1, max = 3 }", "space.beta needs finite numbers of at least 0"),
+        ("beta = { value = inf }", "needs finite numbers of at least 0, received inf"),
+    ],
+)
+def test_a_batch_size_or_beta_out_of_range_is_refused(refusal, text, told):
+    assert told in refusal(f"[space]\n{text}")
+
+
+def test_the_keras_example_keeps_its_batch_size_beside_a_search_of_it(write):
+    spec = resolve(write(SEARCHED)).spec
+    assert reference_training(spec.training).batch_size == 128
+    other = Training(batch_size=32, precision="mixed_bfloat16")
+    assert reference_training(other) == other
+
+
+# For good, and binarised
+
+
+@pytest.mark.parametrize("how", ["none", "threshold", "stochastic"])
+def test_pixels_may_be_binarised(write, how):
+    assert resolve(write(f'[data]\nbinarize = "{how}"')).spec.data.binarize == how
+
+
+def test_another_binarisation_is_refused(refusal):
+    assert "data.binarize" in refusal('[data]\nbinarize = "yes"')
+
+
+def test_a_search_ranks_by_the_validation_images(refusal):
+    line = refusal('[data]\ntrain_on = "train+validation"')
+    assert "is for `vaetune train`: a search ranks by the validation images" in line
+
+
+def test_patience_is_for_a_single_configuration(refusal):
+    assert "budget.patience does not go with" in refusal("[budget]\npatience = 3")
+    assert resolve_single({}, {"budget.patience": 3}).spec.budget.patience == 3
+    assert resolve_single({}, {}).spec.budget.patience is None
+
+
 # The same experiment
 
 
@@ -603,6 +702,14 @@ def test_a_single_configuration_is_trained_like_the_search_it_is_held_against():
         (
             {"training": Training(precision="mixed_bfloat16")},
             "training.precision: float32 -> mixed_bfloat16",
+        ),
+        (
+            {"training": Training(learning_rate_decay="cosine")},
+            "training.learning_rate_decay: none -> cosine",
+        ),
+        (
+            {"data": DataSpec(binarize="threshold")},
+            "data.binarize: none -> threshold",
         ),
         (
             {"space": DEFAULT_SPACE.model_copy(update={"latent_dim": Pinned(value=2)})},

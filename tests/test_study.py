@@ -14,6 +14,8 @@ from journals import (
     VALUES,
     make_epoch,
     make_evaluated,
+    make_rescored,
+    make_retrained,
     make_session,
     make_session_end,
     make_started,
@@ -520,3 +522,77 @@ def test_an_evaluation_opens_no_finished_search():
 def test_an_evaluation_of_a_trial_that_never_started_is_damage():
     with pytest.raises(JournalError, match="trial 0007 goes on in it but never started"):
         make_study(*completed("0000", 210.0), make_evaluated("0007"))
+
+
+# Finalists judged again
+
+
+def finalists_of(*events):
+    """Three configurations, the first in two trials of which the promotion is better."""
+    trials = [
+        *make_trial_events("0000", [150.0]),
+        *make_trial_events("0001", [140.0], configuration=1),
+        *make_trial_events("0002", [145.0], configuration=2),
+        *make_trial_events("0003", [139.0, 139.5], parent="0000", epoch_from=1, rung=1),
+    ]
+    return make_study(*trials, *events)
+
+
+RESCORED = {("0001", 1): 140.5, ("0003", 2): 141.0, ("0002", 1): 146.0}
+
+
+def ids(trials):
+    return [trial.trial_id for trial in trials]
+
+
+def test_the_finalists_are_the_best_trials_of_the_best_configurations():
+    assert ids(finalists_of().finalists) == ["0003", "0001", "0002"]
+    many = [
+        event
+        for number in range(8)
+        for event in make_trial_events(f"{number:04d}", [150.0 - number], configuration=number)
+    ]
+    assert ids(make_study(*many).finalists) == ["0007", "0006", "0005", "0004", "0003"]
+
+
+def test_rescoring_changes_the_winner_and_not_the_ranking():
+    assert finalists_of().winner.trial_id == "0003"
+    study = finalists_of(make_rescored(RESCORED))
+    assert study.winner.trial_id == "0001"
+    assert ids(study.preference) == ["0001", "0003", "0002", "0000"]
+    assert ids(study.ranking) == ["0003", "0001", "0002", "0000"]
+    assert pick(study) == study.winner
+    assert pick(study, latent_dim=8) == study.winner, "both of the size"
+
+
+def test_a_rescoring_of_other_finalists_counts_no_more():
+    newcomer = make_trial_events("0004", [120.0], configuration=3)
+    study = finalists_of(make_rescored(RESCORED), *newcomer)
+    assert study.rescored is None
+    assert study.winner.trial_id == "0004"
+    other_epoch = finalists_of(make_rescored({**RESCORED, ("0003", 3): 141.0}))
+    assert other_epoch.rescored is None
+    again = make_rescored({("0004", 1): 121.0, **RESCORED})
+    assert finalists_of(make_rescored(RESCORED), *newcomer, again).rescored == again
+
+
+def test_a_finalist_that_was_left_out_comes_after_those_that_were_rescored():
+    lacking = {key: loss for key, loss in RESCORED.items() if key[0] != "0003"}
+    study = finalists_of(make_rescored(lacking, left_out=("0003",)))
+    assert study.rescored
+    assert ids(study.preference) == ["0001", "0002", "0003", "0000"]
+
+
+def test_other_seeds_have_the_last_word():
+    seeds = make_retrained({"0003": (142.0, 144.0), "0001": (141.0, 151.0), "0002": (140.0, 141.0)})
+    study = finalists_of(make_rescored(RESCORED), seeds)
+    assert ids(study.preference) == ["0002", "0003", "0001", "0000"]
+    newcomer = make_trial_events("0004", [120.0], configuration=3)
+    assert finalists_of(make_rescored(RESCORED), seeds, *newcomer).retrained is None
+
+
+def test_a_rescored_trial_that_never_started_is_damage():
+    with pytest.raises(JournalError, match="trial 0009 goes on in it but never started"):
+        finalists_of(make_rescored({("0009", 1): 100.0}))
+    with pytest.raises(JournalError, match="trial 0009 goes on in it but never started"):
+        finalists_of(make_retrained({"0009": (100.0,)}))

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -21,7 +22,14 @@ from journals import (
 from vaetune import summary
 from vaetune.evaluation import Estimate
 from vaetune.journal import Rung, TrialRetried
-from vaetune.spec import REFERENCE, Pinned, Space, resolve
+from vaetune.spec import (
+    REFERENCE,
+    DataSpec,
+    Pinned,
+    Space,
+    resolve,
+    single_configuration,
+)
 from vaetune.study import list_baselines
 
 DOCUMENTED_KEYS = [
@@ -183,6 +191,7 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
         "seed": "5 file",
         "baseline": "true default",
         "data.dataset": "digits default 5,000 training and 1,000 validation images of 28 x 28 x 1",
+        "data.binarize": "none default",
         "budget.max_epochs": "3 flag",
         "budget.factor": "3 default",
         "budget.min_epochs": "1 default",
@@ -191,8 +200,10 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
         "limits.max_failure_rate": "0.5 default",
         "limits.max_retries": "1 default",
         "limits.keep_best": "3 default",
+        "limits.final_seeds": "0 default",
         "training.batch_size": "128 default",
         "training.precision": "float32 default",
+        "training.learning_rate_decay": "none default",
         "space.filters_1": "1 to 9, linear file",
         "space.filters_2": "64, pinned default",
         "space.dense_units": "16, pinned default",
@@ -250,7 +261,33 @@ def test_a_winner_is_told_with_its_losses_its_configuration_and_its_origin(study
         "parameters": "69,076",
         "trained": "3 epochs, 19.8 s",  # the parent's 7.5 s and its own 12.25 s
         "found by": "tiny: trial 0002, configuration 0, bracket 1, rung 1",
+        "measured on": "1,000 validation images, one posterior sample of each; pixels as they are: "
+        "no comparison with likelihoods of binarised images",
     }
+
+
+def test_pixels_that_were_binarised_are_told_and_have_no_floor(study):
+    started = study.started
+    spec = started.search.model_copy(update={"data": DataSpec(binarize="threshold")})
+    data = started.data.model_copy(update={"entropy_floor": 0.0})
+    binary = replace(study, started=started.model_copy(update={"search": spec, "data": data}))
+    told = describe(binary)
+    assert told["validation loss"].strip() == "190.00 nats per image (negative ELBO)"
+    assert told["measured on"].endswith("; pixels binarised: 1 from one half on, else 0")
+
+
+def test_what_was_trained_alone_tells_what_it_is(study):
+    spec = single_configuration(REFERENCE, 9, study.search)
+    alone = replace(study, started=study.started.model_copy(update={"search": spec}))
+    assert describe(alone)["found by"].strip() == "vaetune train, in tiny"
+    told = spec.model_copy(update={"description": "Trial 0001 of bold"})
+    alone = replace(study, started=study.started.model_copy(update={"search": told}))
+    assert describe(alone)["found by"].strip() == "Trial 0001 of bold"
+
+
+def test_a_searched_batch_size_and_beta_are_told():
+    told = summary.short_hyperparameters({**REFERENCE, "batch_size": 1024, "beta": 0.5})
+    assert told.endswith(", rate 0.001, batch 1024, beta 0.5")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,10 @@ Needs neither Keras nor TensorFlow, so that a journal that holds it reads back a
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
+
+Binarize = Literal["none", "threshold", "stochastic"]
+"""What may be made of pixels; see `spec.DataSpec`."""
 
 POSTERIOR_SAMPLES = 32
 IMPORTANCE_SAMPLES = 500
@@ -24,6 +28,7 @@ class EvaluationProtocol:
         importance_images: How many of the test images, the first ones, that bound is of.
         neighbours: Training images that vote on the class of a test image.
         active_variance: A latent dimension is active when z_mean varies more, over test images.
+        binarize: What was made of the pixels; see `spec.DataSpec`.
     """
 
     seed: int
@@ -32,6 +37,7 @@ class EvaluationProtocol:
     importance_images: int = IMPORTANCE_IMAGES
     neighbours: int = NEIGHBOURS
     active_variance: float = ACTIVE_VARIANCE
+    binarize: Binarize = "none"
 
     def limited_to(self, test_images: int) -> "EvaluationProtocol":
         """The protocol where there are so many test images."""

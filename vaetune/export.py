@@ -1,69 +1,33 @@
 """The best trial as a folder that others can use."""
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import keras
-from matplotlib.figure import Figure
+import tensorflow as tf
 
-from vaetune import figures
+from vaetune.card import write_card
 from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint, write_variables
+from vaetune.destination import MANIFEST, PROGRAM, refuse_foreign, replace_folder
 from vaetune.errors import ResultsError
+from vaetune.formats import ALWAYS, FORMATS, chosen_formats, remove_format, write_format
+from vaetune.handover import Handover
 from vaetune.model import VAE, build_vae
-from vaetune.pictures import Gallery, Pictures, decode, prior_grid, prior_samples
+from vaetune.pictures import Gallery
+from vaetune.preprocessing import describe_preprocessing
+from vaetune.readback import ReadBack, read_back
+from vaetune.reader import Reader
 from vaetune.retention import leaders, standings
-from vaetune.study import BEST, Study, Trial
+from vaetune.showcase import draw_showcase
+from vaetune.standalone.read_back import describe
+from vaetune.study import Study, Trial, find_baseline
 
-MANIFEST = "hyperparameters.json"
-_MANIFOLD_SIDE = 30
-_LATENT_FIGURE = {True: "manifold.png", False: "prior_samples.png"}
-_PROGRAM = "vaetune"
-
-
-_README = """# A variational autoencoder of {data}
-
-Found by vaetune: search `{search}`, trial {trial}, configuration {configuration}.
-Its negative ELBO on {images} validation images is {loss} nats per image (one posterior sample),
-after {epochs} epochs. The data's fingerprint begins with {fingerprint}.
-
-{hyperparameters}
-
-## Use it
-
-Images are float arrays of shape (n, {shape}) with values in [0, 1]: divide bytes by 255.
-
-The encoder and the decoder load with Keras alone:
-
-```python
-import keras
-import numpy as np
-
-encoder = keras.saving.load_model("encoder.keras")
-decoder = keras.saving.load_model("decoder.keras")
-
-images = np.zeros((1, {shape}), dtype="float32")  # put your own here
-z_mean, z_log_var = encoder.predict(images, verbose=0)
-reconstructions = decoder.predict(z_mean, verbose=0)
-samples = decoder.predict(np.random.normal(size=(16, {latent_dim})), verbose=0)
-```
-
-The whole model, to train on, loads with vaetune:
-
-```python
-import vaetune
-
-vae = vaetune.load_model("vae.keras")
-```
-
-## What it makes
-
-All pictures are of validation images or of the prior.
-
-{figures}
-"""
+_PREDICT = "predict.py"
+_NEEDED_BY_PREDICT = "onnx"
 
 
 def load_model(path: str | Path) -> VAE:
@@ -77,7 +41,7 @@ def load_model(path: str | Path) -> VAE:
     try:
         model = keras.saving.load_model(path, safe_mode=True)
     except (ValueError, OSError, TypeError, KeyError) as error:
-        raise ResultsError(f"{path} is not a readable Keras model: {error}") from error
+        raise ResultsError(_unreadable(path, error)) from error
     if not isinstance(model, VAE):
         raise ResultsError(
             f"{path} holds a {type(model).__name__}, expected a VAE such as vae.keras. "
@@ -118,47 +82,145 @@ def _kept(study: Study) -> list[str]:
     return [trial_id for trial_id, path in folders.items() if (path / CHECKPOINT_NAME).exists()]
 
 
-def export_trial(study: Study, trial: Trial, results: Path) -> Path:
-    """Writes `results/best/`, whole or not at all.
+def _unreadable(path: str | Path, error: Exception) -> str:
+    words = " ".join(str(error).split())
+    if "unsafe" in words or "arbitrary code" in words:
+        return (
+            f"{path} asks for code of its own to be run, such as a Lambda layer: it is not loaded. "
+            "A model that vaetune exported asks for none: export it again."
+        )
+    return f"{path} is not a readable Keras model: {words}"
 
-    Returns:
-        The folder: `vae.keras`, `encoder.keras`, `decoder.keras`, `hyperparameters.json`,
-        figures as PNG and a README.
+
+@dataclass(frozen=True)
+class Export:
+    """What was handed over.
+
+    Attributes:
+        folder: Where it is.
+        apart: How far each format's endpoints are apart from the original, by the format.
+        failures: Why formats that were asked for are not in it, by the format.
+    """
+
+    folder: Path
+    apart: Mapping[str, Mapping[str, float]]
+    failures: Mapping[str, str]
+
+
+def export_trial(
+    study: Study,
+    trial: Trial,
+    results: Path,
+    target: Path,
+    reader: Reader,
+    formats: Iterable[str] = (ALWAYS,),
+    tell: Callable[[str], None] = lambda doing: None,
+) -> Export:
+    """Hands a trial's model over as a folder, whole or not at all.
+
+    Each format is read back by a process that cannot import vaetune. One that cannot be written,
+    or says something else than the original, is left out; the others are handed over.
+
+    Args:
+        results: Where the baselines are.
+        target: The folder to write.
+        reader: Reads the export back.
+        formats: Names of `FORMATS`, or "all"; Keras's own is always written.
+        tell: Hears what is being done.
 
     Raises:
-        ResultsError: The folder cannot be written or holds files of another program, or the
-            trial's checkpoint is missing or damaged.
+        ResultsError: The folder cannot be written or holds what is not vaetune's, no format could
+            be handed over, or the trial's checkpoint is missing or damaged.
     """
-    target = results / BEST
-    _refuse_foreign(target)
-    vae = restore_best(study, trial)
-    try:
-        _replace_folder(target, lambda folder: _write_all(folder, vae, study, trial))
-    except OSError as error:
-        raise ResultsError(f"{target} cannot be written: {error.strerror or error}.") from error
-    return target
+    refuse_foreign(target)
+    with tf.device("CPU:0"):
+        vae = restore_best(study, trial)
+    baseline = find_baseline(study, results)
+
+    def write(folder: Path) -> dict[str, ReadBack]:
+        read = _write_models(folder, vae, chosen_formats(formats), tell)
+        tell("Drawing what it makes")
+        figures = draw_showcase(vae, study, trial)
+        for name, image in figures.items():
+            (folder / name).write_bytes(image)
+        tell("Reading the model back")
+        whole = [name for name in read if read[name].error is None]
+        read |= read_back(reader, folder, whole, vae, Gallery.load(study.folder))
+        _remove_failed(folder, read)
+        handed = tuple(name for name, one in read.items() if one.error is None)
+        has_predict = _NEEDED_BY_PREDICT in handed
+        _write_words(
+            folder, Handover(study, trial, baseline, handed, tuple(figures), has_predict), read
+        )
+        return read
+
+    read = replace_folder(target, write)
+    return Export(
+        target,
+        {name: one.apart for name, one in read.items() if one.error is None},
+        {name: one.error for name, one in read.items() if one.error is not None},
+    )
 
 
-def _write_all(folder: Path, vae: VAE, study: Study, trial: Trial) -> None:
-    vae.save(folder / "vae.keras")
-    _without_sampling(vae.encoder).save(folder / "encoder.keras")
-    vae.decoder.save(folder / "decoder.keras")
-    manifest = _manifest(study, trial)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    names = _write_figures(folder, vae, study, trial)
-    (folder / "README.md").write_text(_readme(study, trial, names), encoding="utf-8")
+def _write_models(
+    folder: Path, vae: VAE, names: Iterable[str], tell: Callable[[str], None]
+) -> dict[str, ReadBack]:
+    """Writes each format; of those that could not be, there is an error."""
+    written = {}
+    for name in names:
+        tell(f"Writing the model as {name}")
+        try:
+            write_format(name, folder, vae)
+        except OSError:
+            raise  # such as a full disk: nothing is handed over
+        except ResultsError as error:
+            written[name] = ReadBack({}, str(error))
+        except Exception as error:  # noqa: BLE001  whatever a library raises, others are written
+            written[name] = ReadBack({}, describe(error))
+        else:
+            written[name] = ReadBack({})
+    return written
 
 
-def _without_sampling(encoder: keras.Model) -> keras.Model:
-    """The encoder up to (z_mean, z_log_var), made of Keras's own layers alone."""
-    return keras.Model(encoder.input, encoder.outputs[:2], name="encoder")
+def _remove_failed(folder: Path, read: Mapping[str, ReadBack]) -> None:
+    """Leaves nothing of a format that is not handed over.
+
+    Raises:
+        ResultsError: That is all of them.
+    """
+    failed = {name: one.error for name, one in read.items() if one.error is not None}
+    if len(failed) == len(read):
+        reasons = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise ResultsError(f"No format could be handed over. {reasons}")
+    for name in failed:
+        remove_format(name, folder)
+
+
+def _write_words(folder: Path, handed: Handover, read: Mapping[str, ReadBack]) -> None:
+    """Writes what tells of the models: to people, to programs, and the manifest at the end."""
+    study, trial = handed.study, handed.trial
+    if handed.has_predict:
+        (folder / _PREDICT).write_bytes((files("vaetune.standalone") / _PREDICT).read_bytes())
+    (folder / "README.md").write_text(write_card(handed), encoding="utf-8")
+    _write_json(folder / "preprocessing.json", describe_preprocessing(study))
+    told = {
+        name: {"files": list(FORMATS[name].files), "apart": dict(read[name].apart)}
+        for name in handed.formats
+    }
+    names = sorted({MANIFEST, *(path.name for path in folder.iterdir())})
+    manifest = {**_manifest(study, trial), "formats": told, "files": names}
+    _write_json(folder / MANIFEST, manifest)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def _manifest(study: Study, trial: Trial) -> dict[str, Any]:
     best = trial.best
     data = study.started.data
     return {
-        "program": _PROGRAM,
+        "program": PROGRAM,
         "search": study.name,
         "trial_id": trial.trial_id,
         "configuration": trial.configuration,
@@ -177,87 +239,9 @@ def _manifest(study: Study, trial: Trial) -> dict[str, Any]:
             "fingerprint": data.fingerprint,
             "image_shape": list(data.image_shape),
             "pixel_range": [0.0, 1.0],
+            # Not where the images are: an export is for others.
+            **study.search.data.model_dump(include={"binarize", "train_on"}),
         },
         "seed": study.search.seed,
         "versions": dict(study.environment.versions) if study.environment else {},
     }
-
-
-def _write_figures(folder: Path, vae: VAE, study: Study, trial: Trial) -> list[str]:
-    """Draws what the search kept of the trial, and the latent space from the model itself."""
-    drawn = {_LATENT_FIGURE[vae.latent_dim == 2]: _draw_prior(vae)}
-    gallery = Gallery.load(study.folder)
-    pictures = Pictures.load(study.trial_folder(trial.trial_id))
-    if gallery and pictures:
-        classes = study.started.data.class_names
-        clusters = figures.compute_clusters(pictures.z_mean, gallery.labels, classes)
-        drawn["clusters.png"] = figures.draw_clusters(clusters)
-        both = figures.compute_reconstructions(gallery.originals, pictures.reconstructions)
-        drawn["reconstructions.png"] = figures.draw_grid(both)
-    for name, figure in drawn.items():
-        (folder / name).write_bytes(figures.to_png(figure))
-    return list(drawn)
-
-
-def _draw_prior(vae: VAE) -> Figure:
-    """The manifold over the prior's quantiles for two latent dimensions, else prior samples."""
-    if vae.latent_dim != 2:
-        return figures.draw_grid(
-            figures.compute_samples(decode(vae, prior_samples(vae.latent_dim)))
-        )
-    grid = prior_grid(_MANIFOLD_SIDE)
-    tiles = decode(vae, grid.reshape(-1, 2))
-    return figures.draw_grid(
-        figures.compute_manifold(tiles.reshape(_MANIFOLD_SIDE, _MANIFOLD_SIDE, *vae.image_shape))
-    )
-
-
-def _readme(study: Study, trial: Trial, figure_names: Sequence[str]) -> str:
-    data, best = study.started.data, trial.best
-    height, width, channels = data.image_shape
-    return _README.format(
-        search=study.name,
-        data=data.name,
-        fingerprint=data.fingerprint[:12],
-        trial=trial.trial_id,
-        configuration=trial.configuration,
-        loss=f"{best.val_loss:.2f}" if best else "unknown",
-        epochs=best.epoch if best else 0,
-        images=f"{data.validation_images:,}",
-        shape=f"{height}, {width}, {channels}",
-        latent_dim=trial.hyperparameters["latent_dim"],
-        hyperparameters="\n".join(f"- `{k}`: {v:g}" for k, v in trial.hyperparameters.items()),
-        figures="\n\n".join(f"![{Path(n).stem.replace('_', ' ')}]({n})" for n in figure_names),
-    )
-
-
-def _replace_folder(target: Path, write: Callable[[Path], None]) -> None:
-    """Writes a new folder beside the old one, then swaps them."""
-    fresh, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
-    if old.exists() and not target.exists():
-        old.rename(target)  # a swap that was cut off half-way
-    for left_over in (fresh, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    try:
-        write(fresh)
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _refuse_foreign(target: Path) -> None:
-    if not target.exists():
-        return
-    try:
-        program = json.loads((target / MANIFEST).read_text(encoding="utf-8")).get("program")
-    except (OSError, ValueError, AttributeError):
-        program = None
-    if program != _PROGRAM:
-        raise ResultsError(
-            f"{target} is not an export of vaetune and will not be overwritten. "
-            "Move it away, or use other results with --results."
-        )

@@ -1,4 +1,4 @@
-"""Numbers -> Info -> figure: what a VAE draws, and where it puts what it sees.
+"""Numbers -> Info -> figure: where a VAE puts what it sees.
 
 Every picture is computed as a frozen Info first, and drawn from it by a pure function with
 matplotlib's object API: no pyplot, no display, no global state.
@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from vaetune.drawing import (
-    INK,
     MOST_NAMES,
-    MUTED,
     Axes,
     add_legend,
     new_chart,
@@ -25,7 +22,6 @@ from vaetune.drawing import (
     printable,
     set_text,
 )
-from vaetune.pictures import Pixels, prior_grid
 
 CLASS_COLOURS = (
     "#3f90da",
@@ -46,37 +42,6 @@ CLASS_MARKERS = ("o", "s", "^", "D", "v")
 
 
 @dataclass(frozen=True, eq=False)
-class GridInfo:
-    """Images in rows and columns.
-
-    Attributes:
-        tiles: (rows, columns, height, width, channels), 0..255.
-        gap: Pixels between two images.
-        row_names: What stands left of each row, or nothing.
-        across: Of a manifold, the first latent dimension of each column.
-        down: Of a manifold, the second latent dimension of each row, from the top.
-    """
-
-    tiles: Pixels
-    gap: int = 2
-    row_names: tuple[str, ...] = ()
-    across: tuple[float, ...] = ()
-    down: tuple[float, ...] = ()
-
-    @property
-    def image(self) -> Pixels:
-        """All images in one, (height, width, 4): the gaps between them are transparent."""
-        rows, columns, height, width, channels = self.tiles.shape
-        padded = np.zeros((rows, columns, height + self.gap, width + self.gap, 4), np.uint8)
-        padded[:, :, :height, :width, :3] = self.tiles[..., : 3 if channels >= 3 else 1]
-        padded[:, :, :height, :width, 3] = 255
-        whole = padded.transpose(0, 2, 1, 3, 4).reshape(
-            rows * (height + self.gap), columns * (width + self.gap), 4
-        )
-        return whole[: whole.shape[0] - self.gap, : whole.shape[1] - self.gap]
-
-
-@dataclass(frozen=True, eq=False)
 class ClustersInfo:
     """Where a model puts images in its latent space.
 
@@ -91,40 +56,6 @@ class ClustersInfo:
     classes: tuple[str, ...]
     members: NDArray[np.int64]
     axis_names: tuple[str, ...]
-
-
-def compute_manifold(manifold: Pixels) -> GridInfo:
-    """The decoded grid of the prior's quantiles.
-
-    Args:
-        manifold: (rows, columns, height, width, channels), decoded from `prior_grid`.
-    """
-    rows, columns = manifold.shape[:2]
-    across = tuple(float(z) for z in prior_grid(columns)[0, :, 0])
-    down = tuple(float(z) for z in prior_grid(rows)[:, 0, 1])
-    return GridInfo(manifold, gap=0, across=across, down=down)
-
-
-def compute_samples(samples: Pixels, columns: int = 10) -> GridInfo:
-    """Decoded samples of the prior, in whole rows.
-
-    Args:
-        samples: (n, height, width, channels), n at least 1.
-        columns: Images in a row, fewer if there are fewer samples.
-    """
-    columns = min(columns, len(samples))
-    rows = len(samples) // columns
-    return GridInfo(samples[: rows * columns].reshape(rows, columns, *samples.shape[1:]))
-
-
-def compute_reconstructions(originals: Pixels, reconstructions: Pixels) -> GridInfo:
-    """Originals above what the model makes of them.
-
-    Args:
-        originals: (n, height, width, channels).
-        reconstructions: Same shape.
-    """
-    return GridInfo(np.stack([originals, reconstructions]), row_names=("original", "reconstructed"))
 
 
 def compute_clusters(
@@ -148,31 +79,6 @@ def compute_clusters(
     present, members = np.unique(labels[:count][finite], return_inverse=True)
     classes = tuple(_class_name(int(label), class_names or ()) for label in present)
     return ClustersInfo(points, classes, members.astype(np.int64), axis_names)
-
-
-@own_style()
-def draw_grid(info: GridInfo) -> Figure:
-    """Draws images side by side, with latent coordinates or row names if there are any."""
-    image = info.image
-    height, width = image.shape[:2]
-    inches = 7.2
-    figure = Figure(figsize=(inches, inches * height / width + 0.3), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(image)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelcolor=MUTED, labelsize=10)
-    tile_height, tile_width = info.tiles.shape[2:4]
-    _tick(axes.xaxis, info.across, tile_width)
-    _tick(axes.yaxis, info.down, tile_height)
-    if info.across:
-        axes.set_xlabel("z[0]", color=INK)
-        axes.set_ylabel("z[1]", color=INK)
-    if info.row_names:
-        centres = [
-            tile_height / 2 + row * (tile_height + info.gap) for row in range(len(info.row_names))
-        ]
-        axes.set_yticks(centres, info.row_names)
-    return figure
 
 
 @own_style()
@@ -204,22 +110,6 @@ def to_png(figure: Figure, dpi: int = 160) -> bytes:
     """A figure as a PNG file, on white."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def grid_to_png(info: GridInfo, least_width: int = 840) -> bytes:
-    """The bare images as a PNG file, each pixel enlarged to a whole square.
-
-    Args:
-        info: The images.
-        least_width: In pixels. Small images are enlarged at least so far, that a browser's
-            smoothing leaves their pixels square.
-    """
-    image = info.image
-    scale = -(-least_width // image.shape[1])
-    enlarged = image.repeat(scale, axis=0).repeat(scale, axis=1)
-    buffer = io.BytesIO()
-    Image.fromarray(enlarged).save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
 
 
@@ -261,15 +151,3 @@ def _draw_class(axes: Axes, points: NDArray[np.float64], index: int) -> Any:
         color=CLASS_COLOURS[index % len(CLASS_COLOURS)],
     )
     return line
-
-
-def _tick(axis: Any, values: Sequence[float], tile: int, ticks: int = 5) -> None:
-    """Writes latent coordinates at the centres of a few tiles, or nothing."""
-    chosen = np.unique(np.linspace(0, len(values) - 1, ticks).round().astype(int))
-    if len(values):
-        axis.set_ticks(
-            [(i + 0.5) * tile - 0.5 for i in chosen],
-            [f"{values[i]:z.1f}".replace("-", "\N{MINUS SIGN}") for i in chosen],
-        )
-    else:
-        axis.set_ticks([])

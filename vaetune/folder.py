@@ -1,5 +1,6 @@
 """A folder of image files, read one by one into a single array."""
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,9 @@ from PIL import Image
 from vaetune.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+ALIGNMENT = 64
+"""Bytes. TensorFlow's operations want their arrays to begin at a multiple."""
+
 _GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64] | None, tuple[str, ...] | None]
@@ -84,10 +88,19 @@ def _read_all(paths: Sequence[Path], folder: Path) -> NDArray[np.uint8]:
                 f"{height} x {width}: all images must have one size. Resize or remove it."
             )
     is_grey = all(mode in _GREY_MODES for _, mode in sizes_and_modes)
-    images = np.empty((len(paths), height, width, 1 if is_grey else 3), dtype=np.uint8)
+    images = _empty_aligned((len(paths), height, width, 1 if is_grey else 3))
     for index, path in enumerate(paths):
-        images[index] = _pixels(path, is_grey).reshape(images.shape[1:])
+        pixels = _pixels(path, is_grey)
+        images[index] = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]  # grey: alike
     return images
+
+
+def _empty_aligned(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An array that TensorFlow on the CPU takes as it is: see `training.put_on_device`."""
+    size = math.prod(shape)
+    memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].reshape(shape)
 
 
 def _header(path: Path) -> tuple[tuple[int, int], str]:

@@ -9,9 +9,14 @@ import keras_tuner
 from vaetune.model import VAE, build_vae, draw_variables
 from vaetune.spec import DEFAULT_SPACE, Choice, Number, Pinned, Range, Space
 
+_REAL = ("learning_rate", "beta")
+"""Hyperparameters that need not be whole, even between whole bounds."""
+
 
 class VAEHyperModel(keras_tuner.HyperModel):
     """Searches `filters_1`, `filters_2`, `dense_units`, `latent_dim` and `learning_rate`.
+
+    Where the space names them, `beta` and `batch_size` too.
 
     Works in any Keras Tuner script, with the objective
     `keras_tuner.Objective("val_loss", "min")` and images in [0, 1].
@@ -36,6 +41,14 @@ class VAEHyperModel(keras_tuner.HyperModel):
     def build(self, hp: keras_tuner.HyperParameters) -> VAE:
         """Builds and compiles the VAE of these hyperparameters."""
         return build_vae(self.image_shape, self._values_of(hp))
+
+    def fit(
+        self, hp: keras_tuner.HyperParameters, model: VAE, *args: Any, **kwargs: Any
+    ) -> keras.callbacks.History:
+        """Trains a model as Keras's `fit` does, in batches of a searched size if there is one."""
+        if self.space.batch_size is not None:
+            kwargs["batch_size"] = self._values_of(hp)["batch_size"]
+        return model.fit(*args, **kwargs)
 
     def draw_variables(self, hp: keras_tuner.HyperParameters) -> list[keras.Variable]:
         """The variables of that VAE alone: see `model.draw_variables`."""
@@ -63,5 +76,5 @@ def _declare(
             numbers = values if whole else tuple(map(float, values))
             return hp.Choice(name, list(numbers), default=default, ordered=True)
         case Range(min=low, max=high, scale=scale):
-            kind = hp.Int if whole and name != "learning_rate" else hp.Float
+            kind = hp.Int if whole and name not in _REAL else hp.Float
             return kind(name, low, high, sampling=scale, default=default)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from vaetune.errors import InUseError, JournalError, ResultsError
 from vaetune.evaluation import Evaluation
+from vaetune.rescoring import Rescoring, Retraining
 from vaetune.spec import Number, Origin, SearchSpec
 
 FORMAT = 1
@@ -280,6 +281,22 @@ class TrialEvaluated(_Event):
     environment: Environment
 
 
+class FinalistsRescored(_Event):
+    """The best configurations of the search were judged again, by many posterior samples."""
+
+    event: Literal["finalists_rescored"] = "finalists_rescored"
+    rescoring: Rescoring
+    duration_s: float
+
+
+class FinalistsRetrained(_Event):
+    """They were trained anew from other seeds, and judged in the same way."""
+
+    event: Literal["finalists_retrained"] = "finalists_retrained"
+    retraining: Retraining
+    duration_s: float
+
+
 EndReason = Literal["completed", "interrupted", "time_budget", "failures", "error"]
 
 
@@ -303,6 +320,8 @@ Event = (
     | SearchExtended
     | FileSetAside
     | TrialEvaluated
+    | FinalistsRescored
+    | FinalistsRetrained
     | SessionEnded
 )
 Listener = Callable[[Event], None]

@@ -1,14 +1,19 @@
 """The test images, once: a trial is judged by them, and the answer journaled."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from vaetune.data import ImageSet
+from vaetune.data import ImageSet, binarized
+from vaetune.destination import read_manifest
 from vaetune.device import ChosenDevice
 from vaetune.environment import describe_environment
 from vaetune.errors import ResultsError
 from vaetune.evaluate import evaluate
 from vaetune.evaluation import EvaluationProtocol
-from vaetune.export import restore_best
+from vaetune.export import load_model, restore_best
 from vaetune.journal import (
     JOURNAL_NAME,
     Journal,
@@ -16,8 +21,63 @@ from vaetune.journal import (
     describe_repair,
     lock_results,
 )
+from vaetune.model import VAE
+from vaetune.spec import DataSpec
 from vaetune.study import Study, load_study, pick
 from vaetune.training import OnProgress
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export of a model, as its manifest tells of it.
+
+    Attributes:
+        folder: Where it is.
+        trial_id: The trial that it was.
+        epoch: The epoch of its weights.
+        seed: Of the search.
+        data: What the model was trained on: the dataset is the name of the images, which is no
+            path to them.
+        fingerprint: Of those images.
+    """
+
+    folder: Path
+    trial_id: str
+    epoch: int
+    seed: int
+    data: DataSpec
+    fingerprint: str
+
+
+def find_export(folder: Path) -> Exported | None:
+    """What is exported to a folder; None if that is no export of vaetune."""
+    manifest = read_manifest(folder)
+    try:
+        return None if manifest is None else _read_export(folder, manifest)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def judge_export(
+    exported: Exported,
+    images: ImageSet,
+    protocol: EvaluationProtocol,
+    device: ChosenDevice,
+    on_progress: OnProgress | None = None,
+) -> TrialEvaluated:
+    """Evaluates an exported model on test images; nothing is written.
+
+    Raises:
+        ResultsError: The model cannot be read, asks for code of its own to be run, or takes images
+            of another shape.
+    """
+    vae = load_model(exported.folder / "vae.keras")
+    if vae.image_shape != images.image_shape:
+        raise ResultsError(
+            f"The model in {exported.folder} takes images of {_shape(vae.image_shape)}, those of "
+            f"{images.source} are of {_shape(images.image_shape)}. Name others with --dataset."
+        )
+    return _evaluated(vae, exported.trial_id, exported.epoch, images, protocol, device, on_progress)
 
 
 def judge(
@@ -50,15 +110,8 @@ def judge(
         present = load_study(study.folder)  # nobody changes it from here on
         trial = pick(present, trial_id)
         vae = restore_best(present, trial)
-        began_s = time.monotonic()
-        evaluation = evaluate(vae, images.test, images.train, protocol, on_progress)
-        event = TrialEvaluated(
-            trial_id=trial.trial_id,
-            epoch=trial.best.epoch if trial.best else trial.epoch_to,
-            evaluation=evaluation,
-            duration_s=time.monotonic() - began_s,
-            environment=describe_environment(device),
-        )
+        epoch = trial.best.epoch if trial.best else trial.epoch_to
+        event = _evaluated(vae, trial.trial_id, epoch, images, protocol, device, on_progress)
         with Journal(study.folder / JOURNAL_NAME) as journal:
             repair = describe_repair(journal)
             if repair:
@@ -89,6 +142,41 @@ def check_images(study: Study, images: ImageSet) -> None:
         f'"{study.name}" was made with other images than {images.source} holds now: '
         f"{'; '.join(changes)}. Put the former ones back there, or search again under another "
         "name."
+    )
+
+
+def _evaluated(
+    vae: VAE,
+    trial_id: str,
+    epoch: int,
+    images: ImageSet,
+    protocol: EvaluationProtocol,
+    device: ChosenDevice,
+    on_progress: OnProgress | None,
+) -> TrialEvaluated:
+    began_s = time.monotonic()
+    train = images.train
+    if images.binarize == "stochastic":  # its pixels are drawn as they are seen
+        train = binarized(train, images.binarize)
+    return TrialEvaluated(
+        trial_id=trial_id,
+        epoch=epoch,
+        evaluation=evaluate(vae, images.test, train, protocol, on_progress),
+        duration_s=time.monotonic() - began_s,
+        environment=describe_environment(device),
+    )
+
+
+def _read_export(folder: Path, manifest: Mapping[str, Any]) -> Exported:
+    data = manifest["data"]
+    ways = {key: data[key] for key in ("binarize", "train_on") if key in data}
+    return Exported(
+        folder=folder,
+        trial_id=str(manifest["trial_id"]),
+        epoch=int(manifest["epochs"]),
+        seed=int(manifest["seed"]),
+        data=DataSpec(dataset=data["name"], **ways),
+        fingerprint=str(data["fingerprint"]),
     )
 
 

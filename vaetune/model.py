@@ -185,7 +185,8 @@ def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) ->
 
     Args:
         image_shape: Height, width and channels of the images.
-        hyperparameters: `filters_1`, `filters_2`, `dense_units`, `latent_dim`, `learning_rate`.
+        hyperparameters: `filters_1`, `filters_2`, `dense_units`, `latent_dim`, `learning_rate`,
+            and `beta` if it is not 1.
 
     Raises:
         ValueError: A size is not a positive integer, or the images are under 8 x 8.
@@ -194,6 +195,7 @@ def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) ->
     vae = VAE(
         build_encoder(image_shape, latent_dim, filters, dense_units),
         build_decoder(image_shape, latent_dim, filters),
+        beta=float(hyperparameters.get("beta", 1.0)),
     )
     vae.compile(optimizer=Adam(float(hyperparameters["learning_rate"])))
     vae.optimizer.build(vae.trainable_variables)

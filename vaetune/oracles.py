@@ -363,6 +363,37 @@ def _grid_size(oracle: Oracle) -> int | None:
     return min(points, oracle._most)
 
 
+def draw_configurations(
+    oracle: Oracle, most: int = 1000
+) -> dict[tuple[int, int], list[Mapping[str, Number]]]:
+    """The configurations that a new search begins with, by iteration and bracket.
+
+    They are those it will draw, whatever the scores, but for two: a Bayesian search goes on to
+    suggestions of its own, and stands here for a random one of as many trials; of a grid with
+    more than `most` points so many are drawn at random. The oracle stays as it is.
+    """
+    grid_size = _grid_size(oracle)
+    if grid_size is not None and grid_size > most:
+        return {(0, 0): _draw_from_grid(oracle, most)}
+    rehearsed = oracle.rehearsal()
+    drawn: dict[tuple[int, int], list[Mapping[str, Number]]] = {}
+    for trial in _rehearse(rehearsed):
+        asked = assignment(rehearsed, trial)
+        if asked.parent is None:
+            place = (asked.iteration, asked.bracket)
+            drawn.setdefault(place, []).append(asked.hyperparameters)
+    return drawn
+
+
+def _draw_from_grid(oracle: Oracle, count: int) -> list[Mapping[str, Number]]:
+    generator = np.random.default_rng(oracle.seed)
+    points = {hp.name: sorted({hp.default, *hp.values}) for hp in oracle.hyperparameters.space}
+    return [
+        {name: values[generator.integers(len(values))] for name, values in points.items()}
+        for _ in range(count)
+    ]
+
+
 def replay(oracle: Oracle, events: Iterable[Event]) -> None:
     """Brings a new oracle to where the journal leaves off.
 

@@ -21,6 +21,9 @@ PRIOR_SAMPLES = 50
 LATENT_POINTS = 500
 MANIFOLD_SIDE = 15
 
+_DECODED_AT_ONCE = 128
+"""Latent vectors: for images of 128 x 128 that takes about a gigabyte."""
+
 Pixels = NDArray[np.uint8]
 """Images of shape (n, height, width, channels), 0..255."""
 
@@ -114,6 +117,8 @@ class Pictures:
 def make_gallery(images: NDArray[Any], labels: NDArray[np.int64] | None) -> Gallery:
     """Chooses the images to show, as many of each class as there is room for.
 
+    Neighbours are of different classes, where there are several with enough images.
+
     Args:
         images: Validation images (n, height, width, channels), uint8 or float in [0, 1].
         labels: Class indices (n,), or None.
@@ -149,14 +154,22 @@ def take_pictures(model: Autoencoder, gallery: Gallery, images: NDArray[Any]) ->
     return Pictures(reconstructions, samples, points, manifold)
 
 
+def encode(vae: Any, images: Pixels) -> NDArray[np.float32]:
+    """Latent means (n, latent_dim) of images (n, height, width, channels)."""
+    z_mean, _ = vae.posterior(_to_unit(images))
+    return np.asarray(z_mean)
+
+
 def decode(vae: Any, z: NDArray[Any]) -> Pixels:
     """Images (n, height, width, channels) of latent vectors (n, latent_dim)."""
-    return _to_pixels(np.asarray(vae.decoder(z.astype(np.float32), training=False)))
+    batches = (z[i : i + _DECODED_AT_ONCE] for i in range(0, len(z), _DECODED_AT_ONCE))
+    decoded = [vae.decoder(batch.astype(np.float32), training=False) for batch in batches]
+    return np.concatenate([_to_pixels(np.asarray(images)) for images in decoded])
 
 
-def prior_samples(latent_dim: int) -> NDArray[np.float64]:
-    """Latent vectors (PRIOR_SAMPLES, latent_dim) of N(0, 1), the same each time."""
-    return np.random.default_rng(0).standard_normal((PRIOR_SAMPLES, latent_dim))
+def prior_samples(latent_dim: int, count: int = PRIOR_SAMPLES) -> NDArray[np.float64]:
+    """Latent vectors (count, latent_dim) of N(0, 1), the same each time."""
+    return np.random.default_rng(0).standard_normal((count, latent_dim))
 
 
 def prior_grid(side: int) -> NDArray[np.float32]:

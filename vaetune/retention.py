@@ -9,6 +9,7 @@ from pathlib import Path
 from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.errors import ResultsError
 from vaetune.journal import FileSetAside, Journal
+from vaetune.rescoring import FINALISTS
 from vaetune.spec import Number
 from vaetune.study import Study, trial_folder
 
@@ -25,19 +26,25 @@ class Standing:
     trial_id: str
     score: float
     latent_dim: Number
+    configuration: int
 
 
 def standings(study: Study) -> list[Standing]:
     """The completed trials of a study."""
     return [
-        Standing(trial.trial_id, trial.score, trial.hyperparameters["latent_dim"])
+        Standing(
+            trial.trial_id, trial.score, trial.hyperparameters["latent_dim"], trial.configuration
+        )
         for trial in study.ranking
         if trial.score is not None
     ]
 
 
 def leaders(standings: Iterable[Standing], most: int) -> list[Standing]:
-    """The trials whose trained weights are kept: the best ones, and the best of each latent size.
+    """The trials whose trained weights are kept.
+
+    They are the best ones, the best of each latent size, and the finalists: the best of each of
+    the best configurations.
 
     Those of all trials are those of the leaders so far and the trials since.
 
@@ -50,9 +57,13 @@ def leaders(standings: Iterable[Standing], most: int) -> list[Standing]:
     """
     ranked = sorted(standings, key=lambda standing: (standing.score, standing.trial_id))
     best_of_size: dict[Number, Standing] = {}
+    best_of_configuration: dict[int, Standing] = {}
     for standing in ranked:
         best_of_size.setdefault(standing.latent_dim, standing)
-    return [s for n, s in enumerate(ranked) if n < most or best_of_size[s.latent_dim] is s]
+        best_of_configuration.setdefault(standing.configuration, standing)
+    finalists = list(best_of_configuration.values())[:FINALISTS]
+    kept = {s.trial_id for s in (*ranked[:most], *best_of_size.values(), *finalists)}
+    return [standing for standing in ranked if standing.trial_id in kept]
 
 
 class CheckpointKeeper:

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import partial
 from itertools import count
@@ -17,13 +17,23 @@ from vaetune.data import ImageSet, entropy_floor
 from vaetune.device import ChosenDevice
 from vaetune.environment import describe_environment
 from vaetune.errors import InUseError, JournalError, ResultsError, VaetuneError
+from vaetune.finals import (
+    Rescorer,
+    is_judged,
+    is_rescored,
+    is_retrained,
+    rescore,
+    retrain,
+    samples_due,
+)
 from vaetune.journal import (
     JOURNAL_NAME,
     DataSummary,
     Event,
     FileSetAside,
+    FinalistsRescored,
+    FinalistsRetrained,
     Journal,
-    Kind,
     Rung,
     SearchExtended,
     SearchStarted,
@@ -42,15 +52,16 @@ from vaetune.spec import (
     SearchSpec,
     differences,
     is_larger,
+    reference_training,
     single_configuration,
 )
 from vaetune.study import (
     BASELINES,
-    RESERVED_NAMES,
     Study,
     find_baseline,
     has_begun,
     load_study,
+    refuse_reserved_name,
 )
 from vaetune.training import put_on_device
 from vaetune.tuner import StoppedEarly, VAETuner, Workplace
@@ -74,15 +85,21 @@ _OWN_FILES = (
 class Watcher(Protocol):
     """Is told how a search goes."""
 
-    def on_event(self, kind: Kind, event: Event) -> None:
-        """Called with each event once it is journaled, of the search or of its baseline."""
+    def on_event(self, whose: str, event: Event) -> None:
+        """Called with each event once it is journaled.
+
+        Args:
+            whose: It is: "search", "baseline" for the Keras example beside it, or in a word what
+                else is trained beside it.
+            event: What happened.
+        """
 
     def on_progress(self, share: float) -> None:
         """Called within each epoch with the share of it that is done."""
 
 
 class _NoWatcher:
-    def on_event(self, kind: Kind, event: Event) -> None:
+    def on_event(self, whose: str, event: Event) -> None:
         pass
 
     def on_progress(self, share: float) -> None:
@@ -120,13 +137,24 @@ class OpenSearch:
         """The trials of the whole search, those of earlier sessions included."""
         return self.past.plan if self.past else self.started.plan
 
-    def run(self, watcher: Watcher | None = None, deadline_s: float | None = None) -> Study:
-        """Runs what is left of the search, its baseline first.
+    @property
+    def is_judged(self) -> bool:
+        """Whether earlier sessions left nothing to judge of the trials that they ran."""
+        return self.past is None or is_judged(self.past, self.spec.limits.final_seeds)
+
+    def run(
+        self,
+        watcher: Watcher | None = None,
+        deadline_s: float | None = None,
+        beside: Workplace | None = None,
+    ) -> Study:
+        """Runs what is left of the search: its baseline first, the judging of finalists last.
 
         Args:
             watcher: Is told how it goes.
             deadline_s: When to stop, as `time.monotonic` counts; by default when the time that
                 the search file gives a session is up.
+            beside: Of another search of the same images, whose compiled training is used too.
 
         Returns:
             The study as it is now. Its last end tells whether a limit stopped it.
@@ -141,12 +169,13 @@ class OpenSearch:
         self.journal.listener = partial(watcher.on_event, self.started.kind)
         if self.damage:
             self.journal.repeat(self.damage)
-        if self.past and self.past.is_complete and not self._is_damaged(self.past):
+        is_done = self.past and self.past.is_complete and self.is_judged
+        if self.past and is_done and not self._is_damaged(self.past):
             return self.past
         environment = describe_environment(self.device)
         try:
             self.journal.append(SessionStarted(environment=environment))
-            self._run_trials(watcher, deadline_s)
+            self._run_trials(watcher, deadline_s, beside)
         except KeyboardInterrupt:
             self.journal.append(SessionEnded(reason="interrupted"))
             raise
@@ -160,16 +189,9 @@ class OpenSearch:
             self.journal.append(SessionEnded(reason="completed"))
         return load_study(self.folder)
 
-    def _run_trials(self, watcher: Watcher, deadline_s: float) -> None:
+    def _run_trials(self, watcher: Watcher, deadline_s: float, beside: Workplace | None) -> None:
         is_under_way = self.spec.baseline and not self._ensure_baseline(watcher, deadline_s)
-        workplace = Workplace(
-            folder=self.folder,
-            spec=self.spec,
-            images=self.images,
-            data=put_on_device(self.images),
-            gallery=make_gallery(self.images.validation.images, self.images.validation.labels),
-            deadline_s=deadline_s,
-        )
+        workplace = self._workplace(deadline_s, beside)
         workplace.gallery.save(self.folder)
         oracle = _oracle_of(self.spec, self.journal)
         past = load_study(self.folder)  # with this session, after which others were killed
@@ -178,6 +200,51 @@ class OpenSearch:
         tuner.mend()
         if is_under_way:  # should the other process have been stopped in it
             self._ensure_baseline(watcher, deadline_s)
+        if not is_judged(load_study(self.folder), self.spec.limits.final_seeds):
+            self._judge_finalists(tuner, workplace, watcher)
+
+    def _workplace(self, deadline_s: float, beside: Workplace | None) -> Workplace:
+        if beside:
+            return replace(beside, folder=self.folder, spec=self.spec, deadline_s=deadline_s)
+        return Workplace(
+            folder=self.folder,
+            spec=self.spec,
+            images=self.images,
+            data=put_on_device(self.images),
+            gallery=make_gallery(self.images.validation.images, self.images.validation.labels),
+            deadline_s=deadline_s,
+        )
+
+    def _judge_finalists(self, tuner: VAETuner, workplace: Workplace, watcher: Watcher) -> None:
+        """Chooses the winner a second time; what was judged before stays as it was."""
+        tuner.check_time()
+        study, seeds = load_study(self.folder), self.spec.limits.final_seeds
+        rescorer = Rescorer(
+            tuner.runner, workplace.data.validation, samples_due(study), study.search.seed
+        )
+        if not is_rescored(study):
+            began_s = time.monotonic()
+            rescoring = rescore(study, rescorer, watcher.on_progress)
+            took_s = time.monotonic() - began_s
+            self.journal.append(FinalistsRescored(rescoring=rescoring, duration_s=took_s))
+        if not is_retrained(study, seeds):
+            began_s = time.monotonic()
+            beside = replace(workplace, runner=tuner.runner)
+            train = partial(self._train_beside, watcher, beside)
+            retraining = retrain(study, seeds, rescorer, train)
+            took_s = time.monotonic() - began_s
+            self.journal.append(FinalistsRetrained(retraining=retraining, duration_s=took_s))
+
+    def _train_beside(
+        self, watcher: Watcher, beside: Workplace, spec: SearchSpec, what: str
+    ) -> Study:
+        """Trains a configuration of this search once more, unless that was done before."""
+        stem = f"{self.started.name}-{what}"
+        named = _Named(watcher, f"configuration {what.replace('-', ' ')}")
+        with open_baseline(spec, self.images, self.device, self.results, stem=stem) as baseline:
+            study = baseline.run(named, beside.deadline_s, beside)
+        _stop_with(study)
+        return study
 
     def _is_damaged(self, past: Study) -> bool:
         """Whether a file of what the search keeps is damaged or gone."""
@@ -195,15 +262,35 @@ class OpenSearch:
         """
         if find_baseline(load_study(self.folder), self.results):
             return True
-        single = single_configuration(REFERENCE, self.spec.budget.max_epochs, like=self.spec)
+        alike = self.spec.model_copy(update={"training": reference_training(self.spec.training)})
+        single = single_configuration(REFERENCE, self.spec.budget.max_epochs, like=alike)
         try:
             with open_baseline(single, self.images, self.device, self.results) as baseline:
                 study = baseline.run(watcher, deadline_s)
         except InUseError:
             return False
-        if study.last_end and study.last_end.reason == "time_budget":
-            raise StoppedEarly("time_budget", study.last_end.message or "")
+        _stop_with(study)
         return True
+
+
+class _Named:
+    """Tells a watcher of a training by another name than "baseline"."""
+
+    def __init__(self, watcher: Watcher, name: str) -> None:
+        self._watcher = watcher
+        self._name = name
+
+    def on_event(self, whose: str, event: Event) -> None:
+        self._watcher.on_event(self._name, event)
+
+    def on_progress(self, share: float) -> None:
+        self._watcher.on_progress(share)
+
+
+def _stop_with(baseline: Study) -> None:
+    """Stops a search whose time was up while something was trained beside it."""
+    if baseline.last_end and baseline.last_end.reason == "time_budget":
+        raise StoppedEarly("time_budget", baseline.last_end.message or "")
 
 
 @contextmanager
@@ -232,8 +319,7 @@ def open_search(
         JournalError: The journal is damaged or in use.
     """
     name = resolved.name
-    if name in RESERVED_NAMES:
-        raise ResultsError(f'A search cannot be named "{name}": results/{name}/ has another use.')
+    refuse_reserved_name(name)
     begin = partial(SearchStarted, kind="search", name=name, origins=dict(resolved.origins))
     folder = results / name
     with _open(folder, resolved.spec, begin, images, device, overwrite, extend) as search:
@@ -248,17 +334,19 @@ def open_baseline(
     results: Path,
     *,
     name: str | None = None,
+    stem: str | None = None,
     overwrite: bool = False,
 ) -> Iterator[OpenSearch]:
     """Begins the training of one configuration outside any search, or takes it up.
 
     Args:
         spec: Of `spec.single_configuration` or `spec.resolve_single`.
-        name: Its folder in `results/baselines/`; made from the configuration if None.
+        name: Its folder in `results/baselines/`; a free one is made up if None.
+        stem: What a made-up name begins with; the configuration if None.
 
     The other arguments and the errors are those of `open_search`.
     """
-    name = name or _baseline_name(spec, images, results)
+    name = name or _free_name(stem or _configuration_name(spec), spec, images, results)
     begin = partial(SearchStarted, kind="baseline", name=name, origins={})
     folder = results / BASELINES / name
     with _open(folder, spec, begin, images, device, overwrite) as baseline:
@@ -424,9 +512,9 @@ def _set_orphans_aside(folder: Path) -> FileSetAside | None:
     )
 
 
-def _baseline_name(spec: SearchSpec, images: ImageSet, results: Path) -> str:
+def _free_name(stem: str, spec: SearchSpec, images: ImageSet, results: Path) -> str:
     """The first free name, or the one that this very experiment has already."""
-    stem = f"{_configuration_name(spec)}-{images.name}-{spec.budget.max_epochs}"
+    stem = f"{stem}-{images.name}-{spec.budget.max_epochs}"
     for attempt in count(1):
         name = stem if attempt == 1 else f"{stem}-{attempt}"
         try:
@@ -447,7 +535,9 @@ def _configuration_name(spec: SearchSpec) -> str:
     values = {name: dimension.numbers()[0] for name, dimension in spec.space.dimensions()}
     if values == REFERENCE:
         return "reference"
-    return (
+    name = (
         f"filters-{values['filters_1']}-{values['filters_2']}-dense-{values['dense_units']}"
         f"-latent-{values['latent_dim']}-rate-{values['learning_rate']:g}"
     )
+    named = {"batch_size": "batch", "beta": "beta"}
+    return name + "".join(f"-{named[key]}-{values[key]:g}" for key in named if key in values)

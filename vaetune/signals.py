@@ -8,7 +8,7 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from vaetune.journal import Event, Kind
+from vaetune.journal import Event
 from vaetune.search import Watcher
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -41,9 +41,9 @@ class StoppableWatcher:
         for number, handler in self._former.items():
             signal.signal(number, handler)
 
-    def on_event(self, kind: Kind, event: Event) -> None:
+    def on_event(self, whose: str, event: Event) -> None:
         """Passes an event on; then raises KeyboardInterrupt if the search is to stop."""
-        self._watcher.on_event(kind, event)
+        self._watcher.on_event(whose, event)
         self._stop_if_asked()
 
     def on_progress(self, share: float) -> None:

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from vaetune.errors import SpecError
+from vaetune.evaluation import Binarize
 
 NAMED_SETS = ("digits", "mnist", "fashion_mnist")
 """Image sets that go by a name; anything else is a path."""
@@ -41,7 +42,9 @@ def _must_be_number(value: Any) -> Any:
 Number = Annotated[int | float, BeforeValidator(_must_be_number)]
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["float32", "mixed_bfloat16"]
-Origin = Literal["flag", "file", "default", "extended"]
+TrainOn = Literal["train+validation"]
+Decay = Literal["none", "cosine"]
+Origin = Literal["flag", "file", "search", "default", "extended"]
 Algorithm = Literal["hyperband", "random", "bayesian", "grid", "single"]
 
 SEARCH_ALGORITHMS = ("hyperband", "random", "bayesian", "grid")
@@ -143,22 +146,43 @@ REFERENCE: Mapping[str, Number] = {
 }
 """The Keras example's own configuration."""
 
+REFERENCE_BATCH_SIZE = 128
+REFERENCE_BETA = 1.0
+
+OPTIONAL: Mapping[str, Number] = {"batch_size": REFERENCE_BATCH_SIZE, "beta": REFERENCE_BETA}
+"""Hyperparameters that are there only where a space names them, with the Keras example's values."""
+
 
 class Space(_Table):
-    """What is searched: a dimension for each hyperparameter, pinned at the reference if unnamed."""
+    """What is searched: a dimension for each hyperparameter, pinned at the reference if unnamed.
+
+    Attributes:
+        batch_size: Images a step; None leaves it to `Training`.
+        beta: Weight of the KL divergence in training, never in validation; 1 if None.
+    """
 
     filters_1: Dimension = Pinned(value=REFERENCE["filters_1"])
     filters_2: Dimension = Pinned(value=REFERENCE["filters_2"])
     dense_units: Dimension = Pinned(value=REFERENCE["dense_units"])
     latent_dim: Dimension = Pinned(value=REFERENCE["latent_dim"])
     learning_rate: Dimension = Pinned(value=REFERENCE["learning_rate"])
+    batch_size: Dimension | None = None
+    beta: Dimension | None = None
 
-    @field_validator("filters_1", "filters_2", "dense_units", "latent_dim")
+    @field_validator("filters_1", "filters_2", "dense_units", "latent_dim", "batch_size")
     @classmethod
-    def _whole(cls, dimension: Dimension) -> Dimension:
-        for number in dimension.numbers():
+    def _whole(cls, dimension: Dimension | None) -> Dimension | None:
+        for number in dimension.numbers() if dimension else ():
             if not isinstance(number, int) or number < 1:
                 raise ValueError(f"needs whole numbers of at least 1, received {number}")
+        return dimension
+
+    @field_validator("beta")
+    @classmethod
+    def _not_negative(cls, dimension: Dimension | None) -> Dimension | None:
+        for number in dimension.numbers() if dimension else ():
+            if not 0 <= number < math.inf:
+                raise ValueError(f"needs finite numbers of at least 0, received {number}")
         return dimension
 
     @field_validator("learning_rate")
@@ -177,12 +201,14 @@ class Space(_Table):
     def dimensions(self) -> Iterator[tuple[str, Choice | Range | Pinned]]:
         """Yields each hyperparameter's name and dimension, in the order of the class."""
         for name in type(self).model_fields:
-            yield name, getattr(self, name)
+            dimension = getattr(self, name)
+            if dimension is not None:
+                yield name, dimension
 
     def default(self, name: str) -> Number:
         """The reference's value where the space contains it, else the first number there is."""
         dimension: Choice | Range | Pinned = getattr(self, name)
-        reference = REFERENCE[name]
+        reference = {**REFERENCE, **OPTIONAL}[name]
         return reference if dimension.contains(reference) else dimension.numbers()[0]
 
 
@@ -197,9 +223,20 @@ DEFAULT_SPACE = Space(
 
 
 class DataSpec(_Table):
-    """Which images."""
+    """Which images, and what is made of them.
+
+    Attributes:
+        dataset: One of `NAMED_SETS`, or a path.
+        binarize: Grey pixels as they are ("none"); 1 where they are at least one half, else 0
+            ("threshold"); or 1 with the probability that is their value, drawn anew in each
+            epoch of training and once for validation and test ("stochastic").
+        train_on: None for the training images; else those for validation too, but for a few
+            that choose the epoch: see `data.join_validation`.
+    """
 
     dataset: Annotated[str, Field(min_length=1)] = "digits"
+    binarize: Binarize = "none"
+    train_on: TrainOn | None = None
 
 
 class Budget(_Table):
@@ -216,6 +253,8 @@ class Budget(_Table):
         promote_from: The epoch of its parent that a promoted trial goes on from.
         max_trials: How many; None for a whole grid.
         initial_trials: Completed at random before the Gaussian process is asked.
+        patience: A single configuration stops when so many epochs in a row brought no better
+            validation loss; None trains to the end.
     """
 
     max_epochs: Annotated[StrictInt, Field(ge=1)] = 9
@@ -225,6 +264,7 @@ class Budget(_Table):
     promote_from: Literal["last", "best"] | None = "last"
     max_trials: Annotated[StrictInt, Field(ge=1)] | None = None
     initial_trials: Annotated[StrictInt, Field(ge=1)] | None = None
+    patience: Annotated[StrictInt, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "Budget":
@@ -246,7 +286,7 @@ BUDGET_KEYS: Mapping[Algorithm, Mapping[str, Any]] = {
     "random": {"max_trials": 10},
     "bayesian": {"max_trials": 25, "initial_trials": 10},
     "grid": {"max_trials": None},
-    "single": {},
+    "single": {"patience": None},
 }
 """What an algorithm's budget holds beside `max_epochs`, with the defaults."""
 
@@ -255,13 +295,16 @@ class Training(_Table):
     """How a configuration is trained, the same for all.
 
     Attributes:
-        batch_size: Images a step.
+        batch_size: Images a step; None where it is searched.
         precision: What convolutions and dense layers multiply in while training. Weights, the
             latent layers, `Sampling`, logits, losses, Adam and all of validation are float32.
+        learning_rate_decay: "cosine" lets the learning rate fall to zero over `max_epochs`
+            epochs, counted from the start of a configuration.
     """
 
-    batch_size: Annotated[StrictInt, Field(ge=1)] = 128
+    batch_size: Annotated[StrictInt, Field(ge=1)] | None = REFERENCE_BATCH_SIZE
     precision: Precision = "float32"
+    learning_rate_decay: Decay = "none"
 
 
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -275,12 +318,15 @@ class Limits(_Table):
         max_failure_rate: A search stops when more of its ended trials failed, after ten.
         max_retries: How often a trial is tried again after an error that may pass.
         keep_best: How many leaders keep their trained weights on the disk.
+        final_seeds: From how many other seeds the finalists' configurations are trained anew, at
+            the largest budget, before the winner is chosen.
     """
 
     time_budget: str | None = None
     max_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
     max_retries: Annotated[StrictInt, Field(ge=0)] = 1
     keep_best: Annotated[StrictInt, Field(ge=1)] = 3
+    final_seeds: Annotated[StrictInt, Field(ge=0)] = 0
 
     @field_validator("time_budget")
     @classmethod
@@ -314,6 +360,19 @@ class SearchSpec(_Table):
     training: Training = Training()
     limits: Limits = Limits()
     space: Space = DEFAULT_SPACE
+
+    @model_validator(mode="after")
+    def _complete_training(self) -> "SearchSpec":
+        """The batch size is the training's, or searched; the validation images rank a search."""
+        size = self.training.batch_size or REFERENCE_BATCH_SIZE
+        given = None if self.space.batch_size else size
+        object.__setattr__(self, "training", self.training.model_copy(update={"batch_size": given}))
+        if self.algorithm != "single" and self.data.train_on:
+            raise ValueError(
+                f'data.train_on = "{self.data.train_on}" is for `vaetune train`: a search ranks '
+                "by the validation images"
+            )
+        return self
 
     @model_validator(mode="after")
     def _complete_budget(self) -> "SearchSpec":
@@ -362,6 +421,12 @@ def single_configuration(
     return SearchSpec.model_validate(dict(like) | single)
 
 
+def reference_training(training: Training) -> Training:
+    """How the Keras example is trained to be held against trials that are trained so."""
+    size = training.batch_size or REFERENCE_BATCH_SIZE
+    return training.model_copy(update={"batch_size": size})
+
+
 @dataclass(frozen=True)
 class ResolvedSearch:
     """A search ready to run.
@@ -400,6 +465,7 @@ def resolve(
         _anchor_dataset(raw, folder or Path.cwd(), "--dataset")
     _check_algorithm(raw, path)
     _check_budget(raw, path, flags)
+    _check_batch_size(raw, path, flags)
     spec = _validated(raw, str(path), flags)
     origins: dict[str, Origin] = {
         key: "flag" if key in flags else "file" if key in in_file else "default"
@@ -408,25 +474,45 @@ def resolve(
     return ResolvedSearch(path.stem, spec, origins)
 
 
+_TAKEN_OVER = {"seed", "device", "data", "training"}
+
+
 def resolve_single(
-    hyperparameters: Mapping[str, Number], overrides: Mapping[str, Any]
-) -> SearchSpec:
-    """The experiment of training one configuration, all from flags.
+    hyperparameters: Mapping[str, Number],
+    overrides: Mapping[str, Any],
+    configuration: Mapping[str, Number] | None = None,
+    like: SearchSpec | None = None,
+) -> ResolvedSearch:
+    """The experiment of training one configuration.
 
     Args:
-        hyperparameters: Those that differ from the reference.
+        hyperparameters: Those that flags give.
         overrides: As for `resolve`; paths start at the working directory.
+        configuration: The others; the reference's if None.
+        like: A search whose data, seed, device and training count where no flag overrides them;
+            the defaults if None.
 
     Raises:
         SpecError: A value is wrong.
     """
     flags = {key: value for key, value in overrides.items() if value is not None}
-    flags |= {f"space.{name}": {"value": value} for name, value in hyperparameters.items()}
-    raw: dict[str, Any] = {"algorithm": "single", "baseline": False, "space": {}}
+    pinned = {**(configuration or {}), **hyperparameters}
+    if "training.batch_size" in flags:
+        pinned.pop("batch_size", None)
+    raw = like.model_dump(include=_TAKEN_OVER, exclude_none=True) if like else {}
+    taken = {*flatten(raw), *(f"space.{name}" for name in configuration or {})}
+    raw |= {"algorithm": "single", "baseline": False}
+    raw["space"] = {name: {"value": value} for name, value in pinned.items()}
     for key, value in flags.items():
         _put(raw, key, value)
     _anchor_dataset(raw, Path.cwd(), "--dataset")
-    return _validated(raw, "train", flags)
+    given = flags | {f"space.{name}": value for name, value in hyperparameters.items()}
+    spec = _validated(raw, "train", given)
+    origins: dict[str, Origin] = {
+        key: "flag" if key in given else "search" if key in taken else "default"
+        for key in flatten(spec.model_dump(exclude_none=True))
+    }
+    return ResolvedSearch("", spec, origins)
 
 
 def find_search(name: str, folder: Path | None = None) -> Path:
@@ -444,7 +530,7 @@ def find_search(name: str, folder: Path | None = None) -> Path:
     missing = f"No search file at {name}." if is_path else f'No search named "{name}".'
     raise SpecError(
         f"{missing}{_closest(Path(name).stem, available)} There are: {', '.join(available)}. "
-        "A search is a file searches/NAME.toml."
+        "A search is a file searches/NAME.toml; `vaetune new NAME` writes one to edit."
     )
 
 
@@ -453,6 +539,11 @@ def available_searches(folder: Path | None = None) -> dict[str, Path]:
     own = (folder or Path.cwd()) / "searches"
     found = {path.stem: path for place in (_built_in(), own) for path in place.glob("*.toml")}
     return dict(sorted(found.items()))
+
+
+def built_in_search(algorithm: Algorithm) -> Path:
+    """The search file of an algorithm that is built into the package."""
+    return _built_in() / f"{algorithm}.toml"
 
 
 def describe(path: Path) -> str:
@@ -469,7 +560,10 @@ def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
     Where the images are does not count, what they are does: compare their fingerprints. Limits
     do not count either.
     """
-    kept = {"algorithm", "seed", "budget", "training", "space"}
+    kept: Any = {
+        **dict.fromkeys(("algorithm", "seed", "budget", "training", "space"), True),
+        "data": {"binarize", "train_on"},
+    }
     dumped = (spec.model_dump(include=kept, exclude_none=True) for spec in (theirs, ours))
     left, right = map(flatten, dumped)
     return [
@@ -534,6 +628,19 @@ def _check_budget(raw: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) 
         key = f"budget.{foreign[0]}"
         subject = _flag(key) if key in flags else f"{path}: {key}"
         raise SpecError(f"{subject} {_not_of(algorithm)}.")
+
+
+def _check_batch_size(raw: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> None:
+    key = "training.batch_size"
+    space, training = raw.get("space"), raw.get("training")
+    if not (isinstance(space, Mapping) and isinstance(training, Mapping)):
+        return
+    if "batch_size" in space and "batch_size" in training:
+        subject = _flag(key) if key in flags else f"{path}: {key}"
+        raise SpecError(
+            f"{subject} does not go with space.batch_size, which searches it. Leave one of them "
+            "out."
+        )
 
 
 _PLAIN_WORDS = {

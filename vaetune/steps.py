@@ -76,6 +76,10 @@ class State:
             for moment in moments:
                 moment.assign(tf.zeros_like(weight), read_value=False)
 
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Changes the optimizer's learning rate, from the next step on."""
+        self.learning_rate.assign(learning_rate, read_value=False)
+
     def read(self) -> tuple[Arrays, Arrays]:
         """Copies the variables of the model and those of its optimizer."""
         return _copy(self._model), _copy(self._optimizer)
@@ -102,11 +106,12 @@ class Steps:
         self._places = {variable.path: place for place, variable in enumerate(variables)}
         self._shapes = [_open_shape(variable) for variable in variables]
 
-    def train(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def train(self, images: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Takes one optimizer step, as `VAE.train_step` does.
 
         Args:
             images: (batch, height, width, channels), float32 in [0, 1].
+            beta: Weight of the KL divergence, a float32 scalar.
 
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,).
@@ -118,7 +123,7 @@ class Steps:
             z_mean, z_log_var = self._encode(images, weights, dtype)
             epsilon = _draw(tf.shape(z_mean), self.state.random_state)
             reconstruction, kl = self._losses(images, z_mean, z_log_var, epsilon, weights, dtype)
-            loss = tf.reduce_mean(reconstruction + self._template.beta * kl)
+            loss = tf.reduce_mean(reconstruction + beta * kl)
         self._apply(tape.gradient(loss, weights))
         return reconstruction, kl
 
@@ -137,6 +142,40 @@ class Steps:
         seed = tf.stack([VALIDATION_SEED, seen])
         epsilon = tf.random.stateless_normal(tf.shape(z_mean), seed=seed, alg="philox")
         return self._losses(images, z_mean, z_log_var, epsilon, weights)
+
+    def rescore(
+        self, images: tf.Tensor, samples: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Measures a batch by many samples of each posterior; changes nothing.
+
+        Args:
+            images: (batch, height, width, channels), float32 in [0, 1].
+            samples: How many, an int32 scalar; those of a smaller number are the first ones.
+            seed: Of this batch, (2,) int32.
+
+        Returns:
+            Reconstruction loss, its mean over the samples, and KL divergence of each image,
+            (batch,) float64.
+        """
+        weights = self._read_weights()
+        z_mean, z_log_var = self._encode(images, weights)
+
+        def add(sample: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            own = seed + tf.stack([0, sample])
+            epsilon = tf.random.stateless_normal(tf.shape(z_mean), seed=own, alg="philox")
+            one, _ = self._losses(images, z_mean, z_log_var, epsilon, weights)
+            return sample + 1, total + tf.cast(one, tf.float64)
+
+        nothing = tf.zeros(tf.shape(images)[:1], tf.float64)
+        # One after the other: a second sample at once would take its memory, and no less time.
+        _, total = tf.while_loop(
+            lambda sample, _: sample < samples,
+            add,
+            (tf.constant(0), nothing),
+            parallel_iterations=1,
+        )
+        exact = (tf.cast(each, tf.float64) for each in (z_mean, z_log_var))
+        return total / tf.cast(samples, tf.float64), kl_divergence(*exact)
 
     def encode(self, images: tf.Tensor) -> tf.Tensor:
         """Latent means (batch, latent_dim) of images (batch, height, width, channels)."""

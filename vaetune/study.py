@@ -17,6 +17,8 @@ from vaetune.journal import (
     EpochEnded,
     Event,
     FileSetAside,
+    FinalistsRescored,
+    FinalistsRetrained,
     PlanCorrected,
     Rung,
     SearchExtended,
@@ -30,7 +32,8 @@ from vaetune.journal import (
     TrialStarted,
     read_journal,
 )
-from vaetune.spec import Number, SearchSpec, Space
+from vaetune.rescoring import FINALISTS, FinalistScore, SeedScores
+from vaetune.spec import Number, SearchSpec, Space, reference_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,6 +128,8 @@ class Study:
         plan: The trials of the whole search: as announced, extended, and corrected for failures.
         set_aside: Files that were damaged or gone, and made again.
         evaluations: What the test images said of trials, in the order it was asked.
+        rescorings: How finalists were judged again, in order; see `rescored`.
+        retrainings: How their configurations did from other seeds, in order; see `retrained`.
     """
 
     folder: Path
@@ -136,6 +141,8 @@ class Study:
     plan: tuple[Rung, ...] = ()
     set_aside: tuple[FileSetAside, ...] = ()
     evaluations: tuple[TrialEvaluated, ...] = ()
+    rescorings: tuple[FinalistsRescored, ...] = ()
+    retrainings: tuple[FinalistsRetrained, ...] = ()
 
     @property
     def search(self) -> SearchSpec:
@@ -145,6 +152,11 @@ class Study:
     @property
     def name(self) -> str:
         return self.started.name
+
+    @property
+    def address(self) -> str:
+        """How a command line names it."""
+        return f"{BASELINES}/{self.name}" if self.started.kind == "baseline" else self.name
 
     @property
     def environment(self) -> Environment | None:
@@ -167,10 +179,53 @@ class Study:
         scored = [(t.score, t.trial_id, t) for t in self.trials if t.status == "completed"]
         return tuple(t for score, _, t in sorted(scored, key=_rank) if score is not None)
 
+    @cached_property
+    def finalists(self) -> tuple[Trial, ...]:
+        """The best trial of each of the best configurations, lowest score first."""
+        best: dict[int, Trial] = {}
+        for trial in self.ranking:
+            best.setdefault(trial.configuration, trial)
+        return tuple(best.values())[:FINALISTS]
+
+    @cached_property
+    def rescored(self) -> FinalistsRescored | None:
+        """The latest rescoring, if it was of the finalists that there are now."""
+        latest = self.rescorings[-1] if self.rescorings else None
+        if latest is None:
+            return None
+        epochs = {trial.trial_id: trial.best and trial.best.epoch for trial in self.finalists}
+        judged = {one.trial_id: one.epoch for one in latest.rescoring.finalists}
+        known = judged | {one: epochs.get(one) for one in latest.rescoring.left_out}
+        return latest if known == epochs else None
+
+    @cached_property
+    def retrained(self) -> FinalistsRetrained | None:
+        """The latest training from other seeds, if it was of the finalists that there are now."""
+        latest = self.retrainings[-1] if self.retrainings else None
+        present = {trial.trial_id for trial in self.finalists}
+        of = {one.trial_id for one in latest.retraining.finalists} if latest else set()
+        return latest if of == present else None
+
+    @cached_property
+    def preference(self) -> tuple[Trial, ...]:
+        """The completed trials, the winner first.
+
+        The finalists come as they did when they were retrained, else as they were rescored; the
+        others by score.
+        """
+        judged: tuple[SeedScores | FinalistScore, ...] = ()
+        if self.retrained:
+            judged = self.retrained.retraining.finalists
+        elif self.rescored:
+            judged = self.rescored.rescoring.finalists
+        first = [self.trial(one.trial_id) for one in judged]
+        ids = {trial.trial_id for trial in first}
+        return (*first, *(trial for trial in self.ranking if trial.trial_id not in ids))
+
     @property
     def winner(self) -> Trial | None:
-        """The completed trial with the lowest score."""
-        return next(iter(self.ranking), None)
+        """The trial to take: see `preference`."""
+        return next(iter(self.preference), None)
 
     @property
     def failures(self) -> tuple[Trial, ...]:
@@ -329,6 +384,16 @@ class Shelf:
         raise ResultsError(f'There is no search "{name}" in {where}. There are: {names}.')
 
 
+def refuse_reserved_name(name: str) -> None:
+    """Lets no search have the name of a folder with another use.
+
+    Raises:
+        ResultsError: It has.
+    """
+    if name in RESERVED_NAMES:
+        raise ResultsError(f'A search cannot be named "{name}": results/{name}/ has another use.')
+
+
 def list_studies(results: Path) -> Shelf:
     """Every search in a folder of results."""
     return _load_all(results, leave_out=RESERVED_NAMES)
@@ -342,11 +407,29 @@ def list_baselines(results: Path) -> Shelf:
 def find_study(results: Path, name: str | None) -> Study:
     """The search of that name, or the most recently started one.
 
+    Args:
+        results: The folder of all results.
+        name: Of a search, or "baselines/NAME", or the path of a study's folder.
+
     Raises:
         ResultsError: There is none.
         JournalError: Its journal is damaged.
     """
-    return list_studies(results).find(name)
+    if name is None or not is_path(name):
+        return list_studies(results).find(name)
+    for folder in (results / name, Path(name)):
+        if has_begun(folder):
+            return load_study(folder)
+    baselines = ", ".join(study.address for study in list_baselines(results).studies)
+    raise ResultsError(
+        f"There is no search or baseline in {name}. "
+        f"There are in {results}: {baselines or 'no baselines'}."
+    )
+
+
+def is_path(name: str) -> bool:
+    """Whether a study is named by where it is, in its folder of results or anywhere."""
+    return "/" in name or "\\" in name
 
 
 def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = None) -> Trial:
@@ -368,7 +451,7 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
         raise ResultsError(
             f'"{study.name}" has no completed trial yet. Go on with its search command.'
         )
-    for trial in study.ranking:
+    for trial in study.preference:
         if latent_dim in (None, trial.hyperparameters["latent_dim"]):
             return trial
     sizes = sorted({trial.hyperparameters["latent_dim"] for trial in study.ranking})
@@ -386,7 +469,7 @@ def find_baseline(study: Study, results: Path) -> Study | None:
         if (
             baseline.winner
             and baseline.started.data.fingerprint == study.started.data.fingerprint
-            and other.training == wanted.training
+            and other.training == reference_training(wanted.training)
             and other.budget.max_epochs == wanted.budget.max_epochs
             and other.seed == wanted.seed
             and other.space == Space()
@@ -464,6 +547,8 @@ class _Gathered:
     extensions: list[SearchExtended] = field(default_factory=list)
     set_aside: list[FileSetAside] = field(default_factory=list)
     evaluations: list[TrialEvaluated] = field(default_factory=list)
+    rescorings: list[FinalistsRescored] = field(default_factory=list)
+    retrainings: list[FinalistsRetrained] = field(default_factory=list)
     last_end: SessionEnded | None = None
 
     def take(self, event: Event) -> None:
@@ -495,6 +580,14 @@ class _Gathered:
             case TrialEvaluated():
                 self._trial(event)
                 self.evaluations.append(event)
+            case FinalistsRescored():
+                for score in event.rescoring.finalists:
+                    self._trial(score)
+                self.rescorings.append(event)
+            case FinalistsRetrained():
+                for scores in event.retraining.finalists:
+                    self._trial(scores)
+                self.retrainings.append(event)
             case SessionEnded():
                 self.last_end = event
                 self.under_way.clear()
@@ -512,6 +605,8 @@ class _Gathered:
             plan=self.plan,
             set_aside=tuple(self.set_aside),
             evaluations=tuple(self.evaluations),
+            rescorings=tuple(self.rescorings),
+            retrainings=tuple(self.retrainings),
         )
 
     def _take_session(self, event: SessionStarted) -> None:
@@ -522,7 +617,14 @@ class _Gathered:
         self.last_end = None
 
     def _trial(
-        self, event: TrialResumed | TrialRetried | EpochEnded | TrialEnded | TrialEvaluated
+        self,
+        event: TrialResumed
+        | TrialRetried
+        | EpochEnded
+        | TrialEnded
+        | TrialEvaluated
+        | FinalistScore
+        | SeedScores,
     ) -> _OpenTrial:
         try:
             return self.trials[event.trial_id]

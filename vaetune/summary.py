@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from vaetune.evaluation import Estimate, Evaluation
+from vaetune.evaluation import Binarize, Estimate, Evaluation
 from vaetune.journal import DataSummary, Rung, TrialEvaluated
+from vaetune.rescoring import FINALISTS
 from vaetune.spec import Number, Origin, SearchSpec, flatten
 from vaetune.study import TRIAL_COLUMNS, Study, Trial, trial_row
 
@@ -55,23 +56,36 @@ def describe_plan(plan: Sequence[Rung]) -> str:
     )
 
 
+def describe_retraining(plan: Sequence[Rung], spec: SearchSpec) -> str:
+    """What is trained to choose among the finalists of a search."""
+    drawn = sum(rung.trials for rung in plan if rung.rung == 0)
+    trainings = min(FINALISTS, drawn) * spec.limits.final_seeds
+    return (
+        f"{counted(min(FINALISTS, drawn), 'finalist')} trained from "
+        f"{counted(spec.limits.final_seeds, 'other seed')} each, "
+        f"{counted(trainings * spec.budget.max_epochs, 'epoch')} at the most"
+    )
+
+
 def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
     """A trial's losses, hyperparameters and origin, beside the Keras example's."""
     best = trial.best
     if best is None:
         return f"Trial {trial.trial_id} has no finished epoch."
-    floor = best.val_loss - study.started.data.entropy_floor
+    data = study.started.data
+    excess = best.val_loss - data.entropy_floor
+    floor = f", {excess:.2f} above the entropy floor of the data" if data.entropy_floor else ""
     duration_s = sum(part.duration_s for part in study.lineage(trial))
     told = {
-        "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO, {floor:.2f} above "
-        "the entropy floor of the data)",
+        "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO{floor})",
         "reconstruction": f"{best.val_reconstruction_loss:.2f}",
         "KL": f"{best.val_kl_loss:.2f}",
         "hyperparameters": short_hyperparameters(trial.hyperparameters),
         "parameters": f"{trial.parameters:,}" if trial.parameters else "unknown",
         "trained": f"{counted(best.epoch, 'epoch')}, {duration_s:.1f} s",
-        "found by": f"{study.name}: trial {trial.trial_id}, configuration {trial.configuration}, "
-        f"bracket {trial.bracket}, rung {trial.rung}",
+        "found by": _origin(study, trial),
+        "measured on": f"{counted(data.validation_images, 'validation image')}, one posterior "
+        f"sample of each; {PIXELS[study.search.data.binarize]}",
     }
     if reference and reference.winner and reference.winner.best:
         theirs = reference.winner.best
@@ -83,12 +97,23 @@ def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
     return "\n".join(f"  {key:<{width}}  {value}" for key, value in told.items())
 
 
+def _origin(study: Study, trial: Trial) -> str:
+    if study.search.algorithm == "single":
+        return study.search.description or f"vaetune train, in {study.address}"
+    return (
+        f"{study.name}: trial {trial.trial_id}, configuration {trial.configuration}, "
+        f"bracket {trial.bracket}, rung {trial.rung}"
+    )
+
+
 def short_hyperparameters(values: Mapping[str, Number]) -> str:
     """A configuration in a few words."""
-    return (
+    words = (
         f"filters {values['filters_1']}/{values['filters_2']}, dense {values['dense_units']}, "
         f"latent {values['latent_dim']}, rate {values['learning_rate']:.2g}"
     )
+    named = {"batch_size": "batch", "beta": "beta"}
+    return words + "".join(f", {named[key]} {values[key]:.4g}" for key in named if key in values)
 
 
 def trials_as_table(study: Study) -> str:
@@ -164,7 +189,7 @@ def evaluations_as_table(judged: Mapping[str, TrialEvaluated]) -> str:
     Args:
         judged: The evaluations by one protocol on the same images, by what to call the models.
     """
-    told = [_evaluation_rows(event) for event in judged.values()]
+    told = [evaluation_rows(event) for event in judged.values()]
     rows = [("", *judged), *((key, *(each[key] for each in told)) for key in told[0])]
     first, *others = zip(*rows, strict=True)
     widths = [max(map(len, column)) for column in others]
@@ -186,6 +211,14 @@ def evaluations_as_table(judged: Mapping[str, TrialEvaluated]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+PIXELS: Mapping[Binarize, str] = {
+    "none": "pixels as they are: no comparison with likelihoods of binarised images",
+    "threshold": "pixels binarised: 1 from one half on, else 0",
+    "stochastic": "pixels binarised: drawn once, 1 with the probability that is their value",
+}
+"""What likelihoods are of."""
+
+
 def describe_protocol(evaluation: Evaluation) -> str:
     """How models were measured, in a few lines."""
     protocol, window = evaluation.protocol, evaluation.ssim_window
@@ -193,6 +226,7 @@ def describe_protocol(evaluation: Evaluation) -> str:
         f"  {counted(evaluation.test_images, 'test image')}; "
         f"{counted(protocol.posterior_samples, 'posterior sample')} of each, seed "
         f"{protocol.seed}; +- is the standard error over images\n"
+        f"  {PIXELS[protocol.binarize]}\n"
         f"  importance-weighted bound: k = {protocol.importance_samples:,} on the first "
         f"{counted(protocol.importance_images, 'test image')}\n"
         f"  active: z_mean varies by more than {protocol.active_variance:g}; kNN: the "
@@ -215,7 +249,8 @@ def evaluations_as_json(judged: Mapping[str, TrialEvaluated]) -> str:
     return json.dumps(_finite_throughout(rows), indent=2, allow_nan=False)
 
 
-def _evaluation_rows(event: TrialEvaluated) -> dict[str, str]:
+def evaluation_rows(event: TrialEvaluated) -> dict[str, str]:
+    """What was measured of a model, by what to call it; what is part of another is indented."""
     evaluation = event.evaluation
     bound = evaluation.importance_weighted_bound
     accuracy = evaluation.knn_accuracy
@@ -223,13 +258,13 @@ def _evaluation_rows(event: TrialEvaluated) -> dict[str, str]:
     return {
         "judged": f"{event.time:%Y-%m-%d %H:%M} UTC, {event.duration_s:.0f} s",
         "best epoch": str(event.epoch),
-        "negative ELBO, nats per image": _with_error(evaluation.negative_elbo),
-        "  reconstruction": _with_error(evaluation.reconstruction),
-        "  KL": _with_error(evaluation.kl),
+        "negative ELBO, nats per image": with_error(evaluation.negative_elbo),
+        "  reconstruction": with_error(evaluation.reconstruction),
+        "  KL": with_error(evaluation.kl),
         f"  above the entropy floor, {evaluation.entropy_floor:.2f}": (
             f"{evaluation.above_entropy_floor:.2f}"
         ),
-        "negative log-likelihood, bound": _with_error(bound),
+        "negative log-likelihood, bound": with_error(bound),
         "active units": f"{evaluation.active_units} of {dimensions}",
         "kNN accuracy of z_mean": "no labels" if accuracy is None else f"{accuracy:.1%}",
         "z_mean decoded (no ELBO), PSNR": f"{evaluation.psnr:.2f} dB",
@@ -237,7 +272,8 @@ def _evaluation_rows(event: TrialEvaluated) -> dict[str, str]:
     }
 
 
-def _with_error(estimate: Estimate) -> str:
+def with_error(estimate: Estimate) -> str:
+    """A mean and its standard error."""
     error = estimate.standard_error
     return f"{estimate.mean:.2f}" + ("" if error is None else f" +- {error:.2f}")
 

@@ -1,7 +1,9 @@
 """Epochs of a VAE: the order of the images, one compiled call for many steps, validation."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ from numpy.typing import NDArray
 
 from vaetune.checkpoint import Arrays
 from vaetune.data import ImageSet
+from vaetune.folder import ALIGNMENT
 from vaetune.model import VAE
-from vaetune.spec import Precision
+from vaetune.spec import REFERENCE_BETA, Number, Precision, SearchSpec
 from vaetune.steps import Steps
 
 VALIDATION_BATCH_SIZE = 250
@@ -20,9 +23,31 @@ VALIDATION_BATCH_SIZE = 250
 CALLS_PER_EPOCH = 10
 """An epoch is this many compiled calls, so that progress moves and Ctrl-C is heard between."""
 
+_NOISE = 1
+"""Keeps the noise of binarised pixels apart from the order of the images."""
 
 OnProgress = Callable[[float], None]
 """Called with the share of the epoch's steps that are done."""
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """How an epoch is trained.
+
+    Attributes:
+        order: Indices of the images, in the order that they are seen in, (images,).
+        batch_size: Images a step; the last batch may be smaller.
+        beta: Weight of the KL divergence.
+        learning_rate: Of the optimizer where so large a share of the epoch is done, asked once
+            in each compiled call; None leaves it as it is.
+        noise_seed: Of the pixels of images that are binarised as they are seen.
+    """
+
+    order: NDArray[np.int32]
+    batch_size: int
+    beta: float = 1.0
+    learning_rate: Callable[[float], float] | None = None
+    noise_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,15 +66,33 @@ class DeviceData:
     Attributes:
         train: Training images, (n, height, width, channels), uint8 or float32.
         validation: Validation images, likewise.
+        draws_pixels: Whether each step draws a pixel as 1 with the probability that is its
+            value, else 0.
     """
 
     train: tf.Tensor
     validation: tf.Tensor
+    draws_pixels: bool = False
 
 
 def put_on_device(images: ImageSet) -> DeviceData:
-    """Copies training and validation images to the default device; never the test images."""
-    return DeviceData(tf.constant(images.train.images), tf.constant(images.validation.images))
+    """Brings training and validation images to the default device; never the test images.
+
+    On the CPU images are not copied where their memory begins where TensorFlow wants it to: those
+    of a folder are held once.
+    """
+    return DeviceData(
+        _to_tensor(images.train.images),
+        _to_tensor(images.validation.images),
+        images.binarize == "stochastic",
+    )
+
+
+def _to_tensor(images: NDArray[Any]) -> tf.Tensor:
+    is_aligned = images.ctypes.data % ALIGNMENT == 0 and images.flags.c_contiguous
+    if not is_aligned or not images.flags.writeable or tf.config.list_logical_devices("GPU"):
+        return tf.constant(images)
+    return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
 
 
 def image_order(images: int, seed: int, configuration: int, epoch: int) -> NDArray[np.int32]:
@@ -63,6 +106,40 @@ def image_order(images: int, seed: int, configuration: int, epoch: int) -> NDArr
     return np.random.default_rng([seed, configuration, epoch]).permutation(images).astype(np.int32)
 
 
+def plan_epoch(
+    spec: SearchSpec,
+    hyperparameters: Mapping[str, Number],
+    images: int,
+    configuration: int,
+    epoch: int,
+) -> Epoch:
+    """What a search trains in an epoch of a configuration, the first one being 1.
+
+    Args:
+        spec: The search.
+        hyperparameters: Of the configuration.
+        images: How many training images there are.
+        configuration: Its number.
+        epoch: Counted from the start of the configuration.
+    """
+    training = spec.training
+    rate, epochs = float(hyperparameters["learning_rate"]), spec.budget.max_epochs
+    decays = training.learning_rate_decay == "cosine"
+    noise = np.random.default_rng([spec.seed, configuration, epoch, _NOISE])
+    return Epoch(
+        order=image_order(images, spec.seed, configuration, epoch),
+        batch_size=int(hyperparameters.get("batch_size", training.batch_size or 0)),
+        beta=float(hyperparameters.get("beta", REFERENCE_BETA)),
+        learning_rate=partial(_cosine, rate, epochs, epoch) if decays else None,
+        noise_seed=int(noise.integers(2**31)),
+    )
+
+
+def _cosine(rate: float, epochs: int, epoch: int, share: float) -> float:
+    """Half a period of a cosine, from the whole rate to none after so many epochs."""
+    return 0.5 * rate * (1.0 + math.cos(math.pi * min(1.0, (epoch - 1 + share) / epochs)))
+
+
 class EpochRunner:
     """Trains and validates a model of one image shape, an epoch at a time.
 
@@ -71,23 +148,14 @@ class EpochRunner:
     Args:
         template: A compiled model of any configuration; its weights are not used.
         data: The images.
-        batch_size: Images a step; the last batch of an epoch may be smaller.
         precision: Of training; validation and pictures are in float32, as an export is.
     """
 
-    def __init__(
-        self,
-        template: VAE,
-        data: DeviceData,
-        batch_size: int,
-        precision: Precision = "float32",
-    ) -> None:
-        self._batch_size = batch_size
-        self._beta = template.beta
+    def __init__(self, template: VAE, data: DeviceData, precision: Precision = "float32") -> None:
         self._validation_images = int(data.validation.shape[0])
-        steps = Steps(template, precision)
+        self.steps = steps = Steps(template, precision)
         self._state = steps.state
-        self._train_on = _compile_training(steps, data.train, batch_size)
+        self._train_on = _compile_training(steps, data)
         self._validate = _compile_validation(steps, data.validation)
         images = tf.TensorSpec((None, *template.image_shape), tf.float32)
         self._encode = _compiled(steps.encode, images)
@@ -105,16 +173,21 @@ class EpochRunner:
         """Copies the variables of the model and those of its optimizer."""
         return self._state.read()
 
-    def train(self, order: NDArray[np.int32], on_progress: OnProgress | None = None) -> Losses:
-        """Trains one epoch over the images in this order, (images,) of indices."""
-        steps = -(-len(order) // self._batch_size)
-        stride = -(-steps // CALLS_PER_EPOCH) * self._batch_size
+    def train(self, epoch: Epoch, on_progress: OnProgress | None = None) -> Losses:
+        """Trains one epoch."""
+        order, batch_size = epoch.order, epoch.batch_size
+        steps = -(-len(order) // batch_size)
+        stride = -(-steps // CALLS_PER_EPOCH) * batch_size
         sums = np.zeros(2)
         for start in range(0, len(order), stride):
-            sums += np.array(self._train_on(tf.constant(order[start : start + stride])))
+            if epoch.learning_rate:
+                self._state.set_learning_rate(epoch.learning_rate(start / len(order)))
+            seed = tf.constant([epoch.noise_seed, start], tf.int32)
+            part = tf.constant(order[start : start + stride])
+            sums += np.array(self._train_on(part, batch_size, epoch.beta, seed))
             if on_progress:
                 on_progress(min(1.0, (start + stride) / len(order)))
-        return _means(sums, len(order), self._beta)
+        return _means(sums, len(order), epoch.beta)
 
     def validate(self) -> Losses:
         """Measures the validation images at beta = 1; changes nothing in the model."""
@@ -137,16 +210,33 @@ def _means(sums: NDArray[np.float64], images: int, beta: float) -> Losses:
 # The loops are written out, so that nothing depends on AutoGraph's reading of the source.
 
 
-def _compile_training(steps: Steps, images: tf.Tensor, batch_size: int) -> Callable[..., Any]:
-    def train_on(order: tf.Tensor) -> Sequence[tf.Tensor]:
+def _compile_training(steps: Steps, data: DeviceData) -> Callable[..., Any]:
+    def train_on(
+        order: tf.Tensor, batch_size: tf.Tensor, beta: tf.Tensor, seed: tf.Tensor
+    ) -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            batch = tf.gather(images, order[start : start + batch_size])
-            return (start + batch_size, *_added(sums, steps.train(to_unit_interval(batch))))
+            batch = tf.gather(data.train, order[start : start + batch_size])
+            images = to_unit_interval(batch)
+            if data.draws_pixels:
+                images = _draw_pixels(images, seed + tf.stack([0, start]))
+            return (start + batch_size, *_added(sums, steps.train(images, beta)))
 
         return _loop(step, tf.size(order))
 
-    # The indices have no fixed length: a shorter last call or batch is not traced again.
-    return _compiled(train_on, tf.TensorSpec((None,), tf.int32))
+    # Nothing has a fixed length: neither a shorter last batch nor another size is traced again.
+    return _compiled(
+        train_on,
+        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((), tf.int32),
+        tf.TensorSpec((), tf.float32),
+        tf.TensorSpec((2,), tf.int32),
+    )
+
+
+def _draw_pixels(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Pixels that are 1 with the probability that is their value in [0, 1], else 0."""
+    limit = tf.random.stateless_uniform(tf.shape(images), seed=seed, alg="philox")
+    return tf.cast(limit < images, tf.float32)
 
 
 def _compile_validation(steps: Steps, images: tf.Tensor) -> Callable[..., Any]:
@@ -164,7 +254,10 @@ def _loop(step: Callable[..., tuple[tf.Tensor, ...]], end: tf.Tensor) -> Sequenc
     """Runs steps from 0 to the end; returns the sums of both losses over the images."""
     nothing = (tf.constant(0.0, tf.float64),) * 2
     sums: Sequence[tf.Tensor]
-    _, *sums = tf.while_loop(lambda start, *_: start < end, step, (tf.constant(0), *nothing))
+    # Not ten at once, as by default: that holds ten batches as floats and is no faster.
+    _, *sums = tf.while_loop(
+        lambda start, *_: start < end, step, (tf.constant(0), *nothing), parallel_iterations=1
+    )
     return sums
 
 

@@ -36,7 +36,7 @@ from vaetune.pictures import Gallery, Pictures, take_pictures
 from vaetune.retention import CheckpointKeeper, Standing, leaders
 from vaetune.spec import REFERENCE, SearchSpec
 from vaetune.study import Study, trial_folder
-from vaetune.training import DeviceData, EpochRunner, OnProgress, image_order
+from vaetune.training import DeviceData, EpochRunner, OnProgress, plan_epoch
 
 ENOUGH_TRIALS = 10
 """Only after so many ended trials does the share of failures stop a search."""
@@ -80,6 +80,7 @@ class Workplace:
         data: The images on the device.
         gallery: The validation images that every model is shown.
         deadline_s: When to stop, as `time.monotonic` counts.
+        runner: Trains; None stands for one of its own, compiled when it is needed.
     """
 
     folder: Path
@@ -88,6 +89,7 @@ class Workplace:
     data: DeviceData
     gallery: Gallery
     deadline_s: float = math.inf
+    runner: EpochRunner | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,11 +156,12 @@ class VAETuner(keras_tuner.Tuner):
         pass
 
     @cached_property
-    def _runner(self) -> EpochRunner:
+    def runner(self) -> EpochRunner:
         """Compiled once for all configurations, when the first one begins to train."""
+        if self._workplace.runner:
+            return self._workplace.runner
         template = build_vae(self._workplace.images.image_shape, REFERENCE)
-        training = self._workplace.spec.training
-        return EpochRunner(template, self._workplace.data, training.batch_size, training.precision)
+        return EpochRunner(template, self._workplace.data, self._workplace.spec.training.precision)
 
     def on_search_begin(self) -> None:
         """Corrects the plan, should an earlier session have been cut off before it could."""
@@ -171,7 +174,7 @@ class VAETuner(keras_tuner.Tuner):
             StoppedEarly: A limit of the search is reached.
         """
         self._check_failures()
-        self._check_time()
+        self.check_time()
         self._began_s = time.monotonic()
         self._parameters = self._error = self._epoch = None
         asked = assignment(self.oracle, trial)
@@ -257,7 +260,7 @@ class VAETuner(keras_tuner.Tuner):
             trial_id = leader.trial_id
             folder = trial_folder(self._workplace.folder, trial_id)
             asked = assignment(self.oracle, self.oracle.get_trial(trial_id))
-            if self._keeper.is_lost(trial_id, asked.epoch_to):
+            if self._keeper.is_lost(trial_id, self._last_epoch(asked)):
                 self._end_of(asked)
             checkpoint = self._keeper.best_of(trial_id)
             if checkpoint and Pictures.load(folder) is None:
@@ -279,10 +282,10 @@ class VAETuner(keras_tuner.Tuner):
                 checkpoint = replace(checkpoint, weights=weights, optimizer=optimizer)
         if checkpoint is None:
             weights = self._draw_weights(asked)
-            self._runner.begin(weights, float(asked.hyperparameters["learning_rate"]))
+            self.runner.begin(weights, float(asked.hyperparameters["learning_rate"]))
         else:
             weights = checkpoint.weights
-            self._runner.restore(weights, checkpoint.optimizer)
+            self.runner.restore(weights, checkpoint.optimizer)
         self._parameters = sum(array.size for array in weights if array.dtype == np.float32)
 
     def _draw_weights(self, asked: Assignment) -> Arrays:
@@ -299,7 +302,7 @@ class VAETuner(keras_tuner.Tuner):
         They give the same again on one machine, and the journal tells of them already.
         """
         found = self._find_checkpoint(asked, has_ended=True)
-        if found is None or found.epoch < asked.epoch_to:
+        if found is None or found.epoch < self._last_epoch(asked):
             self._train(asked, found)
             found = Checkpoint.load(trial_folder(self._workplace.folder, asked.trial_id))
         return found
@@ -323,14 +326,16 @@ class VAETuner(keras_tuner.Tuner):
         told = self._last_told.get(asked.trial_id, 0)
         try:
             for epoch in range(reached + 1, asked.epoch_to + 1):
-                self._check_time()
+                if self._is_past_patience(epoch - 1, best.epoch):
+                    break
+                self.check_time()
                 self._epoch = epoch
                 ended = self._run_epoch(asked, epoch)
                 if epoch > told:
                     self._journal.write(ended)
                     self._last_told[asked.trial_id] = epoch
                 if _is_finite(ended):
-                    latest = _Snapshot(epoch, ended.val_loss, *self._runner.read())
+                    latest = _Snapshot(epoch, ended.val_loss, *self.runner.read())
                     best = min(best, latest, key=lambda one: one.val_loss)
                     self._save(asked, latest, best)
                 if epoch > told:
@@ -340,15 +345,26 @@ class VAETuner(keras_tuner.Tuner):
             self._keeper.flush()
         return best
 
+    def _last_epoch(self, asked: Assignment) -> int:
+        """The last epoch of an ended trial, which may have lost patience before its budget."""
+        return self._last_told.get(asked.trial_id, asked.epoch_to)
+
+    def _is_past_patience(self, epoch: int, best_epoch: int) -> bool:
+        patience = self._workplace.spec.budget.patience
+        return patience is not None and epoch - best_epoch >= patience
+
     def _run_epoch(self, asked: Assignment, epoch: int) -> EpochEnded:
-        spec = self._workplace.spec
-        order = image_order(
-            len(self._workplace.images.train), spec.seed, asked.configuration, epoch
+        plan = plan_epoch(
+            self._workplace.spec,
+            asked.hyperparameters,
+            len(self._workplace.images.train),
+            asked.configuration,
+            epoch,
         )
         began_s = time.monotonic()
-        losses = self._runner.train(order, self._on_progress)
+        losses = self.runner.train(plan, self._on_progress)
         trained_s = time.monotonic()
-        validation = self._runner.validate()
+        validation = self.runner.validate()
         return EpochEnded(
             trial_id=asked.trial_id,
             epoch=epoch,
@@ -378,15 +394,20 @@ class VAETuner(keras_tuner.Tuner):
         )
 
     def _take_pictures(self, asked: Assignment, best_weights: Arrays) -> None:
-        self._runner.restore(best_weights)
+        self.runner.restore(best_weights)
         validation = self._workplace.images.validation.images
-        pictures = take_pictures(self._runner, self._workplace.gallery, validation)
+        pictures = take_pictures(self.runner, self._workplace.gallery, validation)
         pictures.save(trial_folder(self._workplace.folder, asked.trial_id))
 
     def _rank(self, trials: Iterable[Trial]) -> None:
         """Lets trials that ended take their place among the leaders."""
         standings = [
-            Standing(trial.trial_id, trial.score, trial.hyperparameters.values["latent_dim"])
+            Standing(
+                trial.trial_id,
+                trial.score,
+                trial.hyperparameters.values["latent_dim"],
+                self.oracle.assignments[trial.trial_id].configuration,
+            )
             for trial in trials
             if trial.status == TrialStatus.COMPLETED
         ]
@@ -404,7 +425,12 @@ class VAETuner(keras_tuner.Tuner):
             self._plan = corrected
             self._journal.append(PlanCorrected(plan=corrected))
 
-    def _check_time(self) -> None:
+    def check_time(self) -> None:
+        """Stops the search if its time is up.
+
+        Raises:
+            StoppedEarly: It is.
+        """
         if time.monotonic() >= self._workplace.deadline_s:
             raise StoppedEarly("time_budget", f"The time of {self._limits.time_budget} is up.")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from vaetune.evaluation import Evaluation
 from vaetune.report.timeline import study_moments
 from vaetune.report.wording import (
     NOTHING,
@@ -13,9 +14,13 @@ from vaetune.report.wording import (
     duration,
     hyperparameter,
     nats,
+    percent,
+    plus_minus,
     whole,
 )
 from vaetune.study import Study, Trial
+
+_TEST = "Test images; losses in nats per image"
 
 LEVEL = 0.05
 """Nats per image that no page of one decimal shows."""
@@ -55,11 +60,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The winner beside the reference: rows under a heading each."""
+    """The winner beside the reference: rows under a heading each.
+
+    Attributes:
+        protocol: How the test images were measured; empty while they were not.
+    """
 
     winner: Trial
     reference: Trial | None
     groups: Mapping[str, tuple[Row, ...]]
+    protocol: str
 
 
 def headline(study: Study, baseline: Study | None) -> str:
@@ -136,12 +146,16 @@ def compare(study: Study, baseline: Study | None) -> Comparison | None:
     if winner is None:
         return None
     reference = baseline.winner if baseline else None
-    groups = {
-        "Validation loss, nats per image": tuple(_losses(study, winner, reference)),
-        "Hyperparameters": tuple(_hyperparameters(study, winner, reference)),
-        "Cost": tuple(_costs(study, winner, baseline, reference)),
-    }
-    return Comparison(winner, reference, groups)
+    judged = study.evaluation(winner)
+    groups = {"Validation loss, nats per image": tuple(_losses(study, winner, reference))}
+    if judged:
+        ours = judged.evaluation
+        alike = baseline.evaluation(reference, ours.protocol) if baseline and reference else None
+        groups[_TEST] = tuple(_test_rows(ours, alike.evaluation if alike else None))
+    groups["Hyperparameters"] = tuple(_hyperparameters(study, winner, reference))
+    groups["Cost"] = tuple(_costs(study, winner, baseline, reference))
+    protocol = _describe_protocol(judged.evaluation) if judged else ""
+    return Comparison(winner, reference, groups, protocol)
 
 
 def no_reference(study: Study) -> str:
@@ -197,6 +211,45 @@ def _losses(study: Study, winner: Trial, reference: Trial | None) -> Iterator[Ro
     for name, (our, their) in pairs.items():
         lead = name == "Negative ELBO"
         yield Row(name, nats(our), nats(their), difference(our, their), lead=lead)
+
+
+def _test_rows(ours: Evaluation, theirs: Evaluation | None) -> Iterator[Row]:
+    pairs = {
+        "Negative ELBO": (ours.negative_elbo, theirs.negative_elbo if theirs else None),
+        "Likelihood bound": (
+            ours.importance_weighted_bound,
+            theirs.importance_weighted_bound if theirs else None,
+        ),
+    }
+    for name, (our, their) in pairs.items():
+        gap = difference(our.mean, their.mean if their else None)
+        yield Row(name, plus_minus(our, 1), plus_minus(their, 1), gap)
+    yield Row("Active units", _units(ours), _units(theirs))
+    if ours.knn_accuracy is not None:
+        yield Row("kNN accuracy", percent(ours.knn_accuracy), _accuracy(theirs))
+
+
+def _units(evaluation: Evaluation | None) -> str:
+    if evaluation is None:
+        return NOTHING
+    return f"{evaluation.active_units} of {len(evaluation.kl_per_dimension)}"
+
+
+def _accuracy(evaluation: Evaluation | None) -> str:
+    known = evaluation.knn_accuracy if evaluation else None
+    return NOTHING if known is None else percent(known)
+
+
+def _describe_protocol(evaluation: Evaluation) -> str:
+    told = evaluation.protocol
+    return (
+        f"Test: {counted(evaluation.test_images, 'image')}, "
+        f"{counted(told.posterior_samples, 'posterior sample')} of each, at the best epoch; "
+        "\N{PLUS-MINUS SIGN} is the standard error over images. The bound on the negative "
+        f"log-likelihood is importance-weighted, k = {told.importance_samples:,} on the first "
+        f"{counted(told.importance_images, 'image')}. kNN: the {told.neighbours} nearest z_mean of "
+        f"training images. Seed {told.seed}."
+    )
 
 
 def _hyperparameters(study: Study, winner: Trial, reference: Trial | None) -> Iterator[Row]:

@@ -1,5 +1,6 @@
 """The winner beside the configurations that came next: by how little, and what they draw."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,12 +9,11 @@ from vaetune.figures import CLASS_COLOURS
 from vaetune.pictures import Gallery
 from vaetune.report.answer import hyperparameter_names
 from vaetune.report.thumbnails import STEPS, Latent, make_thumbnail, name_points
-from vaetune.report.wording import nats
+from vaetune.report.wording import NOTHING, counted, nats, plus_minus
+from vaetune.rescoring import FinalistScore
 from vaetune.spec import Number
 from vaetune.study import Study, Trial
-
-RUNNERS_UP = 4
-"""Configurations that are held against the winner's."""
+from vaetune.verdict import count_samples, describe_certainty, find_score
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Finalist:
     Attributes:
         place: Among configurations, from 1.
         excess: The loss above the data's entropy floor.
-        behind: How much higher than the winner's loss it is.
+        rescored: The negative ELBO by many posterior samples, with its standard error.
+        behind: How far that, or the loss if it was not rescored, is above the best one's.
+        seeds: The mean of the trainings from other seeds, with its standard error over them.
         hyperparameters: By name, those that differ among the finalists.
         train_s: Wall time, with that of the trials that it goes on from.
         epochs: The last one that it trained.
@@ -35,7 +37,9 @@ class Finalist:
     reconstruction: float
     kl: float
     excess: float
-    behind: float
+    rescored: str
+    behind: str
+    seeds: str
     hyperparameters: Mapping[str, Number | None]
     parameters: int | None
     train_s: float
@@ -84,7 +88,9 @@ class Finalists:
         names: Hyperparameters that differ among them.
         shared: The others, with the value that all have.
         rows: The winner first.
-        certainty: Whether the winner's lead is larger than the noise, in a sentence.
+        certainty: Whether the winner's lead is larger than the noise, in a sentence or two.
+        rescored_on: How many samples of how many images; empty where nothing was rescored.
+        retrained: From how many other seeds for how many epochs, likewise.
         drawings: Of those after the winner that have pictures.
         classes: What each of the dots stands for; empty without labels.
     """
@@ -93,16 +99,16 @@ class Finalists:
     shared: Mapping[str, Number | None]
     rows: tuple[Finalist, ...]
     certainty: str
+    rescored_on: str
+    retrained: str
     drawings: tuple[Drawings, ...]
     classes: tuple[str, ...]
 
 
 def compute_finalists(study: Study) -> Finalists | None:
-    """The winner and the best trials of the next configurations; None without a second one."""
-    best: dict[int, Trial] = {}
-    for trial in study.ranking:
-        best.setdefault(trial.configuration, trial)
-    trials = list(best.values())[: 1 + RUNNERS_UP]
+    """The finalists of a search in their order; None without a second one."""
+    ids = {trial.trial_id for trial in study.finalists}
+    trials = [trial for trial in study.preference if trial.trial_id in ids]
     if len(trials) < 2:
         return None
     values = {
@@ -112,14 +118,22 @@ def compute_finalists(study: Study) -> Finalists | None:
     names = tuple(name for name, found in values.items() if len(found) > 1)
     shared = {name: value for name, (value, *others) in values.items() if not others}
     rows = tuple(
-        _finalist(study, place, trial, trials[0], names)
-        for place, trial in enumerate(trials, start=1)
+        _finalist(study, place, trial, names) for place, trial in enumerate(trials, start=1)
     )
     gallery = Gallery.load(study.folder)
     labels, classes = name_points(study, gallery)
     drawn = (_draw(study, row, gallery, labels) for row in rows[1:])
     drawings = tuple(drawing for drawing in drawn if drawing)
-    return Finalists(names, shared, rows, _certainty(rows[1].behind), drawings, classes)
+    return Finalists(
+        names=names,
+        shared=shared,
+        rows=rows,
+        certainty=describe_certainty(study).replace("+-", "\N{PLUS-MINUS SIGN}"),
+        rescored_on=count_samples(study),
+        retrained=_retrained(study),
+        drawings=drawings,
+        classes=classes,
+    )
 
 
 def place_dots(latent: Latent, labels: Sequence[int] | None) -> tuple[Dots, ...]:
@@ -139,12 +153,11 @@ def place_dots(latent: Latent, labels: Sequence[int] | None) -> tuple[Dots, ...]
     )
 
 
-def _finalist(
-    study: Study, place: int, trial: Trial, winner: Trial, names: Sequence[str]
-) -> Finalist:
-    best, lowest = trial.best, winner.best
-    if best is None or lowest is None:
+def _finalist(study: Study, place: int, trial: Trial, names: Sequence[str]) -> Finalist:
+    best = trial.best
+    if best is None:
         raise ValueError(f"trial {trial.trial_id} is ranked without an epoch")
+    score = find_score(study, trial)
     return Finalist(
         place=place,
         trial_id=trial.trial_id,
@@ -152,7 +165,9 @@ def _finalist(
         reconstruction=best.val_reconstruction_loss,
         kl=best.val_kl_loss,
         excess=best.val_loss - study.started.data.entropy_floor,
-        behind=best.val_loss - lowest.val_loss,
+        rescored=plus_minus(score.negative_elbo) if score else "",
+        behind=_behind(study, trial, score),
+        seeds=_seeds(study, trial),
         hyperparameters={name: trial.hyperparameters.get(name) for name in names},
         parameters=trial.parameters,
         train_s=sum(part.duration_s for part in study.lineage(trial)),
@@ -161,13 +176,29 @@ def _finalist(
     )
 
 
-def _certainty(lead: float) -> str:
-    written = nats(lead, 2)
-    amount = "less than 0.01" if written == nats(0.0, 2) else written
-    return (
-        f"Whether the lead of {amount} nats over the runner-up is larger than the noise is not "
-        "assessed: the finalists have not been rescored."
-    )
+def _behind(study: Study, trial: Trial, score: FinalistScore | None) -> str:
+    """How far a finalist is above the best one, written out; nothing for the best one."""
+    if study.rescored is None:
+        lowest = study.finalists[0]
+        if trial == lowest or trial.score is None or lowest.score is None:
+            return NOTHING
+        return nats(trial.score - lowest.score, 2)
+    if score is None or score == study.rescored.rescoring.finalists[0]:
+        return NOTHING
+    return plus_minus(score.behind)
+
+
+def _seeds(study: Study, trial: Trial) -> str:
+    scores = study.retrained.retraining.finalists if study.retrained else ()
+    mean = next((one.mean for one in scores if one.trial_id == trial.trial_id), None)
+    return "failed" if mean and not math.isfinite(mean.mean) else plus_minus(mean)
+
+
+def _retrained(study: Study) -> str:
+    if study.retrained is None:
+        return ""
+    told = study.retrained.retraining
+    return f"{counted(len(told.seeds), 'other seed')} for {counted(told.epochs, 'epoch')} each"
 
 
 def _draw(

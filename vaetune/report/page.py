@@ -91,6 +91,7 @@ class Section:
         anchor: Its id in the page.
         no_reference: Why there is no Keras example beside the winner; empty if there is.
         export: The command that hands the winner over.
+        evaluate: The command that judges it on the test images.
         finalists: The winner beside the configurations that came next, if there are any.
         rungs: The brackets as they ran, if trials were promoted.
         foresight: How the rungs' orders agree.
@@ -111,6 +112,7 @@ class Section:
     comparison: answer.Comparison | None
     no_reference: str
     export: str
+    evaluate: str
     pairs: tuple[Pair, ...]
     finalists: Finalists | None
     rungs: Chart | None
@@ -222,6 +224,7 @@ def _section(
         comparison=answer.compare(study, baseline),
         no_reference="" if baseline else answer.no_reference(study),
         export=wording.command("best", study, "--export"),
+        evaluate=wording.command("evaluate", study),
         pairs=pair_pictures(study, baseline, anchor),
         finalists=compute_finalists(study),
         rungs=_rungs(study, anchor),

@@ -7,13 +7,12 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from vaetune.figures import (
+from vaetune.figures import compute_clusters, draw_clusters
+from vaetune.grids import (
     GridInfo,
-    compute_clusters,
     compute_manifold,
     compute_reconstructions,
     compute_samples,
-    draw_clusters,
     grid_to_png,
 )
 from vaetune.journal import DataSummary

@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaetune.figures import (
-    ClustersInfo,
-    GridInfo,
-    compute_clusters,
-    compute_reconstructions,
-    compute_samples,
-)
+from vaetune.figures import ClustersInfo, compute_clusters
+from vaetune.grids import GridInfo, compute_reconstructions, compute_samples
 from vaetune.pictures import PICTURES_NAME, Gallery, Pictures, Pixels
 from vaetune.report.wording import nats
 from vaetune.study import Study, Trial

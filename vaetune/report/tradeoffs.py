@@ -110,14 +110,14 @@ def compute_tradeoffs(candidates: Sequence[Candidate]) -> tuple[TradeoffInfo, ..
 
 
 def best_per_latent_dim(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The candidate of the lowest loss of each latent size; the reference is none."""
+    """The winner, and the lowest loss of each other latent size; the reference is none."""
+
+    def place(one: Candidate) -> tuple[bool, float, str]:
+        return one.role != "winner", one.loss, one.trial_id
+
     best: dict[int, Candidate] = {}
-    for one in candidates:
-        held = best.get(one.latent_dim)
-        if one.role != "reference" and (
-            held is None or (one.loss, one.trial_id) < (held.loss, held.trial_id)
-        ):
-            best[one.latent_dim] = one
+    for one in sorted((c for c in candidates if _is_own(c)), key=place):
+        best.setdefault(one.latent_dim, one)
     return tuple(best[size] for size in sorted(best))
 
 

@@ -5,6 +5,7 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
+from vaetune.evaluation import Estimate
 from vaetune.study import Study
 
 NOTHING = "\N{EN DASH}"
@@ -28,6 +29,16 @@ def difference(ours: float | None, theirs: float | None, decimals: int = 1) -> s
 def signed(number: str) -> str:
     """A number with a minus as wide as its plus."""
     return number.replace("-", "\N{MINUS SIGN}")
+
+
+def plus_minus(estimate: Estimate | None, decimals: int = 2) -> str:
+    """A mean with its standard error."""
+    if estimate is None or not math.isfinite(estimate.mean):
+        return NOTHING
+    told, error = nats(estimate.mean, decimals), estimate.standard_error
+    if error is None or not math.isfinite(error):
+        return told
+    return f"{told} \N{PLUS-MINUS SIGN} {error:.{decimals}f}"
 
 
 def whole(value: int | None) -> str:

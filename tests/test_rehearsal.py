@@ -1,0 +1,105 @@
+"""A search is tried out on its own images and device, and leaves nothing behind."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tiny_searches import IMAGES, TINY, changed
+from vaetune import rehearsal
+from vaetune.errors import DeviceError
+from vaetune.forecast import Lot, Span, corners
+from vaetune.oracles import make_oracle, plan
+from vaetune.rehearsal import describe_rehearsal, rehearse
+from vaetune.rescoring import FINALISTS
+from vaetune.spec import REFERENCE, Budget, Choice, Limits, Training
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch, tmp_path):
+    """Times a single step of each configuration; temporary folders are made in `tmp_path`."""
+    monkeypatch.setattr(rehearsal, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(rehearsal, "LONGEST_S", 0.0)
+    monkeypatch.setattr(rehearsal.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_rehearsal_measures_and_leaves_nothing(tmp_path):
+    came = rehearse(TINY, IMAGES)
+    assert came.plan == plan(make_oracle(TINY))
+    smallest, largest = corners(TINY.space)
+    assert [came.timed[0].hyperparameters, came.timed[-1].hyperparameters] == [smallest, largest]
+    assert len(came.timed) == 5
+    for one in came.timed:
+        assert min(one.step_s, one.validation_s, one.beside_s) > 0
+        assert one.batch_size == 8
+    assert 0 < came.duration.low <= came.duration.middle <= came.duration.high
+    assert came.image_memory == (40 + 14 + 14) * 9 * 10
+    assert came.peak_memory > 50e6, "it is in bytes"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def foretold(monkeypatch):
+    """What is to be foretold of, without a measurement."""
+    given = {}
+
+    def span_of(pace, lots, begin_s, suggestions):
+        given.update(pace=pace, lots=lots, suggestions=suggestions)
+
+    monkeypatch.setattr(rehearsal, "span_of", span_of)
+    monkeypatch.setattr(rehearsal.Stage, "prove", lambda *given: None)
+    return given
+
+
+def test_what_is_trained_beside_the_trials_counts(foretold):
+    budget = Budget(max_epochs=3, max_trials=9, initial_trials=4)
+    spec = changed(
+        TINY, algorithm="bayesian", budget=budget, baseline=True, limits=Limits(final_seeds=2)
+    )
+    rehearse(spec, IMAGES)
+    first, suggested, baseline, finals = foretold["lots"]
+    assert (first.trials, suggested.trials, foretold["suggestions"]) == (4, 5, 5)
+    assert baseline == Lot([REFERENCE], 1, 3)
+    assert (finals.trials, finals.epochs) == (2 * FINALISTS, 3)
+
+
+def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(foretold):
+    space = TINY.space.model_copy(update={"batch_size": Choice(values=(4, 16))})
+    spec = changed(TINY, space=space, baseline=True, training=Training())
+    timed = rehearse(spec, IMAGES).timed
+    assert [timed[0].batch_size, timed[-1].batch_size] == [4, 16]
+    assert 40 in {one.batch_size for one in timed}, "128, of 40 images"
+
+
+def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(foretold):
+    as_floats = IMAGES.train.images.astype(np.float32) / np.float32(255)
+    images = replace(IMAGES, train=replace(IMAGES.train, images=as_floats), binarize="stochastic")
+    came = rehearse(changed(TINY, training=Training(batch_size=64)), images)
+    assert {one.batch_size for one in came.timed} == {40}
+    came = replace(came, duration=Span(1.0, 2.0, 3.0))
+    assert "Its batches are of all training images" in describe_rehearsal(came, TINY, 40)
+    assert "Its batches are" not in describe_rehearsal(came, TINY, 41)
+
+
+def test_a_model_that_comes_back_as_another_one_is_told(monkeypatch):
+    from vaetune.model import build_vae
+
+    monkeypatch.setattr(
+        rehearsal, "load_model", lambda path: build_vae(IMAGES.image_shape, REFERENCE)
+    )
+    with pytest.raises(
+        DeviceError, match=r"saved and read back gives another output.*--device cpu"
+    ):
+        rehearse(TINY, IMAGES)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
+def test_a_lack_of_memory_names_the_configuration(error):
+    _, largest = corners(TINY.space)
+    with pytest.raises(DeviceError) as refused, rehearsal._memory_told(largest):
+        raise error
+    message = str(refused.value)
+    assert "not enough memory to train the configuration filters 3/4, dense 5, latent 3" in message
+    assert "Lower the batch size" in message

@@ -1,0 +1,105 @@
+"""The folder that an export is written to: whose it is, and how it is replaced, whole."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vaetune.errors import ResultsError
+
+_Written = TypeVar("_Written")
+
+MANIFEST = "hyperparameters.json"
+PROGRAM = "vaetune"
+
+_FORMER_FILES = (
+    *("vae.keras", "encoder.keras", "decoder.keras", "README.md", MANIFEST),
+    *("clusters.png", "reconstructions.png", "manifold.png", "prior_samples.png"),
+)
+"""What an export may hold whose manifest does not list its files."""
+
+
+def refuse_foreign(target: Path) -> None:
+    """Accepts a folder that is not there, is empty, or is an export that nobody added to.
+
+    Raises:
+        ResultsError: It is anything else, or the working directory is inside it.
+    """
+    try:
+        found = {path.name for path in target.iterdir()}
+        if Path.cwd().is_relative_to(target.resolve()):
+            raise ResultsError(
+                f"{target} holds the working directory and cannot be replaced from within. "
+                "Name another folder with --output, or go elsewhere first."
+            )
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ResultsError(f"{target} cannot be exported to: {error.strerror}.") from error
+    if not found:
+        return
+    manifest = read_manifest(target)
+    if manifest is None:
+        raise ResultsError(
+            f"{target} is not an export of vaetune and will not be overwritten. "
+            "Move it away, or name another folder with --output."
+        )
+    listed = manifest.get("files")
+    foreign = sorted(found - set(map(str, listed if isinstance(listed, list) else _FORMER_FILES)))
+    if foreign:
+        raise ResultsError(
+            f"{target} holds what no export wrote and will not be overwritten: "
+            f"{', '.join(foreign[:3])}{' and more' * (len(foreign) > 3)}. "
+            "Move it away, or name another folder with --output."
+        )
+
+
+def replace_folder(target: Path, write: Callable[[Path], _Written]) -> _Written:
+    """Writes a new folder beside the old one, then swaps them.
+
+    Returns:
+        What `write` returns.
+
+    Raises:
+        ResultsError: The folder cannot be written. The old one is unharmed, as it is by whatever
+            `write` raises.
+    """
+    real = target.resolve()  # a link goes on pointing to the folder
+    fresh, old = (real.with_name(f".{real.name}.vaetune-{age}") for age in ("new", "old"))
+    try:
+        if old.exists() and not real.exists():
+            old.rename(real)  # a swap that was cut off half-way
+        for left_over in (fresh, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        try:
+            written = write(fresh)
+            _swap(fresh, real, old)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise ResultsError(f"{target} cannot be written: {error.strerror or error}.") from error
+    shutil.rmtree(old, ignore_errors=True)
+    return written
+
+
+def _swap(fresh: Path, real: Path, old: Path) -> None:
+    try:
+        if real.exists():
+            real.rename(old)
+        fresh.rename(real)
+    except BaseException:
+        if old.exists() and not real.exists():
+            old.rename(real)
+        raise
+
+
+def read_manifest(folder: Path) -> Mapping[str, Any] | None:
+    """What a folder says of itself, if it says that it is an export; else None."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    is_ours = isinstance(manifest, dict) and manifest.get("program") == PROGRAM
+    return manifest if is_ours else None
