@@ -29,7 +29,7 @@ check: $(VENV)/installed-dev ## lint and types
 	$(BIN)/mypy
 
 test: check ## lint, types and the whole test suite, as CI runs it
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and Ray Tune (two hours; it goes on)
 	$(BIN)/python benchmarks/side_by_side.py --workload one-step

@@ -121,6 +121,12 @@ def test_large_images_are_not_enlarged():
     assert pixels_of(grid_to_png(info)).shape == (100, 900, 4)
 
 
+def test_large_images_are_reduced_in_a_page():
+    tiles = np.zeros((15 * 15, 128, 128, 3), np.uint8)
+    wide = compute_manifold(tiles.reshape(15, 15, 128, 128, 3))
+    assert pixels_of(grid_to_png(wide)).shape == (1000, 1000, 4)
+
+
 # Names around the images
 
 

@@ -9,7 +9,7 @@ import math
 import pytest
 
 from vaetune.oracles import make_oracle
-from vaetune.spec import Budget, Choice, Range, SearchSpec, Space
+from vaetune.spec import REFERENCE, Budget, Choice, Range, SearchSpec, Space
 
 ORIGINALS = {
     "hyperband_test": (
@@ -160,7 +160,7 @@ def run_all(oracle, score=lambda trial: 1.0):
 
 
 def values_of(trials):
-    names = Space.model_fields
+    names = REFERENCE
     return [tuple(trial.hyperparameters.values[name] for name in names) for trial in trials]
 
 

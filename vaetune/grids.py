@@ -182,19 +182,22 @@ def draw_grid(info: GridInfo) -> Figure:
     return figure
 
 
-def grid_to_png(info: GridInfo, least_width: int = 840) -> bytes:
-    """The bare images as a PNG file, each pixel enlarged to a whole square.
+def grid_to_png(info: GridInfo, least_width: int = 840, most_width: int = 1000) -> bytes:
+    """The bare images as a PNG file, each pixel enlarged to a whole square where there is room.
 
     Args:
         info: The images.
         least_width: In pixels. Small images are enlarged at least so far, that a browser's
             smoothing leaves their pixels square.
+        most_width: In pixels. Large images are reduced to it: a page that holds them stays small.
     """
-    image = info.image
-    scale = -(-least_width // image.shape[1])
-    enlarged = image.repeat(scale, axis=0).repeat(scale, axis=1)
+    pixels = info.image
+    scale = -(-least_width // pixels.shape[1])
+    image = Image.fromarray(pixels.repeat(scale, axis=0).repeat(scale, axis=1))
+    if scale == 1 and image.width > most_width:
+        image = image.resize((most_width, round(image.height * most_width / image.width)))
     buffer = io.BytesIO()
-    Image.fromarray(enlarged).save(buffer, format="PNG", compress_level=6)
+    image.save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
 
 
