@@ -261,8 +261,7 @@ def test_a_winner_is_told_with_its_losses_its_configuration_and_its_origin(study
         "parameters": "69,076",
         "trained": "3 epochs, 19.8 s",  # the parent's 7.5 s and its own 12.25 s
         "found by": "tiny: trial 0002, configuration 0, bracket 1, rung 1",
-        "measured on": "1,000 validation images, one posterior sample of each; pixels as they are: "
-        "no comparison with likelihoods of binarised images",
+        "measured on": "1,000 validation images, one posterior sample of each, pixels as they are",
     }
 
 
@@ -273,7 +272,7 @@ def test_pixels_that_were_binarised_are_told_and_have_no_floor(study):
     binary = replace(study, started=started.model_copy(update={"search": spec, "data": data}))
     told = describe(binary)
     assert told["validation loss"].strip() == "190.00 nats per image (negative ELBO)"
-    assert told["measured on"].endswith("; pixels binarised: 1 from one half on, else 0")
+    assert told["measured on"].endswith("of each, pixels binarised at one half")
 
 
 def test_what_was_trained_alone_tells_what_it_is(study):

@@ -85,7 +85,7 @@ def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
         "trained": f"{counted(best.epoch, 'epoch')}, {duration_s:.1f} s",
         "found by": _origin(study, trial),
         "measured on": f"{counted(data.validation_images, 'validation image')}, one posterior "
-        f"sample of each; {PIXELS[study.search.data.binarize]}",
+        f"sample of each, {PIXELS[study.search.data.binarize].partition(':')[0]}",
     }
     if reference and reference.winner and reference.winner.best:
         theirs = reference.winner.best
@@ -213,8 +213,8 @@ def evaluations_as_table(judged: Mapping[str, TrialEvaluated]) -> str:
 
 PIXELS: Mapping[Binarize, str] = {
     "none": "pixels as they are: no comparison with likelihoods of binarised images",
-    "threshold": "pixels binarised: 1 from one half on, else 0",
-    "stochastic": "pixels binarised: drawn once, 1 with the probability that is their value",
+    "threshold": "pixels binarised at one half: 1 from there on, else 0",
+    "stochastic": "pixels drawn once: 1 with the probability that is their value, else 0",
 }
 """What likelihoods are of."""
 
