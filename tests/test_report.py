@@ -316,6 +316,7 @@ def test_the_page_says_what_its_numbers_are(tmp_path):
     assert "12 validation images" in words
     assert "Every picture here is of validation images" in words
     assert "entropy floor, 45.5 nats" in words
+    assert "Pixels as they are: no comparison with likelihoods of binarised images." in words
 
 
 def test_the_export_is_one_command_away():

@@ -41,6 +41,7 @@ from vaetune.report.tradeoffs import (
     list_candidates,
 )
 from vaetune.study import BASELINES, Study, find_baseline, list_baselines, list_studies
+from vaetune.summary import PIXELS
 
 REPORT_NAME = "report.html"
 GENERATOR = "vaetune"
@@ -92,6 +93,7 @@ class Section:
         no_reference: Why there is no Keras example beside the winner; empty if there is.
         export: The command that hands the winner over.
         evaluate: The command that judges it on the test images.
+        pixels: What its losses are of.
         finalists: The winner beside the configurations that came next, if there are any.
         rungs: The brackets as they ran, if trials were promoted.
         foresight: How the rungs' orders agree.
@@ -113,6 +115,7 @@ class Section:
     no_reference: str
     export: str
     evaluate: str
+    pixels: str
     pairs: tuple[Pair, ...]
     finalists: Finalists | None
     rungs: Chart | None
@@ -225,6 +228,7 @@ def _section(
         no_reference="" if baseline else answer.no_reference(study),
         export=wording.command("best", study, "--export"),
         evaluate=wording.command("evaluate", study),
+        pixels=f"{PIXELS[study.search.data.binarize].capitalize()}.",
         pairs=pair_pictures(study, baseline, anchor),
         finalists=compute_finalists(study),
         rungs=_rungs(study, anchor),
