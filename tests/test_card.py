@@ -158,10 +158,25 @@ def test_without_test_figures_it_says_so_and_names_the_command():
     assert "Standard errors" not in card
 
 
-def test_the_command_is_for_the_trial_and_its_results(tmp_path):
-    handover = make_handover(folder=tmp_path / "my results" / "tiny")
+def test_the_command_is_for_the_trial():
+    handover = make_handover()
     card = write_card(replace(handover, trial=handover.study.trial("0000")))
-    assert f"\nvaetune evaluate tiny --trial 0000 --results '{tmp_path}/my results'\n" in card
+    assert "\nvaetune evaluate tiny --trial 0000\n" in card
+
+
+def test_where_things_are_on_the_users_machine_is_not_told(tmp_path):
+    command = (
+        *("vaetune", "search", "/home/me/private/tiny.toml", "--dataset", "/home/me/my ä/x.npz"),
+        *("--results=/home/me/out/", "--max-epochs", "3", "C:\\\\me\\\\y.npz"),
+    )
+    handover = make_handover(folder=tmp_path / "results" / "tiny")
+    study = handover.study
+    environment = study.sessions[-1].environment.model_copy(update={"command": command})
+    session = study.sessions[-1].model_copy(update={"environment": environment})
+    card = write_card(replace(handover, study=replace(study, sessions=(session,))))
+    assert "vaetune search tiny.toml --dataset x.npz --results=out --max-epochs 3 y.npz" in card
+    assert "/me/" not in card
+    assert str(tmp_path) not in card
 
 
 def test_test_figures_stand_beside_the_keras_examples_with_their_protocol(tmp_path):
@@ -213,7 +228,7 @@ def test_a_baseline_is_handed_over_without_a_search(tmp_path):
     assert "rank" not in told["trial"][0]
     validated = rows(section(card, "### On validation images"))
     assert validated["best epoch"] == ["2"], "not beside itself"
-    assert "vaetune evaluate baselines/reference --results " in card
+    assert "vaetune evaluate baselines/reference\n" in card
 
 
 # What it is for

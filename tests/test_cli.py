@@ -370,7 +370,7 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     code, out, error = vaetune(*command, "--learning-rate-decay", "cosine")
     assert (code, error) == (0, "")
     winner = study.winner
-    assert f"Trial {winner.trial_id} of mine, trained from its beginning for longer\n" in out
+    assert f"Trial {winner.trial_id} of mine, trained from its beginning\n" in out
     assert re.search(r"data\.train_on +train\+validation +flag", out)
     assert re.search(r"space\.beta +\S+, pinned +search", out)
     assert "28 training and 2 validation images of 9 x 10 x 1" in out
@@ -882,6 +882,12 @@ def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
     _, _, error = vaetune(*export, "--dataset", "large.npz")
     assert "takes images of 9 x 10 x 1, those of" in error
     assert vaetune(*export, "--trial", "0001")[0] == 2
+    assert vaetune(*QUICK_EVALUATION, "handed", "--dataset", "squares.npz")[0] == 0
+    model = bytearray((folder / "handed" / "vae.keras").read_bytes())
+    model[len(model) // 2 : len(model) // 2 + 99] = b"x" * 99
+    (folder / "handed" / "vae.keras").write_bytes(model)
+    _, _, error = vaetune(*export, "--dataset", "squares.npz")
+    assert re.search(r"^vaetune: .*vae.keras is not a readable Keras model: .*\n$", error)
     (folder / "handed" / "vae.keras").write_bytes(b"no model")
     _, _, error = vaetune(*export, "--dataset", "squares.npz")
     assert "is not a readable Keras model" in error

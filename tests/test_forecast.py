@@ -187,7 +187,7 @@ def test_the_disk_holds_what_training_goes_on_from_the_leaders_and_pictures():
     largest = 4 * size_of(SHAPE, POOL[-1]).parameters
     plan = [rung(0, 6, 0, 1), rung(1, 2, 1, 3)]
     held = disk_bytes(lots_of(plan, {(0, 1): POOL}), plan, SHAPE, keep_best=3)
-    checkpoints = largest * (4 * (2 + 2) + 3 + 1)
+    checkpoints = largest * (4 * (2 + 2) + min(3 + 5 + 1, 8))
     assert checkpoints < held < checkpoints + 8 * 300 * 28 * 28
 
 

@@ -200,7 +200,15 @@ def test_an_export_that_is_not_whole_says_so(steps, refused, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("encode",), ("sample", "a.png", "--count", "0"), ("paint", "image.png")]
+    "arguments",
+    [
+        (),
+        ("encode",),
+        ("sample", "a.png", "--count", "0"),
+        ("sample", "a.png", "--count", "100000000"),
+        ("sample", "a.png", "--seed", "-1"),
+        ("paint", "image.png"),
+    ],
 )
 def test_usage_errors_exit_with_two(export, capsys, arguments):
     with pytest.raises(SystemExit) as done:

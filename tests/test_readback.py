@@ -14,7 +14,7 @@ from vaetune.pictures import Gallery
 from vaetune.readback import TOLERANCE, read_back
 from vaetune.reader import Reader
 from vaetune.standalone import read_back as program
-from vaetune.standalone.read_back import RefuseVaetune, apart
+from vaetune.standalone.read_back import RefuseVaetune, apart, compare
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +136,21 @@ def test_differences_are_relative_to_the_largest_value_above_one():
 def test_another_shape_is_no_match():
     with pytest.raises(ValueError, match=r"expected shape \(3, 2\), read \(1, 2\)"):
         apart(np.zeros((1, 2)), np.zeros((3, 2)))
+
+
+def test_one_output_of_nan_beside_a_sound_one_is_found_out():
+    images, z = np.zeros((3, 8, 8, 1)), np.zeros((3, 2))
+    reference = {
+        "images": images,
+        "z": z,
+        "z_mean": z,
+        "z_log_var": z,
+        "sampled": images,
+        "seed": 0,
+    }
+
+    def encode(given):
+        rows = len(given)
+        return z[:rows], np.full((rows, 2), np.nan)
+
+    assert np.isnan(compare({"encode": encode}, reference)["encode"])

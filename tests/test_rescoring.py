@@ -63,3 +63,10 @@ def test_one_seed_tells_no_noise_and_failures_no_lead():
     assert Retraining((1,), 9, 15, ranked).lead is None
     assert Retraining((1,), 9, 15, ranked[:1]).lead is None
     assert Rescoring(15, 0, 1000, ()).lead is None
+
+
+def test_finalists_that_all_failed_from_a_seed_stay_in_the_order_they_came_in():
+    failed = [SeedScores(one, 0, ("a",), (None,)) for one in ("0009", "0001")]
+    assert [one.trial_id for one in rank_by_mean(failed)] == ["0009", "0001"]
+    better = SeedScores("0005", 1, ("b",), (120.0,))
+    assert [one.trial_id for one in rank_by_mean([*failed, better])] == ["0005", "0009", "0001"]

@@ -613,6 +613,18 @@ def test_a_winner_is_trained_like_its_search_where_no_flag_says_otherwise():
     assert (smaller.training.batch_size, smaller.space.batch_size) == (32, None)
 
 
+def test_a_winner_trained_on_everything_is_trained_on_less_where_a_flag_says_so():
+    like = SearchSpec(
+        algorithm="single", baseline=False, data=DataSpec(train_on="train+validation")
+    )
+    taken = resolve_single({}, {}, REFERENCE, like).spec
+    assert taken.data.train_on == "train+validation"
+    assert (
+        resolve_single({}, {"data.train_on": "train"}, REFERENCE, like).spec.data.train_on is None
+    )
+    assert resolve_single({}, {"data.train_on": "train"}).spec.data.train_on is None
+
+
 # Batch size and beta, searched where a file names them
 
 

@@ -397,6 +397,16 @@ def test_another_training_is_no_baseline(tmp_path, other):
     assert find_baseline(make_study(), tmp_path) is None
 
 
+def test_a_training_that_may_have_lost_patience_is_no_baseline(tmp_path):
+    path = write_baseline(tmp_path)
+    first, *rest = path.read_text().splitlines(keepends=True)
+    started = json.loads(first)
+    started["search"]["budget"]["patience"] = 2
+    path.write_text("".join([json.dumps(started) + "\n", *rest]))
+    assert list_baselines(tmp_path).studies[0].search.budget.patience == 2
+    assert find_baseline(make_study(), tmp_path) is None
+
+
 def test_the_schedule_of_a_search_does_not_change_its_baseline(tmp_path):
     write_baseline(tmp_path)
     budget = Budget(max_epochs=3, factor=2, hyperband_iterations=4)

@@ -342,3 +342,8 @@ def aligned():
     train = _empty_aligned(images.train.images.shape)
     train[:] = images.train.images
     return replace(images, train=replace(images.train, images=train))
+
+
+def test_a_batch_holds_no_more_than_all_images():
+    epoch = plan_epoch(single(), TINY | {"batch_size": 4_000_000_000}, 40, 0, 1)
+    assert epoch.batch_size == 40

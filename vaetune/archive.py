@@ -16,7 +16,7 @@ from vaetune.errors import ResultsError
 Arrays = dict[str, NDArray[Any]]
 
 # What NumPy and zipfile raise on a file that was cut off or changed.
-_DAMAGE = (
+DAMAGE = (
     EOFError,
     RuntimeError,
     TokenError,
@@ -57,7 +57,7 @@ def read_arrays(path: Path, names: Sequence[str] | None = None) -> Arrays:
             with np.load(file, allow_pickle=False) as archive:
                 wanted = archive.files if names is None else names
                 return {name: archive[name] for name in wanted if name in archive.files}
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise DamagedArchiveError(path, "Object arrays" in str(error)) from error
 
 

@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -161,11 +160,14 @@ def _neat(text: str) -> str:
 
 
 def _evaluate_command(study: Study, trial: Trial) -> str:
-    holder = study.folder.parent
-    results = holder.parent if study.started.kind == "baseline" else holder
     which = [] if trial == study.winner else ["--trial", trial.trial_id]
-    where = [] if results == Path("results") else ["--results", str(results)]
-    return printable(f"vaetune evaluate {shlex.join([study.address, *which, *where])}", 500)
+    return printable(f"vaetune evaluate {shlex.join([study.address, *which])}", 500)
+
+
+def _without_folders(command: Sequence[str]) -> str:
+    """A command without where things are on the user's machine: of a path the last part."""
+    words = [re.sub(r"[^=]*[/\\\\](?=[^/\\\\])", "", word.rstrip("/\\")) for word in command]
+    return printable(shlex.join(words), longest=1000)
 
 
 def _told_of_validation_images(handover: Handover) -> dict[str, Any]:
@@ -204,7 +206,7 @@ def _told_of_origin(study: Study, trial: Trial) -> dict[str, Any]:
     return {
         "data_rows": _data_rows(study),
         "origin_rows": _origin_rows(study, trial),
-        "command": printable(shlex.join(environment.command), longest=1000) if environment else "",
+        "command": _without_folders(environment.command) if environment else "",
         "hyperparameter_rows": [(k, f"{v:.6g}") for k, v in trial.hyperparameters.items()],
         "settings": _settings(study),
     }

@@ -1,5 +1,6 @@
 """The command line: parse, call, print, exit. Imports nothing heavy at start."""
 
+import shlex
 import signal
 import sys
 from contextlib import suppress
@@ -92,7 +93,8 @@ def new(
 
     path = draft_search(name, algorithm.value, dataset or "digits")
     say(f"Written: {path}")
-    say(f"Next: edit it, then `vaetune check {name}`, then `vaetune search {name}`")
+    quoted = shlex.quote(name)
+    say(f"Next: edit it, then `vaetune check {quoted}`, then `vaetune search {quoted}`")
 
 
 @app.command()
@@ -179,7 +181,7 @@ def check(
 ) -> None:
     """Try a search before it is run: its file, its images, the device, how long it is to take.
 
-    Flags are those of search. Nothing is written into results/.
+    Flags are those of search that make it another one. Nothing is written into results/.
     """
     from vaetune import spec
     from vaetune.study import refuse_reserved_name
@@ -213,7 +215,10 @@ def train(
     ] = None,
     trial: TrialId = None,
     epochs: Annotated[int, typer.Option(min=1, help="How long.")] = 30,
-    on: Annotated[OnOption, typer.Option(help="Which images.")] = OnOption.train,
+    on: Annotated[
+        OnOption | None,
+        typer.Option(help="Which images; those of --best, else train, if left out."),
+    ] = None,
     learning_rate_decay: Annotated[
         DecayOption | None, typer.Option(help="Of the learning rate over the epochs.")
     ] = None,
@@ -258,7 +263,7 @@ def train(
         "budget.max_epochs": epochs,
         "budget.patience": patience,
         "data.dataset": dataset,
-        "data.train_on": None if on is OnOption.train else on.value,
+        "data.train_on": on.value if on else None,
         "seed": seed,
         "training.batch_size": batch_size,
         "training.precision": precision.value if precision else None,

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -79,7 +80,8 @@ def compose(name: str, algorithm: Algorithm, dataset: str) -> str:
     # Of the comments above the first key, the first line tells of the algorithm, the others of
     # the built-in file.
     about, *top = tables[""]
-    usage = f"# Edit this file, then: vaetune check {name}; vaetune search {name}"
+    quoted = shlex.quote(name)
+    usage = f"# Edit this file, then: vaetune check {quoted}; vaetune search {quoted}"
     keys = list(itertools.dropwhile(lambda line: not _KEY.match(line), top))
     tables[""] = [about, usage, *_with_description(keys, dataset)]
     tables["data"] = _with_value(tables["data"], "dataset", dataset)

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from vaetune.archive import DAMAGE
 from vaetune.card import write_card
 from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint, write_variables
 from vaetune.destination import MANIFEST, PROGRAM, refuse_foreign, replace_folder
@@ -40,7 +41,7 @@ def load_model(path: str | Path) -> VAE:
         raise ResultsError(f"There is no model at {path}. `vaetune best --export` writes one.")
     try:
         model = keras.saving.load_model(path, safe_mode=True)
-    except (ValueError, OSError, TypeError, KeyError) as error:
+    except (*DAMAGE, OSError, KeyError) as error:
         raise ResultsError(_unreadable(path, error)) from error
     if not isinstance(model, VAE):
         raise ResultsError(

@@ -28,7 +28,7 @@ from vaetune.study import Study, Trial
 from vaetune.training import VALIDATION_BATCH_SIZE, EpochRunner, OnProgress, to_unit_interval
 
 _RESCORING = 2
-"""Keeps the samples apart from all else that is drawn from a search's seed."""
+"""Goes with the seed of the search: other samples than those of an evaluation."""
 
 Train = Callable[[SearchSpec, str], Study]
 """Trains one configuration to its end, or finds that done; with a word of what it is."""
@@ -198,7 +198,8 @@ def retrain(study: Study, final_seeds: int, rescorer: Rescorer, train: Train) ->
     seeds = tuple((study.search.seed + n) % 2**31 for n in range(1, final_seeds + 1))
     epochs = study.search.budget.max_epochs
     scored = []
-    for trial in study.finalists:
+    finalists = {trial.trial_id for trial in study.finalists}
+    for trial in (one for one in study.preference if one.trial_id in finalists):
         single = single_configuration(trial.hyperparameters, epochs, like=study.search)
         trained = [
             train(

@@ -14,6 +14,7 @@ from scipy.optimize import nnls
 
 from vaetune.journal import Rung
 from vaetune.pictures import MANIFOLD_SIDE, PRIOR_SAMPLES, RECONSTRUCTIONS
+from vaetune.rescoring import FINALISTS
 from vaetune.spec import Number, Space
 
 FASTER, SLOWER = 0.8, 1.3
@@ -284,7 +285,7 @@ def disk_bytes(
     trials = sum(rung.trials for rung in plan)
     promoted = max((rung.trials for rung in plan if rung.rung > 0), default=0)
     going_on = min(promoted + 2, trials)  # those waiting, the one that runs and its parent
-    leading = min(keep_best + len(latent_sizes), trials)
+    leading = min(keep_best + FINALISTS + len(latent_sizes), trials)
     pictures = _PICTURES * math.prod(image_shape)
     return weights * (_WEIGHTS_TO_GO_ON * going_on + leading) + pictures * trials
 

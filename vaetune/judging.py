@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def is_export(name: str, results: Path) -> bool:
     """Whether a name is the folder of an export, and of no study."""
     from vaetune.destination import read_manifest
-    from vaetune.study import has_begun, is_path
+    from vaetune.study import has_begun
 
     folders = (results / name, Path(name))
-    return is_path(name) and not any(map(has_begun, folders)) and bool(read_manifest(folders[1]))
+    return not any(map(has_begun, folders)) and read_manifest(folders[1]) is not None
 
 
 def judge_study(

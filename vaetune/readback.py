@@ -14,7 +14,7 @@ from vaetune.formats import sample_latents
 from vaetune.model import VAE
 from vaetune.pictures import Gallery
 from vaetune.reader import Reader
-from vaetune.standalone.read_back import apart, describe
+from vaetune.standalone.read_back import apart, describe, worst
 
 TOLERANCE = 1e-5
 """How far an export may be apart from the original; see `apart`."""
@@ -121,11 +121,11 @@ def _with_whole(parts: ReadBack, path: Path, original: Reference) -> ReadBack:
         with tf.device("CPU:0"):
             loaded = keras.saving.load_model(path, safe_mode=True)
         again = _measure(loaded, original.images)
-        encoded = (apart(getattr(again, n), getattr(original, n)) for n in ("z_mean", "z_log_var"))
-        whole = {"encode": max(encoded), "decode": apart(again.decoded, original.decoded)}
+        encoded = [apart(getattr(again, n), getattr(original, n)) for n in ("z_mean", "z_log_var")]
+        whole = {"encode": worst(encoded), "decode": apart(again.decoded, original.decoded)}
     except Exception as error:  # noqa: BLE001  whatever a library raises, the others are read
         return ReadBack({}, describe(error))
-    return _judge({"apart": {name: max(whole[name], parts.apart[name]) for name in whole}})
+    return _judge({"apart": {n: worst([whole[n], parts.apart[n]]) for n in whole}})
 
 
 def _judge(answer: Mapping[str, Any]) -> ReadBack:

@@ -171,5 +171,5 @@ def count_samples(images_trained: int, images: int, finalists: int) -> int:
 
 
 def rank_by_mean(finalists: Sequence[SeedScores]) -> tuple[SeedScores, ...]:
-    """The lowest mean first; those that failed from a seed last."""
-    return tuple(sorted(finalists, key=lambda one: (one.mean.mean, one.trial_id)))
+    """The lowest mean first; those that failed from a seed last, in the order they came in."""
+    return tuple(sorted(finalists, key=lambda one: one.mean.mean))

@@ -1,5 +1,6 @@
 """Searches and trainings, run from a terminal: data, device, journal, and what came of it."""
 
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -59,7 +60,7 @@ def check_search(resolved: "ResolvedSearch", name: str) -> None:
     say(f"To come: {describe_plan(rehearsal.plan)}.")
     say(describe_rehearsal(rehearsal, spec, data.train_images))
     has_flags = "flag" in resolved.origins.values()
-    say(f"Ready. Next: vaetune search {name}{' and the same flags' * has_flags}")
+    say(f"Ready. Next: vaetune search {shlex.quote(name)}{' and the same flags' * has_flags}")
 
 
 def train_best(
@@ -83,7 +84,7 @@ def train_best(
     picked = pick(study, trial_id, latent_dim)
     resolved = resolve_single(hyperparameters, flags, picked.hyperparameters, study.search)
     spec = resolved.spec
-    described = f"Trial {picked.trial_id} of {study.name}, trained from its beginning for longer"
+    described = f"Trial {picked.trial_id} of {study.name}, trained from its beginning"
     spec = spec.model_copy(update={"description": described})
     resolved = replace(resolved, name=f"{study.name}-trial-{picked.trial_id}", spec=spec)
     run_baseline(resolved, results, name, overwrite, quiet, of=study)
@@ -100,6 +101,7 @@ def run_baseline(
     """Trains one configuration, on the images of a study if it is one of its trials."""
     from vaetune.data import load_images, prepare_images
     from vaetune.device import choose_device
+    from vaetune.study import command
     from vaetune.summary import describe_winner
 
     single = resolved.spec
@@ -120,7 +122,7 @@ def run_baseline(
         fail(f"The training failed: {study.trials[0].error}")
     say(f"Trained {study.name}, in {study.folder}/")
     say(describe_winner(study, study.winner, None))
-    say(f"Next: vaetune evaluate {study.address}")
+    say(f"Next: {command('evaluate', study)}")
 
 
 def list_searches() -> None:
@@ -150,7 +152,7 @@ def _announce(opened: "OpenSearch", resolved: "ResolvedSearch", quiet: bool) -> 
     say(describe_search(opened.spec, started.data, origins, device.name, device.threads))
     say(f"{'The whole search' if past else 'To come'}: {describe_plan(opened.plan)}.")
     seeds = opened.spec.limits.final_seeds
-    if seeds and started.kind == "search":
+    if seeds and started.kind == "search" and not (past and opened.is_judged):
         say(f"After it: {describe_retraining(opened.plan, opened.spec)}.")
     if past and past.is_complete and opened.is_judged:
         say("All of it is done already.")
@@ -180,7 +182,7 @@ def _run(opened: "OpenSearch", quiet: bool) -> "Study":
 def _tell_outcome(study: "Study", results: Path) -> None:
     from vaetune.reader import Reader
     from vaetune.report import write_report
-    from vaetune.study import BEST, find_baseline
+    from vaetune.study import BEST, command, find_baseline
     from vaetune.summary import describe_winner
     from vaetune.verdict import describe_judgement
 
@@ -207,7 +209,7 @@ def _tell_outcome(study: "Study", results: Path) -> None:
     elif study.winner is None:
         fail(f"Every trial failed, the first with: {study.trials[0].error}")
     else:
-        say(f"Next: vaetune best {study.name} --export")
+        say(f"Next: {command('best', study, '--export')}")
 
 
 def _refresh_report(results: Path) -> None:

@@ -505,6 +505,8 @@ def resolve_single(
     raw["space"] = {name: {"value": value} for name, value in pinned.items()}
     for key, value in flags.items():
         _put(raw, key, value)
+    if flags.get("data.train_on") == "train":
+        raw["data"].pop("train_on")
     _anchor_dataset(raw, Path.cwd(), "--dataset")
     given = flags | {f"space.{name}": value for name, value in hyperparameters.items()}
     spec = _validated(raw, "train", given)

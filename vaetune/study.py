@@ -1,6 +1,7 @@
 """A journal read back: trials, their curves, the winner. Needs neither Keras nor Keras Tuner."""
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -461,6 +462,20 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
     )
 
 
+def command(words: str, study: Study, *flags: str) -> str:
+    """A command of vaetune about a study, to be pasted into a shell.
+
+    Args:
+        words: Such as "best".
+        study: Its name follows, and its results folder unless it is the default.
+        flags: What else.
+    """
+    up = 2 if study.started.kind == "baseline" else 1
+    results = study.folder.parents[up - 1]
+    where = [] if results == Path("results") else ["--results", str(results)]
+    return f"vaetune {words} {shlex.join([study.address, *flags, *where])}"
+
+
 def find_baseline(study: Study, results: Path) -> Study | None:
     """The baseline to hold a search against: same data, same training, same largest budget."""
     wanted = study.search
@@ -471,6 +486,7 @@ def find_baseline(study: Study, results: Path) -> Study | None:
             and baseline.started.data.fingerprint == study.started.data.fingerprint
             and other.training == reference_training(wanted.training)
             and other.budget.max_epochs == wanted.budget.max_epochs
+            and other.budget.patience is None
             and other.seed == wanted.seed
             and other.space == Space()
         ):

@@ -128,7 +128,7 @@ def plan_epoch(
     noise = np.random.default_rng([spec.seed, configuration, epoch, _NOISE])
     return Epoch(
         order=image_order(images, spec.seed, configuration, epoch),
-        batch_size=int(hyperparameters.get("batch_size", training.batch_size or 0)),
+        batch_size=min(images, int(hyperparameters.get("batch_size", training.batch_size or 0))),
         beta=float(hyperparameters.get("beta", REFERENCE_BETA)),
         learning_rate=partial(_cosine, rate, epochs, epoch) if decays else None,
         noise_seed=int(noise.integers(2**31)),

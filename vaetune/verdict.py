@@ -1,7 +1,7 @@
 """How sure the choice of a winner is, in plain text."""
 
 from vaetune.rescoring import FinalistScore, Lead
-from vaetune.study import Study, Trial
+from vaetune.study import Study, Trial, command
 from vaetune.summary import counted, with_error
 
 
@@ -71,8 +71,8 @@ def describe_test(study: Study, trial: Trial) -> str:
     """What the test images said of a trial, or how to ask them."""
     event = study.evaluation(trial)
     if event is None:
-        of = "" if trial == study.winner else f" --trial {trial.trial_id}"
-        return f"not evaluated yet: vaetune evaluate {study.address}{of}"
+        of = [] if trial == study.winner else ["--trial", trial.trial_id]
+        return f"not evaluated yet: {command('evaluate', study, *of)}"
     told = event.evaluation
     bound = f"k = {told.protocol.importance_samples:,}"
     return (

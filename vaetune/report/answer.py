@@ -8,7 +8,6 @@ from vaetune.evaluation import Evaluation
 from vaetune.report.timeline import study_moments
 from vaetune.report.wording import (
     NOTHING,
-    command,
     counted,
     difference,
     duration,
@@ -18,7 +17,7 @@ from vaetune.report.wording import (
     plus_minus,
     whole,
 )
-from vaetune.study import Study, Trial
+from vaetune.study import Study, Trial, command
 
 _TEST = "Test images; losses in nats per image"
 

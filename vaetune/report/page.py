@@ -40,7 +40,14 @@ from vaetune.report.tradeoffs import (
     draw_tradeoff,
     list_candidates,
 )
-from vaetune.study import BASELINES, Study, find_baseline, list_baselines, list_studies
+from vaetune.study import (
+    BASELINES,
+    Study,
+    command,
+    find_baseline,
+    list_baselines,
+    list_studies,
+)
 from vaetune.summary import PIXELS
 
 REPORT_NAME = "report.html"
@@ -226,8 +233,8 @@ def _section(
         state=answer.state(study, now, is_running),
         comparison=answer.compare(study, baseline),
         no_reference="" if baseline else answer.no_reference(study),
-        export=wording.command("best", study, "--export"),
-        evaluate=wording.command("evaluate", study),
+        export=command("best", study, "--export"),
+        evaluate=command("evaluate", study),
         pixels=f"{PIXELS[study.search.data.binarize].capitalize()}.",
         pairs=pair_pictures(study, baseline, anchor),
         finalists=compute_finalists(study),
@@ -238,7 +245,7 @@ def _section(
         no_importance="" if importance else why_unknown(study),
         tradeoffs=_tradeoffs(candidates, anchor),
         sizes=best_per_latent_dim(candidates),
-        export_size=wording.command("best", study, "--latent-dim", "N", "--export"),
+        export_size=command("best", study, "--latent-dim", "N", "--export"),
         leaderboard=rank_trials(study),
         settings=list_settings(study),
         incidents=list_incidents(study),

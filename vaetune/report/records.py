@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import Literal
 
 from vaetune.checkpoint import CHECKPOINT_NAME
-from vaetune.report import wording
 from vaetune.report.answer import hyperparameter_names
 from vaetune.report.timeline import WorkingTime, compute_timeline
 from vaetune.spec import Choice, Range
-from vaetune.study import Study, Trial
+from vaetune.study import Study, Trial, command
 
 Scale = Literal["linear", "log", "excess", "choice"]
 Kind = Literal["hyperparameter", "measure", "place", "time"]
@@ -130,7 +129,7 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
         columns=tuple(_columns(study, course)),
         curves=_curves(trials, course),
         reference=_reference(baseline),
-        export=wording.command("best", study, "--export") + " --trial",
+        export=command("best", study, "--export") + " --trial",
     )
 
 

@@ -1,15 +1,11 @@
-"""How a page writes numbers, times and commands."""
+"""How a page writes numbers and times."""
 
 import math
-import shlex
 from datetime import UTC, datetime
-from pathlib import Path
 
 from vaetune.evaluation import Estimate
-from vaetune.study import Study
 
 NOTHING = "\N{EN DASH}"
-DEFAULT_RESULTS = Path("results")
 
 
 def nats(value: float | None, decimals: int = 1) -> str:
@@ -85,16 +81,3 @@ def instant(time: datetime) -> str:
 def clock(time: datetime) -> str:
     """A moment of today, to the second, in UTC."""
     return f"{time.astimezone(UTC):%H:%M:%S} UTC"
-
-
-def command(words: str, study: Study, *flags: str) -> str:
-    """A command of vaetune about a study, to be pasted into a shell.
-
-    Args:
-        words: Such as "best".
-        study: Its name follows, and its results folder unless it is the default.
-        flags: What else.
-    """
-    results = study.folder.parent
-    where = [] if results == DEFAULT_RESULTS else ["--results", str(results)]
-    return f"vaetune {words} {shlex.join([study.name, *flags, *where])}"

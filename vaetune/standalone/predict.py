@@ -31,6 +31,8 @@ except ImportError as missing:
 Array = NDArray[Any]
 
 DEEP_GREY = ("I", "F")
+BATCH = 64
+MOST = 10_000  # images on one sheet
 """How the names of Pillow's modes of 16 and 32 bits begin."""
 
 
@@ -130,8 +132,9 @@ def encode(images: Array) -> tuple[Array, Array]:
 def decode(z: Array) -> Array:
     """Images (n, height, width, channels) in [0, 1] of latent vectors (n, latent_dim)."""
     decoder = open_model("decoder")
-    images: Array = decoder.run(["image"], {"latent": z.astype(np.float32)})[0]
-    return images
+    parts = [z[start : start + BATCH] for start in range(0, len(z), BATCH)]
+    decoded = [decoder.run(["image"], {"latent": part.astype(np.float32)})[0] for part in parts]
+    return np.concatenate(decoded)
 
 
 def sample(count: int, seed: int) -> Array:
@@ -157,8 +160,15 @@ def write_images(path: Path, images: Array) -> None:
 
 def positive(text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise ValueError
+    if not 1 <= number <= MOST:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST}, received {text}")
+    return number
+
+
+def seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, received {text}")
     return number
 
 
@@ -168,13 +178,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name, words in (("encode", "print z"), ("reconstruct", "write the image decoded from z")):
         command = commands.add_parser(name, help=f"image file in: {words}")
         command.add_argument("image", type=Path, help="a file that Pillow reads")
-        command.add_argument("--seed", type=int, default=0, help="of stochastic binarisation")
+        command.add_argument("--seed", type=seed, default=0, help="of stochastic binarisation")
         if name == "reconstruct":
             command.add_argument("output", type=Path, help="a file such as rebuilt.png")
     command = commands.add_parser("sample", help="write images decoded from the prior")
     command.add_argument("output", type=Path, help="a file such as samples.png")
     command.add_argument("--count", type=positive, default=16, help="how many (default: 16)")
-    command.add_argument("--seed", type=int, default=0, help="other images (default: 0)")
+    command.add_argument("--seed", type=seed, default=0, help="other images (default: 0)")
     return parser.parse_args(arguments)
 
 
