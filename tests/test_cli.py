@@ -278,12 +278,16 @@ def test_a_time_budget_ends_with_a_report_and_the_winner_so_far(vaetune, folder,
     )
     late = lambda: clock() + (1e5 if len(ended) >= 5 else 0)  # noqa: E731
     monkeypatch.setattr(tuner.time, "monotonic", late)
+    former = {"program": "vaetune", "files": ["hyperparameters.json"], "formats": {"litert": {}}}
+    (folder / "results" / "best").mkdir(parents=True)
+    (folder / "results" / "best" / "hyperparameters.json").write_text(json.dumps(former))
     code, out, error = vaetune(
         "search", "squares.toml", "--no-baseline", "--time-budget", "5h", "--max-epochs", 3
     )
     assert (code, error) == (0, "")
     assert "The time of 5h is up. The same command goes on from here." in out
     assert "Exported to results/best/" in out
+    assert "encoder.tflite" in out, "in no fewer formats than the export before"
     assert "Stopped by its time budget" in (folder / "results" / "report.html").read_text()
     monkeypatch.undo()
     monkeypatch.chdir(folder)

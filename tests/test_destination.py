@@ -50,6 +50,27 @@ def test_an_export_to_which_somebody_added_files_is_refused(tmp_path, listed):
         refuse_foreign(folder)
 
 
+def test_a_file_that_somebody_added_to_a_folder_of_an_export_is_refused(tmp_path):
+    folder = write_export(tmp_path / "best", "vae.keras")
+    (folder / "saved_model").mkdir()
+    (folder / "saved_model" / "notes.tex").write_text("years of work")
+    with pytest.raises(ResultsError, match=r"no export wrote .*: saved_model/notes\.tex\."):
+        refuse_foreign(folder)
+
+
+def test_a_file_that_was_added_while_an_export_was_written_is_not_lost(tmp_path):
+    folder = write_export(tmp_path / "best", "old.txt")
+
+    def write(fresh):
+        (folder / "thesis.tex").write_text("years of work")
+        return write_new(fresh)
+
+    with pytest.raises(ResultsError, match="thesis"):
+        replace_folder(folder, write)
+    assert names(folder) == sorted([MANIFEST, "old.txt", "thesis.tex"])
+    assert names(tmp_path) == ["best"]
+
+
 @pytest.mark.parametrize("manifest", [None, "no json", "[]", "{}", '{"program": "another"}'])
 def test_a_folder_of_somebody_else_is_refused(tmp_path, manifest):
     (tmp_path / "thesis.tex").write_text("years of work")
@@ -82,7 +103,8 @@ def test_an_old_export_is_replaced_whole(tmp_path):
 
 
 def test_parents_are_made_and_links_go_on_pointing(tmp_path):
-    replace_folder(tmp_path / "a" / "b", write_new)
+    manifest = json.dumps({"program": PROGRAM, "files": [MANIFEST]})
+    replace_folder(tmp_path / "a" / "b", lambda folder: (folder / MANIFEST).write_text(manifest))
     (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
     replace_folder(tmp_path / "link", lambda folder: (folder / "newer.txt").write_text(""))
     assert (tmp_path / "link").is_symlink()

@@ -27,7 +27,7 @@ def refuse_foreign(target: Path) -> None:
         ResultsError: It is anything else, or the working directory is inside it.
     """
     try:
-        found = {path.name for path in target.iterdir()}
+        found = list_files(target)
         if Path.cwd().is_relative_to(target.resolve()):
             raise ResultsError(
                 f"{target} holds the working directory and cannot be replaced from within. "
@@ -75,6 +75,7 @@ def replace_folder(target: Path, write: Callable[[Path], _Written]) -> _Written:
         fresh.mkdir(parents=True)
         try:
             written = write(fresh)
+            refuse_foreign(target)  # somebody may have put something there meanwhile
             _swap(fresh, real, old)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -93,6 +94,19 @@ def _swap(fresh: Path, real: Path, old: Path) -> None:
         if old.exists() and not real.exists():
             old.rename(real)
         raise
+
+
+def list_files(folder: Path) -> set[str]:
+    """The files of a folder and of those in it, and folders that are empty, by relative path.
+
+    Raises:
+        OSError: It is no folder, is not there, or cannot be read.
+    """
+    found = set()
+    for path in folder.iterdir():
+        inside = list_files(path) if path.is_dir() and not path.is_symlink() else set()
+        found |= {f"{path.name}/{name}" for name in inside} or {path.name}
+    return found
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any] | None:

@@ -13,7 +13,13 @@ import tensorflow as tf
 from vaetune.archive import DAMAGE
 from vaetune.card import write_card
 from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint, write_variables
-from vaetune.destination import MANIFEST, PROGRAM, refuse_foreign, replace_folder
+from vaetune.destination import (
+    MANIFEST,
+    PROGRAM,
+    list_files,
+    refuse_foreign,
+    replace_folder,
+)
 from vaetune.errors import ResultsError
 from vaetune.formats import ALWAYS, FORMATS, chosen_formats, remove_format, write_format
 from vaetune.handover import Handover
@@ -208,7 +214,7 @@ def _write_words(folder: Path, handed: Handover, read: Mapping[str, ReadBack]) -
         name: {"files": list(FORMATS[name].files), "apart": dict(read[name].apart)}
         for name in handed.formats
     }
-    names = sorted({MANIFEST, *(path.name for path in folder.iterdir())})
+    names = sorted({MANIFEST, *list_files(folder)})
     manifest = {**_manifest(study, trial), "formats": told, "files": names}
     _write_json(folder / MANIFEST, manifest)
 

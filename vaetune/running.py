@@ -180,6 +180,7 @@ def _run(opened: "OpenSearch", quiet: bool) -> "Study":
 
 
 def _tell_outcome(study: "Study", results: Path) -> None:
+    from vaetune.destination import read_manifest
     from vaetune.reader import Reader
     from vaetune.report import write_report
     from vaetune.study import BEST, command, find_baseline
@@ -202,8 +203,10 @@ def _tell_outcome(study: "Study", results: Path) -> None:
         say(f"{end.message} The same command goes on from here.")
         if study.winner:
             try:
+                former = read_manifest(results / BEST) or {}
+                formats = tuple(former.get("formats", ()))  # no fewer than there were
                 with Reader() as reader:
-                    hand_over(study, study.winner, results, results / BEST, (), reader)
+                    hand_over(study, study.winner, results, results / BEST, formats, reader)
             except ResultsError as error:  # it was lost, and is not yet made again
                 say(f"The winner so far is not exported. {error}")
     elif study.winner is None:
