@@ -1023,7 +1023,7 @@ def test_check_tries_a_search_and_writes_nothing(vaetune, folder):
     assert "saved, and read back the same" in out
     assert len(re.findall(r"ms a step of 25 images$", out, re.MULTILINE)) == 5
     assert "Its batches are of all training images: there are no more." in out
-    assert re.search(r"^Time, an estimate: \d.* (seconds|minutes)\.$", out, re.MULTILINE)
+    assert re.search(r"^Time, an estimate: \d.* (seconds?|minutes)\.$", out, re.MULTILINE)
     assert re.search(r"^Memory: .* at most so far", out, re.MULTILINE)
     assert re.search(r"^Disk: \d+ MB at most", out, re.MULTILINE)
     assert out.endswith("Ready. Next: vaetune search squares.toml and the same flags\n")
