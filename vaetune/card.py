@@ -166,7 +166,7 @@ def _evaluate_command(study: Study, trial: Trial) -> str:
 
 def _without_folders(command: Sequence[str]) -> str:
     """A command without where things are on the user's machine: of a path the last part."""
-    words = [re.sub(r"[^=]*[/\\\\](?=[^/\\\\])", "", word.rstrip("/\\")) for word in command]
+    words = [re.sub(r"[^=]*[/\\](?=[^/\\])", "", word.rstrip("/\\")) for word in command]
     return printable(shlex.join(words), longest=1000)
 
 

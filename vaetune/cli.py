@@ -49,7 +49,7 @@ from vaetune.running import (
     run_search,
     train_best,
 )
-from vaetune.terminal import fail, find_named, say, state_of, told_when_stopped
+from vaetune.terminal import fail, find_named, say, title_of, told_when_stopped
 from vaetune.watching import watch_results
 
 app = typer.Typer(
@@ -315,8 +315,7 @@ def best(
     if trial is not None and latent_dim is not None:
         raise typer.BadParameter("give --trial or --latent-dim, not both")
     picked = pick(study, trial, latent_dim)
-    what = "Winner" if picked == study.winner else f"Trial {picked.trial_id}"
-    say(f"{what} of {study.name} ({state_of(study)})")
+    say(title_of(study, picked))
     say(describe_winner(study, picked, find_baseline(study, results)))
     say(describe_judgement(study, picked))
     if export:

@@ -118,6 +118,11 @@ def load_images(dataset: str | os.PathLike[str]) -> ImageSet:
     return _assemble(path.stem, source, _read_npz(_existing_npz(path, source)))
 
 
+def load_prepared(data: DataSpec) -> ImageSet:
+    """Loads the images of a search and prepares them; see both for the errors."""
+    return prepare_images(load_images(data.dataset), data)
+
+
 def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:
     """Makes of an image set, as it was loaded, what the data section of a search asks for.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetune.errors import ResultsError, VaetuneError
-from vaetune.terminal import note, state_of
+from vaetune.terminal import note, title_of
 
 if TYPE_CHECKING:
     from vaetune.evaluation import EvaluationProtocol
@@ -53,11 +53,9 @@ def judge_study(
     judged = {name: event for name, event in recorded.items() if event and not again}
     missing = {name: model for name, model in models.items() if name not in judged}
     if missing:
-        placed = data.model_copy(update={"dataset": dataset or data.dataset})
-        judged |= _judge(missing, study, placed, protocol)
-    what = "Winner" if picked == study.winner else f"Trial {picked.trial_id}"
+        judged |= _judge(missing, study, _placed(data, dataset), protocol)
     told = {name: judged[name] for name in models if name in judged}
-    return f"{what} of {study.name} ({state_of(study)})", told
+    return title_of(study, picked), told
 
 
 def judge_exported(
@@ -66,7 +64,7 @@ def judge_exported(
     """The evaluation of an exported model, by what to call it."""
     from rich.console import Console
 
-    from vaetune.data import load_images, prepare_images
+    from vaetune.data import load_prepared
     from vaetune.device import choose_device
     from vaetune.progress import EvaluationProgress
     from vaetune.spec import NAMED_SETS
@@ -84,7 +82,7 @@ def judge_exported(
             f'{folder} does not say where its images "{data.dataset}" are. '
             "Name them with --dataset."
         )
-    images = prepare_images(load_images(dataset or data.dataset), data)
+    images = load_prepared(_placed(data, dataset))
     if images.fingerprint != exported.fingerprint:
         note("These are other images than the model was trained and validated on.")
     protocol = _for_images(
@@ -94,6 +92,11 @@ def judge_exported(
     with progress, StoppableWatcher(progress) as watcher:
         event = judge_export(exported, images, protocol, device, watcher.on_progress)
     return f"The model in {folder}/", {f"trial {exported.trial_id}": event}
+
+
+def _placed(data: "DataSpec", dataset: str | None) -> "DataSpec":
+    """The same images, where they are now."""
+    return data.model_copy(update={"dataset": dataset or data.dataset})
 
 
 def _for_images(
@@ -114,11 +117,11 @@ def _judge(
     """Evaluates models on the images of a study; that of another study may fail."""
     from rich.console import Console
 
-    from vaetune.data import load_images, prepare_images
+    from vaetune.data import load_prepared
     from vaetune.device import choose_device
     from vaetune.progress import EvaluationProgress
 
-    images = prepare_images(load_images(data.dataset), data)
+    images = load_prepared(data)
     device = choose_device("auto", exact=True)
     from vaetune.judge import judge
     from vaetune.signals import StoppableWatcher

@@ -12,7 +12,7 @@ import typer
 from vaetune import __version__
 from vaetune.errors import ResultsError, VaetuneError
 from vaetune.exporting import hand_over
-from vaetune.terminal import INTERRUPTED, fail, find_named, say, state_of
+from vaetune.terminal import INTERRUPTED, fail, find_named, say, state_of, title_of
 
 if TYPE_CHECKING:
     from vaetune.search import OpenSearch
@@ -24,11 +24,10 @@ def run_search(
     resolved: "ResolvedSearch", results: Path, overwrite: bool, extend: bool, quiet: bool
 ) -> None:
     """Runs a search, or goes on with it, and tells what it found."""
-    from vaetune.data import load_images, prepare_images
+    from vaetune.data import load_prepared
     from vaetune.device import choose_device
 
-    data = resolved.spec.data
-    images = prepare_images(load_images(data.dataset), data)
+    images = load_prepared(resolved.spec.data)
     device = choose_device(resolved.spec.device)
     from vaetune.search import open_search
 
@@ -42,12 +41,12 @@ def run_search(
 
 def check_search(resolved: "ResolvedSearch", name: str) -> None:
     """Tries a search before it is run; writes nothing."""
-    from vaetune.data import load_images, prepare_images
+    from vaetune.data import load_prepared
     from vaetune.device import choose_device
     from vaetune.summary import describe_plan, describe_search
 
     spec = resolved.spec
-    images = prepare_images(load_images(spec.data.dataset), spec.data)
+    images = load_prepared(spec.data)
     device = choose_device(spec.device)
     from vaetune.rehearsal import describe_rehearsal, rehearse
     from vaetune.search import summarise
@@ -189,7 +188,7 @@ def _tell_outcome(study: "Study", results: Path) -> None:
 
     end = study.last_end
     if study.winner is not None:
-        say(f"Winner of {study.name} ({state_of(study)})")
+        say(title_of(study, study.winner))
         say(describe_winner(study, study.winner, find_baseline(study, results)))
         say(describe_judgement(study, study.winner))
     say(f"Report: {write_report(results)}")

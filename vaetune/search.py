@@ -62,6 +62,7 @@ from vaetune.study import (
     has_begun,
     load_study,
     refuse_reserved_name,
+    shared_folder,
 )
 from vaetune.training import put_on_device
 from vaetune.tuner import StoppedEarly, VAETuner, Workplace
@@ -129,8 +130,7 @@ class OpenSearch:
     @property
     def results(self) -> Path:
         """The folder that all searches share."""
-        up = 2 if self.started.kind == "baseline" else 1
-        return self.folder.parents[up - 1]
+        return shared_folder(self.folder, self.started.kind)
 
     @property
     def plan(self) -> tuple[Rung, ...]:

@@ -20,6 +20,7 @@ from vaetune.journal import (
     FileSetAside,
     FinalistsRescored,
     FinalistsRetrained,
+    Kind,
     PlanCorrected,
     Rung,
     SearchExtended,
@@ -470,10 +471,14 @@ def command(words: str, study: Study, *flags: str) -> str:
         study: Its name follows, and its results folder unless it is the default.
         flags: What else.
     """
-    up = 2 if study.started.kind == "baseline" else 1
-    results = study.folder.parents[up - 1]
+    results = shared_folder(study.folder, study.started.kind)
     where = [] if results == Path("results") else ["--results", str(results)]
     return f"vaetune {words} {shlex.join([study.address, *flags, *where])}"
+
+
+def shared_folder(folder: Path, kind: Kind) -> Path:
+    """The folder that all results share, of the folder of a search or a baseline."""
+    return folder.parents[1 if kind == "baseline" else 0]
 
 
 def find_baseline(study: Study, results: Path) -> Study | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from vaetune.study import Study
+    from vaetune.study import Study, Trial
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells use it."""
@@ -52,6 +52,12 @@ def find_named(results: Path, name: str | None) -> "Study":
         for folder, reason in shelf.unreadable.items():
             note(f"{folder} is passed over. {reason}")
     return shelf.find(name)
+
+
+def title_of(study: "Study", trial: "Trial") -> str:
+    """Which trial of what comes next, and how far that is."""
+    what = "Winner" if trial == study.winner else f"Trial {trial.trial_id}"
+    return f"{what} of {study.name} ({state_of(study)})"
 
 
 def state_of(study: "Study") -> str:
