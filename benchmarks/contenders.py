@@ -61,7 +61,10 @@ def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any) -> None:
             if isinstance(event, EpochEnded):
                 run.saw(time.perf_counter() - began_s, event.val_loss)
 
-        def on_progress(self, share: float) -> None:
+        def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
+            pass
+
+        def on_wait(self) -> None:
             pass
 
     began_s = time.perf_counter()

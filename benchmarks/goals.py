@@ -9,6 +9,7 @@ import argparse
 import itertools
 import json
 import os
+import random
 import resource
 import shutil
 import statistics
@@ -73,6 +74,7 @@ def _run_without_training(spec: Any, folder: Path) -> list[float]:
 
     from vaetune.data import ImageSet, Split
     from vaetune.device import choose_device
+    from vaetune.environment import describe_environment
     from vaetune.journal import Event, Kind, TrialEnded
     from vaetune.search import open_search
     from vaetune.spec import ResolvedSearch
@@ -80,11 +82,6 @@ def _run_without_training(spec: Any, folder: Path) -> list[float]:
     blank = Split(np.zeros((16, 8, 8, 1), np.uint8), None)
     images = ImageSet("blank", "blank", blank, blank, blank, class_names=None, fingerprint="0" * 64)
     device = choose_device("cpu")
-    from vaetune.oracles import OBJECTIVE
-    from vaetune.tuner import VAETuner
-
-    scores = np.random.default_rng(0)
-    run_trial, VAETuner.run_trial = VAETuner.run_trial, lambda *_: {OBJECTIVE: scores.random()}
     ended_s: list[float] = []
 
     class Watcher:
@@ -94,17 +91,39 @@ def _run_without_training(spec: Any, folder: Path) -> list[float]:
             if len(ended_s) == ORACLE_TRIALS:
                 raise KeyboardInterrupt
 
-        def on_progress(self, share: float) -> None:
+        def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
+            pass
+
+        def on_wait(self) -> None:
             pass
 
     try:
         with open_search(ResolvedSearch("bench", spec, {}), images, device, folder) as opened:
-            opened.run(Watcher())
+            opened.run(Watcher(), workforce=_Guesses(describe_environment(device)))
     except KeyboardInterrupt:
         pass
-    finally:
-        VAETuner.run_trial = run_trial
     return ended_s
+
+
+class _Guesses:
+    """Scores trials at random instead of training them; see `workforce.Workforce`."""
+
+    workers = 1
+
+    def __init__(self, environment: Any) -> None:
+        self.environment = environment
+        self._scores = random.Random(0)
+
+    def run(self, openings: Any, on_wait: Any) -> None:
+        from vaetune.oracles import OBJECTIVE
+
+        for opening in openings:
+            with opening as tuner:
+                while trial := tuner.next_trial():
+                    tuner.on_trial_begin(trial)
+                    tuner.oracle.update_trial(trial.trial_id, {OBJECTIVE: self._scores.random()})
+                    trial.status = "COMPLETED"
+                    tuner.on_trial_end(trial)
 
 
 def measure_report() -> dict[str, float]:

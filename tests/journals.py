@@ -18,7 +18,10 @@ from vaetune.journal import (
     SessionStarted,
     TrialEnded,
     TrialEvaluated,
+    TrialResumed,
     TrialStarted,
+    WorkerJoined,
+    WorkerLost,
 )
 from vaetune.rescoring import FinalistScore, Rescoring, Retraining, SeedScores, rank_by_mean
 from vaetune.spec import REFERENCE, Budget, SearchSpec, single_configuration
@@ -87,6 +90,12 @@ def make_started(name="tiny", *, search=SPEC, kind="search", plan=PLAN, minutes=
 def make_session(**environment):
     """A process took the search up."""
     return SessionStarted(time=START, environment=make_environment(**environment))
+
+
+def make_joined(worker=1, host="node7", **environment):
+    """A worker is ready."""
+    here = make_environment(**environment)
+    return WorkerJoined(time=START, worker=worker, host=host, environment=here)
 
 
 def make_session_end(reason="completed"):
@@ -160,6 +169,75 @@ def make_trial_events(
 def make_study(*events, folder=Path("results/tiny"), **started):
     """The study of a search with these events after its first session began."""
     return fold([make_started(**started), make_session(), *events], folder)
+
+
+class Shared:
+    """The events of a search that workers share, each told with the second it happens in.
+
+    Args:
+        workers: Of its first session, which begins at once.
+        joined: When all of them are ready; None if nothing is told of it.
+        host: Their machine.
+        started: As for `make_started`.
+    """
+
+    def __init__(
+        self, workers=2, *, joined=0, host="node7", folder=Path("results/tiny"), **started
+    ):
+        self.folder = folder
+        self.events = [make_started(**started)]
+        self.session(0, workers, joined=joined, host=host)
+
+    def add(self, second, kind, **told):
+        moment = {"time": START + timedelta(seconds=second)}
+        self.events.append(kind(**told | moment))
+        return self
+
+    def session(self, second, workers, *, joined=None, host="node7", **environment):
+        here = make_environment(**environment)
+        self.add(second, SessionStarted, environment=here, workers=workers)
+        for worker in range(1, workers + 1) if joined is not None else ():
+            self.join(joined, worker, host, **environment)
+        return self
+
+    def join(self, second, worker, host="node7", **environment):
+        here = make_environment(**environment)
+        return self.add(second, WorkerJoined, worker=worker, host=host, environment=here)
+
+    def begin(self, second, trial_id, worker, **told):
+        usual = {
+            "configuration": int(trial_id),
+            "parent": None,
+            "bracket": 1,
+            "rung": 0,
+            "epoch_from": 0,
+            "epoch_to": 1,
+            "hyperparameters": VALUES,
+        }
+        return self.add(second, TrialStarted, trial_id=trial_id, worker=worker, **usual | told)
+
+    def epoch(self, second, trial_id, epoch=1, val_loss=200.0):
+        return self.add(second, EpochEnded, **dict(make_epoch(trial_id, epoch, val_loss)))
+
+    def lose(self, second, worker, trial_id=None, error="killed by signal 9"):
+        return self.add(second, WorkerLost, worker=worker, trial_id=trial_id, error=error)
+
+    def resume(self, second, trial_id, worker, epoch=0):
+        return self.add(second, TrialResumed, trial_id=trial_id, worker=worker, epoch=epoch)
+
+    def finish(self, second, trial_id, status="completed", **told):
+        usual = {"duration_s": 7.5, "parameters": 69_076}
+        return self.add(second, TrialEnded, trial_id=trial_id, status=status, **usual | told)
+
+    def end(self, second, reason="completed"):
+        return self.add(second, SessionEnded, reason=reason)
+
+    def study(self):
+        return fold(self.events, self.folder)
+
+    def write(self):
+        write_journal(self.folder, self.events)
+        return self.study()
 
 
 def write_journal(folder, events):

@@ -25,7 +25,10 @@ class MemoryWatcher:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             print(self._ended, round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1), flush=True)
 
-    def on_progress(self, share) -> None:
+    def on_progress(self, whose, trial_id, share) -> None:
+        pass
+
+    def on_wait(self) -> None:
         pass
 
 

@@ -70,7 +70,7 @@ def test_a_checkpoint_older_than_the_journal_is_gone_on_from(
         patch.setattr(retention, "INTERVAL_S", 0.0 if len(saved) % written == 0 else 1e6)
         keep(self, trial_id, checkpoint)
         if len(saved) == epochs:
-            patch.setattr(CheckpointKeeper, "flush", lambda self: None)
+            patch.setattr(CheckpointKeeper, "flush_all", lambda self: None)
             raise KilledError
 
     with monkeypatch.context() as patch:

@@ -32,8 +32,8 @@ def test_nothing_is_printed_while_tensorflow_comes_up():
 def test_an_import_that_fails_lets_out_what_was_held_back():
     done = run_python(
         "import os, sys\n"
-        "from vaetune.device import _native_stderr_held_back\n"
-        "with _native_stderr_held_back():\n"
+        "from vaetune.device import native_stderr_held_back\n"
+        "with native_stderr_held_back():\n"
         "    os.write(2, b'a broken library\\n')\n"
         "    raise ImportError('no tensorflow')"
     )

@@ -19,15 +19,13 @@ from tiny_searches import (
     run,
 )
 from vaetune.checkpoint import CHECKPOINT_NAME
-from vaetune.evaluate import closed_form_kl
-from vaetune.export import restore_best
-from vaetune.finals import Rescorer, is_judged, rescore
+from vaetune.finals import is_judged, rescore, samples_due
 from vaetune.journal import FileSetAside, FinalistsRescored, FinalistsRetrained, SessionEnded
-from vaetune.model import binary_cross_entropy, build_vae
+from vaetune.routine import Bench
 from vaetune.search import open_search
-from vaetune.spec import REFERENCE, Budget, Choice, Limits, ResolvedSearch, Space
+from vaetune.spec import Budget, Choice, Limits, ResolvedSearch, Space
 from vaetune.study import list_baselines, load_study
-from vaetune.training import EpochRunner, put_on_device, to_unit_interval
+from vaetune.workforce import InProcess
 
 GRID = changed(
     TINY,
@@ -52,12 +50,8 @@ def judged(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runner():
-    return EpochRunner(build_vae(IMAGES.image_shape, REFERENCE), put_on_device(IMAGES))
-
-
-def rescorer_of(runner, samples=3, seed=3):
-    return Rescorer(runner, put_on_device(IMAGES).validation, samples, seed)
+def measure():
+    return InProcess(Bench(IMAGES), DEVICE).measure
 
 
 def copy_of(study, results, *, without=()):
@@ -74,51 +68,11 @@ def scores_of(study):
     return study.rescored.rescoring.finalists
 
 
-# Measuring
-
-
-def test_rescoring_is_the_negative_elbo_of_the_exported_model(judged, runner):
-    winner = judged.winner
-    measured = rescorer_of(runner, samples=400).measure(
-        checkpoint_of(judged, winner.trial_id).best_weights
-    )
-    vae = restore_best(judged, winner)
-    x = to_unit_interval(tf.constant(IMAGES.validation.images))
-    z_mean, z_log_var = (each.numpy() for each in vae.posterior(x))
-    np.testing.assert_allclose(measured.kl, closed_form_kl(z_mean, z_log_var).sum(axis=1), 1e-4)
-    noise = np.random.default_rng(0).standard_normal((400, *z_mean.shape)).astype(np.float32)
-    losses = [
-        binary_cross_entropy(x, vae.to_logits(z_mean + np.exp(z_log_var / 2) * each)).numpy()
-        for each in noise
-    ]
-    error = np.std(losses, axis=0) * np.sqrt(2 / 400)
-    assert np.all(np.abs(measured.reconstruction - np.mean(losses, axis=0)) < 5 * error + 1e-3)
-
-
-def test_the_same_numbers_come_again_whichever_model_was_before(judged, runner):
-    first, second = (checkpoint_of(judged, t.trial_id).best_weights for t in judged.finalists)
-    rescorer = rescorer_of(runner)
-    once = rescorer.measure(first).negative_elbo
-    rescorer.measure(second)
-    np.testing.assert_array_equal(rescorer.measure(first).negative_elbo, once)
-    other = rescorer_of(runner, seed=4).measure(first).negative_elbo
-    assert np.all(other != once)
-
-
-def test_validation_is_not_what_it_measures(judged, runner):
-    weights = checkpoint_of(judged, judged.winner.trial_id).best_weights
-    one = rescorer_of(runner, samples=1).measure(weights)
-    assert float(one.negative_elbo.mean()) != pytest.approx(judged.winner.score, rel=1e-6)
-
-
-def test_the_difference_is_paired_over_images(judged, runner):
-    study, rescorer = judged, rescorer_of(runner)
-    first, second = rescore(study, rescorer).finalists
-    per_image = [
-        rescorer.measure(checkpoint_of(study, one.trial_id).best_weights).negative_elbo
-        for one in (first, second)
-    ]
-    difference = per_image[1] - per_image[0]
+def test_the_difference_is_paired_over_images(judged, measure):
+    first, second = rescore(judged, measure).finalists
+    weights = [checkpoint_of(judged, one.trial_id).best_weights for one in (first, second)]
+    ours, theirs = measure(weights, samples_due(judged), judged.search.seed)
+    difference = theirs.negative_elbo - ours.negative_elbo
     assert second.behind.mean == pytest.approx(difference.mean())
     assert second.behind.standard_error == pytest.approx(
         difference.std(ddof=1) / np.sqrt(len(difference))
@@ -127,7 +81,7 @@ def test_the_difference_is_paired_over_images(judged, runner):
     assert first.negative_elbo.mean < second.negative_elbo.mean
 
 
-def test_weights_of_another_epoch_are_left_out(judged, runner, tmp_path):
+def test_weights_of_another_epoch_are_left_out(judged, measure, tmp_path):
     study = copy_of(judged, tmp_path)
     journal = study.folder / "journal.jsonl"
     other = study.finalists[1].trial_id
@@ -136,7 +90,7 @@ def test_weights_of_another_epoch_are_left_out(judged, runner, tmp_path):
         if line["event"] == "epoch_ended" and line["trial_id"] == other:
             line["epoch"] = 2
     journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    rescoring = rescore(load_study(study.folder), rescorer_of(runner))
+    rescoring = rescore(load_study(study.folder), measure)
     assert [one.trial_id for one in rescoring.finalists] == [study.finalists[0].trial_id]
     assert rescoring.left_out == (other,)
 
@@ -178,7 +132,7 @@ def test_a_search_that_is_stopped_in_it_rescores_anew(judged, tmp_path):
     study = copy_of(judged, tmp_path, without=("finalists_rescored", "session_ended"))
 
     class StopInTheMiddle(StopAfter):
-        def on_progress(self, share):
+        def on_progress(self, whose, trial_id, share):
             if share == 0.5:
                 raise KeyboardInterrupt
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 import struct
 from urllib.parse import unquote
@@ -10,12 +11,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from journals import make_evaluated, make_rescored
+from journals import SPEC, Shared, make_evaluated, make_rescored
 from test_report import VALUES, Story, reference
 from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.report import write_report
 from vaetune.report.curves import compute_progress
-from vaetune.study import load_study
+from vaetune.spec import REFERENCE, single_configuration
+from vaetune.study import BASELINES, load_study
 
 pytestmark = pytest.mark.browser
 
@@ -73,9 +75,37 @@ def report(tmp_path_factory):
     return write_report(results)
 
 
+@pytest.fixture(scope="module")
+def shared_report(tmp_path_factory):
+    """Three workers, one of them unlike the others and lost; the first had the Keras example."""
+    results = tmp_path_factory.mktemp("results")
+    spec = single_configuration(REFERENCE, SPEC.budget.max_epochs, like=SPEC)
+    folder = results / BASELINES / "reference"
+    example = Shared(3, name="reference", kind="baseline", search=spec, folder=folder)
+    example.begin(5, "0000", 1, hyperparameters=REFERENCE).epoch(100, "0000", 3, 180.0)
+    example.finish(100, "0000").end(100).write()
+    shared = Shared(3, joined=None, name="shared", folder=results / "shared")
+    shared.join(2, 1).join(2, 2).join(2, 3, "node8", device="GPU (a card)", threads=1)
+    shared.begin(10, "0000", 3, epoch_to=3).begin(10, "0001", 2).epoch(60, "0000", 1, 190.0)
+    shared.lose(100, 3, "0000", "killed <b>").epoch(110, "0001", 1, 195.0).finish(110, "0001")
+    shared.resume(120, "0000", 2, 1).begin(120, "0002", 1).epoch(200, "0000", 2, 170.0)
+    shared.epoch(280, "0000", 3, 160.0).finish(280, "0000").epoch(300, "0002", 1, 210.0).write()
+    return write_report(results)
+
+
 @pytest.fixture
 def visit(chromium, report):
     """Opens the report; afterwards there must be no error and no request."""
+    yield from open_pages(chromium, report)
+
+
+@pytest.fixture
+def visit_shared(chromium, shared_report):
+    """Likewise of a search that workers share."""
+    yield from open_pages(chromium, shared_report)
+
+
+def open_pages(chromium, report):
     contexts, troubles = [], []
 
     def note_request(request):
@@ -463,6 +493,119 @@ def test_charts_are_saved_as_svg_and_png(visit):
     width, height = struct.unpack(">II", picture[16:24])
     assert width > 800
     assert height > 300
+
+
+# The timeline
+
+
+def test_trials_of_a_process_alone_are_in_a_lane_without_workers(visit):
+    timeline = view_of(visit(), "timeline")
+    assert timeline.locator("text.axis").all_text_contents() == ["seconds of working time", "lane"]
+    assert "Keras example" in timeline.locator("figcaption").inner_text()
+    assert "worker" not in timeline.inner_text()
+
+
+def test_workers_have_lanes_and_the_legend_tells_what_they_are(visit_shared):
+    timeline = view_of(visit_shared(), "timeline")
+    assert timeline.locator("text.axis").all_text_contents()[1] == "worker"
+    names = timeline.locator("text.tick[text-anchor=end]")
+    assert [name.evaluate("n => n.firstChild.data") for name in names.all()] == ["1", "2", "3"]
+    assert "worker 3; GPU (a card) on node8, 1 thread" in names.last.locator("title").text_content()
+    legend = timeline.locator(".legend").inner_text()
+    for words in ("unfinished", "Keras example", "worker lost"):
+        assert words in legend
+    assert "workers 1\N{EN DASH}2: CPU on node7, 2 threads each" in legend
+    assert "worker 3: GPU (a card) on node8, 1 thread" in legend
+    # From 10 s to 300 s; 0000 for 90 and 160 s, 0001 for 100, 0002 for 180, the example for 90.
+    told = timeline.locator("figcaption").inner_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert told.startswith("3 workers trained for 71 % of the time, idle 4 min 10 s of worker time")
+
+
+def test_a_bar_is_pointed_at_anywhere_and_each_of_a_trial_leads_to_it(visit_shared):
+    page = visit_shared()
+    plot = view_of(page, "timeline").locator("svg.plot")
+    # The winner's two bars, then those under way, and the Keras example's.
+    path = plot.locator(".marks .bars.winner").get_attribute("d")
+    bars = re.findall(r"M([\d.]+),([\d.]+)h([\d.]+)v([\d.]+)", path)
+    assert len(bars) == 2
+    assert plot.locator(".marks .bars.running").get_attribute("d").count("M") == 1
+    assert plot.locator(".marks .bars.reference").get_attribute("d").count("M") == 1
+    box = plot.bounding_box()
+    for left, top, width, height in [map(float, bar) for bar in bars]:
+        x, y = box["x"] + left + width - 3, box["y"] + top + height / 2
+        page.mouse.move(x, y)
+        assert "Trial 0000" in page.locator(".tip").inner_text()
+        page.mouse.click(x, y)
+        assert page.locator("dialog.trial h3").inner_text() == "Trial 0000"
+        assert "worker 3, then worker 2" in page.locator("dialog.trial").inner_text()
+        page.keyboard.press("Escape")
+
+
+def test_a_key_goes_from_trial_to_trial_along_the_lanes(visit_shared):
+    page = visit_shared()
+    plot = view_of(page, "timeline").locator("svg.plot")
+    assert plot.get_attribute("aria-valuemax") == "3"
+    plot.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    assert page.locator("dialog.trial h3").inner_text() == "Trial 0002"
+
+
+def test_a_lost_worker_is_marked_in_its_lane_when_it_was_lost(visit_shared):
+    timeline = view_of(visit_shared(), "timeline")
+    (mark,) = timeline.locator(".loss").all()
+    assert mark.locator("title").text_content() == "worker 3 was lost: killed <b>"
+    box, plot = mark.bounding_box(), timeline.locator("svg.plot").bounding_box()
+    at = (box["x"] + box["width"] / 2 - plot["x"] - 58) / (plot["width"] - 58 - 14)
+    assert at == pytest.approx(100 / 300, abs=0.01)
+    assert box["y"] - plot["y"] > 26 + 2 * 34
+
+
+def test_the_table_has_the_worker_and_its_device_of_each_stretch(visit_shared):
+    timeline = view_of(visit_shared(), "timeline")
+    timeline.locator("summary").click()
+    rows = timeline.locator(".twin tr").all()
+    assert [row.locator("th, td").all_inner_texts() for row in rows] == [
+        ["Trial", "Status", "Worker", "Device", "Started", "Ended", "Seconds"],
+        ["0000", "completed", "3", "GPU (a card) on node8, 1 thread", "10", "100", "90"],
+        ["0000", "completed", "2", "CPU on node7, 2 threads", "120", "280", "160"],
+        ["0001", "completed", "2", "CPU on node7, 2 threads", "10", "110", "100"],
+        ["0002", "running", "1", "CPU on node7, 2 threads", "120", "300", "180"],
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_timeline_of_workers_keeps_nobody_out(visit_shared, scheme):
+    page = visit_shared(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    build_all(page)
+    page.locator("article details").evaluate_all("all => all.forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    found = Axe().run(page).response["violations"]
+    assert [(rule["id"], [node["target"] for node in rule["nodes"]][:3]) for rule in found] == []
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(("workers", "labels"), [(32, 32), (64, 32)])
+def test_many_lanes_are_thin_and_their_labels_apart(chromium, tmp_path, workers, labels, width):
+    shared = Shared(workers, name="shared", folder=tmp_path / "shared")
+    for n in range(workers):
+        shared.begin(10, f"{n:04}", 1 + n)
+    shared.epoch(40, "0000").write()
+    page = chromium.new_page(viewport={"width": width, "height": 900})
+    page.goto(write_report(tmp_path).as_uri())
+    plot = view_of(page, "timeline").locator("svg.plot")
+    assert plot.bounding_box()["height"] < 700
+    boxes = [one.bounding_box() for one in plot.locator("text.tick[text-anchor=end]").all()]
+    assert len(boxes) == labels
+    tops = [box["y"] for box in boxes]
+    assert min(after - before for before, after in itertools.pairwise(tops)) >= 12
+    bars = re.findall(r"M[\d.]+,([\d.]+)h[\d.]+v([\d.]+)", plot.inner_html())
+    assert len(bars) == workers
+    assert all(float(height) >= 7 for _, height in bars)
+    page.close()
+
+
+# Many trials
 
 
 @pytest.fixture(scope="module")

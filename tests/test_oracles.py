@@ -6,6 +6,8 @@ from collections import Counter
 
 import keras_tuner
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vaetune.errors import JournalError
 from vaetune.journal import TrialEnded, TrialStarted
@@ -13,6 +15,7 @@ from vaetune.oracles import (
     TUNER_ID,
     assignment,
     draw_configurations,
+    hand_out,
     make_oracle,
     plan,
     replay,
@@ -242,8 +245,103 @@ def test_a_replay_hands_the_unfinished_trial_out_again():
     events = journal_of(make_oracle(spec), trials_to_end=3, trials_to_start=4)
     replayed = make_oracle(spec)
     replay(replayed, events)
-    trial = replayed.create_trial(TUNER_ID)
+    (trial,) = replayed.ongoing_trials.values()
     assert TrialStarted(**dict(assignment(replayed, trial)), time=events[-1].time) == events[-1]
+
+
+def run_on_workers(oracle, workers, order, fails=lambda asked: False, most=10**6):
+    """Runs an oracle by many workers, whose trials end in a random order.
+
+    Scores depend on what is trained alone. Returns the events, and the most trials at a time.
+    """
+    events, busy, busiest = [], [], 0
+    while len(events) < most:
+        while len(busy) < workers and (trial := hand_out(oracle)).status == RUNNING:
+            events.append(TrialStarted(**dict(assignment(oracle, trial))))
+            busy.append(trial)
+        busiest = max(busiest, len(busy))
+        if not busy:
+            break
+        trial = busy.pop(order.randrange(len(busy)))
+        asked = assignment(oracle, trial)
+        key = f"{asked.configuration} {asked.epoch_to}"
+        score = None if fails(asked) else random.Random(key).random()
+        end(oracle, trial, score)
+        status = trial.status.lower()
+        events.append(
+            TrialEnded(trial_id=trial.trial_id, status=status, score=score, duration_s=1.0)
+        )
+    return events, busiest
+
+
+def end(oracle, trial, score):
+    trial.status = FAILED
+    if score is not None:
+        oracle.update_trial(trial.trial_id, {"val_loss": score})
+        trial.status = COMPLETED
+    oracle.end_trial(trial)
+
+
+def trained(oracle):
+    """What was trained, whichever trial it was."""
+    asked = oracle.assignments.values()
+    assert len(asked) == len(oracle.trials)
+    return sorted(
+        (a.configuration, a.iteration, a.bracket, a.rung, a.epoch_from, a.epoch_to, str(values))
+        for a in asked
+        for values in [sorted(a.hyperparameters.items())]
+    )
+
+
+PARALLEL = {
+    "hyperband": spec_of(9),
+    "hyperband twice": spec_of(9, hyperband_iterations=2),
+    "small space": spec_of(9, space=THREE_CONFIGURATIONS),
+    "exhausted space": spec_of(9, space=Space(latent_dim=Choice(values=tuple(range(2, 14))))),
+    "random": SearchSpec(algorithm="random", budget=Budget(max_epochs=2, max_trials=20)),
+    "grid": SearchSpec(
+        algorithm="grid",
+        budget=Budget(max_epochs=2),
+        space=Space(latent_dim=Choice(values=(2, 4)), filters_1=Choice(values=(8, 16, 32))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+@pytest.mark.parametrize("a_third_fails", [False, True])
+@given(workers=st.integers(2, 9), seed=st.integers(0, 10**6))
+@settings(max_examples=15, deadline=None)
+def test_many_workers_train_what_one_trains(name, a_third_fails, workers, seed):
+    def fails(asked):
+        return a_third_fails and (asked.configuration + asked.epoch_to) % 3 == 0
+
+    alone, together = make_oracle(PARALLEL[name]), make_oracle(PARALLEL[name])
+    run_on_workers(alone, 1, random.Random(0), fails)
+    run_on_workers(together, workers, random.Random(seed), fails)
+    assert trained(together) == trained(alone)
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+@given(workers=st.integers(2, 9), seed=st.integers(0, 10**6), cut=st.integers(1, 60))
+@settings(max_examples=15, deadline=None)
+def test_a_journal_of_many_workers_is_replayed_to_where_it_leaves_off(name, workers, seed, cut):
+    original, replayed = make_oracle(PARALLEL[name]), make_oracle(PARALLEL[name])
+    events, _ = run_on_workers(original, workers, random.Random(seed), most=cut)
+    replay(replayed, events)
+    assert set(replayed.assignments) == set(original.assignments)
+    unfinished = [{t.trial_id for t in o.ongoing_trials.values()} for o in (original, replayed)]
+    assert unfinished[0] == unfinished[1]
+    for oracle in (original, replayed):
+        for trial in list(oracle.ongoing_trials.values()):
+            end(oracle, trial, random.Random(trial.trial_id).random())
+        run_on_workers(oracle, 3, random.Random(1))
+    assert trained(replayed) == trained(original)
+
+
+@pytest.mark.parametrize(("name", "busiest"), [("grid", 6), ("random", 20), ("hyperband", 17)])
+def test_workers_that_can_begin_something_do_not_wait(name, busiest):
+    # Hyperband's 17 configurations begin in three brackets at once: 9, 5 and 3.
+    assert run_on_workers(make_oracle(PARALLEL[name]), 32, random.Random(0))[1] == busiest
 
 
 def test_a_journal_of_another_search_is_refused():

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from journals import SPEC
+from journals import SPEC, Shared
 from test_report import VALUES, Story, reference, usual
 from vaetune.report.records import compute_records
 from vaetune.spec import Choice, Range, SearchSpec, Space
@@ -99,3 +99,73 @@ def test_the_reference_is_told_with_its_curve(tmp_path):
 def test_the_command_for_a_trial_ends_with_its_id(tmp_path):
     records = compute_records(usual(tmp_path / "tiny").study(), None)
     assert records.export == f"vaetune best tiny --export --results {tmp_path} --trial"
+
+
+# Workers
+
+
+def shared_search():
+    """Two workers, one of which was lost; its trial went on with the other."""
+    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(30, 1, "0000", "killed")
+    shared.join(34, 1, "node8", device="GPU (a card)").finish(40, "0001")
+    return shared.resume(42, "0000", 2).begin(44, "0002", 1).finish(60, "0000").finish(70, "0002")
+
+
+def test_a_process_alone_tells_of_no_workers(tmp_path):
+    records = compute_records(usual(tmp_path / "tiny").study(), None)
+    assert records.workers is None
+    assert "worker" not in {one.key for one in records.columns}
+
+
+def test_a_column_has_the_worker_that_each_trial_ended_on():
+    records = compute_records(shared_search().study(), None)
+    assert column(records, "worker").values == (2, 2, 1)
+    assert column(records, "start_s").values == (10.0, 10.0, 44.0)
+    assert column(records, "end_s").values == (60.0, 40.0, 70.0)
+
+
+def test_bars_tell_which_worker_trained_what_when_and_what_it_was():
+    workers = compute_records(shared_search().study(), None).workers
+    assert workers.places == ("CPU on node7, 2 threads", "GPU (a card) on node8, 2 threads")
+    bars = workers.bars
+    columns = (bars.trials, bars.lanes, bars.places, bars.start_s, bars.end_s)
+    assert list(zip(*columns, strict=True)) == [
+        (0, 0, 0, 10.0, 30.0),
+        (0, 1, 0, 42.0, 60.0),
+        (1, 1, 0, 10.0, 40.0),
+        (2, 0, 1, 44.0, 70.0),
+    ]
+    assert [(lost.lane, lost.at_s, lost.title) for lost in workers.losses] == [
+        (0, 30.0, "worker 1 was lost: killed")
+    ]
+
+
+def test_lanes_say_what_their_workers_were_and_how_busy():
+    workers = compute_records(shared_search().study(), None).workers
+    assert [
+        (lane.label, lane.title.replace("\N{NO-BREAK SPACE}", " ")) for lane in workers.lanes
+    ] == [
+        (
+            "1",
+            "worker 1; CPU on node7, 2 threads; GPU (a card) on node8, 2 threads; "
+            "trained for 77 % of its time",
+        ),
+        ("2", "worker 2; CPU on node7, 2 threads; trained for 80 % of its time"),
+    ]
+    assert workers.note.startswith("2 workers trained for 78")
+
+
+def test_kinds_are_told_apart_only_where_workers_are_not_alike():
+    assert compute_records(Shared(2).begin(1, "0000", 1).study(), None).workers.kinds == ()
+    assert compute_records(shared_search().study(), None).workers.kinds == (
+        "worker 1: CPU on node7, 2 threads, then GPU (a card) on node8, 2 threads",
+        "worker 2: CPU on node7, 2 threads",
+    )
+
+
+def test_the_keras_example_that_a_worker_trained_meanwhile_is_told_and_counts():
+    example = Shared(2, kind="baseline").begin(5, "0000", 1).finish(60, "0000").end(60).study()
+    study = Shared(2).begin(10, "0000", 2).finish(60, "0000").study()
+    workers = compute_records(study, example).workers
+    assert [(one.lane, one.start_s, one.end_s) for one in workers.beside] == [(0, 5.0, 60.0)]
+    assert workers.note.startswith("2 workers trained for 100")

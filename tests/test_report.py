@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from journals import SPEC, make_session, make_study, make_trial_events
+from journals import SPEC, Shared, make_session, make_study, make_trial_events
 from vaetune import __version__
 from vaetune.errors import JournalError, ResultsError
 from vaetune.journal import (
@@ -37,6 +37,8 @@ from vaetune.journal import (
     TrialEnded,
     TrialRetried,
     TrialStarted,
+    WorkerJoined,
+    WorkerLost,
 )
 from vaetune.pictures import PICTURES_NAME, Gallery, Pictures
 from vaetune.report import render_report, write_report
@@ -429,6 +431,140 @@ def test_of_a_search_without_incidents_nothing_is_told():
     assert "What happened to it" not in words_of(render_report([study], {}, NOW))
 
 
+# Workers
+
+
+def words_of_shared(shared):
+    study = shared.study()
+    return words_of(render_report([study], {study.name: None}, NOW))
+
+
+def test_of_a_process_alone_no_worker_is_told(tmp_path):
+    assert "worker" not in words_of(page_of(usual(tmp_path / "tiny"))).lower()
+
+
+def test_the_workers_of_the_latest_session_are_told_with_their_devices():
+    shared = Shared(8).session(100, 4, joined=101, host="node9", threads=1)
+    words = words_of_shared(shared.begin(110, "0000", 1))
+    assert "Workers 4, CPU on node9, 1 thread each Processor" in words
+    assert "vaetune search tiny on CPU, 8 workers" in words
+    assert "vaetune search tiny on CPU, 4 workers" in words
+    assert "differs: threads: 2 -> 1; workers: 8 -> 4." in words
+    assert "Device CPU" not in words
+
+
+def test_workers_that_are_not_alike_have_a_line_for_each_kind():
+    shared = Shared(3, joined=None).join(1, 1, device="GPU (a card)").join(1, 2).join(2, 3, "node8")
+    words = words_of_shared(shared)
+    assert "Worker 1 GPU (a card) on node7, 2 threads" in words
+    assert "Workers 2-3 CPU on node7 and node8, 2 threads each" in words
+
+
+@pytest.mark.parametrize(
+    ("shared", "told"),
+    [
+        (Shared(4, joined=None), "Workers 4 Processor"),
+        (Shared(1), "Worker CPU on node7, 2 threads Processor"),
+        (Shared(1, joined=None), "Device CPU, 2 threads Processor"),
+        (Shared(2).session(9, 1), "Device CPU, 2 threads Processor"),
+    ],
+    ids=["not ready", "one", "none", "none any more"],
+)
+def test_however_many_workers_there_are_the_machine_is_told(shared, told):
+    assert told in words_of_shared(shared)
+
+
+def test_a_worker_on_another_kind_of_machine_is_told():
+    shared = Shared(4).join(5, 2, "node8", cpu="another").join(5, 3, "node8", cpu="another")
+    assert (
+        "Workers 2-3 of the session of 4 March 2026, 05:06 UTC differ from the process of the "
+        "search: processor: a processor -> another."
+    ) in words_of_shared(shared)
+
+
+def test_each_lost_worker_is_told_with_what_became_of_its_trial():
+    shared = (
+        Shared(3).begin(10, "0000", 1, epoch_to=3).epoch(40, "0000").lose(60, 1, "0000", "OOM.")
+    )
+    shared.begin(61, "0001", 2).lose(70, 2, "0001").resume(71, "0001", 3).lose(80, 3, "0001")
+    shared.lose(90, 2, error="").resume(95, "0000", 2, epoch=1)
+    words = words_of_shared(shared)
+    for told in (
+        "Worker 1 was lost on 4 March 2026, 05:07 UTC while it trained trial 0000: OOM. "
+        "The trial went on after epoch 1 on worker 2.",
+        "Worker 2 was lost on 4 March 2026, 05:07 UTC while it trained trial 0001: "
+        "killed by signal 9. The trial was begun again on worker 3.",
+        "Worker 3 was lost on 4 March 2026, 05:07 UTC while it trained trial 0001: "
+        "killed by signal 9. The trial has not gone on yet.",
+        "Worker 2 was lost on 4 March 2026, 05:07 UTC while it had no trial of this search: "
+        "no message was recorded.",
+    ):
+        assert told in words
+
+
+def test_a_trial_that_was_not_tried_again_failed():
+    shared = Shared(1).begin(10, "0000", 1).lose(20, 1, "0000").finish(21, "0000", "failed")
+    assert "killed by signal 9. The trial failed." in words_of_shared(shared)
+
+
+def test_a_trial_that_the_search_itself_took_up_says_so():
+    shared = Shared(1).begin(10, "0000", 1).lose(20, 1, "0000").session(100, 1)
+    shared.resume(101, "0000", None)
+    assert "The trial was begun again in the process of the search." in words_of_shared(shared)
+
+
+def lose_many(shared, times, error="killed"):
+    """A worker of a trial of its own is lost, again and again; all but the last went on."""
+    for n in range(times):
+        shared.begin(60 * n, f"{n:04}", 1 + n % 2).lose(60 * n + 30, 1 + n % 2, f"{n:04}", error)
+        if n < times - 1:
+            shared.resume(60 * n + 40, f"{n:04}", 2 - n % 2).finish(60 * n + 50, f"{n:04}")
+    return shared
+
+
+def test_ten_lost_workers_are_told_one_by_one_and_more_together():
+    assert words_of_shared(lose_many(Shared(2), 10)).count("was lost on") == 10
+    words = words_of_shared(lose_many(Shared(2), 11))
+    assert words.count("was lost on") == 0
+    assert (
+        "Workers were lost 11 times from 4 March 2026, 05:06 UTC to 4 March 2026, 05:16 UTC; "
+        "most often worker 1, 6 times. Why a worker was lost, 11 times: killed. "
+        "They trained 11 trials, which went on but for 0010 (queued)."
+    ) in words
+
+
+def test_only_the_most_frequent_reasons_are_told():
+    shared = lose_many(Shared(2), 5)
+    for n in range(7):
+        shared.lose(1000 + n, 2, error=f"reason {n}")
+    shared.resume(1100, "0004", 1)
+    words = words_of_shared(shared)
+    assert "Why a worker was lost, 5 times: killed." in words
+    assert "Why a worker was lost, 1 time: reason 3." in words
+    assert "reason 4" not in words
+    assert "Workers were lost for 3 other reasons too." in words
+    assert "They trained 5 trials, which went on." in words
+
+
+def test_workers_that_were_lost_without_a_trial_trained_none():
+    shared = Shared(2)
+    for n in range(11):
+        shared.lose(n, 1)
+    assert "None of them trained a trial of this search." in words_of_shared(shared)
+
+
+def test_a_page_that_knows_of_a_running_search_counts_the_trials_under_way():
+    shared = Shared(3).begin(10, "0000", 1).begin(10, "0001", 2).begin(10, "0002", 3)
+    study = shared.lose(20, 3, "0002").study()
+    page = render_report([study], {study.name: None}, NOW, running=[study.name])
+    assert "Running: 0 of 4 trials, 2 under way" in words_of(page)
+    assert [row.split()[5] for row in leaderboard_of(page)[1:]] == ["running", "running", "queued"]
+    alone = make_study(*make_trial_events("0000", [], status=None))
+    page = render_report([alone], {alone.name: None}, NOW, running=[alone.name])
+    assert "Running: 0 of 4 trials" in words_of(page)
+    assert "under way" not in words_of(page)
+
+
 def test_when_all_trials_fail_the_page_opens_on_why():
     story = Story(Path("results/tiny"))
     for trial_id in ("0000", "0001"):
@@ -628,6 +764,11 @@ def hostile(folder, text):
         | {"platform": text, "revision": text, "versions": {text: text}, "command": (text, text)}
     )
     story.session(own)
+    joined = {"host": text, "environment": own}
+    story.events += [
+        WorkerJoined(time=story.time, worker=1, **joined),
+        WorkerLost(time=story.time, worker=1, trial_id=None, error=text),
+    ]
     story.trial("0000", [200.0], hyperparameters={**VALUES, text: 1})
     story.trial("0001", [], error=text, traceback=text)
     story.end("error", message=text)

@@ -85,7 +85,7 @@ def keeper(tmp_path, journal):
     keeper = CheckpointKeeper(tmp_path, journal)
     for number in range(4):
         keeper.save(f"000{number}", make_checkpoint())
-        keeper.flush()
+        keeper.flush_all()
     return keeper
 
 
@@ -132,10 +132,10 @@ def test_checkpoints_that_follow_soon_wait_for_the_last_of_them(tmp_path, journa
     for epoch in (1, 2, 3):
         keeper.save("0000", make_checkpoint(epoch))
     assert not path_of(tmp_path, "0000").exists()
-    keeper.flush()
+    keeper.flush_all()
     assert Checkpoint.load(path_of(tmp_path, "0000").parent).epoch == 3
     path_of(tmp_path, "0000").unlink()
-    keeper.flush()
+    keeper.flush_all()
     assert not path_of(tmp_path, "0000").exists(), "nothing waits any more"
 
 
@@ -156,7 +156,7 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_once(tmp_path, journal, mo
     monkeypatch.setattr(Checkpoint, "save", refuse)
     with pytest.raises(ResultsError, match="no space"):
         keeper.save("0000", make_checkpoint())
-    keeper.flush()
+    keeper.flush_all()
 
 
 def test_a_checkpoint_is_found_as_it_was_saved(keeper, journal):

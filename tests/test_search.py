@@ -19,12 +19,12 @@ from tiny_searches import (
     run,
     stop,
 )
+from vaetune import routine
 from vaetune import search as search_module
 from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.data import Split
 from vaetune.errors import JournalError, ResultsError
 from vaetune.export import restore_best
-from vaetune.hypermodel import VAEHyperModel
 from vaetune.journal import EpochEnded, SearchExtended, SessionStarted, lock_results
 from vaetune.search import open_baseline, open_search
 from vaetune.spec import (
@@ -236,7 +236,10 @@ class Heard:
     def on_event(self, kind, event):
         self.events.append(event)
 
-    def on_progress(self, share):
+    def on_progress(self, whose, trial_id, share):
+        pass
+
+    def on_wait(self):
         pass
 
 
@@ -260,16 +263,16 @@ def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, tmp_p
     long = next(trial for trial in study.ranking if len(trial.epochs) > 1)
     weights = study.trial_folder(long.trial_id) / CHECKPOINT_NAME
     weights.unlink()
-    train, epochs = EpochRunner.train, []
+    train, epochs = EpochRunner.train_in_parts, []
 
-    def stop_after_one(self, order, on_progress=None):
+    def stop_after_one(self, epoch):
         if epochs:
             raise KeyboardInterrupt
         epochs.append(1)
-        return train(self, order, on_progress)
+        return train(self, epoch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EpochRunner, "train", stop_after_one)
+        patch.setattr(EpochRunner, "train_in_parts", stop_after_one)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
     assert checkpoint_of(study, long.trial_id).epoch < long.epoch_to
@@ -330,14 +333,14 @@ def test_a_loss_that_is_no_number_fails_the_trial_where_it_arises(tmp_path):
 
 
 def test_an_exception_is_the_trials_result_not_the_searchs_end(tmp_path, monkeypatch):
-    draw = VAEHyperModel.draw_variables
+    draw = routine.draw_variables
 
-    def draw_but_three_filters(self, hp):
-        if hp.get("filters_1") == 3:
+    def draw_but_three_filters(image_shape, hyperparameters):
+        if hyperparameters["filters_1"] == 3:
             raise RuntimeError("no odd\nfilters")
-        return draw(self, hp)
+        return draw(image_shape, hyperparameters)
 
-    monkeypatch.setattr(VAEHyperModel, "draw_variables", draw_but_three_filters)
+    monkeypatch.setattr(routine, "draw_variables", draw_but_three_filters)
     study = run(tmp_path)
     failed = [t for t in study.trials if t.hyperparameters["filters_1"] == 3]
     assert failed
@@ -431,7 +434,7 @@ def test_a_baseline_whose_process_was_stopped_is_trained_in_the_end(
     locked.__enter__()
     mend = VAETuner.mend
     monkeypatch.setattr(
-        VAETuner, "mend", lambda tuner: (mend(tuner), locked.__exit__(None, None, None))
+        VAETuner, "mend", lambda *its: (mend(*its), locked.__exit__(None, None, None))
     )
     run(tmp_path, spec)
     assert [baseline.is_complete for baseline in list_baselines(tmp_path).studies] == [True]

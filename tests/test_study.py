@@ -12,6 +12,7 @@ from journals import (
     SPEC,
     START,
     VALUES,
+    Shared,
     make_epoch,
     make_evaluated,
     make_rescored,
@@ -34,6 +35,7 @@ from vaetune.journal import (
     SearchExtended,
     TrialResumed,
     TrialRetried,
+    WorkerLost,
 )
 from vaetune.spec import REFERENCE, Budget, Training
 from vaetune.study import (
@@ -208,6 +210,91 @@ def test_epochs_are_counted_as_planned_and_as_trained():
     assert study.epochs_planned == 5
     assert study.epochs_trained == 5
     assert make_study(*make_trial_events("0000", [210.0], status=None)).epochs_trained == 1
+
+
+# Stretches
+
+
+def stretches_of(study, trial_id="0000"):
+    """Worker, first and last second, and the epoch that it went on from, of each stretch."""
+    return [
+        (
+            one.worker,
+            (one.started - START).total_seconds(),
+            (one.ended - START).total_seconds(),
+            one.epoch,
+        )
+        for one in study.trial(trial_id).stretches
+    ]
+
+
+def test_a_trial_runs_from_its_start_to_its_end_on_its_worker():
+    shared = Shared(2).begin(10, "0000", 2).epoch(30, "0000").finish(31, "0000").end(90)
+    assert stretches_of(shared.study()) == [(2, 10, 31, 0)]
+
+
+def test_a_trial_of_a_lost_worker_goes_on_with_another_one():
+    shared = Shared(2).begin(10, "0000", 1, epoch_to=3).epoch(30, "0000").lose(45, 1, "0000")
+    shared.resume(50, "0000", 2, epoch=1).epoch(70, "0000", 2).finish(90, "0000")
+    assert stretches_of(shared.study()) == [(1, 10, 45, 0), (2, 50, 90, 1)]
+
+
+def test_a_worker_that_is_lost_takes_no_time_of_the_trials_of_others():
+    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2)
+    study = shared.lose(45, 1, "0000").finish(60, "0001").study()
+    assert stretches_of(study, "0001") == [(2, 10, 60, 0)]
+
+
+def test_a_session_that_lets_go_ends_all_that_it_trained():
+    shared = Shared(2).begin(10, "0000", 1).begin(20, "0001", 2).epoch(30, "0000")
+    shared.end(40, "interrupted").session(900, 1).resume(910, "0001", 1).finish(950, "0001")
+    study = shared.study()
+    assert stretches_of(study) == [(1, 10, 40, 0)]
+    assert stretches_of(study, "0001") == [(2, 20, 40, 0), (1, 910, 950, 0)]
+
+
+def test_a_session_that_was_killed_trained_until_the_last_sign_of_any_of_its_trials():
+    shared = Shared(2).begin(10, "0000", 1).begin(20, "0001", 2).epoch(30, "0000")
+    shared.epoch(44, "0001").session(900, 2).resume(910, "0000", 2, epoch=1)
+    study = shared.epoch(930, "0000", 2).study()
+    assert stretches_of(study) == [(1, 10, 44, 0), (2, 910, 930, 1)]
+    assert stretches_of(study, "0001") == [(2, 20, 44, 0)]
+
+
+def test_what_a_later_command_adds_is_no_sign_of_a_session():
+    shared = Shared(1).begin(10, "0000", 1).epoch(30, "0000")
+    shared.events.append(make_evaluated("0000", 1))
+    assert stretches_of(shared.study()) == [(1, 10, 30, 0)]
+
+
+def test_trials_of_a_process_alone_have_stretches_without_a_worker():
+    shared = Shared(1, joined=None).begin(10, "0000", None).epoch(30, "0000")
+    shared.session(900, 1).resume(905, "0000", None, epoch=1).finish(950, "0000")
+    assert stretches_of(shared.study()) == [(None, 10, 30, 0), (None, 905, 950, 1)]
+
+
+def test_what_no_worker_has_taken_up_again_is_queued():
+    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(20, 1, "0000")
+    assert [trial.status for trial in shared.study().trials] == ["queued", "running"]
+    shared.resume(30, "0000", 1)
+    assert [trial.status for trial in shared.study().trials] == ["running", "running"]
+    shared.session(900, 2).resume(910, "0001", 1)
+    assert [trial.status for trial in shared.study().trials] == ["queued", "running"]
+    shared.end(950, "interrupted")
+    assert [trial.status for trial in shared.study().trials] == ["stopped", "stopped"]
+
+
+def test_only_the_trial_of_a_lost_worker_came_nearer_to_its_death():
+    shared = Shared(3).begin(10, "0000", 1).begin(10, "0001", 2).lose(20, 1, "0000").lose(21, 3)
+    study = shared.study()
+    assert [trial.deaths for trial in study.trials] == [1, 0]
+    assert [(lost.worker, lost.trial_id) for lost in study.workers_lost] == [(1, "0000"), (3, None)]
+    assert [joined.worker for joined in study.workers_joined] == [1, 2, 3]
+
+
+def test_a_worker_that_is_lost_with_an_unknown_trial_is_a_damaged_journal():
+    with pytest.raises(JournalError, match="trial 0007 goes on in it but never started"):
+        make_study(WorkerLost(time=START, worker=1, trial_id="0007", error="killed"))
 
 
 # Durations

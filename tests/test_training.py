@@ -198,8 +198,7 @@ def test_images_are_encoded_and_decoded_as_by_the_model():
 
 
 def test_progress_ends_with_the_whole_epoch():
-    shares = []
-    make_runner().train(epoch_of(batch_size=3), shares.append)
+    shares = list(make_runner().train_in_parts(epoch_of(batch_size=3)))
     assert shares == sorted(shares)
     assert len(shares) > 3
     assert shares[-1] == 1.0

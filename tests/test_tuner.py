@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from outcomes import assert_same_search, checkpoint_of, events_of, kept
 from tiny_searches import TINY, TINY_REFERENCE, TINY_SPACE, changed, run, stop
+from vaetune import routine
 from vaetune import tuner as tuner_module
 from vaetune.checkpoint import CHECKPOINT_NAME
-from vaetune.hypermodel import VAEHyperModel
 from vaetune.journal import (
     EpochEnded,
     FileSetAside,
@@ -49,16 +49,16 @@ def break_training(monkeypatch):
     """Makes a trial's training raise: after so many epochs of the search, so many times."""
 
     def install(error, after, times=math.inf):
-        train, seen = EpochRunner.train, {"epochs": 0, "raised": 0}
+        train, seen = EpochRunner.train_in_parts, {"epochs": 0, "raised": 0}
 
-        def train_or_raise(self, order, on_progress=None):
+        def train_or_raise(self, epoch):
             seen["epochs"] += 1
             if seen["epochs"] > after and seen["raised"] < times:
                 seen["raised"] += 1
                 raise error
-            return train(self, order, on_progress)
+            return train(self, epoch)
 
-        monkeypatch.setattr(EpochRunner, "train", train_or_raise)
+        monkeypatch.setattr(EpochRunner, "train_in_parts", train_or_raise)
         return seen
 
     return install
@@ -69,15 +69,15 @@ def break_building(monkeypatch):
     """Makes all but the first so many models raise when they are to begin."""
 
     def install(but):
-        draw, seen = VAEHyperModel.draw_variables, []
+        draw, seen = routine.draw_variables, []
 
-        def draw_or_raise(self, hp):
-            seen.append(hp)
+        def draw_or_raise(image_shape, hyperparameters):
+            seen.append(hyperparameters)
             if len(seen) > but:
                 raise ValueError("no such model")
-            return draw(self, hp)
+            return draw(image_shape, hyperparameters)
 
-        monkeypatch.setattr(VAEHyperModel, "draw_variables", draw_or_raise)
+        monkeypatch.setattr(routine, "draw_variables", draw_or_raise)
 
     return install
 
@@ -201,7 +201,10 @@ class Clock:
     def on_event(self, kind, event):
         self.left -= isinstance(event, self.kind)
 
-    def on_progress(self, share):
+    def on_progress(self, whose, trial_id, share):
+        pass
+
+    def on_wait(self):
         pass
 
 

@@ -59,5 +59,8 @@ class StopAfter:
         if self.left == 0:
             raise KeyboardInterrupt
 
-    def on_progress(self, share):
+    def on_progress(self, whose, trial_id, share):
+        pass
+
+    def on_wait(self):
         pass

@@ -17,6 +17,7 @@ from vaetune.evaluation import IMPORTANCE_IMAGES, IMPORTANCE_SAMPLES
 from vaetune.exporting import bring_up_and_hand_over
 from vaetune.judging import is_export, judge_exported, judge_study
 from vaetune.options import (
+    Address,
     AlgorithmOption,
     Baseline,
     BatchSize,
@@ -28,6 +29,7 @@ from vaetune.options import (
     Factor,
     FinalSeeds,
     FormatOption,
+    GpusPerWorker,
     HyperbandIterations,
     KeepBest,
     MaxEpochs,
@@ -40,7 +42,9 @@ from vaetune.options import (
     Results,
     Seed,
     StudyName,
+    ThreadsPerWorker,
     TrialId,
+    Workers,
 )
 from vaetune.running import (
     check_search,
@@ -125,6 +129,10 @@ def search(
     precision: PrecisionFlag = None,
     baseline: Baseline = None,
     device: DeviceFlag = None,
+    workers: Workers = 1,
+    threads_per_worker: ThreadsPerWorker = None,
+    gpus_per_worker: GpusPerWorker = None,
+    address: Address = None,
     results: Results = Path("results"),
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -134,6 +142,7 @@ def search(
     Flags override the search file; what neither names has a default.
     """
     from vaetune import spec
+    from vaetune.shares import CrewSpec
 
     if name is None:
         list_searches()
@@ -158,8 +167,13 @@ def search(
         "device": device.value if device else None,
     }
     resolved = spec.resolve(spec.find_search(name), flags)
+    crew = CrewSpec(workers, threads_per_worker, gpus_per_worker, address)
+    if gpus_per_worker is not None and crew.is_one_process:
+        raise typer.BadParameter("--gpus-per-worker is for several workers: give --workers too")
+    if gpus_per_worker and resolved.spec.device == "cpu":
+        raise typer.BadParameter("give --gpus-per-worker or --device cpu, not both")
     with told_when_stopped():
-        run_search(resolved, results, overwrite, extend, quiet)
+        run_search(resolved, results, overwrite, extend, quiet, crew)
 
 
 @app.command()

@@ -25,7 +25,7 @@ class ChosenDevice:
     threads: int
 
 
-def choose_device(wanted: Device, exact: bool = False) -> ChosenDevice:
+def choose_device(wanted: Device, exact: bool = False, threads: int | None = None) -> ChosenDevice:
     """Brings TensorFlow up on the device; to be called once, before anything else uses it.
 
     A GPU's memory is taken as it is needed. On the CPU operations are deterministic.
@@ -34,11 +34,16 @@ def choose_device(wanted: Device, exact: bool = False) -> ChosenDevice:
         wanted: "auto" takes the GPU where there is one.
         exact: On a GPU as well operations are deterministic, and float32 is not rounded to
             TensorFloat-32; that takes longer.
+        threads: That one operation may use, and operations that run at the same time; by default
+            one for each core.
 
     Raises:
         DeviceError: A GPU is wanted and TensorFlow finds none.
     """
     tf = import_tensorflow()
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     gpus = tf.config.list_physical_devices("GPU")
     if wanted == "gpu" and not gpus:
         raise DeviceError(
@@ -62,7 +67,7 @@ def import_tensorflow() -> Any:
     """Imports TensorFlow without the lines it prints about itself."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _native_stderr_held_back():
+    with native_stderr_held_back():
         import tensorflow as tf
 
     return tf
@@ -71,14 +76,24 @@ def import_tensorflow() -> Any:
 def _threads(tf: Any) -> int:
     # 0 means that TensorFlow takes a thread for each core that the process may use.
     chosen: int = tf.config.threading.get_intra_op_parallelism_threads()
-    return chosen or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else chosen
+    return chosen or available_cores()
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager
-def _native_stderr_held_back() -> Iterator[None]:
-    """Holds back what C++ code writes to stderr, and lets it out if the import fails.
+def native_stderr_held_back(let_out: bool = True) -> Iterator[None]:
+    """Holds back what C++ code writes to stderr, past `sys.stderr`.
 
-    TensorFlow logs before its own log level is in force, past `sys.stderr`.
+    TensorFlow logs before its own log level is in force.
+
+    Args:
+        let_out: Whether to let it out if an exception passes by.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held_back:
@@ -87,8 +102,9 @@ def _native_stderr_held_back() -> Iterator[None]:
         try:
             yield
         except Exception:
-            held_back.seek(0)
-            os.write(stderr, held_back.read())
+            if let_out:
+                held_back.seek(0)
+                os.write(stderr, held_back.read())
             raise
         finally:
             os.dup2(stderr, 2)

@@ -28,5 +28,9 @@ class DeviceError(VaetuneError):
     """The device that was asked for is not there."""
 
 
+class WorkforceError(VaetuneError):
+    """Workers cannot be had, or not as many as were asked for."""
+
+
 class ResultsError(VaetuneError):
     """Results cannot be written, or do not hold what was asked for."""

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from vaetune.model import VAE, build_vae, draw_variables
+from vaetune.model import VAE, build_vae
 from vaetune.spec import DEFAULT_SPACE, Choice, Number, Pinned, Range, Space
 
 _REAL = ("learning_rate", "beta")
@@ -49,10 +49,6 @@ class VAEHyperModel(keras_tuner.HyperModel):
         if self.space.batch_size is not None:
             kwargs["batch_size"] = self._values_of(hp)["batch_size"]
         return model.fit(*args, **kwargs)
-
-    def draw_variables(self, hp: keras_tuner.HyperParameters) -> list[keras.Variable]:
-        """The variables of that VAE alone: see `model.draw_variables`."""
-        return draw_variables(self.image_shape, self._values_of(hp))
 
     def _values_of(self, hp: keras_tuner.HyperParameters) -> dict[str, Number]:
         return {

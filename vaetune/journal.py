@@ -146,28 +146,69 @@ class SearchStarted(_Event):
 
 
 class SessionStarted(_Event):
-    """A process took the search up, for the first time or again."""
+    """A process took the search up, for the first time or again.
+
+    Attributes:
+        environment: Where its trials run; if there are several workers, the first one's device
+            and threads.
+        workers: Processes that train at the same time.
+    """
 
     event: Literal["session_started"] = "session_started"
     environment: Environment
+    workers: int = 1
+
+
+class WorkerJoined(_Event):
+    """A worker is ready to train, for the first time or in the place of one that was lost.
+
+    Attributes:
+        worker: Its number, from 1; a worker has that of the one whose place it takes.
+        host: The machine that it runs on.
+    """
+
+    event: Literal["worker_joined"] = "worker_joined"
+    worker: int
+    host: Text
+    environment: Environment
+
+
+class WorkerLost(_Event):
+    """A worker is gone: killed, out of memory, or its machine is.
+
+    Attributes:
+        trial_id: What it trained; it goes on elsewhere from its last finished epoch.
+    """
+
+    event: Literal["worker_lost"] = "worker_lost"
+    worker: int
+    trial_id: str | None
+    error: Text
 
 
 class TrialStarted(Assignment, _Event):
-    """A trial began."""
+    """A trial began.
+
+    Attributes:
+        worker: Which trains it; None is the process of the search itself.
+    """
 
     event: Literal["trial_started"] = "trial_started"
+    worker: int | None = None
 
 
 class TrialResumed(_Event):
-    """A session took up a trial that an earlier one had begun.
+    """A trial was taken up that an earlier session, or a worker that was lost, had begun.
 
     Attributes:
         epoch: The last epoch, absolute, whose outcome was found.
+        worker: Which trains it now; None is the process of the search itself.
     """
 
     event: Literal["trial_resumed"] = "trial_resumed"
     trial_id: str
     epoch: int
+    worker: int | None = None
 
 
 class TrialRetried(_Event):
@@ -311,6 +352,8 @@ class SessionEnded(_Event):
 Event = (
     SearchStarted
     | SessionStarted
+    | WorkerJoined
+    | WorkerLost
     | TrialStarted
     | TrialResumed
     | TrialRetried

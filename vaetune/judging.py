@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,8 @@ def judge_exported(
     )
     progress = EvaluationProgress(Console(stderr=True), str(folder))
     with progress, StoppableWatcher(progress) as watcher:
-        event = judge_export(exported, images, protocol, device, watcher.on_progress)
+        tell = partial(watcher.on_progress, "search", None)
+        event = judge_export(exported, images, protocol, device, tell)
     return f"The model in {folder}/", {f"trial {exported.trial_id}": event}
 
 
@@ -130,7 +132,8 @@ def _judge(
         progress = EvaluationProgress(Console(stderr=True), name)
         try:
             with progress, StoppableWatcher(progress) as watcher:
-                event = judge(one, trial.trial_id, images, protocol, device, watcher.on_progress)
+                tell = partial(watcher.on_progress, "search", None)
+                event = judge(one, trial.trial_id, images, protocol, device, tell)
         except VaetuneError as error:
             if one is study:
                 raise

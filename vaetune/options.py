@@ -70,6 +70,20 @@ class EvaluationFormat(StrEnum):
     json = "json"
 
 
+Workers = Annotated[
+    int, typer.Option(min=1, help="Train so many models at a time; above 1 by Ray.")
+]
+ThreadsPerWorker = Annotated[
+    int | None,
+    typer.Option(min=1, help="CPU threads of each worker; by default they share the cores."),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(min=0.0, help="GPUs of each worker, such as 0.25; by default they share them."),
+]
+Address = Annotated[
+    str | None, typer.Option(help="HOST:PORT of a Ray cluster that runs already: train there.")
+]
 Results = Annotated[
     Path, typer.Option(help="Folder of all results.", show_default=True, file_okay=True)
 ]

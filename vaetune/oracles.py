@@ -22,7 +22,7 @@ from vaetune.spec import Number, SearchSpec, Space
 
 OBJECTIVE = "val_loss"
 TUNER_ID = "tuner0"
-"""Names the one worker of this process to the oracle."""
+"""Names the tuner to Keras Tuner; an oracle is told another name for each trial, see `hand_out`."""
 
 _NEVER = 10**9
 
@@ -90,6 +90,7 @@ class HyperbandOracle(_Journaled, keras_tuner.oracles.HyperbandOracle):
 
     def __init__(self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters) -> None:
         self._is_exhausted = False
+        self._next_values: dict[str, Any] | None = None
         self._iterations: dict[str, int] = {}
         super().__init__(
             spec,
@@ -123,6 +124,7 @@ class HyperbandOracle(_Journaled, keras_tuner.oracles.HyperbandOracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
+        self._look_ahead()
         promotion = self._overdue_promotion(trial_id)
         if promotion is not None:
             return promotion
@@ -133,13 +135,19 @@ class HyperbandOracle(_Journaled, keras_tuner.oracles.HyperbandOracle):
             self._label_bracket(trial_id, response["values"])
         return response
 
-    def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
-        # Keras Tuner stops here when it draws no new configuration; there may be promotions.
-        response: dict[str, Any] = super()._random_trial(trial_id, bracket)
-        if response["status"] == TrialStatus.RUNNING:
-            return response
-        self._is_exhausted = True
-        return self._overdue_promotion(trial_id) or self._wait_or_stop()
+    def _look_ahead(self) -> None:
+        """Draws the next configuration before it is known to be wanted.
+
+        That there is no other then follows from what was handed out, and not from whether a worker
+        asked in vain, which no journal tells.
+        """
+        if self._next_values is None and not self._is_exhausted:
+            self._next_values = super()._random_values()
+            self._is_exhausted = self._next_values is None
+
+    def _random_values(self) -> dict[str, Any] | None:
+        values, self._next_values = self._next_values, None
+        return values
 
     def _wait_or_stop(self) -> dict[str, Any]:
         return {"status": TrialStatus.IDLE if self.ongoing_trials else TrialStatus.STOPPED}
@@ -225,7 +233,18 @@ class RandomOracle(_Bounded, keras_tuner.oracles.RandomSearchOracle):
 
 
 class GridOracle(_Bounded, keras_tuner.oracles.GridSearchOracle):
-    """Keras Tuner's grid search: the reference's values first, ranges in ten steps."""
+    """Keras Tuner's grid search: the reference's values first, ranges in ten steps.
+
+    Its own hands out a point when the one before it has ended, in case that brought another
+    hyperparameter; here all of them are known, and many workers find work.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
+        response = super().populate_space(trial_id)
+        if response["status"] == TrialStatus.RUNNING and self.trials:
+            self._populate_next.append(trial_id)  # of the first one, Keras Tuner does it itself
+        return response
 
 
 class BayesianOracle(_Bounded, keras_tuner.oracles.BayesianOptimizationOracle):
@@ -394,10 +413,20 @@ def _draw_from_grid(oracle: Oracle, count: int) -> list[Mapping[str, Number]]:
     ]
 
 
+def hand_out(oracle: Oracle) -> Trial:
+    """Asks an oracle for a trial, whichever others are under way.
+
+    Returns:
+        A trial whose status is RUNNING, or IDLE where others have to end first, or STOPPED.
+    """
+    # An oracle gives the tuner that has a trial the same one again.
+    return oracle.create_trial(f"{TUNER_ID}-{len(oracle.trials)}")
+
+
 def replay(oracle: Oracle, events: Iterable[Event]) -> None:
     """Brings a new oracle to where the journal leaves off.
 
-    A trial that has not ended is handed out again by the oracle's next `create_trial`.
+    Trials that have not ended are among its `ongoing_trials`.
 
     Raises:
         JournalError: The oracle asks for another trial than the journal tells of.
@@ -414,7 +443,7 @@ def replay(oracle: Oracle, events: Iterable[Event]) -> None:
 def _replay_start(oracle: Oracle, event: TrialStarted) -> None:
     if isinstance(oracle, BayesianOracle):
         oracle.told = event.hyperparameters
-    trial = oracle.create_trial(TUNER_ID)
+    trial = hand_out(oracle)
     if trial.status != TrialStatus.RUNNING or assignment(oracle, trial) != _as_told(event):
         raise JournalError(
             f"The journal does not fit its own search: at trial {event.trial_id} the oracle asks "
@@ -438,7 +467,7 @@ def _end(oracle: Oracle, trial_id: str, score: float | None) -> None:
 
 def _rehearse(oracle: Oracle) -> Iterator[Trial]:
     score = 0.0
-    while (trial := oracle.create_trial(TUNER_ID)).status == TrialStatus.RUNNING:
+    while (trial := hand_out(oracle)).status == TrialStatus.RUNNING:
         yield trial
         _end(oracle, trial.trial_id, score)
         score += 1.0

@@ -2,19 +2,17 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from vaetune.environment import changes
@@ -32,15 +30,61 @@ from vaetune.journal import (
     TrialResumed,
     TrialRetried,
     TrialStarted,
+    WorkerJoined,
+    WorkerLost,
     describe_loss,
 )
-from vaetune.study import Study
+from vaetune.study import Study, Trial
 from vaetune.summary import counted, describe_plan, short_hyperparameters
 from vaetune.verdict import describe_lead
+
+_BAR_WIDTH = 12
+_MOST_BARS = 8
+_LINES_BESIDE = 4
+"""Of a terminal: the whole search, "and 24 more", the best so far, and the cursor's."""
+
+_PAUSE_S = 1.0
+"""A worker that is given its next trial sooner does not wait."""
+
+_MOST_NAMES = 6
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A trial under way.
+
+    Attributes:
+        epoch: The last one that ended, absolute.
+        share: How much of the next one is done.
+    """
+
+    whose: str
+    trial_id: str
+    started: TrialStarted
+    worker: int | None
+    epoch: int
+    share: float = 0.0
+
+    @property
+    def epochs(self) -> float:
+        """How many it has trained."""
+        return self.epoch - self.started.epoch_from + self.share
+
+    @property
+    def epochs_in_all(self) -> int:
+        return self.started.epoch_to - self.started.epoch_from
+
+    @property
+    def epoch_of(self) -> str:
+        of = self.started.epoch_to
+        return f"epoch {min(self.epoch + 1, of)} of {of}"
 
 
 class SearchProgress:
     """Watches a search and its baseline; see `search.Watcher`.
+
+    The terminal is drawn by a thread of its own, a few times a second, whatever the search is at.
+    The trials under way are one value, and another one after each event: the thread need not wait.
 
     Args:
         console: Where to write.
@@ -63,32 +107,30 @@ class SearchProgress:
         self._quiet = quiet
         self._main: Kind = main
         self._before = past.environment if past else None
+        trials = past.trials if past else ()
         self._trials = sum(rung.trials for rung in plan)
-        self._trials_ended = sum(trial.ended is not None for trial in past.trials) if past else 0
+        self._trials_ended = sum(trial.ended is not None for trial in trials)
         self._planned_epochs = sum(rung.epochs for rung in plan)
-        self._epochs = self._planned_epochs
-        ran = {(main, t.trial_id, e.epoch) for t in past.trials for e in t.epochs} if past else ()
+        self._epochs_beside = 0
+        ran = ((main, t.trial_id, e.epoch) for t in trials for e in t.epochs)
         self._epochs_ended: set[tuple[str, str, int]] = set(ran)
         self._epochs_before = len(self._epochs_ended)
+        self._epochs_spared = sum(
+            t.epoch_to - _last_epoch(t) for t in trials if t.ended is not None
+        )
         lowest = past.ranking[0] if past and past.ranking else None
         self._best = (math.inf, "")
         if lowest and lowest.score is not None:
             self._best = (lowest.score, lowest.trial_id)
         self._reference: float | None = None
         self._told: dict[tuple[str, str], TrialStarted] = {}
-        self._trial_epochs = 0
-        self._is_in_trial = False
+        self._running: dict[tuple[str, str], _Running] = {}
+        self._rescored: float | None = None
+        self._workers = _Workers()
         self._began_s = time.monotonic()
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
-            TextColumn("{task.fields[note]}"),
-        )
-        self._whole = self._bars.add_task(main, total=self._epochs, note="")
-        self._part = self._bars.add_task("trial", total=1, note="")
-        self._leader = Text()
+        self._training_since_s = math.inf
         self._is_live = console.is_terminal and not quiet
-        self._live = Live(Group(self._bars, self._leader), console=console)
+        self._live = Live(console=console, get_renderable=self._draw)
 
     def __enter__(self) -> Self:
         if self._is_live:
@@ -107,52 +149,88 @@ class SearchProgress:
         """Takes in an event of the search or of its baseline."""
         match event:
             case TrialStarted():
-                self._told[whose, event.trial_id] = event
-                if whose != self._main:
-                    self._epochs += event.epoch_to
-                self._draw(whose, event.trial_id, event.epoch_from)
+                self._take_start(whose, event)
             case EpochEnded():
                 self._take_epoch(whose, event)
             case TrialEnded():
                 self._take_end(whose, event)
             case SessionStarted() if whose == self._main:
                 self._take_session(event)
+            case WorkerJoined() if whose == self._main:
+                self._take_worker(event)
+            case WorkerLost():
+                self._take_loss(whose, event)
             case TrialResumed():
-                known = f"known up to epoch {event.epoch}"
-                self._say(f"trial {event.trial_id} is taken up again, {known}", whose)
+                self._take_resumption(whose, event)
             case TrialRetried():
                 self._say(f"trial {event.trial_id} is tried again after: {event.error}", whose)
             case PlanCorrected() if whose == self._main:
                 self._take_plan(event.plan)
             case FinalistsRescored() | FinalistsRetrained():
+                self._rescored = None
                 self._say(_judged(event))
             case FileSetAside():
                 self._warn(describe_loss(event), whose)
             case _:
                 pass
 
-    def on_progress(self, share: float) -> None:
-        """Takes in the share of the present epoch that is done."""
-        if not self._is_in_trial:
-            note = f"{share:.0%}"
-            self._bars.update(
-                self._part, description="finalists", total=1, completed=share, note=note
-            )
-            return
-        self._bars.update(self._whole, completed=self._epochs_done + share)
-        self._bars.update(self._part, completed=self._trial_epochs + share)
+    def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
+        """Takes in how much is done of a trial's present epoch, or of rescoring the finalists."""
+        if trial_id is None:
+            self._rescored = share
+        elif running := self._running.get((whose, trial_id)):
+            self._set(replace(running, share=share))
+
+    def on_wait(self) -> None:
+        """Does nothing: the clocks of the terminal move by themselves."""
+
+    @property
+    def _epochs(self) -> int:
+        return self._planned_epochs + self._epochs_beside
 
     @property
     def _epochs_done(self) -> int:
         return len(self._epochs_ended)
 
+    def _take_start(self, whose: str, event: TrialStarted) -> None:
+        key = whose, event.trial_id
+        if whose != self._main and key not in self._told:
+            self._epochs_beside += event.epoch_to
+        self._told[key] = event
+        self._run(key, event.worker, event.epoch_from)
+
+    def _take_resumption(self, whose: str, event: TrialResumed) -> None:
+        key = whose, event.trial_id
+        started = self._told[key]
+        epochs = range(started.epoch_from + 1, event.epoch + 1)
+        known = {(*key, epoch) for epoch in epochs} - self._epochs_ended
+        self._epochs_ended |= known
+        self._epochs_before += len(known)
+        self._run(key, event.worker, event.epoch)
+        where = "" if event.worker is None else f" on worker {event.worker}"
+        since = f", known up to epoch {event.epoch}" if epochs else ", from its beginning"
+        self._say(f"trial {event.trial_id} is taken up again{where}{since}", whose)
+
+    def _run(self, key: tuple[str, str], worker: int | None, epoch: int) -> None:
+        self._workers.occupy(worker)
+        self._training_since_s = min(self._training_since_s, time.monotonic())
+        self._set(_Running(*key, self._told[key], worker, epoch))
+
+    def _set(self, running: _Running) -> None:
+        self._running = self._running | {(running.whose, running.trial_id): running}
+
+    def _remove(self, gone: Callable[[_Running], bool]) -> None:
+        self._running = {key: one for key, one in self._running.items() if not gone(one)}
+
     def _take_epoch(self, whose: str, event: EpochEnded) -> None:
-        self._epochs_ended.add((whose, event.trial_id, event.epoch))
+        key = whose, event.trial_id
+        self._epochs_ended.add((*key, event.epoch))
+        if running := self._running.get(key):
+            self._set(replace(running, epoch=event.epoch, share=0.0))
         if whose == self._main and event.val_loss < self._best[0]:
             self._best = (event.val_loss, event.trial_id)
         if self._main == "baseline":
             self._tell_epoch(event)
-        self._draw(whose, event.trial_id, event.epoch)
 
     def _tell_epoch(self, event: EpochEnded) -> None:
         of = self._told[self._main, event.trial_id].epoch_to
@@ -163,23 +241,37 @@ class SearchProgress:
         )
 
     def _take_end(self, whose: str, event: TrialEnded) -> None:
-        self._is_in_trial = False
+        self._trials_ended += whose == self._main
+        if whose == "baseline":
+            self._reference = event.score
+        key = whose, event.trial_id
+        self._epochs_spared += self._count_untrained(key)
+        running = self._running.get(key)
+        if running and running.worker is not None:
+            self._workers.release(running.worker)
+            self._tell_workers(self._workers.call_roll())
+        self._tell_end(whose, event)
+        # Not before: what is printed draws the bars again, and the next trial takes this place.
+        self._remove(lambda one: one is running)
+
+    def _count_untrained(self, key: tuple[str, str]) -> int:
+        """Epochs that a trial which has ended did not come to."""
+        epochs = range(self._told[key].epoch_from + 1, self._told[key].epoch_to + 1)
+        return sum((*key, epoch) not in self._epochs_ended for epoch in epochs)
+
+    def _tell_end(self, whose: str, event: TrialEnded) -> None:
         if self._main == "baseline":
             if event.status == "completed" and self._epochs_done < self._epochs:
                 self._say("Its patience is over: no epoch was better for a while.")
             return  # its last epoch has been told, and what came of it comes next
-        if whose == "baseline":
-            self._reference = event.score
-            name = "reference"
-        elif whose != self._main:
-            name = whose
-        else:
-            self._trials_ended += 1
+        name = _name(whose)
+        if whose == self._main:
             name = f"trial {event.trial_id} ({self._trials_ended} of {self._trials})"
         what = _what(self._told[whose, event.trial_id])
         self._say(f"{name:<20} {_outcome(event)}  {what}  {event.duration_s:.1f} s")
 
     def _take_session(self, event: SessionStarted) -> None:
+        self._workers = _Workers(event)
         changed = changes(self._before, event.environment) if self._before else []
         if changed:
             self._warn(
@@ -187,12 +279,29 @@ class SearchProgress:
                 "same trial may give other numbers on it."
             )
 
+    def _take_worker(self, event: WorkerJoined) -> None:
+        self._tell_workers(self._workers.join(event))
+
+    def _tell_workers(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._say(line)
+        for line in self._workers.differences():
+            self._warn(line)
+
+    def _take_loss(self, whose: str, event: WorkerLost) -> None:
+        told = []
+        if self._workers.lose(event):
+            told.append(f"worker {event.worker} is lost: {_sentence(event.error)}")
+        self._remove(lambda one: one.worker == event.worker)
+        if event.trial_id is not None:
+            told.append(f"{_subject(whose, event.trial_id, self._main)} goes on elsewhere.")
+        if told:
+            self._say(" ".join(told))
+
     def _take_plan(self, plan: Sequence[Rung]) -> None:
         """Counts anew: after a failure other trials are to come than were announced."""
-        baseline_epochs = self._epochs - self._planned_epochs
         self._trials = sum(rung.trials for rung in plan)
         self._planned_epochs = sum(rung.epochs for rung in plan)
-        self._epochs = self._planned_epochs + baseline_epochs
         self._say(f"After failures the whole search is {describe_plan(plan)}.")
 
     def _say(self, text: str, whose: str = "search") -> None:
@@ -207,40 +316,169 @@ class SearchProgress:
         else:
             self._say(text, whose)
 
-    def _draw(self, whose: str, trial_id: str, epoch: int) -> None:
-        trial = self._told[whose, trial_id]
-        self._trial_epochs = epoch - trial.epoch_from
-        self._is_in_trial = True
-        place = f"bracket {trial.bracket}, rung {trial.rung}, trial {trial_id}"
-        self._bars.update(
-            self._part,
-            description=_name(whose) if whose != self._main else place,
-            total=trial.epoch_to - trial.epoch_from,
-            completed=self._trial_epochs,
-            note=f"epoch {min(epoch + 1, trial.epoch_to)} of {trial.epoch_to}",
-        )
-        self._bars.update(
-            self._whole,
-            description=f"{self._trials_ended} of {self._trials} trials",
-            total=self._epochs,
-            completed=self._epochs_done,
-            note=f"{self._epochs_done} of {self._epochs} epochs, {self._times()}",
-        )
-        self._leader.plain = self._leaders()
+    def _draw(self) -> Group:
+        """The bars: of the whole search, and of the trials under way by their workers' numbers."""
+        running = sorted(self._running.values(), key=lambda one: one.worker or 0)
+        bars = Table.grid(padding=(0, 1))
+        self._draw_whole(bars, sum(one.share for one in running))
+        shown = running[: self._fitting(len(running))]
+        places = [self._place(one) for one in shown]
+        width = max(map(len, places), default=0)
+        for place, one in zip(places, shown, strict=True):
+            _add_bar(bars, f"{place:<{width}}  {one.epoch_of}", one.epochs, one.epochs_in_all)
+        if len(running) > len(shown):
+            bars.add_row("", f"and {len(running) - len(shown)} more")
+        if self._rescored is not None:
+            _add_bar(bars, f"finalists  {self._rescored:.0%}", self._rescored, 1)
+        return Group(bars, *self._remarks())
 
-    def _times(self) -> str:
-        gone_s = time.monotonic() - self._began_s
-        epochs = self._epochs_done - self._epochs_before
-        if not epochs:
-            return _clock(gone_s)
-        left_s = gone_s / epochs * (self._epochs - self._epochs_done)
-        return f"{_clock(gone_s)}, about {_clock(left_s)} to go"
+    def _fitting(self, running: int) -> int:
+        """How many of the trials under way have a bar."""
+        most = min(_MOST_BARS, max(1, self._console.height - _LINES_BESIDE))
+        return running if running <= most + 1 else most  # "and 1 more" would take its line
 
-    def _leaders(self) -> str:
+    def _draw_whole(self, bars: Table, shares: float) -> None:
+        done = self._epochs_done
+        told = (
+            f"{self._trials_ended} of {self._trials} trials",
+            f"{done} of {self._epochs} epochs",
+            self._times(done, shares),
+        )
+        _add_bar(bars, ", ".join(told), done + shares, self._epochs - self._epochs_spared)
+
+    def _place(self, one: _Running) -> str:
+        started = one.started
+        place = f"bracket {started.bracket}, rung {started.rung}, trial {one.trial_id}"
+        worker = "" if one.worker is None else f"worker {one.worker}: "
+        return worker + (place if one.whose == self._main else _name(one.whose))
+
+    def _times(self, done: int, shares: float) -> str:
+        """How long it has taken, and about how long the rest takes at the same pace.
+
+        Args:
+            done: Epochs that ended, of all sessions.
+            shares: Of the epochs under way, together.
+        """
+        now_s = time.monotonic()
+        gone = _clock(now_s - self._began_s)
+        trained = done - self._epochs_before
+        left = self._epochs - self._epochs_spared - done - shares
+        if trained <= 0 or left <= 0:
+            return gone
+        epoch_s = (now_s - self._training_since_s) / (trained + shares)
+        return f"{gone}, about {_clock(epoch_s * left)} to go"
+
+    def _remarks(self) -> Iterator[Text]:
+        """The best so far, and which workers do nothing."""
         told = [f"best {self._best[0]:.2f} (trial {self._best[1]})"] if self._best[1] else []
         if self._reference is not None:
             told.append(f"reference {self._reference:.2f}")
-        return ", ".join(told)
+        told += self._workers.remarks(are_judging=self._rescored is not None)
+        if told:
+            yield Text(", ".join(told), no_wrap=True, overflow="ellipsis")
+
+
+class _Workers:
+    """Which workers are ready, which are lost, and how they differ.
+
+    Many become ready at about the same time: they are told of together, once all of them are or
+    the first trial on one has ended.
+
+    Args:
+        session: Asked for them; None if that is not known yet.
+    """
+
+    def __init__(self, session: SessionStarted | None = None) -> None:
+        self._asked = session.workers if session else 1
+        self._environment = session.environment if session else None
+        self._ready: dict[int, WorkerJoined] = {}
+        self._lost: dict[int, WorkerJoined] = {}
+        self._errors: dict[int, str] = {}
+        self._untold: set[int] = set()
+        self._is_roll_called = False
+        self._differences: set[tuple[str, ...]] = set()
+        self._free_since: dict[int, float] = {}
+
+    def join(self, event: WorkerJoined) -> Iterator[str]:
+        """Takes in a worker that is ready; yields what is to be said of it."""
+        number = event.worker
+        before = self._lost.pop(number, None)
+        self._errors.pop(number, None)
+        self._ready[number] = event
+        self._free_since[number] = time.monotonic()
+        if before is None:
+            self._untold.add(number)
+        elif number not in self._untold:
+            where = f": {_place([event])}" if _place([event]) != _place([before]) else ""
+            yield f"worker {number} is back{where}"
+        if len(self._ready) >= self._asked and self._untold:
+            yield from self._roll()
+
+    def lose(self, event: WorkerLost) -> bool:
+        """Takes in that a worker is gone; tells whether that is news.
+
+        The journals of what it trained and of the search may both tell of it.
+        """
+        number = event.worker
+        is_news = self._errors.get(number) != event.error
+        self._errors[number] = event.error
+        self._free_since.pop(number, None)
+        if number in self._ready:
+            self._lost[number] = self._ready.pop(number)
+        return is_news
+
+    def occupy(self, number: int | None) -> None:
+        """Takes in that a worker has a trial."""
+        if number is not None:
+            self._free_since.pop(number, None)
+
+    def release(self, number: int) -> None:
+        """Takes in that a worker is done with its trial."""
+        if number in self._ready:
+            self._free_since[number] = time.monotonic()
+
+    def call_roll(self) -> Iterator[str]:
+        """Yields who is ready, should nobody have been told of before."""
+        if not self._is_roll_called and self._ready:
+            yield from self._roll()
+
+    def differences(self) -> Iterator[str]:
+        """Yields what may give other numbers on some workers, each difference once."""
+        if not self._is_roll_called or self._environment is None:
+            return
+        found: dict[tuple[str, ...], list[int]] = {}
+        for number, worker in sorted(self._ready.items()):
+            changed = tuple(changes(self._environment, worker.environment))
+            found.setdefault(changed, []).append(number)
+        for changed, numbers in found.items():
+            if changed and changed not in self._differences:
+                self._differences.add(changed)
+                yield _warning(numbers, changed)
+
+    def remarks(self, are_judging: bool) -> Iterator[str]:
+        """Yields how many are not ready, and how many have nothing to do."""
+        ready, long_ago_s = len(self._ready), time.monotonic() - _PAUSE_S
+        if ready < self._asked and self._asked > 1:
+            yield f"{ready} of {self._asked} workers are ready"
+        free = sum(since_s < long_ago_s for since_s in tuple(self._free_since.values()))
+        if free and not are_judging:
+            yield f"{counted(free, 'worker')} {'waits' if free == 1 else 'wait'}"
+
+    def _roll(self) -> Iterator[str]:
+        self._is_roll_called = True
+        kinds: dict[tuple[str, int], list[WorkerJoined]] = {}
+        for _, worker in sorted(self._ready.items()):
+            kind = worker.environment.device, worker.environment.threads
+            kinds.setdefault(kind, []).append(worker)
+        for alike in kinds.values():
+            untold = [worker for worker in alike if worker.worker in self._untold]
+            if len(kinds) == 1:
+                count = _of(len(alike), self._asked)
+                yield f"{count} {_are(alike)} ready: {_place(alike, is_host_known=True)}"
+            elif untold:
+                names = _numbered([worker.worker for worker in untold])
+                yield f"{names} {_are(untold)} ready: {_place(untold)}"
+        self._untold -= set(self._ready)
 
 
 class EvaluationProgress:
@@ -278,9 +516,76 @@ class EvaluationProgress:
     def on_event(self, whose: str, event: Event) -> None:
         """Takes in nothing: an evaluation is one event, at its end."""
 
-    def on_progress(self, share: float) -> None:
+    def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
         """Takes in the share that is done."""
         self._bar.update(self._task, completed=share)
+
+    def on_wait(self) -> None:
+        """Does nothing: its clock moves by itself."""
+
+
+def _place(workers: Sequence[WorkerJoined], is_host_known: bool = False) -> str:
+    """Where workers of one kind are, such as "CPU on node7, 1 thread each"."""
+    environment, hosts = workers[0].environment, {worker.host for worker in workers}
+    where = "" if is_host_known else f" on {workers[0].host}"
+    if len(hosts) > 1:
+        where = f" on {len(hosts)} machines"
+    each = " each" if len(workers) > 1 else ""
+    return f"{environment.device}{where}, {counted(environment.threads, 'thread')}{each}"
+
+
+def _warning(numbers: Sequence[int], changed: Sequence[str]) -> str:
+    verb, them = ("differs", "it") if len(numbers) == 1 else ("differ", "them")
+    return (
+        f"Warning: {_numbered(numbers)} {verb} from this session: {'; '.join(changed)}. "
+        f"The same trial may give other numbers on {them}."
+    )
+
+
+def _of(count: int, asked: int) -> str:
+    return counted(count, "worker") if count >= asked else f"{count} of {asked} workers"
+
+
+def _are(workers: Sequence[object]) -> str:
+    return "is" if len(workers) == 1 else "are"
+
+
+def _numbered(numbers: Sequence[int]) -> str:
+    """Such as "worker 3" or "workers 1 to 4 and 7"; if that were long, how many and the first."""
+    if len(numbers) == 1:
+        return f"worker {numbers[0]}"
+    runs = [
+        [number for _, number in run]
+        for _, run in groupby(enumerate(numbers), key=lambda at: at[1] - at[0])
+    ]
+    names = [
+        name
+        for run in runs
+        for name in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run))
+    ]
+    if len(names) > _MOST_NAMES:
+        return f"{len(numbers)} workers ({', '.join(names[:3])}, ...)"
+    return f"workers {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}"
+
+
+def _sentence(error: str) -> str:
+    text = " ".join(error.split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _subject(whose: str, trial_id: str | None, main: str) -> str:
+    if whose == main:
+        return f"Trial {trial_id}"
+    return "The reference" if whose == "baseline" else whose.capitalize()
+
+
+def _add_bar(bars: Table, text: str, completed: float, total: float) -> None:
+    told = Text(text, no_wrap=True, overflow="ellipsis")
+    bars.add_row(ProgressBar(total, min(completed, total), width=_BAR_WIDTH), told)
+
+
+def _last_epoch(trial: Trial) -> int:
+    return trial.epochs[-1].epoch if trial.epochs else trial.epoch_from
 
 
 def _name(whose: str) -> str:

@@ -77,12 +77,16 @@ class CheckpointKeeper:
     def __init__(self, folder: Path, journal: Journal) -> None:
         self._folder = folder
         self._journal = journal
-        self._written_s = time.monotonic()
-        self._waiting: tuple[str, Checkpoint] | None = None
+        self._written_s: dict[str, float] = {}
+        self._waiting: dict[str, Checkpoint] = {}
         found = (folder / "trials").glob(f"*/{CHECKPOINT_NAME}")
         self._trainable = {path.parent.name for path in found}
         self._best_alone: set[str] = set()
         self._told: set[str] = set()
+
+    def begin(self, trial_id: str) -> None:
+        """Counts from now how long a trial has trained without a checkpoint."""
+        self._written_s[trial_id] = time.monotonic()
 
     def save(self, trial_id: str, checkpoint: Checkpoint) -> None:
         """Takes a checkpoint that training can go on from, in place of the trial's last one.
@@ -92,24 +96,34 @@ class CheckpointKeeper:
         Raises:
             ResultsError: It cannot be written.
         """
-        self._waiting = trial_id, checkpoint
-        if time.monotonic() >= self._written_s + INTERVAL_S:
-            self.flush()
+        self._waiting[trial_id] = checkpoint
+        now_s = time.monotonic()
+        if now_s >= self._written_s.setdefault(trial_id, now_s) + INTERVAL_S:
+            self.flush(trial_id)
 
-    def flush(self) -> None:
-        """Writes the checkpoint that waits, if one does.
+    def flush(self, trial_id: str) -> None:
+        """Writes the checkpoint of a trial that waits, if one does.
 
         Raises:
             ResultsError: It cannot be written.
         """
-        if self._waiting is None:
+        checkpoint = self._waiting.pop(trial_id, None)
+        if checkpoint is None:
             return
-        (trial_id, checkpoint), self._waiting = self._waiting, None
         checkpoint.save(trial_folder(self._folder, trial_id))
-        self._written_s = time.monotonic()
+        self._written_s[trial_id] = time.monotonic()
         self._trainable.add(trial_id)
         self._best_alone.discard(trial_id)
         self._told.discard(trial_id)
+
+    def flush_all(self) -> None:
+        """Writes every checkpoint that waits.
+
+        Raises:
+            ResultsError: One cannot be written.
+        """
+        for trial_id in tuple(self._waiting):
+            self.flush(trial_id)
 
     def find(self, trial_id: str, last_told: int, must_be_there: bool) -> Checkpoint | None:
         """The checkpoint to go on from, or None if there is none to go on from.

@@ -1,8 +1,9 @@
 """Searches and trainings, run from a terminal: data, device, journal, and what came of it."""
 
 import shlex
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,38 +13,87 @@ import typer
 from vaetune import __version__
 from vaetune.errors import ResultsError, VaetuneError
 from vaetune.exporting import hand_over
-from vaetune.terminal import INTERRUPTED, fail, find_named, say, state_of, title_of
+from vaetune.terminal import INTERRUPTED, fail, find_named, note, say, state_of, title_of
 
 if TYPE_CHECKING:
     from vaetune.search import OpenSearch
+    from vaetune.shares import CrewSpec
     from vaetune.spec import ResolvedSearch
     from vaetune.study import Study
+    from vaetune.workforce import Workforce
+
+PATIENCE_S = 15.0
+"""After which it is said that no worker is ready yet."""
+
+_EXPOSED = "whoever reaches its ports can run programs on it. See RAY_AUTH_MODE in Ray's manual."
 
 
 def run_search(
-    resolved: "ResolvedSearch", results: Path, overwrite: bool, extend: bool, quiet: bool
+    resolved: "ResolvedSearch",
+    results: Path,
+    overwrite: bool,
+    extend: bool,
+    quiet: bool,
+    crew: "CrewSpec",
 ) -> None:
     """Runs a search, or goes on with it, and tells what it found."""
     from vaetune.data import load_prepared
     from vaetune.device import choose_device
+    from vaetune.summary import describe_device
 
     images = load_prepared(resolved.spec.data)
-    device = choose_device(resolved.spec.device)
+    if crew.is_one_process:
+        device = choose_device(resolved.spec.device, threads=crew.threads)
+    else:
+        device = choose_device("cpu")  # here nothing is trained
     from vaetune.search import open_search
 
     with open_search(
         resolved, images, device, results, overwrite=overwrite, extend=extend
     ) as opened:
-        _announce(opened, resolved, quiet)
-        study = _run(opened, quiet)
+        trainers = describe_device(device) if crew.is_one_process else str(crew)
+        _announce(opened, resolved, trainers, quiet)
+        with _workforce(opened, crew, quiet) as workforce:
+            study = _run(opened, quiet, workforce)
     _tell_outcome(study, results)
+
+
+@contextmanager
+def _workforce(opened: "OpenSearch", crew: "CrewSpec", quiet: bool) -> "Iterator[Workforce | None]":
+    """Engages workers, if there is something left to do and one process is not to do it."""
+    if crew.is_one_process or opened.is_done:
+        yield None
+        return
+    from vaetune.cluster import has_token
+    from vaetune.crew import open_crew
+
+    with open_crew(crew, opened.images, opened.spec.device) as workers:
+        if crew.address and not has_token():
+            note(f"The Ray cluster at {crew.address} asks for no token: {_EXPOSED}")
+        workers.wait_for_one(_Patience(crew, quiet).tell)
+        yield workers
+
+
+class _Patience:
+    """Says once that no worker is ready for a while."""
+
+    def __init__(self, crew: "CrewSpec", quiet: bool) -> None:
+        self._crew = crew
+        self._told = quiet
+        self._until_s = time.monotonic() + PATIENCE_S
+
+    def tell(self) -> None:
+        """Says it if it is time."""
+        if not self._told and time.monotonic() > self._until_s:
+            self._told = True
+            say(f"None of {self._crew} is ready yet. Ctrl-C stops waiting.")
 
 
 def check_search(resolved: "ResolvedSearch", name: str) -> None:
     """Tries a search before it is run; writes nothing."""
     from vaetune.data import load_prepared
     from vaetune.device import choose_device
-    from vaetune.summary import describe_plan, describe_search
+    from vaetune.summary import describe_device, describe_plan, describe_search
 
     spec = resolved.spec
     images = load_prepared(spec.data)
@@ -53,7 +103,7 @@ def check_search(resolved: "ResolvedSearch", name: str) -> None:
 
     data = summarise(images)
     say(f"vaetune {__version__}: check of {resolved.name}")
-    say(describe_search(spec, data, resolved.origins, device.name, device.threads))
+    say(describe_search(spec, data, resolved.origins, describe_device(device)))
     say("Trying it: a model is saved and read back, and a few steps are timed.")
     rehearsal = rehearse(spec, images)
     say(f"To come: {describe_plan(rehearsal.plan)}.")
@@ -101,7 +151,7 @@ def run_baseline(
     from vaetune.data import load_images, prepare_images
     from vaetune.device import choose_device
     from vaetune.study import command
-    from vaetune.summary import describe_winner
+    from vaetune.summary import describe_device, describe_winner
 
     single = resolved.spec
     images = load_images(single.data.dataset)
@@ -115,7 +165,7 @@ def run_baseline(
     with open_baseline(
         single, images, device, results, name=name, stem=resolved.name or None, overwrite=overwrite
     ) as opened:
-        _announce(opened, resolved, quiet)
+        _announce(opened, resolved, describe_device(device), quiet)
         study = _run(opened, quiet)
     if study.winner is None:
         fail(f"The training failed: {study.trials[0].error}")
@@ -134,7 +184,7 @@ def list_searches() -> None:
     say(summary.list_searches((name, describe(path)) for name, path in found.items()))
 
 
-def _announce(opened: "OpenSearch", resolved: "ResolvedSearch", quiet: bool) -> None:
+def _announce(opened: "OpenSearch", resolved: "ResolvedSearch", trainers: str, quiet: bool) -> None:
     """Prints the resolved search and what is to come, before the first trial."""
     from vaetune.summary import describe_plan, describe_retraining, describe_search
 
@@ -144,11 +194,11 @@ def _announce(opened: "OpenSearch", resolved: "ResolvedSearch", quiet: bool) -> 
     for key in ("max_trials", "hyperband_iterations"):
         if getattr(opened.spec.budget, key) != getattr(resolved.spec.budget, key):
             origins[f"budget.{key}"] = "extended"
-    started, past, device = opened.started, opened.past, opened.device
+    started, past = opened.started, opened.past
     say(f"vaetune {__version__}: {started.kind} {started.name} -> {opened.folder}/")
     if started.search.description:
         say(started.search.description)
-    say(describe_search(opened.spec, started.data, origins, device.name, device.threads))
+    say(describe_search(opened.spec, started.data, origins, trainers))
     say(f"{'The whole search' if past else 'To come'}: {describe_plan(opened.plan)}.")
     seeds = opened.spec.limits.final_seeds
     if seeds and started.kind == "search" and not (past and opened.is_judged):
@@ -161,7 +211,7 @@ def _announce(opened: "OpenSearch", resolved: "ResolvedSearch", quiet: bool) -> 
         say(f"Going on: {state_of(past)}; epochs done: {past.epochs_trained}.")
 
 
-def _run(opened: "OpenSearch", quiet: bool) -> "Study":
+def _run(opened: "OpenSearch", quiet: bool, workforce: "Workforce | None" = None) -> "Study":
     from rich.console import Console
 
     from vaetune.progress import SearchProgress
@@ -171,7 +221,7 @@ def _run(opened: "OpenSearch", quiet: bool) -> "Study":
     progress = SearchProgress(Console(), opened.plan, opened.past, quiet, kind)
     try:
         with progress, StoppableWatcher(progress) as watcher:
-            return opened.run(watcher)
+            return opened.run(watcher, workforce=workforce)
     except KeyboardInterrupt:
         say("Stopped. What was found so far is kept; the same command goes on from here.")
         _refresh_report(opened.results)

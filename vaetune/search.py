@@ -1,10 +1,10 @@
-"""Runs one search: oracle, tuner and journal, in this process."""
+"""Runs one search: oracle, tuner and journal are in this process, whoever trains."""
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from itertools import count
@@ -15,17 +15,8 @@ from vaetune.archive import is_whole
 from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.data import ImageSet, entropy_floor
 from vaetune.device import ChosenDevice
-from vaetune.environment import describe_environment
 from vaetune.errors import InUseError, JournalError, ResultsError, VaetuneError
-from vaetune.finals import (
-    Rescorer,
-    is_judged,
-    is_rescored,
-    is_retrained,
-    rescore,
-    retrain,
-    samples_due,
-)
+from vaetune.finals import is_judged, is_rescored, is_retrained, rescore, retrain
 from vaetune.journal import (
     JOURNAL_NAME,
     DataSummary,
@@ -46,6 +37,7 @@ from vaetune.journal import (
 from vaetune.oracles import Oracle, make_oracle, plan, replay
 from vaetune.pictures import PICTURES_NAME, make_gallery
 from vaetune.retention import leaders, standings
+from vaetune.routine import Bench
 from vaetune.spec import (
     REFERENCE,
     ResolvedSearch,
@@ -64,8 +56,8 @@ from vaetune.study import (
     refuse_reserved_name,
     shared_folder,
 )
-from vaetune.training import put_on_device
-from vaetune.tuner import StoppedEarly, VAETuner, Workplace
+from vaetune.tuner import StoppedEarly, VAETuner, time_is_up
+from vaetune.workforce import InProcess, Opening, Workforce
 
 _DISCARDED = "journal.discarded"
 _TRIALS = "trials"
@@ -95,15 +87,27 @@ class Watcher(Protocol):
             event: What happened.
         """
 
-    def on_progress(self, share: float) -> None:
-        """Called within each epoch with the share of it that is done."""
+    def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
+        """Called within each epoch, and while finalists are measured again.
+
+        Args:
+            whose: As for `on_event`.
+            trial_id: Whose epoch it is; None of the finalists.
+            share: How much of it is done.
+        """
+
+    def on_wait(self) -> None:
+        """Called a few times a second while workers train and tell of nothing."""
 
 
 class _NoWatcher:
     def on_event(self, whose: str, event: Event) -> None:
         pass
 
-    def on_progress(self, share: float) -> None:
+    def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
+        pass
+
+    def on_wait(self) -> None:
         pass
 
 
@@ -146,7 +150,7 @@ class OpenSearch:
         self,
         watcher: Watcher | None = None,
         deadline_s: float | None = None,
-        beside: Workplace | None = None,
+        workforce: Workforce | None = None,
     ) -> Study:
         """Runs what is left of the search: its baseline first, the judging of finalists last.
 
@@ -154,7 +158,7 @@ class OpenSearch:
             watcher: Is told how it goes.
             deadline_s: When to stop, as `time.monotonic` counts; by default when the time that
                 the search file gives a session is up.
-            beside: Of another search of the same images, whose compiled training is used too.
+            workforce: Who trains; by default this process alone.
 
         Returns:
             The study as it is now. Its last end tells whether a limit stopped it.
@@ -166,85 +170,131 @@ class OpenSearch:
         if deadline_s is None:
             deadline_s = time.monotonic() + self.spec.limits.time_budget_s
         watcher = watcher or _NoWatcher()
-        self.journal.listener = partial(watcher.on_event, self.started.kind)
+        workforce = workforce or InProcess(Bench(self.images), self.device)
+        self._listen(watcher)
+        if self.past and self.is_done:
+            return self.past
+        stage = _Stage(workforce, watcher, deadline_s)
+        with suppress(StoppedEarly), self._session(workforce):
+            self._run_trials(stage)
+            if not is_judged(load_study(self.folder), self.spec.limits.final_seeds):
+                self._judge_finalists(stage)
+        return load_study(self.folder)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether earlier sessions left nothing to do, and nothing of it is damaged."""
+        past = self.past
+        return bool(past and past.is_complete and self.is_judged and not self._is_damaged(past))
+
+    def _listen(self, watcher: Watcher, whose: str | None = None) -> None:
+        self.journal.listener = partial(watcher.on_event, whose or self.started.kind)
         if self.damage:
             self.journal.repeat(self.damage)
-        is_done = self.past and self.past.is_complete and self.is_judged
-        if self.past and is_done and not self._is_damaged(self.past):
-            return self.past
-        environment = describe_environment(self.device)
+
+    @contextmanager
+    def _session(self, workforce: Workforce) -> Iterator[None]:
+        """Journals that this process takes the search up, and how it lets go of it."""
+        started = SessionStarted(environment=workforce.environment, workers=workforce.workers)
         try:
-            self.journal.append(SessionStarted(environment=environment))
-            self._run_trials(watcher, deadline_s, beside)
+            self.journal.append(started)
+            yield
         except KeyboardInterrupt:
             self.journal.append(SessionEnded(reason="interrupted"))
             raise
         except StoppedEarly as stop:
             self.journal.append(SessionEnded(reason=stop.reason, message=str(stop)))
+            raise
         except Exception as error:
             with suppress(VaetuneError):  # a full disk takes no last word
                 self.journal.append(SessionEnded(reason="error", message=str(error)))
             raise
         else:
             self.journal.append(SessionEnded(reason="completed"))
-        return load_study(self.folder)
 
-    def _run_trials(self, watcher: Watcher, deadline_s: float, beside: Workplace | None) -> None:
-        is_under_way = self.spec.baseline and not self._ensure_baseline(watcher, deadline_s)
-        workplace = self._workplace(deadline_s, beside)
-        workplace.gallery.save(self.folder)
-        oracle = _oracle_of(self.spec, self.journal)
-        past = load_study(self.folder)  # with this session, after which others were killed
-        tuner = VAETuner(oracle, workplace, self.journal, past, watcher.on_progress)
-        tuner.search()
-        tuner.mend()
-        if is_under_way:  # should the other process have been stopped in it
-            self._ensure_baseline(watcher, deadline_s)
-        if not is_judged(load_study(self.folder), self.spec.limits.final_seeds):
-            self._judge_finalists(tuner, workplace, watcher)
+    def _run_trials(self, stage: "_Stage") -> None:
+        validation = self.images.validation
+        make_gallery(validation.images, validation.labels).save(self.folder)
+        own = nullcontext(self._tuner(stage))
+        stage.run([self._reference(stage), own] if self.spec.baseline else [own])
+        if self.spec.baseline:  # another process may have been at it, and been stopped
+            stage.run([self._reference(stage)])
 
-    def _workplace(self, deadline_s: float, beside: Workplace | None) -> Workplace:
-        if beside:
-            return replace(beside, folder=self.folder, spec=self.spec, deadline_s=deadline_s)
-        return Workplace(
-            folder=self.folder,
-            spec=self.spec,
-            images=self.images,
-            data=put_on_device(self.images),
-            gallery=make_gallery(self.images.validation.images, self.images.validation.labels),
-            deadline_s=deadline_s,
+    def _tuner(self, stage: "_Stage", whose: str | None = None) -> VAETuner:
+        return VAETuner(
+            _oracle_of(self.spec, self.journal),
+            self.folder,
+            self.spec,
+            self.journal,
+            load_study(self.folder),  # with this session, after which others were killed
+            stage.deadline_s,
+            partial(stage.watcher.on_progress, whose or self.started.kind),
         )
 
-    def _judge_finalists(self, tuner: VAETuner, workplace: Workplace, watcher: Watcher) -> None:
+    @contextmanager
+    def _lent(self, stage: "_Stage", whose: str | None = None) -> Iterator[VAETuner | None]:
+        """Lends out the trials of a baseline that is trained beside a search."""
+        self._listen(stage.watcher, whose)
+        if self.is_done:
+            yield None
+            return
+        with self._session(stage.workforce):
+            yield self._tuner(stage, whose)
+
+    @contextmanager
+    def _reference(self, stage: "_Stage") -> Iterator[VAETuner | None]:
+        """Lends out the reference at the search's largest budget, unless that was trained before.
+
+        Another search of these results may be at it: then there is nothing to lend out.
+        """
+        if find_baseline(load_study(self.folder), self.results):
+            yield None
+            return
+        alike = self.spec.model_copy(update={"training": reference_training(self.spec.training)})
+        single = single_configuration(REFERENCE, self.spec.budget.max_epochs, like=alike)
+        with ExitStack() as stack:
+            opening = open_baseline(single, self.images, self.device, self.results)
+            try:
+                baseline = stack.enter_context(opening)
+            except InUseError:
+                yield None
+                return
+            yield stack.enter_context(baseline._lent(stage))
+
+    def _judge_finalists(self, stage: "_Stage") -> None:
         """Chooses the winner a second time; what was judged before stays as it was."""
-        tuner.check_time()
+        stage.check_time(self.spec)
         study, seeds = load_study(self.folder), self.spec.limits.final_seeds
-        rescorer = Rescorer(
-            tuner.runner, workplace.data.validation, samples_due(study), study.search.seed
-        )
+        measure = stage.workforce.measure
         if not is_rescored(study):
             began_s = time.monotonic()
-            rescoring = rescore(study, rescorer, watcher.on_progress)
+            tell = partial(stage.watcher.on_progress, self.started.kind, None)
+            rescoring = rescore(study, measure, tell)
             took_s = time.monotonic() - began_s
             self.journal.append(FinalistsRescored(rescoring=rescoring, duration_s=took_s))
         if not is_retrained(study, seeds):
             began_s = time.monotonic()
-            beside = replace(workplace, runner=tuner.runner)
-            train = partial(self._train_beside, watcher, beside)
-            retraining = retrain(study, seeds, rescorer, train)
+            retraining = retrain(study, seeds, measure, partial(self._train_beside, stage))
             took_s = time.monotonic() - began_s
             self.journal.append(FinalistsRetrained(retraining=retraining, duration_s=took_s))
 
     def _train_beside(
-        self, watcher: Watcher, beside: Workplace, spec: SearchSpec, what: str
-    ) -> Study:
-        """Trains a configuration of this search once more, unless that was done before."""
-        stem = f"{self.started.name}-{what}"
-        named = _Named(watcher, f"configuration {what.replace('-', ' ')}")
-        with open_baseline(spec, self.images, self.device, self.results, stem=stem) as baseline:
-            study = baseline.run(named, beside.deadline_s, beside)
-        _stop_with(study)
-        return study
+        self, stage: "_Stage", singles: Sequence[tuple[SearchSpec, str]]
+    ) -> list[Study]:
+        """Trains configurations of this search once more, unless that was done before."""
+        folders: list[Path] = []
+
+        @contextmanager
+        def lend(spec: SearchSpec, what: str) -> Iterator[VAETuner | None]:
+            stem, whose = f"{self.started.name}-{what}", f"configuration {what.replace('-', ' ')}"
+            opening = open_baseline(spec, self.images, self.device, self.results, stem=stem)
+            with opening as baseline:
+                folders.append(baseline.folder)
+                with baseline._lent(stage, whose) as tuner:
+                    yield tuner
+
+        stage.run([lend(spec, what) for spec, what in singles])
+        return [load_study(folder) for folder in folders]
 
     def _is_damaged(self, past: Study) -> bool:
         """Whether a file of what the search keeps is damaged or gone."""
@@ -254,43 +304,21 @@ class OpenSearch:
         files = [self.folder / PICTURES_NAME, *(f / name for f in folders for name in names)]
         return not all(is_whole(file) for file in files)
 
-    def _ensure_baseline(self, watcher: Watcher, deadline_s: float) -> bool:
-        """Trains the reference at the search's largest budget, unless that was done before.
 
-        Returns:
-            Whether it is trained; another search of these results may be at it.
-        """
-        if find_baseline(load_study(self.folder), self.results):
-            return True
-        alike = self.spec.model_copy(update={"training": reference_training(self.spec.training)})
-        single = single_configuration(REFERENCE, self.spec.budget.max_epochs, like=alike)
-        try:
-            with open_baseline(single, self.images, self.device, self.results) as baseline:
-                study = baseline.run(watcher, deadline_s)
-        except InUseError:
-            return False
-        _stop_with(study)
-        return True
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """Who trains, who watches, and until when."""
 
+    workforce: Workforce
+    watcher: Watcher
+    deadline_s: float
 
-class _Named:
-    """Tells a watcher of a training by another name than "baseline"."""
+    def run(self, openings: Sequence[Opening]) -> None:
+        self.workforce.run(openings, self.watcher.on_wait)
 
-    def __init__(self, watcher: Watcher, name: str) -> None:
-        self._watcher = watcher
-        self._name = name
-
-    def on_event(self, whose: str, event: Event) -> None:
-        self._watcher.on_event(self._name, event)
-
-    def on_progress(self, share: float) -> None:
-        self._watcher.on_progress(share)
-
-
-def _stop_with(baseline: Study) -> None:
-    """Stops a search whose time was up while something was trained beside it."""
-    if baseline.last_end and baseline.last_end.reason == "time_budget":
-        raise StoppedEarly("time_budget", baseline.last_end.message or "")
+    def check_time(self, spec: SearchSpec) -> None:
+        if time.monotonic() >= self.deadline_s:
+            raise time_is_up(spec)
 
 
 @contextmanager

@@ -40,15 +40,21 @@ class StoppableWatcher:
     ) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
+        self._former = {}
 
     def on_event(self, whose: str, event: Event) -> None:
         """Passes an event on; then raises KeyboardInterrupt if the search is to stop."""
         self._watcher.on_event(whose, event)
         self._stop_if_asked()
 
-    def on_progress(self, share: float) -> None:
+    def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
         """Passes progress on; then raises KeyboardInterrupt if the search is to stop."""
-        self._watcher.on_progress(share)
+        self._watcher.on_progress(whose, trial_id, share)
+        self._stop_if_asked()
+
+    def on_wait(self) -> None:
+        """Passes on that nothing happened; then raises KeyboardInterrupt if it is to stop."""
+        self._watcher.on_wait()
         self._stop_if_asked()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
@@ -57,6 +63,13 @@ class StoppableWatcher:
         self._is_stopping = True
 
     def _stop_if_asked(self) -> None:
+        self._listen()
         if self._is_stopping:
             self._is_stopping = False  # once: what follows is the search's clean end
             raise KeyboardInterrupt
+
+    def _listen(self) -> None:
+        # Ray takes SIGTERM for itself when it is brought up, to exit on the spot.
+        for number in self._former:
+            if signal.getsignal(number) != self._hear:
+                signal.signal(number, self._hear)

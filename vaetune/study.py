@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,8 @@ from vaetune.journal import (
     TrialResumed,
     TrialRetried,
     TrialStarted,
+    WorkerJoined,
+    WorkerLost,
     read_journal,
 )
 from vaetune.rescoring import FINALISTS, FinalistScore, SeedScores
@@ -71,6 +73,24 @@ TRIAL_COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """A time in which a trial was trained without a break.
+
+    It is over when the trial ends, when its worker is lost, or when its session lets go.
+
+    Attributes:
+        worker: Which trained it; None is the process of the search itself.
+        ended: While it is not over, and if its session was killed: the last sign of that session.
+        epoch: The last, absolute, that was finished when it began.
+    """
+
+    worker: int | None
+    started: datetime
+    ended: datetime
+    epoch: int
+
+
+@dataclass(frozen=True)
 class Trial:
     """One configuration trained over the epochs (epoch_from, epoch_to].
 
@@ -82,7 +102,10 @@ class Trial:
         failed_in: The epoch that a failed trial was in; None if it had not begun one.
         error: One line that says why a trial failed.
         retries: Errors after which it was tried again.
-        deaths: How often in a row the process was killed in it, with no epoch finished between.
+        deaths: How often in a row the process that trained it was killed, with no epoch finished
+            between.
+        stretches: When it was trained and by which worker, in order; there are several if its
+            worker was lost, or if its session let go.
     """
 
     trial_id: str
@@ -105,6 +128,7 @@ class Trial:
     traceback: str | None
     retries: tuple[TrialRetried, ...] = ()
     deaths: int = 0
+    stretches: tuple[Stretch, ...] = ()
 
     @cached_property
     def best(self) -> EpochEnded | None:
@@ -132,6 +156,9 @@ class Study:
         evaluations: What the test images said of trials, in the order it was asked.
         rescorings: How finalists were judged again, in order; see `rescored`.
         retrainings: How their configurations did from other seeds, in order; see `retrained`.
+        workers_joined: Workers that were ready to train, in order; one that takes the place of a
+            lost one has its number. There are none where a process trains alone.
+        workers_lost: Workers that were gone, in order.
     """
 
     folder: Path
@@ -145,6 +172,8 @@ class Study:
     evaluations: tuple[TrialEvaluated, ...] = ()
     rescorings: tuple[FinalistsRescored, ...] = ()
     retrainings: tuple[FinalistsRetrained, ...] = ()
+    workers_joined: tuple[WorkerJoined, ...] = ()
+    workers_lost: tuple[WorkerLost, ...] = ()
 
     @property
     def search(self) -> SearchSpec:
@@ -533,11 +562,16 @@ class _OpenTrial:
     retries: list[TrialRetried] = field(default_factory=list)
     deaths: int = 0
     ended: TrialEnded | None = None
+    stretches: list[Stretch] = field(default_factory=list)
 
-    def close(self, let_go: bool) -> Trial:
+    def end_stretch(self, moment: datetime) -> None:
+        last = self.stretches[-1]
+        self.stretches[-1] = replace(last, ended=max(last.started, moment))
+
+    def close(self, unfinished: Status) -> Trial:
+        """Makes the trial; `unfinished` is its status unless it has ended."""
         epochs = tuple(self.epochs[number] for number in sorted(self.epochs))
         end = self.ended
-        unfinished: Status = "stopped" if let_go else "running"
         trained_s = sum(epoch.train_s + epoch.validation_s for epoch in epochs)
         return Trial(
             **{name: getattr(self.start, name) for name in Assignment.model_fields},
@@ -552,12 +586,31 @@ class _OpenTrial:
             traceback=end.traceback if end else None,
             retries=tuple(self.retries),
             deaths=self.deaths,
+            stretches=tuple(self.stretches),
         )
+
+
+_SIGNS = (
+    SessionStarted,
+    WorkerJoined,
+    WorkerLost,
+    TrialStarted,
+    TrialResumed,
+    TrialRetried,
+    EpochEnded,
+    TrialEnded,
+)
+"""What only a session writes, as long as it trains."""
 
 
 @dataclass
 class _Gathered:
-    """A study while its events are being gathered."""
+    """A study while its events are being gathered.
+
+    Attributes:
+        under_way: Ids of the trials that are being trained.
+        last_sign: When the latest of `_SIGNS` was.
+    """
 
     folder: Path
     started: SearchStarted
@@ -570,27 +623,39 @@ class _Gathered:
     evaluations: list[TrialEvaluated] = field(default_factory=list)
     rescorings: list[FinalistsRescored] = field(default_factory=list)
     retrainings: list[FinalistsRetrained] = field(default_factory=list)
+    workers_joined: list[WorkerJoined] = field(default_factory=list)
+    workers_lost: list[WorkerLost] = field(default_factory=list)
     last_end: SessionEnded | None = None
+    last_sign: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.last_sign = self.started.time
 
     def take(self, event: Event) -> None:
+        self._sort_in(event)
+        if isinstance(event, _SIGNS):
+            self.last_sign = event.time
+
+    def _sort_in(self, event: Event) -> None:
         match event:
             case SessionStarted():
                 self._take_session(event)
             case TrialStarted():
                 self.trials[event.trial_id] = _OpenTrial(event)
-                self.under_way.add(event.trial_id)
+                self._begin_stretch(event, event.epoch_from)
             case TrialResumed():
-                self._trial(event)
-                self.under_way.add(event.trial_id)
+                self._trial(event.trial_id)
+                self._end_stretch(event.trial_id, self.last_sign)
+                self._begin_stretch(event, event.epoch)
             case TrialRetried():
-                self._trial(event).retries.append(event)
+                self._trial(event.trial_id).retries.append(event)
             case EpochEnded():
-                trial = self._trial(event)
+                trial = self._trial(event.trial_id)
                 trial.epochs[event.epoch] = event
                 trial.deaths = 0
             case TrialEnded():
-                self._trial(event).ended = event
-                self.under_way.discard(event.trial_id)
+                self._trial(event.trial_id).ended = event
+                self._end_stretch(event.trial_id, event.time)
             case PlanCorrected():
                 self.plan = event.plan
             case SearchExtended():
@@ -599,28 +664,32 @@ class _Gathered:
             case FileSetAside():
                 self.set_aside.append(event)
             case TrialEvaluated():
-                self._trial(event)
+                self._trial(event.trial_id)
                 self.evaluations.append(event)
             case FinalistsRescored():
                 for score in event.rescoring.finalists:
-                    self._trial(score)
+                    self._trial(score.trial_id)
                 self.rescorings.append(event)
             case FinalistsRetrained():
                 for scores in event.retraining.finalists:
-                    self._trial(scores)
+                    self._trial(scores.trial_id)
                 self.retrainings.append(event)
+            case WorkerJoined():
+                self.workers_joined.append(event)
+            case WorkerLost():
+                self._take_loss(event)
             case SessionEnded():
                 self.last_end = event
-                self.under_way.clear()
+                self._end_stretches(event.time)
 
     def close(self) -> Study:
-        # What is under way without a session that says so was killed, or is running now.
-        let_go = self.last_end is not None
+        for trial_id in self.under_way:
+            self.trials[trial_id].end_stretch(self.last_sign)
         return Study(
             folder=self.folder,
             started=self.started,
             sessions=tuple(self.sessions),
-            trials=tuple(trial.close(let_go) for trial in self.trials.values()),
+            trials=tuple(trial.close(self._unfinished(trial)) for trial in self.trials.values()),
             last_end=self.last_end,
             extensions=tuple(self.extensions),
             plan=self.plan,
@@ -628,30 +697,52 @@ class _Gathered:
             evaluations=tuple(self.evaluations),
             rescorings=tuple(self.rescorings),
             retrainings=tuple(self.retrainings),
+            workers_joined=tuple(self.workers_joined),
+            workers_lost=tuple(self.workers_lost),
         )
 
     def _take_session(self, event: SessionStarted) -> None:
         for trial_id in self.under_way:  # the session before did not end: it was killed
             self.trials[trial_id].deaths += 1
-        self.under_way.clear()
+        self._end_stretches(self.last_sign)
         self.sessions.append(event)
         self.last_end = None
 
-    def _trial(
-        self,
-        event: TrialResumed
-        | TrialRetried
-        | EpochEnded
-        | TrialEnded
-        | TrialEvaluated
-        | FinalistScore
-        | SeedScores,
-    ) -> _OpenTrial:
+    def _take_loss(self, event: WorkerLost) -> None:
+        self.workers_lost.append(event)
+        if event.trial_id is not None:
+            self._trial(event.trial_id).deaths += 1
+            self._end_stretch(event.trial_id, event.time)
+
+    def _begin_stretch(self, event: TrialStarted | TrialResumed, epoch: int) -> None:
+        begun = Stretch(event.worker, event.time, event.time, epoch)  # its end is to come
+        self.trials[event.trial_id].stretches.append(begun)
+        self.under_way.add(event.trial_id)
+
+    def _end_stretch(self, trial_id: str, moment: datetime) -> None:
+        if trial_id in self.under_way:
+            self.trials[trial_id].end_stretch(moment)
+            self.under_way.remove(trial_id)
+
+    def _end_stretches(self, moment: datetime) -> None:
+        for trial_id in tuple(self.under_way):
+            self._end_stretch(trial_id, moment)
+
+    def _unfinished(self, trial: _OpenTrial) -> Status:
+        """The status of a trial that has not ended."""
+        if self.last_end is not None:
+            return "stopped"
+        # Without a session that says so, what is under way was killed, or is running now. A
+        # process without workers takes up first what it finds unfinished.
+        is_alone = trial.stretches[-1].worker is None
+        return "running" if is_alone or trial.start.trial_id in self.under_way else "queued"
+
+    def _trial(self, trial_id: str) -> _OpenTrial:
         try:
-            return self.trials[event.trial_id]
+            return self.trials[trial_id]
         except KeyError:
             raise JournalError(
-                f"The journal in {self.folder} is damaged: trial {event.trial_id} goes on in it "
+                f"The journal in {self.folder} is damaged: trial {trial_id} goes on in it "
                 "but never started. Restore the file from a copy, or search again with "
                 "--overwrite."
             ) from None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from vaetune.device import ChosenDevice
 from vaetune.evaluation import Binarize, Estimate, Evaluation
 from vaetune.journal import DataSummary, Rung, TrialEvaluated
 from vaetune.rescoring import FINALISTS
@@ -14,20 +15,32 @@ from vaetune.study import TRIAL_COLUMNS, Study, Trial, trial_row
 
 
 def describe_search(
-    spec: SearchSpec, data: DataSummary, origins: Mapping[str, Origin], device: str, threads: int
+    spec: SearchSpec, data: DataSummary, origins: Mapping[str, Origin], trainers: str
 ) -> str:
-    """The resolved search and where each value came from."""
+    """The resolved search and where each value came from.
+
+    Args:
+        spec: The search.
+        data: Its images.
+        origins: Where its values came from.
+        trainers: On what it trains, such as "CPU, 2 threads".
+    """
     rows = [row for row in list_settings(spec) if row[0] != "description"]
     width = max(len(key) for key, _ in rows)
     extra = {
         "data.dataset": describe_data(data),
-        "device": f"{device}, {counted(threads, 'thread')}",
+        "device": trainers,
     }
     lines = [
         f"  {key:<{width}}  {value:<24}  {origins.get(key, 'default'):<9}{extra.get(key, '')}"
         for key, value in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def describe_device(device: ChosenDevice) -> str:
+    """What this process trains on."""
+    return f"{device.name}, {counted(device.threads, 'thread')}"
 
 
 def list_settings(spec: SearchSpec) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Epochs of a VAE: the order of the images, one compiled call for many steps, validation."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ _NOISE = 1
 """Keeps the noise of binarised pixels apart from the order of the images."""
 
 OnProgress = Callable[[float], None]
-"""Called with the share of the epoch's steps that are done."""
+"""Called with the share of some work that is done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +173,18 @@ class EpochRunner:
         """Copies the variables of the model and those of its optimizer."""
         return self._state.read()
 
-    def train(self, epoch: Epoch, on_progress: OnProgress | None = None) -> Losses:
+    def train(self, epoch: Epoch) -> Losses:
         """Trains one epoch."""
+        parts = self.train_in_parts(epoch)
+        while True:
+            try:
+                next(parts)
+            except StopIteration as done:
+                losses: Losses = done.value
+                return losses
+
+    def train_in_parts(self, epoch: Epoch) -> Generator[float, None, Losses]:
+        """Trains one epoch; yields the share of its steps that are done."""
         order, batch_size = epoch.order, epoch.batch_size
         steps = -(-len(order) // batch_size)
         stride = -(-steps // CALLS_PER_EPOCH) * batch_size
@@ -185,8 +195,7 @@ class EpochRunner:
             seed = tf.constant([epoch.noise_seed, start], tf.int32)
             part = tf.constant(order[start : start + stride])
             sums += np.array(self._train_on(part, batch_size, epoch.beta, seed))
-            if on_progress:
-                on_progress(min(1.0, (start + stride) / len(order)))
+            yield min(1.0, (start + stride) / len(order))
         return _means(sums, len(order), epoch.beta)
 
     def validate(self) -> Losses:

@@ -114,9 +114,11 @@ def state(study: Study, now: datetime, is_running: bool = False) -> State:
             command("search", study, "--overwrite"),
         )
     so_far = f"{ended} of {counted(planned, 'trial')}{failed}"
+    running = sum(trial.status == "running" for trial in study.trials)
+    under_way = f", {running} under way" if running > 1 else ""
     go_on = command("search", study)
     if study.last_end is None and is_running:
-        return State(f"Running: {so_far}")
+        return State(f"Running: {so_far}{under_way}")
     if study.last_end is None:
         silent = duration((now - max(study_moments(study))).total_seconds())
         advice = (

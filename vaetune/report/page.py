@@ -25,11 +25,13 @@ from vaetune.report.rungs import Foresight, compute_foresight, compute_rungs, dr
 from vaetune.report.svg import to_svg
 from vaetune.report.tables import (
     Contest,
+    Fact,
     Leaderboard,
     Setting,
     compare_searches,
     list_incidents,
     list_settings,
+    list_workers,
     rank_trials,
 )
 from vaetune.report.thumbnails import collect_thumbnails
@@ -110,6 +112,7 @@ class Section:
         tradeoffs: Loss against what it costs; none before a trial has completed.
         sizes: The best configuration of each latent size.
         export_size: The command that hands one of them over.
+        workers: What trains; empty where a process does so alone.
         incidents: What happened to it beside its trials.
         data: Its trials as JSON that is safe within a script element.
     """
@@ -135,6 +138,7 @@ class Section:
     export_size: str
     leaderboard: Leaderboard
     settings: tuple[Setting, ...]
+    workers: tuple[Fact, ...]
     incidents: tuple[str, ...]
     data: Markup
 
@@ -248,6 +252,7 @@ def _section(
         export_size=command("best", study, "--latent-dim", "N", "--export"),
         leaderboard=rank_trials(study),
         settings=list_settings(study),
+        workers=list_workers(study),
         incidents=list_incidents(study),
         data=_data(study, baseline),
     )

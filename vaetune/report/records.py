@@ -9,7 +9,15 @@ from typing import Literal
 
 from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.report.answer import hyperparameter_names
-from vaetune.report.timeline import WorkingTime, compute_timeline
+from vaetune.report.timeline import (
+    Timeline,
+    WorkingTime,
+    compute_timeline,
+    compute_utilisation,
+    describe_utilisation,
+    list_worker_kinds,
+)
+from vaetune.report.wording import NOTHING, numbered, percent
 from vaetune.spec import Choice, Range
 from vaetune.study import Study, Trial, command
 
@@ -69,6 +77,81 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class Lane:
+    """A lane of the timeline.
+
+    Attributes:
+        label: The number of its worker.
+        title: What that worker was, and how much of its time it trained.
+    """
+
+    label: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """When workers trained trials: a bar of the timeline each.
+
+    Attributes:
+        trials: Places of the trials in the records.
+        lanes: Likewise of the lanes.
+        places: Likewise of `Workers.places`; None where that is not known.
+        start_s: Of the search's working time.
+        end_s: Likewise.
+    """
+
+    trials: tuple[int, ...]
+    lanes: tuple[int, ...]
+    places: tuple[int | None, ...]
+    start_s: tuple[Value, ...]
+    end_s: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """When a worker trained the Keras example: the place of its lane, seconds of working time."""
+
+    lane: int
+    start_s: Value
+    end_s: Value
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A worker that was lost.
+
+    Attributes:
+        lane: The place of its lane.
+        at_s: When, of the search's working time.
+        title: Which, and why.
+    """
+
+    lane: int
+    at_s: Value
+    title: str
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How workers shared a search.
+
+    Attributes:
+        note: How much of their time they trained; empty while nothing can be said.
+        kinds: What they are, if they are not all alike.
+        places: What workers were: devices, machines, threads.
+    """
+
+    note: str
+    kinds: tuple[str, ...]
+    places: tuple[str, ...]
+    lanes: tuple[Lane, ...]
+    bars: Bars
+    beside: tuple[Beside, ...]
+    losses: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
 class Reference:
     """The Keras example's losses, nats per image, and what it cost."""
 
@@ -96,6 +179,7 @@ class Records:
         winner: Its id.
         kept: Ids of the trials whose weights are there to be handed over.
         export: The command that hands a trial over, but for its id.
+        workers: How they shared it; None where a process trained alone.
     """
 
     name: str
@@ -110,13 +194,14 @@ class Records:
     curves: Curves
     reference: Reference | None
     export: str
+    workers: Workers | None
 
 
 def compute_records(study: Study, baseline: Study | None) -> Records:
     """Gathers a study's trials into columns."""
     trials = study.trials
     winner = study.winner
-    course = _Course(study)
+    course = _Course(study, baseline)
     return Records(
         name=study.name,
         floor=study.started.data.entropy_floor,
@@ -130,6 +215,60 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
         curves=_curves(trials, course),
         reference=_reference(baseline),
         export=command("best", study, "--export") + " --trial",
+        workers=_workers(study, baseline, course.timeline),
+    )
+
+
+def _workers(study: Study, baseline: Study | None, timeline: Timeline) -> Workers | None:
+    if all(worker is None for worker in timeline.lanes):
+        return None
+    utilisation = compute_utilisation(study, baseline)
+    kinds = list_worker_kinds(study.workers_joined)
+    places = tuple(dict.fromkeys(span.place for span in timeline.spans if span.place))
+    return Workers(
+        note=describe_utilisation(utilisation) if utilisation else "",
+        kinds=tuple(f"{numbered(one.numbers)}: {one.place}" for one in kinds)
+        if len(kinds) > 1
+        else (),
+        places=places,
+        lanes=tuple(_lanes(timeline, utilisation.by_worker if utilisation else {})),
+        bars=_bars(study, timeline, places),
+        beside=tuple(
+            Beside(span.lane, _significant(span.start_s), _significant(span.end_s))
+            for span in timeline.beside
+        ),
+        losses=tuple(
+            Mark(lost.lane, _significant(lost.at_s), f"worker {lost.worker} was lost: {lost.error}")
+            for lost in timeline.losses
+        ),
+    )
+
+
+def _lanes(timeline: Timeline, shares: Mapping[int, float]) -> Iterable[Lane]:
+    places: dict[int, dict[str, None]] = {}
+    for span in timeline.spans:
+        if span.place:
+            places.setdefault(span.lane, {})[span.place] = None
+    for number, worker in enumerate(timeline.lanes):
+        if worker is None:
+            yield Lane(NOTHING, "trained by the process of the search itself")
+            continue
+        told = [f"worker {worker}", *places.get(number, ())]
+        if worker in shares:
+            told.append(f"trained for {percent(shares[worker])} of its time")
+        yield Lane(str(worker), "; ".join(told))
+
+
+def _bars(study: Study, timeline: Timeline, places: Sequence[str]) -> Bars:
+    index = {trial.trial_id: number for number, trial in enumerate(study.trials)}
+    known = {place: number for number, place in enumerate(places)}
+    spans = timeline.spans
+    return Bars(
+        trials=tuple(index[span.trial_id] for span in spans),
+        lanes=tuple(span.lane for span in spans),
+        places=tuple(known.get(span.place) for span in spans),
+        start_s=tuple(_significant(span.start_s) for span in spans),
+        end_s=tuple(_significant(span.end_s) for span in spans),
     )
 
 
@@ -138,10 +277,15 @@ def _has_weights(study: Study, trial: Trial) -> bool:
 
 
 class _Course:
-    """When something was, in a search's working time and in the epochs that had ended."""
+    """When something was, in a search's working time and in the epochs that had ended.
 
-    def __init__(self, study: Study) -> None:
+    Attributes:
+        timeline: When its trials ran.
+    """
+
+    def __init__(self, study: Study, baseline: Study | None) -> None:
         self.clock = WorkingTime(study)
+        self.timeline = compute_timeline(study, self.clock, baseline)
         self._ended = sorted(epoch.time for trial in study.trials for epoch in trial.epochs)
 
     def epochs_at(self, moment: datetime) -> int:
@@ -190,12 +334,16 @@ def _columns(study: Study, course: _Course) -> Iterable[Column]:
 
 def _times(study: Study, course: _Course) -> Iterable[Column]:
     """When trials ran, and when and after how many epochs of the search each was at its best."""
-    spans = compute_timeline(study, course.clock)
+    first = {span.trial_id: span for span in reversed(course.timeline.spans)}
+    last = {span.trial_id: span for span in course.timeline.spans}
+    ids = [trial.trial_id for trial in study.trials]
     best = [trial.best for trial in study.trials]
     seconds = "s of working time"
-    yield _column("start_s", "Started", seconds, "time", "linear", [s.start_s for s in spans])
-    yield _column("end_s", "Ended", seconds, "time", "linear", [s.end_s for s in spans])
-    yield _column("lane", "Lane", "", "time", "choice", [s.lane + 1 for s in spans])
+    yield _column("start_s", "Started", seconds, "time", "linear", [first[i].start_s for i in ids])
+    yield _column("end_s", "Ended", seconds, "time", "linear", [last[i].end_s for i in ids])
+    yield _column("lane", "Lane", "", "time", "choice", [last[i].lane + 1 for i in ids])
+    if any(span.worker is not None for span in last.values()):
+        yield _column("worker", "Worker", "", "time", "choice", [last[i].worker for i in ids])
     yield _column(
         "best_s",
         "Working time",

@@ -1,17 +1,38 @@
 """A study's tables: every trial, and what a repetition needs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from vaetune import summary
 from vaetune.environment import changes
-from vaetune.journal import describe_loss
+from vaetune.journal import WorkerJoined, WorkerLost, describe_loss
 from vaetune.report.answer import hyperparameter_names
-from vaetune.report.wording import NOTHING, hyperparameter, instant, nats, whole
-from vaetune.study import Status, Study, Trial
+from vaetune.report.timeline import list_worker_kinds
+from vaetune.report.wording import (
+    NOTHING,
+    counted,
+    hyperparameter,
+    instant,
+    listed,
+    nats,
+    numbered,
+    whole,
+)
+from vaetune.study import Status, Stretch, Study, Trial
 from vaetune.summary import describe_plan
+
+MOST_LOSSES = 10
+"""Of lost workers that are told one by one; more are told together."""
+
+MOST_REASONS = 5
+"""Why workers were lost, where they are told together."""
+
+MOST_NAMED = 10
+"""Trials that did not go on, likewise."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,14 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """A line of a table: what is told, and what of it."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Contest:
     """Searches on the same data, the best winner first."""
 
@@ -98,12 +127,39 @@ def list_settings(study: Study) -> tuple[Setting, ...]:
     )
 
 
+def list_workers(study: Study) -> tuple[Fact, ...]:
+    """What trains in the latest session; nothing where a process does so alone."""
+    if not study.sessions:
+        return ()
+    session = study.sessions[-1]
+    kinds = list_worker_kinds(_joined(study)[-1])
+    if len(kinds) > 1:
+        return tuple(Fact(numbered(kind.numbers).capitalize(), kind.place) for kind in kinds)
+    if not kinds:
+        return (Fact("Workers", str(session.workers)),) if session.workers > 1 else ()
+    count = max(session.workers, len(kinds[0].numbers))
+    if count == 1:
+        return (Fact("Worker", kinds[0].place),)
+    return (Fact("Workers", f"{count}, {kinds[0].place}"),)
+
+
+def _joined(study: Study) -> list[list[WorkerJoined]]:
+    """The workers of each session."""
+    starts = [session.time for session in study.sessions]
+    found: list[list[WorkerJoined]] = [[] for _ in starts]
+    for event in study.workers_joined:
+        found[bisect_right(starts, event.time) - 1].append(event)
+    return found
+
+
 def list_incidents(study: Study) -> tuple[str, ...]:
     """What happened to a search beside its trials, a sentence each."""
     return (
         *(f"Extended to {describe_plan(extension.plan)}." for extension in study.extensions),
         *_session_changes(study),
+        *_worker_changes(study),
         *map(describe_loss, study.set_aside),
+        *_lost_workers(study),
         *(
             f"Trial {trial.trial_id} was tried again after: {retry.error}"
             for trial in study.trials
@@ -116,8 +172,93 @@ def list_incidents(study: Study) -> tuple[str, ...]:
 def _session_changes(study: Study) -> Iterator[str]:
     for before, now in pairwise(study.sessions):
         changed = changes(before.environment, now.environment)
+        if before.workers != now.workers:
+            changed.append(f"workers: {before.workers} -> {now.workers}")
         if changed:
             yield f"The session of {instant(now.time)} differs: {'; '.join(changed)}."
+
+
+def _worker_changes(study: Study) -> Iterator[str]:
+    """Workers on machines that are not like that of the search; of devices the facts tell."""
+    for session, workers in zip(study.sessions, _joined(study), strict=True):
+        alike: dict[str, dict[int, None]] = {}
+        for joined in workers:
+            own = {"device": session.environment.device, "threads": session.environment.threads}
+            changed = changes(session.environment, joined.environment.model_copy(update=own))
+            alike.setdefault("; ".join(changed), {})[joined.worker] = None
+        for said, numbers in alike.items():
+            if said:
+                differ = "differs" if len(numbers) == 1 else "differ"
+                yield (
+                    f"{numbered(sorted(numbers)).capitalize()} of the session of "
+                    f"{instant(session.time)} {differ} from the process of the search: {said}."
+                )
+
+
+def _lost_workers(study: Study) -> Iterator[str]:
+    if len(study.workers_lost) > MOST_LOSSES:
+        yield from _many_losses(study)
+        return
+    for lost in study.workers_lost:
+        doing = "had no trial of this search"
+        if lost.trial_id:
+            doing = f"trained trial {lost.trial_id}"
+        yield (
+            f"Worker {lost.worker} was lost on {instant(lost.time)} while it {doing}: "
+            f"{_reason(lost)}{_sequel(study, lost)}"
+        )
+
+
+def _reason(lost: WorkerLost) -> str:
+    return f"{lost.error.strip().rstrip('.') or 'no message was recorded'}."
+
+
+def _sequel(study: Study, lost: WorkerLost) -> str:
+    """What became of the trial of a lost worker."""
+    if lost.trial_id is None:
+        return ""
+    trial = study.trial(lost.trial_id)
+    after = _next_stretch(trial, lost)
+    if after is None:
+        failed = trial.status == "failed"
+        return " The trial failed." if failed else " The trial has not gone on yet."
+    where = "in the process of the search" if after.worker is None else f"on worker {after.worker}"
+    if after.epoch == trial.epoch_from:
+        return f" The trial was begun again {where}."
+    return f" The trial went on after epoch {after.epoch} {where}."
+
+
+def _next_stretch(trial: Trial, lost: WorkerLost) -> Stretch | None:
+    return next((one for one in trial.stretches if one.started >= lost.time), None)
+
+
+def _many_losses(study: Study) -> Iterator[str]:
+    losses = study.workers_lost
+    (worker, times), *_ = Counter(lost.worker for lost in losses).most_common()
+    often = f"; most often worker {worker}, {times} times" if times > 1 else ""
+    first, last = instant(losses[0].time), instant(losses[-1].time)
+    yield f"Workers were lost {len(losses)} times from {first} to {last}{often}."
+    reasons = Counter(map(_reason, losses)).most_common()
+    for reason, times in reasons[:MOST_REASONS]:
+        yield f"Why a worker was lost, {counted(times, 'time')}: {reason}"
+    if len(reasons) > MOST_REASONS:
+        yield f"Workers were lost for {counted(len(reasons) - MOST_REASONS, 'other reason')} too."
+    yield _many_sequels(study, {lost.trial_id: lost for lost in losses if lost.trial_id})
+
+
+def _many_sequels(study: Study, last: Mapping[str, WorkerLost]) -> str:
+    """What became of the trials that they trained, by the last loss of each."""
+    if not last:
+        return "None of them trained a trial of this search."
+    trials = {trial.trial_id: trial for trial in study.trials}
+    over = [trials[one] for one, lost in last.items() if not _next_stretch(trials[one], lost)]
+    told = f"They trained {counted(len(last), 'trial')}"
+    if not over:
+        return f"{told}, which went on."
+    named = [f"{trial.trial_id} ({trial.status})" for trial in over[:MOST_NAMED]]
+    if len(over) > MOST_NAMED:
+        named.append(counted(len(over) - MOST_NAMED, "other"))
+    return f"{told}, which went on but for {listed(named)}."
 
 
 def _corrected_plan(study: Study) -> Iterator[str]:

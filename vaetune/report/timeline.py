@@ -1,28 +1,122 @@
-"""When each trial ran, in a search's working time: its sessions without the breaks between them."""
+"""When each trial ran, in a search's working time: its sessions without the breaks between them.
+
+And by which worker, what the workers are, and how much of their time they trained.
+"""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import accumulate
 
-from vaetune.study import Study, Trial
+from vaetune.journal import WorkerJoined
+from vaetune.report.wording import counted, duration, listed, percent
+from vaetune.study import Stretch, Study, Trial
+
+MOST_HOSTS = 3
+"""Machines that are named; more are counted."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """When a trial ran.
+    """When a trial ran, or a stretch of one that workers trained.
 
     Attributes:
-        lane: Trials of one lane ran one after another; with several workers there are several.
+        lane: Trials of one lane ran one after another.
         start_s: Since the search started, without breaks.
         end_s: Likewise; of an unfinished trial, the last sign of it.
+        worker: Which trained it; None is the process of the search itself.
+        place: What that worker was: its device, its machine, its threads; empty if not known.
     """
 
     trial_id: str
     lane: int
     start_s: float
     end_s: float
+    worker: int | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A worker was gone.
+
+    Attributes:
+        at_s: Since the search started, without breaks.
+        trial_id: What it trained, if it did.
+    """
+
+    worker: int
+    lane: int
+    at_s: float
+    trial_id: str | None
+    error: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the trials of a search ran.
+
+    Attributes:
+        lanes: The worker of each; None are lanes of trials that tell none.
+        spans: In the order of the study's trials; those of a trial in the order of time.
+        beside: When its workers trained the Keras example.
+        losses: In the order of time.
+    """
+
+    lanes: tuple[int | None, ...]
+    spans: tuple[Span, ...]
+    beside: tuple[Span, ...]
+    losses: tuple[Loss, ...]
+
+
+@dataclass(frozen=True)
+class WorkerKind:
+    """Workers with the same device and number of threads.
+
+    Attributes:
+        numbers: Theirs, ascending.
+        place: Their device, machines and threads.
+    """
+
+    numbers: tuple[int, ...]
+    place: str
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """How much of their time the workers of a search trained.
+
+    A session counts from the start of its first trial to the last sign of one: what comes before
+    and after, such as judging the finalists, is left out. Seconds are those of every worker: four
+    workers have four of them in a second.
+
+    Attributes:
+        fewest: Workers of the session that had the fewest.
+        most: Workers of the session that had the most.
+        trained_s: Seconds in which a worker trained a trial, or meanwhile the Keras example.
+        available_s: Seconds that there were.
+        until_last_rung: The share of 1 until the rung that is last in the plan began; None if it
+            has not, or was the first.
+        by_worker: The share of 1 of each worker, in the sessions that had it.
+    """
+
+    fewest: int
+    most: int
+    trained_s: float
+    available_s: float
+    until_last_rung: float | None
+    by_worker: Mapping[int, float]
+
+    @property
+    def share(self) -> float:
+        """Of 1: in how much of their time they trained."""
+        return self.trained_s / self.available_s
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds in which a worker did not train."""
+        return self.available_s - self.trained_s
 
 
 class WorkingTime:
@@ -35,14 +129,17 @@ class WorkingTime:
         starts = [session.time for session in study.sessions[1:]]
         lasts = [moments[max(0, bisect_left(moments, start) - 1)] for start in starts]
         breaks = list(zip(lasts, starts, strict=True))
-        self._ends = [end for _, end in breaks]
+        self._begins, self._ends = lasts, starts
         self._idle_s = [0.0, *accumulate((end - begin).total_seconds() for begin, end in breaks)]
         self.until_s = self.at(moments[-1])
         """At the last moment that the journal knows of."""
 
     def at(self, moment: datetime) -> float:
-        """The working seconds at a moment."""
-        idle_s = self._idle_s[bisect_right(self._ends, moment)]
+        """The working seconds at a moment; in a break, at its beginning."""
+        passed = bisect_right(self._ends, moment)
+        if passed < len(self._begins):
+            moment = min(moment, self._begins[passed])
+        idle_s = self._idle_s[passed]
         return (moment - self._start).total_seconds() - idle_s
 
 
@@ -50,27 +147,245 @@ def study_moments(study: Study) -> Iterator[datetime]:
     """Every time that a study's journal tells."""
     yield study.started.time
     yield from (session.time for session in study.sessions)
+    yield from (event.time for event in (*study.workers_joined, *study.workers_lost))
     for trial in study.trials:
         yield trial.started
         yield from (epoch.time for epoch in trial.epochs)
         if trial.ended:
             yield trial.ended
+        if _tells_worker(trial):
+            yield from (time for one in trial.stretches for time in (one.started, one.ended))
     if study.last_end:
         yield study.last_end.time
 
 
-def compute_timeline(study: Study, clock: WorkingTime) -> tuple[Span, ...]:
-    """When each trial ran, in the order of the study's trials; overlapping ones in other lanes."""
-    spans: dict[str, Span] = {}
+def compute_timeline(study: Study, clock: WorkingTime, baseline: Study | None = None) -> Timeline:
+    """When each trial ran: a lane a worker, and as many more as other trials overlap.
+
+    Args:
+        study: The search.
+        clock: Of its working time.
+        baseline: The Keras example, which its workers may have trained.
+    """
+    workers = _workers(study)
+    lanes = {worker: lane for lane, worker in enumerate(workers)}
+    places = _Places(study.workers_joined)
+    spans: dict[str, list[Span]] = {trial.trial_id: [] for trial in study.trials}
     free_from: list[float] = []
-    for trial in sorted(study.trials, key=lambda trial: (trial.started, trial.trial_id)):
-        start_s, end_s = clock.at(trial.started), clock.at(_last_sign(trial))
-        lane = next((n for n, end in enumerate(free_from) if end <= start_s), len(free_from))
-        free_from[lane : lane + 1] = [end_s]
-        spans[trial.trial_id] = Span(trial.trial_id, lane, start_s, end_s)
-    return tuple(spans[trial.trial_id] for trial in study.trials)
+    for started, trial_id, stretch in sorted(_stretches(study), key=lambda known: known[:2]):
+        start_s, end_s, worker = clock.at(started), clock.at(stretch.ended), stretch.worker
+        if worker is not None:
+            span = Span(trial_id, lanes[worker], start_s, end_s, worker, places.of(stretch))
+        else:
+            row = next((n for n, end in enumerate(free_from) if end <= start_s), len(free_from))
+            free_from[row : row + 1] = [end_s]
+            span = Span(trial_id, len(workers) + row, start_s, end_s)
+        spans[trial_id].append(span)
+    losses = tuple(
+        Loss(lost.worker, lanes[lost.worker], clock.at(lost.time), lost.trial_id, lost.error)
+        for lost in study.workers_lost
+    )
+    in_order = tuple(span for trial in study.trials for span in spans[trial.trial_id])
+    beside = tuple(_beside(study, clock, baseline, lanes)) if baseline else ()
+    return Timeline((*workers, *(None for _ in free_from)), in_order, beside, losses)
+
+
+def _beside(
+    study: Study, clock: WorkingTime, baseline: Study, lanes: Mapping[int, int]
+) -> Iterator[Span]:
+    """When the workers of a search trained its baseline, in its sessions."""
+    for trial_id, worker, one in _by_workers(baseline):
+        start_s, end_s = clock.at(one.started), min(clock.at(one.ended), clock.until_s)
+        if worker in lanes and study.started.time <= one.started and start_s < end_s:
+            yield Span(trial_id, lanes[worker], start_s, end_s, worker)
+
+
+def _workers(study: Study) -> tuple[int, ...]:
+    """The numbers of all workers, ascending."""
+    told = {event.worker for event in study.workers_joined}
+    told |= {event.worker for event in study.workers_lost}
+    return tuple(sorted(told | {worker for _, worker, _ in _by_workers(study)}))
+
+
+def _stretches(study: Study) -> Iterator[tuple[datetime, str, Stretch]]:
+    """A trial that no worker trained has one, through its breaks."""
+    for trial in study.trials:
+        if _tells_worker(trial):
+            yield from ((one.started, trial.trial_id, one) for one in trial.stretches)
+        else:
+            whole = Stretch(None, trial.started, _last_sign(trial), trial.epoch_from)
+            yield trial.started, trial.trial_id, whole
+
+
+def _tells_worker(trial: Trial) -> bool:
+    return any(one.worker is not None for one in trial.stretches)
 
 
 def _last_sign(trial: Trial) -> datetime:
     seen = [trial.started, *(epoch.time for epoch in trial.epochs)]
     return max(seen if trial.ended is None else [*seen, trial.ended])
+
+
+class _Places:
+    """What each worker was, and since when."""
+
+    def __init__(self, joined: Iterable[WorkerJoined]) -> None:
+        self._since: dict[int, list[datetime]] = {}
+        self._places: dict[int, list[str]] = {}
+        for event in joined:
+            self._since.setdefault(event.worker, []).append(event.time)
+            place = _place(event.environment.device, event.environment.threads, [event.host])
+            self._places.setdefault(event.worker, [""]).append(place)
+
+    def of(self, stretch: Stretch) -> str:
+        """What the worker of a stretch was then; empty if that is not known."""
+        worker = stretch.worker or 0
+        since = self._since.get(worker, [])
+        return self._places.get(worker, [""])[bisect_right(since, stretch.started)]
+
+
+def _place(device: str, threads: int, hosts: Sequence[str]) -> str:
+    where = listed(hosts) if len(hosts) <= MOST_HOSTS else f"{len(hosts)} machines"
+    return f"{device} on {where}, {counted(threads, 'thread')}"
+
+
+def list_worker_kinds(joined: Iterable[WorkerJoined]) -> tuple[WorkerKind, ...]:
+    """Gathers workers of equal devices, those of the lowest number first."""
+    hosts: dict[int, dict[tuple[str, int], list[str]]] = {}
+    for event in joined:
+        kind = (event.environment.device, event.environment.threads)
+        hosts.setdefault(event.worker, {}).setdefault(kind, []).append(event.host)
+    alike: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    for worker in sorted(hosts):
+        alike.setdefault(tuple(hosts[worker]), []).append(worker)
+    return tuple(
+        WorkerKind(tuple(numbers), _places(kinds, [hosts[number] for number in numbers]))
+        for kinds, numbers in alike.items()
+    )
+
+
+def _places(
+    kinds: Iterable[tuple[str, int]], workers: Sequence[Mapping[tuple[str, int], Sequence[str]]]
+) -> str:
+    """What workers were, one after the other where they changed."""
+    each = " each" if len(workers) > 1 else ""
+    told = []
+    for kind in kinds:
+        where = tuple(dict.fromkeys(host for hosts in workers for host in hosts[kind]))
+        told.append(f"{_place(*kind, where)}{each}")
+    return ", then ".join(told)
+
+
+@dataclass(frozen=True)
+class _Shift:
+    """The time in which a session's workers had trials, and what they trained in it."""
+
+    workers: int
+    begin: datetime
+    end: datetime
+    stretches: tuple[tuple[int, Stretch], ...]
+
+    def lasts_s(self, until: datetime) -> float:
+        """Seconds of it until a moment."""
+        return max(0.0, (min(self.end, until) - self.begin).total_seconds())
+
+
+def compute_utilisation(study: Study, baseline: Study | None = None) -> Utilisation | None:
+    """How much of their time the workers of a search trained.
+
+    Args:
+        study: The search.
+        baseline: The Keras example, which its workers may have trained meanwhile.
+
+    Returns:
+        None if no worker trained a trial, or one has only just begun.
+    """
+    shifts = tuple(_shifts(study, baseline))
+    end = max((shift.end for shift in shifts), default=study.started.time)
+    available_s, trained_s = _available_s(shifts, end), _trained_s(shifts, end)
+    if not any(available_s.values()):
+        return None
+    began = _last_rung_began(study)
+    return Utilisation(
+        fewest=min(shift.workers for shift in shifts),
+        most=max(shift.workers for shift in shifts),
+        trained_s=sum(trained_s.values()),
+        available_s=sum(available_s.values()),
+        until_last_rung=_share(shifts, began) if began else None,
+        by_worker={n: trained_s.get(n, 0.0) / s for n, s in available_s.items() if s},
+    )
+
+
+def describe_utilisation(found: Utilisation) -> str:
+    """The same in a sentence."""
+    several = f"{found.fewest} to {found.most} workers"
+    who = counted(found.most, "worker") if found.fewest == found.most else several
+    early = found.until_last_rung
+    until = "" if early is None else f": {percent(early)} until the last rung began"
+    return (
+        f"{who} trained for {percent(found.share)} of the time{until}, idle "
+        f"{duration(found.idle_s)} of worker time in all."
+    )
+
+
+def _share(shifts: Sequence[_Shift], until: datetime) -> float | None:
+    available_s = sum(_available_s(shifts, until).values())
+    return sum(_trained_s(shifts, until).values()) / available_s if available_s else None
+
+
+def _available_s(shifts: Iterable[_Shift], until: datetime) -> dict[int, float]:
+    """Seconds that each worker had until a moment."""
+    found: dict[int, float] = {}
+    for shift in shifts:
+        for worker in range(1, shift.workers + 1):
+            found[worker] = found.get(worker, 0.0) + shift.lasts_s(until)
+    return found
+
+
+def _trained_s(shifts: Iterable[_Shift], until: datetime) -> dict[int, float]:
+    """Seconds that each worker trained until a moment; those that overlap count once."""
+    found: dict[int, float] = {}
+    last: dict[int, datetime] = {}
+    stretches = (known for shift in shifts for known in shift.stretches)
+    for worker, one in sorted(stretches, key=lambda known: known[1].started):
+        begin, end = max(one.started, last.get(worker, one.started)), min(one.ended, until)
+        found[worker] = found.get(worker, 0.0) + max(0.0, (end - begin).total_seconds())
+        last[worker] = max(begin, end)
+    return found
+
+
+def _shifts(study: Study, baseline: Study | None) -> Iterator[_Shift]:
+    """One for each session whose workers had trials."""
+    starts = [session.time for session in study.sessions]
+    found: list[list[tuple[int, Stretch]]] = [[] for _ in starts]
+    for _, worker, one in _by_workers(study):
+        found[bisect_right(starts, one.started) - 1].append((worker, one))
+    beside = tuple(_by_workers(baseline)) if baseline else ()
+    for session, own in zip(study.sessions, found, strict=True):
+        if own:
+            workers = max(session.workers, *(worker for worker, _ in own))
+            begin, end = min(one.started for _, one in own), max(one.ended for _, one in own)
+            meanwhile = (
+                (worker, replace(one, started=max(one.started, begin), ended=min(one.ended, end)))
+                for _, worker, one in beside
+                if worker <= workers and one.started < end and begin < one.ended
+            )
+            yield _Shift(workers, begin, end, (*own, *meanwhile))
+
+
+def _by_workers(study: Study) -> Iterator[tuple[str, int, Stretch]]:
+    """Trials, workers, and the stretches in which these trained those."""
+    for trial in study.trials:
+        for one in trial.stretches:
+            if one.worker is not None:
+                yield trial.trial_id, one.worker, one
+
+
+def _last_rung_began(study: Study) -> datetime | None:
+    if not study.plan:
+        return None
+    last = study.plan[-1]
+    place = (last.iteration, last.bracket, last.rung)
+    return min(
+        (t.started for t in study.trials if (t.iteration, t.bracket, t.rung) == place), default=None
+    )

@@ -1,6 +1,7 @@
 """How a page writes numbers and times."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from vaetune.evaluation import Estimate
@@ -45,6 +46,24 @@ def whole(value: int | None) -> str:
 def counted(number: int, thing: str) -> str:
     """A count of things."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def listed(things: Sequence[str]) -> str:
+    """Things as a sentence names them; there is one at least."""
+    *others, last = things
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def numbered(workers: Sequence[int]) -> str:
+    """Workers by their numbers, ascending: "worker 3", "workers 1-4 and 7" with a longer dash."""
+    runs: list[list[int]] = []
+    for number in workers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    told = [str(r[0]) if len(r) == 1 else f"{r[0]}\N{EN DASH}{r[-1]}" for r in runs]
+    return f"worker{'' if len(workers) == 1 else 's'} {listed(told)}"
 
 
 def percent(share: float) -> str:

@@ -185,45 +185,107 @@ class Rungs extends Chart {
   }
 }
 
+const LEFT_OUT = "Breaks between sessions are left out;";
+const ALONE = `A bar a trial; trials that ran at the same time are in lanes of their own. ${LEFT_OUT} a gap is other work, such as training the Keras example.`;
+const SHARED = `A lane a worker, and one that takes the place of a lost one goes on in its lane; a bar for each time that it took up a trial. ${LEFT_OUT} a gap is a worker that had nothing to train.`;
+
+// So high are lanes at the most, at the least, and together, in pixels.
+const LANE = { most: 34, least: 9, together: 420 };
+
 class Timeline extends Chart {
   constructor(host, page) {
+    const { workers } = page.records;
     super(host, page, {
       name: "timeline",
       title: "Timeline",
-      note: "A bar a trial; trials that ran at the same time are in lanes of their own. Breaks between sessions are left out; a gap is other work, such as training the Keras example.",
+      note: workers ? `${workers.note} ${SHARED}`.trim() : ALONE,
     });
+  }
+
+  get workers() {
+    return this.records.workers;
   }
 
   get lanes() {
-    return Math.max(1, ...this.records.columns.get("lane").values);
+    return this.workers?.lanes ?? Array.from({ length: Math.max(1, ...this.records.columns.get("lane").values) }, (_, lane) => ({ label: String(lane + 1) }));
+  }
+
+  get step() {
+    return Math.max(LANE.least, Math.min(LANE.most, Math.floor(LANE.together / this.lanes.length)));
   }
 
   heightFor() {
-    return MARGIN.top + MARGIN.bottom + this.lanes * 34;
+    return MARGIN.top + MARGIN.bottom + this.lanes.length * this.step;
+  }
+
+  // When trials ran: {index, lane, from, to}, several of one that several workers took up.
+  spans() {
+    const { records } = this;
+    if (this.workers) {
+      const { trials, lanes, start_s: starts, end_s: ends, places } = this.workers.bars;
+      return trials.map((index, i) => ({ index, lane: lanes[i], from: starts[i], to: ends[i], place: places[i] }));
+    }
+    return records.all.map((index) => ({
+      index, lane: records.value("lane", index) - 1, from: records.value("start_s", index), to: records.value("end_s", index),
+    }));
   }
 
   draw() {
-    const { frame, records, layers } = this;
-    const [start, end] = ["start_s", "end_s"].map((key) => records.columns.get(key));
-    const x = makeScale({ values: [0, ...end.values], kind: "linear", pixels: [frame.left, frame.right], margin: 0 });
-    drawAxis(layers.axes, x, "bottom", frame, { title: "seconds of working time", count: (frame.right - frame.left) / 70 });
-    for (let lane = 0; lane < this.lanes; lane++) {
-      layers.axes.append(svg("text", { class: "tick", x: frame.left - 7, y: frame.top + lane * 34 + 21, "text-anchor": "end" }, String(lane + 1)));
-    }
-    layers.axes.append(svg("text", { class: "axis", x: 0, y: frame.top - 9 }, "lane"));
-    const bars = records.all.map((index) => {
-      const top = frame.top + (records.value("lane", index) - 1) * 34 + 6;
-      const left = x(start.values[index]);
-      return { index, left, top, width: Math.max(1, x(end.values[index]) - left - 1), x: (left + x(end.values[index])) / 2, y: top + 11 };
-    });
+    const { frame, layers } = this;
+    const spans = this.spans();
+    this.x = makeScale({ values: [0, ...spans.map(({ to }) => to)], kind: "linear", pixels: [frame.left, frame.right], margin: 0 });
+    drawAxis(layers.axes, this.x, "bottom", frame, { title: "seconds of working time", count: (frame.right - frame.left) / 70 });
+    this.nameLanes();
+    const bars = spans.map((span) => ({ ...span, ...this.barOf(span) }));
     const looks = { faded: "", other: "", running: "", failed: "", winner: "" };
-    for (const { index, left, top, width } of bars) {
-      looks[this.lookOf(index)] += `M${left.toFixed(1)},${top}h${width.toFixed(1)}v22h${-width.toFixed(1)}z`;
-    }
+    for (const bar of bars) looks[this.lookOf(bar.index)] += this.pathOf(bar);
+    looks.reference = (this.workers?.beside ?? []).map((one) => this.pathOf(this.barOf({ lane: one.lane, from: one.start_s, to: one.end_s }))).join("");
     for (const [look, path] of Object.entries(looks)) if (path) layers.marks.append(svg("path", { class: `bars ${look}`, d: path }));
     this.points = bars;
+    this.markLosses();
+    this.explainLooks(looks);
+  }
+
+  barOf({ lane, from, to }) {
+    const inset = Math.max(1, Math.floor(0.18 * this.step));
+    const top = this.frame.top + lane * this.step + inset;
+    const height = this.step - 2 * inset;
+    const [left, right] = [this.x(from), this.x(to)];
+    return { left, top, height, width: Math.max(1, right - left - 1), x: (left + right) / 2, y: top + height / 2 };
+  }
+
+  pathOf({ left, top, height, width }) {
+    return `M${left.toFixed(1)},${top}h${width.toFixed(1)}v${height}h${-width.toFixed(1)}z`;
+  }
+
+  // Where lanes are thin, only some of them.
+  nameLanes() {
+    const { frame, layers, lanes, step } = this;
+    const every = Math.ceil(13 / step);
+    layers.axes.append(svg("text", { class: "axis", x: 0, y: frame.top - 9 }, this.workers ? "worker" : "lane"));
+    lanes.forEach(({ label, title }, lane) => {
+      if (lane % every) return;
+      const name = svg("text", { class: "tick", x: frame.left - 7, y: frame.top + (lane + 0.5) * step + 4, "text-anchor": "end" }, label);
+      if (title) name.append(svg("title", {}, title));
+      layers.axes.append(name);
+    });
+  }
+
+  markLosses() {
+    const half = Math.min(4, this.step / 2 - 1);
+    for (const { lane, at_s: at, title } of this.workers?.losses ?? []) {
+      const [x, y] = [this.x(at), this.frame.top + (lane + 0.5) * this.step];
+      const cross = `M${(x - half).toFixed(1)},${(y - half).toFixed(1)}l${2 * half},${2 * half}m0,${-2 * half}l${-2 * half},${2 * half}`;
+      this.layers.marks.append(svg("g", { class: "loss" }, svg("title", {}, title), svg("path", { class: "edge", d: cross }), svg("path", { class: "cross failed", d: cross })));
+    }
+  }
+
+  explainLooks(looks) {
+    const { workers } = this;
     this.explain([["line winner", "winner"], ["line other", "completed"],
-      ...(looks.failed ? [["line failed", "failed"]] : []), ...(looks.running ? [["line running", "unfinished"]] : [])]);
+      ...(looks.failed ? [["line failed", "failed"]] : []), ...(looks.running ? [["line running", "unfinished"]] : []),
+      ...(looks.reference ? [["line reference", "Keras example"]] : []), ...(workers?.losses.length ? [["cross failed", "worker lost"]] : [])]);
+    for (const kind of workers?.kinds ?? []) this.legend.append(html("span", {}, kind));
   }
 
   lookOf(index) {
@@ -233,7 +295,24 @@ class Timeline extends Chart {
     return records.isFailed(index) ? "failed" : records.isUnfinished(index) ? "running" : "other";
   }
 
+  // A pointer means the bar that it is on.
+  nearest(event) {
+    const box = this.drawing.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    const isOn = ({ left, top, width, height }) => x >= left - 1 && x <= left + width + 1 && y >= top - 1 && y <= top + height + 1;
+    return this.points.find(isOn) ?? super.nearest(event);
+  }
+
   table() {
-    return this.tableOf(["lane", "start_s", "end_s", "seconds"]);
+    if (!this.workers) return this.tableOf(["lane", "start_s", "end_s", "seconds"]);
+    const { records } = this;
+    const { lanes, places } = this.workers;
+    return {
+      head: ["Trial", "Status", "Worker", "Device", "Started", "Ended", "Seconds"],
+      rows: this.spans().map(({ index, lane, from, to, place }) => ({
+        index,
+        cells: [records.trials[index], records.statuses[index], lanes[lane].label, places[place] ?? NOTHING, short(from), short(to), short(to - from)],
+      })),
+    };
   }
 }

@@ -85,9 +85,16 @@ class TrialPage {
       ["Epochs", `${value("epoch_from") + 1}–${value("epochs")}, best ${value("best_epoch") ?? NOTHING}`],
       ["Parameters", value("parameters") === null ? NOTHING : value("parameters").toLocaleString("en")],
       ["Time", duration(value("seconds"))],
+      ...(records.workers ? [["Trained by", this.workersOf(index)]] : []),
       ...(records.parent[index] === null ? [] : [["With the trials before it", duration(value("total_s"))]]),
     ];
     return pairsTable("Validation losses are in nats per image", rows);
+  }
+
+  workersOf(index) {
+    const { bars, lanes } = this.records.workers;
+    const labels = bars.trials.flatMap((trial, i) => (trial === index ? [lanes[bars.lanes[i]].label] : []));
+    return labels.map((label) => (label === NOTHING ? "the process of the search" : `worker ${label}`)).join(", then ");
   }
 
   settings(index) {
