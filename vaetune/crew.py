@@ -1,26 +1,31 @@
-"""Workers on Ray, which train several trials at a time."""
+"""Workers on Ray, which train several trials at a time.
+
+Needs no TensorFlow: they start while their driver imports it.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vaetune.checkpoint import Arrays
 from vaetune.cluster import joined_cluster, local_cluster
 from vaetune.data import ImageSet
 from vaetune.device import ChosenDevice, available_cores
 from vaetune.environment import describe_environment
-from vaetune.errors import VaetuneError, WorkforceError
+from vaetune.errors import StoppedEarly, VaetuneError, WorkforceError
 from vaetune.journal import Environment
-from vaetune.rescorer import Measured
 from vaetune.shares import CrewSpec, Share, share_out
 from vaetune.spec import Device
-from vaetune.tasks import Task
-from vaetune.training import OnProgress
-from vaetune.tuner import StoppedEarly, Trial, VAETuner
 from vaetune.worker import Worker, share_images
-from vaetune.workforce import Opening
+
+if TYPE_CHECKING:
+    from vaetune.checkpoint import Arrays
+    from vaetune.rescorer import Measured
+    from vaetune.tasks import Task
+    from vaetune.training import OnProgress
+    from vaetune.tuner import Trial, VAETuner
+    from vaetune.workforce import Opening
 
 WAIT_S = 0.5
 """How long to wait for a word of a worker before Ctrl-C is listened for."""
@@ -76,12 +81,12 @@ class _Open:
         mending: What is made again once the trials are done.
     """
 
-    tuner: VAETuner
+    tuner: "VAETuner"
     stack: ExitStack
-    moved: deque[Trial] = field(default_factory=deque)
-    again: deque[Trial] = field(default_factory=deque)
+    moved: "deque[Trial]" = field(default_factory=deque)
+    again: "deque[Trial]" = field(default_factory=deque)
     busy: int = 0
-    mending: Iterator[tuple[Trial, Task]] | None = None
+    mending: "Iterator[tuple[Trial, Task]] | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +94,7 @@ class _Job:
     """What a worker is at."""
 
     opened: _Open
-    trial: Trial
+    trial: "Trial"
     stream: Any
 
 
@@ -159,6 +164,7 @@ class Crew:
         self._images = ray.put(share_images(images))
         self._actor_class = ray.remote(worker_class)
         self._opened: list[_Open] = []
+        self._measured: "dict[int, Measured]" = {}
         self._stop: StoppedEarly | None = None
         self._places = [_Place(number) for number in range(1, workers + 1)]
         for place in self._places:
@@ -200,7 +206,7 @@ class Crew:
 
     # Trials
 
-    def run(self, openings: Iterable[Opening], on_wait: Callable[[], None]) -> None:
+    def run(self, openings: "Iterable[Opening]", on_wait: Callable[[], None]) -> None:
         """Runs all trials of some searches; see `workforce.Workforce`."""
         waiting = deque(openings)
         self._opened, self._stop = [], None
@@ -212,12 +218,12 @@ class Crew:
             if self._stop:
                 raise self._stop
 
-    def _is_at_work(self, waiting: deque[Opening]) -> bool:
+    def _is_at_work(self, waiting: "deque[Opening]") -> bool:
         if self._stop:  # whoever is within an epoch ends it
             return any(place.job for place in self._places)
         return bool(self._opened or waiting)
 
-    def _hand_out(self, waiting: deque[Opening], stack: ExitStack) -> None:
+    def _hand_out(self, waiting: "deque[Opening]", stack: ExitStack) -> None:
         """Gives every idle worker something to do, if there is something."""
         try:
             for place in self._places:
@@ -226,7 +232,7 @@ class Crew:
         except StoppedEarly as stop:
             self._stop_with(stop)
 
-    def _employ(self, place: _Place, waiting: deque[Opening], stack: ExitStack) -> bool:
+    def _employ(self, place: _Place, waiting: "deque[Opening]", stack: ExitStack) -> bool:
         for opened in tuple(self._opened):
             if self._find_job(place, opened):
                 return True
@@ -236,7 +242,7 @@ class Crew:
                 return True
         return False
 
-    def _open(self, opening: Opening, stack: ExitStack) -> _Open | None:
+    def _open(self, opening: "Opening", stack: ExitStack) -> _Open | None:
         inner = ExitStack()
         stack.push(inner)  # should the search not come to its end
         tuner = inner.enter_context(opening)
@@ -276,7 +282,7 @@ class Crew:
                 self._close(opened)
         return False
 
-    def _next_trial(self, place: _Place, opened: _Open) -> Trial | None:
+    def _next_trial(self, place: _Place, opened: _Open) -> "Trial | None":
         if opened.again:
             return opened.again.popleft()
         if opened.moved:
@@ -288,7 +294,7 @@ class Crew:
             opened.tuner.on_trial_begin(next_trial, place.number)
         return next_trial
 
-    def _send(self, place: _Place, opened: _Open, trial: Trial, task: Task) -> None:
+    def _send(self, place: _Place, opened: _Open, trial: "Trial", task: "Task") -> None:
         stream = place.actor.run.options(num_returns="streaming").remote(task)
         place.job = _Job(opened, trial, stream)
         opened.busy += 1
@@ -324,10 +330,12 @@ class Crew:
             for opened in self._opened:
                 opened.tuner.on_worker_joined(place.number, *place.joined)
             return True
-        if place.job is None:
-            place.answer = self._ray.get(place.answer)
-            return True
-        return self._take_message(place, place.job)
+        if place.job is not None:
+            return self._take_message(place, place.job)
+        if place.model is not None:
+            self._measured[place.model] = self._ray.get(place.answer)
+            place.model = place.answer = None
+        return True
 
     def _take_message(self, place: _Place, job: _Job) -> bool:
         try:
@@ -386,20 +394,20 @@ class Crew:
 
     def measure(
         self,
-        models: Sequence[Arrays],
+        models: "Sequence[Arrays]",
         samples: int,
         seed: int,
-        on_progress: OnProgress | None = None,
-    ) -> list[Measured]:
+        on_progress: "OnProgress | None" = None,
+    ) -> "list[Measured]":
         """Measures models on all workers; see `workforce.Workforce`."""
-        measured: dict[int, Measured] = {}
+        self._measured = {}
 
         def tell() -> None:
             if on_progress:
-                on_progress(len(measured) / len(models))
+                on_progress(len(self._measured) / len(models))
 
-        while len(measured) < len(models):
-            taken = {*measured, *(place.model for place in self._places)}
+        while len(self._measured) < len(models):
+            taken = {*self._measured, *(place.model for place in self._places)}
             left = deque(number for number in range(len(models)) if number not in taken)
             for place in self._places:
                 if place.is_idle and left:
@@ -407,12 +415,8 @@ class Crew:
                     arguments = (models[place.model], samples, seed)
                     place.answer = place.actor.measure.remote(*arguments)
             self._hear(tell)
-            for place in self._places:
-                if isinstance(place.answer, Measured) and place.model is not None:
-                    measured[place.model] = place.answer
-                    place.model = place.answer = None
-                    tell()
-        return [measured[number] for number in range(len(models))]
+            tell()
+        return [self._measured[number] for number in range(len(models))]
 
 
 def _why_lost(error: Exception) -> str:

@@ -3,6 +3,8 @@
 A message says what is wrong, what was expected, what came, and what to do next.
 """
 
+from typing import Literal
+
 
 class VaetuneError(Exception):
     """Any error that is the user's to mend. The command line prints it without a traceback."""
@@ -34,3 +36,15 @@ class WorkforceError(VaetuneError):
 
 class ResultsError(VaetuneError):
     """Results cannot be written, or do not hold what was asked for."""
+
+
+class StoppedEarly(VaetuneError):  # noqa: N818  it is no error: the search was told to
+    """A limit of the search is reached; the next session can go on.
+
+    Attributes:
+        reason: Which one.
+    """
+
+    def __init__(self, reason: Literal["time_budget", "failures"], message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

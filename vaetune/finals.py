@@ -7,25 +7,27 @@ in each: the best of many such scores is too good. Rescoring draws other samples
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.checkpoint import Arrays, Checkpoint
 from vaetune.evaluate import estimate
-from vaetune.rescorer import Measured
 from vaetune.rescoring import (
     FinalistScore,
     Rescoring,
     Retraining,
     SeedScores,
-    count_samples,
     rank_by_mean,
 )
+from vaetune.resumption import samples_due
 from vaetune.spec import SearchSpec, single_configuration
 from vaetune.study import Study, Trial
-from vaetune.training import OnProgress
+
+if TYPE_CHECKING:
+    from vaetune.rescorer import Measured
+    from vaetune.training import OnProgress
 
 
 class Measure(Protocol):
@@ -36,46 +38,15 @@ class Measure(Protocol):
         models: Sequence[Arrays],
         samples: int,
         seed: int,
-        on_progress: OnProgress | None = None,
-    ) -> list[Measured]: ...
+        on_progress: "OnProgress | None" = None,
+    ) -> "list[Measured]": ...
 
 
 TrainAll = Callable[[Sequence[tuple[SearchSpec, str]]], Sequence[Study]]
 """Trains single configurations to their ends, or finds that done; each with a word of it."""
 
 
-def samples_due(study: Study) -> int:
-    """Posterior samples that the finalists of a search are rescored with."""
-    data = study.started.data
-    trained = study.epochs_trained * data.train_images
-    return count_samples(trained, data.validation_images, len(study.finalists))
-
-
-def is_rescored(study: Study) -> bool:
-    """Whether the finalists that there are now were judged, with the samples they are due."""
-    known = study.rescored
-    return known is not None and known.rescoring.posterior_samples == samples_due(study)
-
-
-def is_judged(study: Study, final_seeds: int) -> bool:
-    """Whether nothing is left to judge of a search whose trials are done.
-
-    Args:
-        study: A search; there is nothing to judge of a baseline.
-        final_seeds: From how many seeds the finalists are to be trained anew.
-    """
-    if study.started.kind == "baseline" or not study.finalists:
-        return True
-    return is_rescored(study) and is_retrained(study, final_seeds)
-
-
-def is_retrained(study: Study, final_seeds: int) -> bool:
-    """Whether the finalists that there are now were trained from so many seeds."""
-    known = study.retrained
-    return final_seeds <= (len(known.retraining.seeds) if known else 0)
-
-
-def rescore(study: Study, measure: Measure, on_progress: OnProgress | None = None) -> Rescoring:
+def rescore(study: Study, measure: Measure, on_progress: "OnProgress | None" = None) -> Rescoring:
     """Measures the best epoch of each finalist again.
 
     Args:
@@ -104,7 +75,7 @@ def rescore(study: Study, measure: Measure, on_progress: OnProgress | None = Non
     )
 
 
-def _rank(study: Study, measured: dict[str, Measured]) -> Iterator[FinalistScore]:
+def _rank(study: Study, measured: "dict[str, Measured]") -> Iterator[FinalistScore]:
     """The finalists with their differences to the best one, the best first."""
     means = {trial_id: float(one.negative_elbo.mean()) for trial_id, one in measured.items()}
     order = sorted(means, key=lambda one: (not math.isfinite(means[one]), means[one], one))
@@ -176,7 +147,7 @@ def _single(study: Study, trial: Trial, seed: int) -> tuple[SearchSpec, str]:
 
 
 def _losses_of(
-    trained: Sequence[Study], measure: Callable[[Sequence[Arrays]], list[Measured]]
+    trained: Sequence[Study], measure: "Callable[[Sequence[Arrays]], list[Measured]]"
 ) -> list[float | None]:
     """The rescored loss of each baseline's best epoch; None if it failed."""
     models = {

@@ -2,8 +2,8 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +16,18 @@ from vaetune.exporting import hand_over
 from vaetune.terminal import INTERRUPTED, fail, find_named, note, say, state_of, title_of
 
 if TYPE_CHECKING:
+    from vaetune.crew import Crew
+    from vaetune.data import ImageSet
     from vaetune.search import OpenSearch
     from vaetune.shares import CrewSpec
-    from vaetune.spec import ResolvedSearch
+    from vaetune.spec import Device, ResolvedSearch
     from vaetune.study import Study
     from vaetune.workforce import Workforce
 
 PATIENCE_S = 15.0
 """After which it is said that no worker is ready yet."""
 
-_EXPOSED = "whoever reaches its ports can run programs on it. See RAY_AUTH_MODE in Ray's manual."
+_OPEN = "whoever reaches its ports can run programs on it. Ray's manual tells of RAY_AUTH_MODE."
 
 
 def run_search(
@@ -39,39 +41,41 @@ def run_search(
     """Runs a search, or goes on with it, and tells what it found."""
     from vaetune.data import load_prepared
     from vaetune.device import choose_device
+    from vaetune.resumption import is_left
     from vaetune.summary import describe_device
 
     images = load_prepared(resolved.spec.data)
-    if crew.is_one_process:
-        device = choose_device(resolved.spec.device, threads=crew.threads)
-    else:
-        device = choose_device("cpu")  # here nothing is trained
-    from vaetune.search import open_search
+    with ExitStack() as stack:
+        workers = None
+        if not crew.is_one_process and is_left(resolved, images, results, overwrite, extend):
+            # Before this process imports TensorFlow: they do so at the same time.
+            workers = stack.enter_context(_engage(crew, images, resolved.spec.device))
+        # Where workers train, nothing is trained here.
+        wanted = resolved.spec.device if crew.is_one_process else "cpu"
+        device = choose_device(wanted, threads=crew.threads)
+        from vaetune.search import open_search
 
-    with open_search(
-        resolved, images, device, results, overwrite=overwrite, extend=extend
-    ) as opened:
+        opening = open_search(resolved, images, device, results, overwrite=overwrite, extend=extend)
+        opened = stack.enter_context(opening)
         trainers = describe_device(device) if crew.is_one_process else str(crew)
         _announce(opened, resolved, trainers, quiet)
-        with _workforce(opened, crew, quiet) as workforce:
-            study = _run(opened, quiet, workforce)
+        if workers:
+            workers.wait_for_one(_Patience(crew, quiet).tell)
+        study = _run(opened, quiet, workers)
     _tell_outcome(study, results)
 
 
-@contextmanager
-def _workforce(opened: "OpenSearch", crew: "CrewSpec", quiet: bool) -> "Iterator[Workforce | None]":
-    """Engages workers, if there is something left to do and one process is not to do it."""
-    if crew.is_one_process or opened.is_done:
-        yield None
-        return
+def _engage(
+    crew: "CrewSpec", images: "ImageSet", device: "Device"
+) -> "AbstractContextManager[Crew]":
     from vaetune.cluster import has_token
     from vaetune.crew import open_crew
 
-    with open_crew(crew, opened.images, opened.spec.device) as workers:
-        if crew.address and not has_token():
-            note(f"The Ray cluster at {crew.address} asks for no token: {_EXPOSED}")
-        workers.wait_for_one(_Patience(crew, quiet).tell)
-        yield workers
+    if crew.address and not has_token():
+        note(
+            f"No token is shown to the Ray cluster at {crew.address}: if it asks for none, {_OPEN}"
+        )
+    return open_crew(crew, images, device)
 
 
 class _Patience:

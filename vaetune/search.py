@@ -1,22 +1,18 @@
 """Runs one search: oracle, tuner and journal are in this process, whoever trains."""
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from vaetune.archive import is_whole
-from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.data import ImageSet, entropy_floor
 from vaetune.device import ChosenDevice
-from vaetune.errors import InUseError, JournalError, ResultsError, VaetuneError
-from vaetune.finals import is_judged, is_rescored, is_retrained, rescore, retrain
+from vaetune.errors import InUseError, JournalError, StoppedEarly, VaetuneError
+from vaetune.finals import rescore, retrain
 from vaetune.journal import (
     JOURNAL_NAME,
     DataSummary,
@@ -35,8 +31,19 @@ from vaetune.journal import (
     read_journal,
 )
 from vaetune.oracles import Oracle, make_oracle, plan, replay
-from vaetune.pictures import PICTURES_NAME, make_gallery
-from vaetune.retention import leaders, standings
+from vaetune.pictures import make_gallery
+from vaetune.resumption import (
+    DISCARDED,
+    discard,
+    is_done,
+    is_judged,
+    is_rescored,
+    is_retrained,
+    past_of,
+    refuse_changes,
+    refuse_foreign_files,
+    set_orphans_aside,
+)
 from vaetune.routine import Bench
 from vaetune.spec import (
     REFERENCE,
@@ -51,28 +58,12 @@ from vaetune.study import (
     BASELINES,
     Study,
     find_baseline,
-    has_begun,
     load_study,
     refuse_reserved_name,
     shared_folder,
 )
-from vaetune.tuner import StoppedEarly, VAETuner, time_is_up
+from vaetune.tuner import VAETuner, time_is_up
 from vaetune.workforce import InProcess, Opening, Workforce
-
-_DISCARDED = "journal.discarded"
-_TRIALS = "trials"
-_ORPHANS = "trials.orphaned"
-_TORN = "journal.torn-*"
-_OWN_FILES = (
-    JOURNAL_NAME,
-    _DISCARDED,
-    _TORN,
-    PICTURES_NAME,
-    _TRIALS,
-    f"{_ORPHANS}*",
-    ".lock",
-    ".holder",
-)
 
 
 class Watcher(Protocol):
@@ -184,8 +175,7 @@ class OpenSearch:
     @property
     def is_done(self) -> bool:
         """Whether earlier sessions left nothing to do, and nothing of it is damaged."""
-        past = self.past
-        return bool(past and past.is_complete and self.is_judged and not self._is_damaged(past))
+        return self.past is not None and is_done(self.past, self.spec.limits)
 
     def _listen(self, watcher: Watcher, whose: str | None = None) -> None:
         self.journal.listener = partial(watcher.on_event, whose or self.started.kind)
@@ -215,8 +205,12 @@ class OpenSearch:
     def _run_trials(self, stage: "_Stage") -> None:
         validation = self.images.validation
         make_gallery(validation.images, validation.labels).save(self.folder)
-        own = nullcontext(self._tuner(stage))
-        stage.run([self._reference(stage), own] if self.spec.baseline else [own])
+        searches: list[Opening] = [nullcontext(self._tuner(stage))]
+        if self.spec.baseline:
+            # Among several workers last: it is what those do that have no trial left.
+            place = 0 if stage.workforce.workers == 1 else 1
+            searches.insert(place, self._reference(stage))
+        stage.run(searches)
         if self.spec.baseline:  # another process may have been at it, and been stopped
             stage.run([self._reference(stage)])
 
@@ -295,14 +289,6 @@ class OpenSearch:
 
         stage.run([lend(spec, what) for spec, what in singles])
         return [load_study(folder) for folder in folders]
-
-    def _is_damaged(self, past: Study) -> bool:
-        """Whether a file of what the search keeps is damaged or gone."""
-        kept = leaders(standings(past), self.spec.limits.keep_best)
-        folders = [past.trial_folder(leader.trial_id) for leader in kept]
-        names = (CHECKPOINT_NAME, PICTURES_NAME)
-        files = [self.folder / PICTURES_NAME, *(f / name for f in folders for name in names)]
-        return not all(is_whole(file) for file in files)
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,18 +377,18 @@ def _open(
     overwrite: bool,
     extend: bool = False,
 ) -> Iterator[OpenSearch]:
-    _refuse_foreign_files(folder)
+    refuse_foreign_files(folder)
     with lock_results(folder):
         if overwrite:
-            _discard(folder)
-        past = _past_of(folder)
+            discard(folder)
+        past = past_of(folder)
         damage = None
         if past:
-            _refuse_changes(past, spec, images, folder, extend)
-        elif (folder / _DISCARDED).exists():
-            _discard(folder)  # an overwriting that was cut off
+            refuse_changes(past, spec, images, folder, extend)
+        elif (folder / DISCARDED).exists():
+            discard(folder)  # an overwriting that was cut off
         else:
-            damage = _set_orphans_aside(folder)
+            damage = set_orphans_aside(folder)
         with Journal(folder / JOURNAL_NAME) as journal:
             if past is None:
                 journal.append(
@@ -451,102 +437,13 @@ def summarise(images: ImageSet) -> DataSummary:
     )
 
 
-def _past_of(folder: Path) -> Study | None:
-    return load_study(folder) if has_begun(folder) else None
-
-
-def _refuse_changes(
-    past: Study, spec: SearchSpec, images: ImageSet, folder: Path, extend: bool
-) -> None:
-    """Lets the experiment go on that was begun, or its extension; refuses any other."""
-    before, now = past.started.data.fingerprint, images.fingerprint
-    changes = differences(spec, past.search)
-    other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
-    ways = "--overwrite discards what is there; to keep both, copy the search file to another "
-    ways += "name or use --results."
-    if not other_data:
-        earlier = [past.started.search, *(extension.search for extension in past.extensions)]
-        if any(not differences(spec, known) for known in earlier):
-            if extend and past.is_complete and not past.extensions:
-                raise ResultsError(_nothing_to_extend(past))
-            return
-        same_else = spec.model_copy(update={"budget": past.search.budget})
-        if not differences(same_else, past.search) and is_larger(spec.budget, past.search.budget):
-            if extend:
-                return
-            ways = f"--extend goes on to the larger budget; {ways}"
-    raise ResultsError(
-        f"{folder} holds another experiment: {'; '.join(changes + other_data)}. {ways}"
-    )
-
-
-def _nothing_to_extend(past: Study) -> str:
-    budget = past.search.budget
-    more = {
-        "--hyperband-iterations": budget.hyperband_iterations,
-        "--max-trials": budget.max_trials,
-    }
-    ways = [f"a larger {flag} than {value}" for flag, value in more.items() if value is not None]
-    return (
-        f'"{past.name}" is complete, and --extend says not how far: '
-        f"{'give ' + ways[0] if ways else 'a whole grid has no more trials'}."
-    )
-
-
-def _refuse_foreign_files(folder: Path) -> None:
-    try:
-        present = sorted(entry.name for entry in folder.iterdir())
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ResultsError(f"{folder} cannot be used for results: {error.strerror}.") from error
-    foreign = [name for name in present if not any(fnmatch(name, own) for own in _OWN_FILES)]
-    if foreign and JOURNAL_NAME not in present:
-        raise ResultsError(
-            f"{folder} holds files of another program, such as {foreign[0]}. "
-            "Name the search otherwise, or write elsewhere with --results."
-        )
-
-
-def _discard(folder: Path) -> None:
-    """Removes a search; from the first step on it is gone, wherever the rest is cut off."""
-    journal = folder / JOURNAL_NAME
-    if journal.exists():
-        journal.replace(folder / _DISCARDED)
-    for path in (folder / _TRIALS, *folder.glob(f"{_ORPHANS}*")):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in (*folder.glob(_TORN), folder / PICTURES_NAME, folder / _DISCARDED):
-        path.unlink(missing_ok=True)
-
-
-def _set_orphans_aside(folder: Path) -> FileSetAside | None:
-    """Keeps trials whose journal is gone, or lacks its first line, out of the way."""
-    trials, orphans = folder / _TRIALS, sorted(folder.glob(f"{_ORPHANS}*"))
-    if trials.is_dir():
-        orphans.append(folder / f"{_ORPHANS}-{len(orphans) + 1}")
-        try:
-            trials.replace(orphans[-1])
-        except OSError as error:
-            raise ResultsError(f"{trials} cannot be moved: {error.strerror}.") from error
-    if not orphans:
-        return None
-    torn = folder / JOURNAL_NAME
-    has_piece = torn.exists() and torn.stat().st_size > 0
-    return FileSetAside(
-        file=JOURNAL_NAME,
-        aside="journal.torn-0" if has_piece else None,
-        remedy="What it told of the trials is lost with it: the search begins anew. The trials' "
-        f"files are in {orphans[-1].name}/ until --overwrite removes them.",
-    )
-
-
 def _free_name(stem: str, spec: SearchSpec, images: ImageSet, results: Path) -> str:
     """The first free name, or the one that this very experiment has already."""
     stem = f"{stem}-{images.name}-{spec.budget.max_epochs}"
     for attempt in count(1):
         name = stem if attempt == 1 else f"{stem}-{attempt}"
         try:
-            past = _past_of(results / BASELINES / name)
+            past = past_of(results / BASELINES / name)
         except JournalError:
             continue  # it is damaged, and stays for who wants to mend it
         if past is None or _is_same(past, spec, images):

@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial as Trial
 from keras_tuner.engine.trial import TrialStatus
 
 from vaetune.checkpoint import Checkpoint
-from vaetune.errors import ResultsError, VaetuneError
+from vaetune.errors import ResultsError, StoppedEarly
 from vaetune.hypermodel import VAEHyperModel
 from vaetune.journal import (
     Assignment,
@@ -48,18 +47,6 @@ ENOUGH_TRIALS = 10
 
 MOST_DEATHS = 5
 """A trial in whose same epoch the process died this often is a failed one."""
-
-
-class StoppedEarly(VaetuneError):  # noqa: N818  it is no error: the search was told to
-    """A limit of the search is reached; the next session can go on.
-
-    Attributes:
-        reason: Which one.
-    """
-
-    def __init__(self, reason: Literal["time_budget", "failures"], message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 def time_is_up(spec: SearchSpec) -> StoppedEarly:
