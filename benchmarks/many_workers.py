@@ -4,40 +4,43 @@
 
 Everything is real but the training: Ray and its 32 processes, oracle, journal, checkpoints and
 pictures, these of tiny arrays. The workers sleep as long as an epoch might take, which differs
-between configurations (`sleeper.py`), and the finalists are rescored at random by the driver. The
-clock starts when all workers are ready.
+between configurations (`sleeper.py`), and the finalists are rescored with random numbers. The clock
+starts when all workers are ready.
 
-Writes `results/many_workers.json`; what is there already of this machine, these versions and these
-settings is printed, unless `--again` measures it anew.
+Writes `results/many_workers.json`. What it holds of this machine, these versions and settings is
+printed and left as it is, unless `--again` asks for more.
 """
 
 import argparse
 import cProfile
 import json
 import pstats
-import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sleeper import Pace, at_pace
 from workloads import RESULTS, describe
 
+EVENTS = ("trial_started", "epoch_ended", "trial_ended")
 
-@dataclass(frozen=True)
-class Settings:
+
+class Settings(NamedTuple):
     """Of a simulated search.
 
     Attributes:
         workers: How many sleep at a time.
-        max_epochs: Of Hyperband, with the factor 3.
+        max_epochs: Of Hyperband, whose factor is 3.
         iterations: Of the same.
         epoch_s: Mean seconds of an epoch, over configurations.
         spread: Standard deviation of the logarithm of a configuration's seconds.
@@ -50,44 +53,207 @@ class Settings:
     spread: float = 0.6
 
 
-@dataclass
 class Stopwatch:
-    """The time of the driver, from the start of the first trial to the end of the last one.
+    """Watches a search, from the start of its first trial to the end of its last one.
 
     Attributes:
-        events: Starts, epochs and ends of trials.
-        began: When the first trial started, as `_now` tells it.
-        ended: When the latest one ended.
-        waited: What of it was spent in `ray.wait`.
+        events: How many starts, epochs and ends of trials there were.
+        words: How often a worker told how far it is.
     """
 
-    events: int = 0
-    began: "Moment | None" = None
-    ended: "Moment | None" = None
-    waited: "Moment" = field(default_factory=lambda: Moment())
+    def __init__(self) -> None:
+        self.events = self.words = 0
+        self._marks: list[NDArray[np.float64]] = []
+        self._waited = np.zeros(3)
 
     def on_event(self, whose: str, event: Any) -> None:
-        """Counts the events of trials; see `search.Watcher`."""
-        if event.event in ("trial_started", "epoch_ended", "trial_ended"):
+        """Looks at the clocks; see `search.Watcher`."""
+        if event.event in EVENTS:
             self.events += 1
-            self.began = self.began or _now()
-            self.ended = _now()
+            self._marks[1:] = [_clocks()]
 
     def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
-        """Ignores how far an epoch is."""
+        """Counts words."""
+        self.words += 1
 
     def on_wait(self) -> None:
-        """Ignores that nothing happens."""
+        """Does nothing."""
 
-    def around(self, wait: Callable[..., Any]) -> Callable[..., Any]:
-        """`ray.wait`, whose time is counted."""
+    @contextmanager
+    def waiting_apart(self) -> Iterator[None]:
+        """Sets apart what `ray.wait` takes: in all other time the driver is at work."""
+        import ray
 
+        wait = ray.wait
+
+        @wraps(wait)
         def timed(*arguments: Any, **options: Any) -> Any:
-            began = _now()
+            began = _clocks()
             try:
                 return wait(*arguments, **options)
             finally:
-                if self.began:
-                    self.waited += _now() - began
+                if self._marks:
+                    self._waited += _clocks() - began
 
-        return timed
+        with patch.object(ray, "wait", timed):
+            yield
+
+    def seconds(self) -> dict[str, float]:
+        """Of the driver: on the clock, at work, and of CPU, in its own thread and in all."""
+        passed = self._marks[1] - self._marks[0]
+        wall_s, thread_s, _ = passed - self._waited
+        return {
+            "wall_s": passed[0],
+            "driver_s": wall_s,
+            "driver_cpu_s": thread_s,
+            "process_cpu_s": passed[2],
+        }
+
+
+def _clocks() -> NDArray[np.float64]:
+    return np.array([time.perf_counter(), time.thread_time(), time.process_time()])
+
+
+class RandomlyRescored:
+    """Workers that nothing is to be measured by: there are no models."""
+
+    def __init__(self, crew: Any, images: int) -> None:
+        self.workers = crew.workers
+        self.environment = crew.environment
+        self.run = crew.run
+        self._images = images
+
+    def measure(
+        self, models: Sequence[Any], samples: int, seed: int, on_progress: Any = None
+    ) -> list[Any]:
+        """Makes losses up; see `workforce.Workforce`."""
+        from vaetune.rescorer import Measured
+
+        rng = np.random.default_rng(seed)
+        return [Measured(*rng.uniform(50, 100, (2, self._images))) for _ in models]
+
+
+def simulate(settings: Settings, profile: cProfile.Profile | None = None) -> dict[str, Any]:
+    """Runs the search in a folder of its own and tells what came of it."""
+    from vaetune.crew import open_crew
+    from vaetune.data import ImageSet, Split
+    from vaetune.device import choose_device
+    from vaetune.search import open_search
+    from vaetune.shares import CrewSpec
+    from vaetune.spec import Budget, ResolvedSearch, SearchSpec
+
+    blank = Split(np.zeros((16, 8, 8, 1), np.uint8), None)
+    images = ImageSet("blank", "blank", blank, blank, blank, class_names=None, fingerprint="0" * 64)
+    budget = Budget(max_epochs=settings.max_epochs, hyperband_iterations=settings.iterations)
+    search = ResolvedSearch("bench", SearchSpec(baseline=False, budget=budget), {})
+    watch = Stopwatch()
+    with ExitStack() as stack:
+        folders = (stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2))
+        results, ready = map(Path, folders)
+        opening = open_search(search, images, choose_device("cpu"), results)
+        opened = stack.enter_context(opening)
+        pace = Pace(settings.epoch_s, settings.spread, settings.workers, ready)
+        began_s = time.perf_counter()
+        spec = CrewSpec(settings.workers)
+        crew = stack.enter_context(open_crew(spec, images, "cpu", at_pace(pace)))
+        crew.wait_for_one(lambda: None)
+        start_s = time.perf_counter() - began_s
+        print(f"{settings.workers} workers are ready after {start_s:.0f} s", flush=True)
+        stack.enter_context(watch.waiting_apart())
+        if profile:
+            stack.enter_context(profile)
+        study = opened.run(watch, workforce=RandomlyRescored(crew, len(blank)))
+    return {"start_s": start_s, **watch.seconds(), **tell(study, watch, settings.workers)}
+
+
+def tell(study: Any, watch: Stopwatch, workers: int) -> dict[str, Any]:
+    """What a search came to.
+
+    Utilisation is the report's, in which a worker is busy until the driver took note of a trial's
+    end. Beside it stands the share of the time in which workers slept.
+    """
+    from vaetune.report.timeline import compute_utilisation
+
+    found = compute_utilisation(study)
+    epochs = [epoch for trial in study.trials for epoch in trial.epochs]
+    return {
+        "trials": len(study.trials),
+        "epochs": len(epochs),
+        "completed": sum(trial.status == "completed" for trial in study.trials),
+        "events": watch.events,
+        "words": watch.words,
+        "utilisation": found.share,
+        "utilisation_until_last_rung": found.until_last_rung,
+        "slept_until_last_rung": _slept(study, workers, _last_rung_began(study)),
+        "one_worker_s": sum(epoch.train_s for epoch in epochs),
+    }
+
+
+def _last_rung_began(study: Any) -> datetime:
+    last = study.plan[-1]
+    place = (last.iteration, last.bracket, last.rung)
+    of_it = (t for t in study.trials if (t.iteration, t.bracket, t.rung) == place)
+    return min(trial.started for trial in of_it)
+
+
+def _slept(study: Any, workers: int, until: datetime) -> float:
+    """The share of the workers' time in which they slept, until a moment."""
+    slept_s = 0.0
+    for epoch in (epoch for trial in study.trials for epoch in trial.epochs):
+        after_s = max(0.0, (epoch.time - until).total_seconds())
+        slept_s += max(0.0, epoch.train_s - after_s)
+    begin = min(trial.started for trial in study.trials)
+    return slept_s / (workers * (until - begin).total_seconds())
+
+
+def describe_outcome(found: dict[str, Any]) -> str:
+    """The same in lines."""
+
+    def an_event(name: str) -> str:
+        return f"{1e3 * found[name] / found['events']:.2f} ms"
+
+    early, whole = found["utilisation_until_last_rung"], found["utilisation"]
+    return "\n".join(
+        (
+            f"{found['trials']} trials, {found['epochs']} epochs, {found['events']} events, "
+            f"{found['words']} words between",
+            f"utilisation: {early:.1%} until the last rung began, {whole:.1%} of the whole search",
+            f"workers slept for {found['slept_until_last_rung']:.1%} until the last rung began",
+            f"wall time {found['wall_s']:.0f} s; one worker, without a driver: "
+            f"{found['one_worker_s']:.0f} s",
+            f"driver, an event: {an_event('driver_s')} outside ray.wait, of which "
+            f"{an_event('driver_cpu_s')} CPU; {an_event('process_cpu_s')} CPU of all its threads",
+        )
+    )
+
+
+def main() -> None:
+    """Measures what is not measured yet, and prints it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in Settings()._asdict().items():
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=type(default), default=default)
+    parser.add_argument("--again", action="store_true", help="measure what is measured already")
+    parser.add_argument(
+        "--profile", action="store_true", help="print where time goes; write nothing"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS / "many_workers.json")
+    arguments = parser.parse_args()
+    settings = Settings(*(getattr(arguments, name) for name in Settings._fields))
+    if arguments.profile:
+        profile = cProfile.Profile()
+        print(describe_outcome(simulate(settings, profile)))
+        pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
+        return
+    asked = {"environment": describe(), "settings": settings._asdict()}
+    path = arguments.results
+    measured = json.loads(path.read_text()) if path.exists() else {}
+    if arguments.again or any(measured.get(key) != value for key, value in asked.items()):
+        measured = asked | simulate(settings)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(measured, indent=2) + "\n")
+    print(describe_outcome(measured))
+
+
+if __name__ == "__main__":
+    main()

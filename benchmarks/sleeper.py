@@ -124,7 +124,10 @@ class Sleeper:
 
     def _take_pictures(self) -> Pictures:
         shown = self._images.validation.images
-        drawn, samples = shown[:RECONSTRUCTIONS], np.resize(shown, (PRIOR_SAMPLES, *shown.shape[1:]))
+        drawn, samples = (
+            shown[:RECONSTRUCTIONS],
+            np.resize(shown, (PRIOR_SAMPLES, *shown.shape[1:])),
+        )
         return Pictures(drawn, samples, np.zeros((len(shown), 2), np.float32), None)
 
 

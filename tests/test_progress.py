@@ -184,7 +184,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("vaetune.progress.time", clock)
+    for module in ("progress", "roster"):
+        monkeypatch.setattr(f"vaetune.{module}.time", clock)
     return clock
 
 

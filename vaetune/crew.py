@@ -164,7 +164,7 @@ class Crew:
         self._images = ray.put(share_images(images))
         self._actor_class = ray.remote(worker_class)
         self._opened: list[_Open] = []
-        self._measured: "dict[int, Measured]" = {}
+        self._measured: dict[int, Measured] = {}
         self._stop: StoppedEarly | None = None
         self._places = [_Place(number) for number in range(1, workers + 1)]
         for place in self._places:
