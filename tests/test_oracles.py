@@ -338,6 +338,20 @@ def test_a_journal_of_many_workers_is_replayed_to_where_it_leaves_off(name, work
     assert trained(replayed) == trained(original)
 
 
+@pytest.mark.slow
+def test_a_bayesian_journal_of_many_workers_is_replayed_to_where_it_leaves_off():
+    budget = Budget(max_epochs=2, max_trials=9, initial_trials=3)
+    spec = SearchSpec(algorithm="bayesian", budget=budget)
+    original, replayed = make_oracle(spec), make_oracle(spec)
+    events, busiest = run_on_workers(original, 3, random.Random(1), most=13)
+    assert busiest == 3
+    replay(replayed, events)
+    assert replayed.assignments == original.assignments
+    for oracle in (original, replayed):
+        run_on_workers(oracle, 1, random.Random(1))
+    assert trained(replayed) == trained(original)
+
+
 @pytest.mark.parametrize(("name", "busiest"), [("grid", 6), ("random", 20), ("hyperband", 17)])
 def test_workers_that_can_begin_something_do_not_wait(name, busiest):
     # Hyperband's 17 configurations begin in three brackets at once: 9, 5 and 3.

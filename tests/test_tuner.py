@@ -3,11 +3,21 @@
 import math
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from outcomes import assert_same_search, checkpoint_of, events_of, kept
-from tiny_searches import TINY, TINY_REFERENCE, TINY_SPACE, changed, run, stop
+from tiny_searches import (
+    DEVICE,
+    IMAGES,
+    TINY,
+    TINY_REFERENCE,
+    TINY_SPACE,
+    changed,
+    run,
+    stop,
+)
 from vaetune import routine
 from vaetune import tuner as tuner_module
 from vaetune.checkpoint import CHECKPOINT_NAME
@@ -21,8 +31,14 @@ from vaetune.journal import (
     TrialRetried,
     TrialStarted,
 )
-from vaetune.spec import Budget, Limits, Pinned, Space
+from vaetune.oracles import assignment, make_oracle
+from vaetune.pictures import Pictures
+from vaetune.search import open_search
+from vaetune.spec import Budget, Limits, Pinned, ResolvedSearch, Space
+from vaetune.study import load_study
+from vaetune.tasks import Completed
 from vaetune.training import EpochRunner
+from vaetune.tuner import VAETuner
 
 TWELVE = changed(
     TINY,
@@ -227,6 +243,31 @@ def test_no_trial_begins_after_the_time(tmp_path, monkeypatch):
     assert study.trials == ()
     assert events_of(study, TrialStarted) == []
     assert study.last_end.reason == "time_budget"
+
+
+# Several at a time
+
+
+def test_nothing_follows_from_a_trials_end_before_it_is_journaled(tmp_path):
+    """Messages of several workers interleave: one trial's last word comes before another's end."""
+    spec = changed(TINY, budget=Budget(max_epochs=3))
+    with open_search(ResolvedSearch("tiny", spec, {}), IMAGES, DEVICE, tmp_path) as opened:
+        oracle = make_oracle(opened.spec)
+        study = load_study(opened.folder)
+        tuner = VAETuner(oracle, opened.folder, opened.spec, opened.journal, study)
+        trials = [tuner.next_trial() for _ in range(3)]  # a bracket's first rung, which keeps one
+        for trial in trials:
+            tuner.on_trial_begin(trial, worker=1)
+        blank = np.zeros((1, *IMAGES.image_shape), np.uint8)
+        shown = Pictures(blank, blank, np.zeros((1, 2), np.float32), None)
+        for number, trial in enumerate(trials):
+            tuner.take(trial, Completed(100.0 + number, shown))
+            assert tuner.has_ended(trial)
+        other = tuner.next_trial()
+        assert assignment(oracle, other).parent is None, "nothing is promoted yet"
+        for trial in trials:
+            tuner.on_trial_end(trial)
+        assert assignment(oracle, tuner.next_trial()).parent == trials[0].trial_id
 
 
 # Promotions

@@ -91,11 +91,16 @@ class _Open:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """What a worker is at."""
+    """What a worker is at.
+
+    Attributes:
+        mends: Whether the trial has ended already, and something of it was lost.
+    """
 
     opened: _Open
     trial: "Trial"
     stream: Any
+    mends: bool
 
 
 @dataclass(eq=False)
@@ -160,7 +165,8 @@ class Crew:
         self.workers = workers
         self.share = share
         self._ray = ray
-        self._device = device
+        # Ray hides no GPU from who asked for none.
+        self._device: Device = device if share.gpus else "cpu"
         self._images = ray.put(share_images(images))
         self._actor_class = ray.remote(worker_class)
         self._opened: list[_Open] = []
@@ -296,7 +302,7 @@ class Crew:
 
     def _send(self, place: _Place, opened: _Open, trial: "Trial", task: "Task") -> None:
         stream = place.actor.run.options(num_returns="streaming").remote(task)
-        place.job = _Job(opened, trial, stream)
+        place.job = _Job(opened, trial, stream, mends=opened.mending is not None)
         opened.busy += 1
 
     # What workers say
@@ -357,7 +363,7 @@ class Crew:
     def _finish(self, place: _Place, job: _Job) -> None:
         place.job = None
         job.opened.busy -= 1
-        if job.opened.mending is not None or self._stop:
+        if job.mends or self._stop:
             return
         if job.opened.tuner.has_ended(job.trial):
             job.opened.tuner.on_trial_end(job.trial)
@@ -381,7 +387,7 @@ class Crew:
     def _tell_of_loss(self, place: _Place, reason: str) -> None:
         job = place.job
         for opened in self._opened:
-            is_its_own = job is not None and job.opened is opened and opened.mending is None
+            is_its_own = job is not None and job.opened is opened and not job.mends
             trial = job.trial if job and is_its_own else None
             opened.tuner.on_worker_lost(place.number, reason, trial)
             if trial:

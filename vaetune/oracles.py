@@ -275,11 +275,25 @@ class BayesianOracle(_Bounded, keras_tuner.oracles.BayesianOptimizationOracle):
         self._random_state = np.random.RandomState(int(entropy[0]))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
+            if self.ongoing_trials:
+                self._fit_to_completed()
             response = super().populate_space(trial_id)
         if self._compute_values_hash(response["values"]) in self._tried_so_far:
             self._seed_state = int(entropy[1])
             return self._random_populate_space()  # type: ignore[no-any-return]
         return response
+
+    def _fit_to_completed(self) -> None:
+        """Fits the Gaussian process to the trials that have ended.
+
+        Keras Tuner guesses by it what those under way will come to. As it is, it may be that of
+        an earlier suggestion, or of none: that depends on when a search was stopped.
+        """
+        known: Any = copy.copy(self)
+        trials = self.trials.items()
+        known.trials = {i: one for i, one in trials if one.status == TrialStatus.COMPLETED}
+        known.ongoing_trials = {}
+        self.gpr.fit(*known._vectorize_trials())
 
     def rehearsal(self) -> "Oracle":
         """A random search of as many trials: the Gaussian process would take minutes."""
@@ -363,7 +377,7 @@ def plan(oracle: Oracle) -> tuple[Rung, ...]:
         )
     rehearsed = oracle.rehearsal()
     for trial in list(rehearsed.ongoing_trials.values()):
-        _end(rehearsed, trial.trial_id, math.inf)
+        end(rehearsed, trial.trial_id, math.inf)
     for trial in _rehearse(rehearsed):
         assignment(rehearsed, trial)
     sizes: dict[tuple[int, int, int, int, int], int] = {}
@@ -435,7 +449,7 @@ def replay(oracle: Oracle, events: Iterable[Event]) -> None:
         if isinstance(event, TrialStarted):
             _replay_start(oracle, event)
         elif isinstance(event, TrialEnded):
-            _end(oracle, event.trial_id, event.score)
+            end(oracle, event.trial_id, event.score)
     if isinstance(oracle, BayesianOracle):
         oracle.told = None
 
@@ -456,7 +470,8 @@ def _as_told(event: TrialStarted) -> Assignment:
     return Assignment(**{name: getattr(event, name) for name in Assignment.model_fields})
 
 
-def _end(oracle: Oracle, trial_id: str, score: float | None) -> None:
+def end(oracle: Oracle, trial_id: str, score: float | None) -> None:
+    """Tells an oracle that a trial completed with a score, or failed if there is none."""
     trial = oracle.get_trial(trial_id)
     trial.status = TrialStatus.FAILED
     if score is not None:
@@ -469,5 +484,5 @@ def _rehearse(oracle: Oracle) -> Iterator[Trial]:
     score = 0.0
     while (trial := hand_out(oracle)).status == TrialStatus.RUNNING:
         yield trial
-        _end(oracle, trial.trial_id, score)
+        end(oracle, trial.trial_id, score)
         score += 1.0

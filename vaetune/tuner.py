@@ -25,7 +25,7 @@ from vaetune.journal import (
     WorkerJoined,
     WorkerLost,
 )
-from vaetune.oracles import OBJECTIVE, TUNER_ID, Oracle, assignment, hand_out, plan
+from vaetune.oracles import TUNER_ID, Oracle, assignment, end, hand_out, plan
 from vaetune.pictures import Pictures
 from vaetune.retention import CheckpointKeeper, Standing, leaders
 from vaetune.routine import Bench, attempt
@@ -62,7 +62,7 @@ class _UnderWay:
     before_s: float
     attempts: int = 0
     parameters: int | None = None
-    failed: Failed | None = None
+    outcome: Completed | Failed | None = None
 
 
 OnTrialProgress = Callable[[str, float], None]
@@ -253,7 +253,7 @@ class VAETuner(keras_tuner.Tuner):
 
     def has_ended(self, trial: Trial) -> bool:
         """Whether nothing is left to do of a trial that has begun."""
-        return bool(trial.status != TrialStatus.RUNNING)
+        return self._under_way[trial.trial_id].outcome is not None
 
     def mending(self) -> Iterator[tuple[Trial, Task]]:
         """What is damaged or lost of what the search keeps, to be made again.
@@ -297,8 +297,8 @@ class VAETuner(keras_tuner.Tuner):
     def take(self, trial: Trial, message: Message) -> None:
         """Records what the routine tells of a trial.
 
-        Its status tells whether it has come to its end: as long as it is running, there is
-        another task to be done.
+        `has_ended` tells whether it has come to its end: as long as it has not, there is another
+        task to be done.
 
         Raises:
             StoppedEarly: The time is up.
@@ -339,19 +339,18 @@ class VAETuner(keras_tuner.Tuner):
     def _complete(self, trial: Trial, completed: Completed) -> None:
         self._keeper.flush(trial.trial_id)
         completed.pictures.save(trial_folder(self._folder, trial.trial_id))
-        if trial.status == TrialStatus.RUNNING:
-            self.oracle.update_trial(trial.trial_id, {OBJECTIVE: completed.score})
-            trial.status = TrialStatus.COMPLETED
+        if trial.trial_id in self._under_way:  # and not one of which something was lost
+            self._under_way[trial.trial_id].outcome = completed
 
     def _fail(self, trial: Trial, failed: Failed) -> None:
         """Lets a trial be tried again, or ends it."""
-        if trial.status != TrialStatus.RUNNING:
+        state = self._under_way.get(trial.trial_id)
+        if state is None:
             raise ResultsError(
                 f"Trial {trial.trial_id}, of which a file was lost, cannot be trained again: "
                 f"{failed.error} The other trials are unharmed; the same command tries again."
             )
         self._keeper.flush(trial.trial_id)
-        state = self._under_way[trial.trial_id]
         state.attempts += 1
         if failed.may_pass and state.attempts <= self._limits.max_retries:
             self._journal.append(
@@ -363,18 +362,22 @@ class VAETuner(keras_tuner.Tuner):
                 )
             )
             return
-        state.failed = failed
-        trial.status, trial.message = TrialStatus.FAILED, failed.traceback
+        state.outcome = failed
 
     def on_trial_end(self, trial: Trial) -> None:
-        """Journals the trial's outcome, then tells the oracle, then removes what is done with."""
+        """Journals the trial's outcome, then tells the oracle, then removes what is done with.
+
+        Before its end is journaled nothing follows from it: to the oracle it still runs.
+        """
         state = self._under_way.pop(trial.trial_id)
-        failed = state.failed
+        outcome = state.outcome
+        failed = outcome if isinstance(outcome, Failed) else None
+        score = outcome.score if isinstance(outcome, Completed) else None
         self._journal.append(
             TrialEnded(
                 trial_id=trial.trial_id,
-                status="failed" if failed else "completed",
-                score=None if failed else trial.metrics.get_best_value(OBJECTIVE),
+                status="completed" if failed is None else "failed",
+                score=score,
                 parameters=state.parameters,
                 duration_s=state.before_s + time.monotonic() - state.began_s,
                 failed_in=failed.epoch if failed else None,
@@ -382,7 +385,7 @@ class VAETuner(keras_tuner.Tuner):
                 traceback=failed.traceback if failed else None,
             )
         )
-        self.oracle.end_trial(trial)
+        end(self.oracle, trial.trial_id, score)
         if failed:
             self._correct_plan()
         self._rank([self.oracle.get_trial(trial.trial_id)])
@@ -436,7 +439,7 @@ class VAETuner(keras_tuner.Tuner):
 
     def _refuse_deadly(self, trial: Trial, asked: Assignment) -> None:
         deaths = self._deaths.get(trial.trial_id, 0)
-        if trial.status == TrialStatus.RUNNING and deaths >= MOST_DEATHS:
+        if not self.has_ended(trial) and deaths >= MOST_DEATHS:
             epoch = self._last_told.get(asked.trial_id, asked.epoch_from) + 1
             error = (
                 f"The process died {deaths} times in epoch {epoch} of this trial, "
