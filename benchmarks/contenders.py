@@ -1,13 +1,14 @@
 """The tools that are compared, each searching the same space over the same images.
 
 Every function runs one search in this process and fills in a `Run`. Clocks start when everything
-is imported and the data are loaded: what is timed is the search. Ray Tune's workers are processes
-of their own, which import TensorFlow while its clock runs.
+is imported and the data are loaded: what is timed is the search. Workers on Ray, of Ray Tune or of
+vaetune, are processes of their own, which import TensorFlow while the clock runs.
 """
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,12 +26,24 @@ from workloads import (
 
 def run_vaetune(run: Run, workload: Workload, folder: Path) -> None:
     """`vaetune search hyperband --no-baseline`."""
+    _run_vaetune(run, workload, folder, _hyperband(run, workload))
+    _check(run, workload)
+
+
+def run_vaetune_workers(run: Run, workload: Workload, folder: Path) -> None:
+    """The same with `--workers 2`: starting Ray and the workers takes of its time."""
+    from vaetune.cluster import import_ray
+
+    import_ray()
+    _run_vaetune(run, workload, folder, _hyperband(run, workload), workers=2)
+    _check(run, workload)
+
+
+def _hyperband(run: Run, workload: Workload) -> Any:
     from vaetune.spec import Budget, SearchSpec
 
     budget = Budget(max_epochs=workload.max_epochs, factor=FACTOR)
-    spec = SearchSpec(seed=run.seed, baseline=False, budget=budget)
-    _run_vaetune(run, workload, folder, spec)
-    _check(run, workload)
+    return SearchSpec(seed=run.seed, baseline=False, budget=budget)
 
 
 def run_vaetune_random(run: Run, workload: Workload, folder: Path) -> None:
@@ -43,7 +56,7 @@ def run_vaetune_random(run: Run, workload: Workload, folder: Path) -> None:
     _run_vaetune(run, workload, folder, spec)
 
 
-def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any) -> None:
+def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any, workers: int = 1) -> None:
     from vaetune.data import ImageSet, Split, load_images
     from vaetune.device import choose_device
     from vaetune.journal import EpochEnded
@@ -54,7 +67,7 @@ def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any) -> None:
     sizes = {"train": workload.train, "validation": workload.validation, "test": 16}
     few = {n: Split(getattr(digits, n).images[:size], None) for n, size in sizes.items()}
     images = ImageSet("digits", "digits", **few, class_names=None, fingerprint="0" * 64)
-    device = choose_device("auto")
+    device = choose_device("auto" if workers == 1 else "cpu")
 
     class Watcher:
         def on_event(self, kind: str, event: Any) -> None:
@@ -68,18 +81,39 @@ def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any) -> None:
             pass
 
     began_s = time.perf_counter()
-    with open_search(ResolvedSearch("bench", spec, {}), images, device, folder) as opened:
-        study = opened.run(Watcher())
+    opening = open_search(ResolvedSearch("bench", spec, {}), images, device, folder)
+    with opening as opened, _workforce(workers, images) as workforce:
+        study = opened.run(Watcher(), workforce=workforce)
         # To the end of the last trial: no other contender rescores its finalists after it.
         rescored_s = study.rescored.duration_s if study.rescored else 0.0
         run.wall_s = time.perf_counter() - began_s - rescored_s
     run.trials = len(study.trials)
     run.trained = [(dict(t.hyperparameters), t.epoch_to - t.epoch_from) for t in study.trials]
-    run.training_s = sum(epoch.train_s for trial in study.trials for epoch in trial.epochs)
+    if workers == 1:
+        _tell_times(run, study.trials)
+
+
+@contextmanager
+def _workforce(workers: int, images: Any) -> Iterator[Any]:
+    """Workers, one of which is ready; None for one process."""
+    if workers == 1:
+        yield None
+        return
+    from vaetune.crew import open_crew
+    from vaetune.shares import CrewSpec
+
+    with open_crew(CrewSpec(workers), images, "auto") as crew:
+        crew.wait_for_one(lambda: None)
+        yield crew
+
+
+def _tell_times(run: Run, trials: Sequence[Any]) -> None:
+    """Tells what training took of trials that ran one after the other."""
+    run.training_s = sum(epoch.train_s for trial in trials for epoch in trial.epochs)
     # From its start to that of the next one: with what comes after its end is journaled.
     promoted = [
         (after.started - trial.started).total_seconds() - sum(e.train_s for e in trial.epochs)
-        for trial, after in itertools.pairwise(study.trials)
+        for trial, after in itertools.pairwise(trials)
         if trial.parent is not None
     ]
     run.promoted_s = median(promoted) if promoted else None
@@ -252,6 +286,7 @@ def run_ray(run: Run, workload: Workload, folder: Path) -> None:
 
 CONTENDERS: dict[str, Callable[[Run, Workload, Path], None]] = {
     "vaetune": run_vaetune,
+    "vaetune-workers": run_vaetune_workers,
     "keras-tuner": run_keras_tuner,
     "optuna": run_optuna,
     "ray": run_ray,
@@ -260,6 +295,7 @@ CONTENDERS: dict[str, Callable[[Run, Workload, Path], None]] = {
 
 TITLES = {
     "vaetune": "vaetune, Hyperband",
+    "vaetune-workers": "vaetune, Hyperband, 2 workers",
     "keras-tuner": "Keras Tuner, Hyperband",
     "optuna": "Optuna, TPE + HyperbandPruner",
     "ray": "Ray Tune, ASHA",

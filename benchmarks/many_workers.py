@@ -17,9 +17,8 @@ import json
 import pstats
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -135,9 +134,11 @@ class RandomlyRescored:
 
 def simulate(settings: Settings, profile: cProfile.Profile | None = None) -> dict[str, Any]:
     """Runs the search in a folder of its own and tells what came of it."""
-    from vaetune.crew import open_crew
     from vaetune.data import ImageSet, Split
     from vaetune.device import choose_device
+
+    device = choose_device("cpu")
+    from vaetune.crew import open_crew
     from vaetune.search import open_search
     from vaetune.shares import CrewSpec
     from vaetune.spec import Budget, ResolvedSearch, SearchSpec
@@ -150,7 +151,7 @@ def simulate(settings: Settings, profile: cProfile.Profile | None = None) -> dic
     with ExitStack() as stack:
         folders = (stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2))
         results, ready = map(Path, folders)
-        opening = open_search(search, images, choose_device("cpu"), results)
+        opening = open_search(search, images, device, results)
         opened = stack.enter_context(opening)
         pace = Pace(settings.epoch_s, settings.spread, settings.workers, ready)
         began_s = time.perf_counter()
@@ -234,9 +235,7 @@ def main() -> None:
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=type(default), default=default)
     parser.add_argument("--again", action="store_true", help="measure what is measured already")
-    parser.add_argument(
-        "--profile", action="store_true", help="print where time goes; write nothing"
-    )
+    parser.add_argument("--profile", action="store_true", help="print where time goes")
     parser.add_argument("--results", type=Path, default=RESULTS / "many_workers.json")
     arguments = parser.parse_args()
     settings = Settings(*(getattr(arguments, name) for name in Settings._fields))

@@ -44,6 +44,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not WORKLOADS[arguments.workload].tells_fixed_cost:
         names.remove(STEPS_ALONE)
+    if not WORKLOADS[arguments.workload].suits_workers:
+        names.remove("vaetune-workers")
     wanted = arguments.contender or names
     if arguments.here is not None:
         run_here(arguments.workload, wanted[0], arguments.here, arguments.results)

@@ -92,7 +92,7 @@ class Sleeper:
     def describe(self) -> tuple[str, Environment]:
         """Waits for the others: the search is measured, not how so many processes start."""
         (self.pace.folder / str(os.getpid())).touch()
-        while len(os.listdir(self.pace.folder)) < self.pace.workers:
+        while len(list(self.pace.folder.iterdir())) < self.pace.workers:
             time.sleep(0.1)
         environment = describe_environment(ChosenDevice("CPU", self._threads))
         nothing = {"command": (), "revision": None}
@@ -124,11 +124,9 @@ class Sleeper:
 
     def _take_pictures(self) -> Pictures:
         shown = self._images.validation.images
-        drawn, samples = (
-            shown[:RECONSTRUCTIONS],
-            np.resize(shown, (PRIOR_SAMPLES, *shown.shape[1:])),
-        )
-        return Pictures(drawn, samples, np.zeros((len(shown), 2), np.float32), None)
+        samples = np.resize(shown, (PRIOR_SAMPLES, *shown.shape[1:]))
+        z_mean = np.zeros((len(shown), 2), np.float32)
+        return Pictures(shown[:RECONSTRUCTIONS], samples, z_mean, None)
 
 
 def at_pace(pace: Pace) -> type[Sleeper]:

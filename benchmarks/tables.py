@@ -9,12 +9,13 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from contenders import STEPS_ALONE, TITLES
 from curves import GIVE_UP_S, TABLE, read_curves
+from two_workers import PATH, SEARCH, Command, ratios, read_commands
 from workloads import MEASURED, RESULTS, Run, read_runs
 
 PAGES = (Path(__file__).parent / "README.md", Path(__file__).parents[1] / "README.md")
@@ -36,56 +37,93 @@ def fixed_cost(runs: Iterable[Run], contender: str) -> dict[int, float]:
     return found
 
 
-def goals_table(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
-    """What was aimed at, and what came."""
-    rows: list[tuple[str, str, str, bool]] = []
+Row = tuple[str, str, str, str]
 
-    def add(
-        measure: str, goal: float, unit: str, values: Sequence[float], least: bool = False
-    ) -> None:
-        sign = "at least" if least else "at most"
-        if not values:
-            rows.append((measure, f"{sign} {goal:g}{unit}", "not measured", False))
-            return
-        value = statistics.median(values)
-        spread = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
-        reached = value >= goal if least else value <= goal
-        rows.append((measure, f"{sign} {goal:g}{unit}", f"{value:.3g}{unit}{spread}", reached))
 
+def goals_table(
+    runs: Sequence[Run],
+    goals: dict[str, Any] | None,
+    commands: Sequence[Command],
+    many: dict[str, Any] | None,
+) -> str:
+    """What was aimed at, and what came.
+
+    Args:
+        runs: Side by side.
+        goals: Of `goals.py`.
+        commands: Of `two_workers.py`.
+        many: Of `many_workers.py`.
+    """
+    rows = [*_search_goals(runs)]
+    rows += _goals_beside_training(goals) if goals else ()
+    rows += _goals_of_two_workers(runs, commands)
+    rows += _goals_of_many_workers(many) if many else ()
+    return _markdown(("measure", "goal", "measured", "reached"), rows)
+
+
+def _goal(
+    measure: str, goal: float, unit: str, values: Sequence[float], least: bool = False
+) -> Row:
+    sign = "at least" if least else "at most"
+    if not values:
+        return measure, f"{sign} {goal:g}{unit}", "not measured", "**no**"
+    value = statistics.median(values)
+    spread = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
+    reached = value >= goal if least else value <= goal
+    measured = f"{value:.3g}{unit}{spread}"
+    return measure, f"{sign} {goal:g}{unit}", measured, "yes" if reached else "**no**"
+
+
+def _search_goals(runs: Sequence[Run]) -> Iterator[Row]:
     ours, theirs = fixed_cost(runs, "vaetune"), fixed_cost(runs, "keras-tuner")
-    add(
-        "fixed cost of a trial, as a share of Keras Tuner's",
-        0.25,
-        "",
-        [cost / theirs[seed] for seed, cost in ours.items() if seed in theirs],
-    )
+    costs = [cost / theirs[seed] for seed, cost in ours.items() if seed in theirs]
+    yield _goal("fixed cost of a trial, as a share of Keras Tuner's", 0.25, "", costs)
     promoted = [r.promoted_s for r in runs if r.key[:2] == ("one-step", "vaetune")]
-    add("a promoted trial beside its training steps", 0.1, " s", [s for s in promoted if s])
-    search = {run.seed: run for run in runs if run.key[:2] == ("digits", "vaetune")}
-    plain = {run.seed: run for run in runs if run.key[:2] == ("digits", "keras-tuner")}
-    shares = [run.training_s / run.wall_s for run in search.values() if run.training_s]
-    add("default search: share of its time inside training steps", 0.9, "", shares, least=True)
-    both = sorted(search.keys() & plain.keys())
-    add(
-        "default search: wall time, as a share of Keras Tuner's",
-        0.85,
-        "",
-        [search[seed].wall_s / plain[seed].wall_s for seed in both],
+    beside = [seconds for seconds in promoted if seconds]
+    yield _goal("a promoted trial beside its training steps", 0.1, " s", beside)
+    search = [run for run in runs if run.key[:2] == ("digits", "vaetune")]
+    shares = [run.training_s / run.wall_s for run in search if run.training_s]
+    yield _goal("default search: share of its time inside training steps", 0.9, "", shares, True)
+    wall = "default search: wall time, as a share of Keras Tuner's"
+    yield _goal(wall, 0.85, "", _shares_of_keras_tuner(runs, "vaetune"))
+
+
+def _shares_of_keras_tuner(runs: Sequence[Run], contender: str) -> list[float]:
+    """A contender's wall times on the digits, each as a share of Keras Tuner's of the seed."""
+    plain = {run.seed: run.wall_s for run in runs if run.key[:2] == ("digits", "keras-tuner")}
+    ours = {run.seed: run.wall_s for run in runs if run.key[:2] == ("digits", contender)}
+    return [ours[seed] / plain[seed] for seed in sorted(ours.keys() & plain.keys())]
+
+
+def _goals_beside_training(goals: dict[str, Any]) -> Iterator[Row]:
+    yield _goal("`vaetune --help`, CPU time", 0.5, " s", [goals["help_cpu_s"]])
+    yield _goal("`vaetune trials` of a default search, CPU time", 1, " s", [goals["trials_cpu_s"]])
+    yield _goal("`vaetune report` of a default search, CPU time", 3, " s", [goals["report_cpu_s"]])
+    for algorithm, cost in goals["oracle_ms"].items():
+        yield _goal(f"oracle and journal a trial, {algorithm}, at 3,000 trials", 5, " ms", [cost])
+    report = goals["large_report"]
+    yield _goal("report of 1,000 trials x 30 epochs: written in", 5, " s", [report["write_s"]])
+    yield _goal("... its size", 5, " MB", [report["megabytes"]])
+    yield _goal("... opened in Chromium in", 1, " s", [report["open_s"]])
+    yield _goal("... a filter answers in", 0.1, " s", [report["filter_s"]])
+    memory = [goals["memory_mb_per_trial"]]
+    yield _goal("memory that a trial adds, over 100 trials", 1, " MB", memory)
+
+
+def _goals_of_two_workers(runs: Sequence[Run], commands: Sequence[Command]) -> Iterator[Row]:
+    wall = "default search, 2 workers: wall time, as a share of"
+    if shares := ratios(commands):
+        yield _goal(f"{wall} one worker's", 0.9, "", shares)
+    if shares := _shares_of_keras_tuner(runs, "vaetune-workers"):
+        yield _goal(f"{wall} Keras Tuner's", 0.72, "", shares)
+
+
+def _goals_of_many_workers(many: dict[str, Any]) -> Iterator[Row]:
+    workers, busy = many["settings"]["workers"], [many["utilisation_until_last_rung"]]
+    yield _goal(
+        f"{workers} simulated workers: utilisation until the last rung", 0.9, "", busy, True
     )
-    if goals:
-        add("`vaetune --help`, CPU time", 0.5, " s", [goals["help_cpu_s"]])
-        add("`vaetune trials` of a default search, CPU time", 1, " s", [goals["trials_cpu_s"]])
-        add("`vaetune report` of a default search, CPU time", 3, " s", [goals["report_cpu_s"]])
-        for algorithm, cost in goals["oracle_ms"].items():
-            add(f"oracle and journal a trial, {algorithm}, at 3,000 trials", 5, " ms", [cost])
-        report = goals["large_report"]
-        add("report of 1,000 trials x 30 epochs: written in", 5, " s", [report["write_s"]])
-        add("... its size", 5, " MB", [report["megabytes"]])
-        add("... opened in Chromium in", 1, " s", [report["open_s"]])
-        add("... a filter answers in", 0.1, " s", [report["filter_s"]])
-        add("memory that a trial adds, over 100 trials", 1, " MB", [goals["memory_mb_per_trial"]])
-    table = [(m, g, v, "yes" if reached else "**no**") for m, g, v, reached in rows]
-    return _markdown(("measure", "goal", "measured", "reached"), table)
+    yield _goal("... driver a trial event", 5, " ms", [1e3 * many["driver_s"] / many["events"]])
 
 
 def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
@@ -180,7 +218,7 @@ def draw_race(runs: Sequence[Run]) -> None:
 
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes = figure.subplots()
-    colours = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#999999")
+    colours = ("#0072b2", "#56b4e9", "#d55e00", "#009e73", "#cc79a7", "#999999")
     for (name, title), colour in zip(TITLES.items(), colours, strict=True):
         for run in (run for run in runs if run.key[:2] == ("digits", name)):
             seconds, losses = zip(*run.curve, strict=True)
@@ -227,9 +265,11 @@ def time_sentence(goals: dict[str, Any] | None) -> str:
 def parts() -> dict[str, str]:
     """What stands between the marks of the pages, by the marks' names."""
     runs = list(read_runs(RESULTS / "side_by_side.jsonl"))
-    goals, simulated = (_read(RESULTS / f"{name}.json") for name in ("goals", "simulated"))
+    names = ("goals", "simulated", "many_workers")
+    goals, simulated, many = (_read(RESULTS / f"{name}.json") for name in names)
+    commands = [one for one in read_commands(PATH).values() if one.search == SEARCH]
     return {
-        "goals": goals_table(runs, goals),
+        "goals": goals_table(runs, goals, commands, many),
         "time": time_sentence(goals),
         "summary": summary_table(runs),
         **{workload: side_by_side_table(runs, workload) for workload in MEASURED},

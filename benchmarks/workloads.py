@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,6 +38,7 @@ class Workload:
         trials: Of Keras Tuner's Hyperband with `FACTOR`.
         epochs: Of the same; the other contenders may train as many in all.
         tells_fixed_cost: Whether its training steps are timed alone as well.
+        suits_workers: Whether it is long enough for workers to be started.
     """
 
     name: str
@@ -47,12 +49,19 @@ class Workload:
     trials: int = 23
     epochs: int = 75
     tells_fixed_cost: bool = True
+    suits_workers: bool = True
 
 
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload("one-step", "128 images, one step an epoch, 16 validation images", 128, 16),
+        Workload(
+            "one-step",
+            "128 images, one step an epoch, 16 validation images",
+            128,
+            16,
+            suits_workers=False,
+        ),
         Workload(
             "digits",
             "the packaged digits, 5,000 training and 1,000 validation images",
@@ -136,25 +145,26 @@ def describe() -> dict[str, str]:
 
 
 def read_runs(path: Path) -> Iterator[Run]:
-    """The runs of a results file, the last of each key; a line that was cut off is left out."""
-    found: dict[tuple[str, str, int], Run] = {}
+    """The runs of a results file, the last of each key."""
+    runs = (Run(**line) for line in read_lines(path))
+    yield from {run.key: run for run in runs}.values()
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a results file, if there is one; a line that was cut off is left out."""
     for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            run = Run(**json.loads(line))
-        except json.JSONDecodeError:
-            continue
-        found[run.key] = run
-    yield from found.values()
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)
 
 
 def write_run(path: Path, run: Run) -> None:
     """Adds a run to a results file."""
-    path.parent.mkdir(exist_ok=True)
     append_line(path, json.dumps(asdict(run)))
 
 
 def append_line(path: Path, line: str) -> None:
     """Adds a line to a file, whose last one may have been cut off."""
+    path.parent.mkdir(exist_ok=True)
     is_torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
     with path.open("a") as file:
         file.write("\n" * is_torn + line + "\n")

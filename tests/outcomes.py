@@ -44,3 +44,57 @@ def assert_same_search(ours, theirs):
     assert kept(ours) == kept(theirs)
     for trial_id in kept(theirs):
         assert_same_weights(checkpoint_of(ours, trial_id), checkpoint_of(theirs, trial_id))
+
+
+def place_of(trial):
+    """What a trial is in its search, whenever it began and whoever trained it."""
+    return (trial.iteration, trial.configuration, trial.bracket, trial.rung)
+
+
+def trained(study):
+    """What was trained and what it gave, by `place_of`; without times and numbers of trials."""
+    return {place_of(trial): _outcome(study, trial) for trial in study.trials}
+
+
+def _outcome(study, trial):
+    times = {"time", "trial_id", "train_s", "validation_s"}
+    return {
+        "parent": trial.parent and place_of(study.trial(trial.parent)),
+        "epochs asked": (trial.epoch_from, trial.epoch_to),
+        "hyperparameters": dict(trial.hyperparameters),
+        "epochs": [epoch.model_dump(exclude=times) for epoch in trial.epochs],
+        "parameters": trial.parameters,
+        "score": trial.score,
+        "end": (trial.status, trial.failed_in, trial.error),
+    }
+
+
+def judged(study):
+    """How the finalists were judged again, the best first, by `place_of`."""
+    rescored = study.rescored.rescoring.finalists if study.rescored else ()
+    retrained = study.retrained.retraining.finalists if study.retrained else ()
+    losses = [(one.epoch, one.negative_elbo, one.reconstruction, one.kl) for one in rescored]
+    places = [place_of(study.trial(one.trial_id)) for one in (*rescored, *retrained)]
+    seeds = [(one.trainings, one.losses) for one in retrained]
+    return list(zip(places, losses + seeds, strict=True))
+
+
+def assert_same_trials(ours, theirs):
+    """The same trials, losses, winner and best weights, bit for bit, by any number of workers."""
+    assert len(ours.trials) == len(trained(ours)), "a trial was run twice"
+    assert trained(ours) == trained(theirs)
+    assert judged(ours) == judged(theirs)
+    winners = [study.winner and place_of(study.winner) for study in (ours, theirs)]
+    assert winners[0] == winners[1]
+    weights, expected = _best_weights(ours), _best_weights(theirs)
+    assert weights.keys() & expected.keys() or not expected, "no trial has weights in both"
+    for place in weights.keys() & expected.keys():
+        for one, other in zip(weights[place], expected[place], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def _best_weights(study):
+    return {
+        place_of(study.trial(trial_id)): checkpoint_of(study, trial_id).best_weights
+        for trial_id in kept(study)
+    }

@@ -340,10 +340,11 @@ def test_a_journal_of_many_workers_is_replayed_to_where_it_leaves_off(name, work
 
 @pytest.mark.slow
 def test_a_bayesian_journal_of_many_workers_is_replayed_to_where_it_leaves_off():
-    budget = Budget(max_epochs=2, max_trials=9, initial_trials=3)
-    spec = SearchSpec(algorithm="bayesian", budget=budget)
+    budget = Budget(max_epochs=2, max_trials=7, initial_trials=3)
+    space = Space(learning_rate=Range(min=1e-4, max=1e-2, scale="log"))
+    spec = SearchSpec(algorithm="bayesian", budget=budget, space=space)
     original, replayed = make_oracle(spec), make_oracle(spec)
-    events, busiest = run_on_workers(original, 3, random.Random(1), most=13)
+    events, busiest = run_on_workers(original, 3, random.Random(1), most=9)
     assert busiest == 3
     replay(replayed, events)
     assert replayed.assignments == original.assignments
