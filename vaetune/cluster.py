@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,7 @@ def _parse(address: str) -> tuple[str, int]:
 def _started(**arguments: Any) -> Iterator[Any]:
     """Ray with this process as its driver."""
     ray = import_ray()
+    _read_settings_again()
     with _signals_kept():
         try:
             with native_stderr_held_back(let_out=False):
@@ -147,6 +148,15 @@ def _started(**arguments: Any) -> Iterator[Any]:
         ray.shutdown()
 
 
+def _read_settings_again() -> None:
+    """Lets Ray take in its environment variables: it reads them once, when it is imported."""
+    with suppress(ImportError, AttributeError):  # a later Ray may have moved them
+        from ray._raylet import AuthenticationTokenLoader, Config
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
 def _why_not(error: Exception, address: str) -> str:
     if address == "local":
         return f"Ray does not start on this machine: {_in_one_line(error)}"
@@ -160,17 +170,22 @@ def _in_one_line(error: Exception) -> str:
 
 @contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables, which processes that are started inherit, for a while."""
-    before = {name: os.environ.get(name) for name in settings}
+    """Sets environment variables, which processes that are started inherit, for a while.
+
+    Afterwards Ray's are as they were, those too that Ray has set itself.
+    """
+    before = dict(os.environ)
     os.environ.update(settings)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
+        for name in {*before, *os.environ}:
+            if not name.startswith("RAY_") and name != "PYTHONBREAKPOINT":
+                continue
+            if name in before:
+                os.environ[name] = before[name]
             else:
-                os.environ[name] = value
+                del os.environ[name]
 
 
 @contextmanager
