@@ -9,6 +9,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +152,9 @@ def _started(**arguments: Any) -> Iterator[Any]:
 def _read_settings_again() -> None:
     """Lets Ray take in its environment variables: it reads them once, when it is imported."""
     with suppress(ImportError, AttributeError):  # a later Ray may have moved them
-        from ray._raylet import AuthenticationTokenLoader, Config
-
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        raylet: Any = import_module("ray._raylet")
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _why_not(error: Exception, address: str) -> str:
