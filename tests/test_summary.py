@@ -183,7 +183,7 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("seed = 5\n[space]\nlatent_dim = { value = 3 }\nfilters_1 = { min=1, max=9 }")
     resolved = resolve(path, {"budget.max_epochs": 3})
-    text = summary.describe_search(resolved.spec, make_data(), resolved.origins, "CPU", 2)
+    text = summary.describe_search(resolved.spec, make_data(), resolved.origins, "CPU, 2 threads")
     rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines()}
     told = {key: " ".join(row.split()) for key, row in rows.items()}
     assert told == {
@@ -214,7 +214,7 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
 
 
 def test_choices_and_a_lone_thread_are_told():
-    text = summary.describe_search(SPEC, make_data(), {}, "GPU (NVIDIA H100)", 1)
+    text = summary.describe_search(SPEC, make_data(), {}, "GPU (NVIDIA H100), 1 thread")
     assert "16, 32, 64, 128, 256" in text
     assert "0.0001 to 0.01, log" in text
     assert re.search(

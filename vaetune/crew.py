@@ -75,16 +75,17 @@ class _Open:
     """A search whose trials are being trained.
 
     Attributes:
-        moved: Trials whose worker was lost.
-        again: Trials that met an error that may pass.
+        again: Trials that have begun and wait for a worker: theirs was lost, or they met an error
+            that may pass.
+        moved: Those of them whose worker was lost.
         busy: Workers that are at it.
         mending: What is made again once the trials are done.
     """
 
     tuner: "VAETuner"
     stack: ExitStack
-    moved: "deque[Trial]" = field(default_factory=deque)
     again: "deque[Trial]" = field(default_factory=deque)
+    moved: set[str] = field(default_factory=set)
     busy: int = 0
     mending: "Iterator[tuple[Trial, Task]] | None" = None
 
@@ -273,10 +274,15 @@ class Crew:
         """Gives a worker something of a search to do; closes the search if all is done."""
         while trial := self._next_trial(place, opened):
             task = opened.tuner.task_of(trial)
-            if task is not None:
-                self._send(place, opened, trial, task)
-                return True
-            opened.tuner.on_trial_end(trial)  # the workers that trained it died too often
+            if task is None:  # the workers that trained it died too often
+                opened.moved.discard(trial.trial_id)
+                opened.tuner.on_trial_end(trial)
+                continue
+            if trial.trial_id in opened.moved:
+                opened.moved.remove(trial.trial_id)
+                opened.tuner.on_trial_moved(trial, place.number)
+            self._send(place, opened, trial, task)
+            return True
         if opened.mending is None and not opened.busy:
             opened.mending = opened.tuner.mending()
         if opened.mending is not None:
@@ -291,10 +297,6 @@ class Crew:
     def _next_trial(self, place: _Place, opened: _Open) -> "Trial | None":
         if opened.again:
             return opened.again.popleft()
-        if opened.moved:
-            trial = opened.moved.popleft()
-            opened.tuner.on_trial_moved(trial, place.number)
-            return trial
         next_trial = opened.tuner.next_trial() if opened.mending is None else None
         if next_trial is not None:
             opened.tuner.on_trial_begin(next_trial, place.number)
@@ -391,7 +393,8 @@ class Crew:
             trial = job.trial if job and is_its_own else None
             opened.tuner.on_worker_lost(place.number, reason, trial)
             if trial:
-                opened.moved.append(trial)
+                opened.again.append(trial)
+                opened.moved.add(trial.trial_id)
         if job is not None:
             job.opened.busy -= 1
             job.opened.mending = None  # to be looked through once more
