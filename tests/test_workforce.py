@@ -1,0 +1,65 @@
+"""One process trains searches in turn, and closes each when it is done."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from tiny_searches import DEVICE, IMAGES
+from vaetune.routine import Bench
+from vaetune.workforce import InProcess
+
+
+class Tuner:
+    """Notes what is asked of it."""
+
+    def __init__(self, told, name):
+        self.told, self.name = told, name
+
+    def search(self, bench):
+        self.told.append(f"search {self.name}")
+        if self.name == "broken":
+            raise ValueError("stop")
+
+    def mend(self, bench):
+        self.told.append(f"mend {self.name}")
+
+
+@contextmanager
+def opening(told, name):
+    told.append(f"open {name}")
+    try:
+        yield None if name == "done" else Tuner(told, name)
+    except ValueError:
+        told.append(f"broke {name}")
+        raise
+    told.append(f"close {name}")
+
+
+def run(*names):
+    told = []
+    workforce = InProcess(Bench(IMAGES), DEVICE)
+    try:
+        workforce.run([opening(told, name) for name in names], on_wait=lambda: None)
+    finally:
+        run.told = told
+    return told
+
+
+def test_each_search_is_opened_when_the_one_before_is_closed():
+    assert run("a", "done", "b") == [
+        *("open a", "search a", "mend a", "close a"),
+        *("open done", "close done"),
+        *("open b", "search b", "mend b", "close b"),
+    ]
+
+
+def test_what_stops_one_is_heard_by_it_and_opens_no_other():
+    with pytest.raises(ValueError, match="stop"):
+        run("broken", "b")
+    assert run.told == ["open broken", "search broken", "broke broken"]
+
+
+def test_it_tells_where_it_trains():
+    workforce = InProcess(Bench(IMAGES), DEVICE)
+    assert workforce.workers == 1
+    assert (workforce.environment.device, workforce.environment.threads) == ("CPU", 2)
