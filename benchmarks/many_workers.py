@@ -114,7 +114,7 @@ def _clocks() -> NDArray[np.float64]:
 
 
 class RandomlyRescored:
-    """Workers that nothing is to be measured by: there are no models."""
+    """Workers whose models nobody measures: there are none."""
 
     def __init__(self, crew: Any, images: int) -> None:
         self.workers = crew.workers
@@ -164,6 +164,8 @@ def simulate(settings: Settings, profile: cProfile.Profile | None = None) -> dic
         if profile:
             stack.enter_context(profile)
         study = opened.run(watch, workforce=RandomlyRescored(crew, len(blank)))
+    if study.failures:
+        raise SystemExit(f"A trial failed, and none should: {study.failures[0].error}")
     return {"start_s": start_s, **watch.seconds(), **tell(study, watch, settings.workers)}
 
 
@@ -180,7 +182,6 @@ def tell(study: Any, watch: Stopwatch, workers: int) -> dict[str, Any]:
     return {
         "trials": len(study.trials),
         "epochs": len(epochs),
-        "completed": sum(trial.status == "completed" for trial in study.trials),
         "events": watch.events,
         "words": watch.words,
         "utilisation": found.share,

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from contenders import CONTENDERS, STEPS_ALONE, time_steps
-from workloads import RESULTS, WORKLOADS, Run, describe, read_runs, write_run
+from workloads import RESULTS, WORKLOADS, Run, Workload, describe, read_runs, write_run
 
 
 def run_here(workload: str, contender: str, seed: int, results: Path) -> None:
@@ -32,21 +32,26 @@ def run_here(workload: str, contender: str, seed: int, results: Path) -> None:
     write_run(results, run)
 
 
+def list_contenders(workload: Workload) -> list[str]:
+    """Who is asked to search a workload."""
+    names = [*CONTENDERS, STEPS_ALONE]
+    if not workload.tells_fixed_cost:
+        names.remove(STEPS_ALONE)
+    if not workload.suits_workers:
+        names.remove("vaetune-workers")
+    return names
+
+
 def main() -> None:
     """Runs what is missing of the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = [*CONTENDERS, STEPS_ALONE]
     parser.add_argument("--workload", choices=WORKLOADS, default="one-step")
-    parser.add_argument("--contender", choices=names, action="append")
+    parser.add_argument("--contender", choices=[*CONTENDERS, STEPS_ALONE], action="append")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=RESULTS / "side_by_side.jsonl")
     parser.add_argument("--here", type=int, metavar="SEED", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if not WORKLOADS[arguments.workload].tells_fixed_cost:
-        names.remove(STEPS_ALONE)
-    if not WORKLOADS[arguments.workload].suits_workers:
-        names.remove("vaetune-workers")
-    wanted = arguments.contender or names
+    wanted = arguments.contender or list_contenders(WORKLOADS[arguments.workload])
     if arguments.here is not None:
         run_here(arguments.workload, wanted[0], arguments.here, arguments.results)
         return

@@ -62,7 +62,7 @@ def _outcome(study, trial):
         "parent": trial.parent and place_of(study.trial(trial.parent)),
         "epochs asked": (trial.epoch_from, trial.epoch_to),
         "hyperparameters": dict(trial.hyperparameters),
-        "epochs": [epoch.model_dump(exclude=times) for epoch in trial.epochs],
+        "epochs": [epoch.model_dump_json(exclude=times) for epoch in trial.epochs],  # NaN is NaN
         "parameters": trial.parameters,
         "score": trial.score,
         "end": (trial.status, trial.failed_in, trial.error),

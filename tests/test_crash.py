@@ -1,13 +1,19 @@
 """A search that is killed, and whose files are damaged, ends like one that was never touched."""
 
+import os
 import random
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
 from outcomes import assert_same_search
 from tiny_searches import TINY, changed, run, stop
-from torture import FILES, Torture
+from torture import FILES, Torture, WorkersTorture, descendants, wait_until_gone
 from vaetune import retention
 from vaetune.retention import CheckpointKeeper
 from vaetune.spec import Budget
@@ -26,6 +32,35 @@ def test_a_search_that_is_killed_and_whose_files_are_cut_off_recovers(tmp_path):
     torture = Torture(tmp_path, seed=2)
     torture.run(kills=4, cut_share=1.0)
     assert torture.tally.cut >= 2
+
+
+@pytest.mark.slow
+def test_a_search_whose_workers_and_driver_are_killed_ends_like_one_process_that_was_not(tmp_path):
+    # Ray has room for a short path only.
+    with tempfile.TemporaryDirectory(
+        prefix="vt-", dir="/tmp", ignore_cleanup_errors=True
+    ) as temporary:
+        torture = WorkersTorture(tmp_path, Path(temporary), seed=1, max_epochs=3, images=1000)
+        torture.run(workers=3, drivers=1)
+    assert (torture.tally.workers, torture.tally.kills) == (3, 1)
+    assert torture.tally.moved >= 1
+
+
+def test_a_process_that_outlives_its_driver_is_found():
+    # A shell that leaves what it started behind; what a worker is called, Ray decides.
+    left_behind = "exec -a ray::Worker.run sleep 60"
+    shell = subprocess.Popen(["bash", "-c", f"({left_behind}) & wait"])
+    try:
+        while not (found := [one for one in descendants(shell.pid) if one.is_training]):
+            time.sleep(0.01)
+    finally:
+        shell.kill()
+        shell.wait()
+    (worker,) = found
+    with pytest.raises(AssertionError, match="still there"):
+        wait_until_gone(found, 0.2)
+    os.kill(worker.pid, signal.SIGKILL)
+    assert wait_until_gone(found, 10.0) < 10.0
 
 
 SPEC = changed(TINY, budget=Budget(max_epochs=3))

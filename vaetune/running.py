@@ -90,7 +90,8 @@ class _Patience:
         """Says it if it is time."""
         if not self._told and time.monotonic() > self._until_s:
             self._told = True
-            say(f"None of {self._crew} is ready yet. Ctrl-C stops waiting.")
+            room = " There may be no room on it." if self._crew.address else ""
+            say(f"{self._crew}: none is ready yet.{room} Ctrl-C stops waiting.")
 
 
 def check_search(resolved: "ResolvedSearch", name: str) -> None:
