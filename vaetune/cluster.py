@@ -30,7 +30,7 @@ _LOCAL = {
 _ANSWER_S = 5.0
 """In which a cluster answers a first knock; Ray itself would knock for minutes."""
 
-_LONGEST_PATH = 24
+_LONGEST_PATH = 22
 """Of the folder that Ray's own folder is made in."""
 
 _TOKEN_FILE = Path("~/.ray/auth_token")
@@ -72,7 +72,8 @@ def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
             num_cpus=cpus,
             num_gpus=None if with_gpus else 0,
             include_dashboard=False,
-            _temp_dir=folder,
+            # Ray opens its own folder to everybody, but makes no parent of it passable.
+            _temp_dir=f"{folder}/r",
         )
         with _environment(_LOCAL | token), starting as ray:
             yield ray
