@@ -4,6 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from workloads import LEARNING_RATES, SPACE, WORKLOADS, Run, read_runs, write_ru
 BENCHMARKS = Path(simulate.__file__).parent
 
 
-def run_script(name, *arguments, timeout=400, cwd=None):
+def run_script(name, *arguments, timeout=900, cwd=None):
     return subprocess.run(
         [sys.executable, str(BENCHMARKS / name), *arguments],
         capture_output=True,
@@ -50,6 +51,10 @@ def test_the_space_is_the_default_one_of_vaetune():
 def test_the_readme_is_made_of_what_was_measured():
     done = run_script("tables.py", "--check")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def configurations_of(run):
+    return {tuple(sorted(values.items())) for values, _ in run.trained}
 
 
 @pytest.mark.slow
@@ -73,8 +78,8 @@ def test_every_contender_searches_and_a_second_call_has_nothing_to_do(tmp_path):
     # The same seed asks both for the same configurations.
     drawn = [[values for values, _ in runs[name].trained] for name in ("vaetune", "keras-tuner")]
     assert drawn[0][:4] == [pytest.approx(values) for values in drawn[1][:4]]
-    # Two workers begin with the same ones; which are promoted their threads may decide.
-    assert drawn[0][:4] == [values for values, _ in runs["vaetune-workers"].trained[:4]]
+    # Two workers draw them too, in another order.
+    assert configurations_of(runs["vaetune-workers"]) == configurations_of(runs["vaetune"])
     assert runs["vaetune"].training_s is not None
     assert runs["vaetune-workers"].training_s is None
 
@@ -185,10 +190,8 @@ def stopped_after(monkeypatch, tmp_path):
 
         monkeypatch.setattr(two_workers, "run", run)
         monkeypatch.setattr(sys, "argv", ["two_workers.py", "--results", str(path)])
-        try:
+        with suppress(KeyboardInterrupt):
             two_workers.main()
-        except KeyboardInterrupt:
-            pass
         return given
 
     return path, measure
@@ -353,7 +356,7 @@ def test_what_was_slept_is_counted_until_the_last_rung_began():
     found = many_workers.tell(shared.study(), many_workers.Stopwatch(), workers=2)
     # Two seconds and one, of the eight that two workers had.
     assert found["slept_until_last_rung"] == 3 / 8
-    # Both had a trial until then: 8 of 8 seconds, then 1 and 3 of 6.
+    # Both had trials until then; the second one had none in the last two of seven seconds.
     assert found["utilisation_until_last_rung"] == 1.0
     assert found["utilisation"] == 12 / 14
     assert (found["trials"], found["epochs"], found["one_worker_s"]) == (3, 3, 6.0)

@@ -278,7 +278,7 @@ class WorkersTorture:
                 else:
                     self._kill_the_driver(driver)
                     driver = self._start()
-            assert driver.wait() == 0, "the same command does not go on"
+            assert driver.wait(PATIENCE_S) == 0, "the same command does not go on"
         finally:
             driver.kill()
         self._compare()

@@ -166,7 +166,8 @@ def _why_not(error: Exception, address: str) -> str:
 
 
 def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    """What Ray says, as a sentence."""
+    return f"{' '.join(str(error).split()).rstrip('.')}."
 
 
 @contextmanager

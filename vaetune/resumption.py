@@ -48,6 +48,8 @@ def is_left(
     refuse_reserved_name(resolved.name)
     folder = results / resolved.name
     refuse_foreign_files(folder)
+    if not folder.exists():
+        return True
     with lock_results(folder):
         past = None if overwrite else past_of(folder)
     if past is None:

@@ -50,6 +50,7 @@ def run_search(
         if not crew.is_one_process and is_left(resolved, images, results, overwrite, extend):
             # Before this process imports TensorFlow: they do so at the same time.
             workers = stack.enter_context(_engage(crew, images, resolved.spec.device))
+            _warn_of_openness(crew)
         # Where workers train, nothing is trained here.
         wanted = resolved.spec.device if crew.is_one_process else "cpu"
         device = choose_device(wanted, threads=crew.threads)
