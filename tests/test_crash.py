@@ -40,7 +40,7 @@ def test_a_search_whose_workers_and_driver_are_killed_ends_like_one_process_that
     with tempfile.TemporaryDirectory(
         prefix="vt-", dir="/tmp", ignore_cleanup_errors=True
     ) as temporary:
-        torture = WorkersTorture(tmp_path, Path(temporary), seed=1, max_epochs=3, images=1000)
+        torture = WorkersTorture(tmp_path, Path(temporary), seed=2, max_epochs=3, images=3000)
         torture.run(workers=3, drivers=1)
     assert (torture.tally.workers, torture.tally.kills) == (3, 1)
     assert torture.tally.moved >= 1

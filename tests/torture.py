@@ -56,11 +56,11 @@ COMMAND = (sys.executable, "-m", "vaetune", "search", "./squares.toml", "--quiet
 FILES = ("journal.jsonl", "pictures.npz", "trials/*/checkpoint.npz", "trials/*/pictures.npz")
 ONE_THREAD = ("--threads-per-worker", "1")
 
-LEFT_IN_PEACE = 0.2
+LEFT_IN_PEACE = 0.3
 """The share of a search's epochs that come after the last kill."""
 
-MOMENTS = 2.0
-"""How many epochs a kill waits, at the most, once the search has come so far."""
+MOMENTS = 1.0
+"""How many epochs' time a kill waits, at the most, once the search has come so far."""
 
 GONE_WITHIN_S = 30.0
 """After which no worker may be left of a driver that was killed."""

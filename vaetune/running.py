@@ -69,14 +69,17 @@ def run_search(
 def _engage(
     crew: "CrewSpec", images: "ImageSet", device: "Device"
 ) -> "AbstractContextManager[Crew]":
-    from vaetune.cluster import has_token
     from vaetune.crew import open_crew
 
-    if crew.address and not has_token():
-        note(
-            f"No token is shown to the Ray cluster at {crew.address}: if it asks for none, {_OPEN}"
-        )
     return open_crew(crew, images, device)
+
+
+def _warn_of_openness(crew: "CrewSpec") -> None:
+    """Says that a cluster let this process in which showed no token."""
+    from vaetune.cluster import has_token
+
+    if crew.address and not has_token():
+        note(f"The Ray cluster at {crew.address} asks for no token: {_OPEN}")
 
 
 class _Patience:
