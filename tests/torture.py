@@ -131,6 +131,10 @@ class SmallSearch:
                 stderr=log,
             )
 
+    def log(self, results: str) -> str:
+        """What it said last."""
+        return (self._folder / f"{results}.log").read_text()[-1000:]
+
     def folder(self, results: str) -> Path:
         """Where its journal is."""
         return self._folder / results / "squares"
@@ -278,7 +282,7 @@ class WorkersTorture:
                 else:
                     self._kill_the_driver(driver)
                     driver = self._start()
-            assert driver.wait(PATIENCE_S) == 0, "the same command does not go on"
+            assert driver.wait(PATIENCE_S) == 0, self._search.log("disturbed")
         finally:
             driver.kill()
         self._compare()
@@ -291,7 +295,7 @@ class WorkersTorture:
         """Waits for so many epochs and for a worker that trains, then for some moments more."""
         until_s = time.monotonic() + PATIENCE_S
         while self._epochs() < epochs or not any(p.is_training for p in descendants(driver.pid)):
-            assert driver.poll() is None, "it came to its end before all were killed"
+            assert driver.poll() is None, f"it ended early: {self._search.log('disturbed')}"
             assert time.monotonic() < until_s, "it does not go on"
             time.sleep(0.1)
         time.sleep(self._random.uniform(0, MOMENTS * self._epoch_s))
@@ -303,7 +307,7 @@ class WorkersTorture:
     def _kill_a_worker(self, driver: subprocess.Popen[bytes]) -> None:
         """Mostly one that trains, else any: one that waits, or has only just been started."""
         workers = [process for process in descendants(driver.pid) if process.is_worker]
-        assert workers, "it came to its end before all were killed"
+        assert workers, f"it ended early: {self._search.log('disturbed')}"
         training = [process for process in workers if process.is_training]
         is_any = not training or self._random.random() < 0.1
         victim = self._random.choice(workers if is_any else training)

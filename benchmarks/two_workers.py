@@ -1,0 +1,128 @@
+"""The default search by the command line, with one worker and with two, alternately.
+
+    python benchmarks/two_workers.py [--repeats 3]
+
+The whole command is timed: imports, the Keras example beside the search, the rescoring of its
+finalists, the report. What is done is kept in `results/two_workers.jsonl`: the same command goes on
+after a break, anew with the search that it was stopped in. What was measured on another machine or
+with other versions is measured anew, and counts no more.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from workloads import RESULTS, append_line, describe, read_lines
+
+PATH = RESULTS / "two_workers.jsonl"
+SEARCH = "hyperband"
+WORKERS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A search by the command line.
+
+    Attributes:
+        search: Its name, or its file.
+        wall_s: From the start of the command to its end.
+        best: The winner's score, nats per image.
+        load: How many processes wanted a core in the minute before it.
+    """
+
+    search: str
+    repeat: int
+    workers: int
+    wall_s: float
+    trials: int
+    epochs: int
+    best: float
+    load: float
+    environment: dict[str, str]
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What tells it from the others."""
+        return self.search, self.repeat, self.workers
+
+
+def read_commands(path: Path) -> dict[tuple[str, int, int], Command]:
+    """What was measured, the last of each key."""
+    commands = (Command(**line) for line in read_lines(path))
+    return {command.key: command for command in commands}
+
+
+def ratios(commands: Sequence[Command]) -> list[float]:
+    """The wall time of two workers as a share of one worker's, of each repeat that has both."""
+    wall_s = {(command.repeat, command.workers): command.wall_s for command in commands}
+    repeats = sorted({repeat for repeat, _ in wall_s})
+    pairs = ([wall_s.get((repeat, workers)) for workers in WORKERS] for repeat in repeats)
+    return [two / one for one, two in pairs if one and two]
+
+
+def run(search: str, repeat: int, workers: int) -> Command:
+    """Runs the command in a folder of its own."""
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as results:
+        flags = ("--quiet", "--workers", str(workers), "--results", results)
+        command = [sys.executable, "-m", "vaetune", "search", search, *flags]
+        began_s = time.perf_counter()
+        ended = subprocess.run(command, capture_output=True, text=True)
+        wall_s = time.perf_counter() - began_s
+        if ended.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{ended.stderr[-3000:]}")
+        trials, epochs, best = _outcome(Path(results))
+    return Command(search, repeat, workers, wall_s, trials, epochs, best, load, describe())
+
+
+def _outcome(results: Path) -> tuple[int, int, float]:
+    from vaetune.study import find_study
+
+    study = find_study(results, None)
+    assert study.is_complete
+    return len(study.trials), study.epochs_trained, study.ranking[0].score
+
+
+def describe_command(command: Command) -> str:
+    """A line of what came of it."""
+    workers = f"{command.workers} worker{'s' * (command.workers > 1)}"
+    return (
+        f"repeat {command.repeat}, {workers}: {command.wall_s:.1f} s, {command.trials} trials, "
+        f"{command.epochs} epochs, best {command.best:.2f} nats, load {command.load:.1f} before"
+    )
+
+
+def main() -> None:
+    """Runs what is missing of the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--search", default=SEARCH, help="another one's name or file")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=PATH)
+    arguments = parser.parse_args()
+    here = describe()
+    wanted = list(itertools.product(range(1, arguments.repeats + 1), WORKERS))
+    for repeat, workers in wanted:
+        known = read_commands(arguments.results).get((arguments.search, repeat, workers))
+        if known is None or known.environment != here:
+            known = run(arguments.search, repeat, workers)
+            append_line(arguments.results, json.dumps(asdict(known)))
+        print(describe_command(known), flush=True)
+    commands = read_commands(arguments.results)
+    shares = ratios([commands[arguments.search, *one] for one in wanted])
+    print(
+        f"2 workers, as a share of one worker's wall time: {statistics.median(shares):.3f} "
+        f"({min(shares):.3f} to {max(shares):.3f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
