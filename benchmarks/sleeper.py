@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -100,15 +100,14 @@ class Sleeper:
 
     def run(self, task: Task) -> Iterator[Message]:
         """Does a task."""
-        state, own = task.start, task.start if task.is_within else None
+        state = task.start
         for asked in task.parts:
             yield Began(asked.trial_id, _WEIGHTS.size)
             curve = make_up(self.pace, task.spec.seed, asked.configuration)
-            for epoch in range((own.epoch if own else asked.epoch_from) + 1, asked.epoch_to + 1):
+            for epoch in range((state.epoch if state else 0) + 1, asked.epoch_to + 1):
                 slept_s = yield from self._sleep(asked.trial_id, epoch, curve.epoch_s)
-                own = _after(epoch, curve.loss(epoch), own)
-                yield EpochDone(_ended(asked, epoch, curve, slept_s), own)
-            state, own = own, None
+                state = _checkpoint(epoch, curve.loss(epoch))
+                yield EpochDone(_ended(asked, epoch, curve.loss(epoch), slept_s), state)
         if state is not None:
             yield Completed(state.best_val_loss, self._take_pictures())
 
@@ -134,8 +133,9 @@ def at_pace(pace: Pace) -> type[Sleeper]:
     return type("Sleeper", (Sleeper,), {"pace": pace})
 
 
-def _after(epoch: int, loss: float, before: Checkpoint | None) -> Checkpoint:
-    latest = Checkpoint(
+def _checkpoint(epoch: int, loss: float) -> Checkpoint:
+    """After an epoch, which is the best so far: losses only fall."""
+    return Checkpoint(
         epoch=epoch,
         weights=(_WEIGHTS,),
         optimizer=(_WEIGHTS,),
@@ -143,13 +143,9 @@ def _after(epoch: int, loss: float, before: Checkpoint | None) -> Checkpoint:
         best_val_loss=loss,
         best_weights=(_WEIGHTS,),
     )
-    if before is None or loss < before.best_val_loss:
-        return latest
-    return replace(latest, best_epoch=before.best_epoch, best_val_loss=before.best_val_loss)
 
 
-def _ended(asked: Assignment, epoch: int, curve: Curve, slept_s: float) -> EpochEnded:
-    loss = curve.loss(epoch)
+def _ended(asked: Assignment, epoch: int, loss: float, slept_s: float) -> EpochEnded:
     return EpochEnded(
         trial_id=asked.trial_id,
         epoch=epoch,

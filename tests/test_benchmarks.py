@@ -222,7 +222,7 @@ def test_a_command_of_another_machine_is_measured_anew(stopped_after):
 def test_a_small_search_is_timed_with_one_worker_and_with_two(tmp_path):
     train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
     np.savez(tmp_path / "squares.npz", x_train=train.images, x_test=test.images)
-    (tmp_path / "squares.toml").write_text(SEARCH_FILE.format(max_epochs=3))
+    (tmp_path / "squares.toml").write_text(SEARCH_FILE)
     path = tmp_path / "measured.jsonl"
     arguments = ("--search", "./squares.toml", "--repeats", "1", "--results", str(path))
     done = run_script("two_workers.py", *arguments, cwd=tmp_path)

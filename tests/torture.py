@@ -42,15 +42,15 @@ baseline = false
 [data]
 dataset = "squares.npz"
 [budget]
-max_epochs = {max_epochs}
+max_epochs = 3
 [training]
 batch_size = 8
 [space]
-filters_1 = {{ values = [2, 3] }}
-filters_2 = {{ values = [3, 4] }}
-dense_units = {{ values = [4, 5] }}
-latent_dim = {{ values = [2, 3] }}
-learning_rate = {{ min = 1e-3, max = 1e-1, scale = "log" }}
+filters_1 = { values = [2, 3] }
+filters_2 = { values = [3, 4] }
+dense_units = { values = [4, 5] }
+latent_dim = { values = [2, 3] }
+learning_rate = { min = 1e-3, max = 1e-1, scale = "log" }
 """
 COMMAND = (sys.executable, "-m", "vaetune", "search", "./squares.toml", "--quiet", "--results")
 FILES = ("journal.jsonl", "pictures.npz", "trials/*/checkpoint.npz", "trials/*/pictures.npz")
@@ -108,7 +108,8 @@ class SmallSearch:
         self._folder = folder
         train, test = (make_split(n, (side, side + 1, 1), n) for n in (images, 12))
         np.savez(folder / "squares.npz", x_train=train.images, x_test=test.images)
-        (folder / "squares.toml").write_text(SEARCH_FILE.format(max_epochs=max_epochs))
+        text = SEARCH_FILE.replace("max_epochs = 3", f"max_epochs = {max_epochs}")
+        (folder / "squares.toml").write_text(text)
         began_s = time.monotonic()
         assert self.start("undisturbed", *flags).wait() == 0
         self.duration_s = time.monotonic() - began_s

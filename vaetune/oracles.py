@@ -385,7 +385,9 @@ def plan(oracle: Oracle) -> tuple[Rung, ...]:
         key = (asked.iteration, asked.bracket, asked.rung, asked.epoch_from, asked.epoch_to)
         sizes[key] = sizes.get(key, 0) + 1
     names = ("iteration", "bracket", "rung", "epoch_from", "epoch_to")
-    return tuple(Rung(trials=n, **dict(zip(names, key, strict=True))) for key, n in sizes.items())
+    rungs = [Rung(trials=n, **dict(zip(names, key, strict=True))) for key, n in sizes.items()]
+    # As one worker would run them, whichever began first among several.
+    return tuple(sorted(rungs, key=lambda rung: (rung.iteration, -rung.bracket, rung.rung)))
 
 
 def _grid_size(oracle: Oracle) -> int | None:
