@@ -296,9 +296,9 @@ def trained(oracle):
 def test_the_plan_is_the_same_whichever_worker_was_first():
     oracle = make_oracle(spec_of(9))
     announced = plan(oracle)
-    run_on_workers(oracle, 5, random.Random(3), most=40)
+    run_on_workers(oracle, 5, random.Random(3))
     begun = [(asked.bracket, asked.rung) for asked in oracle.assignments.values()]
-    assert begun.index((1, 0)) < begun.index((2, 2)), "a later bracket began first"
+    assert begun.index((1, 0)) < begun.index((2, 1)), "a later bracket began first"
     assert plan(oracle) == announced
 
 
