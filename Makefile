@@ -31,15 +31,17 @@ check: $(VENV)/installed-dev ## lint and types
 test: check ## lint, types and the whole test suite, as CI runs it
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and Ray Tune (two hours; it goes on)
+bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and Ray Tune (three hours; it goes on)
 	$(BIN)/python benchmarks/side_by_side.py --workload one-step
 	$(BIN)/python benchmarks/side_by_side.py --workload digits
 	$(BIN)/vaetune search hyperband --quiet --results build/bench
 	$(BIN)/python benchmarks/goals.py --results build/bench
+	$(BIN)/python benchmarks/two_workers.py
+	$(BIN)/python benchmarks/many_workers.py
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/tables.py
 
-torture: $(VENV)/installed-dev ## kill small searches 60 times, cut off their files, compare
+torture: $(VENV)/installed-dev ## kill small searches and workers 95 times, cut off files, compare
 	$(BIN)/python tests/torture.py
 
 clean: ## remove .venv, caches and builds; results stay

@@ -80,15 +80,16 @@ def run(search: str, repeat: int, workers: int) -> Command:
         wall_s = time.perf_counter() - began_s
         if ended.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{ended.stderr[-3000:]}")
-        trials, epochs, best = _outcome(Path(results))
+        trials, epochs, best = _outcome(Path(results), workers)
     return Command(search, repeat, workers, wall_s, trials, epochs, best, load, describe())
 
 
-def _outcome(results: Path) -> tuple[int, int, float]:
+def _outcome(results: Path, workers: int) -> tuple[int, int, float]:
     from vaetune.study import find_study
 
     study = find_study(results, None)
     assert study.is_complete
+    assert [session.workers for session in study.sessions] == [workers]
     return len(study.trials), study.epochs_trained, study.ranking[0].score
 
 

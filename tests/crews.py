@@ -22,6 +22,9 @@ from vaetune.worker import Worker
 FOLDER = "VAETUNE_TEST_ORDERS"
 """In the environment of workers: where they look for orders."""
 
+END = "end"
+"""In the place of an epoch: when all is told of a trial, but for that there is no more to come."""
+
 PATIENCE_S = 120.0
 """After which a test that waits for a process gives up."""
 
@@ -119,11 +122,14 @@ class Orders:
     def obey(self, configuration, epoch):
         """Called when an epoch is trained and nobody is told of it yet."""
         self.note("trained", f"{configuration} {epoch}")
+        self.wait_if_held(configuration, epoch)
+        self.die_if_told(f"die-{configuration}")
+
+    def wait_if_held(self, configuration, epoch):
         hold = self._folder / f"hold-{configuration}-{epoch}"
         if hold.exists():
             (self._folder / f"held-{configuration}-{epoch}").write_text(str(os.getpid()))
             wait_until(lambda: not hold.exists(), "leave to go on")
-        self.die_if_told(f"die-{configuration}")
 
 
 class ObedientWorker(Worker):
@@ -144,6 +150,8 @@ class ObedientWorker(Worker):
                 ended = message.ended
                 orders.obey(configurations[ended.trial_id], ended.epoch)
             yield message
+        for configuration in configurations.values():
+            orders.wait_if_held(configuration, END)
 
     def _train(self, task):
         return super().run(task)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import vaetune
 from crews import (
+    END,
     FOLDER,
     ObedientWorker,
     Orders,
@@ -342,6 +343,22 @@ def test_workers_that_are_killed_while_they_are_idle_are_replaced(
             os.kill(process, signal.SIGKILL)
         study = run_on(crew, tmp_path / "after", TINY, IMAGES)
     assert sorted(lost.worker for lost in events_of(study, WorkerLost)) == [1, 2]
+    assert_same_trials(study, counted_by_one(TINY))
+
+
+def test_a_worker_that_is_killed_when_its_trial_is_done_loses_nothing(
+    counting, counted_by_one, orders, tmp_path
+):
+    orders.hold(0, END)
+
+    def kill():
+        if orders.held(0, END):
+            orders.kill(0, END)
+
+    study = counting(tmp_path, TINY, watcher=Watching(on_wait=kill))
+    (lost,) = events_of(study, WorkerLost)
+    assert lost.trial_id == trial_of(study, 0).trial_id
+    assert set(orders.trained.values()) == {1}
     assert_same_trials(study, counted_by_one(TINY))
 
 
