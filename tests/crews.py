@@ -234,18 +234,18 @@ class MadeUpWorker(ObedientWorker):
         orders = Orders.of_this_process()
         orders.die_if_told("die-measuring")
         orders.note("measured", os.getpid())
-        return _MadeUp(_loss_of(weights[0]) + np.arange(samples, dtype=np.float64))
+        return _MadeUp(loss_of(weights[0]) + np.arange(samples, dtype=np.float64))
 
 
 def _count(configuration, epoch, before):
     """The state of a configuration after an epoch: its number, and every epoch that it had."""
     history = before.weights[0] if before else np.array([configuration], np.float32)
     history = np.append(history, np.float32(epoch))
-    loss = _loss_of(history)
+    loss = loss_of(history)
     return Checkpoint(epoch, (history,), (history,), epoch, loss, (history,))
 
 
-def _loss_of(history):
+def loss_of(history):
     """Falls with every epoch; an epoch that was left out or had twice shows."""
     configuration, epochs = int(history[0]), history[1:]
     return (

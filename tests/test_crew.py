@@ -20,6 +20,7 @@ from crews import (
     Watching,
     WeighingWorker,
     crew_of,
+    loss_of,
     run_on,
     wait_until,
 )
@@ -133,7 +134,7 @@ def judged_by_one_process(by_one_process):
 
 @pytest.fixture(scope="module")
 def counted_by_one(ray, tmp_path_factory):
-    """What a single worker that nobody disturbs makes of a search."""
+    """What a single worker that nobody disturbs makes of a search, held against its rule."""
     known = {}
 
     def run_once(spec):
@@ -141,9 +142,19 @@ def counted_by_one(ray, tmp_path_factory):
         if key not in known:
             with crew_of(ray, 1, IMAGES, Share(1, 0.0)) as crew:
                 known[key] = run_on(crew, tmp_path_factory.mktemp("counted"), spec, IMAGES)
+            assert_counted(known[key])
         return known[key]
 
     return run_once
+
+
+def assert_counted(study):
+    """Each configuration had each of its epochs once, through all of its promotions."""
+    for trial in study.trials:
+        epochs = range(trial.epoch_from + 1, trial.epoch_to + 1)
+        histories = [np.array([trial.configuration, *range(1, epoch + 1)]) for epoch in epochs]
+        expected = [*zip(epochs, map(loss_of, histories), strict=True)]
+        assert [(epoch.epoch, epoch.val_loss) for epoch in trial.epochs] == expected
 
 
 def trial_of(study, configuration, rung=0):

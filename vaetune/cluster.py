@@ -141,6 +141,9 @@ def _started(**arguments: Any) -> Iterator[Any]:
                     configure_logging=False,
                     **arguments,
                 )
+        except SystemExit:  # Ray's answer to SIGTERM, which is a stop like any other
+            ray.shutdown()
+            raise KeyboardInterrupt from None
         except Exception as error:
             ray.shutdown()
             raise WorkforceError(_why_not(error, arguments["address"])) from error
