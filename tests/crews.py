@@ -62,6 +62,7 @@ class Orders:
         (self._folder / f"hold-{configuration}-{epoch}").touch()
 
     def let_go(self, configuration, epoch):
+        (self._folder / f"held-{configuration}-{epoch}").unlink(missing_ok=True)
         (self._folder / f"hold-{configuration}-{epoch}").unlink()
 
     def held(self, configuration, epoch):
@@ -73,7 +74,6 @@ class Orders:
     def kill(self, configuration, epoch):
         """Kills the process that waits there, and lets the next one pass."""
         os.kill(self.held(configuration, epoch), signal.SIGKILL)
-        (self._folder / f"held-{configuration}-{epoch}").unlink()
         self.let_go(configuration, epoch)
 
     def tell(self, order):

@@ -44,6 +44,7 @@ from vaetune.shares import Share
 from vaetune.spec import Budget, Choice, Limits, Space
 from vaetune.study import find_baseline, load_study
 from vaetune.tuner import VAETuner
+from vaetune.worker import Worker
 from vaetune.workforce import InProcess
 
 pytestmark = pytest.mark.slow
@@ -409,7 +410,7 @@ def test_a_worker_that_dies_before_it_is_ready_is_tried_again_three_times(
 
 def test_a_worker_whose_machine_lacks_a_module_is_said_to_want_it(ray, monkeypatch):
     only_here = types.ModuleType("only_here")
-    only_here.Stranger = type("Stranger", (), {"__module__": "only_here"})
+    only_here.Stranger = type("Stranger", (Worker,), {"__module__": "only_here"})
     monkeypatch.setitem(sys.modules, "only_here", only_here)
     wanted = (
         r"Worker 1 cannot start\. Its machine has no Python module 'only_here': install the same "
@@ -443,12 +444,12 @@ def test_when_the_time_is_up_epochs_in_progress_are_ended_and_kept(
         wait_until(lambda: len(orders.ready) == 2, "two workers")
         deadline_s = time.monotonic() + 3
 
-        def let_go_once_the_time_is_up():
-            if time.monotonic() > deadline_s:
-                for configuration in (0, 1):
-                    orders.let_go(configuration, 1)
+        def let_one_go_once_the_time_is_up():
+            held = [number for number in (0, 1) if orders.held(number, 1)]
+            if time.monotonic() > deadline_s and held:
+                orders.let_go(held[0], 1)
 
-        watcher = Watching(on_wait=let_go_once_the_time_is_up)
+        watcher = Watching(on_wait=let_one_go_once_the_time_is_up)
         left = run_on(crew, tmp_path, spec, IMAGES, watcher, deadline_s)
     assert [len(trial.epochs) for trial in left.trials] == [1, 1]
     assert kept(left) == {trial.trial_id for trial in left.trials}

@@ -231,6 +231,22 @@ def test_ray_says_nothing_of_its_own_and_leaves_the_home_alone(vaetune, interrup
     assert " ray" not in interrupted.out.lower()
 
 
+def test_a_signal_while_ray_comes_up_ends_the_command_too(vaetune):
+    """Ray itself takes SIGTERM meanwhile."""
+    with vaetune.start(*SEARCH, "--workers", "2", "--results", "early") as process:
+        wait_until(lambda: has_started(process, "raylet"), "Ray")
+        process.terminate()
+        out, error = process.communicate(timeout=120)
+    assert (process.returncode, error) == (130, "")
+    assert out.startswith("Stopped.")
+    assert vaetune.left == []
+
+
+def has_started(process, name):
+    assert process.poll() is None, process.communicate()
+    return any(name in command for command in processes_of(process.pid).values())
+
+
 def test_a_search_that_is_killed_leaves_no_worker_behind(killed):
     assert killed.code == -signal.SIGKILL
     assert len(killed.seen.workers) == 2
