@@ -19,8 +19,9 @@ from tiny_searches import (
     run,
 )
 from vaetune.checkpoint import CHECKPOINT_NAME
-from vaetune.finals import is_judged, rescore, samples_due
+from vaetune.finals import rescore, samples_due
 from vaetune.journal import FileSetAside, FinalistsRescored, FinalistsRetrained, SessionEnded
+from vaetune.resumption import is_judged
 from vaetune.routine import Bench
 from vaetune.search import open_search
 from vaetune.spec import Budget, Choice, Limits, ResolvedSearch, Space
