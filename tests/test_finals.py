@@ -19,9 +19,9 @@ from tiny_searches import (
     run,
 )
 from vaetune.checkpoint import CHECKPOINT_NAME
-from vaetune.finals import rescore, samples_due
+from vaetune.finals import rescore
 from vaetune.journal import FileSetAside, FinalistsRescored, FinalistsRetrained, SessionEnded
-from vaetune.resumption import is_judged
+from vaetune.resumption import is_judged, samples_due
 from vaetune.routine import Bench
 from vaetune.search import open_search
 from vaetune.spec import Budget, Choice, Limits, ResolvedSearch, Space
@@ -51,8 +51,8 @@ def judged(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def measure():
-    return InProcess(Bench(IMAGES), DEVICE).measure
+def workforce():
+    return InProcess(Bench(IMAGES), DEVICE)
 
 
 def copy_of(study, results, *, without=()):
@@ -69,10 +69,10 @@ def scores_of(study):
     return study.rescored.rescoring.finalists
 
 
-def test_the_difference_is_paired_over_images(judged, measure):
-    first, second = rescore(judged, measure).finalists
+def test_the_difference_is_paired_over_images(judged, workforce):
+    first, second = rescore(judged, workforce).finalists
     weights = [checkpoint_of(judged, one.trial_id).best_weights for one in (first, second)]
-    ours, theirs = measure(weights, samples_due(judged), judged.search.seed)
+    ours, theirs = workforce.measure(weights, samples_due(judged), judged.search.seed)
     difference = theirs.negative_elbo - ours.negative_elbo
     assert second.behind.mean == pytest.approx(difference.mean())
     assert second.behind.standard_error == pytest.approx(
@@ -82,7 +82,7 @@ def test_the_difference_is_paired_over_images(judged, measure):
     assert first.negative_elbo.mean < second.negative_elbo.mean
 
 
-def test_weights_of_another_epoch_are_left_out(judged, measure, tmp_path):
+def test_weights_of_another_epoch_are_left_out(judged, workforce, tmp_path):
     study = copy_of(judged, tmp_path)
     journal = study.folder / "journal.jsonl"
     other = study.finalists[1].trial_id
@@ -91,7 +91,7 @@ def test_weights_of_another_epoch_are_left_out(judged, measure, tmp_path):
         if line["event"] == "epoch_ended" and line["trial_id"] == other:
             line["epoch"] = 2
     journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    rescoring = rescore(load_study(study.folder), measure)
+    rescoring = rescore(load_study(study.folder), workforce)
     assert [one.trial_id for one in rescoring.finalists] == [study.finalists[0].trial_id]
     assert rescoring.left_out == (other,)
 

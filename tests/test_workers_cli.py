@@ -23,28 +23,14 @@ from crews import wait_until
 from exports import vaetune as run_here
 from image_sets import make_split
 from outcomes import assert_same_trials
+from torture import SEARCH_FILE
 from vaetune.study import BASELINES, load_study
 
 pytestmark = pytest.mark.slow
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-SEARCH_FILE = """
-algorithm = "hyperband"
-seed = 3
-[data]
-dataset = "squares.npz"
-[budget]
-max_epochs = 6
-min_epochs = 2
-[training]
-batch_size = 8
-[space]
-filters_1 = { values = [2, 3] }
-filters_2 = { values = [3, 4] }
-dense_units = { values = [4, 5] }
-latent_dim = { values = [2, 3] }
-learning_rate = { min = 1e-3, max = 1e-1, scale = "log" }
-"""
+WITH_EXAMPLE = SEARCH_FILE.replace("baseline = false\n", "")
+LONGER = WITH_EXAMPLE.replace("max_epochs = 3", "max_epochs = 6\nmin_epochs = 2")
 SEARCH = ("search", "./squares.toml")
 ALL_OF_IT = ("--final-seeds", "1", "--threads-per-worker", "1")
 """10 trials of up to six epochs, the Keras example, and five configurations from another seed."""
@@ -63,7 +49,7 @@ def vaetune(temporary, tmp_path_factory):
     folder = tmp_path_factory.mktemp("squares")
     train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
     np.savez(folder / "squares.npz", x_train=train.images, x_test=test.images)
-    (folder / "squares.toml").write_text(SEARCH_FILE)
+    (folder / "squares.toml").write_text(LONGER)
     return Vaetune(folder, temporary)
 
 

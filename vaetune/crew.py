@@ -55,9 +55,9 @@ def open_crew(
     cores = available_cores()
     with ExitStack() as stack:
         if spec.address is None:
-            threads = spec.threads or max(1, cores // spec.workers)
             # As many as the workers want: on this machine Ray is not to keep one waiting.
-            starting = local_cluster(threads * spec.workers, with_gpus=device != "cpu")
+            wanted = spec.threads_each(cores) * spec.workers
+            starting = local_cluster(wanted, with_gpus=device != "cpu")
             ray = stack.enter_context(starting)
             gpus = ray.cluster_resources().get("GPU", 0.0)
         else:
@@ -113,7 +113,7 @@ class _Place:
         joined: Its machine and what that is; None before it is ready.
         job: The trial that it trains.
         model: The number of the model that it measures.
-        answer: What it will measure, then what it measured.
+        answer: What it will have measured.
         false_starts: How often it was lost in a row before it was ready.
     """
 
@@ -439,6 +439,6 @@ def _why_lost(error: Exception) -> str:
         )
     if "OutOfMemory" in type(error).__name__ or "memory pressure" in told:
         return "Its machine ran out of memory, and Ray ended it."
-    if "node" in told and ("died" in told or "dead" in told) and "node has died" in told:
+    if "node has died" in told:
         return "Its machine is gone."
     return "Its process was killed, perhaps for lack of memory."

@@ -7,7 +7,7 @@ in each: the best of many such scores is too good. Rescoring draws other samples
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,30 +28,21 @@ from vaetune.study import Study, Trial
 if TYPE_CHECKING:
     from vaetune.rescorer import Measured
     from vaetune.training import OnProgress
-
-
-class Measure(Protocol):
-    """Measures models on the validation images; see `workforce.Workforce.measure`."""
-
-    def __call__(
-        self,
-        models: Sequence[Arrays],
-        samples: int,
-        seed: int,
-        on_progress: "OnProgress | None" = None,
-    ) -> "list[Measured]": ...
+    from vaetune.workforce import Workforce
 
 
 TrainAll = Callable[[Sequence[tuple[SearchSpec, str]]], Sequence[Study]]
 """Trains single configurations to their ends, or finds that done; each with a word of it."""
 
 
-def rescore(study: Study, measure: Measure, on_progress: "OnProgress | None" = None) -> Rescoring:
+def rescore(
+    study: Study, workforce: "Workforce", on_progress: "OnProgress | None" = None
+) -> Rescoring:
     """Measures the best epoch of each finalist again.
 
     Args:
         study: A search; the weights of its finalists are kept.
-        measure: Measures them.
+        workforce: Measures them.
         on_progress: Called with the share that is done; may raise.
 
     Raises:
@@ -64,7 +55,7 @@ def rescore(study: Study, measure: Measure, on_progress: "OnProgress | None" = N
         # Trained again on another machine, a lost one may be at its best in another epoch.
         if trial.best and checkpoint.best_epoch == trial.best.epoch:
             models[trial.trial_id] = checkpoint.best_weights
-    found = measure(list(models.values()), samples, seed, on_progress)
+    found = workforce.measure(list(models.values()), samples, seed, on_progress)
     measured = dict(zip(models, found, strict=True))
     return Rescoring(
         posterior_samples=samples,
@@ -97,7 +88,7 @@ def _best_epoch(trial: Trial) -> int:
     return trial.best.epoch if trial.best else trial.epoch_to
 
 
-def retrain(study: Study, final_seeds: int, measure: Measure, train: TrainAll) -> Retraining:
+def retrain(study: Study, final_seeds: int, workforce: "Workforce", train: TrainAll) -> Retraining:
     """Trains the configuration of each finalist from other seeds, at the largest budget.
 
     The search's own trial is not among them: it was chosen for its luck too.
@@ -105,7 +96,7 @@ def retrain(study: Study, final_seeds: int, measure: Measure, train: TrainAll) -
     Args:
         study: A search whose trials are done.
         final_seeds: From how many seeds.
-        measure: Measures what comes of it, at its best epoch.
+        workforce: Measures what comes of it, at its best epoch.
         train: Trains configurations outside the search.
 
     Raises:
@@ -117,7 +108,9 @@ def retrain(study: Study, final_seeds: int, measure: Measure, train: TrainAll) -
     trials = [trial for trial in study.preference if trial.trial_id in finalists]
     pairs = [(trial, seed) for trial in trials for seed in seeds]
     trained = train([_single(study, trial, seed) for trial, seed in pairs])
-    losses = _losses_of(trained, partial(measure, samples=samples, seed=study.search.seed))
+    losses = _losses_of(
+        trained, partial(workforce.measure, samples=samples, seed=study.search.seed)
+    )
     scored = []
     for number, trial in enumerate(trials):
         own = slice(number * final_seeds, (number + 1) * final_seeds)

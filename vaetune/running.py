@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,9 @@ from vaetune.exporting import hand_over
 from vaetune.terminal import INTERRUPTED, fail, find_named, note, say, state_of, title_of
 
 if TYPE_CHECKING:
-    from vaetune.crew import Crew
-    from vaetune.data import ImageSet
     from vaetune.search import OpenSearch
     from vaetune.shares import CrewSpec
-    from vaetune.spec import Device, ResolvedSearch
+    from vaetune.spec import ResolvedSearch
     from vaetune.study import Study
     from vaetune.workforce import Workforce
 
@@ -48,8 +46,10 @@ def run_search(
     with ExitStack() as stack:
         workers = None
         if not crew.is_one_process and is_left(resolved, images, results, overwrite, extend):
+            from vaetune.crew import open_crew
+
             # Before this process imports TensorFlow: they do so at the same time.
-            workers = stack.enter_context(_engage(crew, images, resolved.spec.device))
+            workers = stack.enter_context(open_crew(crew, images, resolved.spec.device))
             _warn_of_openness(crew)
         # Where workers train, nothing is trained here.
         wanted = resolved.spec.device if crew.is_one_process else "cpu"
@@ -64,14 +64,6 @@ def run_search(
             workers.wait_for_one(_Patience(crew, quiet).tell)
         study = _run(opened, quiet, workers)
     _tell_outcome(study, results)
-
-
-def _engage(
-    crew: "CrewSpec", images: "ImageSet", device: "Device"
-) -> "AbstractContextManager[Crew]":
-    from vaetune.crew import open_crew
-
-    return open_crew(crew, images, device)
 
 
 def _warn_of_openness(crew: "CrewSpec") -> None:

@@ -62,7 +62,7 @@ from vaetune.study import (
     refuse_reserved_name,
     shared_folder,
 )
-from vaetune.tuner import VAETuner, time_is_up
+from vaetune.tuner import VAETuner, check_time
 from vaetune.workforce import InProcess, Opening, Workforce
 
 
@@ -257,18 +257,17 @@ class OpenSearch:
 
     def _judge_finalists(self, stage: "_Stage") -> None:
         """Chooses the winner a second time; what was judged before stays as it was."""
-        stage.check_time(self.spec)
+        check_time(self.spec, stage.deadline_s)
         study, seeds = load_study(self.folder), self.spec.limits.final_seeds
-        measure = stage.workforce.measure
         if not is_rescored(study):
             began_s = time.monotonic()
             tell = partial(stage.watcher.on_progress, self.started.kind, None)
-            rescoring = rescore(study, measure, tell)
+            rescoring = rescore(study, stage.workforce, tell)
             took_s = time.monotonic() - began_s
             self.journal.append(FinalistsRescored(rescoring=rescoring, duration_s=took_s))
         if not is_retrained(study, seeds):
             began_s = time.monotonic()
-            retraining = retrain(study, seeds, measure, partial(self._train_beside, stage))
+            retraining = retrain(study, seeds, stage.workforce, partial(self._train_beside, stage))
             took_s = time.monotonic() - began_s
             self.journal.append(FinalistsRetrained(retraining=retraining, duration_s=took_s))
 
@@ -301,10 +300,6 @@ class _Stage:
 
     def run(self, openings: Sequence[Opening]) -> None:
         self.workforce.run(openings, self.watcher.on_wait)
-
-    def check_time(self, spec: SearchSpec) -> None:
-        if time.monotonic() >= self.deadline_s:
-            raise time_is_up(spec)
 
 
 @contextmanager

@@ -28,6 +28,10 @@ class CrewSpec:
         """Whether the process of the search trains itself, and Ray is not needed."""
         return self.workers == 1 and self.address is None
 
+    def threads_each(self, cores: float) -> int:
+        """Threads of each worker where there are so many cores to share."""
+        return self.threads or max(1, int(cores) // self.workers)
+
     def __str__(self) -> str:
         where = f"the Ray cluster at {self.address}" if self.address else "this machine"
         has = [_counted(self.threads, "thread")] if self.threads else []
@@ -55,7 +59,7 @@ def share_out(spec: CrewSpec, device: Device, cores: float, gpus: float) -> Shar
     Raises:
         WorkforceError: They do not fit.
     """
-    threads = spec.threads or max(1, int(cores) // spec.workers)
+    threads = spec.threads_each(cores)
     if device == "cpu":
         return Share(threads, 0.0)
     if device == "gpu" and gpus < 1:

@@ -49,8 +49,17 @@ MOST_DEATHS = 5
 """A trial in whose same epoch the process died this often is a failed one."""
 
 
-def time_is_up(spec: SearchSpec) -> StoppedEarly:
-    """What stops a search whose time is up."""
+def check_time(spec: SearchSpec, deadline_s: float) -> None:
+    """Stops a search if its time is up, as `time.monotonic` counts.
+
+    Raises:
+        StoppedEarly: It is.
+    """
+    if time.monotonic() >= deadline_s:
+        raise _time_is_up(spec)
+
+
+def _time_is_up(spec: SearchSpec) -> StoppedEarly:
     return StoppedEarly("time_budget", f"The time of {spec.limits.time_budget} is up.")
 
 
@@ -172,8 +181,7 @@ class VAETuner(keras_tuner.Tuner):
             StoppedEarly: A limit of the search is reached.
         """
         self._check_failures()
-        if self._seconds_left <= 0:
-            raise time_is_up(self._spec)
+        check_time(self._spec, self._deadline_s)
         asked = assignment(self.oracle, trial)
         earlier = self._past.get(trial.trial_id)
         before_s = earlier.duration_s if earlier else 0.0
@@ -319,7 +327,7 @@ class VAETuner(keras_tuner.Tuner):
             case Failed():
                 self._fail(trial, message)
             case TimeUp():
-                raise time_is_up(self._spec)
+                raise _time_is_up(self._spec)
 
     def _take_epoch(self, trial: Trial, done: EpochDone) -> None:
         """Of epochs that the journal tells of, but for their checkpoint, nothing is told again."""
