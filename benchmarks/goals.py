@@ -309,7 +309,7 @@ def _filter_everywhere(tab: Any) -> Iterator[float]:
 
 def measure_time_shares(folder: Path) -> dict[str, float]:
     """What share of a search's time, from its first trial to its last, goes where."""
-    from vaetune.study import load_study
+    from vaetune.folding import load_study
 
     trials = load_study(folder).trials
     ends = [trial.ended for trial in trials if trial.ended]

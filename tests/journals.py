@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from vaetune.evaluation import Estimate, Evaluation, EvaluationProtocol
+from vaetune.folding import fold
 from vaetune.journal import (
     JOURNAL_NAME,
     DataSummary,
@@ -25,7 +26,7 @@ from vaetune.journal import (
 )
 from vaetune.rescoring import FinalistScore, Rescoring, Retraining, SeedScores, rank_by_mean
 from vaetune.spec import REFERENCE, Budget, SearchSpec, single_configuration
-from vaetune.study import BASELINES, fold
+from vaetune.study import BASELINES
 
 START = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 PLAN = (

@@ -23,11 +23,11 @@ from journals import (
 )
 from vaetune.card import plain, write_card
 from vaetune.evaluation import Estimate, EvaluationProtocol
+from vaetune.folding import load_study
 from vaetune.handover import Handover
 from vaetune.journal import FinalistsRescored
 from vaetune.rescoring import FinalistScore, Rescoring
 from vaetune.spec import DataSpec
-from vaetune.study import load_study
 
 FORMATS = ("keras", "saved-model", "onnx", "litert")
 FIGURES = ("reconstructions.png", "prior_samples.png", "traversal.png")

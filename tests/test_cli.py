@@ -17,9 +17,9 @@ from exports import StubReader
 from image_sets import make_split
 from journals import make_evaluated, make_rescored, make_trial_events, write_search
 from vaetune import cli
+from vaetune.folding import load_study
 from vaetune.journal import lock_results
 from vaetune.spec import resolve
-from vaetune.study import load_study
 
 SEARCH_FILE = """
 description = "squares"

@@ -31,6 +31,7 @@ from vaetune.cluster import local_cluster
 from vaetune.data import ImageSet, Split
 from vaetune.device import available_cores
 from vaetune.errors import WorkforceError
+from vaetune.folding import load_study
 from vaetune.journal import (
     TrialEnded,
     TrialResumed,
@@ -41,8 +42,8 @@ from vaetune.journal import (
 )
 from vaetune.routine import Bench
 from vaetune.shares import Share
+from vaetune.shelf import find_baseline
 from vaetune.spec import Budget, Choice, Limits, Space
-from vaetune.study import find_baseline, load_study
 from vaetune.tuner import VAETuner
 from vaetune.worker import Worker
 from vaetune.workforce import InProcess

@@ -20,11 +20,11 @@ from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.destination import list_files
 from vaetune.errors import ResultsError
 from vaetune.export import export_trial, restore_best
+from vaetune.folding import load_study
 from vaetune.formats import FORMATS
 from vaetune.model import VAE, build_decoder
 from vaetune.search import open_search
 from vaetune.spec import Budget, Choice, ResolvedSearch
-from vaetune.study import load_study
 
 IMAGES = make_images()
 

@@ -22,7 +22,7 @@ from vaetune.pictures import PICTURES_NAME, Gallery, Pictures
 from vaetune.report import render_report
 from vaetune.report.finalists import compute_finalists, place_dots
 from vaetune.report.thumbnails import Latent
-from vaetune.study import list_baselines
+from vaetune.shelf import list_baselines
 
 FLOOR = 45.5
 

@@ -20,12 +20,13 @@ from tiny_searches import (
 )
 from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.finals import rescore
+from vaetune.folding import load_study
 from vaetune.journal import FileSetAside, FinalistsRescored, FinalistsRetrained, SessionEnded
 from vaetune.resumption import is_judged, samples_due
 from vaetune.routine import Bench
 from vaetune.search import open_search
+from vaetune.shelf import list_baselines
 from vaetune.spec import Budget, Choice, Limits, ResolvedSearch, Space
-from vaetune.study import list_baselines, load_study
 from vaetune.workforce import InProcess
 
 GRID = changed(

@@ -14,10 +14,11 @@ from playwright.sync_api import expect
 from journals import SPEC, Shared, make_evaluated, make_rescored
 from test_report import VALUES, Story, reference
 from vaetune.checkpoint import CHECKPOINT_NAME
+from vaetune.folding import load_study
 from vaetune.report import write_report
 from vaetune.report.curves import compute_progress
 from vaetune.spec import REFERENCE, single_configuration
-from vaetune.study import BASELINES, load_study
+from vaetune.study import BASELINES
 
 pytestmark = pytest.mark.browser
 

@@ -13,9 +13,9 @@ from vaetune.errors import InUseError, ResultsError
 from vaetune.evaluate import evaluate
 from vaetune.evaluation import EvaluationProtocol
 from vaetune.export import restore_best
+from vaetune.folding import load_study
 from vaetune.journal import FileSetAside, TrialEvaluated, lock_results, read_journal
 from vaetune.judge import judge
-from vaetune.study import load_study
 
 PROTOCOL = EvaluationProtocol(seed=3, posterior_samples=2, importance_samples=3)
 

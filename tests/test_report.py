@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from journals import SPEC, Shared, make_session, make_study, make_trial_events
 from vaetune import __version__
 from vaetune.errors import JournalError, ResultsError
+from vaetune.folding import fold, load_study
 from vaetune.journal import (
     JOURNAL_NAME,
     DataSummary,
@@ -43,7 +44,7 @@ from vaetune.journal import (
 from vaetune.pictures import PICTURES_NAME, Gallery, Pictures
 from vaetune.report import render_report, write_report
 from vaetune.spec import REFERENCE, SearchSpec, single_configuration
-from vaetune.study import BASELINES, fold, load_study
+from vaetune.study import BASELINES
 
 START = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 NOW = START + timedelta(hours=1)

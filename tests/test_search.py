@@ -25,8 +25,10 @@ from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.data import Split
 from vaetune.errors import JournalError, ResultsError
 from vaetune.export import restore_best
+from vaetune.folding import load_study
 from vaetune.journal import EpochEnded, SearchExtended, SessionStarted, lock_results
 from vaetune.search import open_baseline, open_search
+from vaetune.shelf import list_baselines
 from vaetune.spec import (
     REFERENCE,
     Budget,
@@ -38,7 +40,6 @@ from vaetune.spec import (
     Training,
     single_configuration,
 )
-from vaetune.study import list_baselines, load_study
 from vaetune.training import EpochRunner
 from vaetune.tuner import VAETuner
 

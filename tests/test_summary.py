@@ -22,6 +22,7 @@ from journals import (
 from vaetune import summary
 from vaetune.evaluation import Estimate
 from vaetune.journal import Rung, TrialRetried
+from vaetune.shelf import list_baselines
 from vaetune.spec import (
     REFERENCE,
     DataSpec,
@@ -30,7 +31,6 @@ from vaetune.spec import (
     resolve,
     single_configuration,
 )
-from vaetune.study import list_baselines
 
 DOCUMENTED_KEYS = [
     "trial_id",

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journals import SPEC, VALUES, make_started, make_study, make_trial_events
+from vaetune.folding import fold
 from vaetune.report.tradeoffs import (
     Candidate,
     best_per_latent_dim,
@@ -13,7 +14,6 @@ from vaetune.report.tradeoffs import (
     list_candidates,
 )
 from vaetune.spec import REFERENCE, single_configuration
-from vaetune.study import fold
 
 FLOOR = 45.5
 

@@ -21,6 +21,7 @@ from tiny_searches import (
 from vaetune import routine
 from vaetune import tuner as tuner_module
 from vaetune.checkpoint import CHECKPOINT_NAME
+from vaetune.folding import load_study
 from vaetune.journal import (
     EpochEnded,
     FileSetAside,
@@ -35,7 +36,6 @@ from vaetune.oracles import assignment, make_oracle
 from vaetune.pictures import Pictures
 from vaetune.search import open_search
 from vaetune.spec import Budget, Limits, Pinned, ResolvedSearch, Space
-from vaetune.study import load_study
 from vaetune.tasks import Completed
 from vaetune.training import EpochRunner
 from vaetune.tuner import VAETuner

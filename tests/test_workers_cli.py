@@ -24,7 +24,8 @@ from exports import vaetune as run_here
 from image_sets import make_split
 from outcomes import assert_same_trials
 from torture import SEARCH_FILE
-from vaetune.study import BASELINES, load_study
+from vaetune.folding import load_study
+from vaetune.study import BASELINES
 
 pytestmark = pytest.mark.slow
 
@@ -126,12 +127,10 @@ class Stopped:
 
     Attributes:
         seen: Before it was stopped.
-        session: The head of its processes.
         left: Of Ray's temporary files.
     """
 
     seen: Look
-    session: int
     code: int
     out: str
     error: str
@@ -144,24 +143,24 @@ def told(results, event):
     return journal.read_text().count(event) if journal.exists() else 0
 
 
+TO_BE_STOPPED = (*SEARCH, *ALL_OF_IT, "--workers", "2", "--results", "stopped")
+
+
 def stop(vaetune, send):
     """Begins or goes on, and stops once another epoch was trained."""
-    arguments = (*SEARCH, *ALL_OF_IT, "--workers", "2", "--results", "stopped")
     before = told(vaetune.folder / "stopped", "epoch_ended")
 
     def goes_on():
         assert process.poll() is None, process.communicate()
         return told(vaetune.folder / "stopped", "epoch_ended") > before
 
-    with vaetune.start(*arguments) as process:
+    with vaetune.start(*TO_BE_STOPPED) as process:
         wait_until(goes_on, "another epoch")
         seen = look(vaetune, process)
         send(process.pid)
         out, error = process.communicate(timeout=120)
-        wait_until(lambda: not seen.workers & processes_of(process.pid).keys(), "the workers' end")
-        if process.returncode >= 0:
-            wait_until(lambda: not processes_of(process.pid), "the end of all processes")
-        return Stopped(seen, process.pid, process.returncode, out, error, vaetune.left)
+        wait_until(lambda: not processes_of(process.pid), "the end of all processes")
+        return Stopped(seen, process.returncode, out, error, vaetune.left)
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +173,6 @@ def interrupted(vaetune):
 def terminated(vaetune, interrupted):
     """The same search then, by SIGTERM."""
     return stop(vaetune, lambda process: os.kill(process, signal.SIGTERM))
-
-
-@pytest.fixture(scope="module")
-def killed(vaetune, terminated):
-    """And then by SIGKILL, which the command does not hear."""
-    return stop(vaetune, lambda process: os.kill(process, signal.SIGKILL))
 
 
 @pytest.fixture(params=["interrupted", "terminated"])
@@ -233,23 +226,22 @@ def has_started(process, name):
     return any(name in command for command in processes_of(process.pid).values())
 
 
-def test_a_search_that_is_killed_leaves_no_worker_behind(killed):
-    assert killed.code == -signal.SIGKILL
-    assert len(killed.seen.workers) == 2
-    assert killed.error == ""
-
-
-def test_a_search_that_was_stopped_three_times_ends_like_one_that_was_not(
-    vaetune, killed, by_one_process
+def test_the_time_is_up_with_workers_too_and_what_was_stopped_ends_like_what_was_not(
+    vaetune, terminated, by_one_process
 ):
-    arguments = (*SEARCH, *ALL_OF_IT, "--workers", "2", "--results", "stopped")
-    before = load_study(vaetune.folder / "stopped" / "squares")
+    """Stopped by two signals before, and by the torture's killing it elsewhere."""
+    folder = vaetune.folder / "stopped" / "squares"
+    code, out, error = vaetune.run(*TO_BE_STOPPED, "--time-budget", "1s")
+    assert (code, error) == (0, "")
+    assert "The time of 1s is up. The same command goes on from here." in out
+    assert vaetune.left == []
+    before = load_study(folder)
+    assert before.last_end.reason == "time_budget"
     assert not before.is_complete
-    code, out, error = vaetune.run(*arguments)
+    code, out, error = vaetune.run(*TO_BE_STOPPED)
     assert (code, error) == (0, "")
     assert "Winner of squares (complete, 10 trials)" in out
-    study = load_study(vaetune.folder / "stopped" / "squares")
-    assert [session.workers for session in study.sessions] == [2, 2, 2, 2]
+    assert [session.workers for session in load_study(folder).sessions] == [2, 2, 2, 2]
     assert_same_results(vaetune.folder / "stopped", by_one_process)
 
 
@@ -273,6 +265,26 @@ HEALTH = {
     "RAY_health_check_failure_threshold": "2",
 }
 """So that a machine that is gone is missed in seconds."""
+
+
+def test_who_joins_a_cluster_that_asks_for_no_token_is_told_what_that_means(vaetune, temporary):
+    port, client = free_ports(2)
+    head = ("--head", f"--port={port}", f"--ray-client-server-port={client}")
+    address = f"127.0.0.2:{port}"
+    joining = (*SEARCH, "--address", address, "--results", "open")
+    with ray_node(
+        vaetune.environment, temporary / "o", *head, "--include-dashboard=false"
+    ) as session:
+        with vaetune.start(*joining) as process:
+            said = process.stderr.readline()
+            os.killpg(process.pid, signal.SIGINT)
+            _, error = process.communicate(timeout=120)
+        assert (process.returncode, error) == (130, "")
+        assert processes_of(session), "it goes on without us"
+    assert said == (
+        f"The Ray cluster at {address} asks for no token: whoever reaches its ports can run "
+        "programs on it. Ray's manual tells of RAY_AUTH_MODE.\n"
+    )
 
 
 @dataclass(frozen=True)
@@ -351,6 +363,18 @@ def test_an_address_where_nothing_listens_is_refused(vaetune):
         "address that `ray start --head` printed, while it runs.\n"
     )
     assert not (vaetune.folder / "nowhere").exists()
+
+
+def test_a_gpu_that_is_not_there_is_missed_before_any_worker_starts(vaetune, monkeypatch):
+    monkeypatch.chdir(vaetune.folder)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    code, _, error = run_here(*SEARCH, "--workers", "2", "--device", "gpu", "--results", "no-gpu")
+    assert code == 1
+    assert error == (
+        "vaetune: No GPU found, and --device gpu asks for one. Use --device cpu or auto; Ray "
+        "counts the GPUs that nvidia-smi lists.\n"
+    )
+    assert not (vaetune.folder / "no-gpu").exists()
 
 
 def test_without_ray_several_workers_are_refused_with_how_to_install_it(vaetune, monkeypatch):

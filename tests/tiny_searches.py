@@ -4,9 +4,9 @@ import pytest
 
 from image_sets import make_images
 from vaetune.device import ChosenDevice
+from vaetune.folding import load_study
 from vaetune.search import open_search
 from vaetune.spec import Budget, Choice, Range, ResolvedSearch, SearchSpec, Space, Training
-from vaetune.study import load_study
 
 IMAGES = make_images()
 DEVICE = ChosenDevice("CPU", 2)

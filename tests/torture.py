@@ -32,8 +32,9 @@ import numpy as np
 
 from image_sets import make_split
 from outcomes import assert_same_search, assert_same_trials, events_of
+from vaetune.folding import load_study
 from vaetune.journal import WorkerLost
-from vaetune.study import Study, load_study
+from vaetune.study import Study
 
 SEARCH_FILE = """
 algorithm = "hyperband"

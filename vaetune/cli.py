@@ -319,7 +319,8 @@ def best(
 
     An export is read back, and left out is what says something else than the original.
     """
-    from vaetune.study import BEST, find_baseline, pick
+    from vaetune.shelf import find_baseline
+    from vaetune.study import BEST, pick
     from vaetune.summary import describe_winner
     from vaetune.verdict import describe_judgement
 

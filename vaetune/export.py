@@ -29,9 +29,10 @@ from vaetune.preprocessing import describe_preprocessing
 from vaetune.readback import ReadBack, read_back
 from vaetune.reader import Reader
 from vaetune.retention import leaders, standings
+from vaetune.shelf import find_baseline
 from vaetune.showcase import draw_showcase
 from vaetune.standalone.read_back import describe
-from vaetune.study import Study, Trial, find_baseline
+from vaetune.study import Study, Trial
 
 _PREDICT = "predict.py"
 _NEEDED_BY_PREDICT = "onnx"

@@ -14,6 +14,7 @@ from vaetune.errors import ResultsError
 from vaetune.evaluate import evaluate
 from vaetune.evaluation import EvaluationProtocol
 from vaetune.export import load_model, restore_best
+from vaetune.folding import load_study
 from vaetune.journal import (
     JOURNAL_NAME,
     Journal,
@@ -23,7 +24,7 @@ from vaetune.journal import (
 )
 from vaetune.model import VAE
 from vaetune.spec import DataSpec
-from vaetune.study import Study, load_study, pick
+from vaetune.study import Study, pick
 from vaetune.training import OnProgress
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def is_export(name: str, results: Path) -> bool:
     """Whether a name is the folder of an export, and of no study."""
     from vaetune.destination import read_manifest
-    from vaetune.study import has_begun
+    from vaetune.shelf import has_begun
 
     folders = (results / name, Path(name))
     return not any(map(has_begun, folders)) and read_manifest(folders[1]) is not None
@@ -35,7 +35,8 @@ def judge_study(
     results: Path,
 ) -> "tuple[str, dict[str, TrialEvaluated]]":
     """The evaluations of a trial and of the Keras example, by what to call them."""
-    from vaetune.study import find_baseline, pick
+    from vaetune.shelf import find_baseline
+    from vaetune.study import pick
 
     picked = pick(study, trial_id)
     data = study.search.data

@@ -11,12 +11,14 @@ from vaetune.archive import is_whole
 from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.data import ImageSet
 from vaetune.errors import ResultsError
+from vaetune.folding import load_study
 from vaetune.journal import JOURNAL_NAME, FileSetAside, lock_results
 from vaetune.pictures import PICTURES_NAME
 from vaetune.rescoring import count_samples
 from vaetune.retention import leaders, standings
+from vaetune.shelf import has_begun
 from vaetune.spec import Limits, ResolvedSearch, SearchSpec, differences, is_larger
-from vaetune.study import Study, has_begun, load_study, refuse_reserved_name
+from vaetune.study import Study, refuse_reserved_name
 
 DISCARDED = "journal.discarded"
 _TRIALS = "trials"

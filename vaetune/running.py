@@ -233,7 +233,8 @@ def _tell_outcome(study: "Study", results: Path) -> None:
     from vaetune.destination import read_manifest
     from vaetune.reader import Reader
     from vaetune.report import write_report
-    from vaetune.study import BEST, command, find_baseline
+    from vaetune.shelf import find_baseline
+    from vaetune.study import BEST, command
     from vaetune.summary import describe_winner
     from vaetune.verdict import describe_judgement
 

@@ -13,6 +13,7 @@ from vaetune.data import ImageSet, entropy_floor
 from vaetune.device import ChosenDevice
 from vaetune.errors import InUseError, JournalError, StoppedEarly, VaetuneError
 from vaetune.finals import rescore, retrain
+from vaetune.folding import load_study
 from vaetune.journal import (
     JOURNAL_NAME,
     DataSummary,
@@ -45,6 +46,7 @@ from vaetune.resumption import (
     set_orphans_aside,
 )
 from vaetune.routine import Bench
+from vaetune.shelf import find_baseline
 from vaetune.spec import (
     REFERENCE,
     ResolvedSearch,
@@ -54,14 +56,7 @@ from vaetune.spec import (
     reference_training,
     single_configuration,
 )
-from vaetune.study import (
-    BASELINES,
-    Study,
-    find_baseline,
-    load_study,
-    refuse_reserved_name,
-    shared_folder,
-)
+from vaetune.study import BASELINES, Study, refuse_reserved_name, shared_folder
 from vaetune.tuner import VAETuner, check_time
 from vaetune.workforce import InProcess, Opening, Workforce
 

@@ -1,43 +1,35 @@
-"""A journal read back: trials, their curves, the winner. Needs neither Keras nor Keras Tuner."""
+"""A search as its journal tells it: trials, their curves, the winner."""
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vaetune.errors import JournalError, ResultsError
+from vaetune.errors import ResultsError
 from vaetune.evaluation import EvaluationProtocol
 from vaetune.journal import (
-    JOURNAL_NAME,
-    Assignment,
     Environment,
     EpochEnded,
-    Event,
     FileSetAside,
     FinalistsRescored,
     FinalistsRetrained,
     Kind,
-    PlanCorrected,
     Rung,
     SearchExtended,
     SearchStarted,
     SessionEnded,
     SessionStarted,
-    TrialEnded,
     TrialEvaluated,
-    TrialResumed,
     TrialRetried,
-    TrialStarted,
     WorkerJoined,
     WorkerLost,
-    read_journal,
 )
 from vaetune.rescoring import FINALISTS, FinalistScore, SeedScores
-from vaetune.spec import Number, SearchSpec, Space, reference_training
+from vaetune.spec import Number, SearchSpec, Space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -353,68 +345,6 @@ def trial_folder(folder: Path, trial_id: str) -> Path:
     return folder / "trials" / trial_id
 
 
-def load_study(folder: Path) -> Study:
-    """Folds the journal in a folder.
-
-    Raises:
-        JournalError: There is no journal, or it is damaged.
-    """
-    return fold(read_journal(folder / JOURNAL_NAME), folder)
-
-
-def fold(events: Iterable[Event], folder: Path) -> Study:
-    """Builds a study from its events.
-
-    Raises:
-        ResultsError: There are no events.
-        JournalError: A trial goes on that never started.
-    """
-    gathered: _Gathered | None = None
-    for event in events:
-        if isinstance(event, SearchStarted):
-            gathered = _Gathered(folder, event, event.plan)
-        elif gathered is not None:
-            gathered.take(event)
-    if gathered is None:
-        raise ResultsError(f"{folder} holds a search that was stopped before it began.")
-    return gathered.close()
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """The searches, or baselines, of a folder.
-
-    Attributes:
-        studies: Those that have begun, the latest started first.
-        unreadable: Why the journals of the others cannot be read, by the name of their folder.
-    """
-
-    folder: Path
-    studies: tuple[Study, ...]
-    unreadable: Mapping[str, str]
-
-    def find(self, name: str | None) -> Study:
-        """The search of a name, or the most recently started one.
-
-        Raises:
-            ResultsError: There is none.
-            JournalError: Its journal is damaged.
-        """
-        for study in self.studies:
-            if name in (None, study.name):
-                return study
-        for folder, reason in self.unreadable.items():
-            if name in (None, folder):
-                raise JournalError(reason)
-        where = self.folder
-        if not self.studies:
-            raise ResultsError(
-                f"There is no search in {where} yet. Run `vaetune search hyperband`."
-            )
-        names = ", ".join(study.name for study in self.studies)
-        raise ResultsError(f'There is no search "{name}" in {where}. There are: {names}.')
-
-
 def refuse_reserved_name(name: str) -> None:
     """Lets no search have the name of a folder with another use.
 
@@ -423,44 +353,6 @@ def refuse_reserved_name(name: str) -> None:
     """
     if name in RESERVED_NAMES:
         raise ResultsError(f'A search cannot be named "{name}": results/{name}/ has another use.')
-
-
-def list_studies(results: Path) -> Shelf:
-    """Every search in a folder of results."""
-    return _load_all(results, leave_out=RESERVED_NAMES)
-
-
-def list_baselines(results: Path) -> Shelf:
-    """Every baseline in a folder of results."""
-    return _load_all(results / BASELINES)
-
-
-def find_study(results: Path, name: str | None) -> Study:
-    """The search of that name, or the most recently started one.
-
-    Args:
-        results: The folder of all results.
-        name: Of a search, or "baselines/NAME", or the path of a study's folder.
-
-    Raises:
-        ResultsError: There is none.
-        JournalError: Its journal is damaged.
-    """
-    if name is None or not is_path(name):
-        return list_studies(results).find(name)
-    for folder in (results / name, Path(name)):
-        if has_begun(folder):
-            return load_study(folder)
-    baselines = ", ".join(study.address for study in list_baselines(results).studies)
-    raise ResultsError(
-        f"There is no search or baseline in {name}. "
-        f"There are in {results}: {baselines or 'no baselines'}."
-    )
-
-
-def is_path(name: str) -> bool:
-    """Whether a study is named by where it is, in its folder of results or anywhere."""
-    return "/" in name or "\\" in name
 
 
 def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = None) -> Trial:
@@ -508,244 +400,6 @@ def command(words: str, study: Study, *flags: str) -> str:
 def shared_folder(folder: Path, kind: Kind) -> Path:
     """The folder that all results share, of the folder of a search or a baseline."""
     return folder.parents[1 if kind == "baseline" else 0]
-
-
-def find_baseline(study: Study, results: Path) -> Study | None:
-    """The baseline to hold a search against: same data, same training, same largest budget."""
-    wanted = study.search
-    for baseline in list_baselines(results).studies:
-        other = baseline.started.search
-        if (
-            baseline.winner
-            and baseline.started.data.fingerprint == study.started.data.fingerprint
-            and other.training == reference_training(wanted.training)
-            and other.budget.max_epochs == wanted.budget.max_epochs
-            and other.budget.patience is None
-            and other.seed == wanted.seed
-            and other.space == Space()
-        ):
-            return baseline
-    return None
-
-
-def has_begun(folder: Path) -> bool:
-    """Whether a folder holds a journal with a first line: before that there is no search."""
-    try:
-        with (folder / JOURNAL_NAME).open("rb") as journal:
-            return journal.readline().endswith(b"\n")
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True  # reading it tells why it cannot be read
-
-
-def _load_all(folder: Path, leave_out: Sequence[str] = ()) -> Shelf:
-    studies: list[Study] = []
-    unreadable: dict[str, str] = {}
-    for path in sorted(folder.glob("*")):
-        if path.name in leave_out or not path.is_dir() or not has_begun(path):
-            continue
-        try:
-            studies.append(load_study(path))
-        except JournalError as error:
-            unreadable[path.name] = str(error)
-    studies.sort(key=lambda study: study.started.time, reverse=True)
-    return Shelf(folder, tuple(studies), unreadable)
-
-
-@dataclass
-class _OpenTrial:
-    """A trial while its events are being gathered."""
-
-    start: TrialStarted
-    epochs: dict[int, EpochEnded] = field(default_factory=dict)
-    retries: list[TrialRetried] = field(default_factory=list)
-    deaths: int = 0
-    ended: TrialEnded | None = None
-    stretches: list[Stretch] = field(default_factory=list)
-
-    def end_stretch(self, moment: datetime) -> None:
-        last = self.stretches[-1]
-        self.stretches[-1] = replace(last, ended=max(last.started, moment))
-
-    def close(self, unfinished: Status) -> Trial:
-        """Makes the trial; `unfinished` is its status unless it has ended."""
-        epochs = tuple(self.epochs[number] for number in sorted(self.epochs))
-        end = self.ended
-        trained_s = sum(epoch.train_s + epoch.validation_s for epoch in epochs)
-        return Trial(
-            **{name: getattr(self.start, name) for name in Assignment.model_fields},
-            status=end.status if end else unfinished,
-            epochs=epochs,
-            parameters=end.parameters if end else None,
-            duration_s=end.duration_s if end else trained_s,
-            started=self.start.time,
-            ended=end.time if end else None,
-            failed_in=end.failed_in if end else None,
-            error=end.error if end else None,
-            traceback=end.traceback if end else None,
-            retries=tuple(self.retries),
-            deaths=self.deaths,
-            stretches=tuple(self.stretches),
-        )
-
-
-_SIGNS = (
-    SessionStarted,
-    WorkerJoined,
-    WorkerLost,
-    TrialStarted,
-    TrialResumed,
-    TrialRetried,
-    EpochEnded,
-    TrialEnded,
-)
-"""What only a session writes, as long as it trains."""
-
-
-@dataclass
-class _Gathered:
-    """A study while its events are being gathered.
-
-    Attributes:
-        under_way: Ids of the trials that are being trained.
-        last_sign: When the latest of `_SIGNS` was.
-    """
-
-    folder: Path
-    started: SearchStarted
-    plan: tuple[Rung, ...]
-    sessions: list[SessionStarted] = field(default_factory=list)
-    trials: dict[str, _OpenTrial] = field(default_factory=dict)
-    under_way: set[str] = field(default_factory=set)
-    extensions: list[SearchExtended] = field(default_factory=list)
-    set_aside: list[FileSetAside] = field(default_factory=list)
-    evaluations: list[TrialEvaluated] = field(default_factory=list)
-    rescorings: list[FinalistsRescored] = field(default_factory=list)
-    retrainings: list[FinalistsRetrained] = field(default_factory=list)
-    workers_joined: list[WorkerJoined] = field(default_factory=list)
-    workers_lost: list[WorkerLost] = field(default_factory=list)
-    last_end: SessionEnded | None = None
-    last_sign: datetime = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.last_sign = self.started.time
-
-    def take(self, event: Event) -> None:
-        self._sort_in(event)
-        if isinstance(event, _SIGNS):
-            self.last_sign = event.time
-
-    def _sort_in(self, event: Event) -> None:
-        match event:
-            case SessionStarted():
-                self._take_session(event)
-            case TrialStarted():
-                self.trials[event.trial_id] = _OpenTrial(event)
-                self._begin_stretch(event, event.epoch_from)
-            case TrialResumed():
-                self._trial(event.trial_id)
-                self._end_stretch(event.trial_id, self.last_sign)
-                self._begin_stretch(event, event.epoch)
-            case TrialRetried():
-                self._trial(event.trial_id).retries.append(event)
-            case EpochEnded():
-                trial = self._trial(event.trial_id)
-                trial.epochs[event.epoch] = event
-                trial.deaths = 0
-            case TrialEnded():
-                self._trial(event.trial_id).ended = event
-                self._end_stretch(event.trial_id, event.time)
-            case PlanCorrected():
-                self.plan = event.plan
-            case SearchExtended():
-                self.extensions.append(event)
-                self.plan, self.last_end = event.plan, None
-            case FileSetAside():
-                self.set_aside.append(event)
-            case TrialEvaluated():
-                self._trial(event.trial_id)
-                self.evaluations.append(event)
-            case FinalistsRescored():
-                for score in event.rescoring.finalists:
-                    self._trial(score.trial_id)
-                self.rescorings.append(event)
-            case FinalistsRetrained():
-                for scores in event.retraining.finalists:
-                    self._trial(scores.trial_id)
-                self.retrainings.append(event)
-            case WorkerJoined():
-                self.workers_joined.append(event)
-            case WorkerLost():
-                self._take_loss(event)
-            case SessionEnded():
-                self.last_end = event
-                self._end_stretches(event.time)
-
-    def close(self) -> Study:
-        for trial_id in self.under_way:
-            self.trials[trial_id].end_stretch(self.last_sign)
-        return Study(
-            folder=self.folder,
-            started=self.started,
-            sessions=tuple(self.sessions),
-            trials=tuple(trial.close(self._unfinished(trial)) for trial in self.trials.values()),
-            last_end=self.last_end,
-            extensions=tuple(self.extensions),
-            plan=self.plan,
-            set_aside=tuple(self.set_aside),
-            evaluations=tuple(self.evaluations),
-            rescorings=tuple(self.rescorings),
-            retrainings=tuple(self.retrainings),
-            workers_joined=tuple(self.workers_joined),
-            workers_lost=tuple(self.workers_lost),
-        )
-
-    def _take_session(self, event: SessionStarted) -> None:
-        for trial_id in self.under_way:  # the session before did not end: it was killed
-            self.trials[trial_id].deaths += 1
-        self._end_stretches(self.last_sign)
-        self.sessions.append(event)
-        self.last_end = None
-
-    def _take_loss(self, event: WorkerLost) -> None:
-        self.workers_lost.append(event)
-        if event.trial_id is not None:
-            self._trial(event.trial_id).deaths += 1
-            self._end_stretch(event.trial_id, event.time)
-
-    def _begin_stretch(self, event: TrialStarted | TrialResumed, epoch: int) -> None:
-        begun = Stretch(event.worker, event.time, event.time, epoch)  # its end is to come
-        self.trials[event.trial_id].stretches.append(begun)
-        self.under_way.add(event.trial_id)
-
-    def _end_stretch(self, trial_id: str, moment: datetime) -> None:
-        if trial_id in self.under_way:
-            self.trials[trial_id].end_stretch(moment)
-            self.under_way.remove(trial_id)
-
-    def _end_stretches(self, moment: datetime) -> None:
-        for trial_id in tuple(self.under_way):
-            self._end_stretch(trial_id, moment)
-
-    def _unfinished(self, trial: _OpenTrial) -> Status:
-        """The status of a trial that has not ended."""
-        if self.last_end is not None:
-            return "stopped"
-        # Without a session that says so, what is under way was killed, or is running now. A
-        # process without workers takes up first what it finds unfinished.
-        is_alone = trial.stretches[-1].worker is None
-        return "running" if is_alone or trial.start.trial_id in self.under_way else "queued"
-
-    def _trial(self, trial_id: str) -> _OpenTrial:
-        try:
-            return self.trials[trial_id]
-        except KeyError:
-            raise JournalError(
-                f"The journal in {self.folder} is damaged: trial {trial_id} goes on in it "
-                "but never started. Restore the file from a copy, or search again with "
-                "--overwrite."
-            ) from None
 
 
 def _rank(entry: tuple[float | None, str, Trial]) -> tuple[float, str]:

@@ -42,8 +42,8 @@ def told_when_stopped() -> Iterator[None]:
 
 
 def find_named(results: Path, name: str | None) -> "Study":
-    """The study of a name, with a note on what is passed over; see `study.find_study`."""
-    from vaetune.study import find_study, is_path, list_studies
+    """The study of a name, with a note on what is passed over; see `shelf.find_study`."""
+    from vaetune.shelf import find_study, is_path, list_studies
 
     if name is not None and is_path(name):
         return find_study(results, name)

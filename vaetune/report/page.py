@@ -42,14 +42,8 @@ from vaetune.report.tradeoffs import (
     draw_tradeoff,
     list_candidates,
 )
-from vaetune.study import (
-    BASELINES,
-    Study,
-    command,
-    find_baseline,
-    list_baselines,
-    list_studies,
-)
+from vaetune.shelf import find_baseline, list_baselines, list_studies
+from vaetune.study import BASELINES, Study, command
 from vaetune.summary import PIXELS
 
 REPORT_NAME = "report.html"

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vaetune.errors import ResultsError, VaetuneError
+from vaetune.folding import load_study
 from vaetune.journal import JOURNAL_NAME, is_in_use
 from vaetune.report.page import REPORT_NAME, is_live_page, refuse_foreign, write_report
-from vaetune.study import BASELINES, RESERVED_NAMES, Study, load_study
+from vaetune.study import BASELINES, RESERVED_NAMES, Study
 
 POLL_S = 1.0
 """Seconds between two looks."""
