@@ -61,7 +61,7 @@ def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any, workers:
     from vaetune.device import choose_device
     from vaetune.journal import EpochEnded
     from vaetune.search import open_search
-    from vaetune.spec import ResolvedSearch
+    from vaetune.search_file import ResolvedSearch
 
     digits = load_images("digits")
     sizes = {"train": workload.train, "validation": workload.validation, "test": 16}

@@ -77,7 +77,7 @@ def _run_without_training(spec: Any, folder: Path) -> list[float]:
     from vaetune.environment import describe_environment
     from vaetune.journal import Event, Kind, TrialEnded
     from vaetune.search import open_search
-    from vaetune.spec import ResolvedSearch
+    from vaetune.search_file import ResolvedSearch
 
     blank = Split(np.zeros((16, 8, 8, 1), np.uint8), None)
     images = ImageSet("blank", "blank", blank, blank, blank, class_names=None, fingerprint="0" * 64)

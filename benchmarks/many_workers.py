@@ -140,8 +140,9 @@ def simulate(settings: Settings, profile: cProfile.Profile | None = None) -> dic
     device = choose_device("cpu")
     from vaetune.crew import open_crew
     from vaetune.search import open_search
+    from vaetune.search_file import ResolvedSearch
     from vaetune.shares import CrewSpec
-    from vaetune.spec import Budget, ResolvedSearch, SearchSpec
+    from vaetune.spec import Budget, SearchSpec
 
     blank = Split(np.zeros((16, 8, 8, 1), np.uint8), None)
     images = ImageSet("blank", "blank", blank, blank, blank, class_names=None, fingerprint="0" * 64)

@@ -318,7 +318,7 @@ def crew_of(ray, workers, images, share, worker_class=MadeUpWorker):
 def run_on(crew, results, spec, images, watcher=None, deadline_s=None, name="tiny"):
     """Runs a search on workers, or goes on with it."""
     from vaetune.search import open_search
-    from vaetune.spec import ResolvedSearch
+    from vaetune.search_file import ResolvedSearch
 
     resolved, device = ResolvedSearch(name, spec, {}), ChosenDevice("CPU", 1)
     crew.wait_for_one(lambda: None)

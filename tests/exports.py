@@ -11,7 +11,8 @@ import keras
 from tiny_searches import IMAGES, TINY, run
 from vaetune import cli
 from vaetune.model import VAE, build_decoder, build_encoder
-from vaetune.spec import Budget, Pinned
+from vaetune.space import Pinned
+from vaetune.spec import Budget
 
 
 def search_with_latent_dim(results, latent_dim, images=IMAGES):

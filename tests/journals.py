@@ -25,7 +25,8 @@ from vaetune.journal import (
     WorkerLost,
 )
 from vaetune.rescoring import FinalistScore, Rescoring, Retraining, SeedScores, rank_by_mean
-from vaetune.spec import REFERENCE, Budget, SearchSpec, single_configuration
+from vaetune.space import REFERENCE
+from vaetune.spec import Budget, SearchSpec, single_configuration
 from vaetune.study import BASELINES
 
 START = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

@@ -24,7 +24,8 @@ from tables import goals_table
 from torture import SEARCH_FILE
 from two_workers import Command, ratios, read_commands
 from vaetune.journal import Assignment
-from vaetune.spec import DEFAULT_SPACE, SearchSpec
+from vaetune.space import DEFAULT_SPACE
+from vaetune.spec import SearchSpec
 from vaetune.tasks import Began, Completed, EpochDone, Progressed, Task
 from workloads import LEARNING_RATES, SPACE, WORKLOADS, Run, read_runs, write_run
 

@@ -19,7 +19,7 @@ from journals import make_evaluated, make_rescored, make_trial_events, write_sea
 from vaetune import cli
 from vaetune.folding import load_study
 from vaetune.journal import lock_results
-from vaetune.spec import resolve
+from vaetune.search_file import resolve
 
 SEARCH_FILE = """
 description = "squares"

@@ -43,7 +43,8 @@ from vaetune.journal import (
 from vaetune.routine import Bench
 from vaetune.shares import Share
 from vaetune.shelf import find_baseline
-from vaetune.spec import Budget, Choice, Limits, Space
+from vaetune.space import Choice, Space
+from vaetune.spec import Budget, Limits
 from vaetune.tuner import VAETuner
 from vaetune.worker import Worker
 from vaetune.workforce import InProcess

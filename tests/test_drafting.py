@@ -6,14 +6,8 @@ import pytest
 
 from vaetune.drafting import compose, draft_search
 from vaetune.errors import ResultsError, SpecError
-from vaetune.spec import (
-    BUDGET_KEYS,
-    SEARCH_ALGORITHMS,
-    SearchSpec,
-    built_in_search,
-    flatten,
-    resolve,
-)
+from vaetune.search_file import built_in_search, resolve
+from vaetune.spec import BUDGET_KEYS, SEARCH_ALGORITHMS, SearchSpec, flatten
 
 NOT_OF_A_SEARCH = {"description", "algorithm", "data.train_on"}
 

@@ -24,7 +24,9 @@ from vaetune.folding import load_study
 from vaetune.formats import FORMATS
 from vaetune.model import VAE, build_decoder
 from vaetune.search import open_search
-from vaetune.spec import Budget, Choice, ResolvedSearch
+from vaetune.search_file import ResolvedSearch
+from vaetune.space import Choice
+from vaetune.spec import Budget
 
 IMAGES = make_images()
 

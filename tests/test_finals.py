@@ -25,8 +25,10 @@ from vaetune.journal import FileSetAside, FinalistsRescored, FinalistsRetrained,
 from vaetune.resumption import is_judged, samples_due
 from vaetune.routine import Bench
 from vaetune.search import open_search
+from vaetune.search_file import ResolvedSearch
 from vaetune.shelf import list_baselines
-from vaetune.spec import Budget, Choice, Limits, ResolvedSearch, Space
+from vaetune.space import Choice, Space
+from vaetune.spec import Budget, Limits
 from vaetune.workforce import InProcess
 
 GRID = changed(

@@ -23,7 +23,7 @@ from vaetune.forecast import (
     spread,
 )
 from vaetune.journal import Rung
-from vaetune.spec import DEFAULT_SPACE, REFERENCE, Choice, Range, Space
+from vaetune.space import DEFAULT_SPACE, REFERENCE, Choice, Range, Space
 
 SHAPE = (28, 28, 1)
 

@@ -7,7 +7,7 @@ import pytest
 
 import vaetune
 from vaetune.hypermodel import VAEHyperModel
-from vaetune.spec import REFERENCE, Choice, Pinned, Range, Space
+from vaetune.space import REFERENCE, Choice, Pinned, Range, Space
 
 
 def declared(space):

@@ -15,7 +15,8 @@ from journals import VALUES, make_study, make_trial_events
 from test_report import NOW, Outline
 from vaetune.report import render_report
 from vaetune.report.importance import compute_importance, why_unknown
-from vaetune.spec import Choice, Range, SearchSpec, Space
+from vaetune.space import Choice, Range, Space
+from vaetune.spec import SearchSpec
 
 SPACE = Space(
     latent_dim=Choice(values=(2, 4, 8, 16)),

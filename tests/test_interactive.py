@@ -17,7 +17,8 @@ from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.folding import load_study
 from vaetune.report import write_report
 from vaetune.report.curves import compute_progress
-from vaetune.spec import REFERENCE, single_configuration
+from vaetune.space import REFERENCE
+from vaetune.spec import single_configuration
 from vaetune.study import BASELINES
 
 pytestmark = pytest.mark.browser

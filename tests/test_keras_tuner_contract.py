@@ -9,7 +9,8 @@ import math
 import pytest
 
 from vaetune.oracles import make_oracle
-from vaetune.spec import REFERENCE, Budget, Choice, Range, SearchSpec, Space
+from vaetune.space import REFERENCE, Choice, Range, Space
+from vaetune.spec import Budget, SearchSpec
 
 ORIGINALS = {
     "hyperband_test": (

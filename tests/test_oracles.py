@@ -20,15 +20,8 @@ from vaetune.oracles import (
     plan,
     replay,
 )
-from vaetune.spec import (
-    REFERENCE,
-    Budget,
-    Choice,
-    Range,
-    SearchSpec,
-    Space,
-    single_configuration,
-)
+from vaetune.space import REFERENCE, Choice, Range, Space
+from vaetune.spec import Budget, SearchSpec, single_configuration
 
 RUNNING, COMPLETED, FAILED, STOPPED = "RUNNING", "COMPLETED", "FAILED", "STOPPED"
 THREE_CONFIGURATIONS = Space(latent_dim=Choice(values=(2, 4, 8)))

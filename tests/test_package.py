@@ -55,11 +55,12 @@ def test_a_wheel_in_an_empty_folder_finds_its_searches_and_digits(wheel, tmp_pat
     zipfile.ZipFile(wheel).extractall(installed)
     code = (
         f"import sys; sys.path.insert(0, {str(installed)!r})\n"
-        "import vaetune.data, vaetune.spec\n"
+        "import vaetune.data, vaetune.search_file\n"
         f"assert vaetune.__file__.startswith({str(installed)!r}), vaetune.__file__\n"
-        "path = vaetune.spec.find_search('hyperband')\n"
+        "path = vaetune.search_file.find_search('hyperband')\n"
         f"assert str(path).startswith({str(installed)!r}), path\n"
-        "print(len(vaetune.data.load_images(vaetune.spec.resolve(path).spec.data.dataset).train))"
+        "dataset = vaetune.search_file.resolve(path).spec.data.dataset\n"
+        "print(len(vaetune.data.load_images(dataset).train))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -28,7 +28,7 @@ from vaetune.journal import (
     WorkerLost,
 )
 from vaetune.progress import EvaluationProgress, SearchProgress
-from vaetune.spec import REFERENCE
+from vaetune.space import REFERENCE
 
 
 def make_console(terminal=False):

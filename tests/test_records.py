@@ -9,7 +9,8 @@ import pytest
 from journals import SPEC, Shared
 from test_report import VALUES, Story, reference, usual
 from vaetune.report.records import compute_records
-from vaetune.spec import Choice, Range, SearchSpec, Space
+from vaetune.space import Choice, Range, Space
+from vaetune.spec import SearchSpec
 
 
 def column(records, key):

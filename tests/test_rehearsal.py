@@ -13,7 +13,8 @@ from vaetune.forecast import Lot, Span, corners
 from vaetune.oracles import make_oracle, plan
 from vaetune.rehearsal import describe_rehearsal, rehearse
 from vaetune.rescoring import FINALISTS
-from vaetune.spec import REFERENCE, Budget, Choice, Limits, Training
+from vaetune.space import REFERENCE, Choice
+from vaetune.spec import Budget, Limits, Training
 
 
 @pytest.fixture(autouse=True)

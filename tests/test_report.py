@@ -43,7 +43,8 @@ from vaetune.journal import (
 )
 from vaetune.pictures import PICTURES_NAME, Gallery, Pictures
 from vaetune.report import render_report, write_report
-from vaetune.spec import REFERENCE, SearchSpec, single_configuration
+from vaetune.space import REFERENCE
+from vaetune.spec import SearchSpec, single_configuration
 from vaetune.study import BASELINES
 
 START = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)

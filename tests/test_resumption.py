@@ -8,7 +8,8 @@ from vaetune.checkpoint import CHECKPOINT_NAME
 from vaetune.errors import InUseError, JournalError, ResultsError
 from vaetune.journal import lock_results
 from vaetune.resumption import is_left
-from vaetune.spec import Budget, Limits, ResolvedSearch
+from vaetune.search_file import ResolvedSearch
+from vaetune.spec import Budget, Limits
 
 QUICK = changed(TINY, algorithm="random", budget=Budget(max_epochs=1, max_trials=2))
 

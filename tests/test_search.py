@@ -28,18 +28,10 @@ from vaetune.export import restore_best
 from vaetune.folding import load_study
 from vaetune.journal import EpochEnded, SearchExtended, SessionStarted, lock_results
 from vaetune.search import open_baseline, open_search
+from vaetune.search_file import ResolvedSearch
 from vaetune.shelf import list_baselines
-from vaetune.spec import (
-    REFERENCE,
-    Budget,
-    Choice,
-    Limits,
-    Pinned,
-    ResolvedSearch,
-    Space,
-    Training,
-    single_configuration,
-)
+from vaetune.space import REFERENCE, Choice, Pinned, Space
+from vaetune.spec import Budget, Limits, Training, single_configuration
 from vaetune.training import EpochRunner
 from vaetune.tuner import VAETuner
 

@@ -8,7 +8,8 @@ from journals import SPEC, make_study, write_baseline, write_search
 from vaetune.errors import JournalError, ResultsError
 from vaetune.journal import JOURNAL_NAME
 from vaetune.shelf import find_baseline, find_study, list_baselines, list_studies
-from vaetune.spec import REFERENCE, Budget, Training
+from vaetune.space import REFERENCE
+from vaetune.spec import Budget, Training
 from vaetune.study import BASELINES, BEST
 
 # Finding studies

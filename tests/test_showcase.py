@@ -10,7 +10,7 @@ from journals import make_study, make_trial_events
 from vaetune.model import build_vae
 from vaetune.pictures import PICTURES_NAME, Pictures, make_gallery
 from vaetune.showcase import draw_showcase
-from vaetune.spec import REFERENCE
+from vaetune.space import REFERENCE
 
 SHAPE = (9, 10, 1)
 ALWAYS = {"prior_samples.png"}

@@ -9,28 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vaetune.errors import SpecError
+from vaetune.search_file import available_searches, describe, find_search, resolve, resolve_single
+from vaetune.space import DEFAULT_SPACE, REFERENCE, Choice, Pinned, Range, Space
 from vaetune.spec import (
-    DEFAULT_SPACE,
     NAMED_SETS,
-    REFERENCE,
     SEARCH_ALGORITHMS,
     Budget,
-    Choice,
     DataSpec,
     Limits,
-    Pinned,
-    Range,
     SearchSpec,
-    Space,
     Training,
-    available_searches,
-    describe,
     differences,
-    find_search,
     is_larger,
     reference_training,
-    resolve,
-    resolve_single,
     single_configuration,
 )
 

@@ -22,15 +22,10 @@ from journals import (
 from vaetune import summary
 from vaetune.evaluation import Estimate
 from vaetune.journal import Rung, TrialRetried
+from vaetune.search_file import resolve
 from vaetune.shelf import list_baselines
-from vaetune.spec import (
-    REFERENCE,
-    DataSpec,
-    Pinned,
-    Space,
-    resolve,
-    single_configuration,
-)
+from vaetune.space import REFERENCE, Pinned, Space
+from vaetune.spec import DataSpec, single_configuration
 
 DOCUMENTED_KEYS = [
     "trial_id",

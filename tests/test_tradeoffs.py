@@ -13,7 +13,8 @@ from vaetune.report.tradeoffs import (
     draw_tradeoff,
     list_candidates,
 )
-from vaetune.spec import REFERENCE, single_configuration
+from vaetune.space import REFERENCE
+from vaetune.spec import single_configuration
 
 FLOOR = 45.5
 

@@ -35,7 +35,9 @@ from vaetune.journal import (
 from vaetune.oracles import assignment, make_oracle
 from vaetune.pictures import Pictures
 from vaetune.search import open_search
-from vaetune.spec import Budget, Limits, Pinned, ResolvedSearch, Space
+from vaetune.search_file import ResolvedSearch
+from vaetune.space import Pinned, Space
+from vaetune.spec import Budget, Limits
 from vaetune.tasks import Completed
 from vaetune.training import EpochRunner
 from vaetune.tuner import VAETuner

@@ -6,7 +6,9 @@ from image_sets import make_images
 from vaetune.device import ChosenDevice
 from vaetune.folding import load_study
 from vaetune.search import open_search
-from vaetune.spec import Budget, Choice, Range, ResolvedSearch, SearchSpec, Space, Training
+from vaetune.search_file import ResolvedSearch
+from vaetune.space import Choice, Range, Space
+from vaetune.spec import Budget, SearchSpec, Training
 
 IMAGES = make_images()
 DEVICE = ChosenDevice("CPU", 2)

@@ -141,7 +141,7 @@ def search(
 
     Flags override the search file; what neither names has a default.
     """
-    from vaetune import spec
+    from vaetune.search_file import find_search, resolve
     from vaetune.shares import CrewSpec
 
     if name is None:
@@ -166,7 +166,7 @@ def search(
         "baseline": baseline,
         "device": device.value if device else None,
     }
-    resolved = spec.resolve(spec.find_search(name), flags)
+    resolved = resolve(find_search(name), flags)
     crew = CrewSpec(workers, threads_per_worker, gpus_per_worker, address)
     if gpus_per_worker is not None and crew.is_one_process:
         raise typer.BadParameter("--gpus-per-worker is for several workers: give --workers too")
@@ -197,7 +197,7 @@ def check(
 
     Flags are those of search that make it another one. Nothing is written into results/.
     """
-    from vaetune import spec
+    from vaetune.search_file import find_search, resolve
     from vaetune.study import refuse_reserved_name
 
     flags = {
@@ -215,7 +215,7 @@ def check(
         "baseline": baseline,
         "device": device.value if device else None,
     }
-    resolved = spec.resolve(spec.find_search(name), flags)
+    resolved = resolve(find_search(name), flags)
     refuse_reserved_name(resolved.name)
     with told_when_stopped():
         check_search(resolved, name)
@@ -289,7 +289,7 @@ def train(
         raise typer.BadParameter("--trial goes with --best, which names its search")
     with told_when_stopped():
         if best is None:
-            from vaetune.spec import resolve_single
+            from vaetune.search_file import resolve_single
 
             run_baseline(resolve_single(own, flags), results, name, overwrite, quiet)
         else:

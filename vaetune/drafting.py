@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vaetune.errors import SpecError
-from vaetune.spec import NAMED_SETS, Algorithm, built_in_search
+from vaetune.search_file import built_in_search
+from vaetune.spec import NAMED_SETS, Algorithm
 from vaetune.study import refuse_reserved_name
 
 SEARCHES = "searches"

@@ -3,7 +3,7 @@
 A message says what is wrong, what was expected, what came, and what to do next.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 
 class VaetuneError(Exception):
@@ -48,3 +48,9 @@ class StoppedEarly(VaetuneError):  # noqa: N818  it is no error: the search was 
     def __init__(self, reason: Literal["time_budget", "failures"], message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows what came."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 from vaetune.journal import Rung
 from vaetune.pictures import MANIFOLD_SIDE, PRIOR_SAMPLES, RECONSTRUCTIONS
 from vaetune.rescoring import FINALISTS
-from vaetune.spec import Number, Space
+from vaetune.space import Number, Space
 
 FASTER, SLOWER = 0.8, 1.3
 """By how much a machine's speed differs between a few steps and a long run."""

@@ -7,7 +7,7 @@ import keras
 import keras_tuner
 
 from vaetune.model import VAE, build_vae
-from vaetune.spec import DEFAULT_SPACE, Choice, Number, Pinned, Range, Space
+from vaetune.space import DEFAULT_SPACE, Choice, Number, Pinned, Range, Space
 
 _REAL = ("learning_rate", "beta")
 """Hyperparameters that need not be whole, even between whole bounds."""

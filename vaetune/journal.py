@@ -20,7 +20,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from vaetune.errors import InUseError, JournalError, ResultsError
 from vaetune.evaluation import Evaluation
 from vaetune.rescoring import Rescoring, Retraining
-from vaetune.spec import Number, Origin, SearchSpec
+from vaetune.search_file import Origin
+from vaetune.space import Number
+from vaetune.spec import SearchSpec
 
 FORMAT = 1
 JOURNAL_NAME = "journal.jsonl"

@@ -18,7 +18,8 @@ from sklearn.exceptions import ConvergenceWarning
 from vaetune.errors import JournalError
 from vaetune.hypermodel import VAEHyperModel
 from vaetune.journal import Assignment, Event, Rung, TrialEnded, TrialStarted
-from vaetune.spec import Number, SearchSpec, Space
+from vaetune.space import Number, Space
+from vaetune.spec import SearchSpec
 
 OBJECTIVE = "val_loss"
 TUNER_ID = "tuner0"

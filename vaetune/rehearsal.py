@@ -40,7 +40,8 @@ from vaetune.model import VAE, build_vae, draw_variables
 from vaetune.oracles import draw_configurations, make_oracle, plan
 from vaetune.pictures import make_gallery, take_pictures
 from vaetune.rescoring import FINALISTS
-from vaetune.spec import OPTIONAL, REFERENCE, REFERENCE_BATCH_SIZE, SearchSpec
+from vaetune.space import OPTIONAL, REFERENCE, REFERENCE_BATCH_SIZE
+from vaetune.spec import SearchSpec
 from vaetune.summary import counted, short_hyperparameters
 from vaetune.training import (
     VALIDATION_BATCH_SIZE,

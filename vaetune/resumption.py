@@ -16,8 +16,9 @@ from vaetune.journal import JOURNAL_NAME, FileSetAside, lock_results
 from vaetune.pictures import PICTURES_NAME
 from vaetune.rescoring import count_samples
 from vaetune.retention import leaders, standings
+from vaetune.search_file import ResolvedSearch
 from vaetune.shelf import has_begun
-from vaetune.spec import Limits, ResolvedSearch, SearchSpec, differences, is_larger
+from vaetune.spec import Limits, SearchSpec, differences, is_larger
 from vaetune.study import Study, refuse_reserved_name
 
 DISCARDED = "journal.discarded"

@@ -10,7 +10,7 @@ from vaetune.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.errors import ResultsError
 from vaetune.journal import FileSetAside, Journal
 from vaetune.rescoring import FINALISTS
-from vaetune.spec import Number
+from vaetune.space import Number
 from vaetune.study import Study, trial_folder
 
 DAMAGED_NAME = "checkpoint.damaged"

@@ -21,7 +21,8 @@ from vaetune.journal import Assignment, EpochEnded
 from vaetune.model import build_vae, draw_variables
 from vaetune.pictures import Gallery, Pictures, make_gallery, take_pictures
 from vaetune.rescorer import Rescorer
-from vaetune.spec import REFERENCE, Precision
+from vaetune.space import REFERENCE
+from vaetune.spec import Precision
 from vaetune.tasks import (
     Began,
     Completed,

@@ -17,8 +17,8 @@ from vaetune.terminal import INTERRUPTED, fail, find_named, note, say, state_of,
 
 if TYPE_CHECKING:
     from vaetune.search import OpenSearch
+    from vaetune.search_file import ResolvedSearch
     from vaetune.shares import CrewSpec
-    from vaetune.spec import ResolvedSearch
     from vaetune.study import Study
     from vaetune.workforce import Workforce
 
@@ -125,7 +125,7 @@ def train_best(
     quiet: bool,
 ) -> None:
     """Trains the winner of a search, or another of its trials, from its beginning."""
-    from vaetune.spec import resolve_single
+    from vaetune.search_file import resolve_single
     from vaetune.study import pick
 
     study = find_named(results, search_name)
@@ -178,7 +178,7 @@ def run_baseline(
 def list_searches() -> None:
     """Lists the searches that can be run by name."""
     from vaetune import summary
-    from vaetune.spec import available_searches, describe
+    from vaetune.search_file import available_searches, describe
 
     say("Searches (run one with `vaetune search NAME`):")
     found = available_searches()

@@ -46,10 +46,10 @@ from vaetune.resumption import (
     set_orphans_aside,
 )
 from vaetune.routine import Bench
+from vaetune.search_file import ResolvedSearch
 from vaetune.shelf import find_baseline
+from vaetune.space import REFERENCE
 from vaetune.spec import (
-    REFERENCE,
-    ResolvedSearch,
     SearchSpec,
     differences,
     is_larger,
@@ -344,7 +344,7 @@ def open_baseline(
     """Begins the training of one configuration outside any search, or takes it up.
 
     Args:
-        spec: Of `spec.single_configuration` or `spec.resolve_single`.
+        spec: Of `spec.single_configuration` or `search_file.resolve_single`.
         name: Its folder in `results/baselines/`; a free one is made up if None.
         stem: What a made-up name begins with; the configuration if None.
 

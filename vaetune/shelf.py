@@ -7,7 +7,8 @@ from pathlib import Path
 from vaetune.errors import JournalError, ResultsError
 from vaetune.folding import load_study
 from vaetune.journal import JOURNAL_NAME
-from vaetune.spec import Space, reference_training
+from vaetune.space import Space
+from vaetune.spec import reference_training
 from vaetune.study import BASELINES, RESERVED_NAMES, Study
 
 

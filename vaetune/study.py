@@ -29,7 +29,8 @@ from vaetune.journal import (
     WorkerLost,
 )
 from vaetune.rescoring import FINALISTS, FinalistScore, SeedScores
-from vaetune.spec import Number, SearchSpec, Space
+from vaetune.space import Number, Space
+from vaetune.spec import SearchSpec
 
 if TYPE_CHECKING:
     import pandas as pd

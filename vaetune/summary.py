@@ -10,7 +10,9 @@ from vaetune.device import ChosenDevice
 from vaetune.evaluation import Binarize, Estimate, Evaluation
 from vaetune.journal import DataSummary, Rung, TrialEvaluated
 from vaetune.rescoring import FINALISTS
-from vaetune.spec import Number, Origin, SearchSpec, flatten
+from vaetune.search_file import Origin
+from vaetune.space import Number
+from vaetune.spec import SearchSpec, flatten
 from vaetune.study import TRIAL_COLUMNS, Study, Trial, trial_row
 
 

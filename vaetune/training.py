@@ -14,7 +14,8 @@ from vaetune.checkpoint import Arrays
 from vaetune.data import ImageSet
 from vaetune.folder import ALIGNMENT
 from vaetune.model import VAE
-from vaetune.spec import REFERENCE_BETA, Number, Precision, SearchSpec
+from vaetune.space import REFERENCE_BETA, Number
+from vaetune.spec import Precision, SearchSpec
 from vaetune.steps import Steps
 
 VALIDATION_BATCH_SIZE = 250

@@ -11,7 +11,7 @@ from vaetune.report.answer import hyperparameter_names
 from vaetune.report.thumbnails import STEPS, Latent, make_thumbnail, name_points
 from vaetune.report.wording import NOTHING, counted, nats, plus_minus
 from vaetune.rescoring import FinalistScore
-from vaetune.spec import Number
+from vaetune.space import Number
 from vaetune.study import Study, Trial
 from vaetune.verdict import count_samples, describe_certainty, find_score
 

@@ -11,7 +11,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from vaetune.spec import Choice, Number, Pinned, Range
+from vaetune.space import Choice, Number, Pinned, Range
 from vaetune.study import Study
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from vaetune.report.timeline import (
     list_worker_kinds,
 )
 from vaetune.report.wording import NOTHING, numbered, percent
-from vaetune.spec import Choice, Range
+from vaetune.space import Choice, Range
 from vaetune.study import Study, Trial, command
 
 Scale = Literal["linear", "log", "excess", "choice"]
