@@ -8,7 +8,6 @@ from vaetune.evaluation import Evaluation
 from vaetune.report.timeline import study_moments
 from vaetune.report.wording import (
     NOTHING,
-    counted,
     difference,
     duration,
     hyperparameter,
@@ -18,6 +17,7 @@ from vaetune.report.wording import (
     whole,
 )
 from vaetune.study import Study, Trial, command
+from vaetune.summary import counted
 
 _TEST = "Test images; losses in nats per image"
 

@@ -9,10 +9,11 @@ from vaetune.figures import CLASS_COLOURS
 from vaetune.pictures import Gallery
 from vaetune.report.answer import hyperparameter_names
 from vaetune.report.thumbnails import STEPS, Latent, make_thumbnail, name_points
-from vaetune.report.wording import NOTHING, counted, nats, plus_minus
+from vaetune.report.wording import NOTHING, nats, plus_minus
 from vaetune.rescoring import FinalistScore
 from vaetune.space import Number
 from vaetune.study import Study, Trial
+from vaetune.summary import counted
 from vaetune.verdict import count_samples, describe_certainty, find_score
 
 

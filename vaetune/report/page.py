@@ -44,7 +44,7 @@ from vaetune.report.tradeoffs import (
 )
 from vaetune.shelf import find_baseline, list_baselines, list_studies
 from vaetune.study import BASELINES, Study, command
-from vaetune.summary import PIXELS
+from vaetune.summary import PIXELS, counted
 
 REPORT_NAME = "report.html"
 GENERATOR = "vaetune"
@@ -328,7 +328,7 @@ def _templates() -> Environment:
         wording.instant,
         wording.clock,
         wording.whole,
-        wording.counted,
+        counted,
         wording.hyperparameter,
         wording.duration,
         wording.percent,

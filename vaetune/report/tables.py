@@ -14,7 +14,6 @@ from vaetune.report.answer import hyperparameter_names
 from vaetune.report.timeline import list_worker_kinds
 from vaetune.report.wording import (
     NOTHING,
-    counted,
     hyperparameter,
     instant,
     listed,
@@ -23,7 +22,7 @@ from vaetune.report.wording import (
     whole,
 )
 from vaetune.study import Status, Stretch, Study, Trial
-from vaetune.summary import describe_plan
+from vaetune.summary import counted, describe_plan
 
 MOST_LOSSES = 10
 """Of lost workers that are told one by one; more are told together."""

@@ -10,8 +10,9 @@ from datetime import datetime
 from itertools import accumulate
 
 from vaetune.journal import WorkerJoined
-from vaetune.report.wording import counted, duration, listed, percent
+from vaetune.report.wording import duration, listed, percent
 from vaetune.study import Stretch, Study, Trial
+from vaetune.summary import counted
 
 MOST_HOSTS = 3
 """Machines that are named; more are counted."""

@@ -43,11 +43,6 @@ def whole(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
-def counted(number: int, thing: str) -> str:
-    """A count of things."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def listed(things: Sequence[str]) -> str:
     """Things as a sentence names them; there is one at least."""
     *others, last = things
