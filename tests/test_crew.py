@@ -386,6 +386,19 @@ def test_a_worker_that_is_killed_while_it_measures_is_replaced(
     assert_same_trials(study, counted_by_one(TINY))
 
 
+def test_measuring_that_kills_every_worker_is_given_up_and_can_be_tried_again(
+    counting, counted_by_one, orders, tmp_path
+):
+    orders.tell_always("die-measuring")
+    killed = r"5 workers in a row were lost while they measured a finalist\. Its process was killed"
+    with pytest.raises(WorkforceError, match=killed):
+        counting(tmp_path, TINY)
+    orders.clear()
+    study = counting(tmp_path, TINY)
+    assert study.rescored
+    assert_same_trials(study, counted_by_one(TINY))
+
+
 def test_what_was_lost_of_a_complete_search_is_made_again_by_workers(
     counting, counted_by_one, orders, tmp_path
 ):
@@ -398,6 +411,19 @@ def test_what_was_lost_of_a_complete_search_is_made_again_by_workers(
     assert (orders.trained - before).keys() == {(winner.configuration, e) for e in (1, 2, 3)}
     assert kept(again) == kept(study)
     assert_same_trials(again, counted_by_one(TINY))
+
+
+def test_making_it_again_is_given_up_if_that_kills_every_worker(counting, orders, tmp_path):
+    winner = counting(tmp_path, TINY).winner
+    lost = load_study(tmp_path / "tiny").trial_folder(winner.trial_id) / CHECKPOINT_NAME
+    lost.unlink()
+    orders.tell_always(f"die-{winner.configuration}")
+    killed = rf"5 workers in a row were lost while they made trial {winner.trial_id} again,"
+    with pytest.raises(WorkforceError, match=killed):
+        counting(tmp_path, TINY)
+    orders.clear()
+    assert counting(tmp_path, TINY).is_complete
+    assert lost.exists()
 
 
 def test_a_worker_that_dies_before_it_is_ready_is_tried_again_three_times(

@@ -38,7 +38,7 @@ from vaetune.search import open_search
 from vaetune.search_file import ResolvedSearch
 from vaetune.space import Pinned, Space
 from vaetune.spec import Budget, Limits
-from vaetune.tasks import Completed
+from vaetune.tasks import MOST_DEATHS, Completed
 from vaetune.training import EpochRunner
 from vaetune.tuner import VAETuner
 
@@ -192,7 +192,7 @@ def test_a_trial_in_which_the_process_keeps_dying_fails(tmp_path):
     lines = journal_path.read_bytes().splitlines(keepends=True)
     journal_path.write_bytes(b"".join(lines[:-1]))  # killed, so that no end is written
     with Journal(journal_path) as journal:
-        for _ in range(tuner_module.MOST_DEATHS - 1):
+        for _ in range(MOST_DEATHS - 1):
             journal.append(session)
             journal.append(TrialResumed(trial_id="0000", epoch=1))
     study = run(tmp_path, TWO_TRIALS)

@@ -17,12 +17,12 @@ from vaetune.errors import StoppedEarly, VaetuneError, WorkforceError
 from vaetune.journal import Environment
 from vaetune.shares import CrewSpec, Share, share_out
 from vaetune.spec import Device
+from vaetune.tasks import MOST_DEATHS, EpochDone, Task
 from vaetune.worker import Worker, share_images
 
 if TYPE_CHECKING:
     from vaetune.checkpoint import Arrays
     from vaetune.rescorer import Measured
-    from vaetune.tasks import Task
     from vaetune.training import OnProgress
     from vaetune.tuner import Trial, VAETuner
     from vaetune.workforce import Opening
@@ -173,6 +173,7 @@ class Crew:
         self._opened: list[_Open] = []
         self._measured: dict[int, Measured] = {}
         self._stop: StoppedEarly | None = None
+        self._lost_in_vain = 0
         self._places = [_Place(number) for number in range(1, workers + 1)]
         for place in self._places:
             self._engage(place)
@@ -302,7 +303,7 @@ class Crew:
             opened.tuner.on_trial_begin(next_trial, place.number)
         return next_trial
 
-    def _send(self, place: _Place, opened: _Open, trial: "Trial", task: "Task") -> None:
+    def _send(self, place: _Place, opened: _Open, trial: "Trial", task: Task) -> None:
         stream = place.actor.run.options(num_returns="streaming").remote(task)
         place.job = _Job(opened, trial, stream, mends=opened.mending is not None)
         opened.busy += 1
@@ -343,6 +344,7 @@ class Crew:
         if place.model is not None:
             self._measured[place.model] = self._ray.get(place.answer)
             place.model = place.answer = None
+            self._lost_in_vain = 0
         return True
 
     def _take_message(self, place: _Place, job: _Job) -> bool:
@@ -351,6 +353,8 @@ class Crew:
         except StopIteration:
             self._finish(place, job)
             return True
+        if job.mends and isinstance(message, EpochDone):
+            self._lost_in_vain = 0
         try:
             job.opened.tuner.take(job.trial, message)
         except StoppedEarly as stop:
@@ -384,7 +388,23 @@ class Crew:
                 raise WorkforceError(f"Worker {place.number} cannot start. {reason}") from error
         else:
             self._tell_of_loss(place, reason)
+            self._refuse_deadly(place, reason)
         self._engage(place)
+
+    def _refuse_deadly(self, place: _Place, reason: str) -> None:
+        """Gives up on what kills every worker that does it, and is no trial that may fail of it."""
+        if place.model is not None:
+            done = "measured a finalist"
+        elif place.job and place.job.mends:
+            done = f"made trial {place.job.trial.trial_id} again, of which something was lost"
+        else:
+            return
+        self._lost_in_vain += 1
+        if self._lost_in_vain >= MOST_DEATHS:
+            raise WorkforceError(
+                f"{self._lost_in_vain} workers in a row were lost while they {done}. {reason} "
+                "What was found is kept; the same command goes on from there."
+            )
 
     def _tell_of_loss(self, place: _Place, reason: str) -> None:
         job = place.job

@@ -8,6 +8,9 @@ from vaetune.journal import Assignment, EpochEnded
 from vaetune.pictures import Pictures
 from vaetune.spec import SearchSpec
 
+MOST_DEATHS = 5
+"""So often in a row processes may die of a thing; a trial in whose epoch it was fails then."""
+
 
 @dataclass(frozen=True, eq=False)
 class Task:

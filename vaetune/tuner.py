@@ -32,6 +32,7 @@ from vaetune.routine import Bench, attempt
 from vaetune.spec import SearchSpec
 from vaetune.study import Study, trial_folder
 from vaetune.tasks import (
+    MOST_DEATHS,
     Began,
     Completed,
     EpochDone,
@@ -44,9 +45,6 @@ from vaetune.tasks import (
 
 ENOUGH_TRIALS = 10
 """Only after so many ended trials does the share of failures stop a search."""
-
-MOST_DEATHS = 5
-"""A trial in whose same epoch the process died this often is a failed one."""
 
 
 def check_time(spec: SearchSpec, deadline_s: float) -> None:
