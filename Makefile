@@ -31,9 +31,10 @@ check: $(VENV)/installed-dev ## lint and types
 test: check ## lint, types and the whole test suite, as CI runs it
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and Ray Tune (three hours; it goes on)
+bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and Ray Tune (four hours; it goes on)
 	$(BIN)/python benchmarks/side_by_side.py --workload one-step
 	$(BIN)/python benchmarks/side_by_side.py --workload digits
+	$(BIN)/python benchmarks/side_by_side.py --workload workers
 	$(BIN)/vaetune search hyperband --quiet --results build/bench
 	$(BIN)/python benchmarks/goals.py --results build/bench
 	$(BIN)/python benchmarks/two_workers.py

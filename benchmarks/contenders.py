@@ -303,10 +303,6 @@ TITLES = {
 }
 
 
-STEPS_ALONE = "steps-alone"
-"""The training steps of vaetune's search of the same seed, without any search around them."""
-
-
 def time_steps(trained: list[tuple[dict[str, Any], int]], workload: Workload) -> float:
     """Seconds of a search's training steps alone: models built, steps compiled beforehand."""
     import tensorflow as tf

@@ -4,7 +4,7 @@ Each search runs in a process and a folder of its own, contenders in turn, seed 
 is done is kept in `results/side_by_side.jsonl`: the same command goes on after a break. What was
 measured on another machine or with other versions is measured anew, and counts no more.
 
-    python benchmarks/side_by_side.py [--workload one-step|digits] [--seeds 3] [--contender NAME]...
+    python benchmarks/side_by_side.py [--workload NAME] [--seeds 3] [--contender NAME]...
 """
 
 import argparse
@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from contenders import CONTENDERS, STEPS_ALONE, time_steps
-from workloads import RESULTS, WORKLOADS, Run, Workload, describe, read_runs, write_run
+from contenders import CONTENDERS, time_steps
+from workloads import RESULTS, STEPS_ALONE, WORKLOADS, Run, describe, read_runs, write_run
 
 
 def run_here(workload: str, contender: str, seed: int, results: Path) -> None:
@@ -32,16 +32,6 @@ def run_here(workload: str, contender: str, seed: int, results: Path) -> None:
     write_run(results, run)
 
 
-def list_contenders(workload: Workload) -> list[str]:
-    """Who is asked to search a workload."""
-    names = [*CONTENDERS, STEPS_ALONE]
-    if not workload.tells_fixed_cost:
-        names.remove(STEPS_ALONE)
-    if not workload.suits_workers:
-        names.remove("vaetune-workers")
-    return names
-
-
 def main() -> None:
     """Runs what is missing of the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -51,7 +41,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / "side_by_side.jsonl")
     parser.add_argument("--here", type=int, metavar="SEED", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    wanted = arguments.contender or list_contenders(WORKLOADS[arguments.workload])
+    wanted = arguments.contender or WORKLOADS[arguments.workload].contenders
     if arguments.here is not None:
         run_here(arguments.workload, wanted[0], arguments.here, arguments.results)
         return

@@ -27,6 +27,10 @@ LEARNING_RATES = (1e-4, 1e-2)
 """Log-uniform between; with `SPACE` it is the default space of vaetune."""
 
 
+STEPS_ALONE = "steps-alone"
+"""The training steps of vaetune's search of the same seed, without any search around them."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """Images and a budget.
@@ -37,20 +41,21 @@ class Workload:
         max_epochs: Of the longest trials.
         trials: Of Keras Tuner's Hyperband with `FACTOR`.
         epochs: Of the same; the other contenders may train as many in all.
-        tells_fixed_cost: Whether its training steps are timed alone as well.
-        suits_workers: Whether it is long enough for workers to be started.
+        contenders: Who is asked to search it, in turn.
     """
 
     name: str
     title: str
     train: int
     validation: int
+    contenders: tuple[str, ...]
     max_epochs: int = 9
     trials: int = 23
     epochs: int = 75
-    tells_fixed_cost: bool = True
-    suits_workers: bool = True
 
+
+_ALONE = ("vaetune", "keras-tuner", "optuna", "ray", "vaetune-random")
+"""Train one trial at a time."""
 
 WORKLOADS = {
     workload.name: workload
@@ -60,19 +65,35 @@ WORKLOADS = {
             "128 images, one step an epoch, 16 validation images",
             128,
             16,
-            suits_workers=False,
+            (*_ALONE, STEPS_ALONE),
         ),
         Workload(
             "digits",
             "the packaged digits, 5,000 training and 1,000 validation images",
             5000,
             1000,
-            tells_fixed_cost=False,
+            _ALONE,
         ),
-        Workload("smoke", "does it run at all", 32, 16, max_epochs=3, trials=6, epochs=11),
+        Workload(
+            "workers",
+            "the packaged digits again, with one worker and with two",
+            5000,
+            1000,
+            ("vaetune", "vaetune-workers", "keras-tuner"),
+        ),
+        Workload(
+            "smoke",
+            "does it run at all",
+            32,
+            16,
+            (*_ALONE, "vaetune-workers", STEPS_ALONE),
+            max_epochs=3,
+            trials=6,
+            epochs=11,
+        ),
     )
 }
-MEASURED = ("one-step", "digits")
+MEASURED = ("one-step", "digits", "workers")
 """The workloads that the tables tell of."""
 
 

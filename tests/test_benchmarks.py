@@ -14,11 +14,10 @@ import pytest
 import many_workers
 import simulate
 import two_workers
-from contenders import CONTENDERS, STEPS_ALONE
+from contenders import CONTENDERS
 from curves import NAMES, Curve, configurations, read_curves, write_curve
 from image_sets import make_images, make_split
 from journals import PLAN, VALUES, Shared
-from side_by_side import list_contenders
 from sleeper import Pace, Sleeper, at_pace, make_up
 from tables import goals_table
 from torture import SEARCH_FILE
@@ -27,7 +26,7 @@ from vaetune.journal import Assignment
 from vaetune.space import DEFAULT_SPACE
 from vaetune.spec import SearchSpec
 from vaetune.tasks import Began, Completed, EpochDone, Progressed, Task
-from workloads import LEARNING_RATES, SPACE, WORKLOADS, Run, read_runs, write_run
+from workloads import LEARNING_RATES, SPACE, STEPS_ALONE, WORKLOADS, Run, read_runs, write_run
 
 BENCHMARKS = Path(simulate.__file__).parent
 
@@ -66,7 +65,7 @@ def test_every_contender_searches_and_a_second_call_has_nothing_to_do(tmp_path):
         done = run_script("side_by_side.py", *arguments)
         assert done.returncode == 0, done.stderr
     runs = {run.contender: run for run in read_runs(results)}
-    assert list(runs) == [*CONTENDERS, STEPS_ALONE]
+    assert runs.keys() == {*CONTENDERS, STEPS_ALONE}
     assert len(results.read_text().splitlines()) == len(runs)
     smoke = WORKLOADS["smoke"]
     for name in ("vaetune", "vaetune-workers", "keras-tuner"):
@@ -156,9 +155,14 @@ def test_every_algorithm_comes_near_the_best_of_the_table_and_repeats_itself(tit
     assert simulate.simulate(title, per_trial_s=50.0, seed=1)[5.0] > reached[5.0]
 
 
-def test_workers_search_where_it_takes_longer_than_to_start_them():
-    assert "vaetune-workers" not in list_contenders(WORKLOADS["one-step"])
-    assert "vaetune-workers" in list_contenders(WORKLOADS["digits"])
+def test_every_contender_of_a_workload_is_known_and_steps_alone_come_after_vaetunes():
+    for workload in WORKLOADS.values():
+        assert {*CONTENDERS, STEPS_ALONE} >= set(workload.contenders)
+        if STEPS_ALONE in workload.contenders:
+            order = [workload.contenders.index(name) for name in ("vaetune", STEPS_ALONE)]
+            assert order == sorted(order)
+    ours, theirs = WORKLOADS["workers"], WORKLOADS["digits"]
+    assert (ours.train, ours.validation) == (theirs.train, theirs.validation)
 
 
 # Two workers by the command line
@@ -396,7 +400,7 @@ MANY = {
 def test_the_goals_of_workers_are_told_once_they_were_measured():
     assert "workers" not in goals_table([], None, [], None)
     runs = [
-        Run("digits", name, seed, wall_s=wall_s)
+        Run("workers", name, seed, wall_s=wall_s)
         for name, walls_s in (("vaetune-workers", (70, 66, 90)), ("keras-tuner", (100, 110, 100)))
         for seed, wall_s in enumerate(walls_s, start=1)
     ]

@@ -8,10 +8,12 @@ from vaetune.forecast import (
     FASTER,
     RESCORING,
     SLOWER,
+    START_S,
     SUGGESTION_S,
     Lot,
     Measured,
     Pace,
+    Sharing,
     Span,
     corners,
     describe_span,
@@ -167,6 +169,36 @@ def test_a_search_spans_from_a_faster_machine_to_a_slower_one():
     assert span.low == pytest.approx(trained.low * FASTER + 5.0 + 2 * SUGGESTION_S[0])
     assert span.high == pytest.approx(trained.high * SLOWER * RESCORING + 5.0 + 2 * SUGGESTION_S[1])
     assert span.low < trained.middle + 5.0 + 2 * sum(SUGGESTION_S) / 2 < span.middle < span.high
+
+
+def shared(lots, workers, longest, crowding=1.0):
+    """What workers take, beside what it takes to start them and one process."""
+    span = span_of(make_pace(), lots, 0.0, 0, Sharing(workers, crowding, longest))
+    (low, high), noise = START_S, SLOWER * RESCORING
+    return (span.low - low) / FASTER, (span.high - high) / noise
+
+
+def test_workers_share_trials_evenly_at_best_and_wait_for_the_longest_at_worst():
+    pace, lots = make_pace(), [Lot(POOL, 6, 3)]
+    alone, longest = pace.span(lots[0]), pace.span(Lot(POOL, 1, 3))
+    low, high = shared(lots, 2, Lot(POOL, 1, 3))
+    assert low == pytest.approx(alone.low / 2)
+    assert high == pytest.approx(alone.high / 2 + longest.high / 2)
+    # Of more workers than trials the longest one sets the time.
+    low, high = shared(lots, 100, Lot(POOL[-1:], 1, 3))
+    assert low == pytest.approx(longest.high)
+    assert longest.high < high < 1.1 * longest.high
+
+
+def test_workers_whose_threads_share_a_core_are_as_much_slower():
+    lots, longest = [Lot(POOL, 60, 3)], Lot(POOL, 1, 3)
+    assert shared(lots, 4, longest, crowding=2.0)[0] == pytest.approx(shared(lots, 2, longest)[0])
+
+
+def test_a_trial_alone_gains_nothing_by_workers():
+    alone = Lot(POOL[:1], 1, 3)
+    seconds = make_pace().span(alone).low
+    assert shared([alone], 2, alone) == pytest.approx((seconds, seconds))
 
 
 def test_the_corners_of_a_space_are_its_smallest_and_largest_values():

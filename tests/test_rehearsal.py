@@ -46,8 +46,8 @@ def foretold(monkeypatch):
     """What is to be foretold of, without a measurement."""
     given = {}
 
-    def span_of(pace, lots, begin_s, suggestions):
-        given.update(pace=pace, lots=lots, suggestions=suggestions)
+    def span_of(pace, lots, begin_s, suggestions, sharing):
+        given.update(pace=pace, lots=lots, suggestions=suggestions, sharing=sharing)
 
     monkeypatch.setattr(rehearsal, "span_of", span_of)
     monkeypatch.setattr(rehearsal.Stage, "prove", lambda *given: None)
@@ -66,6 +66,18 @@ def test_what_is_trained_beside_the_trials_counts(foretold):
     assert (finals.trials, finals.epochs) == (2 * FINALISTS, 3)
 
 
+def test_workers_share_what_is_trained_but_not_the_longest_configuration(foretold):
+    rehearse(TINY, IMAGES)
+    assert foretold["sharing"] is None
+    rehearse(changed(TINY, baseline=True), IMAGES, workers=3, crowding=1.5)
+    sharing = foretold["sharing"]
+    assert (sharing.workers, sharing.crowding) == (3, 1.5)
+    assert (sharing.longest.trials, sharing.longest.epochs) == (1, TINY.budget.max_epochs)
+    assert REFERENCE in sharing.longest.pool
+    rehearse(TINY, IMAGES, workers=2, crowding=0.5)
+    assert foretold["sharing"].crowding == 1.0, "cores that are free make no worker faster"
+
+
 def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(foretold):
     space = TINY.space.model_copy(update={"batch_size": Choice(values=(4, 16))})
     spec = changed(TINY, space=space, baseline=True, training=Training())
@@ -80,6 +92,10 @@ def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(foretold
     came = rehearse(changed(TINY, training=Training(batch_size=64)), images)
     assert {one.batch_size for one in came.timed} == {40}
     came = replace(came, duration=Span(1.0, 2.0, 3.0))
+    assert "Time, an estimate: 1 to 3 seconds." in describe_rehearsal(came, TINY, 41)
+    told = describe_rehearsal(replace(came, workers=2), TINY, 41)
+    assert "Time, an estimate for 2 workers: 1 to 3 seconds." in told
+    assert "of it are images. Each worker takes as much, but for the images." in told
     assert "Its batches are of all training images" in describe_rehearsal(came, TINY, 40)
     assert "Its batches are" not in describe_rehearsal(came, TINY, 41)
 

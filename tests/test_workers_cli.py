@@ -62,6 +62,15 @@ def by_one_process(vaetune):
     return vaetune.folder / "one"
 
 
+def test_check_foretells_what_several_workers_take(vaetune):
+    code, out, error = vaetune.run("check", "./squares.toml", "--workers", "2")
+    assert (code, error) == (0, "")
+    assert "2 workers on this machine" in out
+    assert "Time, an estimate for 2 workers: " in out
+    assert out.endswith("Ready. Next: vaetune search ./squares.toml and the same flags\n")
+    assert "ray" not in vaetune.modules
+
+
 def test_one_worker_here_does_without_ray(vaetune, by_one_process):
     assert "vaetune.search" in vaetune.modules
     assert "ray" not in vaetune.modules

@@ -192,12 +192,16 @@ def check(
     precision: PrecisionFlag = None,
     baseline: Baseline = None,
     device: DeviceFlag = None,
+    workers: Workers = 1,
+    threads_per_worker: ThreadsPerWorker = None,
 ) -> None:
     """Try a search before it is run: its file, its images, the device, how long it is to take.
 
-    Flags are those of search that make it another one. Nothing is written into results/.
+    Flags are those of search that make it another one, or let it take longer or shorter. Nothing
+    is written into results/.
     """
     from vaetune.search_file import find_search, resolve
+    from vaetune.shares import CrewSpec
     from vaetune.study import refuse_reserved_name
 
     flags = {
@@ -218,7 +222,7 @@ def check(
     resolved = resolve(find_search(name), flags)
     refuse_reserved_name(resolved.name)
     with told_when_stopped():
-        check_search(resolved, name)
+        check_search(resolved, name, CrewSpec(workers, threads_per_worker))
 
 
 @app.command()

@@ -26,6 +26,9 @@ SUGGESTION_S = (1.0, 3.0)
 RESCORING = 1.1
 """What a search takes at most with its finalists rescored, as a multiple of its training."""
 
+START_S = (4.0, 15.0)
+"""What it takes to start Ray and its workers, on two CPU cores."""
+
 _KERNEL = 3 * 3
 _PICTURES = RECONSTRUCTIONS + PRIOR_SAMPLES + MANIFOLD_SIDE**2
 """Images that are kept of a trial, those of the manifold only where latent_dim is 2."""
@@ -97,6 +100,21 @@ class Lot:
     pool: Sequence[Hyperparameters]
     trials: int
     epochs: int
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Several workers on one machine.
+
+    Attributes:
+        workers: How many.
+        crowding: How many of their threads want each core, 1 at least.
+        longest: A configuration that is trained to the end, which no other worker can help with.
+    """
+
+    workers: int
+    crowding: float
+    longest: Lot
 
 
 @dataclass(frozen=True)
@@ -250,7 +268,13 @@ def lots_of(
     return lots
 
 
-def span_of(pace: Pace, lots: Iterable[Lot], begin_s: float, suggestions: int = 0) -> Span:
+def span_of(
+    pace: Pace,
+    lots: Iterable[Lot],
+    begin_s: float,
+    suggestions: int = 0,
+    sharing: Sharing | None = None,
+) -> Span:
     """How long a search takes on this machine.
 
     Args:
@@ -258,13 +282,33 @@ def span_of(pace: Pace, lots: Iterable[Lot], begin_s: float, suggestions: int = 
         lots: Its trials, and the Keras example's if that is trained too.
         begin_s: What a session takes before the first step.
         suggestions: Of a Gaussian process.
+        sharing: The workers that share the trials; None where one process trains them all.
     """
     total = sum((pace.span(lot) for lot in lots), start=Span(0.0, 0.0, 0.0))
     low, high = (suggestions * each for each in SUGGESTION_S)
+    if sharing:
+        total = _shared(total, pace.span(sharing.longest), sharing)
+        low, high = low + START_S[0], high + START_S[1]
     return Span(
         total.low * FASTER + begin_s + low,
         total.middle * (1 + RESCORING) / 2 + begin_s + (low + high) / 2,
         total.high * SLOWER * RESCORING + begin_s + high,
+    )
+
+
+def _shared(total: Span, longest: Span, sharing: Sharing) -> Span:
+    """What workers take for what takes one of them so long.
+
+    At best none of them ever waits. At worst all but one wait while the longest configuration is
+    trained (Graham 1969).
+    """
+    even = sharing.crowding / sharing.workers
+    waiting = 1 - 1 / sharing.workers
+    low, middle = max(total.low * even, longest.low), max(total.middle * even, longest.middle)
+    return Span(
+        low,
+        (middle + total.middle * even + longest.middle * waiting) / 2,
+        total.high * even + longest.high * waiting,
     )
 
 

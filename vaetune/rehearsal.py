@@ -26,6 +26,7 @@ from vaetune.forecast import (
     Lot,
     Measured,
     Pace,
+    Sharing,
     Span,
     corners,
     describe_span,
@@ -70,6 +71,7 @@ class Rehearsal:
     Attributes:
         plan: The trials of the search.
         duration: Of the whole search, its Keras example included.
+        workers: That share it.
         timed: What was measured for it.
         peak_memory: Bytes of main memory that this process held at most, images included.
         image_memory: Bytes of the images alone.
@@ -78,6 +80,7 @@ class Rehearsal:
 
     plan: tuple[Rung, ...]
     duration: Span
+    workers: int
     timed: tuple[Measured, ...]
     peak_memory: int
     image_memory: int
@@ -181,12 +184,16 @@ class Stage:
         return time.perf_counter() - began_s
 
 
-def rehearse(spec: SearchSpec, images: ImageSet) -> Rehearsal:
+def rehearse(
+    spec: SearchSpec, images: ImageSet, workers: int = 1, crowding: float = 1.0
+) -> Rehearsal:
     """Tries a search out: proves the device, times a few configurations, foretells the rest.
 
     Args:
         spec: The search.
         images: Its images, as `data.prepare_images` made them.
+        workers: That are to share it, each of them with as many threads as this process has.
+        crowding: How many of these threads there are to be for each core.
 
     Raises:
         DeviceError: The largest configuration does not fit into memory, or a model that was saved
@@ -205,10 +212,18 @@ def rehearse(spec: SearchSpec, images: ImageSet) -> Rehearsal:
         probes = (smallest, *between, *example, largest)
         timed = [stage.time(one, Path(folder)) for one in probes]
     lots = lots_of(to_come, drawn, spec.budget.initial_trials)
-    beside = _lots_beside(spec, example, pool)
+    lots_beside = _lots_beside(spec, example, pool)
+    longest = Lot([*pool, *example], 1, spec.budget.max_epochs)
     return Rehearsal(
         plan=to_come,
-        duration=span_of(_pace(timed, spec, images), [*lots, *beside], begin_s, _suggestions(spec)),
+        duration=span_of(
+            _pace(timed, spec, images),
+            [*lots, *lots_beside],
+            begin_s,
+            _suggestions(spec),
+            Sharing(workers, max(1.0, crowding), longest) if workers > 1 else None,
+        ),
+        workers=workers,
         timed=tuple(timed),
         peak_memory=_peak_memory(),
         image_memory=sum(
@@ -262,15 +277,20 @@ def describe_rehearsal(rehearsal: Rehearsal, spec: SearchSpec, train_images: int
         "Timed:",
         *timed,
         *(["Its batches are of all training images: there are no more."] if too_large else []),
-        f"Time, an estimate: {describe_span(rehearsal.duration)}"
+        f"Time, an estimate{_of_workers(rehearsal)}: {describe_span(rehearsal.duration)}"
         + (", the Keras example included." if spec.baseline else "."),
         "  Configurations that were not timed are reckoned by the sizes of their layers. Which are",
         "  promoted, and how busy the machine will be, is not known: hence the range.",
         f"Memory: {_size(rehearsal.peak_memory)} of main memory at most so far, with the largest "
-        f"model; {_size(rehearsal.image_memory)} of it are images.",
+        f"model; {_size(rehearsal.image_memory)} of it are images."
+        + (" Each worker takes as much, but for the images." if rehearsal.workers > 1 else ""),
         f"Disk: {_size(rehearsal.disk)} at most, for weights and pictures.",
     ]
     return "\n".join(lines)
+
+
+def _of_workers(rehearsal: Rehearsal) -> str:
+    return f" for {rehearsal.workers} workers" if rehearsal.workers > 1 else ""
 
 
 def _size(size: int) -> str:

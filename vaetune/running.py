@@ -90,26 +90,34 @@ class _Patience:
             say(f"{self._crew}: none is ready yet.{room} Ctrl-C stops waiting.")
 
 
-def check_search(resolved: "ResolvedSearch", name: str) -> None:
+def check_search(resolved: "ResolvedSearch", name: str, crew: "CrewSpec") -> None:
     """Tries a search before it is run; writes nothing."""
     from vaetune.data import load_prepared
-    from vaetune.device import choose_device
+    from vaetune.device import available_cores, choose_device
+    from vaetune.shares import CrewSpec
     from vaetune.summary import describe_device, describe_plan, describe_search
 
     spec = resolved.spec
     images = load_prepared(spec.data)
-    device = choose_device(spec.device)
+    cores = available_cores()
+    threads = crew.threads if crew.is_one_process else crew.threads_each(cores)
+    device = choose_device(spec.device, threads=threads)
     from vaetune.rehearsal import describe_rehearsal, rehearse
     from vaetune.search import summarise
 
     data = summarise(images)
+    trainers = describe_device(device) if crew.is_one_process else str(crew)
     say(f"vaetune {__version__}: check of {resolved.name}")
-    say(describe_search(spec, data, resolved.origins, describe_device(device)))
+    say(describe_search(spec, data, resolved.origins, trainers))
     say("Trying it: a model is saved and read back, and a few steps are timed.")
-    rehearsal = rehearse(spec, images)
+    workers = crew.workers
+    if workers > 1 and device.name != "CPU":
+        workers = 1
+        say("What several workers take on GPUs is not known: the time is that of one.")
+    rehearsal = rehearse(spec, images, workers, workers * device.threads / cores)
     say(f"To come: {describe_plan(rehearsal.plan)}.")
     say(describe_rehearsal(rehearsal, spec, data.train_images))
-    has_flags = "flag" in resolved.origins.values()
+    has_flags = "flag" in resolved.origins.values() or crew != CrewSpec()
     say(f"Ready. Next: vaetune search {shlex.quote(name)}{' and the same flags' * has_flags}")
 
 
