@@ -86,10 +86,19 @@ WORKLOADS = {
             "does it run at all",
             32,
             16,
-            (*_ALONE, "vaetune-workers", STEPS_ALONE),
+            ("vaetune", "vaetune-workers", "keras-tuner", "optuna", "vaetune-random", STEPS_ALONE),
             max_epochs=3,
             trials=6,
             epochs=11,
+        ),
+        Workload(
+            "glimpse",
+            "does it run where every trial is a process of its own",
+            32,
+            16,
+            ("ray",),
+            max_epochs=3,
+            epochs=2,
         ),
     )
 }

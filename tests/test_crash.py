@@ -20,18 +20,12 @@ from vaetune.spec import Budget
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_at_five_instants_ends_like_one_that_was_not(tmp_path):
-    torture = Torture(tmp_path, seed=1)
-    torture.run(kills=5)
-    assert torture.tally.kills == 5
-    assert torture.tally.searches >= 1
-
-
-@pytest.mark.slow
-def test_a_search_that_is_killed_and_whose_files_are_cut_off_recovers(tmp_path):
+def test_a_search_that_is_killed_and_whose_files_are_cut_off_ends_like_one_that_was_not(tmp_path):
     torture = Torture(tmp_path, seed=2)
-    torture.run(kills=4, cut_share=1.0)
-    assert torture.tally.cut >= 2
+    torture.run(kills=4, cut_share=0.5)
+    assert torture.tally.kills == 4
+    assert torture.tally.cut >= 1
+    assert torture.tally.searches >= 1
 
 
 @pytest.mark.slow
@@ -73,7 +67,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("pattern", FILES)
 def test_a_file_that_is_cut_off_anywhere_is_recovered_from(
     undisturbed, tmp_path, monkeypatch, pattern, seed

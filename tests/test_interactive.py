@@ -566,8 +566,9 @@ def test_a_lost_worker_is_marked_in_its_lane_when_it_was_lost(visit_shared):
 def test_the_table_has_the_worker_and_its_device_of_each_stretch(visit_shared):
     timeline = view_of(visit_shared(), "timeline")
     timeline.locator("summary").click()
-    rows = timeline.locator(".twin tr").all()
-    assert [row.locator("th, td").all_inner_texts() for row in rows] == [
+    rows = timeline.locator(".twin tr")
+    rows.first.wait_for()
+    assert [row.locator("th, td").all_inner_texts() for row in rows.all()] == [
         ["Trial", "Status", "Worker", "Device", "Started", "Ended", "Seconds"],
         ["0000", "completed", "3", "GPU (a card) on node8, 1 thread", "10", "100", "90"],
         ["0000", "completed", "2", "CPU on node7, 2 threads", "120", "280", "160"],

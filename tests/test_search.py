@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -44,6 +45,13 @@ def deterministic_ops():
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     return run(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture
+def finished(undisturbed, tmp_path):
+    """The same search, done in a folder of the test's own."""
+    shutil.copytree(undisturbed.folder.parent, tmp_path, dirs_exist_ok=True)
+    return load_study(tmp_path / "tiny")
 
 
 def test_a_search_runs_what_it_announced(undisturbed):
@@ -116,12 +124,11 @@ def test_promotions_train_exactly_like_one_stretch(tmp_path):
     assert_same_weights(ours, theirs)
 
 
-def test_a_finished_search_trains_nothing_more(tmp_path):
-    study = run(tmp_path)
-    journal = (study.folder / "journal.jsonl").read_bytes()
+def test_a_finished_search_trains_nothing_more(finished, tmp_path):
+    journal = (finished.folder / "journal.jsonl").read_bytes()
     again = run(tmp_path)
-    assert (study.folder / "journal.jsonl").read_bytes() == journal
-    assert again.winner == study.winner
+    assert (finished.folder / "journal.jsonl").read_bytes() == journal
+    assert again.winner == finished.winner
 
 
 @pytest.mark.parametrize(
@@ -133,28 +140,24 @@ def test_a_finished_search_trains_nothing_more(tmp_path):
         ({"space": Space()}, r"space\.latent_dim"),
     ],
 )
-def test_a_changed_experiment_is_refused_with_its_differences(tmp_path, change, names):
-    study = run(tmp_path)
-    journal = (study.folder / "journal.jsonl").read_bytes()
+def test_a_changed_experiment_is_refused_with_its_differences(finished, tmp_path, change, names):
+    journal = (finished.folder / "journal.jsonl").read_bytes()
     with pytest.raises(ResultsError, match=names):
         run(tmp_path, TINY.model_copy(update=change))
-    assert (study.folder / "journal.jsonl").read_bytes() == journal
+    assert (finished.folder / "journal.jsonl").read_bytes() == journal
 
 
-def test_other_images_are_refused(tmp_path):
-    run(tmp_path)
+def test_other_images_are_refused(finished, tmp_path):
     with pytest.raises(ResultsError, match=r"data fingerprint: f{12} -> e{12}"):
         run(tmp_path, images=make_images(fingerprint="e" * 64))
 
 
-def test_what_is_no_part_of_the_experiment_may_change(undisturbed, tmp_path):
-    run(tmp_path)
+def test_what_is_no_part_of_the_experiment_may_change(undisturbed, finished, tmp_path):
     changed = TINY.model_copy(update={"description": "other words", "device": "cpu"})
     assert told(run(tmp_path, changed)) == told(undisturbed)
 
 
-def test_overwriting_discards_the_old_search(tmp_path):
-    run(tmp_path)
+def test_overwriting_discards_the_old_search(finished, tmp_path):
     study = run(tmp_path, TINY.model_copy(update={"seed": 5}), overwrite=True)
     assert study.started.search.seed == 5
     assert len(study.trials) == 6
@@ -169,18 +172,18 @@ def test_a_folder_of_another_program_is_left_alone(tmp_path):
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["thesis.tex"]
 
 
-def test_an_overwriting_that_was_cut_off_is_finished(undisturbed, tmp_path):
-    study = run(tmp_path)
-    (study.folder / "journal.jsonl").rename(study.folder / "journal.discarded")
+def test_an_overwriting_that_was_cut_off_is_finished(undisturbed, finished, tmp_path):
+    (finished.folder / "journal.jsonl").rename(finished.folder / "journal.discarded")
     assert told(run(tmp_path)) == told(undisturbed)
-    assert not (study.folder / "journal.discarded").exists()
+    assert not (finished.folder / "journal.discarded").exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"torn"])
-def test_trials_whose_journal_is_gone_are_set_aside_and_told_of(undisturbed, tmp_path, content):
-    study = run(tmp_path)
-    weights = (study.trial_folder(study.winner.trial_id) / CHECKPOINT_NAME).read_bytes()
-    journal = study.folder / "journal.jsonl"
+def test_trials_whose_journal_is_gone_are_set_aside_and_told_of(
+    undisturbed, finished, tmp_path, content
+):
+    weights = (finished.trial_folder(finished.winner.trial_id) / CHECKPOINT_NAME).read_bytes()
+    journal = finished.folder / "journal.jsonl"
     if content is None:
         journal.unlink()
     else:
@@ -192,28 +195,26 @@ def test_trials_whose_journal_is_gone_are_set_aside_and_told_of(undisturbed, tmp
     assert heard.events[0] == lost
     assert (lost.file, lost.aside) == ("journal.jsonl", "journal.torn-0" if content else None)
     assert "trials.orphaned-1/ until --overwrite" in lost.remedy
-    orphan = study.folder / "trials.orphaned-1" / study.winner.trial_id / CHECKPOINT_NAME
+    orphan = finished.folder / "trials.orphaned-1" / finished.winner.trial_id / CHECKPOINT_NAME
     assert orphan.read_bytes() == weights
-    assert (study.folder / "journal.torn-0").exists() == bool(content)
-    (study.folder / "journal.jsonl").unlink()
+    assert (finished.folder / "journal.torn-0").exists() == bool(content)
+    (finished.folder / "journal.jsonl").unlink()
     (lost,) = run(tmp_path).set_aside
     assert "trials.orphaned-2/" in lost.remedy
     assert orphan.exists(), "nor does a second loss remove it"
     run(tmp_path, overwrite=True)
-    assert not list(study.folder.glob("*orphaned*"))
-    assert not (study.folder / "journal.torn-0").exists()
+    assert not list(finished.folder.glob("*orphaned*"))
+    assert not (finished.folder / "journal.torn-0").exists()
 
 
-def test_orphans_are_told_of_though_a_search_was_killed_before_it_told(tmp_path):
-    study = run(tmp_path)
-    (study.folder / "journal.jsonl").unlink()
-    (study.folder / "trials").rename(study.folder / "trials.orphaned-1")
+def test_orphans_are_told_of_though_a_search_was_killed_before_it_told(finished, tmp_path):
+    (finished.folder / "journal.jsonl").unlink()
+    (finished.folder / "trials").rename(finished.folder / "trials.orphaned-1")
     assert "trials.orphaned-1/" in run(tmp_path).set_aside[0].remedy
 
 
-def test_a_torn_line_is_told_of_in_the_journal(tmp_path):
-    study = run(tmp_path)
-    journal = study.folder / "journal.jsonl"
+def test_a_torn_line_is_told_of_in_the_journal(finished, tmp_path):
+    journal = finished.folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-9])
     (torn,) = run(tmp_path).set_aside
     assert (torn.file, torn.aside[:13]) == ("journal.jsonl", "journal.torn-")
@@ -238,23 +239,21 @@ class Heard:
 
 @pytest.mark.parametrize("name", ["checkpoint.npz", "pictures.npz"])
 @pytest.mark.parametrize("kept", ["leader", "gallery"])
-def test_a_finished_search_makes_again_what_it_lost(undisturbed, tmp_path, name, kept):
-    study = run(tmp_path)
-    second = study.ranking[1].trial_id
-    folder = study.trial_folder(second) if kept == "leader" else study.folder
+def test_a_finished_search_makes_again_what_it_lost(undisturbed, finished, tmp_path, name, kept):
+    second = finished.ranking[1].trial_id
+    folder = finished.trial_folder(second) if kept == "leader" else finished.folder
     lost = folder / (name if kept == "leader" else "pictures.npz")
     lost.unlink()
     again = run(tmp_path)
     assert_same_search(again, undisturbed)
     assert lost.exists()
     epochs = [event for event in events_of(again, EpochEnded) if event.trial_id == second]
-    assert len(epochs) == len(study.ranking[1].epochs), "nothing is told twice"
+    assert len(epochs) == len(finished.ranking[1].epochs), "nothing is told twice"
 
 
-def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, tmp_path):
-    study = run(tmp_path)
-    long = next(trial for trial in study.ranking if len(trial.epochs) > 1)
-    weights = study.trial_folder(long.trial_id) / CHECKPOINT_NAME
+def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, finished, tmp_path):
+    long = next(trial for trial in finished.ranking if len(trial.epochs) > 1)
+    weights = finished.trial_folder(long.trial_id) / CHECKPOINT_NAME
     weights.unlink()
     train, epochs = EpochRunner.train_in_parts, []
 
@@ -268,9 +267,9 @@ def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, tmp_p
         patch.setattr(EpochRunner, "train_in_parts", stop_after_one)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
-    assert checkpoint_of(study, long.trial_id).epoch < long.epoch_to
-    half = load_study(study.folder)
-    if long.best.epoch != checkpoint_of(study, long.trial_id).best_epoch:
+    assert checkpoint_of(finished, long.trial_id).epoch < long.epoch_to
+    half = load_study(finished.folder)
+    if long.best.epoch != checkpoint_of(finished, long.trial_id).best_epoch:
         with pytest.raises(ResultsError, match="is older than its record"):
             restore_best(half, long)
     assert_same_search(run(tmp_path), undisturbed)
@@ -527,8 +526,7 @@ def larger(spec=TINY, **budget):
     return changed(spec, budget=spec.budget.model_copy(update=budget))
 
 
-def test_a_larger_budget_is_refused_unless_it_is_an_extension(tmp_path):
-    run(tmp_path)
+def test_a_larger_budget_is_refused_unless_it_is_an_extension(finished, tmp_path):
     with pytest.raises(ResultsError, match=r"hyperband_iterations: 1 -> 2\. --extend goes on"):
         run(tmp_path, larger(hyperband_iterations=2))
 
@@ -567,14 +565,12 @@ def test_an_extension_goes_on_with_either_command(tmp_path):
     assert len(again.trials) == 7
 
 
-def test_an_extension_that_says_not_how_far_is_refused(tmp_path):
-    run(tmp_path)
+def test_an_extension_that_says_not_how_far_is_refused(finished, tmp_path):
     with pytest.raises(ResultsError, match="give a larger --hyperband-iterations than 1"):
         run(tmp_path, extend=True)
 
 
-def test_an_extension_of_another_experiment_is_refused(tmp_path):
-    run(tmp_path)
+def test_an_extension_of_another_experiment_is_refused(finished, tmp_path):
     with pytest.raises(ResultsError, match="seed: 3 -> 4"):
         run(tmp_path, changed(larger(hyperband_iterations=2), seed=4), extend=True)
 
