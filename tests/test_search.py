@@ -198,10 +198,17 @@ def test_trials_whose_journal_is_gone_are_set_aside_and_told_of(
     orphan = finished.folder / "trials.orphaned-1" / finished.winner.trial_id / CHECKPOINT_NAME
     assert orphan.read_bytes() == weights
     assert (finished.folder / "journal.torn-0").exists() == bool(content)
-    (finished.folder / "journal.jsonl").unlink()
+
+
+def test_what_was_set_aside_outlives_a_second_loss_and_goes_with_an_overwriting(finished, tmp_path):
+    journal = finished.folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:500])
+    (finished.folder / "trials").rename(finished.folder / "trials.orphaned-1")
+    (finished.folder / "trials" / "0000").mkdir(parents=True)
     (lost,) = run(tmp_path).set_aside
     assert "trials.orphaned-2/" in lost.remedy
-    assert orphan.exists(), "nor does a second loss remove it"
+    assert (finished.folder / "trials.orphaned-1" / finished.winner.trial_id).exists()
+    assert (finished.folder / "journal.torn-0").exists()
     run(tmp_path, overwrite=True)
     assert not list(finished.folder.glob("*orphaned*"))
     assert not (finished.folder / "journal.torn-0").exists()
