@@ -136,7 +136,7 @@ def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
         wall = [run.wall_s for run in of]
         row = [
             title,
-            f"{statistics.median(wall):.1f} ({min(wall):.1f} to {max(wall):.1f})",
+            _with_spread(wall),
             f"{statistics.median(run.trials for run in of):g}",
             f"{statistics.median(run.epochs for run in of):g}",
         ]
@@ -145,7 +145,7 @@ def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
             row.append(f"{statistics.median(costs):.2f}" if costs else "not measured")
         else:
             best = [run.best for run in of]
-            row.append(f"{statistics.median(best):.1f} ({min(best):.1f} to {max(best):.1f})")
+            row.append(_with_spread(best))
         row.append(f"{statistics.median(run.megabytes for run in of):.0f}")
         rows.append(row)
     fifth = "fixed cost a trial, s" if workload == "one-step" else "best loss, nats"
@@ -254,6 +254,18 @@ def summary_table(runs: Sequence[Run]) -> str:
     return _markdown(heads, rows)
 
 
+def workers_sentence(runs: Sequence[Run], commands: Sequence[Command]) -> str:
+    """What a second worker brings on the cores that one worker has too."""
+    ours, theirs = ratios(commands), _shares_of_keras_tuner(runs, "workers", "vaetune-workers")
+    if not ours or not theirs:
+        return "Not measured yet."
+    return (
+        "With `--workers 2`, of one thread each, the default search takes "
+        f"{_with_spread(ours, 2)} of the time that it takes with one worker on the same two cores, "
+        f"and {_with_spread(theirs, 2)} of Keras Tuner's, on another day than the table's."
+    )
+
+
 def time_sentence(goals: dict[str, Any] | None) -> str:
     """Where the time of a default search goes."""
     if not goals:
@@ -272,6 +284,7 @@ def parts() -> dict[str, str]:
         "goals": goals_table(runs, goals, commands, many),
         "time": time_sentence(goals),
         "summary": summary_table(runs),
+        "workers-share": workers_sentence(runs, commands),
         **{workload: side_by_side_table(runs, workload) for workload in MEASURED},
         "race": race_table(runs),
         "again": curves_table(),
@@ -314,6 +327,12 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _with_spread(values: Sequence[float], decimals: int = 1) -> str:
+    median, low, high = statistics.median(values), min(values), max(values)
+    spread = f" ({low:.{decimals}f} to {high:.{decimals}f})" if len(values) > 1 else ""
+    return f"{median:.{decimals}f}{spread}"
 
 
 def _hours(seconds: float) -> str:
