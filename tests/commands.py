@@ -117,6 +117,20 @@ def ray_node(environment, temporary, *arguments):
         yield process.pid
 
 
+@contextmanager
+def ray_head(environment, temporary):
+    """The first machine of a Ray cluster.
+
+    Yields:
+        Its address, and the session of its processes.
+    """
+    port, client = free_ports(2)
+    ports = (f"--port={port}", f"--ray-client-server-port={client}")
+    head = ("--head", "--include-dashboard=false", *ports)
+    with ray_node(environment, temporary, *head) as session:
+        yield f"127.0.0.2:{port}", session
+
+
 def kill_session(session):
     """Kills all processes of a session."""
     for process in processes_of(session):

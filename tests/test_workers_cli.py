@@ -16,6 +16,7 @@ from commands import (
     kill_session,
     listening_on,
     processes_of,
+    ray_head,
     ray_node,
     short_folder,
 )
@@ -277,13 +278,8 @@ HEALTH = {
 
 
 def test_who_joins_a_cluster_that_asks_for_no_token_is_told_what_that_means(vaetune, temporary):
-    port, client = free_ports(2)
-    head = ("--head", f"--port={port}", f"--ray-client-server-port={client}")
-    address = f"127.0.0.2:{port}"
-    joining = (*SEARCH, "--address", address, "--results", "open")
-    with ray_node(
-        vaetune.environment, temporary / "o", *head, "--include-dashboard=false"
-    ) as session:
+    with ray_head(vaetune.environment, temporary / "o") as (address, session):
+        joining = (*SEARCH, "--address", address, "--results", "open")
         with vaetune.start(*joining) as process:
             said = process.stderr.readline()
             os.killpg(process.pid, signal.SIGINT)
@@ -310,13 +306,10 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(vaetune, temporary):
-    port, client = free_ports(2)
     shown = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     environment = {**vaetune.environment, **HEALTH, **shown}
-    head = ("--head", f"--port={port}", f"--ray-client-server-port={client}")
-    address = f"127.0.0.2:{port}"
     with (
-        ray_node(environment, temporary / "a", *head, "--include-dashboard=false"),
+        ray_head(environment, temporary / "a") as (address, _),
         ray_node(environment, temporary / "b", f"--address={address}") as second,
     ):
         yield Cluster(address, second)

@@ -16,6 +16,7 @@ from vaetune.exporting import hand_over
 from vaetune.terminal import INTERRUPTED, fail, find_named, note, say, state_of, title_of
 
 if TYPE_CHECKING:
+    from vaetune.device import ChosenDevice
     from vaetune.search import OpenSearch
     from vaetune.search_file import ResolvedSearch
     from vaetune.shares import CrewSpec
@@ -40,7 +41,6 @@ def run_search(
     from vaetune.data import load_prepared
     from vaetune.device import choose_device
     from vaetune.resumption import is_left
-    from vaetune.summary import describe_device
 
     images = load_prepared(resolved.spec.data)
     with ExitStack() as stack:
@@ -58,12 +58,19 @@ def run_search(
 
         opening = open_search(resolved, images, device, results, overwrite=overwrite, extend=extend)
         opened = stack.enter_context(opening)
-        trainers = describe_device(device) if crew.is_one_process else str(crew)
+        trainers = _describe_trainers(crew, device)
         _announce(opened, resolved, trainers, quiet)
         if workers:
             workers.wait_for_one(_Patience(crew, quiet).tell)
         study = _run(opened, quiet, workers)
     _tell_outcome(study, results)
+
+
+def _describe_trainers(crew: "CrewSpec", device: "ChosenDevice") -> str:
+    """Who trains: this process on its device, or workers."""
+    from vaetune.summary import describe_device
+
+    return describe_device(device) if crew.is_one_process else str(crew)
 
 
 def _warn_of_openness(crew: "CrewSpec") -> None:
@@ -95,7 +102,7 @@ def check_search(resolved: "ResolvedSearch", name: str, crew: "CrewSpec") -> Non
     from vaetune.data import load_prepared
     from vaetune.device import available_cores, choose_device
     from vaetune.shares import CrewSpec
-    from vaetune.summary import describe_device, describe_plan, describe_search
+    from vaetune.summary import describe_plan, describe_search
 
     spec = resolved.spec
     images = load_prepared(spec.data)
@@ -106,9 +113,8 @@ def check_search(resolved: "ResolvedSearch", name: str, crew: "CrewSpec") -> Non
     from vaetune.search import summarise
 
     data = summarise(images)
-    trainers = describe_device(device) if crew.is_one_process else str(crew)
     say(f"vaetune {__version__}: check of {resolved.name}")
-    say(describe_search(spec, data, resolved.origins, trainers))
+    say(describe_search(spec, data, resolved.origins, _describe_trainers(crew, device)))
     say("Trying it: a model is saved and read back, and a few steps are timed.")
     workers = crew.workers
     if workers > 1 and device.name != "CPU":
