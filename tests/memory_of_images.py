@@ -53,9 +53,10 @@ def forget_peak():
 
 def main(count, *shape):
     with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as many:
-        write_pictures(Path(few), 300, shape)
+        write_pictures(Path(few), count // 10, shape)
         write_pictures(Path(many), count, shape)
-        train_an_epoch(load_images(few))  # what training takes, whatever there is to train on
+        for _ in range(2):  # what training takes, whatever there is to train on, and leaves behind
+            train_an_epoch(load_images(few))
         before = memory("VmRSS")
         forget_peak()
         images = load_images(many)

@@ -154,13 +154,22 @@ class Torture:
         self.tally = Tally()
         self._search = SmallSearch(folder, images=30, side=9, max_epochs=3)
 
-    def run(self, kills: int, cut_share: float = 0.0) -> None:
-        """Disturbs one search after the other until so many sessions were killed."""
-        while self.tally.kills < kills:
-            self._disturb_one(f"disturbed-{self.tally.searches}", kills, cut_share)
+    def run(self, kills: int, cuts: int = 0) -> None:
+        """Disturbs one search after the other.
 
-    def _disturb_one(self, results: str, kills: int, cut_share: float) -> None:
-        while self.tally.kills < kills:
+        Args:
+            kills: Until at least so many sessions were killed,
+            cuts: and after the first of these, but for those that had not written any, so many
+                files were cut off.
+        """
+        while self._is_less_than(kills, cuts):
+            self._disturb_one(f"disturbed-{self.tally.searches}", kills, cuts)
+
+    def _is_less_than(self, kills: int, cuts: int) -> bool:
+        return self.tally.kills < kills or self.tally.cut < cuts
+
+    def _disturb_one(self, results: str, kills: int, cuts: int) -> None:
+        while self._is_less_than(kills, cuts):
             process = self._search.start(results)
             try:
                 process.wait(self._random.uniform(0, self._search.duration_s))
@@ -169,7 +178,7 @@ class Torture:
                 process.kill()
                 process.wait()
                 self.tally.kills += 1
-            if self._random.random() < cut_share:
+            if self.tally.cut < cuts:
                 self._cut_a_file(self._search.folder(results))
         assert self._search.start(results).wait() == 0, "the same command does not go on"
         study = self._search.study(results)
@@ -344,10 +353,10 @@ class WorkersTorture:
 
 def torture_one_process(kills: int, seed: int) -> None:
     """Prints the tally; an assertion fails where something was lost."""
-    for name, cut_share in (("killed", 0.0), ("killed, and a file cut off", 0.7)):
+    for name, cuts in (("killed", 0), ("killed, and a file cut off", kills)):
         with tempfile.TemporaryDirectory() as folder:
             torture = Torture(Path(folder), seed)
-            torture.run(kills, cut_share)
+            torture.run(kills, cuts)
         tally = torture.tally
         print(
             f"{name}: {tally.kills} kills and {tally.cut} files cut off survived, "
