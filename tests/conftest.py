@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,21 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # The same examples each time, on machines of any speed: a failure is one that everybody sees.
 settings.register_profile("vaetune", derandomize=True, deadline=None)
 settings.load_profile("vaetune")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shared_benches():
+    """Searches of the same images share what is compiled for them: that takes longer than they train.
+
+    In the tests' own processes alone: a command in another one compiles as a user's does.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        search = sys.modules.get("vaetune.search")  # some tests do without it, and TensorFlow
+        if search:
+            from benches import bench_of
+
+            patch.setattr(search, "Bench", bench_of)
+        yield
 
 
 @pytest.fixture(scope="session")
