@@ -17,7 +17,7 @@ settings.load_profile("vaetune")
 
 @pytest.fixture(autouse=True, scope="session")
 def shared_benches():
-    """Searches of the same images share what is compiled for them: that takes longer than they train.
+    """Searches of the same images share what is compiled for them, which takes longer than they do.
 
     In the tests' own processes alone: a command in another one compiles as a user's does.
     """
