@@ -42,7 +42,7 @@ bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and R
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/tables.py
 
-torture: $(VENV)/installed-dev ## kill small searches and workers 95 times, cut off files, compare
+torture: $(VENV)/installed-dev ## kill small searches and workers at least 95 times, cut off files, compare
 	$(BIN)/python tests/torture.py
 
 clean: ## remove .venv, caches and builds; results stay

@@ -1,35 +1,19 @@
 """What one search compiled, for all searches of the same images in a process of tests."""
 
-import hashlib
-from functools import lru_cache
-
+from vaetune.data import _fingerprint
 from vaetune.routine import Bench
+
+MOST = 8
+"""Image sets whose benches are kept."""
+
+_benches = {}
 
 
 def bench_of(images):
     """A bench as `vaetune.search` makes one, or the one that was made for the same images."""
-    return _bench(_Key(images))
-
-
-class _Key:
-    """An image set, equal to those of the same training and validation images."""
-
-    def __init__(self, images):
-        self.images = images
-        digest = hashlib.sha256(images.binarize.encode())
-        for split in (images.train, images.validation):
-            for array in (split.images, split.labels):
-                if array is not None:
-                    digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
-        self._digest = digest.hexdigest()
-
-    def __eq__(self, other):
-        return self._digest == other._digest
-
-    def __hash__(self):
-        return hash(self._digest)
-
-
-@lru_cache(maxsize=8)
-def _bench(key):
-    return Bench(key.images)
+    key = _fingerprint((images.train, images.validation), images.binarize)
+    if key not in _benches:
+        if len(_benches) == MOST:
+            del _benches[next(iter(_benches))]  # the oldest
+        _benches[key] = Bench(images)
+    return _benches[key]
