@@ -338,6 +338,24 @@ def test_memory_does_not_grow_with_the_trials(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_report_shows_what_the_keras_example_draws(vaetune, folder, workers):
+    """It is trained beside the search, of which it is shown the same images."""
+    where = ("search", "squares.toml", "--max-epochs", 1, "--workers", workers)
+    code, _, error = vaetune(*where)
+    assert (code, error) == (0, "")
+    for kept in (True, False):  # an earlier version kept no images beside it
+        page = (folder / "results" / "report.html").read_text()
+        pairs = page[page.index("<h3>Pictures</h3>") : page.index("<h3>How it was found</h3>")]
+        assert "pictures were not kept" not in pairs
+        assert "images above the Keras example&#39;s reconstructions" in pairs
+        assert re.search(r"latent means of the Keras example, coloured by \d classes", pairs)
+        if kept:
+            (gallery,) = (folder / "results" / "baselines").glob("*/pictures.npz")
+            gallery.unlink()
+            assert vaetune("report")[0] == 0
+
+
 def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
     code, out, _ = vaetune(
         *("train", "--dataset", "squares.npz", "--epochs", 2, "--filters-1", 2),

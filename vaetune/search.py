@@ -198,8 +198,6 @@ class OpenSearch:
             self.journal.append(SessionEnded(reason="completed"))
 
     def _run_trials(self, stage: "_Stage") -> None:
-        validation = self.images.validation
-        make_gallery(validation.images, validation.labels).save(self.folder)
         searches: list[Opening] = [nullcontext(self._tuner(stage))]
         if self.spec.baseline:
             # Among several workers last: it is what those do that have no trial left.
@@ -210,6 +208,9 @@ class OpenSearch:
             stage.run([self._reference(stage)])
 
     def _tuner(self, stage: "_Stage", whose: str | None = None) -> VAETuner:
+        validation = self.images.validation
+        # In every folder whose trials are trained: the pictures of each are of these images.
+        make_gallery(validation.images, validation.labels).save(self.folder)
         return VAETuner(
             _oracle_of(self.spec, self.journal),
             self.folder,

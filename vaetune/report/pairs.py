@@ -83,7 +83,7 @@ def pair_pictures(study: Study, baseline: Study | None, name: str) -> tuple[Pair
     """
     models: dict[Role, _Model | None] = {"winner": _model(study, "winner", name)}
     if baseline and baseline.winner:
-        models["reference"] = _model(baseline, "reference", name)
+        models["reference"] = _model(baseline, "reference", name, Gallery.load(study.folder))
     pairs = (
         Pair(title, caption, tuple(show(m) if m else _not_kept(r) for r, m in models.items()))
         for title, caption, show in _KINDS
@@ -91,12 +91,21 @@ def pair_pictures(study: Study, baseline: Study | None, name: str) -> tuple[Pair
     return tuple(pair for pair in pairs if pair.shown)
 
 
-def _model(study: Study, role: Role, name: str) -> _Model | None:
+def _model(study: Study, role: Role, name: str, alike: Gallery | None = None) -> _Model | None:
+    """The winner of a study.
+
+    Args:
+        study: A search or a baseline.
+        role: What the winner is on the page.
+        name: Starts the ids of its charts.
+        alike: The gallery of another study of the same images, if this one kept none.
+    """
     winner = study.winner
     pictures = Pictures.load(study.trial_folder(winner.trial_id)) if winner else None
     if pictures is None:
         return None
-    return _Model(role, f"{name}-{role}", study.started.data, Gallery.load(study.folder), pictures)
+    gallery = Gallery.load(study.folder) or alike
+    return _Model(role, f"{name}-{role}", study.started.data, gallery, pictures)
 
 
 def _reconstructions(model: _Model) -> Side:
