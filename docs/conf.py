@@ -10,6 +10,7 @@ TOP = HERE.parent
 sys.path.insert(0, str(HERE / "_ext"))
 
 from doors import render_reference  # noqa: E402
+from notebooks import NotebookParser  # noqa: E402
 
 project = "vaetune"
 author = "the authors of vaetune"
@@ -48,4 +49,6 @@ def write_doors(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     """Connects what this project adds to Sphinx."""
+    app.add_source_suffix(".ipynb", "ipynb")
+    app.add_source_parser(NotebookParser)
     app.connect("source-read", write_doors)
