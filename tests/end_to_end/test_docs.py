@@ -373,7 +373,7 @@ def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path):
             "output_type": "execute_result",
             "data": {"text/html": ["<b>bold</b>"], "text/plain": "x"},
         },
-        {"output_type": "execute_result", "data": {"text/plain": ["'```'"]}},
+        {"output_type": "execute_result", "data": {"text/plain": ["before\n", "```\n", "after"]}},
     ]
     cells = [
         {"cell_type": "markdown", "source": ["# A title\n", "\n", "Words."]},
@@ -402,7 +402,7 @@ def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path):
     assert "\x1b" not in page
     assert f'src="data:image/png;base64,{image}"' in page
     assert "<b>bold</b>" in page
-    assert "'```'" in page
+    assert "before\n```\nafter" in page
 
 
 def test_the_documents_are_spelt_correctly():
