@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: install search test check bench torture clean help
+.PHONY: install search test check docs bench torture clean help
 
 install: $(VENV)/installed ## make .venv and install vaetune with tested versions
 
@@ -30,6 +30,10 @@ check: $(VENV)/installed-dev ## lint and types
 
 test: check ## lint, types and the whole test suite, as CI runs it
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+docs: $(VENV)/installed-dev ## build the documentation into build/docs/
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --fresh-env docs build/docs
+	@echo "Open build/docs/index.html in a browser."
 
 bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and Ray Tune (four hours; it goes on)
 	$(BIN)/python benchmarks/side_by_side.py --workload one-step

@@ -250,7 +250,12 @@ def summary_table(runs: Sequence[Run]) -> str:
             row += [f"{statistics.median(run.wall_s for run in of):.0f} s"]
             row += [f"{statistics.median(run.best for run in of):.1f}"]
             rows.append((*row, f"{statistics.median(costs):.2f} s"))
-    heads = ("75 epochs on the digits", "wall time", "best loss, nats", "a trial beside its steps")
+    heads = (
+        "75 epochs on the digits",
+        "wall time",
+        "best loss, nats",
+        "cost of a trial besides steps",
+    )
     return _markdown(heads, rows)
 
 
@@ -260,9 +265,10 @@ def workers_sentence(runs: Sequence[Run], commands: Sequence[Command]) -> str:
     if not ours or not theirs:
         return "Not measured yet."
     return (
-        "With `--workers 2`, of one thread each, the default search takes "
-        f"{_with_spread(ours, 2)} of the time that it takes with one worker on the same two cores, "
-        f"and {_with_spread(theirs, 2)} of Keras Tuner's, on another day than the table's."
+        "With `--workers 2` and one thread per worker, the default search takes "
+        f"{_with_spread(ours, 2)} of the time that one worker takes on the same two cores, and "
+        f"{_with_spread(theirs, 2)} of Keras Tuner's time. These runs are from another day than "
+        "the table."
     )
 
 
