@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -84,6 +86,35 @@ def test_onnx_holds_no_random_numbers_and_takes_any_number_of_images(handed_over
         assert not [node.op_type for node in graph.node if "Random" in node.op_type]
         for value in (*graph.input, *graph.output):
             assert value.type.tensor_type.shape.dim[0].dim_param, "an open batch has a name"
+
+
+def test_every_format_hands_out_z_mean_first_and_z_log_var_second(handed_over):
+    """By position, as most take them, and by name; `best --export --format all` wrote the files."""
+    ort = pytest.importorskip("onnxruntime")
+    _, folder, _ = handed_over
+    images = np.random.default_rng(0).random((1, 9, 10, 1)).astype(np.float32)
+    names = ["z_mean", "z_log_var"]
+    encoder = keras.saving.load_model(folder / "encoder.keras")
+    assert encoder.output_names == names
+    z_mean, z_log_var = (np.asarray(one) for one in encoder(images))
+    loaded = tf.saved_model.load(str(folder / "saved_model"))
+    saved = loaded.encode(images)
+    np.testing.assert_allclose([saved[name] for name in names], [z_mean, z_log_var], atol=1e-5)
+    onnx = ort.InferenceSession(folder / "encoder.onnx")
+    assert [output.name for output in onnx.get_outputs()] == names
+    np.testing.assert_allclose(onnx.run(None, {"image": images}), [z_mean, z_log_var], atol=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a later home of the interpreter
+        lite = tf.lite.Interpreter(str(folder / "encoder.tflite"))
+    lite.allocate_tensors()
+    lite.set_tensor(lite.get_input_details()[0]["index"], images)
+    lite.invoke()
+    outputs = lite.get_output_details()
+    assert [output["name"] for output in outputs] == names
+    found = [lite.get_tensor(output["index"]) for output in outputs]
+    np.testing.assert_allclose(found, [z_mean, z_log_var], atol=1e-5)
+    by_name = lite.get_signature_runner()(image=images)
+    np.testing.assert_allclose([by_name[name] for name in names], found, atol=1e-6)
 
 
 def test_every_file_that_was_handed_over_is_the_format_it_says(handed_over):

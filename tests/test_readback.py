@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from exports import StubReader, tiny_vae
+from vaetune import formats
 from vaetune.formats import FORMATS, write_format
 from vaetune.pictures import Gallery
 from vaetune.readback import TOLERANCE, read_back
 from vaetune.reader import Reader
 from vaetune.standalone import read_back as program
-from vaetune.standalone.read_back import RefuseVaetune, apart, compare
+from vaetune.standalone.read_back import RefuseVaetune, apart, check_litert_outputs, compare
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,49 @@ def test_a_format_that_needs_vaetune_is_found_out(damaged):
 
 def test_a_format_that_is_cut_off_is_found_out(damaged):
     assert "encoder.onnx" in damaged["onnx"].error
+
+
+@pytest.fixture(scope="module")
+def swapped(tmp_path_factory):
+    """What became of an export whose outputs stand in another order than they should."""
+    folder = tmp_path_factory.mktemp("swapped")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats, "POSTERIOR", ("z_log_var", "z_mean"))
+        patch.setattr(formats, "_named_parts", named_parts_of(formats._named_parts))
+        for name in ("onnx", "litert"):
+            write_format(name, folder, tiny_vae())
+    with Reader() as reader:
+        return read_back(reader, folder, ("onnx", "litert"), tiny_vae(), None)
+
+
+def named_parts_of(named_parts):
+    """Names the outputs rightly, whatever their order in the files is to be."""
+
+    def parts(vae):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(formats, "POSTERIOR", ("z_mean", "z_log_var"))
+            return named_parts(vae)
+
+    return parts
+
+
+@pytest.mark.parametrize(("name", "file"), [("onnx", "encoder.onnx"), ("litert", "encoder.tflite")])
+def test_outputs_in_another_order_are_found_out(swapped, name, file):
+    expected = f"{file}: expected outputs z_mean, z_log_var in this order, read z_log_var, z_mean"
+    assert swapped[name].error == f"ValueError: {expected}"
+
+
+def test_a_position_that_leads_elsewhere_than_its_name_is_found_out():
+    """Names that stand in the right order at the wrong tensors."""
+
+    class Outputs:
+        def __init__(self, details):
+            self.get_output_details = lambda: details
+
+    interpreter = Outputs([{"name": "z_mean", "index": 1}, {"name": "z_log_var", "index": 2}])
+    signature = Outputs({"z_mean": {"index": 2}, "z_log_var": {"index": 1}})
+    with pytest.raises(ValueError, match="by position are others than those by name"):
+        check_litert_outputs("x.tflite", interpreter, signature, ("z_mean", "z_log_var"))
 
 
 def test_a_format_that_says_something_else_is_found_out(damaged):

@@ -6,7 +6,7 @@ seed. Only `vae.keras` and the SavedModel's `sample` draw any.
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,9 @@ from vaetune.model import VAE
 
 ALWAYS = "keras"
 """The format of every export."""
+
+POSTERIOR = ("z_mean", "z_log_var")
+"""The encoder's outputs, in this order and by these names in every format."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,41 @@ def _write_saved_model(folder: Path, vae: VAE) -> None:
 
 def _write_onnx(folder: Path, vae: VAE) -> None:
     _export_parts(vae, "onnx", folder, ".onnx")
+    _order_onnx_outputs(folder / "encoder.onnx")
+
+
+def _order_onnx_outputs(path: Path) -> None:
+    """Puts the encoder's outputs in the order of `POSTERIOR`: Keras sorts them by name."""
+    import onnx
+
+    model = onnx.load(path)
+    outputs = sorted(model.graph.output, key=lambda output: POSTERIOR.index(output.name))
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    onnx.save(model, path)
 
 
 def _write_litert(folder: Path, vae: VAE) -> None:
     _export_parts(vae, "litert", folder, ".tflite")
+    _name_litert_tensors(folder / "encoder.tflite", POSTERIOR)
+    _name_litert_tensors(folder / "decoder.tflite", ("image",))
+
+
+def _name_litert_tensors(path: Path, outputs: Sequence[str]) -> None:
+    """Names inputs and outputs as the signature does, and puts the outputs in this order.
+
+    TensorFlow's converter gives them names such as "StatefulPartitionedCall_1:0", in the order of
+    the signature's names.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(str(path))
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    signature.outputs.sort(key=lambda one: outputs.index(one.name.decode()))
+    for one in (*signature.inputs, *signature.outputs):
+        graph.tensors[one.tensorIndex].name = one.name
+    graph.outputs = [one.tensorIndex for one in signature.outputs]
+    flatbuffer_utils.write_model(model, str(path))
 
 
 def _export_parts(vae: VAE, keras_name: str, folder: Path, suffix: str) -> None:
@@ -138,7 +172,7 @@ def _export_parts(vae: VAE, keras_name: str, folder: Path, suffix: str) -> None:
 
 def _named_parts(vae: VAE) -> tuple[keras.Model, keras.Model]:
     """Encoder and decoder without sampling, with the names that files keep of their outputs."""
-    posterior = dict(zip(("z_mean", "z_log_var"), vae.encoder.outputs[:2], strict=True))
+    posterior = dict(zip(POSTERIOR, vae.encoder.outputs[:2], strict=True))
     return (
         keras.Model(vae.encoder.input, posterior, name="encoder"),
         keras.Model(vae.decoder.input, {"image": vae.decoder.output}, name="decoder"),

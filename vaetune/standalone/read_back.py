@@ -52,6 +52,7 @@ def open_keras(folder: Path) -> Endpoints:
         keras.saving.load_model(folder / f"{name}.keras", safe_mode=True)
         for name in ("encoder", "decoder")
     )
+    check_names("encoder.keras", encoder.output_names, OUTPUTS["encode"])
     return {"encode": encoder, "decode": lambda z: [decoder(z)]}
 
 
@@ -81,9 +82,14 @@ def open_onnx(folder: Path) -> Endpoints:
         )
         for name in ("encoder", "decoder")
     )
-    return {
-        "encode": lambda images: encoder.run(["z_mean", "z_log_var"], {"image": images}),
-        "decode": lambda z: decoder.run(["image"], {"latent": z}),
+    for name, session, expected in (
+        ("encoder.onnx", encoder, OUTPUTS["encode"]),
+        ("decoder.onnx", decoder, ("image",)),
+    ):
+        check_names(name, [output.name for output in session.get_outputs()], expected)
+    return {  # by position: the names that stand there were checked
+        "encode": lambda images: encoder.run(None, {"image": images}),
+        "decode": lambda z: decoder.run(None, {"latent": z}),
     }
 
 
@@ -93,16 +99,45 @@ def open_litert(folder: Path) -> Endpoints:
     with warnings.catch_warnings():
         # It points to the package of LiteRT alone, which reads the same files.
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
-        encoder, decoder = (
-            tf.lite.Interpreter(str(folder / f"{name}.tflite")).get_signature_runner()
-            for name in ("encoder", "decoder")
-        )
+        interpreters = [
+            tf.lite.Interpreter(str(folder / f"{name}.tflite")) for name in ("encoder", "decoder")
+        ]
+    encoder, decoder = (interpreter.get_signature_runner() for interpreter in interpreters)
+    check_litert_outputs("encoder.tflite", interpreters[0], encoder, OUTPUTS["encode"])
+    check_litert_outputs("decoder.tflite", interpreters[1], decoder, ("image",))
 
     def encode(images: NDArray[Any]) -> Sequence[Any]:
         posterior = encoder(image=images)
         return [posterior["z_mean"], posterior["z_log_var"]]
 
     return {"encode": encode, "decode": lambda z: [decoder(latent=z)["image"]]}
+
+
+def check_names(file: str, names: Sequence[str], expected: Sequence[str]) -> None:
+    """Checks that outputs have these names, in this order: many take them by position.
+
+    Raises:
+        ValueError: They have others.
+    """
+    if list(names) != list(expected):
+        raise ValueError(
+            f"{file}: expected outputs {', '.join(expected)} in this order, read {', '.join(names)}"
+        )
+
+
+def check_litert_outputs(
+    file: str, interpreter: Any, signature: Any, expected: Sequence[str]
+) -> None:
+    """Checks the names of outputs, and that position and signature lead to the same tensors.
+
+    Raises:
+        ValueError: They do not.
+    """
+    by_position = interpreter.get_output_details()
+    check_names(file, [output["name"] for output in by_position], expected)
+    by_name = signature.get_output_details()
+    if [by_name[name]["index"] for name in expected] != [one["index"] for one in by_position]:
+        raise ValueError(f"{file}: outputs by position are others than those by name")
 
 
 OPEN: Mapping[str, Callable[[Path], Endpoints]] = {
