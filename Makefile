@@ -47,7 +47,7 @@ bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and R
 	$(BIN)/python benchmarks/tables.py
 
 torture: $(VENV)/installed-dev ## kill small searches and workers at least 95 times, cut off files, compare
-	$(BIN)/python tests/torture.py
+	$(BIN)/python tests/stress/torture.py
 
 clean: ## remove .venv, caches and builds; results stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -32,7 +32,7 @@ def run_vaetune(run: Run, workload: Workload, folder: Path) -> None:
 
 def run_vaetune_workers(run: Run, workload: Workload, folder: Path) -> None:
     """The same with `--workers 2`: starting Ray and the workers takes of its time."""
-    from vaetune.cluster import import_ray
+    from vaetune.search.executors.ray_cluster import import_ray
 
     import_ray()
     _run_vaetune(run, workload, folder, _hyperband(run, workload), workers=2)
@@ -40,7 +40,7 @@ def run_vaetune_workers(run: Run, workload: Workload, folder: Path) -> None:
 
 
 def _hyperband(run: Run, workload: Workload) -> Any:
-    from vaetune.spec import Budget, SearchSpec
+    from vaetune.config.spec import Budget, SearchSpec
 
     budget = Budget(max_epochs=workload.max_epochs, factor=FACTOR)
     return SearchSpec(seed=run.seed, baseline=False, budget=budget)
@@ -48,7 +48,7 @@ def _hyperband(run: Run, workload: Workload) -> Any:
 
 def run_vaetune_random(run: Run, workload: Workload, folder: Path) -> None:
     """`vaetune search random` with as many trials of the full budget as Hyperband's epochs buy."""
-    from vaetune.spec import Budget, SearchSpec
+    from vaetune.config.spec import Budget, SearchSpec
 
     epochs = workload.max_epochs
     budget = Budget(max_epochs=epochs, max_trials=workload.epochs // epochs)
@@ -57,54 +57,39 @@ def run_vaetune_random(run: Run, workload: Workload, folder: Path) -> None:
 
 
 def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any, workers: int = 1) -> None:
+    from vaetune import run_search
     from vaetune.data import ImageSet, Split, load_images
     from vaetune.device import choose_device
-    from vaetune.journal import EpochEnded
-    from vaetune.search import open_search
-    from vaetune.search_file import ResolvedSearch
+    from vaetune.search import ExecutorOptions, NoWatcher
+    from vaetune.study import EpochEnded
 
     digits = load_images("digits")
     sizes = {"train": workload.train, "validation": workload.validation, "test": 16}
     few = {n: Split(getattr(digits, n).images[:size], None) for n, size in sizes.items()}
     images = ImageSet("digits", "digits", **few, class_names=None, fingerprint="0" * 64)
-    device = choose_device("auto" if workers == 1 else "cpu")
+    choose_device("auto" if workers == 1 else "cpu")  # imports TensorFlow before the clock starts
 
-    class Watcher:
+    class Watcher(NoWatcher):
         def on_event(self, kind: str, event: Any) -> None:
             if isinstance(event, EpochEnded):
                 run.saw(time.perf_counter() - began_s, event.val_loss)
 
-        def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
-            pass
-
-        def on_wait(self) -> None:
-            pass
+    @contextmanager
+    def watch(session: Any, executor: Any) -> Iterator[Watcher]:
+        executor.wait_until_ready(lambda: None)
+        yield Watcher()
 
     began_s = time.perf_counter()
-    opening = open_search(ResolvedSearch("bench", spec, {}), images, device, folder)
-    with opening as opened, _workforce(workers, images) as workforce:
-        study = opened.run(Watcher(), workforce=workforce)
-        # To the end of the last trial: no other contender rescores its finalists after it.
-        rescored_s = study.rescored.duration_s if study.rescored else 0.0
-        run.wall_s = time.perf_counter() - began_s - rescored_s
+    study = run_search(
+        spec, images, folder, name="bench", executor=ExecutorOptions(workers), watch=watch
+    )
+    # To the end of the last trial: no other contender rescores its finalists after it.
+    rescored_s = study.rescored.duration_s if study.rescored else 0.0
+    run.wall_s = time.perf_counter() - began_s - rescored_s
     run.trials = len(study.trials)
     run.trained = [(dict(t.hyperparameters), t.epoch_to - t.epoch_from) for t in study.trials]
     if workers == 1:
         _tell_times(run, study.trials)
-
-
-@contextmanager
-def _workforce(workers: int, images: Any) -> Iterator[Any]:
-    """Workers, one of which is ready; None for one process."""
-    if workers == 1:
-        yield None
-        return
-    from vaetune.crew import open_crew
-    from vaetune.shares import CrewSpec
-
-    with open_crew(CrewSpec(workers), images, "auto") as crew:
-        crew.wait_for_one(lambda: None)
-        yield crew
 
 
 def _tell_times(run: Run, trials: Sequence[Any]) -> None:
@@ -121,10 +106,9 @@ def _tell_times(run: Run, trials: Sequence[Any]) -> None:
 
 def run_keras_tuner(run: Run, workload: Workload, folder: Path) -> None:
     """Keras Tuner's Hyperband as its guide writes it."""
+    import example
     import keras
     import keras_tuner
-
-    import example
 
     train, validation = load_arrays(workload)
 
@@ -169,10 +153,9 @@ def run_keras_tuner(run: Run, workload: Workload, folder: Path) -> None:
 
 def run_optuna(run: Run, workload: Workload, folder: Path) -> None:
     """Keras with Optuna's TPE and HyperbandPruner, until as many epochs are trained."""
+    import example
     import keras
     import optuna
-
-    import example
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     train, validation = load_arrays(workload)
@@ -231,7 +214,6 @@ def run_ray(run: Run, workload: Workload, folder: Path) -> None:
 
     import ray
     from ray import tune
-
     from ray_trainable import train_reporting
 
     ray.init(
@@ -305,9 +287,8 @@ TITLES = {
 
 def time_steps(trained: list[tuple[dict[str, Any], int]], workload: Workload) -> float:
     """Seconds of a search's training steps alone: models built, steps compiled beforehand."""
-    import tensorflow as tf
-
     import example
+    import tensorflow as tf
 
     train, _ = load_arrays(workload)
     batches = [tf.constant(train[i : i + BATCH_SIZE]) for i in range(0, len(train), BATCH_SIZE)]

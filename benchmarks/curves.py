@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from scipy.stats import qmc
-
 from workloads import LEARNING_RATES, SPACE, append_line
 
 TABLE = Path(__file__).parent / "curves.jsonl"

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def measure_oracle() -> Iterator[tuple[str, float]]:
     Everything is real but the training, which returns a made-up score at once: no epochs are
     journaled and there are no checkpoints to keep or remove.
     """
-    from vaetune.spec import Budget, SearchSpec
+    from vaetune.config.spec import Budget, SearchSpec
 
     iterations = -(-ORACLE_TRIALS // 23)
     searches = {
@@ -72,57 +73,60 @@ def _run_without_training(spec: Any, folder: Path) -> list[float]:
     """When each trial ended, in seconds."""
     import numpy as np
 
+    from vaetune import run_search
     from vaetune.data import ImageSet, Split
-    from vaetune.device import choose_device
-    from vaetune.environment import describe_environment
-    from vaetune.journal import Event, Kind, TrialEnded
-    from vaetune.search import open_search
-    from vaetune.search_file import ResolvedSearch
+    from vaetune.search import NoWatcher
+    from vaetune.study import TrialEnded
 
     blank = Split(np.zeros((16, 8, 8, 1), np.uint8), None)
     images = ImageSet("blank", "blank", blank, blank, blank, class_names=None, fingerprint="0" * 64)
-    device = choose_device("cpu")
     ended_s: list[float] = []
 
-    class Watcher:
-        def on_event(self, kind: Kind, event: Event) -> None:
+    class Watcher(NoWatcher):
+        def on_event(self, run: str, event: Any) -> None:
             if isinstance(event, TrialEnded):
                 ended_s.append(time.perf_counter())
             if len(ended_s) == ORACLE_TRIALS:
                 raise KeyboardInterrupt
 
-        def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
-            pass
-
-        def on_wait(self) -> None:
-            pass
-
-    try:
-        with open_search(ResolvedSearch("bench", spec, {}), images, device, folder) as opened:
-            opened.run(Watcher(), workforce=_Guesses(describe_environment(device)))
-    except KeyboardInterrupt:
-        pass
+    with suppress(KeyboardInterrupt):
+        run_search(
+            spec.model_copy(update={"device": "cpu"}),
+            images,
+            folder,
+            name="bench",
+            executor=lambda images, device: nullcontext(_Guesses(device)),
+            watch=lambda session, executor: nullcontext(Watcher()),
+        )
     return ended_s
 
 
 class _Guesses:
-    """Scores trials at random instead of training them; see `workforce.Workforce`."""
+    """Scores trials at random instead of training them; see `vaetune.search.Executor`."""
 
     workers = 1
 
-    def __init__(self, environment: Any) -> None:
-        self.environment = environment
+    def __init__(self, device: Any) -> None:
+        from vaetune.study import describe_environment
+
+        self.environment = describe_environment(device)
         self._scores = random.Random(0)
 
+    def wait_until_ready(self, on_wait: Any) -> None:
+        """Returns at once: nothing is trained."""
+
     def run(self, openings: Any, on_wait: Any) -> None:
-        from vaetune.tasks import Completed
+        """Ends every trial with a random score."""
+        from vaetune.training import Completed
 
         for opening in openings:
-            with opening as tuner:
-                while trial := tuner.next_trial():
-                    tuner.on_trial_begin(trial)
-                    tuner.take(trial, Completed(self._scores.random(), _NoPictures()))
-                    tuner.on_trial_end(trial)
+            with opening as source:
+                source.on_search_begin()
+                while trial := source.next_trial():
+                    source.on_trial_begin(trial)
+                    source.take(trial, Completed(self._scores.random(), _NoPictures()))
+                    source.on_trial_end(trial)
+                source.on_search_end()
 
 
 class _NoPictures:
@@ -132,7 +136,7 @@ class _NoPictures:
 
 def measure_report() -> dict[str, float]:
     """Seconds and megabytes of a report of a large search, seconds to open it and to filter it."""
-    from vaetune.journal import JOURNAL_NAME, Journal
+    from vaetune.study.journal import JOURNAL_NAME, Journal
 
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder)
@@ -155,35 +159,34 @@ def _keep_pictures(search: Path) -> None:
     """Pictures for a tenth of the trials: more than a page has room for."""
     import numpy as np
 
-    from vaetune.data import load_images
-    from vaetune.pictures import Pictures, make_gallery
+    from vaetune.data.sources import load_images
+    from vaetune.study.artifacts import Artifacts
+    from vaetune.training.snapshot import choose_probe_images
 
     images = load_images("digits").train.images
-    make_gallery(images, None).save(search)
+    choose_probe_images(images, None).save(search)
     rng = np.random.default_rng(0)
     for number in range(TRIALS // 10):
         folder = search / "trials" / f"{number:04}"
         folder.mkdir(parents=True)
         chosen = images[rng.permutation(len(images))]
         z_mean = rng.normal(size=(500, 16)).astype(np.float32)
-        Pictures(chosen[:10], chosen[:50], z_mean, None).save(folder)
+        Artifacts(chosen[:10], chosen[:50], z_mean, None).save(folder)
 
 
 def _large_search() -> Iterator[Any]:
     import numpy as np
 
-    from vaetune.journal import (
-        DataSummary,
-        Environment,
+    from vaetune.config.spec import Budget, SearchSpec
+    from vaetune.study.events import (
         EpochEnded,
-        Rung,
         SearchStarted,
         SessionEnded,
         SessionStarted,
         TrialEnded,
         TrialStarted,
     )
-    from vaetune.spec import Budget, SearchSpec
+    from vaetune.study.records import DataSummary, Environment, Rung
 
     rng = np.random.default_rng(0)
     now = datetime.now(UTC)
@@ -309,7 +312,7 @@ def _filter_everywhere(tab: Any) -> Iterator[float]:
 
 def measure_time_shares(folder: Path) -> dict[str, float]:
     """What share of a search's time, from its first trial to its last, goes where."""
-    from vaetune.folding import load_study
+    from vaetune.study.builder import load_study
 
     trials = load_study(folder).trials
     ends = [trial.ended for trial in trials if trial.ended]

@@ -18,7 +18,7 @@ import pstats
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -27,7 +27,6 @@ from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
-
 from sleeper import Pace, at_pace
 from workloads import RESULTS, describe
 
@@ -65,13 +64,13 @@ class Stopwatch:
         self._marks: list[NDArray[np.float64]] = []
         self._waited = np.zeros(3)
 
-    def on_event(self, whose: str, event: Any) -> None:
+    def on_event(self, run: str, event: Any) -> None:
         """Looks at the clocks; see `search.Watcher`."""
         if event.event in EVENTS:
             self.events += 1
             self._marks[1:] = [_clocks()]
 
-    def on_progress(self, whose: str, trial_id: str | None, share: float) -> None:
+    def on_progress(self, run: str, trial_id: str | None, share: float) -> None:
         """Counts words."""
         self.words += 1
 
@@ -114,60 +113,85 @@ def _clocks() -> NDArray[np.float64]:
 
 
 class RandomlyRescored:
-    """Workers whose models nobody measures: there are none."""
+    """Workers whose models nobody measures: there are none; see `vaetune.search.Executor`."""
 
-    def __init__(self, crew: Any, images: int) -> None:
-        self.workers = crew.workers
-        self.environment = crew.environment
-        self.run = crew.run
+    def __init__(self, executor: Any, images: int) -> None:
+        self.workers = executor.workers
+        self.environment = executor.environment
+        self.run = executor.run
         self._images = images
+
+    def wait_until_ready(self, on_wait: Any) -> None:
+        """Returns at once: the workers are ready."""
 
     def measure(
         self, models: Sequence[Any], samples: int, seed: int, on_progress: Any = None
     ) -> list[Any]:
-        """Makes losses up; see `workforce.Workforce`."""
-        from vaetune.rescorer import Measured
+        """Makes losses up."""
+        from vaetune.evaluation import ImageLosses
 
         rng = np.random.default_rng(seed)
-        return [Measured(*rng.uniform(50, 100, (2, self._images))) for _ in models]
+        return [ImageLosses(*rng.uniform(50, 100, (2, self._images))) for _ in models]
 
 
 def simulate(settings: Settings, profile: cProfile.Profile | None = None) -> dict[str, Any]:
-    """Runs the search in a folder of its own and tells what came of it."""
+    """Runs the search in a folder of its own and returns what was measured."""
+    from vaetune import SearchSpec, run_search
+    from vaetune.config import Budget
     from vaetune.data import ImageSet, Split
-    from vaetune.device import choose_device
-
-    device = choose_device("cpu")
-    from vaetune.crew import open_crew
-    from vaetune.search import open_search
-    from vaetune.search_file import ResolvedSearch
-    from vaetune.shares import CrewSpec
-    from vaetune.spec import Budget, SearchSpec
 
     blank = Split(np.zeros((16, 8, 8, 1), np.uint8), None)
     images = ImageSet("blank", "blank", blank, blank, blank, class_names=None, fingerprint="0" * 64)
     budget = Budget(max_epochs=settings.max_epochs, hyperband_iterations=settings.iterations)
-    search = ResolvedSearch("bench", SearchSpec(baseline=False, budget=budget), {})
     watch = Stopwatch()
     with ExitStack() as stack:
-        folders = (stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2))
-        results, ready = map(Path, folders)
-        opening = open_search(search, images, device, results)
-        opened = stack.enter_context(opening)
-        pace = Pace(settings.epoch_s, settings.spread, settings.workers, ready)
-        began_s = time.perf_counter()
-        spec = CrewSpec(settings.workers)
-        crew = stack.enter_context(open_crew(spec, images, "cpu", at_pace(pace)))
-        crew.wait_for_one(lambda: None)
-        start_s = time.perf_counter() - began_s
-        print(f"{settings.workers} workers are ready after {start_s:.0f} s", flush=True)
-        stack.enter_context(watch.waiting_apart())
-        if profile:
-            stack.enter_context(profile)
-        study = opened.run(watch, workforce=RandomlyRescored(crew, len(blank)))
+        results, ready = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)
+        )
+        workers = _Sleepers(settings, ready)
+
+        @contextmanager
+        def watched(session: Any, executor: Any) -> Iterator[Stopwatch]:
+            with watch.waiting_apart(), profile or nullcontext():
+                yield watch
+
+        study = run_search(
+            SearchSpec(baseline=False, budget=budget, device="cpu"),
+            images,
+            results,
+            name="bench",
+            executor=workers.open,
+            watch=watched,
+        )
     if study.failures:
         raise SystemExit(f"A trial failed, and none should: {study.failures[0].error}")
-    return {"start_s": start_s, **watch.seconds(), **tell(study, watch, settings.workers)}
+    return {"start_s": workers.start_s, **watch.seconds(), **tell(study, watch, settings.workers)}
+
+
+class _Sleepers:
+    """Opens an executor whose workers sleep; see `vaetune.search.run_search`.
+
+    Attributes:
+        start_s: Seconds until all workers were ready.
+    """
+
+    def __init__(self, settings: Settings, ready: Path) -> None:
+        self.start_s = 0.0
+        self._workers = settings.workers
+        self._pace = Pace(settings.epoch_s, settings.spread, settings.workers, ready)
+
+    @contextmanager
+    def open(self, images: Any, device: Any) -> Iterator[RandomlyRescored]:
+        """Starts the workers and waits for them."""
+        from vaetune.search import ExecutorOptions, open_ray_executor
+
+        began_s = time.perf_counter()
+        options, sleeper = ExecutorOptions(self._workers), at_pace(self._pace)
+        with open_ray_executor(options, images, "cpu", sleeper) as executor:
+            executor.wait_until_ready(lambda: None)
+            self.start_s = time.perf_counter() - began_s
+            print(f"{self._workers} workers are ready after {self.start_s:.0f} s", flush=True)
+            yield RandomlyRescored(executor, len(images.validation))
 
 
 def tell(study: Any, watch: Stopwatch, workers: int) -> dict[str, Any]:
@@ -176,7 +200,7 @@ def tell(study: Any, watch: Stopwatch, workers: int) -> dict[str, Any]:
     Utilisation is the report's, in which a worker is busy until the driver took note of a trial's
     end. Beside it stands the share of the time in which workers slept.
     """
-    from vaetune.report.timeline import compute_utilisation
+    from vaetune.report.analysis.utilisation import compute_utilisation
 
     found = compute_utilisation(study)
     epochs = [epoch for trial in study.trials for epoch in trial.epochs]

@@ -3,10 +3,9 @@
 import time
 from typing import Any
 
+import example
 import keras
 from ray import tune
-
-import example
 from workloads import BATCH_SIZE
 
 

@@ -24,9 +24,10 @@ def record(number: int, data: Path) -> Curve:
     import numpy as np
     import tensorflow as tf
 
-    from vaetune.checkpoint import read_variables
-    from vaetune.model import build_vae
-    from vaetune.training import DeviceData, Epoch, EpochRunner, image_order
+    from vaetune.models.vae import build_vae
+    from vaetune.training.restore import read_variables
+    from vaetune.training.runner import DeviceData, EpochRunner
+    from vaetune.training.schedule import Epoch, image_order
 
     with np.load(data) as arrays:
         images = arrays["x_train"][..., None]

@@ -22,7 +22,6 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-
 from curves import EPOCHS, GIVE_UP_S, NAMES, Curve, read_curves
 from workloads import FACTOR, LEARNING_RATES, RESULTS, SPACE, read_runs
 
@@ -113,8 +112,9 @@ def hyperband(clock: Clock, seed: int, goes_on: bool = True) -> None:
     import_tensorflow()
     from keras_tuner.src.engine.trial import TrialStatus
 
-    from vaetune.oracles import OBJECTIVE, assignment, make_oracle
-    from vaetune.spec import Budget, SearchSpec
+    from vaetune.config.spec import Budget, SearchSpec
+    from vaetune.search.oracles.base import OBJECTIVE
+    from vaetune.search.oracles.control import assignment, make_oracle
 
     budget = Budget(max_epochs=EPOCHS, factor=FACTOR)
     for again in itertools.count():

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vaetune.checkpoint import Checkpoint
-from vaetune.data import ImageSet
-from vaetune.device import ChosenDevice
-from vaetune.environment import describe_environment
-from vaetune.journal import Assignment, Environment, EpochEnded
-from vaetune.pictures import PRIOR_SAMPLES, RECONSTRUCTIONS, Pictures
-from vaetune.spec import Device
-from vaetune.tasks import Began, Completed, EpochDone, Message, Progressed, Task
+from vaetune.data.images import ImageSet
+from vaetune.device import ChosenDevice, Device
+from vaetune.study.artifacts import PRIOR_SAMPLES, RECONSTRUCTIONS, Artifacts
+from vaetune.study.checkpoint import Checkpoint
+from vaetune.study.environment import describe_environment
+from vaetune.study.events import EpochEnded
+from vaetune.study.records import Assignment, Environment
+from vaetune.training.tasks import Began, Completed, EpochDone, Message, Progressed, Task
 
 PROGRESS_S = 0.25
 """Between two words of how far an epoch is, as from the real worker."""
@@ -101,7 +101,7 @@ class Sleeper:
     def run(self, task: Task) -> Iterator[Message]:
         """Does a task."""
         state = task.start
-        for asked in task.parts:
+        for asked in task.lineage:
             yield Began(asked.trial_id, _WEIGHTS.size)
             curve = make_up(self.pace, task.spec.seed, asked.configuration)
             for epoch in range((state.epoch if state else 0) + 1, asked.epoch_to + 1):
@@ -121,11 +121,11 @@ class Sleeper:
             time.sleep(min(PROGRESS_S, seconds - passed_s))
         return passed_s
 
-    def _take_pictures(self) -> Pictures:
+    def _take_pictures(self) -> Artifacts:
         shown = self._images.validation.images
         samples = np.resize(shown, (PRIOR_SAMPLES, *shown.shape[1:]))
         z_mean = np.zeros((len(shown), 2), np.float32)
-        return Pictures(shown[:RECONSTRUCTIONS], samples, z_mean, None)
+        return Artifacts(shown[:RECONSTRUCTIONS], samples, z_mean, None)
 
 
 def at_pace(pace: Pace) -> type[Sleeper]:

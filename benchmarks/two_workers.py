@@ -85,7 +85,7 @@ def run(search: str, repeat: int, workers: int) -> Command:
 
 
 def _outcome(results: Path, workers: int) -> tuple[int, int, float]:
-    from vaetune.shelf import find_study
+    from vaetune.study.catalog import find_study
 
     study = find_study(results, None)
     assert study.is_complete

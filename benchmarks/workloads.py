@@ -153,7 +153,8 @@ class Run:
 
 def load_arrays(workload: Workload) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Training and validation images (n, 28, 28, 1) in [0, 1]."""
-    from vaetune.data import load_images, to_unit_interval
+    from vaetune.data.images import to_unit_interval
+    from vaetune.data.sources import load_images
 
     digits = load_images("digits")
     return (

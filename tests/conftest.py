@@ -22,11 +22,12 @@ def shared_benches():
     In the tests' own processes alone: a command in another one compiles as a user's does.
     """
     with pytest.MonkeyPatch.context() as patch:
-        search = sys.modules.get("vaetune.search")  # some tests do without it, and TensorFlow
-        if search:
+        # Some tests need neither it nor TensorFlow.
+        local = sys.modules.get("vaetune.search.executors.local")
+        if local:
             from benches import bench_of
 
-            patch.setattr(search, "Bench", bench_of)
+            patch.setattr(local, "TrainingContext", bench_of)
         yield
 
 

@@ -6,10 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from vaetune.errors import DeviceError
-from vaetune.spec import Device
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,9 @@ class ChosenDevice:
 
     name: str
     threads: int
+
+
+Device = Literal["auto", "cpu", "gpu"]
 
 
 def choose_device(wanted: Device, exact: bool = False, threads: int | None = None) -> ChosenDevice:

@@ -30,7 +30,7 @@ class DeviceError(VaetuneError):
     """The device that was asked for is not there."""
 
 
-class WorkforceError(VaetuneError):
+class ExecutorError(VaetuneError):
     """Workers cannot be had, or not as many as were asked for."""
 
 

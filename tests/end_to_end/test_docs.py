@@ -13,8 +13,8 @@ import pytest
 import typer
 
 import vaetune
-from vaetune.cli import app
-from vaetune.search_file import resolve
+from vaetune.cli.app import app
+from vaetune.config.search_file import resolve
 
 TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"

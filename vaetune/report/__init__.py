@@ -1,5 +1,5 @@
-"""A report: one self-contained page over all searches in a folder of results."""
+"""Studies described to people: text, charts and the HTML page."""
 
-from vaetune.report.page import render_report, write_report
+import lazy_loader
 
-__all__ = ["render_report", "write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

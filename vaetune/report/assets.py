@@ -7,6 +7,8 @@ published; the script itself is in `js/`, a file for each thing that the page do
 import base64
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 _FOLDER = Path(__file__).parent
+
 _STYLES = ("report", "interactive")
+
 _D3 = (
     *("array", "color", "interpolate", "format", "time", "time-format", "scale", "dispatch"),
     *("selection", "drag", "timer", "ease", "transition", "brush", "contour"),
 )
 """Modules of d3, each after those that it needs."""
+
 _SCRIPTS = (
     *("dom", "records", "selection", "axes", "download", "chart", "scatter", "course"),
     *("parallel", "space", "latent", "filters", "trials", "trial", "main"),
@@ -66,3 +71,25 @@ def _read(name: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
+)
+"""What HTML forbids, and what turns the direction of the text that follows."""
+
+
+def printable_within(told: Any) -> Any:
+    """The same for all text in what JSON will hold."""
+    if isinstance(told, Mapping):
+        return {key: printable_within(value) for key, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [printable_within(value) for value in told]
+    return printable_value(told)
+
+
+def printable_value(value: Any) -> Any:
+    """Marks characters that no page may hold; what is markup is the page's own."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)

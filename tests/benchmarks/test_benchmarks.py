@@ -1,0 +1,416 @@
+"""The benchmarks run, their simulated clock is right, and their README says what was measured."""
+
+import json
+import statistics
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import many_workers
+import numpy as np
+import pytest
+import simulate
+import two_workers
+from contenders import CONTENDERS
+from curves import NAMES, Curve, configurations, read_curves, write_curve
+from image_sets import make_images, make_split
+from journals import PLAN, VALUES, Shared
+from sleeper import Pace, Sleeper, at_pace, make_up
+from tables import goals_table
+from torture import SEARCH_FILE
+from two_workers import Command, ratios, read_commands
+from workloads import LEARNING_RATES, SPACE, STEPS_ALONE, WORKLOADS, Run, read_runs, write_run
+
+from vaetune.config.space import DEFAULT_SPACE
+from vaetune.config.spec import SearchSpec
+from vaetune.study.records import Assignment
+from vaetune.training.tasks import Began, Completed, EpochDone, Progressed, Task
+
+BENCHMARKS = Path(simulate.__file__).parent
+
+
+def run_script(name, *arguments, timeout=900, cwd=None):
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / name), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=cwd,
+    )
+
+
+def test_the_space_is_the_default_one_of_vaetune():
+    for name, dimension in DEFAULT_SPACE.dimensions():
+        expected = LEARNING_RATES if name == "learning_rate" else tuple(SPACE[name])
+        assert dimension.numbers() == expected
+
+
+def test_the_readme_is_made_of_what_was_measured():
+    done = run_script("tables.py", "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def configurations_of(run):
+    return {tuple(sorted(values.items())) for values, _ in run.trained}
+
+
+@pytest.mark.slow
+def test_every_contender_searches_and_a_second_call_has_nothing_to_do(tmp_path):
+    results = tmp_path / "runs.jsonl"
+    arguments = ("--seeds", "1", "--results", str(results))
+    for workload in ("glimpse", "smoke", "smoke"):
+        done = run_script("side_by_side.py", "--workload", workload, *arguments)
+        assert done.returncode == 0, done.stderr
+    runs = {run.contender: run for run in read_runs(results)}
+    assert runs.keys() == {*CONTENDERS, STEPS_ALONE}
+    assert len(results.read_text().splitlines()) == len(runs)
+    smoke = WORKLOADS["smoke"]
+    for name in ("vaetune", "vaetune-workers", "keras-tuner"):
+        assert (runs[name].trials, runs[name].epochs) == (smoke.trials, smoke.epochs)
+    for name in CONTENDERS:
+        assert runs[name].wall_s > 0
+        losses = [loss for _, loss in runs[name].curve]
+        assert losses == sorted(losses, reverse=True)
+        assert losses
+    # The same seed asks both for the same configurations.
+    drawn = [[values for values, _ in runs[name].trained] for name in ("vaetune", "keras-tuner")]
+    assert drawn[0][:4] == [pytest.approx(values) for values in drawn[1][:4]]
+    # Two workers draw them too, in another order.
+    assert configurations_of(runs["vaetune-workers"]) == configurations_of(runs["vaetune"])
+    assert runs["vaetune"].training_s is not None
+    assert runs["vaetune-workers"].training_s is None
+
+
+def test_a_results_file_forgets_a_torn_line_alone(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    for seed in (1, 2):
+        write_run(path, Run("digits", "vaetune", seed, curve=[(1.0, 200.0)]))
+    path.write_text(path.read_text()[:-20])
+    assert [run.seed for run in read_runs(path)] == [1]
+    write_run(path, Run("digits", "vaetune", 3))
+    assert [run.seed for run in read_runs(path)] == [1, 3]
+
+
+def test_of_the_same_search_the_last_run_counts(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    for trials in (1, 2):
+        write_run(path, Run("digits", "vaetune", 1, trials=trials))
+    assert [run.trials for run in read_runs(path)] == [2]
+
+
+def test_a_run_keeps_what_became_lower_and_counts_every_epoch():
+    run = Run("digits", "vaetune", 1)
+    for second, loss in enumerate([300.0, 310.0, 250.0, 250.0, float("nan"), 249.0]):
+        run.saw(second, loss)
+    assert run.curve == [(0, 300.0), (2, 250.0), (5, 249.0)]
+    assert run.epochs == 6
+
+
+def test_the_table_holds_the_sequence_that_it_names():
+    curves = list(read_curves())
+    drawn = configurations(max(curve.number for curve in curves) + 1)
+    for curve in curves:
+        assert curve.values == pytest.approx(drawn[curve.number])
+        assert len(curve.val_loss) == len(curve.cpu_s) == 27
+        assert simulate.look_up(curve.values) == curve
+
+
+def test_a_curve_is_read_as_it_was_written(tmp_path):
+    values = dict.fromkeys(NAMES, 16) | {"learning_rate": 1.25e-3}
+    curve = Curve(3, values, (300.125, 250.5), (1.25, 1.5))
+    write_curve(curve, tmp_path / "curves.jsonl")
+    assert list(read_curves(tmp_path / "curves.jsonl")) == [curve]
+
+
+@pytest.fixture
+def two_curves(monkeypatch):
+    """A table of two configurations, three epochs each of one second."""
+    values = dict(simulate.table()[0].values)
+    good = Curve(0, values, (250.0, 201.0, 200.0), (1.0, 1.0, 1.0))
+    bad = Curve(1, values | {"latent_dim": 2}, (300.0, 300.0, 300.0), (1.0, 1.0, 1.0))
+    monkeypatch.setattr(simulate, "table", lambda: [good, bad])
+    return good, bad
+
+
+def test_the_clock_counts_trials_and_epochs_until_the_best_is_near(two_curves):
+    good, bad = two_curves
+    clock = simulate.Clock(per_trial_s=0.5)
+    for curve in (bad, good):
+        clock.begin()
+        for epoch in (1, 2, 3):
+            clock.train(curve, epoch)
+    # The bad trial's 3.5 s, 0.5 s to begin the good one, and its two epochs.
+    assert clock.reached_s == {5.0: 6.0, 2.0: 6.0, 1.0: 6.0}
+    assert clock.is_over
+
+
+@pytest.mark.parametrize("title", simulate.ALGORITHMS)
+def test_every_algorithm_comes_near_the_best_of_the_table_and_repeats_itself(title):
+    reached = simulate.simulate(title, per_trial_s=0.5, seed=1)
+    assert reached[5.0] <= reached[2.0] <= reached[1.0]
+    assert simulate.simulate(title, per_trial_s=0.5, seed=1) == reached
+    assert simulate.simulate(title, per_trial_s=50.0, seed=1)[5.0] > reached[5.0]
+
+
+def test_every_contender_of_a_workload_is_known_and_steps_alone_come_after_vaetunes():
+    for workload in WORKLOADS.values():
+        assert {*CONTENDERS, STEPS_ALONE} >= set(workload.contenders)
+        if STEPS_ALONE in workload.contenders:
+            order = [workload.contenders.index(name) for name in ("vaetune", STEPS_ALONE)]
+            assert order == sorted(order)
+    ours, theirs = WORKLOADS["workers"], WORKLOADS["digits"]
+    assert (ours.train, ours.validation) == (theirs.train, theirs.validation)
+
+
+# Two workers by the command line
+
+
+def make_command(repeat, workers, wall_s, environment=None):
+    here = environment or two_workers.describe()
+    return Command("hyperband", repeat, workers, wall_s, 23, 75, 130.0, 0.5, here)
+
+
+def test_two_workers_are_held_against_one_of_the_same_repeat():
+    walls_s = {(1, 1): 200.0, (1, 2): 150.0, (2, 1): 100.0, (2, 2): 90.0, (3, 1): 100.0}
+    assert ratios([make_command(*key, wall_s) for key, wall_s in walls_s.items()]) == [0.75, 0.9]
+    assert ratios([]) == []
+
+
+@pytest.fixture
+def stopped_after(monkeypatch, tmp_path):
+    """Measures with commands that take no time, until so many were given; returns their keys."""
+    path = tmp_path / "two_workers.jsonl"
+
+    def measure(most):
+        given = []
+
+        def run(search, repeat, workers):
+            if len(given) == most:
+                raise KeyboardInterrupt
+            given.append((repeat, workers))
+            return make_command(repeat, workers, 100.0 * repeat - 10 * workers)
+
+        monkeypatch.setattr(two_workers, "run", run)
+        monkeypatch.setattr(sys, "argv", ["two_workers.py", "--results", str(path)])
+        with suppress(KeyboardInterrupt):
+            two_workers.main()
+        return given
+
+    return path, measure
+
+
+def test_the_commands_alternate_and_go_on_after_a_break(stopped_after, capsys):
+    _, measure = stopped_after
+    assert measure(3) == [(1, 1), (1, 2), (2, 1)]
+    assert measure(99) == [(2, 2), (3, 1), (3, 2)]
+    capsys.readouterr()
+    assert measure(99) == []
+    # 80 / 90, 180 / 190 and 280 / 290.
+    assert capsys.readouterr().out.splitlines()[-1].endswith("0.947 (0.889 to 0.966)")
+
+
+def test_a_command_of_another_machine_is_measured_anew(stopped_after):
+    path, measure = stopped_after
+    measure(99)
+    elsewhere = {"environment": {"processor": "another"}}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    changed = [line | elsewhere if line["repeat"] == 2 else line for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in changed))
+    assert measure(99) == [(2, 1), (2, 2)]
+    assert len(read_commands(path)) == 6
+
+
+@pytest.mark.slow
+def test_a_small_search_is_timed_with_one_worker_and_with_two(tmp_path):
+    train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
+    np.savez(tmp_path / "squares.npz", x_train=train.images, x_test=test.images)
+    (tmp_path / "squares.toml").write_text(SEARCH_FILE)
+    path = tmp_path / "measured.jsonl"
+    arguments = ("--search", "./squares.toml", "--repeats", "1", "--results", str(path))
+    done = run_script("two_workers.py", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    commands = read_commands(path)
+    assert [key[1:] for key in commands] == [(1, 1), (1, 2)]
+    assert {(one.trials, one.epochs) for one in commands.values()} == {(6, 11)}
+    assert done.stdout.splitlines()[-1].startswith(
+        "2 workers, as a share of one worker's wall time"
+    )
+
+
+# Many workers that sleep
+
+
+PACE = Pace(epoch_s=0.0, spread=0.0, workers=1, folder=Path())
+
+
+def make_assignment(trial_id, epoch_from, epoch_to, parent=None):
+    return Assignment(
+        trial_id=trial_id,
+        configuration=3,
+        parent=parent,
+        bracket=0,
+        rung=0,
+        epoch_from=epoch_from,
+        epoch_to=epoch_to,
+        hyperparameters=VALUES,
+    )
+
+
+def sleep_through(*parts, **told):
+    """What a worker answers to a task, but for how far it is."""
+    sleeper = at_pace(PACE)(make_images(), "cpu", 1)
+    answered = sleeper.run(Task(SearchSpec(), parts, **told))
+    return [message for message in answered if not isinstance(message, Progressed)]
+
+
+def test_a_sleeper_answers_as_a_trial_would():
+    asked = make_assignment("0000", 0, 3)
+    began, *epochs, completed = sleep_through(asked, start=None)
+    curve = make_up(PACE, SearchSpec().seed, configuration=3)
+    assert began == Began("0000", 100)
+    assert [type(one) for one in epochs] == [EpochDone] * 3
+    assert [one.ended.epoch for one in epochs] == [one.checkpoint.epoch for one in epochs]
+    assert [one.ended.val_loss for one in epochs] == [curve.loss(n) for n in (1, 2, 3)]
+    assert isinstance(completed, Completed)
+    assert completed.score == curve.loss(3)  # it falls from epoch to epoch
+    assert epochs[-1].checkpoint.is_trainable
+
+
+def test_a_sleeper_goes_on_where_its_parent_ended_and_where_another_worker_was_lost():
+    *_, first, _ = sleep_through(make_assignment("0000", 0, 1), start=None)
+    promoted = make_assignment("0001", 1, 3, parent="0000")
+    _, *epochs, _ = sleep_through(promoted, start=first.checkpoint)
+    assert [one.ended.epoch for one in epochs] == [2, 3]
+    _, *epochs, _ = sleep_through(promoted, start=epochs[0].checkpoint, continues_trial=True)
+    assert [one.ended.epoch for one in epochs] == [3]
+    # What was lost of its lineage comes first.
+    lineage = (make_assignment("0000", 0, 1), promoted)
+    done = [one for one in sleep_through(*lineage, start=None) if isinstance(one, EpochDone)]
+    assert [(one.ended.trial_id, one.ended.epoch) for one in done] == [
+        ("0000", 1),
+        ("0001", 2),
+        ("0001", 3),
+    ]
+
+
+def test_configurations_differ_in_their_seconds_around_the_mean():
+    pace = replace(PACE, epoch_s=2.0, spread=0.6)
+    seconds = [make_up(pace, 0, number).epoch_s for number in range(4000)]
+    assert statistics.mean(seconds) == pytest.approx(2.0, rel=0.03)
+    logarithms = [np.log(one) for one in seconds]
+    assert statistics.stdev(logarithms) == pytest.approx(0.6, rel=0.03)
+    assert make_up(pace, 0, 7) == make_up(pace, 0, 7) != make_up(pace, 1, 7)
+
+
+def test_a_sleeper_is_ready_when_all_are(tmp_path):
+    (tmp_path / "another").touch()
+    sleeper = at_pace(replace(PACE, workers=2, folder=tmp_path))(make_images(), "cpu", 1)
+    _, environment = sleeper.describe()
+    assert (environment.device, environment.threads) == ("CPU", 1)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_sleeper_imports_no_tensorflow():
+    program = "import sys, sleeper; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=BENCHMARKS
+    )
+    assert done.stdout == "[]\n"
+    assert Sleeper.__module__ == "sleeper"
+
+
+class Clocks:
+    """All three, as they are set."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(many_workers, "_clocks", lambda: np.full(3, self.now))
+
+
+def test_the_driver_is_timed_from_the_first_event_to_the_last_without_its_waiting(monkeypatch):
+    import ray
+
+    clocks, watch = Clocks(monkeypatch), many_workers.Stopwatch()
+    shared = Shared().begin(0, "0000", 1).epoch(1, "0000").finish(2, "0000", score=200.0)
+    started, ended, finished = shared.events[-3:]
+    monkeypatch.setattr(ray, "wait", lambda seconds: setattr(clocks, "now", clocks.now + seconds))
+    with watch.waiting_apart():
+        ray.wait(100.0)  # before the first trial
+        for event, seconds in ((started, 3.0), (ended, 4.0), (finished, 0.0)):
+            clocks.now += 1.0
+            watch.on_event("search", event)
+            ray.wait(seconds)
+    watch.on_event("search", shared.events[0])  # tells of no trial
+    assert watch.events == 3
+    # A second before each of the two events after the first one, and seven that were waited.
+    assert watch.seconds()["wall_s"] == 9.0
+    assert watch.seconds()["driver_s"] == watch.seconds()["driver_cpu_s"] == 2.0
+    assert watch.seconds()["process_cpu_s"] == 9.0
+
+
+def test_what_was_slept_is_counted_until_the_last_rung_began():
+    shared = Shared(workers=2).begin(0, "0000", 1).begin(0, "0001", 2)
+    # Each epoch took two seconds; the second one ended a second after the last rung had begun.
+    shared.epoch(4, "0000").finish(4, "0000", score=200.0)
+    shared.begin(4, "0002", 1, rung=1, epoch_from=1, epoch_to=2, parent="0000", configuration=0)
+    shared.epoch(5, "0001").finish(5, "0001", score=210.0)
+    shared.epoch(7, "0002", epoch=2).finish(7, "0002", score=190.0)
+    found = many_workers.tell(shared.study(), many_workers.Stopwatch(), workers=2)
+    # Two seconds and one, of the eight that two workers had.
+    assert found["slept_until_last_rung"] == 3 / 8
+    # Both had trials until then; the second one had none in the last two of seven seconds.
+    assert found["utilisation_until_last_rung"] == 1.0
+    assert found["utilisation"] == 12 / 14
+    assert (found["trials"], found["epochs"], found["one_worker_s"]) == (3, 3, 6.0)
+    assert PLAN[-1].rung == 1
+
+
+SMALL = ("--workers", "2", "--max-epochs", "3", "--iterations", "1", "--epoch-s", "0.05")
+
+
+@pytest.mark.slow
+def test_sleepers_search_and_a_second_call_has_nothing_to_do(tmp_path):
+    path = tmp_path / "many.json"
+    done = run_script("many_workers.py", *SMALL, "--results", str(path))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    assert (found["trials"], found["epochs"], found["events"]) == (6, 11, 23)
+    assert found["settings"]["workers"] == 2
+    assert 0 < found["driver_s"] < found["wall_s"]
+    assert 0 < found["utilisation"] <= 1
+    written = path.stat().st_mtime_ns
+    again = run_script("many_workers.py", *SMALL, "--results", str(path))
+    assert again.stdout == done.stdout.split("\n", 1)[1]  # without the start of the workers
+    assert path.stat().st_mtime_ns == written
+
+
+# The goals of several workers
+
+MANY = {
+    "settings": {"workers": 32},
+    "utilisation_until_last_rung": 0.95,
+    "driver_s": 60.0,
+    "events": 10_000,
+}
+
+
+def test_the_goals_of_workers_are_told_once_they_were_measured():
+    assert "workers" not in goals_table([], None, [], None)
+    runs = [
+        Run("workers", name, seed, wall_s=wall_s)
+        for name, walls_s in (("vaetune-workers", (70, 66, 90)), ("keras-tuner", (100, 110, 100)))
+        for seed, wall_s in enumerate(walls_s, start=1)
+    ]
+    commands = [make_command(1, 1, 200.0), make_command(1, 2, 190.0)]
+    told = goals_table(runs, None, commands, MANY).splitlines()[-4:]
+    assert told == [
+        "| default search, 2 workers: wall time, as a share of one worker's "
+        "| at most 0.9 | 0.95 | **no** |",
+        "| default search, 2 workers: wall time, as a share of Keras Tuner's "
+        "| at most 0.72 | 0.7 (0.6 to 0.9) | yes |",
+        "| 32 simulated workers: utilisation until the last rung | at least 0.9 | 0.95 | yes |",
+        "| ... driver a trial event | at most 5 ms | 6 ms | **no** |",
+    ]

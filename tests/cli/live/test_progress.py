@@ -1,0 +1,846 @@
+"""How a search is told while it goes: a line a trial in a pipe, bars in a terminal."""
+
+import io
+import math
+import re
+
+import pytest
+from journals import (
+    PLAN,
+    START,
+    make_environment,
+    make_epoch,
+    make_rescored,
+    make_retrained,
+    make_session,
+    make_study,
+    make_trial_events,
+)
+from rich.console import Console
+
+from vaetune.cli.live.bars import EvaluationProgress
+from vaetune.cli.live.progress import SearchProgress
+from vaetune.config.space import REFERENCE
+from vaetune.study.events import (
+    FileSetAside,
+    PlanCorrected,
+    TrialResumed,
+    TrialRetried,
+    WorkerJoined,
+    WorkerLost,
+)
+from vaetune.study.records import Rung
+
+
+def make_console(terminal=False):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120, color_system=None)
+
+
+def tell(console, *events, past=None, quiet=False, kind="search"):
+    """What a search with these events writes."""
+    with SearchProgress(console, PLAN, past, quiet) as progress:
+        for event in events:
+            progress.on_event(kind, event)
+            progress.on_progress(kind, getattr(event, "trial_id", None) or "0000", 0.5)
+    return console.file.getvalue()
+
+
+# In a pipe
+
+
+def test_a_pipe_gets_a_line_a_trial():
+    text = tell(
+        make_console(),
+        make_session(),
+        *make_trial_events("0000", [210.0, 200.125], duration_s=7.52),
+        *make_trial_events("0003", [190.0], rung=1, epoch_from=1, epoch_to=3),
+    )
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    what = "filters 16/128, dense 64, latent 8, rate 0.0021"
+    assert lines == [
+        f"trial 0000 (1 of 4) 200.12 nats epochs 1 to 2 {what} 7.5 s",
+        f"trial 0003 (2 of 4) 190.00 nats epochs 2 to 3 {what} 7.5 s",
+    ]
+
+
+def test_a_pipe_gets_no_control_characters():
+    text = tell(make_console(), *make_trial_events("0000", [210.0]))
+    assert text.isprintable() or set(text) - set(filter(str.isprintable, text)) == {"\n"}
+
+
+def test_a_line_is_written_when_its_trial_ends_and_not_before():
+    console = make_console()
+    *before, end = make_trial_events("0000", [210.0])
+    with SearchProgress(console, PLAN) as progress:
+        for event in before:
+            progress.on_event("search", event)
+        assert console.file.getvalue() == ""
+        progress.on_event("search", end)
+        assert console.file.getvalue().count("\n") == 1
+
+
+def test_a_long_line_is_not_broken():
+    error = "no memory " * 40
+    text = tell(make_console(), *make_trial_events("0000", status="failed", error=error))
+    assert text.count("\n") == 1
+    assert error.strip() in text
+
+
+def test_a_failed_trial_is_told_with_its_error():
+    events = make_trial_events("0000", [math.nan], status="failed", error="A loss became NaN.")
+    assert "failed: A loss became NaN." in tell(make_console(), *events)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(
+    "error",
+    ["[red]alarm[/red]", "[/]", "[link=x]", "Expected shape [3] :warning: got [4]", "\\[b] a\\"],
+)
+def test_the_text_of_an_error_is_only_text(error, terminal):
+    events = make_trial_events("0000", status="failed", error=error)
+    assert f"failed: {error}  epochs" in tell(make_console(terminal), *events)
+
+
+def test_the_reference_is_told_by_its_name_and_counts_as_no_trial():
+    console = make_console()
+    with SearchProgress(console, PLAN) as progress:
+        for event in make_trial_events("0000", [230.0], hyperparameters=REFERENCE):
+            progress.on_event("baseline", event)
+        for event in make_trial_events("0000", [210.0]):
+            progress.on_event("search", event)
+    first, second = console.file.getvalue().splitlines()
+    assert first.split()[:3] == ["reference", "230.00", "nats"]
+    assert second.startswith("trial 0000 (1 of 4)")
+
+
+def test_quiet_writes_nothing():
+    events = make_trial_events("0000", [210.0])
+    failed = make_trial_events("0001", status="failed", error="No memory.")
+    for terminal in (False, True):
+        assert tell(make_console(terminal), *events, *failed, quiet=True) == ""
+
+
+def test_a_resumed_search_counts_on():
+    past = make_study(
+        *make_trial_events("0000", [210.0]),
+        *make_trial_events("0001", status="failed", error="No memory."),
+        *make_trial_events("0002", [205.0], status=None),
+    )
+    start, _, end = make_trial_events("0002", [205.0])
+    text = tell(make_console(), start, make_epoch("0002", 2, 204.0), end, past=past)
+    assert text.startswith("trial 0002 (3 of 4)")
+
+
+# In a terminal
+
+
+def show(*steps, past=None, width=120, height=50, plan=PLAN):
+    """The screen of a terminal once a search and its baseline had these steps.
+
+    A step is whose event and the event, or the arguments of `on_progress`, or a call.
+    """
+    console = Console(
+        file=io.StringIO(),
+        force_terminal=True,
+        width=width,
+        height=height,
+        color_system=None,
+        legacy_windows=False,
+    )
+    with SearchProgress(console, plan, past) as progress:
+        for step in steps:
+            if callable(step):
+                step()
+            else:
+                (progress.on_event if len(step) == 2 else progress.on_progress)(*step)
+    drawn = console.file.getvalue().rpartition("\x1b[2K")[2]  # after the last line is cleared
+    drawn = re.sub(r"\x1b\[\?25[hl]", "", drawn)  # the cursor, hidden and shown
+    assert all(len(line) <= width for line in drawn.splitlines())
+    return drawn
+
+
+def bars(*steps, **terminal):
+    """The lines of a screen, without the spaces at their ends."""
+    return [line.rstrip() for line in show(*steps, **terminal).splitlines()]
+
+
+class Clock:
+    """A clock that is set."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def monotonic(self):
+        return self.now_s
+
+    def at(self, seconds):
+        """A step that sets it."""
+
+        def set_it():
+            self.now_s = seconds
+
+        return set_it
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in ("cli.live.progress", "cli.live.workers"):
+        monkeypatch.setattr(f"vaetune.{module}.time", clock)
+    return clock
+
+
+def of(run, events, worker=None):
+    """Steps of a trial, on a worker."""
+    start, *others = events
+    return [(run, one) for one in (start.model_copy(update={"worker": worker}), *others)]
+
+
+def test_a_terminal_shows_where_the_search_is():
+    past = make_study(*make_trial_events("0000", [210.0]))
+    events = make_trial_events("0001", [200.0], status=None, epoch_to=2, rung=1)
+    screen = show(*of("search", events), past=past)
+    for told in (
+        "1 of 4 trials",
+        "2 of 5 epochs",
+        "to go",
+        "best 200.00 (trial 0001)",
+        "bracket 1, rung 1, trial 0001",
+        "epoch 2 of 2",
+    ):
+        assert told in screen
+
+
+def test_the_best_of_earlier_sessions_stays_the_best():
+    past = make_study(*make_trial_events("0000", [190.0]))
+    events = make_trial_events("0001", [math.nan, 200.0], status=None)
+    assert "best 190.00 (trial 0000)" in show(*of("search", events), past=past)
+
+
+def test_the_reference_is_shown_beside_the_best_and_cannot_be_it():
+    reference = make_trial_events("0000", [180.0], hyperparameters=REFERENCE)
+    screen = show(*of("baseline", reference), *of("search", make_trial_events("0000", [210.0])))
+    assert "best 210.00 (trial 0000), reference 180.00" in screen
+
+
+def test_the_epochs_of_the_reference_count_as_epochs_to_train():
+    start, epoch, _ = make_trial_events("0000", [230.0], epoch_to=3, hyperparameters=REFERENCE)
+    screen = show(("baseline", start), ("baseline", epoch))
+    assert "1 of 8 epochs" in screen
+    assert "epoch 2 of 3" in screen
+
+
+def test_the_bar_of_a_promotion_starts_where_the_promotion_does():
+    events = make_trial_events("0003", [200.0, 190.0], rung=1, epoch_from=1, status=None)
+
+    def drawn(count):
+        return show(*of("search", events[:count])).splitlines()[1]
+
+    began, half, full = (drawn(count).count("\u2501") for count in (1, 2, 3))
+    assert began == 0
+    assert full / 2 - 1 <= half < full
+    assert "epoch 2 of 3" in drawn(1)
+    assert "epoch 3 of 3" in drawn(2)
+    assert "epoch 3 of 3" in drawn(3)
+
+
+def test_hours_of_it_fit_a_terminal_of_80_columns(clock):
+    plan = (
+        Rung(bracket=2, rung=0, trials=20, epoch_from=0, epoch_to=5),
+        Rung(bracket=2, rung=1, trials=2, epoch_from=5, epoch_to=55),
+    )
+    reference = make_trial_events("0000", [1234.56] * 55, hyperparameters=REFERENCE)
+    events = make_trial_events("0010", [1200.25] * 12, rung=1, status=None, epoch_to=55)
+    screen = show(
+        *of("baseline", reference),
+        *of("search", events),
+        clock.at(3795),
+        width=80,
+        plan=plan,
+    )
+    assert [line.rstrip() for line in screen.splitlines()[:3]] == [
+        "━━━          0 of 22 trials, 67 of 255 epochs, 1:03:15, about 2:57:29 to go",
+        "━━╸          bracket 1, rung 1, trial 0010  epoch 13 of 55",
+        "best 1200.25 (trial 0010), reference 1234.56",
+    ]
+
+
+def test_an_error_stops_the_bars_and_gives_the_cursor_back():
+    console = make_console(terminal=True)
+
+    def stop():
+        with SearchProgress(console, PLAN) as progress:
+            progress.on_event("search", make_trial_events("0000", status=None)[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    text = console.file.getvalue()
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    console.print("after")
+    assert console.file.getvalue().endswith("after\n")
+
+
+# The training of one configuration alone
+
+
+def tell_training(*events, quiet=False):
+    console = make_console()
+    plan = (Rung(bracket=0, rung=0, trials=1, epoch_from=0, epoch_to=12),)
+    with SearchProgress(console, plan, quiet=quiet, main="baseline") as progress:
+        for event in events:
+            progress.on_event("baseline", event)
+    return [line.split() for line in console.file.getvalue().splitlines()]
+
+
+def test_a_training_is_told_of_epoch_by_epoch():
+    losses = [210.0, 190.5, 191.0, *range(180, 171, -1)]
+    lines = tell_training(*make_trial_events("0000", losses, epoch_to=12))
+    assert [line[:5] for line in lines[:3]] == [
+        ["epoch", "1", "of", "12", "210.00"],
+        ["epoch", "2", "of", "12", "190.50"],
+        ["epoch", "3", "of", "12", "191.00"],
+    ]
+    is_best = [line[-3:] == ["best", "so", "far"] for line in lines]
+    assert is_best == [True, True, False] + [True] * 9
+
+
+def test_a_training_that_lost_patience_says_so():
+    *_, last = tell_training(*make_trial_events("0000", [210.0, 220.0], epoch_to=12))
+    assert " ".join(last) == "Its patience is over: no epoch was better for a while."
+    failed = make_trial_events("0000", [210.0], status="failed", error="No.", epoch_to=12)
+    assert len(tell_training(*failed)) == 1
+
+
+def test_a_quiet_training_says_nothing():
+    assert tell_training(*make_trial_events("0000", [210.0], epoch_to=12), quiet=True) == []
+
+
+def test_a_training_counts_its_own_epochs_alone():
+    plan = (Rung(bracket=0, rung=0, trials=1, epoch_from=0, epoch_to=12),)
+    console = make_console(terminal=True)
+    with SearchProgress(console, plan, main="baseline") as progress:
+        for event in make_trial_events("0000", [210.0], status=None, epoch_to=12):
+            progress.on_event("baseline", event)
+    assert "1 of 12 epochs" in console.file.getvalue()
+
+
+# Trials on several workers
+
+WIDE = (Rung(bracket=1, rung=0, trials=2, epoch_from=0, epoch_to=4),)
+"""Two trials of four epochs."""
+
+
+def make_workers(count, **environment):
+    """A session that asks for workers, and all of them ready."""
+    session = make_session(threads=1).model_copy(update={"workers": count})
+    joined = [make_worker(number, **environment) for number in range(1, count + 1)]
+    return [session, *joined]
+
+
+def make_worker(number, host="node1", **environment):
+    return WorkerJoined(
+        time=START,
+        worker=number,
+        host=host,
+        environment=make_environment(**{"threads": 1} | environment),
+    )
+
+
+def make_loss(number, trial_id=None, error="Out of memory."):
+    return WorkerLost(time=START, worker=number, trial_id=trial_id, error=error)
+
+
+def make_resumed(trial_id, epoch, worker=None):
+    return TrialResumed(time=START, trial_id=trial_id, epoch=epoch, worker=worker)
+
+
+def begin(trial_id, worker=None, run="search", epoch_to=4, **changes):
+    """The step that begins a trial."""
+    events = make_trial_events(trial_id, status=None, epoch_to=epoch_to, **changes)
+    return of(run, events, worker)[0]
+
+
+def search_lines(*events, quiet=False):
+    """What a search with these events writes into a pipe."""
+    return tell(make_console(), *events, quiet=quiet).splitlines()
+
+
+def test_trials_that_interleave_have_a_bar_each_and_share_the_pace(clock):
+    screen = bars(
+        clock.at(10),
+        begin("0000", worker=1),
+        begin("0001", worker=2),
+        ("search", "0000", 0.5),
+        ("search", "0001", 0.25),
+        ("search", make_epoch("0000", 1, 210.0)),
+        ("search", "0000", 0.5),
+        ("search", "0001", 0.5),
+        clock.at(110),
+        plan=WIDE,
+    )
+    assert screen == [
+        # Two epochs' worth in 100 s: the six that are left take 300.
+        "━━━          0 of 2 trials, 1 of 8 epochs, 1:50, about 5:00 to go",
+        "━━━━╸        worker 1: bracket 1, rung 0, trial 0000  epoch 2 of 4",
+        "━╸           worker 2: bracket 1, rung 0, trial 0001  epoch 1 of 4",
+        "best 210.00 (trial 0000)",
+    ]
+
+
+def test_a_trial_that_ends_leaves_its_place_to_the_next_one_on_its_worker():
+    first = of("search", make_trial_events("0000", [210.0]), worker=1)
+    second = begin("0001", worker=2)
+    ended = bars(first[0], second, *first[1:])
+    assert [line.split()[:2] for line in ended[1:-1]] == [["worker", "2:"]]
+    both = bars(first[0], second, *first[1:], begin("0002", worker=1))
+    assert ["trial 0002" in both[1], "trial 0001" in both[2]] == [True, True]
+
+
+def test_the_reference_in_this_process_is_shown_beside_trials_on_workers():
+    screen = bars(
+        begin("0000", worker=1),
+        begin("0000", run="baseline", epoch_to=8),
+        ("baseline", make_epoch("0000", 1, 230.0)),
+        ("baseline", "0000", 0.5),
+        ("search", "0000", 0.25),
+        plan=WIDE,
+    )
+    assert screen[0].startswith("━            0 of 2 trials, 1 of 16 epochs")
+    assert screen[1:] == [
+        "━━           reference                                epoch 2 of 8",
+        "╸            worker 1: bracket 1, rung 0, trial 0000  epoch 1 of 4",
+    ]
+
+
+def test_trainings_of_the_same_number_are_told_apart():
+    screen = bars(
+        begin("0000", worker=1, run="configuration 4 seed 1"),
+        begin("0000", worker=2, run="configuration 4 seed 2"),
+        ("configuration 4 seed 2", "0000", 0.5),
+    )
+    assert [line.strip() for line in screen[1:]] == [
+        "worker 1: configuration 4 seed 1  epoch 1 of 4",
+        "━╸           worker 2: configuration 4 seed 2  epoch 1 of 4",
+    ]
+
+
+def test_what_a_lost_worker_trained_has_no_bar_until_it_is_taken_up_elsewhere(clock):
+    steps = [
+        *of("search", make_workers(2)),
+        begin("0000", worker=1),
+        begin("0001", worker=2),
+        ("search", make_epoch("0001", 1, 210.0)),
+        ("search", "0001", 0.75),
+        ("search", make_loss(2, "0001")),
+        clock.at(100),
+    ]
+    lost = bars(*steps, ("search", "0001", 0.9), plan=WIDE)
+    assert lost == [
+        "━╸           0 of 2 trials, 1 of 8 epochs, 1:40, about 11:40 to go",
+        "             worker 1: bracket 1, rung 0, trial 0000  epoch 1 of 4",
+        "best 210.00 (trial 0001), 1 of 2 workers are ready",
+    ]
+    clock.at(0)()
+    resumed = bars(*steps, ("search", make_resumed("0001", 1, worker=3)), plan=WIDE)
+    assert resumed[0] == lost[0]
+    assert resumed[2] == "━━━          worker 3: bracket 1, rung 0, trial 0001  epoch 2 of 4"
+
+
+def test_a_trial_of_an_earlier_session_goes_on_where_it_was(clock):
+    begun = make_trial_events("0000", [215.0, 210.0], epoch_to=4, status=None)
+    screen = bars(
+        begin("0000", worker=1),
+        ("search", make_resumed("0000", 2, worker=1)),
+        ("search", make_epoch("0000", 3, 205.0)),
+        ("search", "0000", 0.5),
+        clock.at(30),
+        past=make_study(*begun),
+        plan=WIDE,
+    )
+    assert screen[:2] == [
+        # One and a half of this session's epochs in 30 s.
+        "━━━━━        0 of 2 trials, 3 of 8 epochs, 0:30, about 1:30 to go",
+        "━━━━━━━━━━╸  worker 1: bracket 1, rung 0, trial 0000  epoch 4 of 4",
+    ]
+
+
+def test_a_reference_of_an_earlier_session_goes_on_where_it_was(clock):
+    screen = bars(
+        begin("0000", run="baseline"),
+        ("baseline", make_resumed("0000", 2)),
+        ("baseline", "0000", 0.9),
+        ("baseline", make_epoch("0000", 3, 205.0)),
+        clock.at(30),
+        plan=WIDE,
+    )
+    assert screen[:2] == [
+        "━━━          0 of 2 trials, 3 of 12 epochs, 0:30, about 4:30 to go",
+        "━━━━━━━━━    reference  epoch 4 of 4",
+    ]
+
+
+def test_epochs_that_a_failed_trial_did_not_come_to_are_not_to_go(clock):
+    failed = make_trial_events("0000", [210.0], status="failed", error="No.", epoch_to=4)
+    going_on = [begin("0001"), ("search", make_epoch("0001", 1, 210.0))]
+    screen = bars(*of("search", failed), *going_on, clock.at(20), plan=WIDE)
+    assert screen[0] == "━━━━╸        1 of 2 trials, 2 of 8 epochs, 0:20, about 0:30 to go"
+
+
+def test_epochs_that_a_trial_of_an_earlier_session_did_not_come_to_are_not_to_go(clock):
+    failed = make_trial_events("0000", [210.0], status="failed", error="No.", epoch_to=4)
+    going_on = [begin("0001"), ("search", make_epoch("0001", 1, 210.0))]
+    screen = bars(*going_on, clock.at(10), past=make_study(*failed), plan=WIDE)
+    assert screen[0] == "━━━━╸        1 of 2 trials, 2 of 8 epochs, 0:10, about 0:30 to go"
+
+
+def test_nothing_is_to_go_once_every_epoch_is_trained(clock):
+    trials = [make_trial_events(trial_id, [210.0] * 4) for trial_id in ("0000", "0001")]
+    screen = bars(*of("search", trials[0]), *of("search", trials[1]), clock.at(60), plan=WIDE)
+    assert screen[0] == "━━━━━━━━━━━━ 2 of 2 trials, 8 of 8 epochs, 1:00"
+
+
+def many(count):
+    return [begin(f"{number:04d}", worker=number + 1) for number in range(count)]
+
+
+def test_more_trials_than_fit_are_counted():
+    screen = bars(*reversed(many(32)), width=80, height=24)
+    assert len(screen) == 10
+    assert [line.split()[1] for line in screen[1:9]] == [f"{n}:" for n in range(1, 9)]
+    assert screen[9].strip() == "and 24 more"
+    *_, last = bars(*many(9), width=80, height=24)
+    assert "worker 9:" in last, "and 1 more would take its line"
+
+
+def test_a_low_terminal_holds_all_that_is_shown():
+    ended = of("search", make_trial_events("0099", [210.0]))
+    for height in (10, 6):
+        screen = bars(*ended, *many(32), width=80, height=height)
+        assert len(screen) == height - 1
+        assert screen[-2].strip() == f"and {32 - (height - 4)} more"
+        assert screen[-1] == "best 210.00 (trial 0099)"
+
+
+def test_progress_of_what_is_not_under_way_is_passed_over():
+    assert bars(begin("0000"), ("search", "0007", 0.5), ("baseline", "0000", 0.5))[1].startswith(
+        "             bracket"
+    )
+
+
+def test_workers_that_wait_are_counted_once_they_have_waited(clock):
+    def remarks(*steps):
+        clock.at(0)()
+        lines = bars(*of("search", make_workers(3)), begin("0000", worker=1), *steps)
+        return [line for line in lines if "wait" in line]
+
+    assert remarks(clock.at(0.9)) == []
+    assert remarks(clock.at(1.1)) == ["2 workers wait"]
+    ended = ("search", make_trial_events("0000", [210.0])[-1])
+    assert remarks(clock.at(8), ended, clock.at(8.9)) == ["2 workers wait"]
+    assert remarks(clock.at(8), ended, clock.at(9.1)) == ["3 workers wait"]
+    assert remarks(begin("0001", worker=2), clock.at(9)) == ["1 worker waits"]
+    assert remarks(("search", make_loss(2)), clock.at(9)) == [
+        "2 of 3 workers are ready, 1 worker waits"
+    ]
+    assert remarks(ended, ("search", None, 0.5), clock.at(9)) == []
+
+
+def test_the_finalists_have_a_bar_until_they_are_rescored():
+    judging = [*of("search", make_trial_events("0000", [210.0])), ("search", None, 0.5)]
+    assert bars(*judging)[1:] == ["━━━━━━       finalists  50%", "best 210.00 (trial 0000)"]
+    rescored = make_rescored({("0000", 1): 180.5})
+    assert bars(*judging, ("search", rescored))[1:] == ["best 210.00 (trial 0000)"]
+
+
+def test_workers_that_are_not_ready_are_known_of():
+    session, first, *_ = make_workers(4)
+    assert bars(("search", session))[1:] == ["0 of 4 workers are ready"]
+    assert bars(("search", session), ("search", first))[1:] == ["1 of 4 workers are ready"]
+    assert bars(*of("search", make_workers(4)))[1:] == []
+
+
+def test_nothing_is_said_of_workers_where_a_process_trains_alone():
+    assert search_lines(make_session()) == []
+    assert bars(("search", make_session()))[1:] == []
+
+
+# Workers in a pipe
+
+
+@pytest.mark.parametrize("count", [4, 64])
+def test_workers_that_are_alike_are_one_line(count):
+    assert search_lines(*make_workers(count)[:-1]) == []
+    assert search_lines(*make_workers(count)) == [f"{count} workers are ready: CPU, 1 thread each"]
+
+
+def test_the_machines_of_workers_are_counted():
+    session, *_ = make_workers(4)
+    joined = [make_worker(number, host=f"node{number % 2}") for number in range(1, 5)]
+    assert search_lines(session, *joined) == [
+        "4 workers are ready: CPU on 2 machines, 1 thread each"
+    ]
+
+
+def test_workers_of_several_kinds_are_a_line_a_kind():
+    session, *_ = make_workers(4)
+    gpu = make_worker(2, "node7", device="GPU (NVIDIA H100)")
+    others = [make_worker(number) for number in (1, 3, 4)]
+    assert search_lines(session, others[2], gpu, *others[:2])[:2] == [
+        "workers 1, 3 and 4 are ready: CPU on node1, 1 thread each",
+        "worker 2 is ready: GPU (NVIDIA H100) on node7, 1 thread",
+    ]
+
+
+def test_many_workers_are_named_in_few_words():
+    def names(numbers):
+        session, *_ = make_workers(64)
+        joined = [make_worker(n, device="GPU" if n in numbers else "CPU") for n in range(1, 65)]
+        lines = search_lines(session, *joined)
+        return next(line.partition(" ready")[0] for line in lines if "GPU on" in line)
+
+    assert names({*range(1, 33)}) == "workers 1 to 32 are"
+    assert names({5, 6, *range(9, 21), 40}) == "workers 5, 6, 9 to 20 and 40 are"
+    assert names({*range(2, 65, 2)}) == "32 workers (2, 4, 6, ...) are"
+
+
+def test_workers_that_are_late_are_told_of_when_all_are_there():
+    session, *joined = make_workers(4)
+    trial = [step for _, step in of("search", make_trial_events("0000", [210.0]), worker=2)]
+    lines = search_lines(session, *joined[:3], *trial, *trial, joined[3])
+    assert [lines[0], lines[3]] == [
+        "3 of 4 workers are ready: CPU, 1 thread each",
+        "4 workers are ready: CPU, 1 thread each",
+    ]
+    assert [line[:10] for line in lines[1:3]] == ["trial 0000"] * 2
+    late = make_worker(4, "node7", device="GPU")
+    assert search_lines(session, *joined[:3], *trial, late)[2] == (
+        "worker 4 is ready: GPU on node7, 1 thread"
+    )
+    alone = search_lines(session, joined[0], *trial)
+    assert alone[0] == "1 of 4 workers is ready: CPU, 1 thread"
+
+
+def test_a_trial_in_this_process_tells_nothing_of_workers():
+    session, *joined = make_workers(4)
+    (line,) = search_lines(session, joined[0], *make_trial_events("0000", [210.0]))
+    assert line.startswith("trial 0000")
+
+
+def test_a_worker_that_is_lost_and_back_is_told_of():
+    trial = of("search", make_trial_events("0012", [210.0], status=None, epoch_to=3), worker=2)
+    begun = [event for _, event in trial]
+    loss = make_loss(2, "0012", error="Out of\n memory")
+    lines = search_lines(*make_workers(2), *begun, loss, make_worker(2), make_resumed("0012", 1, 1))
+    assert lines[1:] == [
+        "worker 2 is lost: Out of memory. Trial 0012 goes on elsewhere.",
+        "worker 2 is back",
+        "trial 0012 is taken up again on worker 1, known up to epoch 1",
+    ]
+    moved = search_lines(*make_workers(2), make_loss(2), make_worker(2, "node9"))
+    assert moved[1:] == [
+        "worker 2 is lost: Out of memory.",
+        "worker 2 is back: CPU on node9, 1 thread",
+    ]
+
+
+def test_a_worker_that_is_lost_before_all_are_there_is_among_them_when_it_is_back():
+    session, first, second = make_workers(2)
+    assert search_lines(session, first, make_loss(1), second, first) == [
+        "worker 1 is lost: Out of memory.",
+        "2 workers are ready: CPU, 1 thread each",
+    ]
+
+
+def test_a_worker_that_is_lost_for_the_same_reason_again_is_told_of_again():
+    loss = make_loss(2)
+    lines = search_lines(*make_workers(2), loss, make_worker(2), loss, loss)
+    assert lines[1:] == [
+        "worker 2 is lost: Out of memory.",
+        "worker 2 is back",
+        "worker 2 is lost: Out of memory.",
+    ]
+
+
+def test_what_other_journals_tell_of_workers_is_no_news():
+    console = make_console()
+    with SearchProgress(console, PLAN) as progress:
+        for event in make_workers(2):
+            progress.on_event("baseline", event)
+    assert console.file.getvalue() == ""
+
+
+def test_a_reference_that_is_begun_twice_is_trained_once():
+    screen = bars(begin("0000", run="baseline"), begin("0000", run="baseline"), plan=WIDE)
+    assert "0 of 12 epochs" in screen[0]
+
+
+def test_a_loss_that_two_journals_tell_of_is_told_once():
+    console = make_console()
+    with SearchProgress(console, PLAN) as progress:
+        for event in make_workers(2):
+            progress.on_event("search", event)
+        progress.on_event(*begin("0000", worker=2, run="baseline"))
+        progress.on_event("search", make_loss(2))
+        progress.on_event("baseline", make_loss(2, "0000"))
+        progress.on_event(*begin("0000", worker=1, run="configuration 4 seed 1"))
+        progress.on_event("configuration 4 seed 1", make_loss(1, "0000", error="Killed."))
+    assert console.file.getvalue().splitlines()[1:] == [
+        "worker 2 is lost: Out of memory.",
+        "The reference goes on elsewhere.",
+        "worker 1 is lost: Killed. Configuration 4 seed 1 goes on elsewhere.",
+    ]
+
+
+def test_a_trial_of_which_no_epoch_is_known_begins_anew():
+    events = make_trial_events("0003", status=None, epoch_from=1, epoch_to=3)
+    assert search_lines(*events, make_resumed("0003", 1)) == [
+        "trial 0003 is taken up again, from its beginning"
+    ]
+
+
+def test_workers_that_may_give_other_numbers_are_warned_of_once():
+    session, first, *_ = make_workers(4)
+    older = {"versions": {"keras": "3.14.0", "tensorflow": "2.21.0"}}
+    joined = [make_worker(2, **older), make_worker(3, python="3.12.1"), make_worker(4, **older)]
+    lines = search_lines(session, first, *joined, make_loss(4), make_worker(4, **older))
+    assert lines[1:3] == [
+        "Warning: workers 2 and 4 differ from this session: keras: 3.15.1 -> 3.14.0. The same "
+        "trial may give other numbers on them.",
+        "Warning: worker 3 differs from this session: Python: 3.11.2 -> 3.12.1. The same trial may "
+        "give other numbers on it.",
+    ]
+    assert lines[3:] == ["worker 4 is lost: Out of memory.", "worker 4 is back"]
+
+
+def test_a_worker_that_comes_late_is_warned_of():
+    loss, other = make_loss(2), make_worker(2, cpu="another processor")
+    *_, back, warning = search_lines(*make_workers(2), loss, other)
+    assert back == "worker 2 is back"
+    assert warning.startswith(
+        "Warning: worker 2 differs from this session: processor: a processor -> another processor."
+    )
+
+
+def test_a_quiet_search_warns_of_workers_on_stderr_and_says_nothing_else(capsys):
+    session, first, _ = make_workers(2)
+    assert search_lines(session, first, make_worker(2, threads=2), make_loss(1), quiet=True) == []
+    assert capsys.readouterr().err == (
+        "Warning: worker 2 differs from this session: threads: 1 -> 2. The same trial may give "
+        "other numbers on it.\n"
+    )
+
+
+# What happens to a search
+
+
+def say(*events, past=None):
+    return " ".join(tell(make_console(), *events, past=past).split())
+
+
+def test_what_happens_to_a_search_is_told():
+    begin, *_ = make_trial_events("0000", status=None)
+    moment = {"time": begin.time, "trial_id": "0000"}
+    assert "trial 0000 is taken up again, known up to epoch 4" in say(
+        begin, TrialResumed(**moment, epoch=4)
+    )
+    retry = TrialRetried(**moment, attempt=1, error="OOM [red]", traceback="where")
+    assert "trial 0000 is tried again after: OOM [red]" in say(begin, retry)
+    lost = {"time": begin.time, "file": "trials/0/x.npz", "remedy": "It is made again."}
+    assert say(FileSetAside(**lost, aside=None)) == "trials/0/x.npz was gone. It is made again."
+    told = say(FileSetAside(**lost, aside="trials/0/y"))
+    assert told == "trials/0/x.npz was damaged, see trials/0/y. It is made again."
+
+
+def test_a_corrected_plan_is_told_and_counted_by():
+    fewer = (Rung(bracket=1, rung=0, trials=2, epoch_from=0, epoch_to=1),)
+    events = make_trial_events("0000", [210.0])
+    text = say(PlanCorrected(time=events[0].time, plan=fewer), *events)
+    assert "After failures the whole search is 2 trials of 2 configurations, 2 epochs." in text
+    assert "trial 0000 (1 of 2)" in text
+
+
+def test_another_device_than_before_is_warned_of():
+    past = make_study(*make_trial_events("0000", [210.0]))
+    text = say(make_session(device="GPU (a card)"), past=past)
+    assert text.startswith("Warning: this session differs from the one before: device: CPU -> GPU")
+    assert say(make_session(), past=past) == ""
+    assert say(make_session(device="GPU (a card)")) == "", "there was none before"
+
+
+def test_an_epoch_that_is_trained_again_counts_once():
+    begin, epoch, *_ = make_trial_events("0000", [210.0], status=None)
+    console = make_console(terminal=True)
+    with SearchProgress(console, PLAN) as progress:
+        for event in (begin, epoch, epoch):
+            progress.on_event("search", event)
+    assert "1 of 5 epochs" in console.file.getvalue()
+    assert "2 of 5 epochs" not in console.file.getvalue()
+
+
+# Finalists
+
+
+def test_what_came_of_judging_the_finalists_again_is_a_line():
+    rescored = make_rescored({("0001", 1): 180.5, ("0000", 1): 181.25})
+    assert say(rescored) == (
+        "Rescored 2 finalists with 32 posterior samples of each image, in 12.5 s: trial 0001 leads "
+        "trial 0000 by 0.75 +- 0.25 nats, beyond the noise."
+    )
+    assert say(make_rescored({("0001", 1): 180.5})).endswith(
+        "Rescored 1 finalist with 32 posterior samples of each image, in 12.5 s."
+    )
+    retrained = make_retrained({"0000": (181.0, 185.0), "0001": (184.0, 185.0)})
+    assert say(retrained) == (
+        "Trained 2 finalists from 2 other seeds each: trial 0000 leads trial 0001 by 1.50 +- 2.06 "
+        "nats, inside the noise."
+    )
+
+
+def test_a_training_from_another_seed_has_its_own_name_and_is_no_reference():
+    console = make_console()
+    with SearchProgress(console, PLAN) as progress:
+        for seed in (1, 2):
+            for event in make_trial_events("0000", [230.0]):
+                progress.on_event(f"configuration 4 seed {seed}", event)
+    first, second = console.file.getvalue().splitlines()
+    assert first.startswith("configuration 4 seed 1   230.00 nats")
+    assert second.startswith("configuration 4 seed 2   230.00 nats")
+    screen = show(*of("configuration 4 seed 1", make_trial_events("0000", [230.0])))
+    assert "reference" not in screen
+    assert "1 of 6 epochs" in screen
+
+
+def test_the_best_so_far_is_the_lowest_whoever_was_chosen():
+    past = make_study(
+        *make_trial_events("0000", [190.0]),
+        *make_trial_events("0001", [191.0], configuration=1),
+        make_rescored({("0001", 1): 190.5, ("0000", 1): 191.5}),
+    )
+    assert past.winner.trial_id == "0001"
+    events = make_trial_events("0002", [200.0], configuration=2, status=None)
+    assert "best 190.00 (trial 0000)" in show(*of("search", events), past=past)
+
+
+def test_the_share_that_is_rescored_is_shown_when_no_trial_runs():
+    console = make_console(terminal=True)
+    with SearchProgress(console, PLAN) as progress:
+        for event in make_trial_events("0000", [210.0]):
+            progress.on_event("search", event)
+        progress.on_progress("search", None, 0.25)
+    assert "finalists" in console.file.getvalue()
+    assert "25%" in console.file.getvalue()
+
+
+# An evaluation
+
+
+def test_an_evaluation_shows_its_share_in_a_terminal_and_nothing_in_a_pipe():
+    for terminal in (True, False):
+        console = make_console(terminal=terminal)
+        with EvaluationProgress(console, "trial 0018") as progress:
+            progress.on_progress("search", None, 0.25)
+        text = console.file.getvalue()
+        assert ("trial 0018 on the test images" in text) is terminal
+        assert ("25%" in text) is terminal
+        assert terminal or text == ""

@@ -1,0 +1,131 @@
+"""A drafted search file resolves, explains every key, and harms nothing that is there."""
+
+import tomllib
+
+import pytest
+
+from vaetune.config.choices import SEARCH_ALGORITHMS
+from vaetune.config.search_file import built_in_search, resolve
+from vaetune.config.spec import BUDGET_KEYS, SearchSpec, flatten
+from vaetune.config.template import compose, write_template
+from vaetune.errors import ResultsError, SpecError
+
+NOT_OF_A_SEARCH = {"description", "algorithm", "data.train_on"}
+
+
+@pytest.fixture(params=SEARCH_ALGORITHMS)
+def algorithm(request):
+    return request.param
+
+
+def uncommented(text):
+    """The draft with every key that is a comment in force; explanations stay comments."""
+    lines = [
+        line.removeprefix("# ")
+        if line.partition(" = ")[0].removeprefix("# ").isidentifier()
+        else line
+        for line in text.splitlines()
+    ]
+    return "\n".join(lines)
+
+
+def test_a_draft_is_the_search_of_the_built_in_file(tmp_path, algorithm):
+    path = write_template("mine", algorithm, folder=tmp_path)
+    assert path == tmp_path / "searches" / "mine.toml"
+    drafted = resolve(path)
+    assert drafted.name == "mine"
+    assert drafted.spec == resolve(built_in_search(algorithm)).spec
+
+
+def test_a_draft_keeps_the_comments_of_the_built_in_file(algorithm):
+    drafted = compose("mine", algorithm, "digits").splitlines()
+    for line in built_in_search(algorithm).read_text().splitlines():
+        assert line in drafted or line.startswith(
+            ("# The keys of [limits]", "# `vaetune new NAME`")
+        )
+
+
+def test_a_draft_names_every_key(algorithm):
+    named = set(flatten(tomllib.loads(uncommented(compose("mine", algorithm, "digits")))))
+    budget = {f"budget.{key}" for key in ("max_epochs", *BUDGET_KEYS[algorithm])}
+    known = {key for key in every_key() if not key.startswith("budget.")} | budget
+    assert known - NOT_OF_A_SEARCH <= {key for name in named for key in (name, table_of(name))}
+
+
+def every_key():
+    for name, field in SearchSpec.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", {})
+        yield from (f"{name}.{key}" for key in inner) if inner else (name,)
+
+
+def table_of(key):
+    return key.rpartition(".")[0]
+
+
+def test_what_is_a_comment_is_at_its_default(tmp_path, algorithm):
+    text = compose("mine", algorithm, "digits")
+    examples = ("max_trials", "time_budget", "final_seeds", "filters_", "batch_size", "beta")
+    optional = tuple(f"# {key}" for key in examples)
+    given = [line for line in text.splitlines() if not line.startswith(optional)]
+    (tmp_path / "mine.toml").write_text("\n".join(given))
+    (tmp_path / "all.toml").write_text(uncommented("\n".join(given)))
+    assert resolve(tmp_path / "mine.toml").spec == resolve(tmp_path / "all.toml").spec
+
+
+def test_a_path_is_one_from_the_search_file(tmp_path, algorithm):
+    path = write_template("mine", algorithm, 'pictures/ca"ts é', tmp_path)
+    spec = resolve(path).spec
+    assert spec.data.dataset == str(tmp_path / "pictures" / 'ca"ts é')
+    assert spec.description.endswith(' on ca"ts é')
+    assert "digits" not in spec.description
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "/somewhere/images.npz"])
+def test_names_and_absolute_paths_stay(tmp_path, dataset):
+    assert (
+        resolve(write_template("mine", dataset=dataset, folder=tmp_path)).spec.data.dataset
+        == dataset
+    )
+
+
+def test_a_file_that_is_there_is_not_touched(tmp_path):
+    path = write_template("mine", folder=tmp_path)
+    path.write_text("seed = 5")
+    with pytest.raises(SpecError, match=r"There is a file .*mine\.toml already\. Edit it"):
+        write_template("mine", "grid", folder=tmp_path)
+    assert path.read_text() == "seed = 5"
+
+
+@pytest.mark.parametrize("name", ["best", "baselines"])
+def test_a_reserved_name_is_refused(tmp_path, name):
+    with pytest.raises(ResultsError, match=f"results/{name}/ has another use"):
+        write_template(name, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", ".", "..", "a/b", "a\\b", "/a", ".hidden", "-x", " a", "a\n", "a\0", "é" * 101],
+)
+def test_what_cannot_be_a_folder_is_refused(tmp_path, name):
+    with pytest.raises(SpecError, match="its results are kept in a folder of that name") as error:
+        write_template(name, folder=tmp_path)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_goes_without_its_ending(tmp_path):
+    with pytest.raises(SpecError, match='without its ending: "mine"'):
+        write_template("mine.toml", folder=tmp_path)
+
+
+def test_a_path_that_no_file_can_hold_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="cannot be written into a search file"):
+        write_template("mine", dataset="bad\udcff", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "searches").write_text("a file")
+    with pytest.raises(SpecError, match=r"mine\.toml cannot be written: "):
+        write_template("mine", folder=tmp_path)

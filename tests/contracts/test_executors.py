@@ -1,0 +1,248 @@
+"""Every executor treats a source of trials in the same way, whoever trains them and where."""
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import crews
+import pytest
+import sleeper
+from crews import FOLDER, crew_of
+from sleeper import Pace, at_pace
+from tiny_searches import DEVICE, IMAGES, TINY
+
+import vaetune
+from vaetune.errors import StoppedEarly
+from vaetune.search.executors.local import local_executor
+from vaetune.search.executors.ray_cluster import local_cluster
+from vaetune.search.executors.resources import WorkerResources
+from vaetune.study.records import Assignment
+from vaetune.training.tasks import Completed, EpochDone, Task
+
+HYPERPARAMETERS = {
+    "filters_1": 2,
+    "filters_2": 3,
+    "dense_units": 4,
+    "latent_dim": 2,
+    "learning_rate": 0.01,
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    trial_id: str
+
+
+class Source:
+    """Trials of one epoch, and a note of every call; see `TrialSource`.
+
+    Args:
+        calls: Where the calls are noted, as (name of the source, call, trial).
+        trials: How many there are.
+        stop_at: The trial in whose first epoch the time is up.
+    """
+
+    def __init__(self, name, calls, trials=3, stop_at=None):
+        self.name, self.calls, self.stop_at = name, calls, stop_at
+        self.trials = [Trial(f"{number:04d}") for number in range(trials)]
+        self.waiting = list(self.trials)
+        self.ended = set()
+
+    def note(self, call, trial=None):
+        self.calls.append((self.name, call, trial.trial_id if trial else None))
+
+    def task(self, trial):
+        asked = Assignment(
+            trial_id=trial.trial_id,
+            configuration=int(trial.trial_id),
+            parent=None,
+            bracket=0,
+            rung=0,
+            epoch_from=0,
+            epoch_to=1,
+            hyperparameters=HYPERPARAMETERS,
+        )
+        return Task(TINY, (asked,), None)
+
+    def on_search_begin(self):
+        self.note("search begin")
+
+    def next_trial(self):
+        return self.waiting.pop(0) if self.waiting else None
+
+    def on_trial_begin(self, trial, worker=None):
+        self.note("begin", trial)
+
+    def on_trial_moved(self, trial, worker):
+        raise AssertionError("no worker is lost here")
+
+    def task_of(self, trial):
+        return None if trial in self.ended else self.task(trial)
+
+    def take(self, trial, message):
+        if isinstance(message, EpochDone):
+            self.note("epoch", trial)
+            if trial.trial_id == self.stop_at:
+                raise StoppedEarly("time_budget", "The time is up.")
+        elif isinstance(message, Completed):
+            self.note("completed", trial)
+            self.ended.add(trial)
+
+    def has_ended(self, trial):
+        return trial in self.ended
+
+    def on_trial_end(self, trial):
+        self.note("end", trial)
+
+    def mending(self):
+        self.note("mending")
+        yield self.trials[0], self.task(self.trials[0])
+
+    def keep(self):
+        self.note("keep")
+
+    def tidy(self):
+        self.note("tidy")
+
+    def on_search_end(self):
+        self.note("search end")
+
+    def on_worker_joined(self, worker, host, environment):
+        self.note("joined")
+
+    def on_worker_lost(self, worker, error, trial=None):
+        raise AssertionError(f"no worker is lost here: {error}")
+
+
+@contextmanager
+def opening(source, name, calls):
+    calls.append((name, "open", None))
+    try:
+        yield source
+    except StoppedEarly:
+        calls.append((name, "stopped", None))
+        raise
+    calls.append((name, "close", None))
+
+
+@pytest.fixture(scope="module")
+def ray(tmp_path_factory):
+    """Ray on this machine, whose workers find the support code and the benchmarks."""
+    files = (crews.__file__, sleeper.__file__, Path(vaetune.__file__).parent)
+    paths = [str(Path(file).parent) for file in files]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER, str(tmp_path_factory.mktemp("orders")))
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        with local_cluster(4, with_gpus=False) as ray:
+            yield ray
+
+
+@pytest.fixture(scope="module")
+def local():
+    return local_executor(IMAGES, DEVICE)
+
+
+@pytest.fixture(scope="module")
+def made_up(ray):
+    with crew_of(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="module")
+def sleeping(ray, tmp_path_factory):
+    pace = Pace(epoch_s=0.0, spread=0.0, workers=1, folder=tmp_path_factory.mktemp("ready"))
+    with crew_of(ray, 1, IMAGES, WorkerResources(1, 0.0), at_pace(pace)) as executor:
+        yield executor
+
+
+@pytest.fixture(params=["local", "made_up", "sleeping"])
+def executor(request):
+    """This process, workers on Ray, and the workers of the benchmarks that sleep."""
+    executor = request.getfixturevalue(request.param)
+    executor.wait_until_ready(lambda: None)
+    return executor
+
+
+def run(executor, *sources):
+    """Lets an executor train sources; returns the calls."""
+    calls = []
+    openings = [opening(Source(calls=calls, **source), source["name"], calls) for source in sources]
+    try:
+        executor.run(openings, lambda: None)
+    except StoppedEarly:
+        calls.append((None, "raised", None))
+    return calls
+
+
+def of(calls, name, trial=None):
+    """The calls of a source, or of one of its trials."""
+    return [call for source, call, told in calls if source == name and trial in (None, told)]
+
+
+@pytest.mark.slow
+def test_each_trial_begins_trains_and_ends_once(executor):
+    calls = run(executor, {"name": "a"})
+    for trial in ("0001", "0002"):
+        assert of(calls, "a", trial) == ["begin", "epoch", "completed", "end"]
+
+
+@pytest.mark.slow
+def test_lost_files_are_recreated_once_all_trials_have_ended(executor):
+    calls = run(executor, {"name": "a"})
+    mended = ["begin", "epoch", "completed", "end", "epoch", "completed"]
+    assert of(calls, "a", "0000") == mended
+    told = of(calls, "a")
+    last_end = max(number for number, call in enumerate(told) if call == "end")
+    assert told.index("mending") > last_end
+    assert "tidy" in told[told.index("mending") :]
+
+
+@pytest.mark.slow
+def test_a_search_begins_before_its_trials_and_ends_after_them(executor):
+    told = of(run(executor, {"name": "a"}), "a")
+    assert (told[0], told[1], told[-1]) == ("open", "search begin", "close")
+    assert told.count("search begin") == told.count("search end") == 1
+    assert told.index("search end") > max(n for n, call in enumerate(told) if call == "end")
+
+
+@pytest.mark.slow
+def test_what_waits_in_memory_is_written_before_a_search_is_closed(executor):
+    told = of(run(executor, {"name": "a"}), "a")
+    completed = max(number for number, call in enumerate(told) if call == "completed")
+    assert "keep" in told[completed:]
+
+
+@pytest.mark.slow
+def test_every_search_is_trained_and_closed(executor):
+    calls = run(executor, {"name": "a"}, {"name": "b", "trials": 2})
+    for name, trials in (("a", 3), ("b", 2)):
+        assert of(calls, name).count("end") == trials
+        assert of(calls, name)[-1] == "close"
+
+
+@pytest.mark.slow
+def test_a_search_with_nothing_left_is_closed_at_once(executor):
+    calls = []
+    searches = [opening(None, "done", calls), opening(Source("b", calls), "b", calls)]
+    executor.run(searches, lambda: None)
+    assert of(calls, "done") == ["open", "close"]
+    assert of(calls, "b").count("end") == 3
+
+
+@pytest.mark.slow
+def test_a_limit_stops_the_search_and_keeps_what_it_has(executor):
+    calls = run(executor, {"name": "a", "trials": 9, "stop_at": "0001"}, {"name": "b"})
+    told = of(calls, "a")
+    assert calls[-1] == (None, "raised", None)
+    assert "stopped" in told
+    assert "keep" in told
+    assert "search end" not in told
+    assert ("a", "begin", "0008") not in calls
+
+
+@pytest.mark.slow
+def test_an_executor_says_where_and_how_many_it_trains(executor):
+    assert executor.workers in (1, 2)
+    assert executor.environment.device == "CPU"
+    assert executor.environment.threads >= 1

@@ -1,0 +1,109 @@
+"""A search that is killed, and whose files are damaged, ends like one that was never touched."""
+
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from outcomes import assert_same_search
+from tiny_searches import TINY, changed, run, stop
+from torture import FILES, Torture, WorkersTorture, descendants, wait_until_gone
+
+from vaetune.config.spec import Budget
+from vaetune.search import checkpoints
+from vaetune.search.checkpoints import CheckpointKeeper
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_and_whose_files_are_cut_off_ends_like_one_that_was_not(tmp_path):
+    torture = Torture(tmp_path, seed=2)
+    torture.run(kills=4, cuts=2)
+    assert torture.tally.kills >= 4
+    assert torture.tally.cut == 2
+    assert torture.tally.searches >= 1
+
+
+@pytest.mark.slow
+def test_a_search_whose_workers_and_driver_are_killed_ends_like_one_process_that_was_not(tmp_path):
+    # Ray has room for a short path only.
+    with tempfile.TemporaryDirectory(
+        prefix="vt-", dir="/tmp", ignore_cleanup_errors=True
+    ) as temporary:
+        torture = WorkersTorture(tmp_path, Path(temporary), seed=2, max_epochs=3, images=3000)
+        torture.run(workers=3, drivers=1)
+    assert (torture.tally.workers, torture.tally.kills) == (3, 1)
+    assert torture.tally.moved >= 1
+
+
+def test_a_process_that_outlives_its_driver_is_found():
+    # A shell that leaves what it started behind; what a worker is called, Ray decides.
+    left_behind = "exec -a ray::Worker.run sleep 60"
+    shell = subprocess.Popen(["bash", "-c", f"({left_behind}) & wait"])
+    try:
+        while not (found := [one for one in descendants(shell.pid) if one.is_training]):
+            time.sleep(0.01)
+    finally:
+        shell.kill()
+        shell.wait()
+    (worker,) = found
+    with pytest.raises(AssertionError, match="still there"):
+        wait_until_gone(found, 0.2)
+    os.kill(worker.pid, signal.SIGKILL)
+    assert wait_until_gone(found, 10.0) < 10.0
+
+
+SPEC = changed(TINY, budget=Budget(max_epochs=3))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    tf.config.experimental.enable_op_determinism()
+    return run(tmp_path_factory.mktemp("undisturbed"), SPEC)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("pattern", FILES)
+def test_a_file_that_is_cut_off_anywhere_is_recovered_from(
+    undisturbed, tmp_path, monkeypatch, pattern, seed
+):
+    monkeypatch.setattr(checkpoints, "INTERVAL_S", 10.0 * (seed % 2))  # each epoch's, or the last's
+    generator = random.Random(f"{pattern} {seed}")
+    study = stop(tmp_path, generator.randint(6, 20), SPEC)
+    path = generator.choice(sorted(study.folder.glob(pattern)))
+    with path.open("r+b") as file:
+        file.truncate(generator.randrange(path.stat().st_size))
+    assert_same_search(run(tmp_path, SPEC), undisturbed)
+
+
+class KilledError(BaseException):
+    """Stands for a process that ends there and then: nothing more is written."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [2, 3, 4, 5, 6, 8, 11])
+@pytest.mark.parametrize("written", [1, 2])
+def test_a_checkpoint_older_than_the_journal_is_gone_on_from(
+    undisturbed, tmp_path, monkeypatch, epochs, written
+):
+    """Killed after so many epochs, of which every second one left a checkpoint, or all did."""
+    saved, keep = [], CheckpointKeeper.save
+
+    def save(self, trial_id, checkpoint):
+        saved.append(checkpoint.epoch)
+        patch.setattr(checkpoints, "INTERVAL_S", 0.0 if len(saved) % written == 0 else 1e6)
+        keep(self, trial_id, checkpoint)
+        if len(saved) == epochs:
+            patch.setattr(CheckpointKeeper, "flush_all", lambda self: None)
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointKeeper, "save", save)
+        with pytest.raises(KilledError):
+            run(tmp_path, SPEC)
+    assert_same_search(run(tmp_path, SPEC), undisturbed)

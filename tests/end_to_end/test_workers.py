@@ -1,0 +1,391 @@
+"""`vaetune search --workers N`: what it finds, what it leaves behind, what it lets others see."""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import (
+    Vaetune,
+    environment_of,
+    free_ports,
+    kill_session,
+    listening_on,
+    processes_of,
+    ray_head,
+    ray_node,
+    short_folder,
+)
+from crews import wait_until
+from exports import vaetune as run_here
+from image_sets import make_split
+from outcomes import assert_same_trials
+from torture import SEARCH_FILE
+
+from vaetune.config.names import BASELINES
+from vaetune.study.builder import load_study
+
+pytestmark = pytest.mark.slow
+
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+WITH_EXAMPLE = SEARCH_FILE.replace("baseline = false\n", "")
+LONGER = WITH_EXAMPLE.replace("max_epochs = 3", "max_epochs = 6\nmin_epochs = 2")
+SEARCH = ("search", "./squares.toml")
+ALL_OF_IT = ("--final-seeds", "1", "--threads-per-worker", "1")
+"""10 trials of up to six epochs, the Keras example, and five configurations from another seed."""
+
+STOPPED = "Stopped. What was found so far is kept; the same command goes on from here.\n"
+
+
+@pytest.fixture(scope="module")
+def temporary():
+    with short_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def vaetune(temporary, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("squares")
+    train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
+    np.savez(folder / "squares.npz", x_train=train.images, x_test=test.images)
+    (folder / "squares.toml").write_text(LONGER)
+    return Vaetune(folder, temporary)
+
+
+@pytest.fixture(scope="module")
+def by_one_process(vaetune):
+    """The results of a single process that nobody disturbs."""
+    code, _, error = vaetune.run(*SEARCH, *ALL_OF_IT, "--workers", "1", "--results", "one", "-q")
+    assert (code, error) == (0, "")
+    return vaetune.folder / "one"
+
+
+def test_check_foretells_what_several_workers_take(vaetune):
+    code, out, error = vaetune.run("check", "./squares.toml", "--workers", "2")
+    assert (code, error) == (0, "")
+    assert "2 workers on this machine" in out
+    assert "Time, an estimate for 2 workers: " in out
+    assert out.endswith("Ready. Next: vaetune search ./squares.toml and the same flags\n")
+    assert "ray" not in vaetune.modules
+
+
+def test_one_worker_here_does_without_ray(vaetune, by_one_process):
+    assert "vaetune.search.session" in vaetune.modules
+    assert "ray" not in vaetune.modules
+
+
+def assert_same_results(ours, theirs):
+    """The same of the search and of what is trained beside it."""
+    assert_same_trials(load_study(ours / "squares"), load_study(theirs / "squares"))
+    beside = sorted(path.name for path in (theirs / BASELINES).iterdir())
+    assert len(beside) == 6
+    assert sorted(path.name for path in (ours / BASELINES).iterdir()) == beside
+    for name in beside:
+        assert_same_trials(
+            load_study(ours / BASELINES / name), load_study(theirs / BASELINES / name)
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a command while it ran.
+
+    Attributes:
+        processes: The command lines of all of its processes.
+        addresses: That they listened on.
+        of_dashboard: Of these those of Ray's dashboard, a page in the browser.
+        token: Of its Ray.
+        tells: Files that the token stood in.
+        mode: Of the folder that Ray's files were in.
+    """
+
+    processes: dict[int, str]
+    addresses: set[str]
+    of_dashboard: set[str]
+    token: str
+    tells: list[Path]
+    mode: int
+
+    @property
+    def workers(self):
+        return {process for process, name in self.processes.items() if "ray::Worker" in name}
+
+
+def look(vaetune, process):
+    processes = processes_of(process.pid)
+    (folder,) = vaetune.temporary.glob("vaetune-*")
+    (server,) = (one for one, name in processes.items() if "gcs_server" in name)
+    dashboard = [one for one, name in processes.items() if "dashboard.py" in name]
+    token = environment_of(server)["RAY_AUTH_TOKEN"]
+    files = (path for place in (folder, vaetune.home, vaetune.folder) for path in place.rglob("*"))
+    return Look(
+        processes,
+        listening_on(processes),
+        listening_on(dashboard),
+        token,
+        [path for path in files if path.is_file() and token.encode() in path.read_bytes()],
+        folder.stat().st_mode & 0o777,
+    )
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How a search on two workers ended that was stopped after a few epochs.
+
+    Attributes:
+        seen: Before it was stopped.
+        left: Of Ray's temporary files.
+    """
+
+    seen: Look
+    code: int
+    out: str
+    error: str
+    left: list[str]
+
+
+def told(results, event):
+    """How often a journal that is being written tells of something."""
+    journal = results / "squares" / "journal.jsonl"
+    return journal.read_text().count(event) if journal.exists() else 0
+
+
+TO_BE_STOPPED = (*SEARCH, *ALL_OF_IT, "--workers", "2", "--results", "stopped")
+
+
+def stop(vaetune, send):
+    """Begins or goes on, and stops once another epoch was trained."""
+    before = told(vaetune.folder / "stopped", "epoch_ended")
+
+    def goes_on():
+        assert process.poll() is None, process.communicate()
+        return told(vaetune.folder / "stopped", "epoch_ended") > before
+
+    with vaetune.start(*TO_BE_STOPPED) as process:
+        wait_until(goes_on, "another epoch")
+        seen = look(vaetune, process)
+        send(process.pid)
+        out, error = process.communicate(timeout=120)
+        wait_until(lambda: not processes_of(process.pid), "the end of all processes")
+        return Stopped(seen, process.returncode, out, error, vaetune.left)
+
+
+@pytest.fixture(scope="module")
+def interrupted(vaetune):
+    """By Ctrl-C, which all processes in a terminal hear."""
+    return stop(vaetune, lambda process: os.killpg(process, signal.SIGINT))
+
+
+@pytest.fixture(scope="module")
+def terminated(vaetune, interrupted):
+    """The same search then, by SIGTERM."""
+    return stop(vaetune, lambda process: os.kill(process, signal.SIGTERM))
+
+
+@pytest.fixture(params=["interrupted", "terminated"])
+def stopped(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_ctrl_c_ends_all_processes_and_says_that_nothing_is_lost(stopped):
+    assert (stopped.code, stopped.error) == (130, "")
+    assert STOPPED in stopped.out
+    assert "Traceback" not in stopped.out
+    assert len(stopped.seen.workers) == 2
+    assert stopped.left == []
+
+
+def test_a_local_crew_is_seen_from_this_machine_alone(stopped):
+    assert stopped.seen.addresses
+    assert stopped.seen.addresses <= LOOPBACK
+    assert stopped.seen.of_dashboard == set()
+    assert stopped.seen.mode == 0o700
+
+
+def test_the_token_of_a_local_crew_is_new_each_time_and_told_nowhere(interrupted, terminated):
+    assert len(interrupted.seen.token) >= 32
+    assert interrupted.seen.token != terminated.seen.token
+    for stopped in (interrupted, terminated):
+        assert stopped.seen.tells == []
+        assert not [name for name in stopped.seen.processes.values() if stopped.seen.token in name]
+        assert stopped.seen.token not in stopped.out
+
+
+def test_ray_says_nothing_of_its_own_and_leaves_the_home_alone(vaetune, interrupted):
+    assert not (vaetune.home / ".ray").exists()
+    assert "2 workers are ready" in interrupted.out
+    assert " ray" not in interrupted.out.lower()
+
+
+def test_a_signal_while_ray_comes_up_ends_the_command_too(vaetune):
+    """Ray itself takes SIGTERM meanwhile."""
+    with vaetune.start(*SEARCH, "--workers", "2", "--results", "early") as process:
+        wait_until(lambda: has_started(process, "raylet"), "Ray")
+        process.terminate()
+        out, error = process.communicate(timeout=120)
+    assert (process.returncode, error) == (130, "")
+    assert out.startswith("Stopped.")
+    assert vaetune.left == []
+
+
+def has_started(process, name):
+    assert process.poll() is None, process.communicate()
+    return any(name in command for command in processes_of(process.pid).values())
+
+
+def test_the_time_is_up_with_workers_too_and_what_was_stopped_ends_like_what_was_not(
+    vaetune, terminated, by_one_process
+):
+    """Stopped by two signals before, and by the torture's killing it elsewhere."""
+    folder = vaetune.folder / "stopped" / "squares"
+    code, out, error = vaetune.run(*TO_BE_STOPPED, "--time-budget", "1s")
+    assert (code, error) == (0, "")
+    assert "The time of 1s is up. The same command goes on from here." in out
+    assert vaetune.left == []
+    before = load_study(folder)
+    assert before.last_end.reason == "time_budget"
+    assert not before.is_complete
+    code, out, error = vaetune.run(*TO_BE_STOPPED)
+    assert (code, error) == (0, "")
+    assert "Winner of squares (complete, 10 trials)" in out
+    assert [session.workers for session in load_study(folder).sessions] == [2, 2, 2, 2]
+    assert_same_results(vaetune.folder / "stopped", by_one_process)
+
+
+def test_a_search_that_is_done_needs_no_worker(vaetune, by_one_process, monkeypatch):
+    monkeypatch.chdir(vaetune.folder)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    arguments = ("--final-seeds", "1", "--workers", "2", "--results", by_one_process)
+    code, out, error = run_here(*SEARCH, *arguments)
+    assert (code, error) == (0, "")
+    assert "All of it is done already." in out
+
+
+# A cluster that runs already
+
+
+TOKEN = "0123456789abcdef" * 4
+HEALTH = {
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "500",
+    "RAY_health_check_failure_threshold": "2",
+}
+"""So that a machine that is gone is missed in seconds."""
+
+
+def test_who_joins_a_cluster_that_asks_for_no_token_is_told_what_that_means(vaetune, temporary):
+    with ray_head(vaetune.environment, temporary / "o") as (address, session):
+        joining = (*SEARCH, "--address", address, "--results", "open")
+        with vaetune.start(*joining) as process:
+            said = process.stderr.readline()
+            os.killpg(process.pid, signal.SIGINT)
+            _, error = process.communicate(timeout=120)
+        assert (process.returncode, error) == (130, "")
+        assert processes_of(session), "it goes on without us"
+    assert said == (
+        f"The Ray cluster at {address} asks for no token: whoever reaches its ports can run "
+        "programs on it. Ray's manual tells of RAY_AUTH_MODE.\n"
+    )
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Two machines, on loopback.
+
+    Attributes:
+        second: The session of the one that is not the head.
+    """
+
+    address: str
+    second: int
+
+
+@pytest.fixture(scope="module")
+def cluster(vaetune, temporary):
+    shown = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    environment = {**vaetune.environment, **HEALTH, **shown}
+    with (
+        ray_head(environment, temporary / "a") as (address, _),
+        ray_node(environment, temporary / "b", f"--address={address}") as second,
+    ):
+        yield Cluster(address, second)
+
+
+@pytest.fixture
+def on_cluster(vaetune, cluster):
+    return (*SEARCH, *ALL_OF_IT, "--workers", "2", "--address", cluster.address, "--results", "far")
+
+
+@pytest.mark.parametrize("shown", [{}, {"RAY_AUTH_TOKEN": "f" * 64}], ids=["none", "another"])
+def test_a_cluster_that_wants_a_token_refuses_who_has_another_or_none(
+    vaetune, temporary, cluster, on_cluster, shown
+):
+    code, _, error = Vaetune(vaetune.folder, temporary, **shown).run(*on_cluster)
+    assert code == 1
+    assert error == (
+        f"vaetune: The Ray cluster at {cluster.address} does not let us in: Failed to connect to "
+        f"Ray cluster at {cluster.address}. If it asks for a token, name it: in RAY_AUTH_TOKEN, or "
+        "in the file ~/.ray/auth_token.\n"
+    )
+    assert not (vaetune.folder / "far").exists()
+
+
+def test_a_search_outlives_one_of_two_machines(
+    vaetune, temporary, cluster, on_cluster, by_one_process
+):
+    results = vaetune.folder / "far"
+
+    def is_under_way():
+        assert process.poll() is None, process.communicate()
+        return told(results, "worker_joined") == 2 and told(results, "epoch_ended")
+
+    with Vaetune(vaetune.folder, temporary, RAY_AUTH_TOKEN=TOKEN).start(*on_cluster) as process:
+        wait_until(is_under_way, "two workers")
+        kill_session(cluster.second)
+        out, error = process.communicate(timeout=300)
+    assert (process.returncode, error) == (0, ""), out
+    study = load_study(results / "squares")
+    (lost,) = study.workers_lost
+    assert lost.error == "Its machine is gone."
+    assert_same_results(results, by_one_process)
+    assert TOKEN not in out
+    assert TOKEN not in (study.folder / "journal.jsonl").read_text()
+
+
+def test_an_address_where_nothing_listens_is_refused(vaetune):
+    (port,) = free_ports(1)
+    code, _, error = vaetune.run(*SEARCH, "--address", f"127.0.0.2:{port}", "--results", "nowhere")
+    assert code == 1
+    assert error == (
+        f"vaetune: No Ray cluster answers at 127.0.0.2:{port}: Connection refused. Expected is the "
+        "address that `ray start --head` printed, while it runs.\n"
+    )
+    assert not (vaetune.folder / "nowhere").exists()
+
+
+def test_a_gpu_that_is_not_there_is_missed_before_any_worker_starts(vaetune, monkeypatch):
+    monkeypatch.chdir(vaetune.folder)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    code, _, error = run_here(*SEARCH, "--workers", "2", "--device", "gpu", "--results", "no-gpu")
+    assert code == 1
+    assert error == (
+        "vaetune: No GPU found, and --device gpu asks for one. Use --device cpu or auto; Ray "
+        "counts the GPUs that nvidia-smi lists.\n"
+    )
+    assert not (vaetune.folder / "no-gpu").exists()
+
+
+def test_without_ray_several_workers_are_refused_with_how_to_install_it(vaetune, monkeypatch):
+    monkeypatch.chdir(vaetune.folder)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, error = run_here(*SEARCH, "--workers", "2", "--results", "without")
+    assert code == 1
+    assert error == (
+        "vaetune: Several workers need Ray, which is not installed. "
+        "Install it with: pip install 'vaetune[distributed]'\n"
+    )
+    assert not (vaetune.folder / "without").exists()

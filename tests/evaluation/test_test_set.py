@@ -1,0 +1,190 @@
+"""A trial is judged by the study's own test images, and the journal tells of it or is unharmed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from image_sets import make_split
+from journals import write_journal
+from tiny_searches import DEVICE, IMAGES, run, stop
+
+from vaetune.errors import InUseError, ResultsError
+from vaetune.evaluation.metrics import evaluate
+from vaetune.evaluation.test_set import evaluate_trial
+from vaetune.files import lock_results
+from vaetune.study.builder import load_study
+from vaetune.study.checkpoint import CHECKPOINT_NAME
+from vaetune.study.events import FileSetAside, TrialEvaluated
+from vaetune.study.journal import read_journal
+from vaetune.study.scores import EvaluationProtocol
+from vaetune.training.restore import restore_best
+
+PROTOCOL = EvaluationProtocol(seed=3, posterior_samples=2, importance_samples=3)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def study(searched):
+    """A finished search whose journal is as the search left it, before and after the test."""
+    path = searched.folder / "journal.jsonl"
+    content = path.read_bytes()
+    yield searched
+    path.write_bytes(content)
+
+
+def judge_winner(study, images=IMAGES, protocol=PROTOCOL, **options):
+    return evaluate_trial(study, study.winner.trial_id, images, protocol, DEVICE, **options)
+
+
+def journal_of(study):
+    return (study.folder / "journal.jsonl").read_bytes()
+
+
+def test_the_evaluation_is_of_the_best_epoch_on_the_test_images(study):
+    event = judge_winner(study)
+    vae = restore_best(study, study.winner)
+    assert event.evaluation == evaluate(vae, IMAGES.test, IMAGES.train, PROTOCOL)
+    assert event.evaluation.test_images == len(IMAGES.test)
+    assert (event.trial_id, event.epoch) == (study.winner.trial_id, study.winner.best.epoch)
+    assert event.environment.device == "CPU"
+    assert event.duration_s > 0
+
+
+def test_it_is_journaled_to_the_last_bit_and_changes_nothing_else(study):
+    before = journal_of(study)
+    event = judge_winner(study)
+    again = load_study(study.folder)
+    assert journal_of(study).startswith(before)
+    assert list(read_journal(study.folder / "journal.jsonl"))[-1] == event
+    assert again.evaluations == (event,)
+    assert again.evaluation(again.winner) == event
+    assert (again.trials, again.last_end) == (study.trials, study.last_end)
+    assert again.is_complete
+
+
+def test_a_finished_search_stays_finished(study):
+    judge_winner(study)
+    before = journal_of(study)
+    run(study.folder.parent)
+    assert journal_of(study) == before
+
+
+def test_a_stopped_search_goes_on_after_an_evaluation_as_if_there_were_none(tmp_path, searched):
+    stopped = stop(tmp_path, events=9)
+    judge_winner(stopped)
+    done = run(tmp_path)
+    assert [(t.trial_id, t.score) for t in done.trials] == [
+        (t.trial_id, t.score) for t in searched.trials
+    ]
+    assert len(done.evaluations) == 1
+
+
+def test_other_images_are_refused_with_what_changed(study):
+    before = journal_of(study)
+    fewer = replace(IMAGES, test=make_split(9, (9, 10, 1), 3), fingerprint="e" * 64)
+    told = r"data fingerprint: ffffffffffff -> eeeeeeeeeeee; test images: 14 -> 9\. "
+    with pytest.raises(ResultsError, match=told):
+        judge_winner(study, fewer)
+    assert journal_of(study) == before
+
+
+def test_other_pixels_of_the_same_kind_are_refused(study):
+    with pytest.raises(ResultsError, match=r"now: data fingerprint: f+ -> d+\. Put"):
+        judge_winner(study, replace(IMAGES, fingerprint="d" * 64))
+
+
+def test_a_search_that_runs_is_left_alone(study):
+    before = journal_of(study)
+    with lock_results(study.folder), pytest.raises(InUseError, match="is in use by process"):
+        judge_winner(study)
+    assert journal_of(study) == before
+
+
+def test_ctrl_c_within_it_leaves_the_journal_and_the_lock(study):
+    before = journal_of(study)
+
+    def interrupt(share):
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_winner(study, on_progress=interrupt)
+    assert journal_of(study) == before
+    with lock_results(study.folder):
+        pass
+
+
+def test_a_trial_without_weights_is_refused_with_how_to_get_them(study):
+    lost = next(
+        trial.trial_id
+        for trial in study.ranking
+        if not (study.trial_folder(trial.trial_id) / CHECKPOINT_NAME).exists()
+    )
+    told = rf"weights of trial {lost} were not kept.*Run the search again with a larger --keep-best"
+    with pytest.raises(ResultsError, match=told):
+        evaluate_trial(study, lost, IMAGES, PROTOCOL, DEVICE)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_damaged_checkpoint_is_one_clear_line(study, damage):
+    path = study.trial_folder(study.winner.trial_id) / CHECKPOINT_NAME
+    content, before = path.read_bytes(), journal_of(study)
+    path.unlink()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    try:
+        with pytest.raises(ResultsError, match="Run the search again") as refused:
+            judge_winner(study)
+    finally:
+        path.write_bytes(content)
+    assert "\n" not in str(refused.value)
+    assert journal_of(study) == before
+
+
+def test_a_torn_last_line_is_set_aside_and_told_of(study):
+    with (study.folder / "journal.jsonl").open("ab") as file:
+        file.write(b'{"time": "20')
+    event = judge_winner(study)
+    *_, aside, last = read_journal(study.folder / "journal.jsonl")
+    assert isinstance(aside, FileSetAside)
+    assert (study.folder / aside.aside).read_bytes() == b'{"time": "20'
+    assert last == event
+
+
+def test_a_later_best_epoch_is_not_what_was_judged(study, tmp_path):
+    event = judge_winner(study)
+    events = list(read_journal(study.folder / "journal.jsonl"))
+    older = event.model_copy(update={"epoch": event.epoch + 1})
+    write_journal(tmp_path, [*events[:-1], older])
+    again = load_study(tmp_path)
+    assert again.evaluations == (older,)
+    assert again.evaluation(again.winner) is None
+
+
+def test_the_latest_evaluation_by_a_protocol_counts(study):
+    first = judge_winner(study)
+    other = judge_winner(study, protocol=replace(PROTOCOL, importance_samples=2))
+    second = judge_winner(study)
+    again = load_study(study.folder)
+    assert second.evaluation == first.evaluation
+    assert again.evaluation(again.winner) == second
+    fitted = PROTOCOL.limited_to(len(IMAGES.test))
+    assert again.evaluation(again.winner, fitted) == second
+    assert again.evaluation(again.winner, other.evaluation.protocol) == other
+    assert again.evaluation(again.winner, replace(fitted, seed=9)) is None
+    assert again.evaluation(again.ranking[1]) is None
+
+
+def test_what_is_not_finite_survives_the_journal(study, tmp_path):
+    event = judge_winner(study)
+    odd = replace(event.evaluation, psnr=float("inf"), knn_accuracy=None)
+    strange = event.model_copy(update={"evaluation": odd})
+    write_journal(tmp_path, [*list(read_journal(study.folder / "journal.jsonl"))[:-1], strange])
+    found = load_study(tmp_path).evaluations[0]
+    assert isinstance(found, TrialEvaluated)
+    assert np.isinf(found.evaluation.psnr)
+    assert found == strange

@@ -1,0 +1,149 @@
+"""An export replaces an export, whole or not at all, and nothing else."""
+
+import json
+
+import pytest
+
+from vaetune.errors import ResultsError
+from vaetune.export.folder import check_replaceable, replace_folder
+from vaetune.export.manifest import MANIFEST, PROGRAM
+
+
+def write_export(folder, *names, listed=True):
+    """A folder that says that it is an export, with those files."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text("old")
+    files = {"files": [MANIFEST, *names]} if listed else {}
+    (folder / MANIFEST).write_text(json.dumps({"program": PROGRAM, **files}))
+    return folder
+
+
+def write_new(folder):
+    (folder / "new.txt").write_text("new")
+    return "written"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_not_there_or_empty_is_accepted(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "not there", "not/there/either"):
+        check_replaceable(tmp_path / name)
+
+
+def test_an_export_is_accepted(tmp_path):
+    check_replaceable(write_export(tmp_path / "best", "vae.keras", "anything.onnx"))
+
+
+def test_an_export_from_before_there_were_formats_is_accepted(tmp_path):
+    check_replaceable(write_export(tmp_path / "best", "vae.keras", "manifold.png", listed=False))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_export_to_which_somebody_added_files_is_refused(tmp_path, listed):
+    folder = write_export(tmp_path / "best", "vae.keras", listed=listed)
+    for name in ("a.tex", "b.tex", "c.tex", "d.tex"):
+        (folder / name).write_text("years of work")
+    with pytest.raises(ResultsError, match=r"no export wrote .*: a\.tex, b\.tex, c\.tex and more"):
+        check_replaceable(folder)
+
+
+def test_a_file_that_somebody_added_to_a_folder_of_an_export_is_refused(tmp_path):
+    folder = write_export(tmp_path / "best", "vae.keras")
+    (folder / "saved_model").mkdir()
+    (folder / "saved_model" / "notes.tex").write_text("years of work")
+    with pytest.raises(ResultsError, match=r"no export wrote .*: saved_model/notes\.tex\."):
+        check_replaceable(folder)
+
+
+def test_a_file_that_was_added_while_an_export_was_written_is_not_lost(tmp_path):
+    folder = write_export(tmp_path / "best", "old.txt")
+
+    def write(fresh):
+        (folder / "thesis.tex").write_text("years of work")
+        return write_new(fresh)
+
+    with pytest.raises(ResultsError, match="thesis"):
+        replace_folder(folder, write)
+    assert names(folder) == sorted([MANIFEST, "old.txt", "thesis.tex"])
+    assert names(tmp_path) == ["best"]
+
+
+@pytest.mark.parametrize("manifest", [None, "no json", "[]", "{}", '{"program": "another"}'])
+def test_a_folder_of_somebody_else_is_refused(tmp_path, manifest):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    if manifest is not None:
+        (tmp_path / MANIFEST).write_text(manifest)
+    with pytest.raises(ResultsError, match="is not an export of vaetune and will not be overw"):
+        check_replaceable(tmp_path)
+
+
+def test_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("years of work")
+    with pytest.raises(ResultsError, match="file cannot be exported to: Not a directory"):
+        check_replaceable(tmp_path / "file")
+
+
+def test_the_ground_is_not_pulled_from_under_the_working_directory(tmp_path, monkeypatch):
+    inside = tmp_path / "model" / "inside"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    for folder in (inside, tmp_path / "model", tmp_path):
+        with pytest.raises(ResultsError, match="holds the working directory"):
+            check_replaceable(folder)
+
+
+def test_an_old_export_is_replaced_whole(tmp_path):
+    folder = write_export(tmp_path / "best", "old.txt")
+    assert replace_folder(folder, write_new) == "written"
+    assert names(folder) == ["new.txt"]
+    assert names(tmp_path) == ["best"]
+
+
+def test_parents_are_made_and_links_go_on_pointing(tmp_path):
+    manifest = json.dumps({"program": PROGRAM, "files": [MANIFEST]})
+    replace_folder(tmp_path / "a" / "b", lambda folder: (folder / MANIFEST).write_text(manifest))
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
+    replace_folder(tmp_path / "link", lambda folder: (folder / "newer.txt").write_text(""))
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path / "a" / "b") == ["newer.txt"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_export_leaves_the_old_one_and_nothing_else(tmp_path, error):
+    def fail(folder):
+        write_new(folder)
+        raise error
+
+    folder = write_export(tmp_path / "best", "old.txt")
+    with pytest.raises((ResultsError, KeyboardInterrupt), match=r"^$|cannot be written: No space"):
+        replace_folder(folder, fail)
+    assert names(folder) == [MANIFEST, "old.txt"]
+    assert names(tmp_path) == ["best"]
+
+
+def test_an_export_that_is_stopped_between_the_renames_leaves_the_old_one(tmp_path, monkeypatch):
+    folder = write_export(tmp_path / "best", "old.txt")
+    rename = type(folder).rename
+
+    def stop_at_the_second(path, target):
+        if path.name.endswith("-new"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(type(folder), "rename", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        replace_folder(folder, write_new)
+    assert names(folder) == [MANIFEST, "old.txt"]
+    assert names(tmp_path) == ["best"]
+
+
+def test_an_export_that_was_killed_between_the_renames_is_recovered(tmp_path):
+    write_export(tmp_path / "best", "old.txt").rename(tmp_path / ".best.vaetune-old")
+    with pytest.raises(ResultsError, match="cannot be written"):
+        replace_folder(tmp_path / "best", lambda folder: (folder / "no" / "where").write_text(""))
+    assert names(tmp_path / "best") == [MANIFEST, "old.txt"]
+    assert names(tmp_path) == ["best"]

@@ -1,0 +1,400 @@
+"""The model card holds what is recorded, reads as metadata and Markdown, and its code runs."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import yaml
+from journals import (
+    SPEC,
+    START,
+    VALUES,
+    make_evaluated,
+    make_session_end,
+    make_study,
+    make_trial_events,
+    write_baseline,
+)
+from PIL import Image
+
+from vaetune.config.spec import DataSpec
+from vaetune.export.model_card import ExportFacts, plain, write_card
+from vaetune.study.builder import load_study
+from vaetune.study.events import FinalistsRescored
+from vaetune.study.scores import Estimate, EvaluationProtocol, FinalistScore, Rescoring
+
+FORMATS = ("keras", "saved-model", "onnx", "litert")
+FIGURES = ("reconstructions.png", "prior_samples.png", "traversal.png")
+LOSSES = [190.0, 180.0, 181.0]
+
+
+def make_handover(
+    *events, baseline=None, formats=FORMATS, figures=FIGURES, has_predict=True, **started
+):
+    """An export of trial 0001, the second of two and the winner."""
+    study = make_study(
+        *make_trial_events("0000", [200.0], hyperparameters={**VALUES, "latent_dim": 2}),
+        *make_trial_events("0001", LOSSES, configuration=1, parameters=464_897),
+        *events,
+        make_session_end(),
+        **started,
+    )
+    return ExportFacts(study, study.trial("0001"), baseline, formats, figures, has_predict)
+
+
+def make_baseline(results, *events):
+    path = write_baseline(results, loss=194.25)
+    baseline = load_study(path.parent)
+    return replace(baseline, evaluations=events)
+
+
+def card_of(*events, **told):
+    return write_card(make_handover(*events, **told))
+
+
+def metadata_of(card):
+    empty, front, _ = card.split("---\n", 2)
+    assert empty == ""
+    return yaml.safe_load(front)
+
+
+def section(card, title):
+    """The text below a heading, to the next one of its level."""
+    level, _, _ = title.partition(" ")
+    _, _, rest = card.partition(f"\n{title}\n")
+    assert rest, f"no heading {title}"
+    return re.split(rf"\n#{{1,{len(level)}}} ", rest)[0]
+
+
+def rows(text):
+    """The rows of the tables in a text, by their first cell."""
+    lines = [line.strip("| ") for line in text.splitlines() if line.startswith("|")]
+    return {first: rest for first, *rest in (line.split(" | ") for line in lines)}
+
+
+# Metadata
+
+
+def test_the_metadata_is_what_the_hub_reads():
+    metadata = metadata_of(card_of())
+    assert metadata["library_name"] == "keras"
+    assert metadata["pipeline_tag"] == "unconditional-image-generation"
+    assert {"variational-autoencoder", "vae", "onnx", "litert"} <= set(metadata["tags"])
+
+
+def test_the_licence_is_left_to_the_user_who_is_told_so():
+    card = card_of()
+    assert metadata_of(card)["license"] == "other"
+    front = card.split("---\n")[1]
+    assert "# The licence is yours to choose" in front
+    assert "# license_name:" in front
+    assert "Not chosen yet" in section(card, "## Licence")
+
+
+def test_the_metadata_tells_only_of_formats_that_were_written():
+    assert metadata_of(card_of(formats=("onnx",))).get("library_name") is None
+    assert "onnx" not in metadata_of(card_of(formats=("keras",)))["tags"]
+
+
+# Recorded facts
+
+
+def test_the_data_is_told_with_its_whole_fingerprint():
+    told = rows(section(card_of(), "## How it was made"))
+    assert told["name"] == ["digits"]
+    assert told["SHA-256 of all arrays"] == [f"`{'ab' * 32}`"]
+    assert told["training, validation and test images"] == ["5,000, 1,000, 1,000"]
+    assert told["classes"] == ["3: zero, one, two"]
+
+
+def test_where_the_images_were_is_not_told():
+    assert "/home/somebody" not in card_of(source="/home/somebody/scans.npz")
+
+
+def test_the_search_is_told_with_versions_seed_date_and_command():
+    text = section(card_of(), "## How it was made")
+    told = rows(text)
+    assert told["found by"] == [
+        "search tiny (hyperband), begun 2026-03-04, complete: 2 trials, 2 configurations, 4 epochs"
+    ]
+    assert told["trial"] == ["0001, configuration 1, bracket 1, rung 0; rank 1 of 2"]
+    assert told["epochs"] == ["2 of 3, the best by validation loss"]
+    assert told["seed"] == ["0"]
+    assert told["with"] == ["keras 3.15.1, tensorflow 2.21.0, Python 3.11.2"]
+    assert "\n```\nvaetune search tiny\n```\n" in text
+    assert told["space.latent_dim"] == ["2, 4, 8, 16, 32"]
+
+
+def test_every_hyperparameter_is_told():
+    told = rows(section(card_of(), "## How it was made"))
+    assert {name: told[name] for name in VALUES} == {
+        "filters_1": ["16"],
+        "filters_2": ["128"],
+        "dense_units": ["64"],
+        "latent_dim": ["8"],
+        "learning_rate": ["0.00212345"],
+    }
+
+
+def test_validation_figures_are_those_of_the_best_epoch_beside_the_keras_example(tmp_path):
+    card = card_of(baseline=make_baseline(tmp_path))
+    told = rows(section(card, "### On validation images"))
+    assert told["negative ELBO, nats per image"] == ["180.00", "194.25"]
+    assert told["KL"] == ["45.00", "48.56"]
+    assert told["best epoch"] == ["2", "2"]
+
+
+def test_without_test_figures_it_says_so_and_names_the_command():
+    card = card_of()
+    text = section(card, "### On test images: not measured")
+    assert "\n```\nvaetune evaluate tiny\n```\n" in text
+    assert "on test images it has not been measured" in card
+    assert "Standard errors" not in card
+
+
+def test_the_command_is_for_the_trial():
+    handover = make_handover()
+    card = write_card(replace(handover, trial=handover.study.trial("0000")))
+    assert "\nvaetune evaluate tiny --trial 0000\n" in card
+
+
+def test_where_things_are_on_the_users_machine_is_not_told(tmp_path):
+    command = (
+        *("vaetune", "search", "/home/me/private/tiny.toml", "--dataset", "/home/me/my ä/x.npz"),
+        *("--results=/home/me/out/", "--max-epochs", "3", "C:\\\\me\\\\y.npz"),
+    )
+    handover = make_handover(folder=tmp_path / "results" / "tiny")
+    study = handover.study
+    environment = study.sessions[-1].environment.model_copy(update={"command": command})
+    session = study.sessions[-1].model_copy(update={"environment": environment})
+    card = write_card(replace(handover, study=replace(study, sessions=(session,))))
+    assert "vaetune search tiny.toml --dataset x.npz --results=out --max-epochs 3 y.npz" in card
+    assert "/me/" not in card
+    assert str(tmp_path) not in card
+
+
+def test_test_figures_stand_beside_the_keras_examples_with_their_protocol(tmp_path):
+    theirs = make_evaluated("0000", 2, negative_elbo=Estimate(195.5, 2.5))
+    card = card_of(make_evaluated("0001"), baseline=make_baseline(tmp_path, theirs))
+    text = section(card, "### On test images")
+    told = rows(text)
+    assert told["negative ELBO, nats per image"] == ["130.50 ± 1.25", "195.50 ± 2.50"]
+    assert told["active units"] == ["2 of 3", "2 of 3"]
+    assert "- 1,000 test images; 32 posterior samples of each, seed 0; ± is" in text
+    assert "k = 500 on the first 1,000 test images" in text
+    assert "- KL of each latent dimension, nats: 12.00, 8.00, 0.25" in text
+    assert "130.50 nats per image, the Keras example's 195.50" in card
+
+
+def test_test_figures_of_another_protocol_are_not_compared(tmp_path):
+    other = make_evaluated("0000", 2, protocol=EvaluationProtocol(seed=0, posterior_samples=1))
+    card = card_of(make_evaluated("0001"), baseline=make_baseline(tmp_path, other))
+    told = rows(section(card, "### On test images"))
+    assert told["negative ELBO, nats per image"] == ["130.50 ± 1.25"]
+
+
+def test_test_figures_of_an_earlier_epoch_do_not_count():
+    assert "### On test images: not measured" in card_of(make_evaluated("0001", epoch=1))
+
+
+def make_rescored(trial_id, epoch, loss, behind):
+    parts = (Estimate(loss * 0.8, 1.0), Estimate(loss * 0.2, 0.5))
+    return FinalistScore(trial_id, epoch, Estimate(loss, 1.5), *parts, behind=behind)
+
+
+def test_finalists_that_were_judged_again_say_so():
+    finalists = (
+        make_rescored("0001", 2, 181.25, Estimate(0.0, 0.0)),
+        make_rescored("0000", 1, 201.0, Estimate(19.75, 0.25)),
+    )
+    rescoring = Rescoring(posterior_samples=32, seed=0, images=1000, finalists=finalists)
+    event = FinalistsRescored(time=START, rescoring=rescoring, duration_s=1.0)
+    text = section(card_of(event), "### On validation images")
+    assert "- Rescored: 181.25 ± 1.50 nats (32 posterior samples of 1,000" in text
+    assert "Rescored" not in card_of()
+
+
+def test_a_baseline_is_handed_over_without_a_search(tmp_path):
+    baseline = make_baseline(tmp_path)
+    card = write_card(ExportFacts(baseline, baseline.winner, baseline, ("keras",), (), False))
+    told = rows(section(card, "## How it was made"))
+    assert told["found by"] == ["nothing: one configuration, trained outside any search"]
+    assert "rank" not in told["trial"][0]
+    validated = rows(section(card, "### On validation images"))
+    assert validated["best epoch"] == ["2"], "not beside itself"
+    assert "vaetune evaluate baselines/reference\n" in card
+
+
+# What it is for
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "unsaid"),
+    [
+        ("none", "The loss is no likelihood of pixels", "Likelihoods are of pixels binarised"),
+        ("threshold", "Likelihoods are of pixels binarised** by a threshold", "no likelihood"),
+        ("stochastic", "Likelihoods are of pixels binarised** by chance", "no likelihood"),
+    ],
+)
+def test_limits_tell_what_likelihoods_compare_with(method, said, unsaid):
+    search = SPEC.model_copy(update={"data": DataSpec(binarize=method)})
+    text = section(card_of(search=search), "## Limits")
+    assert said in text
+    assert unsaid not in text
+
+
+def test_limits_tell_of_the_one_seed_and_of_what_the_model_is_not_for():
+    text = section(card_of(search=SPEC.model_copy(update={"seed": 77})), "## Limits")
+    assert "One training, from one seed** (77)" in text
+    assert "Not for decisions about people" in text
+
+
+def test_pictures_that_were_drawn_are_shown_and_no_others():
+    card = card_of(figures=("traversal.png", "reconstructions.png"))
+    assert re.findall(r"\]\((\w+\.png)\)", card) == ["reconstructions.png", "traversal.png"]
+    assert "## What it draws" not in card_of(figures=())
+
+
+def test_each_format_that_was_written_has_its_files_and_its_code():
+    whole = card_of()
+    assert whole.count("```python\n") == 5
+    for name, file in (("onnx", "encoder.onnx"), ("litert", "decoder.tflite")):
+        assert f"[{file}]({file})" in whole
+        without = card_of(formats=tuple(f for f in FORMATS if f != name), has_predict=False)
+        assert file not in without
+        assert without.count("```python\n") == 4
+    assert "python predict.py encode" in whole
+    assert "predict.py" not in card_of(has_predict=False)
+
+
+# Names come from files and folders
+
+
+HOSTILE = "a|b\n# c <script>alert(1)</script> `d` [e](http://f) ![g](h) *i* _j_ &amp; $k$"
+
+
+def test_names_are_shown_as_they_are_and_are_no_markup():
+    handover = make_handover(class_names=(HOSTILE, "two"))
+    data = handover.study.started.data.model_copy(update={"name": HOSTILE})
+    started = handover.study.started.model_copy(update={"name": HOSTILE, "data": data})
+    card = write_card(replace(handover, study=replace(handover.study, started=started)))
+    assert metadata_of(card)["license"] == "other"
+    assert [line for line in card.splitlines() if line.startswith("# ")][-1].startswith(
+        r"# A variational autoencoder of a\|b \# c \<script\>alert(1)\</script\> \`d\` \[e\]"
+    )
+    shown = re.sub(r"\\[\\`*\[\]<>|#~$&!_]", "", re.sub(r"```.*?```", "", card, flags=re.DOTALL))
+    assert not re.search(r"<script|alert\(1\)<|\[e\]|!\[g\]|\*i\*|&amp;", shown)
+    assert len(rows(section(card, "## How it was made"))["classes"]) == 1
+
+
+def test_plain_text_is_left_alone():
+    for text in ("digits", "fashion_mnist", "Linux-6.1 (x86_64), 2.21.0; z_mean"):
+        assert plain(text) == text
+    assert plain("a|b_") == r"a\|b\_"
+
+
+@pytest.mark.parametrize("flag", ["```", "a\n```\nb", "`x`"])
+def test_no_command_breaks_out_of_its_block(flag):
+    study = make_handover().study
+    environment = study.environment.model_copy(update={"command": ("vaetune", "search", flag)})
+    session = study.sessions[0].model_copy(update={"environment": environment})
+    study = replace(study, sessions=(session,))
+    card = write_card(replace(make_handover(), study=study))
+    fences = [line for line in card.splitlines() if line.startswith("```")]
+    assert len(fences) == card_of().count("\n```")
+
+
+@pytest.mark.parametrize("told", [{}, {"formats": ("keras",), "figures": (), "has_predict": False}])
+@pytest.mark.parametrize("events", [(), (make_evaluated("0001"),)])
+def test_the_markdown_is_tidy(events, told):
+    card = card_of(*events, **told)
+    assert "\n\n\n" not in card
+    assert not [line for line in card.splitlines() if line != line.rstrip()]
+    assert "None" not in card
+    assert card.endswith("\n")
+    assert re.findall(r"[^\n]\n#{1,3} [A-Z].*", card.partition("---\n\n")[2]) == []
+
+
+# The code runs
+
+STANDALONE = """
+import sys
+for name in sys.argv[1].split(","):
+    sys.modules[name] = None  # whoever imports it fails
+for snippet in sys.stdin.read().split("\\0"):
+    told = {}
+    exec(snippet, told)
+    if "vae" not in told or "reconstructions" in told:
+        assert told["reconstructions"].shape == told["images"].shape, snippet
+        assert told["samples"].shape == (16, *told["images"].shape[1:]), snippet
+        assert told["z_log_var"].shape == told["z_mean"].shape, snippet
+"""
+
+
+def run_snippets(snippets, folder, without):
+    """Runs code in one fresh process, each snippet for itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", STANDALONE, without],
+        input="\0".join(snippets),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def snippets(handed_over):
+    """The Python blocks of a card that was written, and the folder that it is in."""
+    _, folder, _ = handed_over
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    blocks = [block.split("```")[0] for block in card.split("```python\n")[1:]]
+    assert len(blocks) == 5, "Keras, vaetune, TensorFlow, ONNX, LiteRT"
+    return blocks, folder
+
+
+@pytest.mark.slow
+def test_the_code_of_each_format_runs_by_itself_without_vaetune(snippets):
+    blocks, folder = snippets
+    own = [block for block in blocks if "import vaetune" not in block and "onnx" not in block]
+    assert len(own) == 3
+    run_snippets(own, folder, without="vaetune")
+
+
+@pytest.mark.slow
+def test_the_code_for_onnx_needs_neither_tensorflow_nor_keras(snippets):
+    blocks, folder = snippets
+    own = [block for block in blocks if "onnx" in block]
+    assert len(own) == 1
+    run_snippets(own, folder, without="vaetune,tensorflow,keras")
+
+
+def test_the_code_for_vaetune_loads_the_whole_model(snippets, monkeypatch):
+    blocks, folder = snippets
+    (own,) = [block for block in blocks if "import vaetune" in block]
+    monkeypatch.chdir(folder)
+    told = {}
+    exec(own, told)
+    assert told["vae"].latent_dim == 2
+
+
+@pytest.mark.slow
+def test_the_commands_for_image_files_run_as_they_stand(handed_over, tmp_path):
+    _, folder, _ = handed_over
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^python (predict\.py .*)$", card, flags=re.MULTILINE)
+    assert len(commands) == 3
+    for file in ("predict.py", "preprocessing.json", "encoder.onnx", "decoder.onnx"):
+        shutil.copy(folder / file, tmp_path)
+    Image.new("L", (20, 20), 90).save(tmp_path / "photo.png")
+    for command in commands:
+        words = [sys.executable, *shlex.split(command, comments=True)]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert {"rebuilt.png", "samples.png"} <= {path.name for path in tmp_path.iterdir()}

@@ -1,0 +1,169 @@
+"""The pictures of an export: all there is, in batches, and none that is not there."""
+
+import io
+
+import numpy as np
+import pytest
+from journals import make_study, make_trial_events
+from PIL import Image
+
+from vaetune.config.space import REFERENCE
+from vaetune.export.showcase import draw_showcase
+from vaetune.models.vae import build_vae
+from vaetune.study.artifacts import PICTURES_NAME, Artifacts
+from vaetune.training.snapshot import choose_probe_images
+
+SHAPE = (9, 10, 1)
+ALWAYS = {"prior_samples.png"}
+OF_THE_GALLERY = {"reconstructions.png", "interpolations.png"}
+OF_Z_MEAN = {"traversal.png", "clusters.png"}
+
+
+class FakeVAE:
+    """z_mean is an image's mean brightness in each dimension; z decodes to one flat colour.
+
+    Channel c of the decoded images is 1 where dimension c is above 0, else 0.
+    """
+
+    def __init__(self, latent_dim=3, shape=SHAPE):
+        self.latent_dim = latent_dim
+        self.image_shape = shape
+        self.decoded = []
+        self.encoded = []
+
+    def posterior(self, images):
+        assert images.dtype == np.float32
+        self.encoded.append(len(images))
+        z_mean = np.repeat(images.mean(axis=(1, 2, 3))[:, None], self.latent_dim, axis=1)
+        return z_mean, np.zeros_like(z_mean)
+
+    def decoder(self, z, training):
+        assert not training
+        assert z.dtype == np.float32
+        self.decoded.append(len(z))
+        channels = self.image_shape[2]
+        above = (z[:, np.arange(channels) % self.latent_dim] > 0).astype(np.float32)
+        return np.broadcast_to(above[:, None, None, :], (len(z), *self.image_shape))
+
+
+def make_shown(folder, latent_dim=3, shape=SHAPE, images=10):
+    """A study of one trial with the pictures that a search keeps of it."""
+    study = make_study(*make_trial_events("0000", [180.0]), folder=folder, image_shape=shape)
+    random = np.random.default_rng(0)
+    labels = np.arange(images) % 3
+    shown = random.integers(0, 256, (images, *shape), dtype=np.uint8)
+    choose_probe_images(shown, labels).save(folder)
+    z_mean = random.standard_normal((images, latent_dim)).astype(np.float32)
+    Artifacts(shown, shown, z_mean, None).save(study.trial_folder("0000"))
+    return study
+
+
+def draw(vae, study):
+    return draw_showcase(vae, study, study.trials[0])
+
+
+def pixels_of(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def test_two_latent_dimensions_show_the_manifold_too(tmp_path):
+    drawn = draw(FakeVAE(2), make_shown(tmp_path, 2))
+    assert set(drawn) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN | {"manifold.png"}
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_any_other_number_of_dimensions_shows_all_but_the_manifold(tmp_path, latent_dim):
+    drawn = draw(FakeVAE(latent_dim), make_shown(tmp_path, latent_dim))
+    assert set(drawn) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN
+    for png in drawn.values():
+        assert min(pixels_of(png).shape[:2]) > 50
+
+
+def test_the_same_model_is_drawn_the_same_each_time(tmp_path):
+    study = make_shown(tmp_path)
+    assert draw(FakeVAE(), study) == draw(FakeVAE(), study)
+
+
+def test_a_trained_model_of_keras_is_drawn(tmp_path):
+    vae = build_vae(SHAPE, {**REFERENCE, "filters_1": 2, "filters_2": 3, "dense_units": 4})
+    drawn = draw(vae, make_shown(tmp_path, 2))
+    assert set(drawn) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN | {"manifold.png"}
+
+
+def test_images_are_encoded_and_decoded_in_batches(tmp_path):
+    vae = FakeVAE(2)
+    draw(vae, make_shown(tmp_path, 2))
+    assert vae.encoded == [10]
+    # Reconstructions; samples of the prior; the manifold; interpolations; the traversal.
+    assert vae.decoded == [10, 128, 128, *[128] * 7, 4, 55, 22]
+
+
+def test_a_traversal_has_the_most_active_dimensions_alone(tmp_path):
+    study = make_shown(tmp_path, 40)
+    z_mean = np.zeros((10, 40), np.float32)
+    z_mean[::2, 7], z_mean[::2, 3], z_mean[::2, 20] = 1.0, 2.0, 0.1  # 0.1: under the threshold
+    pictures = Artifacts.load(study.trial_folder("0000"))
+    images = pictures.reconstructions
+    Artifacts(images, images, z_mean, None).save(study.trial_folder("0000"))
+    vae = FakeVAE(40)
+    draw(vae, study)
+    assert vae.decoded[-1] == 2 * 11
+
+
+def test_many_active_dimensions_are_cut_to_those_that_fit_a_picture(tmp_path):
+    vae = FakeVAE(40)
+    draw(vae, make_shown(tmp_path, 40))
+    assert sum(vae.decoded[-3:]) == 32 * 11
+
+
+def test_colour_images_keep_their_colours(tmp_path):
+    shape = (9, 11, 3)
+    drawn = draw(FakeVAE(3, shape), make_shown(tmp_path, 3, shape))
+    colours = {tuple(c) for c in pixels_of(drawn["prior_samples.png"]).reshape(-1, 3).tolist()}
+    assert colours == {(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)}
+
+
+def test_a_model_that_collapsed_has_nothing_to_traverse(tmp_path):
+    study = make_shown(tmp_path)
+    images = Artifacts.load(study.trial_folder("0000")).reconstructions
+    Artifacts(images, images, np.zeros((10, 3), np.float32), None).save(study.trial_folder("0000"))
+    assert set(draw(FakeVAE(), study)) == ALWAYS | OF_THE_GALLERY | {"clusters.png"}
+
+
+@pytest.mark.parametrize(("images", "pairs"), [(1, 0), (2, 1), (7, 3)])
+def test_few_images_make_as_many_pairs_as_there_are(tmp_path, images, pairs):
+    vae = FakeVAE()
+    drawn = draw(vae, make_shown(tmp_path, images=images))
+    assert ("interpolations.png" in drawn) == (pairs > 0)
+    assert 11 * pairs in [*vae.decoded, 0]
+
+
+@pytest.mark.parametrize("damage", ["gone", "torn", "of another shape"])
+def test_a_damaged_gallery_costs_its_pictures_alone(tmp_path, damage):
+    study = make_shown(tmp_path)
+    spoil(tmp_path / PICTURES_NAME, damage, originals=np.zeros((4, 5, 5, 1), np.uint8))
+    assert set(draw(FakeVAE(), study)) == ALWAYS | OF_Z_MEAN
+
+
+@pytest.mark.parametrize("damage", ["gone", "torn", "of another shape"])
+def test_damaged_pictures_of_the_trial_cost_those_of_its_z_mean_alone(tmp_path, damage):
+    study = make_shown(tmp_path)
+    images = np.zeros((4, *SHAPE), np.uint8)
+    spoil(
+        study.trial_folder("0000") / PICTURES_NAME,
+        damage,
+        reconstructions=images,
+        prior_samples=images,
+        z_mean=np.zeros((4, 7), np.float16),
+    )
+    assert set(draw(FakeVAE(), study)) == ALWAYS | OF_THE_GALLERY
+
+
+def spoil(path, damage, **arrays):
+    whole = path.read_bytes()
+    if damage == "of another shape":
+        np.savez(path, **arrays)
+        return
+    path.unlink()
+    if damage == "torn":
+        path.write_bytes(whole[: len(whole) // 2])

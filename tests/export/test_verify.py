@@ -1,0 +1,200 @@
+"""An export that does not say what the original says is found out, by a process of its own."""
+
+import importlib
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from exports import StubReader, tiny_vae
+
+from vaetune.export import formats as formats_module
+from vaetune.export.formats import FORMATS, write_format
+from vaetune.export.reader import Reader
+from vaetune.export.standalone import read_back as program
+from vaetune.export.standalone.read_back import RefuseVaetune, apart, check_litert_outputs, compare
+from vaetune.export.verify import TOLERANCE, read_back
+from vaetune.study.artifacts import ProbeImages
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """What became of an export of which only the SavedModel is sound."""
+    folder = tmp_path_factory.mktemp("damaged")
+    vae = tiny_vae()
+    for name in ("keras", "saved-model", "onnx"):
+        write_format(name, folder, vae)
+    vae.encoder.save(folder / "encoder.keras")  # with `Sampling` in it
+    (folder / "encoder.onnx").write_bytes((folder / "encoder.onnx").read_bytes()[:100])
+    dense = vae.decoder.layers[1]
+    dense.bias.assign(dense.bias + 0.01)
+    write_format("litert", folder, vae)
+    with Reader() as reader:
+        return read_back(reader, folder, tuple(FORMATS), tiny_vae(), None)
+
+
+def test_a_sound_format_is_accepted_beside_damaged_ones(damaged):
+    assert damaged["saved-model"].error is None
+    assert set(damaged["saved-model"].apart) == {"encode", "decode", "reconstruct", "sample"}
+    assert max(damaged["saved-model"].apart.values()) <= TOLERANCE
+
+
+def test_a_format_that_needs_vaetune_is_found_out(damaged):
+    assert "could not be deserialized" in damaged["keras"].error
+
+
+def test_a_format_that_is_cut_off_is_found_out(damaged):
+    assert "encoder.onnx" in damaged["onnx"].error
+
+
+@pytest.fixture(scope="module")
+def swapped(tmp_path_factory):
+    """What became of an export whose outputs stand in another order than they should."""
+    folder = tmp_path_factory.mktemp("swapped")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats_module, "POSTERIOR", ("z_log_var", "z_mean"))
+        patch.setattr(formats_module, "_named_parts", named_parts_of(formats_module._named_parts))
+        for name in ("onnx", "litert"):
+            write_format(name, folder, tiny_vae())
+    with Reader() as reader:
+        return read_back(reader, folder, ("onnx", "litert"), tiny_vae(), None)
+
+
+def named_parts_of(named_parts):
+    """Names the outputs rightly, whatever their order in the files is to be."""
+
+    def parts(vae):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(formats_module, "POSTERIOR", ("z_mean", "z_log_var"))
+            return named_parts(vae)
+
+    return parts
+
+
+@pytest.mark.parametrize(("name", "file"), [("onnx", "encoder.onnx"), ("litert", "encoder.tflite")])
+def test_outputs_in_another_order_are_found_out(swapped, name, file):
+    expected = f"{file}: expected outputs z_mean, z_log_var in this order, read z_log_var, z_mean"
+    assert swapped[name].error == f"ValueError: {expected}"
+
+
+def test_a_position_that_leads_elsewhere_than_its_name_is_found_out():
+    """Names that stand in the right order at the wrong tensors."""
+
+    class Outputs:
+        def __init__(self, details):
+            self.get_output_details = lambda: details
+
+    interpreter = Outputs([{"name": "z_mean", "index": 1}, {"name": "z_log_var", "index": 2}])
+    signature = Outputs({"z_mean": {"index": 2}, "z_log_var": {"index": 1}})
+    with pytest.raises(ValueError, match="by position are others than those by name"):
+        check_litert_outputs("x.tflite", interpreter, signature, ("z_mean", "z_log_var"))
+
+
+def test_a_format_that_says_something_else_is_found_out(damaged):
+    assert damaged["litert"].error.startswith("decode is ")
+    assert damaged["litert"].apart["encode"] <= TOLERANCE
+
+
+def test_every_reason_is_one_line(damaged):
+    for read in damaged.values():
+        assert read.error is None or "\n" not in read.error
+
+
+def test_every_endpoint_of_a_sound_export_is_compared(handed_over):
+    _, folder, _ = handed_over
+    told = json.loads((folder / "hyperparameters.json").read_text())["formats"]
+    parts = {"encode", "decode"}
+    assert {name: set(one["apart"]) for name, one in told.items()} == {
+        "keras": parts,
+        "saved-model": {*parts, "reconstruct", "sample"},
+        "onnx": parts,
+        "litert": parts,
+    }
+    assert all(0.0 <= value <= 1e-5 for one in told.values() for value in one["apart"].values())
+
+
+@pytest.mark.parametrize("value", [2e-5, float("nan"), float("inf")])
+def test_what_is_too_far_apart_is_no_number_to_hand_over(tmp_path, value):
+    read = read_back(StubReader(value), tmp_path, ["onnx"], tiny_vae(), None)
+    assert read["onnx"].error == f"encode is {value:.0e} apart from the original"
+
+
+def test_the_whole_model_counts_as_well(tmp_path):
+    vae = tiny_vae()
+    write_format("keras", tmp_path, vae)
+    assert read_back(StubReader(0.0), tmp_path, ["keras"], vae, None)["keras"].error is None
+    vae.encoder.get_layer("z_mean").bias.assign([1.0, 0.0])
+    read = read_back(StubReader(0.0), tmp_path, ["keras"], vae, None)
+    assert read["keras"].error == "encode is 1e+00 apart from the original"
+    (tmp_path / "vae.keras").write_text("no model")
+    read = read_back(StubReader(0.0), tmp_path, ["keras"], vae, None)
+    assert "vae.keras" in read["keras"].error
+
+
+def test_real_images_are_encoded_where_there_are_any(tmp_path):
+    class Remembering(StubReader):
+        def read(self, folder, formats, reference):
+            self.images = reference["images"]
+            return super().read(folder, formats, reference)
+
+    originals = np.full((2, 9, 10, 1), 51, dtype=np.uint8)
+    reader = Remembering()
+    read_back(reader, tmp_path, ["onnx"], tiny_vae(), ProbeImages(originals, None))
+    np.testing.assert_allclose(reader.images[:2], 0.2, rtol=1e-6)
+    assert len(reader.images) > 2, "noise, black and white as well"
+    read_back(reader, tmp_path, ["onnx"], tiny_vae((8, 8, 3)), ProbeImages(originals, None))
+    assert reader.images.shape[1:] == (8, 8, 3), "images of another size are of no use"
+
+
+def test_nothing_of_vaetune_is_found():
+    refusal = RefuseVaetune()
+    assert refusal.find_spec("vaetunes") is None
+    for name in ("vaetune", "vaetune.models"):
+        with pytest.raises(ModuleNotFoundError, match="must not need vaetune"):
+            refusal.find_spec(name)
+
+
+def test_the_program_refuses_vaetune_before_it_reads_anything(tmp_path, monkeypatch):
+    def open_with_vaetune(folder):
+        importlib.import_module("vaetune.nowhere")
+
+    np.savez(tmp_path / "reference.npz", images=np.zeros(1))
+    task = {"folder": "", "reference": str(tmp_path / "reference.npz"), "formats": ["keras"]}
+    answers = io.StringIO()
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(task)))
+    monkeypatch.setattr(program, "own_stdout", lambda: answers)
+    monkeypatch.setattr(program, "OPEN", {"keras": open_with_vaetune})
+    program.main()
+    error = "ModuleNotFoundError: an export must not need vaetune"
+    assert json.loads(answers.getvalue()) == {"format": "keras", "error": error}
+
+
+def test_differences_are_relative_to_the_largest_value_above_one():
+    assert apart(np.array([0.5, 0.75]), np.array([0.25, 0.75])) == 0.25
+    assert apart(np.array([0.5, -100.0]), np.array([0.25, -100.0])) == 0.0025
+    assert np.isnan(apart(np.array([0.0, np.nan]), np.array([0.0, 0.0])))
+
+
+def test_another_shape_is_no_match():
+    with pytest.raises(ValueError, match=r"expected shape \(3, 2\), read \(1, 2\)"):
+        apart(np.zeros((1, 2)), np.zeros((3, 2)))
+
+
+def test_one_output_of_nan_beside_a_sound_one_is_found_out():
+    images, z = np.zeros((3, 8, 8, 1)), np.zeros((3, 2))
+    reference = {
+        "images": images,
+        "z": z,
+        "z_mean": z,
+        "z_log_var": z,
+        "sampled": images,
+        "seed": 0,
+    }
+
+    def encode(given):
+        rows = len(given)
+        return z[:rows], np.full((rows, 2), np.nan)
+
+    assert np.isnan(compare({"encode": encode}, reference)["encode"])

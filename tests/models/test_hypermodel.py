@@ -1,0 +1,133 @@
+"""The space in a search file becomes Keras Tuner's hyperparameters, and those a VAE."""
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+import vaetune
+from vaetune.config.space import REFERENCE, Choice, Pinned, Range, Space
+from vaetune.models.hypermodel import VAEHyperModel
+
+
+def declared(space):
+    hyperparameters = keras_tuner.HyperParameters()
+    VAEHyperModel((8, 8, 1), space).declare_hyperparameters(hyperparameters)
+    return hyperparameters
+
+
+def sampled(space, name, count=200):
+    (dimension,) = [hp for hp in declared(space).space if hp.name == name]
+    return [dimension.random_sample(seed) for seed in range(count)]
+
+
+def test_it_is_public_and_lazily_imported():
+    assert vaetune.VAEHyperModel is VAEHyperModel
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="No vaetune attribute VAEHypermodel"):
+        _ = vaetune.VAEHypermodel
+
+
+def test_the_defaults_are_the_reference():
+    hyperparameters = keras_tuner.HyperParameters()
+    VAEHyperModel().declare_hyperparameters(hyperparameters)
+    assert hyperparameters.values == REFERENCE
+
+
+def test_building_the_default_configuration_gives_the_reference():
+    vae = VAEHyperModel().build(keras_tuner.HyperParameters())
+    assert (vae.encoder.count_params(), vae.decoder.count_params()) == (69_076, 65_089)
+    assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3)
+
+
+def test_building_declares_what_declaring_declares():
+    space = Space(latent_dim=Choice(values=(2, 3)), learning_rate=Range(min=1e-4, max=1e-2))
+    hyperparameters = keras_tuner.HyperParameters()
+    VAEHyperModel((8, 8, 1), space).build(hyperparameters)
+    assert hyperparameters.get_config() == declared(space).get_config()
+
+
+def test_the_optimizer_is_built_with_the_model():
+    vae = VAEHyperModel((8, 8, 1)).build(keras_tuner.HyperParameters())
+    assert vae.optimizer.built
+
+
+@pytest.mark.parametrize(
+    "space",
+    [Space(filters_1=Choice(values=(4, 8))), Space(filters_1=Pinned(value=5))],
+)
+def test_a_default_lies_inside_its_space(space):
+    default = declared(space).values["filters_1"]
+    assert space.filters_1.contains(default)
+
+
+def test_values_are_drawn_from_the_list():
+    space = Space(latent_dim=Choice(values=(2, 4, 8)))
+    assert set(sampled(space, "latent_dim")) == {2, 4, 8}
+
+
+def test_a_linear_range_of_whole_numbers_includes_both_ends():
+    values = sampled(Space(latent_dim=Range(min=2, max=5)), "latent_dim")
+    assert set(values) == {2, 3, 4, 5}
+    assert all(isinstance(value, int) for value in values)
+
+
+def test_a_logarithmic_range_spends_as_much_on_each_decade():
+    values = np.array(
+        sampled(Space(learning_rate=Range(min=1e-4, max=1e-2, scale="log")), "learning_rate")
+    )
+    assert values.min() >= 1e-4
+    assert values.max() <= 1e-2
+    assert 0.35 < np.mean(values < 1e-3) < 0.65
+
+
+def test_whole_numbers_for_the_learning_rate_are_rates_all_the_same():
+    values = sampled(Space(learning_rate=Range(min=1, max=2)), "learning_rate")
+    assert len(set(values)) > 10
+
+
+@pytest.mark.slow
+def test_it_works_in_a_plain_keras_tuner_script(tmp_path):
+    keras.utils.set_random_seed(1)  # another test may have asked for deterministic operations
+    images = np.random.default_rng(0).random((24, 8, 8, 1), dtype=np.float32)
+    space = Space(filters_1=Pinned(value=4), filters_2=Pinned(value=4))
+    space = space.model_copy(update={"latent_dim": Choice(values=(2, 3, 4, 5, 6, 7, 8))})
+    tuner = keras_tuner.Hyperband(
+        vaetune.VAEHyperModel((8, 8, 1), space),
+        objective=keras_tuner.Objective("val_loss", "min"),
+        max_epochs=2,
+        factor=2,
+        seed=1,
+        directory=tmp_path,
+    )
+    tuner.search(images[:16], validation_data=(images[16:],), batch_size=8, verbose=0)
+    (model,) = tuner.get_best_models()
+    assert np.isfinite(model.evaluate(images, verbose=0, return_dict=True)["loss"])
+
+
+SEARCHED = Space(
+    filters_1=Pinned(value=2),
+    filters_2=Pinned(value=3),
+    batch_size=Choice(values=(4, 5)),
+    beta=Range(min=1, max=3),
+)
+
+
+def test_beta_and_batch_size_are_declared_where_the_space_names_them():
+    assert {"beta", "batch_size"} <= set(declared(SEARCHED).values)
+    assert not {"beta", "batch_size"} & set(declared(Space()).values)
+    assert {type(beta) for beta in sampled(SEARCHED, "beta", 20)} == {float}
+    assert set(sampled(SEARCHED, "batch_size")) == {4, 5}
+
+
+def test_a_model_is_built_with_its_beta_and_trained_in_its_batches():
+    hyperparameters = declared(SEARCHED)
+    hyperparameters.values |= {"beta": 2.5, "batch_size": 5}
+    hypermodel = VAEHyperModel((8, 8, 1), SEARCHED)
+    vae = hypermodel.build(hyperparameters)
+    assert vae.beta == 2.5
+    images = np.zeros((10, 8, 8, 1), np.float32)
+    hypermodel.fit(hyperparameters, vae, images, batch_size=10, verbose=0)
+    assert int(vae.optimizer.iterations) == 2

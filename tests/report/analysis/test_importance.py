@@ -1,0 +1,329 @@
+"""What mattered is read off configurations at equal epochs, and told only where it can be."""
+
+import json
+import logging
+import math
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from journals import VALUES, make_study, make_trial_events
+from stories import NOW, Outline
+
+from vaetune.config.space import Choice, Range, Space
+from vaetune.config.spec import SearchSpec
+from vaetune.report.analysis.importance import compute_importance, why_unknown
+from vaetune.report.page import render_report
+
+SPACE = Space(
+    latent_dim=Choice(values=(2, 4, 8, 16)),
+    dense_units=Range(min=16, max=256, scale="log"),
+    learning_rate=Range(min=1e-4, max=1e-2, scale="log"),
+)
+
+
+def draw_configurations(count, seed=0):
+    """Configurations drawn at random from `SPACE`."""
+    chance = random.Random(seed)
+    return [
+        VALUES
+        | {
+            "latent_dim": chance.choice(SPACE.latent_dim.values),
+            "dense_units": round(16 * 16 ** chance.random()),
+            "learning_rate": 1e-4 * 100 ** chance.random(),
+        }
+        for _ in range(count)
+    ]
+
+
+def search(*events, space=SPACE):
+    return make_study(*events, search=SearchSpec(space=space))
+
+
+def measure(configurations, loss, epochs=1):
+    """A trial of each configuration, whose losses fall by one an epoch to what `loss` says."""
+    return [
+        event
+        for number, values in enumerate(configurations)
+        for event in make_trial_events(
+            f"{number:04d}",
+            [loss(values) + epochs - epoch for epoch in range(1, epochs + 1)],
+            configuration=number,
+            hyperparameters=values,
+        )
+    ]
+
+
+def promote(configurations, numbers, loss, epoch_from=1, epochs=2):
+    """Goes on with some configurations."""
+    return [
+        event
+        for number in numbers
+        for event in make_trial_events(
+            f"1{number:03d}",
+            [loss(configurations[number])] * epochs,
+            configuration=number,
+            parent=f"{number:04d}",
+            rung=1,
+            epoch_from=epoch_from,
+            hyperparameters=configurations[number],
+        )
+    ]
+
+
+def by_latent_dim(values):
+    """Eight is best; among equals chance decides."""
+    chance = 1e6 * values["learning_rate"] % 1
+    return 200.0 + abs(math.log2(values["latent_dim"]) - 3) + chance / 2
+
+
+def by_learning_rate(values):
+    return 200.0 + abs(math.log10(values["learning_rate"]) + 3.5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"), [(by_latent_dim, "latent_dim"), (by_learning_rate, "learning_rate")]
+)
+def test_what_decides_the_loss_has_the_largest_share(loss, name):
+    found = compute_importance(search(*measure(draw_configurations(60), loss)))
+    assert found.shares[0][0] == name
+    assert found.shares[0][1] > 0.5
+    assert sum(share for _, share in found.shares) == pytest.approx(1)
+    assert [share for _, share in found.shares] == sorted(dict(found.shares).values())[::-1]
+    assert (found.epoch, found.configurations, found.best) == (1, 60, 6)
+    assert not found.uncertain
+
+
+def test_what_does_not_differ_has_no_share():
+    found = compute_importance(search(*measure(draw_configurations(30), by_latent_dim)))
+    assert {name for name, _ in found.shares} == {"latent_dim", "dense_units", "learning_rate"}
+
+
+def test_the_same_study_has_the_same_shares():
+    study = search(*measure(draw_configurations(30), by_latent_dim))
+    assert compute_importance(study) == compute_importance(study)
+
+
+def test_chance_does_as_well_only_for_what_does_not_matter():
+    configurations = draw_configurations(60)
+    decided = compute_importance(search(*measure(configurations, by_learning_rate)))
+    assert decided.shuffles == 20
+    by_name = dict(zip(dict(decided.shares), decided.chances, strict=True))
+    assert by_name["learning_rate"] == 0
+    assert by_name["latent_dim"] >= 5
+    noise = random.Random(0)
+    noisy = compute_importance(search(*measure(configurations, lambda _: noise.uniform(90, 110))))
+    assert noisy.shares[0][1] > 0.5, "a share alone tells nothing"
+    assert min(noisy.chances) >= 3
+
+
+def test_losses_are_compared_at_the_latest_epoch_that_enough_configurations_reached():
+    configurations = draw_configurations(40)
+    rungs = [
+        *measure(configurations, by_latent_dim),
+        *promote(configurations, range(20), by_latent_dim),
+        *promote(configurations, range(20, 23), by_latent_dim, epochs=8),
+    ]
+    found = compute_importance(search(*rungs))
+    assert (found.epoch, found.configurations, found.uncertain) == (3, 23, False)
+
+
+def test_epochs_after_that_one_do_not_count():
+    """Of forty configurations the promoted five would lead by their learning rates."""
+    configurations = draw_configurations(40)
+    by_rate = sorted(range(40), key=lambda number: configurations[number]["learning_rate"])
+    study = search(
+        *measure(configurations, by_latent_dim),
+        *promote(configurations, by_rate[:5], lambda _: 1.0),
+    )
+    found = compute_importance(study)
+    assert (found.epoch, found.configurations) == (1, 40)
+    assert found == compute_importance(search(*measure(configurations, by_latent_dim)))
+
+
+def test_the_lowest_loss_up_to_the_epoch_counts():
+    """The first epoch decided; in the second all were level."""
+    configurations = draw_configurations(30)
+    events = [
+        event
+        for number, values in enumerate(configurations)
+        for event in make_trial_events(
+            f"{number:04d}",
+            [by_learning_rate(values), 300.0],
+            configuration=number,
+            hyperparameters=values,
+        )
+    ]
+    found = compute_importance(search(*events))
+    assert found.epoch == 2
+    assert found.shares[0][0] == "learning_rate"
+
+
+def test_where_no_epoch_has_enough_it_is_the_one_with_most_and_said_to_be_uncertain():
+    configurations = draw_configurations(12)
+    study = search(
+        *measure(configurations, by_latent_dim),
+        *promote(configurations, range(5), by_latent_dim),
+    )
+    found = compute_importance(study)
+    assert (found.epoch, found.configurations, found.best, found.uncertain) == (1, 12, 5, True)
+
+
+def test_of_epochs_with_as_many_it_is_the_latest():
+    configurations = draw_configurations(6)
+    study = search(
+        *measure(configurations, by_latent_dim),
+        *promote(configurations, range(6), by_latent_dim),
+    )
+    found = compute_importance(study)
+    assert (found.epoch, found.configurations, found.best) == (3, 6, 5)
+
+
+@pytest.mark.parametrize("count", [4, 5])
+def test_of_the_fewest_that_are_told_not_all_are_the_best(count):
+    found = compute_importance(search(*measure(draw_configurations(count), by_learning_rate)))
+    assert (found.configurations, found.best, found.uncertain) == (count, count - 1, True)
+
+
+def test_a_loss_that_is_no_number_is_left_out():
+    configurations = draw_configurations(25)
+
+    def loss(values):
+        return math.nan if values is configurations[3] else by_latent_dim(values)
+
+    study = search(*measure(configurations, loss))
+    assert compute_importance(study).configurations == 24
+
+
+def test_equals_of_the_last_of_the_best_are_among_the_best():
+    configurations = draw_configurations(40)
+    found = compute_importance(search(*measure(configurations, lambda v: float(v["latent_dim"]))))
+    smallest = sum(values["latent_dim"] == 2 for values in configurations)
+    assert found.best == smallest > 5
+
+
+@pytest.mark.parametrize(
+    ("configurations", "loss", "reason"),
+    [
+        ([], by_latent_dim, "equally many epochs; there are 0."),
+        (draw_configurations(3), by_latent_dim, "equally many epochs; there are 3."),
+        ([VALUES] * 9, lambda _: 200.0, "All configurations have the same hyperparameters."),
+        (draw_configurations(9), lambda _: 200.0, "Too many configurations have the same loss"),
+        (draw_configurations(9), lambda _: math.nan, "equally many epochs; there are 0."),
+    ],
+)
+def test_where_there_is_too_little_to_tell_it_says_why(configurations, loss, reason):
+    study = search(*measure(configurations, loss))
+    assert compute_importance(study) is None
+    assert reason in why_unknown(study)
+
+
+def test_a_value_just_outside_of_the_space_is_no_error():
+    configurations = draw_configurations(20)
+    configurations[0] |= {"learning_rate": math.nextafter(1e-2, 1), "latent_dim": 3}
+    study = search(*measure(configurations, by_latent_dim))
+    assert compute_importance(study).configurations == 20
+    assert why_unknown(study) == ""
+
+
+numbers = st.sampled_from([1e-4, 2e-4, 1e-3, 1e-2])
+drawn = st.tuples(st.sampled_from([2, 4, 8, 16]), st.integers(16, 256), numbers)
+measured = st.lists(st.tuples(drawn, st.floats(-10, 1e6) | st.just(math.nan)), max_size=30)
+
+
+@settings(deadline=None, max_examples=50)
+@given(measured)
+def test_any_search_has_shares_or_a_reason(rows):
+    names = ("latent_dim", "dense_units", "learning_rate")
+    configurations = [VALUES | dict(zip(names, values, strict=True)) for values, _ in rows]
+    losses = iter([loss for _, loss in rows])
+    study = search(*measure(configurations, lambda _: next(losses)))
+    found = compute_importance(study)
+    assert (found is None) == bool(why_unknown(study))
+    if found:
+        assert 0 < found.best < found.configurations
+        assert sum(share for _, share in found.shares) == pytest.approx(1)
+
+
+def test_optuna_is_not_heard(caplog, capfd):
+    import optuna
+
+    told = optuna.logging.get_verbosity()
+    with caplog.at_level(logging.DEBUG):
+        assert compute_importance(search(*measure(draw_configurations(30), by_latent_dim)))
+    assert capfd.readouterr() == ("", "")
+    assert optuna.logging.get_verbosity() == told
+
+
+COSTS = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from test_importance import *
+study = search(*measure(draw_configurations(30), by_latent_dim))
+before = set(sys.modules)
+assert not {"sklearn", "optuna"} & before, "the probe is of no use"
+found = compute_importance(study)
+assert found == compute_importance(study), "a second time"
+told = {"sklearn": "sklearn" in sys.modules}
+import optuna
+from sklearn.ensemble import RandomForestRegressor
+asked = optuna.create_study()
+asked.add_trials(
+    optuna.trial.create_trial(
+        params={"x": x}, distributions={"x": optuna.distributions.IntDistribution(0, 9)}, value=x
+    )
+    for x in range(10)
+)
+evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+told["fanova"] = optuna.importance.get_param_importances(asked, evaluator=evaluator)
+told["again"] = compute_importance(study) == found
+print(json.dumps(told))
+"""
+
+
+def test_it_does_without_scikit_learn_and_leaves_it_to_others():
+    """A second of CPU; what was imported without it must not stay behind."""
+    done = subprocess.run(
+        [sys.executable, "-c", COSTS, json.dumps([str(Path(__file__).parent), *sys.path])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert not told["sklearn"]
+    assert told["fanova"] == {"x": 1.0}
+    assert told["again"], "nor does it matter to the result"
+
+
+def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
+    study = search(*measure(draw_configurations(30), by_latent_dim))
+    page = render_report([study], {}, NOW)
+    found = compute_importance(study)
+    words = Outline(page).words
+    assert words.index("How it was found") < words.index("What mattered")
+    assert words.index("What mattered") < words.index("What it costs")
+    assert "the best 5 configurations apart from all 30, by their losses after epoch 1" in words
+    assert "Uncertain" not in words
+    for name, share in found.shares:
+        assert f"{name} {100 * share:.0f} %" in words
+        assert f'<rect width="{100 * share:.1f}" height="8"/>' in page
+
+
+def test_the_page_says_when_it_is_uncertain():
+    study = search(*measure(draw_configurations(10), by_latent_dim))
+    assert "Uncertain: of so few configurations" in Outline(render_report([study], {}, NOW)).words
+
+
+def test_the_page_says_why_there_is_none():
+    study = search(*measure(draw_configurations(2), by_latent_dim))
+    words = Outline(render_report([study], {}, NOW)).words
+    assert "Which hyperparameters mattered is not told. That takes at least 4" in words
+
+
+def test_before_the_first_epoch_nothing_is_said_of_it():
+    study = search(*make_trial_events("0000", status=None, hyperparameters=VALUES))
+    assert "<h3>What mattered" not in render_report([study], {}, NOW)

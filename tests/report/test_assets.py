@@ -1,0 +1,83 @@
+"""The page's script is what is in its files, d3 is what its authors published, data stay data."""
+
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+import vaetune.report
+from vaetune.report import assets
+
+FOLDER = Path(vaetune.report.__file__).parent
+D3 = FOLDER / "d3"
+
+
+def test_d3_is_as_it_was_published():
+    told = dict(
+        re.findall(r"\| (d3-[\w-]+) \| [\d.]+ \| ([0-9a-f]{64}) \|", (D3 / "README.md").read_text())
+    )
+    found = {
+        file.name.removesuffix(".min.js"): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in D3.glob("*.js")
+    }
+    assert found == told
+
+
+def test_each_file_of_the_script_is_in_the_page_once():
+    script = assets.read_script(live=False)
+    files = [*D3.glob("*.js"), *(FOLDER / "js").glob("*.js")]
+    assert len(files) > 25
+    for file in files:
+        assert script.count(file.read_text()) == 1, file.name
+
+
+def test_no_script_can_end_its_element():
+    assert not re.search(r"</script|<!--", assets.read_script(live=True), re.IGNORECASE)
+    assert "</style" not in assets.read_style().lower()
+
+
+def test_the_script_parses_no_text_as_markup_or_code():
+    own = "".join(file.read_text() for file in [*(FOLDER / "js").glob("*.js"), FOLDER / "live.js"])
+    for door in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "Function(",
+    ):
+        assert door not in own, door
+
+
+class Scripts(HTMLParser):
+    """The text of script elements, and every other element."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.scripts, self.others = [], []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        (self.scripts if tag == "script" else self.others).append("" if tag == "script" else tag)
+
+    def handle_data(self, data):
+        if self.scripts:
+            self.scripts[-1] += data
+
+
+@given(st.text() | st.sampled_from(["</script>", "<!--<script>", "]]>", "\u2028", "&lt;/script>"]))
+def test_data_stay_within_their_element_and_come_back_as_they_were(text):
+    page = f'<script type="application/json">{assets.to_data({text: [text, None]})}</script>'
+    parsed = Scripts(page)
+    assert parsed.others == []
+    assert [json.loads(script) for script in parsed.scripts] == [{text: [text, None]}]
+
+
+def test_what_json_has_no_word_for_is_refused():
+    with pytest.raises(ValueError, match="JSON"):
+        assets.to_data([float("nan")])

@@ -1,0 +1,739 @@
+"""A page is written as searches go on, seldom enough, and until they have ended."""
+
+import base64
+import hashlib
+import html
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_sets import make_split
+from journals import (
+    make_epoch,
+    make_session,
+    make_session_end,
+    make_started,
+    make_trial_events,
+    write_baseline,
+    write_search,
+)
+from torture import SEARCH_FILE
+
+from vaetune.cli import app
+from vaetune.errors import ResultsError
+from vaetune.files import is_in_use, lock_results
+from vaetune.report.live import Clock, Ended, Unwritten, Waiting, Written, watch
+from vaetune.report.output import is_live_page, write_report
+from vaetune.study.journal import JOURNAL_NAME, Journal
+
+
+class RunningSearch:
+    """A search that holds its folder and its journal, as a process does."""
+
+    def __init__(self, results, name="tiny", **started):
+        self._held = ExitStack()
+        self.folder = results / name
+        self._held.enter_context(lock_results(self.folder))
+        self._journal = self._held.enter_context(Journal(self.folder / JOURNAL_NAME))
+        if self._journal.path.stat().st_size == 0:
+            self._journal.append(make_started(name, **started))
+
+    def __enter__(self):
+        return self.append(make_session())
+
+    def __exit__(self, *error):
+        self.kill()
+
+    def append(self, *events):
+        for event in events:
+            self._journal.append(event)
+        return self
+
+    def end(self, reason="completed"):
+        self.append(make_session_end(reason))
+        self.kill()
+
+    def kill(self):
+        self._held.close()
+
+
+class Stage:
+    """A watch whose time passes when it sleeps, and in which things happen at their seconds.
+
+    Attributes:
+        pages: When pages were written, in seconds, and whether they were live.
+    """
+
+    def __init__(self, results, page_s=2.0, write=None):
+        self.results = results
+        self.draw = write or leave_page
+        self.page_s = page_s
+        self.now_s = 1000.0
+        self.pages = []
+        self.actions = []
+        self.is_broken = False
+
+    def at(self, second, action, *given):
+        self.actions.append((second, action, given))
+        return self
+
+    def sleep(self, seconds):
+        self.now_s += seconds
+        assert self.now_s < 10_000, "the watch does not end"
+        due = [entry for entry in self.actions if entry[0] <= self.now_s - 1000]
+        for entry in due:
+            self.actions.remove(entry)
+            _, action, given = entry
+            action(*given)
+
+    def write(self, results, live):
+        self.pages.append((self.now_s - 1000, live))
+        self.now_s += self.page_s
+        if self.is_broken:
+            raise ResultsError("The disk is full.")
+        return self.draw(results, live)
+
+    def watch(self):
+        return watch(self.results, Clock(lambda: self.now_s, self.sleep), self.write)
+
+    def until(self, second):
+        """What happens in so many seconds, and then Ctrl-C."""
+        told = []
+        self.at(second, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            deque(map(told.append, self.watch()))
+        return told
+
+
+def leave_page(results, live):
+    """Stands for `write_report`, which takes its time."""
+    page = results / "report.html"
+    refresh = '<noscript><meta http-equiv="refresh" content="30"></noscript>'
+    page.write_text('<meta name="generator" content="vaetune 0">' + refresh * live)
+    return page
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def names(happenings):
+    return [type(happening).__name__ for happening in happenings]
+
+
+# How long
+
+
+def test_it_watches_until_the_search_has_ended_and_leaves_a_page_that_is_not_live(tmp_path):
+    with RunningSearch(tmp_path) as search:
+        search.append(*make_trial_events("0000", [200.0]))
+        stage = Stage(tmp_path, write=write_report).at(5, search.end)
+        told = list(stage.watch())
+    assert names(told) == ["Written", "Ended", "Written"]
+    assert told[0].is_live
+    assert [study.name for study in told[0].running] == ["tiny"]
+    assert told[1].name == "tiny"
+    assert told[1].study.is_complete
+    assert told[2] == Written(tmp_path / "report.html", (), is_live=False)
+    assert [live for _, live in stage.pages] == [True, False]
+    assert not is_live_page(tmp_path / "report.html")
+
+
+def test_it_watches_until_the_last_of_several_has_ended(tmp_path):
+    with RunningSearch(tmp_path, "one") as one, RunningSearch(tmp_path, "two") as two:
+        stage = Stage(tmp_path).at(5, one.end).at(50, two.end, "interrupted")
+        told = [happening for happening in stage.watch() if isinstance(happening, Ended)]
+    assert [ended.name for ended in told] == ["one", "two"]
+    assert stage.now_s - 1000 > 50
+
+
+def test_a_search_that_begins_later_is_watched_too(tmp_path):
+    later = []
+    with RunningSearch(tmp_path, "one") as one, ExitStack() as stack:
+        begin = lambda: later.append(stack.enter_context(RunningSearch(tmp_path, "two")))  # noqa: E731
+        stage = Stage(tmp_path).at(5, begin).at(8, one.end).at(70, lambda: later[0].end())
+        told = list(stage.watch())
+    assert [happening.name for happening in told if isinstance(happening, Ended)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_where_no_search_runs_one_is_waited_for(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    results = tmp_path / folder
+    later = []
+    with ExitStack() as stack:
+        begin = lambda: later.append(stack.enter_context(RunningSearch(results)))  # noqa: E731
+        stage = Stage(results).at(600, begin).at(640, lambda: later[0].end())
+        told = list(stage.watch())
+    assert names(told) == ["Waiting", "Written", "Ended", "Written"]
+    assert 600 <= stage.pages[0][0] <= 601
+
+
+def test_a_search_shorter_than_a_look_has_begun_and_ended(tmp_path):
+    def begin_and_end():
+        with RunningSearch(tmp_path) as search:
+            search.end()
+
+    told = list(Stage(tmp_path).at(100, begin_and_end).watch())
+    assert names(told) == ["Waiting", "Written", "Ended", "Written"]
+
+
+def test_while_it_waits_there_is_a_page_of_what_is_recorded(tmp_path):
+    write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]), make_session_end())
+    stage = Stage(tmp_path)
+    assert stage.until(600) == [Waiting(), Written(tmp_path / "report.html", (), is_live=True)]
+    assert is_live_page(tmp_path / "report.html")
+
+
+def test_a_search_that_was_killed_before_is_not_running(tmp_path):
+    with RunningSearch(tmp_path) as search:
+        search.append(*make_trial_events("0000", [200.0], status=None))
+    assert names(Stage(tmp_path).until(100)) == ["Waiting", "Written"]
+
+
+def test_a_search_that_is_killed_has_ended(tmp_path):
+    with RunningSearch(tmp_path) as search:
+        told = list(Stage(tmp_path).at(30, search.kill).watch())
+    assert names(told) == ["Written", "Ended", "Written"]
+    assert told[1].study.last_end is None
+
+
+def test_a_killed_search_that_is_gone_on_with_runs_again(tmp_path):
+    with RunningSearch(tmp_path):
+        pass
+    later = []
+    with ExitStack() as stack:
+        again = lambda: later.append(stack.enter_context(RunningSearch(tmp_path)))  # noqa: E731
+        stage = Stage(tmp_path).at(60, again).at(90, lambda: later[0].end())
+        told = list(stage.watch())
+    assert names(told) == ["Waiting", "Written", "Written", "Ended", "Written"]
+
+
+def test_a_process_that_holds_a_folder_and_has_not_begun_is_no_running_search(tmp_path):
+    """Such as one that refuses a changed search file: it ends the watch of nothing."""
+    write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]), make_session_end())
+    held = lock_results(tmp_path / "tiny")
+    stage = Stage(tmp_path).at(10, held.__enter__).at(20, held.__exit__, None, None, None)
+    assert names(stage.until(100)) == ["Waiting", "Written"]
+
+
+def test_a_free_folder_is_asked_once_whether_it_is_in_use(tmp_path, monkeypatch):
+    """Asking takes the lock for an instant, and a search that begins then would be refused."""
+    with RunningSearch(tmp_path):
+        pass
+    asked = []
+    count = lambda folder: asked.append(folder) or is_in_use(folder)  # noqa: E731
+    monkeypatch.setattr("vaetune.report.live.is_in_use", count)
+    Stage(tmp_path).until(100)
+    assert len(asked) == 1
+
+
+# When
+
+
+def page_times(stage):
+    return [second for second, _ in stage.pages]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        make_trial_events("0001", [], status=None),
+        make_trial_events("0000", [200.0])[-1:],
+        [make_session_end("time_budget"), make_session()],
+    ],
+    ids=["a trial starts", "a trial ends", "a session ends"],
+)
+def test_a_page_follows_what_happens_to_trials_and_sessions(tmp_path, events):
+    with RunningSearch(tmp_path) as search:
+        search.append(*make_trial_events("0000", [200.0], status=None))
+        stage = Stage(tmp_path).at(100, search.append, *events)
+        stage.until(300)
+    assert len(stage.pages) == 2
+    assert 100 <= stage.pages[1][0] <= 101
+
+
+def test_a_search_or_a_baseline_that_appears_has_a_page(tmp_path):
+    with RunningSearch(tmp_path):
+        stage = Stage(tmp_path).at(100, write_baseline, tmp_path)
+        stage.at(200, write_search, tmp_path, "other").until(300)
+    assert [round(second) for second in page_times(stage)] == [0, 100, 200]
+
+
+def test_a_search_that_disappears_leaves_the_page(tmp_path):
+    other = write_search(tmp_path, "other")
+    with RunningSearch(tmp_path):
+        stage = Stage(tmp_path).at(100, other.unlink)
+        stage.until(300)
+    assert [round(second) for second in page_times(stage)] == [0, 100]
+
+
+def test_nothing_is_done_while_nothing_happens(tmp_path, monkeypatch):
+    with RunningSearch(tmp_path) as search:
+        search.append(*make_trial_events("0000", [200.0]))
+        lines = []
+        monkeypatch.setattr("vaetune.report.live._kind_of", lambda x: lines.append(x) or "known")
+        stage = Stage(tmp_path)
+        stage.until(5000)
+    assert len(stage.pages) == 1
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("page_s", [0.4, 2.0, 7.0])
+def test_pages_take_a_tenth_of_the_time_at_most(tmp_path, page_s):
+    with RunningSearch(tmp_path) as search:
+        stage = Stage(tmp_path, page_s)
+        for second in range(1, 300):
+            stage.at(second, search.append, make_session())
+        stage.until(300)
+    gaps = [later - before for before, later in itertools.pairwise(page_times(stage))]
+    assert min(gaps) >= 10 * page_s
+    assert max(gaps) <= 10 * page_s + 1.01
+    assert len(gaps) * page_s <= 30
+
+
+def test_what_happens_while_the_page_rests_is_told_after_it(tmp_path):
+    with RunningSearch(tmp_path) as search:
+        stage = Stage(tmp_path).at(3, search.append, *make_trial_events("0000", [200.0]))
+        stage.until(300)
+    assert [round(second) for second in page_times(stage)] == [0, 20]
+
+
+def test_epochs_alone_have_a_page_a_minute(tmp_path):
+    with RunningSearch(tmp_path) as search:
+        search.append(*make_trial_events("0000", [200.0], status=None))
+        stage = Stage(tmp_path)
+        for second in range(1, 300):
+            stage.at(second, search.append, make_epoch("0000", 1 + second, 200.0 - second))
+        stage.until(300)
+    gaps = [later - before for before, later in itertools.pairwise(page_times(stage))]
+    assert len(gaps) >= 4
+    assert all(60 <= gap <= 66 for gap in gaps)
+
+
+def test_a_page_that_a_search_left_is_made_live_again(tmp_path):
+    with RunningSearch(tmp_path), RunningSearch(tmp_path, "other"):
+        stage = Stage(tmp_path).at(100, write_report, tmp_path)
+        stage.until(200)
+    assert [round(second) for second in page_times(stage)] == [0, 100]
+    assert is_live_page(tmp_path / "report.html")
+
+
+def test_two_watches_do_not_drive_each_other(tmp_path):
+    with RunningSearch(tmp_path):
+        stage = Stage(tmp_path).at(100, leave_page, tmp_path, True)
+        stage.until(200)
+    assert len(stage.pages) == 1
+
+
+# Whatever is in the way
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no journal\n", b"\xff\xfe\n", b'["event"]\n', b'{"event": 1}\n', b"{", b"[" * 9999 + b"\n"],
+    ids=["text", "bytes", "list", "number", "half", "deep"],
+)
+def test_a_damaged_or_half_written_journal_ends_no_watch(tmp_path, content):
+    with RunningSearch(tmp_path) as search, (search.folder / JOURNAL_NAME).open("ab") as journal:
+        stage = Stage(tmp_path, write=write_report)
+        stage.at(50, lambda: (journal.write(content), journal.flush())).at(150, search.end)
+        (tmp_path / "wrong").mkdir()
+        (tmp_path / "wrong" / JOURNAL_NAME).write_bytes(content)
+        with RunningSearch(tmp_path, "sound") as sound:
+            told = list(stage.at(250, sound.end).watch())
+    assert [happening.name for happening in told if isinstance(happening, Ended)] == [
+        "tiny",
+        "sound",
+    ]
+    assert not is_live_page(tmp_path / "report.html")
+
+
+def test_a_line_that_is_written_in_two_halves_is_read_once_it_is_whole(tmp_path):
+    with RunningSearch(tmp_path) as search, (search.folder / JOURNAL_NAME).open("ab") as journal:
+        line = make_trial_events("0000", [200.0])[0].model_dump_json().encode() + b"\n"
+        write = lambda part: (journal.write(part), journal.flush())  # noqa: E731
+        stage = Stage(tmp_path).at(100, write, line[:50]).at(200, write, line[50:])
+        stage.until(300)
+    assert [round(second) for second in page_times(stage)] == [0, 200]
+
+
+def test_a_journal_that_is_restored_from_a_copy_is_read_anew(tmp_path):
+    path = write_search(tmp_path, "other", *make_trial_events("0000", [200.0]))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"epoch_ended", b"epoch_endet"))
+
+    def restore():
+        path.write_bytes(whole)
+        os.utime(path, ns=(1, 1))
+
+    with RunningSearch(tmp_path):
+        stage = Stage(tmp_path).at(100, restore)
+        stage.until(200)
+    assert [round(second) for second in page_times(stage)] == [0, 100]
+
+
+def test_a_page_that_cannot_be_written_is_told_once_and_tried_again(tmp_path):
+    with RunningSearch(tmp_path) as search:
+        stage = Stage(tmp_path)
+        stage.at(100, setattr, stage, "is_broken", True)
+        stage.at(101, search.append, *make_trial_events("0000", [200.0]))
+        stage.at(250, setattr, stage, "is_broken", False).at(300, search.end)
+        told = list(stage.watch())
+    assert names(told) == ["Written", "Unwritten", "Written", "Ended", "Written"]
+    assert told[1] == Unwritten("The disk is full.")
+    tries = [second for second in page_times(stage) if 100 < second < 250]
+    assert all(30 <= later - before <= 40 for before, later in itertools.pairwise(tries))
+    assert len(tries) >= 4
+
+
+def test_a_page_that_can_never_be_written_is_refused_at_once(tmp_path):
+    (tmp_path / "report.html").write_text("<h1>The annual report</h1>")
+    with pytest.raises(ResultsError, match="not written by vaetune"):
+        next(Stage(tmp_path).watch())
+
+
+def test_a_file_is_no_folder_to_wait_in(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ResultsError, match="is a file; expected a folder of results"):
+        list(Stage(tmp_path / "taken").watch())
+
+
+# Who holds a folder
+
+
+def test_a_folder_is_in_use_as_long_as_a_process_holds_it(tmp_path):
+    assert not is_in_use(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    code = "import sys, time; from pathlib import Path\nfrom vaetune.files import lock_results\n"
+    code += "with lock_results(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        assert is_in_use(tmp_path)
+        process.kill()
+        process.wait()
+    assert not is_in_use(tmp_path)
+
+
+# What is typed and printed
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Types `vaetune report --watch`; `sleep` is called between looks."""
+
+    def run(sleep):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("vaetune.report.live.Clock", lambda: Clock(sleep=sleep))
+        monkeypatch.setattr(sys, "argv", ["vaetune", "report", "--watch"])
+        handler = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as done:
+            app.main()
+        signal.signal(signal.SIGTERM, handler)
+        return done.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+FIRST_LINE = "Watching results/: results/report.html is written as trials end. Ctrl-C stops.\n"
+
+
+def test_the_command_says_where_the_page_is_and_how_the_search_ended(tmp_path, command):
+    with RunningSearch(tmp_path / "results") as search:
+        search.append(*make_trial_events("0000", [200.0]))
+        code, out, error = command(lambda _: search.end())
+    assert (code, error) == (0, "")
+    assert out == FIRST_LINE + (
+        "tiny: not complete, 1 of 4 trials\n"
+        "tiny has ended: complete, 1 trial\n"
+        "Report: results/report.html, no longer live\n"
+    )
+    assert not is_live_page(tmp_path / "results" / "report.html")
+
+
+def test_the_command_tells_a_killed_search(tmp_path, command):
+    with RunningSearch(tmp_path / "results") as search:
+        assert "tiny was killed: not complete" in command(lambda _: search.kill())[1]
+
+
+def test_ctrl_c_in_an_empty_folder_leaves_it_empty(tmp_path, command):
+    code, out, error = command(lambda _: interrupt())
+    assert (code, error) == (0, "")
+    waits = "No search is running: waiting for one to begin.\n"
+    assert out == FIRST_LINE + waits + "No longer watching.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_a_page_that_is_not_live(tmp_path, command):
+    with RunningSearch(tmp_path / "results"):
+        code, out, error = command(lambda _: interrupt())
+    assert (code, error) == (0, "")
+    assert out.endswith("No longer watching.\nReport: results/report.html, no longer live\n")
+    assert not is_live_page(tmp_path / "results" / "report.html")
+
+
+def test_the_help_tells_of_watching(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["vaetune", "report", "--help"])
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        app.main()
+    signal.signal(signal.SIGTERM, handler)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--watch" in out
+    assert "Where no search runs, the next one is waited for. Ctrl-C ends it" in out
+
+
+@contextmanager
+def start(folder, *arguments):
+    """A process of vaetune, which does not outlive a test that fails.
+
+    It hears Ctrl-C also where the tests themselves run in the background, and do not.
+    """
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from vaetune.cli import main; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # does nothing to one that has ended
+
+
+@pytest.mark.slow
+def test_a_search_in_another_process_is_watched_to_its_end(tmp_path):
+    train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
+    np.savez(tmp_path / "squares.npz", x_train=train.images, x_test=test.images)
+    (tmp_path / "squares.toml").write_text(SEARCH_FILE)
+    with start(tmp_path, "report", "--watch") as watching:
+        assert watching.stdout.readline() == FIRST_LINE
+        with start(tmp_path, "search", "./squares.toml", "--quiet") as searching:
+            told = searching.communicate(timeout=180)
+            assert searching.returncode == 0, told
+        watching.wait(120)
+        # Not communicate(): it would miss what readline() has read ahead.
+        out, error = watching.stdout.read(), watching.stderr.read()
+    assert (watching.returncode, error) == (0, "")
+    assert out.startswith("No search is running: waiting for one to begin.\n")
+    assert "squares has ended: complete, 6 trials\n" in out
+    assert out.endswith("Report: results/report.html, no longer live\n")
+    page = (tmp_path / "results" / "report.html").read_text()
+    assert "Complete: 6 trials" in page
+    assert "refreshes itself" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_watch_in_order(tmp_path, number):
+    write_search(tmp_path / "results", "tiny", *make_trial_events("0000", [200.0]))
+    page = tmp_path / "results" / "report.html"
+    with start(tmp_path, "report", "--watch") as watching:
+        while not page.exists():
+            assert watching.poll() is None
+            time.sleep(0.05)
+        assert is_live_page(page)
+        watching.send_signal(number)
+        out, error = watching.communicate(timeout=60)
+    assert (watching.returncode, error) == (0, "")
+    assert out.endswith("no longer live\n")
+    assert not is_live_page(page)
+
+
+# The page
+
+
+def test_only_a_live_page_says_so_and_has_what_reloads_it(tmp_path):
+    write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]))
+    live = write_report(tmp_path, live=True).read_text()
+    assert re.search(r"<b>Live:</b> <span>written <time [^>]*>\d\d:\d\d:\d\d UTC</time>", live)
+    head = live[: live.index("</head>")]
+    assert '<noscript><meta http-equiv="refresh" content="30"></noscript>' in head
+    assert "location.reload()" in live
+    assert not re.search(r"aria-live|role=.?(status|alert)", live[live.index('id="live"') :][:400])
+    still = write_report(tmp_path).read_text()
+    for part in ("Live:", 'http-equiv="refresh"', "location.reload()", 'id="live"'):
+        assert part not in still
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_the_policy_allows_the_very_script_of_a_page(tmp_path, live):
+    write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]))
+    page = write_report(tmp_path, live=live).read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1])
+    assert f"script-src 'sha256-{digest}';" in policy
+
+
+def test_a_search_that_is_known_to_run_is_not_said_to_be_killed_perhaps(tmp_path):
+    with RunningSearch(tmp_path) as search:
+        search.append(*make_trial_events("0000", [200.0]))
+        page = write_report(tmp_path, live=True).read_text()
+    assert "Running: 1 of 4 trials" in page
+    assert "or it was killed" in write_report(tmp_path, live=True).read_text()
+
+
+@pytest.fixture(scope="module")
+def live_page(tmp_path_factory):
+    results = tmp_path_factory.mktemp("live")
+    for number in range(3):
+        write_search(
+            results, f"tiny-{number}", *make_trial_events("0000", [200.0, 190.0]), minutes=number
+        )
+    return write_report(results, live=True)
+
+
+IN_SIGHT = """() => {
+    const headings = [...document.querySelectorAll("article h3")];
+    const first = headings.find((heading) => heading.getBoundingClientRect().top > 0);
+    return { text: first.textContent, top: first.getBoundingClientRect().top };
+}"""
+
+
+class Visit:
+    """A live page in a browser whose time passes when it is told to."""
+
+    def __init__(self, browser, path, after_s=0):
+        self.troubles = []
+        self.page = browser.new_page(viewport={"width": 800, "height": 600})
+        self.page.on("console", lambda message: self.troubles.append(message.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.loads = 0
+        self.page.on("domcontentloaded", self.count)
+        self.page.clock.install(time=path.stat().st_mtime + after_s)
+        self.page.goto(f"{path.as_uri()}#search-2")
+
+    def count(self, page):
+        self.loads += 1
+
+    def reloads_in(self, seconds):
+        """Whether it begins to load itself anew once so many seconds have passed."""
+        before = self.loads
+        self.page.clock.fast_forward(1000 * seconds)
+        for _ in range(30):
+            self.page.wait_for_timeout(50)
+            if self.loads > before:
+                self.page.wait_for_load_state()
+                self.page.wait_for_timeout(300)
+                return True
+        return False
+
+    @property
+    def says(self):
+        return self.page.locator("#live").inner_text()
+
+
+@pytest.fixture
+def visit(chromium):
+    visits = []
+
+    def opened(path, **told):
+        visits.append(Visit(chromium, path, **told))
+        return visits[-1]
+
+    yield opened
+    for one in visits:
+        one.page.close()
+        assert one.troubles == []
+
+
+@pytest.mark.browser
+def test_a_live_page_reloads_and_keeps_the_hash_and_the_place(visit, live_page):
+    visited = visit(live_page)
+    assert "refreshes itself every 10 s" in visited.says
+    visited.page.evaluate("window.scrollTo({ top: 700, behavior: 'instant' })")
+    visited.page.wait_for_timeout(1000)  # charts that come into sight are drawn
+    seen = visited.page.evaluate(IN_SIGHT)
+    assert seen["top"] < 600
+    assert visited.reloads_in(16)
+    assert visited.page.url.endswith("#search-2")
+    visited.page.wait_for_timeout(1000)
+    assert visited.page.evaluate(IN_SIGHT) == {
+        "text": seen["text"],
+        "top": pytest.approx(seen["top"], abs=3),
+    }
+    assert visited.reloads_in(12)
+
+
+@pytest.mark.browser
+def test_pause_holds_over_a_reload_until_it_is_resumed(visit, live_page):
+    visited = visit(live_page)
+    visited.page.get_by_role("button", name="Pause").click()
+    assert "does not refresh itself" in visited.says
+    assert not visited.reloads_in(60)
+    visited.page.reload()
+    assert not visited.reloads_in(60)
+    visited.page.get_by_role("button", name="Resume").click()
+    assert visited.reloads_in(12)
+
+
+@pytest.mark.browser
+def test_a_page_is_left_alone_while_somebody_is_at_it(visit, live_page):
+    visited = visit(live_page)
+    page = visited.page
+    for action in (
+        lambda: page.mouse.move(200, 300),
+        lambda: page.keyboard.press("Shift"),
+        lambda: page.mouse.wheel(0, 50),
+    ):
+        assert not visited.reloads_in(7)
+        action()
+        page.wait_for_timeout(100)
+        assert not visited.reloads_in(2)
+        assert visited.reloads_in(8)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (
+            "const d = document.createElement('dialog'); document.body.append(d); d.showModal()",
+            "document.querySelectorAll('dialog[open]').forEach((d) => d.close())",
+        ),
+        (
+            "const i = document.createElement('input'); document.body.append(i); i.focus()",
+            "document.activeElement.blur()",
+        ),
+        (
+            "Object.defineProperty(document, 'hidden', { value: true, configurable: true })",
+            "delete document.hidden",
+        ),
+    ],
+    ids=["dialog", "text", "hidden"],
+)
+def test_no_reload_takes_a_dialog_or_a_text_away_or_is_made_out_of_sight(
+    visit, live_page, begin, end
+):
+    visited = visit(live_page)
+    visited.page.evaluate(f"() => {{ {begin} }}")
+    assert not visited.reloads_in(60)
+    visited.page.evaluate(f"() => {{ {end} }}")
+    assert visited.reloads_in(8)
+
+
+@pytest.mark.browser
+def test_an_old_page_says_that_watching_may_have_ended_and_seldom_reloads(visit, live_page):
+    visited = visit(live_page, after_s=400)
+    assert "watching may have ended" in visited.says
+    assert "every 60 s" in visited.says
+    assert not visited.reloads_in(50)
+    assert visited.reloads_in(12)
+    assert "watching may have ended" not in visit(live_page, after_s=200).says

@@ -1,0 +1,75 @@
+"""One process trains searches in turn; see the contract of all executors too."""
+
+from contextlib import contextmanager
+
+import pytest
+from tiny_searches import DEVICE, IMAGES
+
+from vaetune.search.executors.local import LocalExecutor
+from vaetune.training.trial import TrainingContext
+
+
+class Source:
+    """Has no trials, and notes what is asked of it."""
+
+    def __init__(self, told, name):
+        self.told, self.name = told, name
+
+    def on_search_begin(self):
+        self.told.append(f"search {self.name}")
+        if self.name == "broken":
+            raise ValueError("stop")
+
+    def next_trial(self):
+        return None
+
+    def on_search_end(self):
+        pass
+
+    def mending(self):
+        self.told.append(f"mend {self.name}")
+        return iter(())
+
+    def tidy(self):
+        pass
+
+
+@contextmanager
+def opening(told, name):
+    told.append(f"open {name}")
+    try:
+        yield None if name == "done" else Source(told, name)
+    except ValueError:
+        told.append(f"broke {name}")
+        raise
+    told.append(f"close {name}")
+
+
+def run(*names):
+    told = []
+    executor = LocalExecutor(TrainingContext(IMAGES), DEVICE)
+    try:
+        executor.run([opening(told, name) for name in names], on_wait=lambda: None)
+    finally:
+        run.told = told
+    return told
+
+
+def test_each_search_is_opened_when_the_one_before_is_closed():
+    assert run("a", "done", "b") == [
+        *("open a", "search a", "mend a", "close a"),
+        *("open done", "close done"),
+        *("open b", "search b", "mend b", "close b"),
+    ]
+
+
+def test_what_stops_one_is_heard_by_it_and_opens_no_other():
+    with pytest.raises(ValueError, match="stop"):
+        run("broken", "b")
+    assert run.told == ["open broken", "search broken", "broke broken"]
+
+
+def test_it_tells_where_it_trains():
+    executor = LocalExecutor(TrainingContext(IMAGES), DEVICE)
+    assert executor.workers == 1
+    assert (executor.environment.device, executor.environment.threads) == ("CPU", 2)

@@ -1,0 +1,552 @@
+"""Workers find what one process finds, whatever becomes of them."""
+
+import os
+import signal
+import sys
+import time
+import types
+from pathlib import Path
+
+import crews
+import numpy as np
+import pytest
+import tensorflow as tf
+from crews import (
+    END,
+    FOLDER,
+    ObedientWorker,
+    Orders,
+    Watching,
+    WeighingWorker,
+    crew_of,
+    loss_of,
+    run_on,
+    wait_until,
+)
+from outcomes import assert_same_trials, checkpoint_of, events_of, kept
+from tiny_searches import DEVICE, IMAGES, TINY, TINY_REFERENCE, StopAfter, changed, run, stop
+
+import vaetune
+from vaetune.config.space import Choice, Space
+from vaetune.config.spec import Budget, Limits
+from vaetune.data.images import ImageSet, Split
+from vaetune.device import available_cores
+from vaetune.errors import ExecutorError
+from vaetune.search.executors.local import LocalExecutor
+from vaetune.search.executors.ray_cluster import local_cluster
+from vaetune.search.executors.ray_worker import Worker
+from vaetune.search.executors.resources import WorkerResources
+from vaetune.search.tuner import VAETuner
+from vaetune.study.builder import load_study
+from vaetune.study.catalog import find_baseline
+from vaetune.study.checkpoint import CHECKPOINT_NAME
+from vaetune.study.events import (
+    TrialEnded,
+    TrialResumed,
+    TrialRetried,
+    TrialStarted,
+    WorkerJoined,
+    WorkerLost,
+)
+from vaetune.training.trial import TrainingContext
+
+pytestmark = pytest.mark.slow
+
+# As many as this process has: the last bits of a gradient hang on it.
+THREADS = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
+TRAINERS = 3
+MADE_UP = 6
+"""At the same time at the most."""
+
+ALL_OF_IT = changed(TINY, baseline=True, limits=Limits(final_seeds=1))
+"""The Keras example beside it, and the finalists' configurations from another seed.
+
+Of `TINY`, configurations 0 to 2 are trained for an epoch, and the best of them for two more; 3 and
+4 for three.
+"""
+
+
+def random_search(trials, epochs, **values):
+    return changed(
+        TINY, algorithm="random", budget=Budget(max_epochs=epochs, max_trials=trials), **values
+    )
+
+
+@pytest.fixture(scope="module")
+def folder_of_orders(tmp_path_factory):
+    return tmp_path_factory.mktemp("orders")
+
+
+@pytest.fixture(autouse=True)
+def orders(folder_of_orders):
+    given = Orders(folder_of_orders)
+    given.clear()
+    return given
+
+
+@pytest.fixture(scope="module")
+def ray(folder_of_orders):
+    """Ray on this machine, which it takes to have two GPUs."""
+    here = [Path(crews.__file__).parent, Path(vaetune.__file__).parents[1]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER, str(folder_of_orders))
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, here)))
+        patch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
+        with local_cluster(TRAINERS * THREADS + MADE_UP, with_gpus=True) as ray:
+            assert ray.cluster_resources()["GPU"] == 2
+            yield ray
+
+
+@pytest.fixture(scope="module")
+def trainers(ray):
+    """Three workers that train for real."""
+    with crew_of(ray, TRAINERS, IMAGES, WorkerResources(THREADS, 0.0), ObedientWorker) as executor:
+        yield executor
+
+
+@pytest.fixture
+def counting(ray):
+    """Runs a search on so many workers that only count epochs."""
+
+    def run_counting(results, spec, workers=2, watcher=None, deadline_s=None):
+        with crew_of(ray, workers, IMAGES, WorkerResources(1, 0.0)) as executor:
+            return run_on(executor, results, spec, IMAGES, watcher, deadline_s)
+
+    return run_counting
+
+
+@pytest.fixture(scope="module")
+def by_one_process(tmp_path_factory):
+    """What one process makes of a search, which it runs once; spec to study."""
+    tf.config.experimental.enable_op_determinism()
+    known = {}
+
+    def run_once(spec):
+        key = spec.model_dump_json()
+        if key not in known:
+            known[key] = run(tmp_path_factory.mktemp("one"), spec)
+        return known[key]
+
+    return run_once
+
+
+@pytest.fixture(scope="module")
+def judged_by_one_process(by_one_process):
+    """The same of `TINY`, and then all that can be asked for beside it."""
+    return run(by_one_process(TINY).folder.parent, ALL_OF_IT)
+
+
+@pytest.fixture(scope="module")
+def counted_by_one(ray, tmp_path_factory):
+    """What a single worker that nobody disturbs makes of a search, held against its rule."""
+    known = {}
+
+    def run_once(spec):
+        key = spec.model_dump_json()
+        if key not in known:
+            with crew_of(ray, 1, IMAGES, WorkerResources(1, 0.0)) as executor:
+                known[key] = run_on(executor, tmp_path_factory.mktemp("counted"), spec, IMAGES)
+            assert_counted(known[key])
+        return known[key]
+
+    return run_once
+
+
+def assert_counted(study):
+    """Each configuration had each of its epochs once, through all of its promotions."""
+    for trial in study.trials:
+        epochs = range(trial.epoch_from + 1, trial.epoch_to + 1)
+        histories = [np.array([trial.configuration, *range(1, epoch + 1)]) for epoch in epochs]
+        expected = [*zip(epochs, map(loss_of, histories), strict=True)]
+        assert [(epoch.epoch, epoch.val_loss) for epoch in trial.epochs] == expected
+
+
+def trial_of(study, configuration, rung=0):
+    (trial,) = (t for t in study.trials if (t.configuration, t.rung) == (configuration, rung))
+    return trial
+
+
+# The same answer
+
+
+def test_three_workers_find_what_one_process_finds(
+    trainers, judged_by_one_process, orders, tmp_path
+):
+    ours, theirs = run_on(trainers, tmp_path, ALL_OF_IT, IMAGES), judged_by_one_process
+    assert_same_trials(ours, theirs)
+    results = tmp_path, theirs.folder.parent
+    assert_same_trials(find_baseline(ours, results[0]), find_baseline(theirs, results[1]))
+    seeds = [name for one in ours.retrained.retraining.finalists for name in one.trainings]
+    assert len(seeds) == 5
+    for name in seeds:
+        assert_same_trials(*(load_study(folder / "baselines" / name) for folder in results))
+    assert ours.sessions[-1].workers == 3
+    assert {trial.worker for trial in events_of(ours, TrialStarted)} == {1, 2, 3}
+    epochs = 11 + 3 + 5 * 3
+    assert orders.trained.total() == epochs, "of the search, the example, and five from seeds"
+
+
+@pytest.mark.parametrize("algorithm", ["random", "grid"])
+def test_other_algorithms_find_the_same_and_a_loss_that_is_not_finite_fails_its_trial(
+    trainers, by_one_process, tmp_path, algorithm
+):
+    choices = {
+        "latent_dim": Choice(values=(2, 3)),
+        "learning_rate": Choice(values=(1e-3, 1e30)),
+    }
+    space = Space.pinned_at(TINY_REFERENCE).model_copy(update=choices)
+    budget = Budget(max_epochs=2, max_trials=4)
+    spec = changed(TINY, algorithm=algorithm, space=space, budget=budget)
+    ours = run_on(trainers, tmp_path, spec, IMAGES)
+    assert_same_trials(ours, by_one_process(spec))
+    assert {trial.status for trial in ours.trials} == {"completed", "failed"}
+    for trial in ours.failures:
+        assert trial.hyperparameters["learning_rate"] == 1e30
+        assert trial.failed_in == 1
+        assert "became nan in epoch 1" in trial.error
+        assert "NotFiniteError" in trial.traceback
+
+
+def test_workers_measure_what_one_process_measures(trainers, by_one_process):
+    study = by_one_process(TINY)
+    models = [checkpoint_of(study, trial.trial_id).best_weights for trial in study.finalists]
+    assert len(models) == 5
+    shares = []
+    trainers.wait_until_ready(lambda: None)
+    ours = trainers.measure(models, 4, 7, shares.append)
+    theirs = LocalExecutor(TrainingContext(IMAGES), DEVICE).measure(models, 4, 7)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one.reconstruction, other.reconstruction)
+        np.testing.assert_array_equal(one.kl, other.kl)
+    assert shares[-1] == 1.0
+    assert shares == sorted(shares)
+    assert trainers.measure([], 4, 7) == []
+
+
+def test_an_error_that_may_pass_is_tried_again(trainers, by_one_process, orders, tmp_path):
+    spec = random_search(2, 3)
+    orders.tell("run-out-1")
+    study = run_on(trainers, tmp_path, spec, IMAGES)
+    (retried,) = events_of(study, TrialRetried)
+    assert (retried.trial_id, retried.attempt) == (trial_of(study, 1).trial_id, 1)
+    assert "OOM when allocating" in retried.error
+    assert "ResourceExhaustedError" in retried.traceback
+    assert_same_trials(study, by_one_process(spec))
+
+
+# From many to one and back
+
+
+def test_workers_go_on_with_what_one_process_was_stopped_in(trainers, by_one_process, tmp_path):
+    left = stop(tmp_path, 12, TINY)
+    assert left.last_end.reason == "interrupted"
+    ours = run_on(trainers, tmp_path, TINY, IMAGES)
+    assert [session.workers for session in ours.sessions] == [1, 3]
+    assert_same_trials(ours, by_one_process(TINY))
+
+
+def test_one_process_goes_on_with_what_workers_were_stopped_in(
+    trainers, by_one_process, orders, tmp_path
+):
+    deadline_s = time.monotonic() + 2
+    orders.hold(3, 2)  # so that there is something left to do, however fast they are
+
+    def let_go_once_the_time_is_up():
+        if time.monotonic() > deadline_s and orders.held(3, 2):
+            orders.let_go(3, 2)
+
+    watcher = Watching(on_wait=let_go_once_the_time_is_up)
+    left = run_on(trainers, tmp_path, TINY, IMAGES, watcher, deadline_s)
+    assert left.last_end.reason == "time_budget"
+    ours = run(tmp_path, TINY)
+    assert [session.workers for session in ours.sessions] == [3, 1]
+    assert_same_trials(ours, by_one_process(TINY))
+
+
+# A worker is lost
+
+
+def test_the_trial_of_a_worker_that_is_killed_goes_on_elsewhere(
+    trainers, by_one_process, orders, tmp_path
+):
+    joined = []
+    orders.hold(3, 3)
+    orders.hold(4, 1)  # the search lasts until there is another worker in the place
+
+    def watch(event):
+        if isinstance(event, WorkerJoined):
+            joined.append(event.worker)
+            if len(joined) == 4:
+                orders.let_go(4, 1)
+
+    def kill():
+        if orders.held(3, 3):
+            orders.kill(3, 3)
+
+    study = run_on(trainers, tmp_path, TINY, IMAGES, Watching(watch, kill))
+    trial = trial_of(study, 3)
+    (lost,) = events_of(study, WorkerLost)
+    assert lost.trial_id == trial.trial_id
+    assert lost.error == "Its process was killed, perhaps for lack of memory."
+    assert sorted(joined) == sorted([1, 2, 3, lost.worker])
+    assert joined[3] == lost.worker
+    (resumed,) = events_of(study, TrialResumed)
+    assert (resumed.trial_id, resumed.epoch) == (trial.trial_id, 2)
+    assert [interval.epoch for interval in trial.intervals] == [0, 2]
+    again = {which for which, times in orders.trained.items() if times > 1}
+    assert again == {(3, 3)}, "what was received is not trained again"
+    assert_same_trials(study, by_one_process(TINY))
+
+
+# Workers that only count
+
+
+WIDE = changed(TINY, baseline=True, budget=Budget(max_epochs=9))
+"""23 trials of up to nine epochs, and the Keras example beside them."""
+
+
+def test_six_workers_run_the_schedule_of_one(counting, counted_by_one, tmp_path):
+    ours = counting(tmp_path, WIDE, workers=6)
+    assert_same_trials(ours, counted_by_one(WIDE))
+    assert ours.trials_planned == len(ours.trials) == 23
+    assert find_baseline(ours, tmp_path).is_complete
+
+
+def test_more_workers_than_trials_end_with_them(counting, counted_by_one, tmp_path):
+    spec = random_search(2, 3)
+    assert_same_trials(counting(tmp_path, spec, workers=6), counted_by_one(spec))
+
+
+@pytest.mark.parametrize("events", [3, 12, 30, 75, 130])
+def test_a_search_that_is_stopped_anywhere_goes_on_with_other_workers(
+    counting, counted_by_one, tmp_path, events
+):
+    with pytest.raises(KeyboardInterrupt):
+        counting(tmp_path, WIDE, workers=3, watcher=StopAfter(events))
+    left = load_study(tmp_path / "tiny")
+    assert left.last_end.reason == "interrupted"
+    ours = counting(tmp_path, WIDE, workers=2)
+    assert [session.workers for session in ours.sessions] == [3, 2]
+    assert_same_trials(ours, counted_by_one(WIDE))
+
+
+def test_a_configuration_that_kills_its_workers_fails_and_the_others_complete(
+    counting, orders, tmp_path
+):
+    orders.tell_always("die-1")
+    study = counting(tmp_path, TINY, workers=3)
+    (failed,) = study.failures
+    assert (failed.configuration, failed.failed_in) == (1, 1)
+    assert failed.error == (
+        "The process died 5 times in epoch 1 of this trial, perhaps for lack of memory."
+    )
+    assert [lost.trial_id for lost in events_of(study, WorkerLost)] == [failed.trial_id] * 5
+    assert [resumed.epoch for resumed in events_of(study, TrialResumed)] == [0] * 4
+    assert orders.trained[1, 1] == 5
+    others = [trial for trial in study.trials if trial is not failed]
+    assert {trial.status for trial in others} == {"completed"}
+    assert study.is_complete
+
+
+def test_workers_that_are_killed_while_they_are_idle_are_replaced(
+    ray, counted_by_one, orders, tmp_path
+):
+    with crew_of(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
+        run_on(executor, tmp_path / "before", TINY, IMAGES)
+        wait_until(lambda: len(orders.ready) == 2, "two workers")
+        for process in orders.ready:
+            os.kill(process, signal.SIGKILL)
+        study = run_on(executor, tmp_path / "after", TINY, IMAGES)
+    assert sorted(lost.worker for lost in events_of(study, WorkerLost)) == [1, 2]
+    assert_same_trials(study, counted_by_one(TINY))
+
+
+def test_a_worker_that_is_killed_when_its_trial_is_done_loses_nothing(
+    counting, counted_by_one, orders, tmp_path
+):
+    orders.hold(0, END)
+
+    def kill():
+        if orders.held(0, END):
+            orders.kill(0, END)
+
+    study = counting(tmp_path, TINY, watcher=Watching(on_wait=kill))
+    (lost,) = events_of(study, WorkerLost)
+    assert lost.trial_id == trial_of(study, 0).trial_id
+    assert set(orders.trained.values()) == {1}
+    assert_same_trials(study, counted_by_one(TINY))
+
+
+def test_a_worker_that_is_killed_while_it_measures_is_replaced(
+    counting, counted_by_one, orders, tmp_path
+):
+    orders.tell("die-measuring")
+    study = counting(tmp_path, TINY)
+    assert len(study.finalists) == 5
+    assert len(orders.read("measured")) >= 5
+    assert_same_trials(study, counted_by_one(TINY))
+
+
+def test_measuring_that_kills_every_worker_is_given_up_and_can_be_tried_again(
+    counting, counted_by_one, orders, tmp_path
+):
+    orders.tell_always("die-measuring")
+    killed = r"5 workers in a row were lost while they measured a finalist\. Its process was killed"
+    with pytest.raises(ExecutorError, match=killed):
+        counting(tmp_path, TINY)
+    orders.clear()
+    study = counting(tmp_path, TINY)
+    assert study.rescored
+    assert_same_trials(study, counted_by_one(TINY))
+
+
+def test_what_was_lost_of_a_complete_search_is_made_again_by_workers(
+    counting, counted_by_one, orders, tmp_path
+):
+    study = counting(tmp_path, TINY)
+    winner, before = study.winner, orders.trained
+    (study.trial_folder(winner.trial_id) / CHECKPOINT_NAME).unlink()
+    orders.tell(f"die-{winner.configuration}")
+    again = counting(tmp_path, TINY)
+    assert len(events_of(again, WorkerLost)) == 1
+    assert (orders.trained - before).keys() == {(winner.configuration, e) for e in (1, 2, 3)}
+    assert kept(again) == kept(study)
+    assert_same_trials(again, counted_by_one(TINY))
+
+
+def test_making_it_again_is_given_up_if_that_kills_every_worker(counting, orders, tmp_path):
+    winner = counting(tmp_path, TINY).winner
+    lost = load_study(tmp_path / "tiny").trial_folder(winner.trial_id) / CHECKPOINT_NAME
+    lost.unlink()
+    orders.tell_always(f"die-{winner.configuration}")
+    files = rf"lost files of trial {winner.trial_id}\."
+    killed = rf"5 workers in a row were lost while they recreated {files}"
+    with pytest.raises(ExecutorError, match=killed):
+        counting(tmp_path, TINY)
+    orders.clear()
+    assert counting(tmp_path, TINY).is_complete
+    assert lost.exists()
+
+
+def test_a_worker_that_dies_before_it_is_ready_is_tried_again_three_times(
+    counting, counted_by_one, orders, tmp_path
+):
+    orders.tell("die-early")
+    assert_same_trials(counting(tmp_path / "once", TINY), counted_by_one(TINY))
+    orders.tell_always("die-early")
+    with pytest.raises(ExecutorError, match=r"Worker [12] cannot start\. Its process was killed"):
+        counting(tmp_path / "always", TINY)
+
+
+def test_a_worker_whose_machine_lacks_a_module_is_said_to_want_it(ray, monkeypatch):
+    only_here = types.ModuleType("only_here")
+    only_here.Stranger = type("Stranger", (Worker,), {"__module__": "only_here"})
+    monkeypatch.setitem(sys.modules, "only_here", only_here)
+    wanted = (
+        r"Worker 1 cannot start\. Its machine has no Python module 'only_here': install the same "
+        r"version of vaetune\[distributed\] on every machine of the cluster\."
+    )
+    crewing = crew_of(ray, 1, IMAGES, WorkerResources(1, 0.0), only_here.Stranger)
+    with crewing as executor, pytest.raises(ExecutorError, match=wanted):
+        executor.wait_until_ready(lambda: None)
+
+
+def test_too_many_failures_stop_a_search(counting, orders, tmp_path):
+    spec = random_search(14, 1)
+    for configuration in range(14):
+        orders.tell_always(f"fail-{configuration}")
+    study = counting(tmp_path, spec, workers=3)
+    assert study.last_end.reason == "failures"
+    assert {trial.error for trial in study.failures} == {"It was told to."}
+    assert 10 <= len(study.failures) < 14
+    orders.clear()
+    raised = changed(spec, limits=Limits(max_failure_rate=1.0))
+    assert counting(tmp_path, raised).is_complete
+
+
+def test_when_the_time_is_up_epochs_in_progress_are_ended_and_kept(
+    ray, counting, counted_by_one, orders, tmp_path
+):
+    spec = random_search(4, 3)
+    for configuration in (0, 1):
+        orders.hold(configuration, 1)
+    with crew_of(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
+        wait_until(lambda: len(orders.ready) == 2, "two workers")
+        deadline_s = time.monotonic() + 3
+
+        def let_one_go_once_the_time_is_up():
+            held = [number for number in (0, 1) if orders.held(number, 1)]
+            if time.monotonic() > deadline_s and held:
+                orders.let_go(held[0], 1)
+
+        watcher = Watching(on_wait=let_one_go_once_the_time_is_up)
+        left = run_on(executor, tmp_path, spec, IMAGES, watcher, deadline_s)
+    assert [len(trial.epochs) for trial in left.trials] == [1, 1]
+    assert kept(left) == {trial.trial_id for trial in left.trials}
+    assert left.last_end.reason == "time_budget"
+    ours = counting(tmp_path, spec, workers=3)
+    assert set(orders.trained.values()) == {1}
+    assert_same_trials(ours, counted_by_one(spec))
+
+
+class OnceJoined:
+    """Calls back once so many workers have joined, as an argument of `Watching`."""
+
+    def __init__(self, workers, call):
+        self._left, self._call = workers, call
+
+    def __call__(self, event):
+        if isinstance(event, WorkerJoined):
+            self._left -= 1
+            if self._left == 0:
+                self._call()
+
+
+def test_nobody_asks_for_trials_while_nothing_changes(ray, counting, orders, tmp_path, monkeypatch):
+    asked, waits, joined, seen = [], [], [], []
+    next_trial, wait = VAETuner.next_trial, ray.wait
+    monkeypatch.setattr(VAETuner, "next_trial", lambda self: asked.append(1) or next_trial(self))
+    monkeypatch.setattr(ray, "wait", lambda *a, **k: waits.append(k["timeout"]) or wait(*a, **k))
+
+    def look_three_times():
+        if joined:
+            seen.append((len(asked), len(waits)))
+            if len(seen) == 3:
+                orders.let_go(0, 1)
+
+    orders.hold(0, 1)
+    watcher = Watching(OnceJoined(3, lambda: joined.append(True)), look_three_times)
+    study = counting(tmp_path, random_search(1, 1), workers=3, watcher=watcher)
+    told = [e for kind in (TrialStarted, TrialEnded, WorkerJoined) for e in events_of(study, kind)]
+    assert len(told) == 5
+    assert len(asked) <= len(told)
+    times, waited = seen[0]
+    assert seen == [(times, waited), (times, waited + 1), (times, waited + 2)]
+    assert min(waits) >= 0.1
+
+
+@pytest.mark.parametrize(("share", "gpus"), [(1.0, ["0", "1"]), (0.5, ["0", "0", "1", "1"])])
+def test_each_worker_sees_the_gpus_of_its_share(ray, orders, tmp_path, share, gpus):
+    orders.hold(0, 1)
+    watcher = Watching(OnceJoined(len(gpus), lambda: orders.let_go(0, 1)))
+    with crew_of(ray, len(gpus), IMAGES, WorkerResources(1, share)) as executor:
+        study = run_on(executor, tmp_path, random_search(1, 1), IMAGES, watcher)
+    seen = [joined.environment.device for joined in events_of(study, WorkerJoined)]
+    assert sorted(seen) == [f"GPU {number}" for number in gpus]
+
+
+# Images
+
+
+def test_workers_map_the_images_and_get_no_test_images(ray, orders, tmp_path):
+    shape = (64, 64, 1)
+    labels = np.zeros(50_000, np.int64)
+    splits = [Split(np.zeros((n, *shape), np.uint8), labels[:n]) for n in (48_000, 800, 1_200)]
+    images = ImageSet("large", "large.npz", *splits, ("zero",), "f" * 64)
+    with crew_of(ray, 1, images, WorkerResources(1, 0.0), WeighingWorker) as executor:
+        run_on(executor, tmp_path, random_search(1, 1), images)
+    bytes_of_all = 48_800 * 64 * 64
+    (line,) = orders.read("weighed")
+    *counts, grown = map(int, line.split())
+    assert counts == [48_000, 800, 0]
+    assert grown < bytes_of_all / 3

@@ -1,0 +1,122 @@
+"""A search is tried out on its own images and device, and leaves nothing behind."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_searches import IMAGES, TINY, changed
+
+from vaetune.cli.check import describe_probe
+from vaetune.config.space import REFERENCE, Choice
+from vaetune.config.spec import Budget, Limits, Training
+from vaetune.errors import DeviceError
+from vaetune.search.oracles.control import make_oracle
+from vaetune.search.oracles.plan import plan
+from vaetune.search.preflight import probe
+from vaetune.search.preflight.estimate import DurationRange, TrialGroup, corners
+from vaetune.search.preflight.probe import probe_search
+from vaetune.study.scores import FINALISTS
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch, tmp_path):
+    """Times a single step of each configuration; temporary folders are made in `tmp_path`."""
+    monkeypatch.setattr(probe, "MIN_STEPS", 1)
+    monkeypatch.setattr(probe, "LONGEST_S", 0.0)
+    monkeypatch.setattr(probe.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_rehearsal_measures_and_leaves_nothing(tmp_path):
+    came = probe_search(TINY, IMAGES)
+    assert came.plan == plan(make_oracle(TINY))
+    smallest, largest = corners(TINY.space)
+    assert [came.timed[0].hyperparameters, came.timed[-1].hyperparameters] == [smallest, largest]
+    assert len(came.timed) == 5
+    for one in came.timed:
+        assert min(one.step_s, one.validation_s, one.overhead_s) > 0
+        assert one.batch_size == 8
+    assert 0 < came.duration.low <= came.duration.middle <= came.duration.high
+    assert came.image_memory == (40 + 14 + 14) * 9 * 10
+    assert came.peak_memory > 50e6, "it is in bytes"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def foretold(monkeypatch):
+    """What is to be foretold of, without a measurement."""
+    given = {}
+
+    def estimate_duration(pace, lots, begin_s, suggestions, sharing):
+        given.update(pace=pace, lots=lots, suggestions=suggestions, sharing=sharing)
+
+    monkeypatch.setattr(probe, "estimate_duration", estimate_duration)
+    monkeypatch.setattr(probe.Probe, "prove", lambda *given: None)
+    return given
+
+
+def test_what_is_trained_beside_the_trials_counts(foretold):
+    budget = Budget(max_epochs=3, max_trials=9, initial_trials=4)
+    spec = changed(
+        TINY, algorithm="bayesian", budget=budget, baseline=True, limits=Limits(final_seeds=2)
+    )
+    probe_search(spec, IMAGES)
+    first, suggested, baseline, finals = foretold["lots"]
+    assert (first.trials, suggested.trials, foretold["suggestions"]) == (4, 5, 5)
+    assert baseline == TrialGroup([REFERENCE], 1, 3)
+    assert (finals.trials, finals.epochs) == (2 * FINALISTS, 3)
+
+
+def test_workers_share_what_is_trained_but_not_the_longest_configuration(foretold):
+    probe_search(TINY, IMAGES)
+    assert foretold["sharing"] is None
+    probe_search(changed(TINY, baseline=True), IMAGES, workers=3, oversubscription=1.5)
+    sharing = foretold["sharing"]
+    assert (sharing.workers, sharing.oversubscription) == (3, 1.5)
+    assert (sharing.longest.trials, sharing.longest.epochs) == (1, TINY.budget.max_epochs)
+    assert REFERENCE in sharing.longest.pool
+    probe_search(TINY, IMAGES, workers=2, oversubscription=0.5)
+    assert foretold["sharing"].oversubscription == 1.0, "cores that are free make no worker faster"
+
+
+def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(foretold):
+    space = TINY.space.model_copy(update={"batch_size": Choice(values=(4, 16))})
+    spec = changed(TINY, space=space, baseline=True, training=Training())
+    timed = probe_search(spec, IMAGES).timed
+    assert [timed[0].batch_size, timed[-1].batch_size] == [4, 16]
+    assert 40 in {one.batch_size for one in timed}, "128, of 40 images"
+
+
+def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(foretold):
+    as_floats = IMAGES.train.images.astype(np.float32) / np.float32(255)
+    images = replace(IMAGES, train=replace(IMAGES.train, images=as_floats), binarize="stochastic")
+    came = probe_search(changed(TINY, training=Training(batch_size=64)), images)
+    assert {one.batch_size for one in came.timed} == {40}
+    came = replace(came, duration=DurationRange(1.0, 2.0, 3.0))
+    assert "Time, an estimate: 1 to 3 seconds." in describe_probe(came, TINY, 41)
+    told = describe_probe(replace(came, workers=2), TINY, 41)
+    assert "Time, an estimate for 2 workers: 1 to 3 seconds." in told
+    assert "of it are images. Each worker takes as much, but for the images." in told
+    assert "Its batches are of all training images" in describe_probe(came, TINY, 40)
+    assert "Its batches are" not in describe_probe(came, TINY, 41)
+
+
+def test_a_model_that_comes_back_as_another_one_is_told(monkeypatch):
+    from vaetune.models.vae import build_vae
+
+    monkeypatch.setattr(probe, "load_model", lambda path: build_vae(IMAGES.image_shape, REFERENCE))
+    with pytest.raises(
+        DeviceError, match=r"saved and read back gives another output.*--device cpu"
+    ):
+        probe_search(TINY, IMAGES)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
+def test_a_lack_of_memory_names_the_configuration(error):
+    _, largest = corners(TINY.space)
+    with pytest.raises(DeviceError) as refused, probe._memory_told(largest):
+        raise error
+    message = str(refused.value)
+    assert "not enough memory to train the configuration filters 3/4, dense 5, latent 3" in message
+    assert "Lower the batch size" in message

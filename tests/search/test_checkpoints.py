@@ -1,0 +1,218 @@
+"""The checkpoints of leaders stay, those of the others go, damaged ones are set aside."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from journals import make_started
+
+from vaetune.errors import ResultsError
+from vaetune.search import checkpoints
+from vaetune.search.checkpoints import DAMAGED_NAME, CheckpointKeeper
+from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
+from vaetune.study.events import FileSetAside
+from vaetune.study.journal import Journal, read_journal
+from vaetune.study.ranking import RankedTrial, leaders
+
+STANDINGS = [
+    RankedTrial("0000", 140.0, 2, configuration=0),
+    RankedTrial("0001", 150.0, 4, configuration=1),
+    RankedTrial("0002", 130.0, 8, configuration=2),
+    RankedTrial("0003", 145.0, 8, configuration=2),
+    RankedTrial("0004", 160.0, 4, configuration=1),
+    RankedTrial("0005", 170.0, 2, configuration=0),
+]
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [
+        (1, {"0002", "0000", "0001"}),
+        (3, {"0002", "0000", "0003", "0001"}),
+        (4, {"0002", "0000", "0003", "0001"}),
+        (9, {"0000", "0001", "0002", "0003", "0004", "0005"}),
+    ],
+)
+def test_leaders_are_the_best_and_the_best_of_each_latent_size(most, expected):
+    found = leaders(STANDINGS, most)
+    assert {leader.trial_id for leader in found} == expected
+    assert leaders(reversed(STANDINGS), most) == found
+    assert [leader.score for leader in found] == sorted(leader.score for leader in found)
+
+
+CONFIGURATIONS = [
+    RankedTrial(f"{number:04d}", 160.0 - number, 2, configuration=number // 2)
+    for number in range(14)
+]
+"""Two trials each of seven configurations, each better than the one before."""
+
+
+def test_the_finalists_are_kept_each_by_the_best_trial_of_its_configuration():
+    found = [leader.trial_id for leader in leaders(CONFIGURATIONS, 1)]
+    assert found == ["0013", "0011", "0009", "0007", "0005"]
+
+
+@pytest.mark.parametrize("ranked_trials", [STANDINGS, CONFIGURATIONS, CONFIGURATIONS[::-1]])
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_leaders_can_be_told_from_the_leaders_so_far_and_one_more(ranked_trials, most):
+    so_far = []
+    for count, standing in enumerate(ranked_trials, start=1):
+        so_far = leaders([*so_far, standing], most)
+        assert so_far == leaders(ranked_trials[:count], most)
+
+
+def test_of_equals_the_first_leads():
+    equals = [RankedTrial("0001", 130.0, 2, 0), RankedTrial("0000", 130.0, 2, 0)]
+    assert leaders(equals, 1) == [equals[1]]
+
+
+def test_nobody_leads_where_no_trial_completed():
+    assert leaders([], 3) == []
+
+
+def make_checkpoint(epoch=3):
+    weights, optimizer = (np.arange(6.0),), (np.arange(4.0), np.arange(2.0))
+    return Checkpoint(epoch, weights, optimizer, 2, 140.0, (np.ones(6),))
+
+
+@pytest.fixture
+def journal(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.append(make_started())
+        yield journal
+
+
+@pytest.fixture
+def keeper(tmp_path, journal):
+    """A keeper of four trials' checkpoints, each after epoch 3."""
+    keeper = CheckpointKeeper(tmp_path, journal)
+    for number in range(4):
+        keeper.save(f"000{number}", make_checkpoint())
+        keeper.flush_all()
+    return keeper
+
+
+def path_of(folder, trial_id, name=CHECKPOINT_NAME):
+    return folder / "trials" / trial_id / name
+
+
+def damage(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def told(journal):
+    events = read_journal(journal.path)
+    return [(e.file, e.aside) for e in events if isinstance(e, FileSetAside)]
+
+
+def test_what_is_needed_stays_whole_leaders_keep_their_best_and_the_others_go(keeper, tmp_path):
+    before = path_of(tmp_path, "0000").read_bytes()
+    keeper.tidy(needed={"0000"}, leaders={"0000", "0001"})
+    assert path_of(tmp_path, "0000").read_bytes() == before
+    leader = Checkpoint.load(path_of(tmp_path, "0001").parent)
+    assert not leader.is_trainable
+    np.testing.assert_array_equal(leader.best_weights[0], np.ones(6))
+    assert (leader.best_epoch, leader.best_val_loss) == (2, 140.0)
+    assert path_of(tmp_path, "0001").stat().st_size < len(before)
+    assert not path_of(tmp_path, "0002").exists()
+    assert not path_of(tmp_path, "0003").exists()
+
+
+def test_a_leader_that_is_overtaken_goes(keeper, tmp_path):
+    keeper.tidy(needed=set(), leaders={"0000"})
+    keeper.tidy(needed=set(), leaders={"0001"})
+    assert not path_of(tmp_path, "0000").exists()
+
+
+def test_what_an_earlier_session_left_is_tidied_too(keeper, tmp_path, journal):
+    CheckpointKeeper(tmp_path, journal).tidy(needed=set(), leaders={"0002"})
+    assert [path.parent.name for path in tmp_path.glob(f"trials/*/{CHECKPOINT_NAME}")] == ["0002"]
+
+
+def test_checkpoints_that_follow_soon_wait_for_the_last_of_them(tmp_path, journal):
+    keeper = CheckpointKeeper(tmp_path, journal)
+    for epoch in (1, 2, 3):
+        keeper.save("0000", make_checkpoint(epoch))
+    assert not path_of(tmp_path, "0000").exists()
+    keeper.flush_all()
+    assert Checkpoint.load(path_of(tmp_path, "0000").parent).epoch == 3
+    path_of(tmp_path, "0000").unlink()
+    keeper.flush_all()
+    assert not path_of(tmp_path, "0000").exists(), "nothing waits any more"
+
+
+def test_a_checkpoint_is_written_when_the_last_one_was_a_while_ago(tmp_path, journal, monkeypatch):
+    monkeypatch.setattr(checkpoints, "INTERVAL_S", 0.0)
+    keeper = CheckpointKeeper(tmp_path, journal)
+    for epoch in (1, 2):
+        keeper.save("0000", make_checkpoint(epoch))
+        assert Checkpoint.load(path_of(tmp_path, "0000").parent).epoch == epoch
+
+
+def test_a_checkpoint_that_cannot_be_written_is_tried_once(tmp_path, journal, monkeypatch):
+    def refuse(self, folder):
+        raise ResultsError("no space")
+
+    monkeypatch.setattr(checkpoints, "INTERVAL_S", 0.0)
+    keeper = CheckpointKeeper(tmp_path, journal)
+    monkeypatch.setattr(Checkpoint, "save", refuse)
+    with pytest.raises(ResultsError, match="no space"):
+        keeper.save("0000", make_checkpoint())
+    keeper.flush_all()
+
+
+def test_a_checkpoint_is_found_as_it_was_saved(keeper, journal):
+    found = keeper.find("0000", last_told=3, must_be_there=True)
+    assert (found.epoch, found.best_epoch) == (3, 2)
+    assert told(journal) == []
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_told_once(keeper, tmp_path, journal):
+    damage(path_of(tmp_path, "0000"))
+    assert keeper.find("0000", last_told=3, must_be_there=True) is None
+    assert keeper.find("0000", last_told=3, must_be_there=True) is None
+    assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
+    assert told(journal) == [(f"trials/0000/{CHECKPOINT_NAME}", f"trials/0000/{DAMAGED_NAME}")]
+
+
+def test_a_checkpoint_ahead_of_the_journal_is_set_aside(keeper, tmp_path):
+    assert keeper.find("0000", last_told=2, must_be_there=True) is None
+    assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
+
+
+def test_a_missing_checkpoint_is_told_unless_none_was_due(keeper, tmp_path, journal):
+    for trial_id in ("0000", "0001"):
+        path_of(tmp_path, trial_id).unlink()
+    assert keeper.find("0000", last_told=3, must_be_there=False) is None
+    assert told(journal) == [], "killed before it was written"
+    assert keeper.find("0001", last_told=3, must_be_there=True) is None
+    assert told(journal) == [(f"trials/0001/{CHECKPOINT_NAME}", None)]
+
+
+def test_weights_without_an_optimizer_are_nothing_to_go_on_from(keeper, journal):
+    keeper.tidy(needed=set(), leaders={"0000"})
+    assert keeper.find("0000", last_told=3, must_be_there=True) is None
+    assert keeper.best_of("0000").best_epoch == 2
+    assert told(journal) == []
+
+
+def test_a_leader_is_lost_if_it_is_damaged_or_gone(keeper, tmp_path):
+    assert not keeper.is_lost("0000", epoch_to=3)
+    assert keeper.is_lost("0000", epoch_to=4), "it was not made to its end"
+    damage(path_of(tmp_path, "0000"))
+    assert keeper.is_lost("0000", epoch_to=3)
+    path_of(tmp_path, "0001").unlink()
+    assert keeper.is_lost("0001", epoch_to=3)
+
+
+def test_equal_arrays_are_stored_once(tmp_path):
+    apart = make_checkpoint()
+    same = replace(apart, best_epoch=apart.epoch, best_weights=apart.weights)
+    sizes = {}
+    for name, checkpoint in (("apart", apart), ("same", same)):
+        checkpoint.save(tmp_path / name)
+        sizes[name] = (tmp_path / name / CHECKPOINT_NAME).stat().st_size
+        loaded = Checkpoint.load(tmp_path / name)
+        np.testing.assert_array_equal(loaded.best_weights[0], checkpoint.best_weights[0])
+    assert sizes["same"] < sizes["apart"]

@@ -1,0 +1,74 @@
+"""Prints what a folder of images takes in memory, in MiB: its bytes, and the peaks above them.
+
+python tests/memory_of_images.py 20000 64 64 3
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vaetune.device import choose_device
+
+choose_device("cpu")
+
+from vaetune.config.spec import SearchSpec
+from vaetune.data.images import entropy_floor
+from vaetune.data.sources import load_images
+from vaetune.models.vae import build_vae
+from vaetune.training.restore import read_variables
+from vaetune.training.runner import EpochRunner, put_on_device
+from vaetune.training.schedule import plan_epoch
+
+TINY = {"filters_1": 2, "filters_2": 2, "dense_units": 2, "latent_dim": 2, "learning_rate": 1e-3}
+
+
+def write_pictures(folder, count, shape):
+    """Writes a PNG file of noise under so many names."""
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels).save(folder / "000000.png")
+    for number in range(1, count):
+        (folder / f"{number:06d}.png").hardlink_to(folder / "000000.png")
+
+
+def train_an_epoch(images):
+    """Brings the images to the device, trains and validates one epoch of a tiny model on them."""
+    vae = build_vae(images.image_shape, TINY)
+    runner = EpochRunner(vae, put_on_device(images))
+    runner.begin(read_variables(vae.variables), TINY["learning_rate"])
+    runner.train(plan_epoch(SearchSpec(), TINY, len(images.train), 0, 1))
+    runner.validate()
+    entropy_floor(images.validation.images)
+
+
+def memory(kind):
+    """What the process holds ("VmRSS"), or held at most since `forget_peak` ("VmHWM"), in MiB."""
+    (line,) = (o for o in Path("/proc/self/status").read_text().splitlines() if o.startswith(kind))
+    return int(line.split()[1]) / 2**10
+
+
+def forget_peak():
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def main(count, *shape):
+    with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as many:
+        write_pictures(Path(few), count // 10, shape)
+        write_pictures(Path(many), count, shape)
+        for _ in range(2):  # what training takes, whatever there is to train on, and leaves behind
+            train_an_epoch(load_images(few))
+        before = memory("VmRSS")
+        forget_peak()
+        images = load_images(many)
+        read = memory("VmHWM") - before
+        train_an_epoch(images)
+        trained = memory("VmHWM") - before
+    print(f"bytes {count * np.prod(shape) / 2**20:.1f}")
+    print(f"read {read:.1f}")
+    print(f"trained {trained:.1f}")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

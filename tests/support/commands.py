@@ -1,0 +1,210 @@
+"""Commands in processes of their own: what they start, what that listens on, what is left of it."""
+
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vaetune.cli import app
+
+HERE = Path(__file__).parent
+SOURCE = Path(app.__file__).parents[2]
+
+# Ctrl-C is heard also where the tests themselves run in the background, and do not hear it.
+PROGRAM = """
+import atexit, pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+noted = pathlib.Path(sys.argv.pop(1))
+atexit.register(lambda: noted.write_text(" ".join(sys.modules)))
+from vaetune.cli import main
+main()
+"""
+
+_LISTENING = "0A"
+
+
+@contextmanager
+def short_folder():
+    """A folder whose name leaves room for those of Ray's sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="v", dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Vaetune:
+    """The command line in a folder, with a home and a folder of temporary files of its own.
+
+    Args:
+        folder: Where it is run.
+        temporary: Of which the rest is made, see `short_folder`.
+        environment: Added to that of the tests.
+    """
+
+    def __init__(self, folder, temporary, **environment):
+        self.folder, self.temporary, self.home = folder, temporary / "t", temporary / "h"
+        self._modules = temporary / "modules"
+        for made in (self.temporary, self.home):
+            made.mkdir(exist_ok=True)
+        paths = os.pathsep.join((str(SOURCE), str(HERE)))
+        own = {"PYTHONPATH": paths, "TMPDIR": str(self.temporary), "HOME": str(self.home)}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        self.environment = {**ours, **own, "PYTHONUNBUFFERED": "1", **environment}
+
+    @contextmanager
+    def start(self, *arguments):
+        """The command at the head of a session, of which nothing outlives the test."""
+        command = [sys.executable, "-c", PROGRAM, str(self._modules), *arguments]
+        with start_session(command, cwd=self.folder, env=self.environment) as process:
+            yield process
+
+    def run(self, *arguments):
+        """Runs the command to its end; returns exit code, stdout and stderr."""
+        with self.start(*arguments) as process:
+            out, error = process.communicate(timeout=300)
+        return process.returncode, out, error
+
+    @property
+    def modules(self):
+        """What the last command had imported when it ended."""
+        return set(self._modules.read_text().split())
+
+    @property
+    def left(self):
+        """What Ray left of its temporary files."""
+        return [path.name for path in self.temporary.iterdir() if "vaetune" in path.name]
+
+
+@contextmanager
+def start_session(command, **options):
+    """A process at the head of a session; whatever is left of that is killed."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    ) as process:
+        try:
+            yield process
+        finally:
+            kill_session(process.pid)
+
+
+@contextmanager
+def ray_node(environment, temporary, *arguments):
+    """A machine of a Ray cluster, on an address of loopback that is not the usual one.
+
+    Yields:
+        The session of its processes.
+    """
+    ray = str(Path(sys.executable).parent / "ray")
+    node = ("--node-ip-address=127.0.0.2", "--num-cpus=1", "--num-gpus=0")
+    quiet = ("--disable-usage-stats", "--object-store-memory=200000000")
+    where = f"--temp-dir={temporary}"
+    with start_session(
+        [ray, "start", *node, *quiet, where, *arguments], env=environment
+    ) as process:
+        assert process.wait(timeout=120) == 0
+        yield process.pid
+
+
+@contextmanager
+def ray_head(environment, temporary):
+    """The first machine of a Ray cluster.
+
+    Yields:
+        Its address, and the session of its processes.
+    """
+    port, client = free_ports(2)
+    ports = (f"--port={port}", f"--ray-client-server-port={client}")
+    head = ("--head", "--include-dashboard=false", *ports)
+    with ray_node(environment, temporary, *head) as session:
+        yield f"127.0.0.2:{port}", session
+
+
+def kill_session(session):
+    """Kills all processes of a session."""
+    for process in processes_of(session):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def processes_of(session):
+    """The processes of a session that have not ended, and what they are called."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                state, _, _, its_session, *_ = _stat(folder)
+                if int(its_session) == session and state not in "ZX":
+                    found[int(folder.name)] = _read(folder / "cmdline")
+    return found
+
+
+def _stat(folder):
+    return (folder / "stat").read_text().rpartition(")")[2].split()
+
+
+def _read(path):
+    return path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def environment_of(process):
+    """The environment variables that a process was started with."""
+    lines = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def listening_on(processes):
+    """The addresses that processes listen on by TCP."""
+    sockets = _listening_sockets()
+    return {
+        sockets[inode] for process in processes for inode in _sockets_of(process) & set(sockets)
+    }
+
+
+def _sockets_of(process):
+    found = set()
+    with suppress(OSError):
+        for path in Path(f"/proc/{process}/fd").iterdir():
+            with suppress(OSError):
+                found.add(str(path.readlink()).removeprefix("socket:[").removesuffix("]"))
+    return found
+
+
+def _listening_sockets():
+    found = {}
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == _LISTENING:
+                found[fields[9]] = _address(fields[1].partition(":")[0])
+    return found
+
+
+def _address(digits):
+    """An address as the kernel writes it: words of four bytes, each in this machine's order."""
+    words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
+    packed = b"".join(struct.pack("=I", word) for word in words)
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def free_ports(count):
+    """Ports of loopback that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.2", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

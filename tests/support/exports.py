@@ -1,0 +1,62 @@
+"""Tiny models to hand over, and stand-ins for the process that reads an export back."""
+
+import io
+import signal
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from unittest import mock
+
+import keras
+from tiny_searches import IMAGES, TINY, run
+
+from vaetune.cli import app
+from vaetune.config.space import Pinned
+from vaetune.config.spec import Budget
+from vaetune.models.networks import build_decoder, build_encoder
+from vaetune.models.vae import VAE
+
+
+def search_with_latent_dim(results, latent_dim, images=IMAGES):
+    space = TINY.space.model_copy(update={"latent_dim": Pinned(value=latent_dim)})
+    spec = TINY.model_copy(update={"space": space, "budget": Budget(max_epochs=2)})
+    return run(results, spec, images=images)
+
+
+def tiny_vae(image_shape=(9, 10, 1), latent_dim=2):
+    keras.utils.set_random_seed(0)
+    return VAE(
+        build_encoder(image_shape, latent_dim, (2, 3), 4),
+        build_decoder(image_shape, latent_dim, (2, 3)),
+    )
+
+
+def vaetune(*arguments):
+    """Runs the command line in this process; returns exit code, stdout and stderr."""
+    out, error = io.StringIO(), io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    argv = mock.patch.object(sys, "argv", ["vaetune", *map(str, arguments)])
+    try:
+        with argv, redirect_stdout(out), redirect_stderr(error):
+            app.main()
+    except SystemExit as done:
+        return done.code or 0, out.getvalue(), error.getvalue()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+class StubReader:
+    """Reads nothing and finds every format apart by so much; a context like `Reader`."""
+
+    def __init__(self, apart=1e-7, error=None):
+        self.answer = (
+            {"apart": {"encode": apart, "decode": apart}} if error is None else {"error": error}
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *reason):
+        pass
+
+    def read(self, folder, formats, reference):
+        return dict.fromkeys(formats, self.answer)

@@ -1,0 +1,342 @@
+"""An epoch is the same whatever it is cut into, and validation leaves no trace."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from image_sets import make_images
+
+from vaetune.config.spec import SearchSpec
+from vaetune.data.zero_copy import empty_aligned
+from vaetune.models.vae import build_vae
+from vaetune.training import runner as runner_module
+from vaetune.training.restore import read_variables
+from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
+from vaetune.training.schedule import Epoch, image_order, plan_epoch
+
+IMAGES = make_images(train=40, validation=14)
+TINY = {
+    "filters_1": 3,
+    "filters_2": 4,
+    "dense_units": 5,
+    "latent_dim": 2,
+    "learning_rate": 1e-2,
+}
+
+
+@pytest.fixture(autouse=True)
+def deterministic_ops():
+    tf.config.experimental.enable_op_determinism()
+
+
+OTHER = TINY | {"filters_2": 6, "latent_dim": 3, "learning_rate": 1e-3}
+
+
+def make_vae(hyperparameters=TINY):
+    keras.utils.set_random_seed(1)
+    return build_vae(IMAGES.image_shape, hyperparameters)
+
+
+def start_of(vae):
+    return read_variables(vae.variables), read_variables(vae.optimizer.variables)
+
+
+def make_runner(hyperparameters=TINY, data=None):
+    """A runner that was made for another configuration, with a model of this one."""
+    runner = EpochRunner(make_vae(OTHER), data or put_on_device(IMAGES))
+    runner.restore(*start_of(make_vae(hyperparameters)))
+    return runner
+
+
+def epoch_of(number=1, batch_size=16, **kwargs):
+    return Epoch(image_order(40, 0, 0, number), batch_size, **kwargs)
+
+
+def assert_same(ours, theirs):
+    for group, other_group in zip(ours, theirs, strict=True):
+        for one, other in zip(group, other_group, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_an_order_is_a_permutation():
+    assert sorted(image_order(50, seed=1, configuration=2, epoch=3)) == list(range(50))
+
+
+@pytest.mark.parametrize("other", [(9, 2, 3), (1, 9, 3), (1, 2, 9)])
+def test_an_order_depends_on_seed_configuration_and_epoch(other):
+    assert not np.array_equal(image_order(50, 1, 2, 3), image_order(50, *other))
+
+
+def test_an_order_depends_on_nothing_else():
+    first = image_order(50, 1, 2, 3)
+    np.random.default_rng().random(10)
+    keras.utils.set_random_seed(99)
+    np.testing.assert_array_equal(first, image_order(50, 1, 2, 3))
+
+
+def test_an_epoch_takes_a_step_for_each_batch_the_last_one_shorter():
+    runner = make_runner()
+    runner.train(epoch_of())
+    _, optimizer = runner.read()
+    assert optimizer[0] == 3
+
+
+def test_an_epoch_does_what_keras_fit_does_in_the_same_order():
+    order = image_order(40, 0, 0, 1)
+    runner, theirs = make_runner(), make_vae()
+    losses = runner.train(epoch_of())
+    images = IMAGES.train.images[order].astype("float32") / 255.0
+    history = theirs.fit(images, batch_size=16, shuffle=False, verbose=0).history
+    assert losses.loss == pytest.approx(history["loss"][0], rel=1e-5)
+    assert losses.kl_loss == pytest.approx(history["kl_loss"][0], rel=1e-4)
+    for group, their_group in zip(runner.read(), start_of(theirs), strict=True):
+        for one, other in zip(group, their_group, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_the_number_of_compiled_calls_changes_nothing(monkeypatch):
+    results = []
+    for calls in (1, 2, 10):
+        monkeypatch.setattr(runner_module, "CALLS_PER_EPOCH", calls)
+        runner = make_runner()
+        results.append((runner.train(epoch_of(batch_size=8)), runner.read()))
+    (first, variables), *others = results
+    for losses, theirs in others:
+        assert losses == first
+        assert_same(variables, theirs)
+
+
+def test_bytes_and_floats_of_the_same_images_train_alike():
+    as_floats = DeviceData(
+        tf.constant(IMAGES.train.images.astype("float32") / np.float32(255)),
+        tf.constant(IMAGES.validation.images.astype("float32") / np.float32(255)),
+    )
+    losses = []
+    for runner in (make_runner(), make_runner(data=as_floats)):
+        runner.train(epoch_of())
+        losses.append(runner.validate().loss)
+    # TensorFlow divides by 255 in its own way: the last bit may differ.
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_validation_changes_nothing_and_repeats_itself():
+    runner = make_runner()
+    runner.train(epoch_of())
+    before = runner.read()
+    assert runner.validate() == runner.validate()
+    assert_same(before, runner.read())
+
+
+def test_validation_covers_every_image_once(monkeypatch):
+    whole = make_runner()
+    monkeypatch.setattr(runner_module, "VALIDATION_BATCH_SIZE", 4)
+    in_parts = make_runner()
+    vae = make_vae()
+    # Without posterior noise the batches cannot matter.
+    layer = vae.encoder.get_layer("z_log_var")
+    layer.set_weights([np.zeros_like(w) - 60.0 * (w.ndim == 1) for w in layer.get_weights()])
+    for runner in (whole, in_parts):
+        runner.restore(*start_of(vae))
+    assert in_parts.validate().loss == pytest.approx(whole.validate().loss, rel=1e-6)
+
+
+def test_one_runner_trains_models_in_turn():
+    runner = make_runner()
+    reached = [start_of(make_vae(TINY)), start_of(make_vae(OTHER))]
+    for epoch in (1, 2):
+        for place, state in enumerate(reached):
+            runner.restore(*state)
+            runner.train(epoch_of(epoch))
+            reached[place] = runner.read()
+    for state, hyperparameters in zip(reached, (TINY, OTHER), strict=True):
+        alone = make_runner(hyperparameters)
+        for epoch in (1, 2):
+            alone.train(epoch_of(epoch))
+        assert_same(state, alone.read())
+
+
+def test_a_new_model_begins_like_one_that_was_built():
+    begun, restored = make_runner(OTHER), make_runner()
+    begun.train(epoch_of())
+    begun.begin(start_of(make_vae())[0], TINY["learning_rate"])
+    assert_same(begun.read(), restored.read())
+    for runner in (begun, restored):
+        runner.train(epoch_of())
+    assert_same(begun.read(), restored.read())
+
+
+def test_weights_can_be_restored_without_an_optimizer():
+    runner = make_runner()
+    runner.train(epoch_of())
+    (_, optimizer), first = runner.read(), start_of(make_vae())
+    runner.restore(first[0])
+    assert_same(runner.read(), (first[0], optimizer))
+
+
+def test_what_is_read_stays_as_it_was_when_training_goes_on():
+    runner = make_runner()
+    before = runner.read()
+    copies = [[array.copy() for array in group] for group in before]
+    runner.train(epoch_of())
+    assert_same(before, copies)
+
+
+def test_images_are_encoded_and_decoded_as_by_the_model():
+    vae, runner = make_vae(), make_runner()
+    images = IMAGES.train.images[:5].astype(np.float32) / np.float32(255)
+    z_mean = runner.encode(images)
+    np.testing.assert_allclose(z_mean, vae.posterior(images)[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(runner.decode(z_mean), vae.decoder(z_mean), rtol=1e-4, atol=1e-6)
+
+
+def test_progress_ends_with_the_whole_epoch():
+    shares = list(make_runner().train_in_parts(epoch_of(batch_size=3)))
+    assert shares == sorted(shares)
+    assert len(shares) > 3
+    assert shares[-1] == 1.0
+
+
+def test_one_runner_trains_in_batches_of_any_size_without_tracing_again():
+    runner = make_runner()
+    steps = []
+    for batch_size in (16, 8, 40):
+        runner.restore(*start_of(make_vae()))
+        runner.train(epoch_of(batch_size=batch_size))
+        steps.append(int(runner.read()[1][0]))
+    assert steps == [3, 5, 1]
+
+
+def test_beta_weighs_the_kl_divergence_in_training_alone():
+    told = {}
+    for beta in (0.0, 1.0, 50.0):
+        runner = make_runner()
+        losses = runner.train(epoch_of(beta=beta))
+        told[beta] = runner.validate()
+        assert losses.loss == pytest.approx(losses.reconstruction_loss + beta * losses.kl_loss)
+    assert told[0.0].kl_loss > told[1.0].kl_loss > told[50.0].kl_loss
+    for losses in told.values():
+        assert losses.loss == pytest.approx(losses.reconstruction_loss + losses.kl_loss)
+
+
+def test_an_epoch_without_a_learning_rate_of_its_own_keeps_the_optimizers():
+    runner = make_runner()
+    runner.train(epoch_of(learning_rate=lambda share: 0.0))
+    first = read_variables(make_vae().variables)
+    trained = [a for a in runner.read()[0] if a.dtype == np.float32]
+    for one, other in zip(trained, (a for a in first if a.dtype == np.float32), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def single(**training):
+    return SearchSpec.model_validate(
+        {
+            "algorithm": "single",
+            "budget": {"max_epochs": 4},
+            "training": training,
+            "space": {"learning_rate": {"value": 0.01}},
+        }
+    )
+
+
+def test_a_cosine_falls_from_the_whole_rate_to_none_over_the_budget():
+    spec = single(learning_rate_decay="cosine")
+    epochs = [plan_epoch(spec, TINY, 40, 0, number) for number in (1, 2, 3, 4)]
+    rates = [epoch.learning_rate(share) for epoch in epochs for share in (0.0, 0.5)]
+    assert rates[0] == 0.01
+    assert rates[4] == pytest.approx(0.005)
+    assert rates == sorted(rates, reverse=True)
+    assert epochs[-1].learning_rate(1.0) == pytest.approx(0.0, abs=1e-12)
+    assert plan_epoch(single(), TINY, 40, 0, 1).learning_rate is None
+
+
+def test_a_configurations_own_batch_size_and_beta_count():
+    own = TINY | {"batch_size": 7, "beta": 0.5}
+    epoch = plan_epoch(single(), own, 40, 0, 1)
+    assert (epoch.batch_size, epoch.beta) == (7, 0.5)
+    epoch = plan_epoch(single(batch_size=9), TINY, 40, 0, 1)
+    assert (epoch.batch_size, epoch.beta) == (9, 1.0)
+
+
+def half_grey(draws_pixels):
+    grey = np.full((40, *IMAGES.image_shape), 128, np.uint8)
+    return DeviceData(tf.constant(grey), tf.constant(grey[:4]), draws_pixels)
+
+
+def test_pixels_are_drawn_anew_in_each_epoch_and_alike_for_the_same_seed():
+    drawn = []
+    for number, seed in ((1, 5), (1, 5), (1, 6)):
+        runner = make_runner(data=half_grey(True))
+        drawn.append(runner.train(epoch_of(number, noise_seed=seed)).reconstruction_loss)
+    assert drawn[0] == drawn[1] != drawn[2]
+    seeds = {plan_epoch(single(), TINY, 40, 0, number).noise_seed for number in range(1, 9)}
+    assert len(seeds) == 8
+
+
+def test_drawn_pixels_do_not_depend_on_the_number_of_compiled_calls(monkeypatch):
+    losses = []
+    for calls in (1, 2):
+        monkeypatch.setattr(runner_module, "CALLS_PER_EPOCH", calls)
+        runner = make_runner(data=half_grey(True))
+        losses.append(runner.train(epoch_of(batch_size=8)))
+    assert losses[0] == losses[1]
+
+
+def test_drawn_pixels_are_zeros_and_ones_of_the_pixels_mean():
+    images = tf.constant(np.full((20, 50, 50, 1), 0.3, np.float32))
+    pixels = runner_module._draw_pixels(images, tf.constant([3, 4])).numpy()
+    assert set(np.unique(pixels)) == {0.0, 1.0}
+    assert pixels.mean() == pytest.approx(0.3, abs=0.01)
+    black_and_white = tf.constant([[[[0.0], [1.0]]]])
+    np.testing.assert_array_equal(
+        runner_module._draw_pixels(black_and_white, tf.constant([0, 0])), black_and_white
+    )
+
+
+def test_a_batch_that_is_larger_than_the_images_is_all_of_them():
+    runner = make_runner()
+    runner.train(epoch_of(batch_size=64))
+    whole, (_, optimizer) = runner.read(), runner.read()
+    assert optimizer[0] == 1
+    runner.restore(*start_of(make_vae()))
+    runner.train(epoch_of(batch_size=40))
+    assert_same(runner.read(), whole)
+
+
+def test_images_that_begin_where_tensorflow_wants_them_are_not_copied(aligned):
+    data = put_on_device(aligned)
+    aligned.train.images[0, 0, 0, 0] ^= 255
+    assert int(data.train[0, 0, 0, 0]) == aligned.train.images[0, 0, 0, 0]
+
+
+def test_other_images_are_copied():
+    unaligned = make_images()
+    memory = np.zeros(unaligned.train.images.nbytes + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + 1
+    images = memory[start : start + unaligned.train.images.nbytes].reshape(40, 9, 10, 1)
+    data = put_on_device(replace(unaligned, train=replace(unaligned.train, images=images)))
+    images[:] = 9
+    assert int(tf.reduce_max(data.train)) == 0
+
+
+def test_images_train_alike_whether_they_are_copied_or_not(aligned):
+    losses = []
+    for images in (IMAGES, aligned):
+        runner = make_runner(data=put_on_device(images))
+        losses.append((runner.train(epoch_of()), runner.validate()))
+    assert losses[0] == losses[1]
+
+
+@pytest.fixture
+def aligned():
+    """The images, read from a folder's kind of memory."""
+    images = make_images()
+    train = empty_aligned(images.train.images.shape)
+    train[:] = images.train.images
+    return replace(images, train=replace(images.train, images=train))
+
+
+def test_a_batch_holds_no_more_than_all_images():
+    epoch = plan_epoch(single(), TINY | {"batch_size": 4_000_000_000}, 40, 0, 1)
+    assert epoch.batch_size == 40

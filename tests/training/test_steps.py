@@ -1,0 +1,221 @@
+"""A step traced for open shapes does what Keras's own step does, for any configuration."""
+
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vaetune.models.optimizer import Adam
+from vaetune.models.vae import VAE, build_vae
+from vaetune.training.restore import read_variables, write_variables
+from vaetune.training.steps import Steps
+
+TINY = {
+    "filters_1": 3,
+    "filters_2": 4,
+    "dense_units": 5,
+    "latent_dim": 2,
+    "learning_rate": 1e-2,
+}
+WIDER = {
+    "filters_1": 6,
+    "filters_2": 5,
+    "dense_units": 9,
+    "latent_dim": 7,
+    "learning_rate": 3e-3,
+}
+SHAPES = [(28, 28, 1), (9, 14, 3), (8, 8, 2)]
+"""The second is cropped, by an odd number of rows."""
+
+
+@pytest.fixture(autouse=True)
+def deterministic_ops():
+    tf.config.experimental.enable_op_determinism()
+
+
+def make_vae(shape, hyperparameters, seed=1):
+    keras.utils.set_random_seed(seed)
+    return build_vae(shape, hyperparameters)
+
+
+def make_images(shape, count=10):
+    pixels = np.random.default_rng(0).random((count, *shape))
+    return tf.constant(pixels, tf.float32)
+
+
+def trace(function, template, *signature):
+    """As a search uses a step: traced once, for open shapes."""
+    batch = tf.TensorSpec((None, *template.image_shape), tf.float32)
+    traced = tf.function(function, input_signature=(batch, *signature), autograph=False)
+    return traced.get_concrete_function()
+
+
+def trace_training(steps, template, beta=1.0):
+    return trace(lambda images: steps.train(images, tf.constant(beta)), template)
+
+
+def restore(steps, vae):
+    steps.state.restore(read_variables(vae.variables), read_variables(vae.optimizer.variables))
+
+
+def variables_of(vae):
+    return [*vae.variables, *vae.optimizer.variables]
+
+
+def assert_close(steps, theirs):
+    weights, optimizer = steps.state.read()
+    for one, other in zip((*weights, *optimizer), variables_of(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6, err_msg=other.path)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_training_step_is_that_of_keras_for_every_configuration(shape):
+    template = make_vae(shape, TINY, seed=7)
+    steps = Steps(template)
+    train = trace_training(steps, template)
+    untouched = [np.array(variable) for variable in variables_of(template)]
+    images = make_images(shape)
+    for hyperparameters in (TINY, WIDER):
+        theirs = make_vae(shape, hyperparameters)
+        restore(steps, theirs)
+        for _ in range(3):
+            reconstruction, kl = train(images)
+            theirs.reset_metrics()
+            expected = theirs.train_step(images)
+            assert np.mean(reconstruction) == pytest.approx(
+                float(expected["reconstruction_loss"]), rel=1e-5
+            )
+            assert np.mean(kl) == pytest.approx(float(expected["kl_loss"]), rel=1e-3, abs=1e-6)
+        assert_close(steps, theirs)
+    for before, after in zip(untouched, variables_of(template), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_the_samplers_generator_is_left_where_keras_leaves_it():
+    template = make_vae((8, 8, 1), TINY)
+    steps = Steps(template)
+    train = trace_training(steps, template)
+    ours, theirs = make_vae((8, 8, 1), WIDER), make_vae((8, 8, 1), WIDER)
+    restore(steps, ours)
+    images = make_images((8, 8, 1))
+    for _ in range(3):
+        train(images)
+        theirs.train_step(images)
+    weights, _ = steps.state.read()
+    write_variables(ours.variables, weights)
+    # The next draw of the layer itself, too.
+    pair = [tf.zeros((4, 7)), tf.zeros((4, 7))]
+    np.testing.assert_array_equal(
+        ours.encoder.get_layer("z")(pair), theirs.encoder.get_layer("z")(pair)
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_validation_step_is_that_of_keras_and_changes_nothing(shape):
+    template = make_vae(shape, TINY, seed=7)
+    steps = Steps(template)
+    validate = trace(steps.validate, template, tf.TensorSpec((), tf.int32))
+    images = make_images(shape)
+    for hyperparameters in (TINY, WIDER):
+        vae = make_vae(shape, hyperparameters)
+        restore(steps, vae)
+        before = steps.state.read()
+        vae.reset_metrics()
+        sums = np.zeros(2)
+        for seen in (0, 10):  # the second batch has other noise than the first
+            losses = validate(images, tf.constant(seen))
+            sums += np.sum(losses, axis=1)
+            measured = vae.test_step(images)  # means over both
+            expected = [float(measured[name]) for name in ("reconstruction_loss", "kl_loss")]
+            np.testing.assert_allclose(sums / (seen + 10), expected, rtol=1e-4)
+        for group, after in zip(before, steps.state.read(), strict=True):
+            for one, other in zip(group, after, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("beta", [0.0, 4.0])
+def test_training_minimises_with_the_beta_it_is_given(beta):
+    def with_beta(vae):
+        other = VAE(vae.encoder, vae.decoder, beta=beta)
+        other.compile(optimizer=Adam(TINY["learning_rate"]))
+        other.optimizer.build(other.trainable_variables)
+        return other
+
+    shape, images = (8, 8, 1), make_images((8, 8, 1))
+    template = make_vae(shape, TINY, seed=7)
+    steps = Steps(template)
+    train = trace_training(steps, template, beta)
+    theirs = with_beta(make_vae(shape, TINY))
+    restore(steps, theirs)
+    for _ in range(3):
+        train(images)
+        theirs.train_step(images)
+    assert_close(steps, theirs)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_mixed_precision_spares_the_latent_layers_and_the_logits(shape):
+    template = make_vae(shape, TINY)
+    graph = trace_training(Steps(template, "mixed_bfloat16"), template).graph
+    kinds = ("MatMul", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
+    found = [op for op in graph.get_operations() if op.type in kinds]
+    products = Counter((op.type, op.get_attr("T").name) for op in found)
+    # Forwards, for the gradient of the inputs and for that of the weights.
+    assert products == {
+        ("MatMul", "float32"): 2 * 3,  # z_mean, z_log_var
+        ("Conv2DBackpropInput", "float32"): 1,  # the logits
+        ("Conv2D", "float32"): 1,
+        ("Conv2DBackpropFilter", "float32"): 1,
+        ("MatMul", "bfloat16"): 2 * 3,  # a dense layer each
+        ("Conv2D", "bfloat16"): 2 + 2,
+        ("Conv2DBackpropInput", "bfloat16"): 2 + 2,
+        ("Conv2DBackpropFilter", "bfloat16"): 2 + 2,
+    }
+
+
+def test_mixed_precision_trains_float32_weights_nearly_as_float32_does():
+    shape, images = (9, 14, 3), make_images((9, 14, 3)) ** 8  # dark ones are soon learnt
+    losses, weights = {}, {}
+    for precision in ("float32", "mixed_bfloat16"):
+        template = make_vae(shape, TINY)
+        steps = Steps(template, precision)
+        restore(steps, make_vae(shape, WIDER))
+        train = trace_training(steps, template)
+        losses[precision] = [float(np.mean(train(images)[0])) for _ in range(20)]
+        weights[precision], _ = steps.state.read()
+    exact, mixed = losses.values()
+    assert exact != mixed
+    np.testing.assert_allclose(mixed, exact, rtol=0.01)
+    assert exact[-1] < 0.95 * exact[0]
+    for one, other in zip(*weights.values(), strict=True):
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
+
+
+def test_validation_is_the_same_in_every_precision():
+    shape, images = (9, 14, 3), make_images((9, 14, 3))
+    measured = []
+    for precision in ("float32", "mixed_bfloat16"):
+        template = make_vae(shape, TINY)
+        steps = Steps(template, precision)
+        restore(steps, make_vae(shape, WIDER))
+        validate = trace(steps.validate, template, tf.TensorSpec((), tf.int32))
+        measured.append(validate(images, tf.constant(0)))
+    for one, other in zip(*measured, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_layer_that_is_not_known_is_refused():
+    template = make_vae((8, 8, 1), TINY)
+    latent = keras.Input((2,))
+    x = keras.layers.Dense(64)(latent)
+    x = keras.layers.LayerNormalization()(x)
+    logits = keras.layers.Reshape((8, 8, 1), name="logits")(x)
+    outputs = keras.layers.Activation("sigmoid")(logits)
+    other = VAE(template.encoder, keras.Model(latent, outputs))
+    other.compile(optimizer=Adam())
+    other.optimizer.build(other.trainable_variables)
+    with pytest.raises(TypeError, match="LayerNormalization"):
+        trace_training(Steps(other), other)

@@ -1,0 +1,145 @@
+"""The trial routine tells all that it does, and needs nothing but its task and a bench."""
+
+from dataclasses import replace
+
+import pytest
+import tensorflow as tf
+from outcomes import assert_same_weights
+from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
+
+from vaetune.config.spec import Budget
+from vaetune.models.vae import build_vae
+from vaetune.study.records import Assignment
+from vaetune.training.tasks import Began, Completed, EpochDone, Failed, Progressed, Task, TimeUp
+from vaetune.training.trial import TrainingContext, train_task
+
+SPEC = changed(TINY, budget=Budget(max_epochs=4))
+FIRST = Assignment(
+    trial_id="0000",
+    configuration=0,
+    parent=None,
+    bracket=1,
+    rung=0,
+    epoch_from=0,
+    epoch_to=2,
+    hyperparameters={**TINY_REFERENCE, "latent_dim": 2, "learning_rate": 0.01},
+)
+SECOND = FIRST.model_copy(
+    update={"trial_id": "0001", "parent": "0000", "rung": 1, "epoch_from": 2, "epoch_to": 4}
+)
+
+
+@pytest.fixture(scope="module")
+def context():
+    tf.config.experimental.enable_op_determinism()
+    return TrainingContext(IMAGES)
+
+
+def messages_of(context, *parts, start=None, spec=SPEC, **task):
+    return list(train_task(Task(spec, parts, start, **task), context))
+
+
+def epochs_of(messages):
+    return [message for message in messages if isinstance(message, EpochDone)]
+
+
+def losses_of(messages):
+    return [done.ended.val_loss for done in epochs_of(messages)]
+
+
+def test_a_trial_begins_ends_its_epochs_and_shows_what_it_learnt(context):
+    began, *told, completed = messages_of(context, FIRST)
+    vae = build_vae(IMAGES.image_shape, FIRST.hyperparameters)
+    learnt = sum(variable.numpy().size for variable in vae.trainable_variables)
+    assert began == Began("0000", learnt)
+    assert [type(message) for message in told].count(EpochDone) == 2
+    shares = [message.share for message in told if isinstance(message, Progressed)]
+    assert shares.count(0.0) == shares.count(1.0) == 2
+    assert [done.ended.epoch for done in epochs_of(told)] == [1, 2]
+    assert [done.checkpoint.epoch for done in epochs_of(told)] == [1, 2]
+    assert completed.score == min(losses_of(told))
+    assert completed.pictures.reconstructions.shape[1:] == IMAGES.image_shape
+
+
+def test_a_trial_goes_on_from_its_own_checkpoint_as_if_it_had_never_stopped(context):
+    whole = messages_of(context, FIRST)
+    half = epochs_of(whole)[0].checkpoint
+    rest = messages_of(context, FIRST, start=half, continues_trial=True)
+    assert losses_of(rest) == losses_of(whole)[1:]
+    assert_same_weights(epochs_of(rest)[-1].checkpoint, epochs_of(whole)[-1].checkpoint)
+    assert rest[-1].score == whole[-1].score, "the best of all its epochs, not of these alone"
+
+
+def test_a_promotion_goes_on_where_its_parent_ended_and_counts_its_own_epochs(context):
+    end = epochs_of(messages_of(context, FIRST))[-1].checkpoint
+    promoted = messages_of(context, SECOND, start=end)
+    assert [done.ended.epoch for done in epochs_of(promoted)] == [3, 4]
+    assert promoted[-1].score == min(losses_of(promoted))
+    at_once = messages_of(context, FIRST.model_copy(update={"epoch_to": 4}))
+    assert losses_of(promoted) == losses_of(at_once)[2:]
+
+
+def test_what_is_lost_of_a_lineage_is_trained_before(context):
+    both = messages_of(context, FIRST, SECOND)
+    assert [(d.ended.trial_id, d.ended.epoch) for d in epochs_of(both)] == [
+        ("0000", 1),
+        ("0000", 2),
+        ("0001", 3),
+        ("0001", 4),
+    ]
+    assert both[-1].score == min(losses_of(both)[2:])
+
+
+def test_pictures_alone_are_taken_of_what_is_kept(context):
+    whole = messages_of(context, FIRST)
+    kept = epochs_of(whole)[-1].checkpoint.weights_only()
+    (completed,) = messages_of(context, start=kept)
+    assert (completed.pictures.z_mean == whole[-1].pictures.z_mean).all()
+
+
+def test_no_epoch_is_begun_once_the_time_is_up(context):
+    assert isinstance(messages_of(context, FIRST, seconds_left=0.0)[-1], TimeUp)
+    assert epochs_of(messages_of(context, FIRST, seconds_left=0.0)) == []
+
+
+def test_a_loss_that_is_not_finite_is_told_before_the_trial_fails(context):
+    mad = FIRST.model_copy(
+        update={"hyperparameters": {**FIRST.hyperparameters, "learning_rate": 1e30}}
+    )
+    *_, done, failed = messages_of(context, mad)
+    assert done.checkpoint is None
+    assert isinstance(failed, Failed)
+    assert failed.error.startswith("The ")
+    assert f"in epoch {failed.epoch}." in failed.error
+    assert not failed.is_transient
+
+
+@pytest.mark.parametrize(
+    ("error", "is_transient"),
+    [
+        (MemoryError("no room"), True),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), True),
+        (ValueError("no"), False),
+    ],
+)
+def test_an_error_becomes_a_message(context, monkeypatch, error, is_transient):
+    def refuse(image_shape, hyperparameters):
+        raise error
+
+    monkeypatch.setattr("vaetune.training.trial.draw_variables", refuse)
+    (failed,) = messages_of(context, FIRST)
+    assert (failed.epoch, failed.is_transient) == (None, is_transient)
+    assert failed.error.startswith(type(error).__name__)
+    assert "refuse" in failed.traceback
+
+
+def test_promotions_may_go_on_from_the_best_epoch(context):
+    spec = changed(SPEC, budget=Budget(max_epochs=4, promote_from="best"))
+    steep = {**FIRST.hyperparameters, "learning_rate": 0.3}
+    first, second = (one.model_copy(update={"hyperparameters": steep}) for one in (FIRST, SECOND))
+    end = epochs_of(messages_of(context, first, spec=spec))[-1].checkpoint
+    worse = replace(end, weights=tuple(array * 0 for array in end.weights))
+    assert losses_of(messages_of(context, second, start=worse, spec=spec)) == losses_of(
+        messages_of(context, second, start=end, spec=spec)
+    )
+    assert isinstance(messages_of(context, second, start=end, spec=spec)[-1], Completed)

@@ -1,0 +1,26 @@
+from .config import SearchSpec, Space, load_search
+from .data import load_images
+from .errors import VaetuneError
+from .export import export_trial
+from .models import VAE, VAEHyperModel, load_model
+from .report import write_report
+from .search import run_search
+from .study import list_studies, load_study
+from .version import __version__
+
+__all__ = [
+    "VAE",
+    "SearchSpec",
+    "Space",
+    "VAEHyperModel",
+    "VaetuneError",
+    "__version__",
+    "export_trial",
+    "list_studies",
+    "load_images",
+    "load_model",
+    "load_search",
+    "load_study",
+    "run_search",
+    "write_report",
+]

@@ -1,0 +1,7 @@
+from .app import (
+    main,
+)
+
+__all__ = [
+    "main",
+]

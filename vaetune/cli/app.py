@@ -1,0 +1,70 @@
+"""The command line: registration of the commands and exit codes. Imports nothing heavy."""
+
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from vaetune.cli.best import best
+from vaetune.cli.check import check
+from vaetune.cli.console import fail, say
+from vaetune.cli.evaluate import evaluate
+from vaetune.cli.new import new
+from vaetune.cli.report import report
+from vaetune.cli.search import search
+from vaetune.cli.train import train
+from vaetune.cli.trials import trials
+from vaetune.errors import VaetuneError
+from vaetune.version import __version__
+
+app = typer.Typer(
+    name="vaetune",
+    help="Find the best convolutional variational autoencoder for a set of images.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"vaetune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _vaetune(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+for _command in (new, search, check, train, best, evaluate, trials, report):
+    app.command()(_command)
+
+
+def main() -> NoReturn:
+    """Runs the command line; what the user can mend becomes one line and exit code 1."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except VaetuneError as error:
+        fail(str(error))
+    except BrokenPipeError:  # such as `vaetune trials | head`
+        with suppress(OSError):
+            sys.stdout.close()
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt  # a search that is told to stop ends as cleanly as by Ctrl-C

@@ -1,0 +1,110 @@
+"""`vaetune best`: print or export the winner."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaetune.cli.console import clean_interrupt, find_named, note, say, title_of
+from vaetune.cli.options import ExportFormat, Results, StudyName, TrialId
+
+if TYPE_CHECKING:
+    from vaetune.export import Reader
+    from vaetune.study import Study, Trial
+
+
+def best(
+    name: StudyName = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="Write the model and its figures to results/best/.")
+    ] = False,
+    formats: Annotated[
+        list[ExportFormat] | None,
+        typer.Option("--format", help="Of the export, beside keras; may be given several times."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Export to this folder instead of results/best/.")
+    ] = None,
+    trial: TrialId = None,
+    latent_dim: Annotated[
+        int | None, typer.Option(help="The best of the trials with so many latent dimensions.")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Print the winner of a search, or another trial; hand it over with --export.
+
+    An export is read back, and left out is what says something else than the original.
+    """
+    from vaetune.config import BEST
+    from vaetune.report import describe_decision, describe_winner
+    from vaetune.study import find_baseline, pick
+
+    if (formats or output is not None) and not export:
+        raise typer.BadParameter("--format and --output go with --export")
+    study = find_named(results, name)
+    if trial is not None and latent_dim is not None:
+        raise typer.BadParameter("give --trial or --latent-dim, not both")
+    picked = pick(study, trial, latent_dim)
+    say(title_of(study, picked))
+    say(describe_winner(study, picked, find_baseline(study, results)))
+    say(describe_decision(study, picked))
+    if export:
+        target = results / BEST if output is None else output
+        with clean_interrupt():
+            start_and_export(study, picked, results, target, formats or ())
+
+
+def start_and_export(
+    study: "Study",
+    trial: "Trial",
+    results: Path,
+    target: Path,
+    formats: Sequence[str],
+) -> None:
+    """Exports where TensorFlow is not there yet: it is brought up in both processes at once."""
+    from vaetune.device import choose_device
+    from vaetune.export import Reader, check_replaceable
+
+    check_replaceable(target)
+    with Reader() as reader:
+        choose_device("cpu")
+        export_and_print(study, trial, results, target, formats, reader)
+
+
+def export_and_print(
+    study: "Study",
+    trial: "Trial",
+    results: Path,
+    target: Path,
+    formats: Sequence[str],
+    reader: "Reader",
+) -> None:
+    """Exports a trial, and tells what was written and how far it is apart from the original."""
+    from vaetune.export import export_trial
+
+    with _shown_what_is_done() as tell:
+        export = export_trial(study, trial, results, target, reader, formats, tell)
+    names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in target.iterdir())
+    say(f"Exported to {target}/: {', '.join(names)}")
+    for name, apart in export.apart.items():
+        told = (f"{what} {value:.0e}" if value else f"{what} 0" for what, value in apart.items())
+        say(f"  {name}: {', '.join(told)} apart from the original")
+    for name, reason in export.failures.items():
+        note(f"vaetune: {name} is not in it: {reason}")
+    if export.failures:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _shown_what_is_done() -> Iterator[Callable[[str], None]]:
+    """Shows what it is told of in a terminal; in a file or a pipe nothing."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("Restoring the model") as status:
+            yield status.update
+    else:
+        yield lambda doing: None

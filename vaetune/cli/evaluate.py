@@ -1,0 +1,204 @@
+"""`vaetune evaluate`: measure models on the test images."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaetune.cli.console import clean_interrupt, find_named, note, say, title_of
+from vaetune.cli.options import EvaluationFormat, Results, StudyName, TrialId
+from vaetune.errors import ResultsError, VaetuneError
+from vaetune.study import IMPORTANCE_IMAGES, IMPORTANCE_SAMPLES
+
+if TYPE_CHECKING:
+    from vaetune.config import DataSpec
+    from vaetune.study import EvaluationProtocol, Study, Trial, TrialEvaluated
+
+
+def evaluate(
+    name: StudyName = None,
+    trial: TrialId = None,
+    importance_samples: Annotated[
+        int, typer.Option(min=1, help="k of the bound on the negative log-likelihood.")
+    ] = IMPORTANCE_SAMPLES,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many test images, the first ones, it is of.",
+            show_default=str(IMPORTANCE_IMAGES),
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure anew what is recorded already.")
+    ] = False,
+    output: Annotated[
+        EvaluationFormat, typer.Option("--format", help="How.")
+    ] = EvaluationFormat.table,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Where the images are, if not where they were; an export needs it."),
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Judge the winner of a search, and the Keras example, on the test images.
+
+    Nothing else looks at them. What was measured before in the same way is printed as recorded.
+    With the folder of an export, such as results/best, its model is judged, and nothing recorded.
+    """
+    from vaetune.study import EvaluationProtocol
+
+    protocol = EvaluationProtocol(
+        seed=0,
+        importance_samples=importance_samples,
+        importance_images=IMPORTANCE_IMAGES if images is None else images,
+    )
+    with clean_interrupt():
+        if name is not None and is_export(name, results):
+            if trial is not None:
+                raise typer.BadParameter("an export is of one trial: leave --trial out")
+            what, judged = evaluate_exported(Path(name), dataset, protocol, images)
+        else:
+            study = find_named(results, name)
+            what, judged = evaluate_study(study, trial, dataset, protocol, images, again, results)
+    if output is EvaluationFormat.json:
+        from vaetune.report import evaluations_as_json
+
+        say(evaluations_as_json(judged))
+        return
+    from vaetune.report import evaluations_as_table
+
+    say(f"{what} on the test images")
+    say(evaluations_as_table(judged))
+
+
+def is_export(name: str, results: Path) -> bool:
+    """Whether a name is the folder of an export, and of no study."""
+    from vaetune.export import read_manifest
+    from vaetune.study import has_begun
+
+    folders = (results / name, Path(name))
+    return not any(map(has_begun, folders)) and read_manifest(folders[1]) is not None
+
+
+def evaluate_study(
+    study: "Study",
+    trial_id: str | None,
+    dataset: str | None,
+    protocol: "EvaluationProtocol",
+    wanted: int | None,
+    again: bool,
+    results: Path,
+) -> "tuple[str, dict[str, TrialEvaluated]]":
+    """The evaluations of a trial and of the Keras example, by what to call them."""
+    from vaetune.study import find_baseline, pick
+
+    picked = pick(study, trial_id)
+    data = study.search.data
+    protocol = _for_images(
+        replace(protocol, seed=study.search.seed, binarize=data.binarize),
+        study.started.data.test_images,
+        wanted,
+    )
+    models = {f"trial {picked.trial_id}": (study, picked)}
+    baseline = find_baseline(study, results)
+    if baseline and baseline.winner:
+        models["Keras example"] = (baseline, baseline.winner)
+    else:
+        note("There is no Keras example trained alike to hold it against.")
+    recorded = {name: one.evaluation(trial, protocol) for name, (one, trial) in models.items()}
+    judged = {name: event for name, event in recorded.items() if event and not again}
+    missing = {name: model for name, model in models.items() if name not in judged}
+    if missing:
+        judged |= _judge(missing, study, _placed(data, dataset), protocol)
+    told = {name: judged[name] for name in models if name in judged}
+    return title_of(study, picked), told
+
+
+def evaluate_exported(
+    folder: Path, dataset: str | None, protocol: "EvaluationProtocol", wanted: int | None
+) -> "tuple[str, dict[str, TrialEvaluated]]":
+    """The evaluation of an exported model, by what to call it."""
+    from rich.console import Console
+
+    from vaetune.cli.live.bars import EvaluationProgress
+    from vaetune.config import NAMED_SETS
+    from vaetune.data import load_prepared
+    from vaetune.device import choose_device
+
+    device = choose_device("auto", exact=True)
+    from vaetune.evaluation import evaluate_export
+    from vaetune.export import find_export
+    from vaetune.search import StoppableWatcher
+
+    exported = find_export(folder)
+    if exported is None:
+        raise ResultsError(f"What {folder} says of itself is damaged. Export it again.")
+    data = exported.data
+    if dataset is None and data.dataset not in NAMED_SETS:
+        raise ResultsError(
+            f'{folder} does not say where its images "{data.dataset}" are. '
+            "Name them with --dataset."
+        )
+    images = load_prepared(_placed(data, dataset))
+    if images.fingerprint != exported.fingerprint:
+        note("These are other images than the model was trained and validated on.")
+    protocol = _for_images(
+        replace(protocol, seed=exported.seed, binarize=data.binarize), len(images.test), wanted
+    )
+    progress = EvaluationProgress(Console(stderr=True), str(folder))
+    with progress, StoppableWatcher(progress) as watcher:
+        tell = partial(watcher.on_progress, "search", None)
+        event = evaluate_export(
+            folder, exported.trial_id, exported.epoch, images, protocol, device, tell
+        )
+    return f"The model in {folder}/", {f"trial {exported.trial_id}": event}
+
+
+def _placed(data: "DataSpec", dataset: str | None) -> "DataSpec":
+    """The same images, where they are now."""
+    return data.model_copy(update={"dataset": dataset or data.dataset})
+
+
+def _for_images(
+    protocol: "EvaluationProtocol", available: int, wanted: int | None
+) -> "EvaluationProtocol":
+    """The protocol where there are so many test images, with a note if more were wanted."""
+    if wanted is not None and wanted > available:
+        note(f"There are {available:,} test images, fewer than --images {wanted}: all are used.")
+    return protocol.limited_to(available)
+
+
+def _judge(
+    models: "dict[str, tuple[Study, Trial]]",
+    study: "Study",
+    data: "DataSpec",
+    protocol: "EvaluationProtocol",
+) -> Iterator[tuple[str, "TrialEvaluated"]]:
+    """Evaluates models on the images of a study; that of another study may fail."""
+    from rich.console import Console
+
+    from vaetune.cli.live.bars import EvaluationProgress
+    from vaetune.data import load_prepared
+    from vaetune.device import choose_device
+
+    images = load_prepared(data)
+    device = choose_device("auto", exact=True)
+    from vaetune.evaluation import evaluate_trial
+    from vaetune.search import StoppableWatcher
+
+    for name, (one, trial) in models.items():
+        progress = EvaluationProgress(Console(stderr=True), name)
+        try:
+            with progress, StoppableWatcher(progress) as watcher:
+                tell = partial(watcher.on_progress, "search", None)
+                event = evaluate_trial(one, trial.trial_id, images, protocol, device, tell)
+        except VaetuneError as error:
+            if one is study:
+                raise
+            note(f"The {name} is not judged beside it. {error}")
+        else:
+            yield name, event

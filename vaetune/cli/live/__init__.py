@@ -1,0 +1,1 @@
+"""Progress shown while a search runs, and Ctrl-C."""

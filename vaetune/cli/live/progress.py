@@ -1,0 +1,364 @@
+"""How a search goes, while it goes: live in a terminal, a line a trial in a pipe."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from vaetune.cli.live.bars import MAX_BARS, OTHER_LINES, RunningTrial, add_bar, clock, run_label
+from vaetune.cli.live.workers import WorkerStatus
+from vaetune.report import counted, describe_lead, describe_plan, trial_line
+from vaetune.study import (
+    EpochEnded,
+    Event,
+    FileSetAside,
+    FinalistsRescored,
+    FinalistsRetrained,
+    Kind,
+    PlanCorrected,
+    Rung,
+    SessionStarted,
+    Study,
+    Trial,
+    TrialEnded,
+    TrialResumed,
+    TrialRetried,
+    TrialStarted,
+    WorkerJoined,
+    WorkerLost,
+    changes,
+    describe_loss,
+)
+
+
+class SearchProgress:
+    """Watches a search and its baseline; see `search.Watcher`.
+
+    The terminal is drawn by a thread of its own, a few times a second, whatever the search is at.
+    The trials under way are one value, and another one after each event: the thread need not wait.
+
+    Args:
+        console: Where to write.
+        plan: The trials of the whole search.
+        past: What earlier sessions left of it.
+        quiet: Write nothing but warnings, to stderr.
+        main: What is watched: a search beside its baseline, or the training of a baseline alone,
+            which is told of epoch by epoch.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        plan: Sequence[Rung],
+        past: Study | None = None,
+        quiet: bool = False,
+        main: Kind = "search",
+    ) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._main: Kind = main
+        self._before = past.environment if past else None
+        trials = past.trials if past else ()
+        self._trials = sum(rung.trials for rung in plan)
+        self._trials_ended = sum(trial.ended is not None for trial in trials)
+        self._planned_epochs = sum(rung.epochs for rung in plan)
+        self._epochs_beside = 0
+        ran = ((main, t.trial_id, e.epoch) for t in trials for e in t.epochs)
+        self._epochs_ended: set[tuple[str, str, int]] = set(ran)
+        self._epochs_before = len(self._epochs_ended)
+        self._epochs_spared = sum(
+            t.epoch_to - _last_epoch(t) for t in trials if t.ended is not None
+        )
+        lowest = past.ranking[0] if past and past.ranking else None
+        self._best = (math.inf, "")
+        if lowest and lowest.score is not None:
+            self._best = (lowest.score, lowest.trial_id)
+        self._reference: float | None = None
+        self._told: dict[tuple[str, str], TrialStarted] = {}
+        self._running: dict[tuple[str, str], RunningTrial] = {}
+        self._rescored: float | None = None
+        self._workers = WorkerStatus()
+        self._began_s = time.monotonic()
+        self._training_since_s = math.inf
+        self._is_live = console.is_terminal and not quiet
+        self._live = Live(console=console, get_renderable=self._draw)
+
+    def __enter__(self) -> Self:
+        if self._is_live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def on_event(self, run: str, event: Event) -> None:
+        """Takes in an event of the search or of its baseline."""
+        match event:
+            case TrialStarted():
+                self._take_start(run, event)
+            case EpochEnded():
+                self._take_epoch(run, event)
+            case TrialEnded():
+                self._take_end(run, event)
+            case SessionStarted() if run == self._main:
+                self._take_session(event)
+            case WorkerJoined() if run == self._main:
+                self._take_worker(event)
+            case WorkerLost():
+                self._take_loss(run, event)
+            case TrialResumed():
+                self._take_resumption(run, event)
+            case TrialRetried():
+                self._say(f"trial {event.trial_id} is tried again after: {event.error}", run)
+            case PlanCorrected() if run == self._main:
+                self._take_plan(event.plan)
+            case FinalistsRescored() | FinalistsRetrained():
+                self._rescored = None
+                self._say(_judged(event))
+            case FileSetAside():
+                self._warn(describe_loss(event), run)
+            case _:
+                pass
+
+    def on_progress(self, run: str, trial_id: str | None, share: float) -> None:
+        """Takes in how much is done of a trial's present epoch, or of rescoring the finalists."""
+        if trial_id is None:
+            self._rescored = share
+        elif running := self._running.get((run, trial_id)):
+            self._set(replace(running, share=share))
+
+    def on_wait(self) -> None:
+        """Does nothing: the clocks of the terminal move by themselves."""
+
+    @property
+    def _epochs(self) -> int:
+        return self._planned_epochs + self._epochs_beside
+
+    @property
+    def _epochs_done(self) -> int:
+        return len(self._epochs_ended)
+
+    def _take_start(self, run: str, event: TrialStarted) -> None:
+        key = run, event.trial_id
+        if run != self._main and key not in self._told:
+            self._epochs_beside += event.epoch_to
+        self._told[key] = event
+        self._run(key, event.worker, event.epoch_from)
+
+    def _take_resumption(self, run: str, event: TrialResumed) -> None:
+        key = run, event.trial_id
+        started = self._told[key]
+        epochs = range(started.epoch_from + 1, event.epoch + 1)
+        known = {(*key, epoch) for epoch in epochs} - self._epochs_ended
+        self._epochs_ended |= known
+        self._epochs_before += len(known)
+        self._run(key, event.worker, event.epoch)
+        where = "" if event.worker is None else f" on worker {event.worker}"
+        since = f", known up to epoch {event.epoch}" if epochs else ", from its beginning"
+        self._say(f"trial {event.trial_id} is taken up again{where}{since}", run)
+
+    def _run(self, key: tuple[str, str], worker: int | None, epoch: int) -> None:
+        self._workers.occupy(worker)
+        self._training_since_s = min(self._training_since_s, time.monotonic())
+        self._set(RunningTrial(*key, self._told[key], worker, epoch))
+
+    def _set(self, running: RunningTrial) -> None:
+        self._running = self._running | {(running.run, running.trial_id): running}
+
+    def _remove(self, gone: Callable[[RunningTrial], bool]) -> None:
+        self._running = {key: one for key, one in self._running.items() if not gone(one)}
+
+    def _take_epoch(self, run: str, event: EpochEnded) -> None:
+        key = run, event.trial_id
+        self._epochs_ended.add((*key, event.epoch))
+        if running := self._running.get(key):
+            self._set(replace(running, epoch=event.epoch, share=0.0))
+        if run == self._main and event.val_loss < self._best[0]:
+            self._best = (event.val_loss, event.trial_id)
+        if self._main == "baseline":
+            self._tell_epoch(event)
+
+    def _tell_epoch(self, event: EpochEnded) -> None:
+        of = self._told[self._main, event.trial_id].epoch_to
+        is_best = event.val_loss == self._best[0]
+        self._say(
+            f"epoch {event.epoch:>{len(str(of))}} of {of}  {event.val_loss:8.2f} nats  "
+            f"{event.train_s + event.validation_s:.1f} s{'  best so far' if is_best else ''}"
+        )
+
+    def _take_end(self, run: str, event: TrialEnded) -> None:
+        self._trials_ended += run == self._main
+        if run == "baseline":
+            self._reference = event.score
+        key = run, event.trial_id
+        self._epochs_spared += self._count_untrained(key)
+        running = self._running.get(key)
+        if running and running.worker is not None:
+            self._workers.release(running.worker)
+            self._tell_workers(self._workers.call_roll())
+        self._tell_end(run, event)
+        # Not before: what is printed draws the bars again, and the next trial takes this place.
+        self._remove(lambda one: one is running)
+
+    def _count_untrained(self, key: tuple[str, str]) -> int:
+        """Epochs that a trial which has ended did not come to."""
+        epochs = range(self._told[key].epoch_from + 1, self._told[key].epoch_to + 1)
+        return sum((*key, epoch) not in self._epochs_ended for epoch in epochs)
+
+    def _tell_end(self, run: str, event: TrialEnded) -> None:
+        if self._main == "baseline":
+            if event.status == "completed" and self._epochs_done < self._epochs:
+                self._say("Its patience is over: no epoch was better for a while.")
+            return  # its last epoch has been told, and what came of it comes next
+        name = run_label(run)
+        if run == self._main:
+            name = f"trial {event.trial_id} ({self._trials_ended} of {self._trials})"
+        self._say(trial_line(name, self._told[run, event.trial_id], event))
+
+    def _take_session(self, event: SessionStarted) -> None:
+        self._workers = WorkerStatus(event)
+        changed = changes(self._before, event.environment) if self._before else []
+        if changed:
+            self._warn(
+                f"Warning: this session differs from the one before: {'; '.join(changed)}. The "
+                "same trial may give other numbers on it."
+            )
+
+    def _take_worker(self, event: WorkerJoined) -> None:
+        self._tell_workers(self._workers.join(event))
+
+    def _tell_workers(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._say(line)
+        for line in self._workers.differences():
+            self._warn(line)
+
+    def _take_loss(self, run: str, event: WorkerLost) -> None:
+        told = []
+        if self._workers.lose(event):
+            told.append(f"worker {event.worker} is lost: {_sentence(event.error)}")
+        self._remove(lambda one: one.worker == event.worker)
+        if event.trial_id is not None:
+            told.append(f"{_subject(run, event.trial_id, self._main)} goes on elsewhere.")
+        if told:
+            self._say(" ".join(told))
+
+    def _take_plan(self, plan: Sequence[Rung]) -> None:
+        """Counts anew: after a failure other trials are to come than were announced."""
+        self._trials = sum(rung.trials for rung in plan)
+        self._planned_epochs = sum(rung.epochs for rung in plan)
+        self._say(f"After failures the whole search is {describe_plan(plan)}.")
+
+    def _say(self, text: str, run: str = "search") -> None:
+        if not self._quiet:
+            told = text if run in ("search", self._main) else f"{run_label(run)}: {text}"
+            self._console.print(told, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def _warn(self, text: str, run: str = "search") -> None:
+        """Says what a user wants to know even of a quiet search."""
+        if self._quiet:
+            Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._say(text, run)
+
+    def _draw(self) -> Group:
+        """The bars: of the whole search, and of the trials under way by their workers' numbers."""
+        running = sorted(self._running.values(), key=lambda one: one.worker or 0)
+        bars = Table.grid(padding=(0, 1))
+        self._draw_whole(bars, sum(one.share for one in running))
+        shown = running[: self._fitting(len(running))]
+        places = [self._place(one) for one in shown]
+        width = max(map(len, places), default=0)
+        for place, one in zip(places, shown, strict=True):
+            add_bar(bars, f"{place:<{width}}  {one.epoch_of}", one.epochs, one.epochs_in_all)
+        if len(running) > len(shown):
+            bars.add_row("", f"and {len(running) - len(shown)} more")
+        if self._rescored is not None:
+            add_bar(bars, f"finalists  {self._rescored:.0%}", self._rescored, 1)
+        return Group(bars, *self._remarks())
+
+    def _fitting(self, running: int) -> int:
+        """How many of the trials under way have a bar."""
+        most = min(MAX_BARS, max(1, self._console.height - OTHER_LINES))
+        return running if running <= most + 1 else most  # "and 1 more" would take its line
+
+    def _draw_whole(self, bars: Table, shares: float) -> None:
+        done = self._epochs_done
+        told = (
+            f"{self._trials_ended} of {self._trials} trials",
+            f"{done} of {self._epochs} epochs",
+            self._times(done, shares),
+        )
+        add_bar(bars, ", ".join(told), done + shares, self._epochs - self._epochs_spared)
+
+    def _place(self, one: RunningTrial) -> str:
+        started = one.started
+        place = f"bracket {started.bracket}, rung {started.rung}, trial {one.trial_id}"
+        worker = "" if one.worker is None else f"worker {one.worker}: "
+        return worker + (place if one.run == self._main else run_label(one.run))
+
+    def _times(self, done: int, shares: float) -> str:
+        """How long it has taken, and about how long the rest takes at the same pace.
+
+        Args:
+            done: Epochs that ended, of all sessions.
+            shares: Of the epochs under way, together.
+        """
+        now_s = time.monotonic()
+        gone = clock(now_s - self._began_s)
+        trained = done - self._epochs_before
+        left = self._epochs - self._epochs_spared - done - shares
+        if trained <= 0 or left <= 0:
+            return gone
+        epoch_s = (now_s - self._training_since_s) / (trained + shares)
+        return f"{gone}, about {clock(epoch_s * left)} to go"
+
+    def _remarks(self) -> Iterator[Text]:
+        """The best so far, and which workers do nothing."""
+        told = [f"best {self._best[0]:.2f} (trial {self._best[1]})"] if self._best[1] else []
+        if self._reference is not None:
+            told.append(f"reference {self._reference:.2f}")
+        told += self._workers.remarks(are_judging=self._rescored is not None)
+        if told:
+            yield Text(", ".join(told), no_wrap=True, overflow="ellipsis")
+
+
+def _sentence(error: str) -> str:
+    text = " ".join(error.split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _subject(run: str, trial_id: str | None, main: str) -> str:
+    if run == main:
+        return f"Trial {trial_id}"
+    return "The reference" if run == "baseline" else run.capitalize()
+
+
+def _last_epoch(trial: Trial) -> int:
+    return trial.epochs[-1].epoch if trial.epochs else trial.epoch_from
+
+
+def _judged(event: FinalistsRescored | FinalistsRetrained) -> str:
+    """What came of judging the finalists again, in a line."""
+    if isinstance(event, FinalistsRescored):
+        told, finalists = event.rescoring, counted(len(event.rescoring.finalists), "finalist")
+        how = counted(event.rescoring.posterior_samples, "posterior sample")
+        done = f"Rescored {finalists} with {how} of each image, in {event.duration_s:.1f} s"
+        lead = told.lead
+    else:
+        finalists = counted(len(event.retraining.finalists), "finalist")
+        seeds = counted(len(event.retraining.seeds), "other seed")
+        done, lead = f"Trained {finalists} from {seeds} each", event.retraining.lead
+    return f"{done}: {describe_lead(lead)}" if lead else f"{done}."

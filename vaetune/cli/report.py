@@ -1,0 +1,75 @@
+"""`vaetune report`: write the report, once or while searches run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaetune.cli.console import clean_interrupt, say, state_of
+from vaetune.cli.options import Results
+
+if TYPE_CHECKING:
+    from vaetune.report import Happening
+    from vaetune.study import Study
+
+
+def report(
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on writing it, until all searches that run have ended."),
+    ] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Write results/report.html from what is recorded.
+
+    With --watch it is written anew as trials start and end, and the page refreshes itself in the
+    browser. Where no search runs, the next one is waited for. Ctrl-C ends it at any time.
+    """
+    with clean_interrupt():
+        from vaetune.report import write_report
+
+        if watch:
+            watch_results(results)
+        else:
+            say(f"Report: {write_report(results)}")
+
+
+def watch_results(results: Path) -> None:
+    """Writes the report as trials end, and tells of the searches that run."""
+    from vaetune.report import REPORT_NAME, is_live_page, watch, write_report
+
+    page, told = results / REPORT_NAME, ""
+    try:
+        for number, happening in enumerate(watch(results)):
+            if number == 0:
+                say(f"Watching {results}/: {page} is written as trials end. Ctrl-C stops.")
+            line = _describe(happening)
+            if line not in ("", told):
+                say(line)
+                told = line
+    except KeyboardInterrupt:
+        say("No longer watching.")
+        if is_live_page(page):
+            say(f"Report: {write_report(results)}, no longer live")
+
+
+def _describe(happening: "Happening") -> str:
+    from vaetune.report import Ended, Unwritten, Waiting, Written
+
+    match happening:
+        case Waiting():
+            return "No search is running: waiting for one to begin."
+        case Written(is_live=False):
+            return f"Report: {happening.page}, no longer live"
+        case Written():
+            return "; ".join(f"{study.name}: {state_of(study)}" for study in happening.running)
+        case Ended():
+            return _describe_end(happening.name, happening.study)
+        case Unwritten():
+            return f"The page is as it was. {happening.reason}"
+
+
+def _describe_end(name: str, study: "Study | None") -> str:
+    if study is None:
+        return f"{name} has ended; its journal cannot be read."
+    return f"{name} {'has ended' if study.last_end else 'was killed'}: {state_of(study)}"

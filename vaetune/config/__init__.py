@@ -1,0 +1,5 @@
+"""What a search is asked to do: its space, its budget and the search file."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

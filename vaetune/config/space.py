@@ -1,0 +1,212 @@
+"""What is searched: a dimension for each hyperparameter, around the Keras example's values."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from vaetune.errors import shown
+
+
+def _must_be_number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"must be a number, received {shown(value)}")
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_must_be_number)]
+
+
+class Table(BaseModel):
+    """A table of a search file: frozen, and refuses keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Choice(Table):
+    """A hyperparameter with a list of values, tried with equal probability."""
+
+    values: Annotated[tuple[Number, ...], Field(min_length=1)]
+
+    @field_validator("values")
+    @classmethod
+    def _distinct(cls, values: tuple[Number, ...]) -> tuple[Number, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("must not repeat a value")
+        return values
+
+    def numbers(self) -> tuple[Number, ...]:
+        return self.values
+
+    def contains(self, number: Number) -> bool:
+        return number in self.values
+
+
+class Range(Table):
+    """A hyperparameter between two bounds, both included, sampled on a scale."""
+
+    min: Number
+    max: Number
+    scale: Literal["linear", "log"] = "linear"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if not self.min < self.max:
+            raise ValueError(
+                f"min must be less than max, received min = {self.min} and max = {self.max}; "
+                "to pin a hyperparameter write { value = ... }"
+            )
+        if self.scale == "log" and self.min <= 0:
+            raise ValueError(f'scale = "log" needs a min above 0, received min = {self.min}')
+        return self
+
+    def numbers(self) -> tuple[Number, ...]:
+        return (self.min, self.max)
+
+    def contains(self, number: Number) -> bool:
+        return self.min <= number <= self.max
+
+
+class Pinned(Table):
+    """A hyperparameter that is not searched."""
+
+    value: Number
+
+    def numbers(self) -> tuple[Number, ...]:
+        return (self.value,)
+
+    def contains(self, number: Number) -> bool:
+        return number == self.value
+
+
+def _dimension_tag(raw: Any) -> str | None:
+    if isinstance(raw, Table):
+        return type(raw).__name__
+    if not isinstance(raw, Mapping):
+        return None
+    kinds = {"values": "Choice", "value": "Pinned", "min": "Range", "max": "Range"}
+    found = {kinds[key] for key in raw if key in kinds}
+    return found.pop() if len(found) == 1 else None
+
+
+Dimension = Annotated[
+    Annotated[Choice, Tag("Choice")]
+    | Annotated[Range, Tag("Range")]
+    | Annotated[Pinned, Tag("Pinned")],
+    Discriminator(
+        _dimension_tag,
+        custom_error_type="dimension",
+        custom_error_message=(
+            "must be one of { values = [...] }, "
+            '{ min = ..., max = ..., scale = "linear" or "log" }, { value = ... }'
+        ),
+    ),
+]
+
+DIMENSIONS: Mapping[str, type[Table]] = {"Choice": Choice, "Range": Range, "Pinned": Pinned}
+"""By their tags, which Pydantic names among the keys of a complaint."""
+
+REFERENCE: Mapping[str, Number] = {
+    "filters_1": 32,
+    "filters_2": 64,
+    "dense_units": 16,
+    "latent_dim": 2,
+    "learning_rate": 1e-3,
+}
+"""The Keras example's own configuration."""
+
+REFERENCE_BATCH_SIZE = 128
+
+REFERENCE_BETA = 1.0
+
+OPTIONAL: Mapping[str, Number] = {"batch_size": REFERENCE_BATCH_SIZE, "beta": REFERENCE_BETA}
+"""Hyperparameters that are there only where a space names them, with the Keras example's values."""
+
+
+class Space(Table):
+    """What is searched: a dimension for each hyperparameter, pinned at the reference if unnamed.
+
+    Attributes:
+        batch_size: Images a step; None leaves it to `Training`.
+        beta: Weight of the KL divergence in training, never in validation; 1 if None.
+    """
+
+    filters_1: Dimension = Pinned(value=REFERENCE["filters_1"])
+    filters_2: Dimension = Pinned(value=REFERENCE["filters_2"])
+    dense_units: Dimension = Pinned(value=REFERENCE["dense_units"])
+    latent_dim: Dimension = Pinned(value=REFERENCE["latent_dim"])
+    learning_rate: Dimension = Pinned(value=REFERENCE["learning_rate"])
+    batch_size: Dimension | None = None
+    beta: Dimension | None = None
+
+    @field_validator("filters_1", "filters_2", "dense_units", "latent_dim", "batch_size")
+    @classmethod
+    def _whole(cls, dimension: Dimension | None) -> Dimension | None:
+        for number in dimension.numbers() if dimension else ():
+            if not isinstance(number, int) or number < 1:
+                raise ValueError(f"needs whole numbers of at least 1, received {number}")
+        return dimension
+
+    @field_validator("beta")
+    @classmethod
+    def _not_negative(cls, dimension: Dimension | None) -> Dimension | None:
+        for number in dimension.numbers() if dimension else ():
+            if not 0 <= number < math.inf:
+                raise ValueError(f"needs finite numbers of at least 0, received {number}")
+        return dimension
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _positive(cls, dimension: Dimension) -> Dimension:
+        for number in dimension.numbers():
+            if not 0 < number < math.inf:
+                raise ValueError(f"needs finite numbers above 0, received {number}")
+        return dimension
+
+    @classmethod
+    def pinned_at(cls, hyperparameters: Mapping[str, Number]) -> "Space":
+        """A space of one configuration."""
+        return cls.model_validate({name: {"value": v} for name, v in hyperparameters.items()})
+
+    def dimensions(self) -> Iterator[tuple[str, Choice | Range | Pinned]]:
+        """Yields each hyperparameter's name and dimension, in the order of the class."""
+        for name in type(self).model_fields:
+            dimension = getattr(self, name)
+            if dimension is not None:
+                yield name, dimension
+
+    def default(self, name: str) -> Number:
+        """The reference's value where the space contains it, else the first number there is."""
+        dimension: Choice | Range | Pinned = getattr(self, name)
+        reference = {**REFERENCE, **OPTIONAL}[name]
+        return reference if dimension.contains(reference) else dimension.numbers()[0]
+
+
+DEFAULT_SPACE = Space(
+    filters_1=Choice(values=(16, 32, 64)),
+    filters_2=Choice(values=(32, 64, 128)),
+    dense_units=Choice(values=(16, 32, 64, 128, 256)),
+    latent_dim=Choice(values=(2, 4, 8, 16, 32)),
+    learning_rate=Range(min=1e-4, max=1e-2, scale="log"),
+)
+"""The space of the search file `hyperband`."""
+
+
+def short_hyperparameters(values: Mapping[str, Number]) -> str:
+    """A configuration in a few words."""
+    words = (
+        f"filters {values['filters_1']}/{values['filters_2']}, dense {values['dense_units']}, "
+        f"latent {values['latent_dim']}, rate {values['learning_rate']:.2g}"
+    )
+    named = {"batch_size": "batch", "beta": "beta"}
+    return words + "".join(f", {named[key]} {values[key]:.4g}" for key in named if key in values)

@@ -1,0 +1,5 @@
+"""Image sets: loaded, checked, split and held in memory once."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

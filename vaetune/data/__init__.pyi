@@ -1,0 +1,31 @@
+from .images import (
+    ImageSet,
+    Split,
+    binarized,
+    entropy_floor,
+    prepare_images,
+    to_unit_interval,
+)
+from .sources import (
+    Dataset,
+    load_images,
+    load_prepared,
+)
+from .zero_copy import (
+    ALIGNMENT,
+    map_images,
+)
+
+__all__ = [
+    "ALIGNMENT",
+    "Dataset",
+    "ImageSet",
+    "Split",
+    "binarized",
+    "entropy_floor",
+    "load_images",
+    "load_prepared",
+    "map_images",
+    "prepare_images",
+    "to_unit_interval",
+]

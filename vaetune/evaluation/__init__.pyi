@@ -1,0 +1,25 @@
+from .likelihood import (
+    estimate,
+)
+from .metrics import (
+    evaluate,
+)
+from .rescore import (
+    ImageLosses,
+    Rescorer,
+)
+from .test_set import (
+    check_images,
+    evaluate_export,
+    evaluate_trial,
+)
+
+__all__ = [
+    "ImageLosses",
+    "Rescorer",
+    "check_images",
+    "estimate",
+    "evaluate",
+    "evaluate_export",
+    "evaluate_trial",
+]

@@ -1,0 +1,119 @@
+from .charts.clusters import compute_clusters, draw_clusters, to_png
+from .charts.grids import (
+    DPI,
+    compute_interpolations,
+    compute_manifold,
+    compute_reconstructions,
+    compute_samples,
+    compute_traversal,
+    draw_grid,
+)
+from .charts.latent_walks import (
+    MAX_DIMENSIONS,
+    REACH,
+    Walks,
+    find_active,
+    interpolate,
+    traversal_values,
+    traverse,
+)
+from .live import (
+    Ended,
+    Happening,
+    Unwritten,
+    Waiting,
+    Written,
+    watch,
+)
+from .output import (
+    REPORT_NAME,
+    is_live_page,
+    write_report,
+)
+from .page import (
+    render_report,
+)
+from .text.certainty import (
+    describe_decision,
+    describe_lead,
+    describe_rescored,
+    describe_retrained,
+)
+from .text.evaluations import (
+    describe_protocol,
+    evaluation_rows,
+    evaluations_as_json,
+    evaluations_as_table,
+)
+from .text.search import (
+    describe_plan,
+    describe_retraining,
+    describe_search,
+    describe_winner,
+    list_searches,
+    list_settings,
+)
+from .text.trials import (
+    describe_training,
+    failures_in_full,
+    trial_line,
+    trials_as_csv,
+    trials_as_json,
+    trials_as_table,
+)
+from .text.units import (
+    counted,
+    printable,
+)
+
+__all__ = [
+    "DPI",
+    "MAX_DIMENSIONS",
+    "REACH",
+    "REPORT_NAME",
+    "Ended",
+    "Happening",
+    "Unwritten",
+    "Waiting",
+    "Walks",
+    "Written",
+    "compute_clusters",
+    "compute_interpolations",
+    "compute_manifold",
+    "compute_reconstructions",
+    "compute_samples",
+    "compute_traversal",
+    "counted",
+    "describe_decision",
+    "describe_lead",
+    "describe_plan",
+    "describe_protocol",
+    "describe_rescored",
+    "describe_retrained",
+    "describe_retraining",
+    "describe_search",
+    "describe_training",
+    "describe_winner",
+    "draw_clusters",
+    "draw_grid",
+    "evaluation_rows",
+    "evaluations_as_json",
+    "evaluations_as_table",
+    "failures_in_full",
+    "find_active",
+    "interpolate",
+    "is_live_page",
+    "list_searches",
+    "list_settings",
+    "printable",
+    "render_report",
+    "to_png",
+    "traversal_values",
+    "traverse",
+    "trial_line",
+    "trials_as_csv",
+    "trials_as_json",
+    "trials_as_table",
+    "watch",
+    "write_report",
+]

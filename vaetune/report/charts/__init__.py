@@ -1,0 +1,1 @@
+"""Charts: an Info computed from a study, and a function that draws it."""

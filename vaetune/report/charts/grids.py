@@ -1,0 +1,248 @@
+"""Images in rows and columns: what a VAE makes of images, of its prior and of walks in between.
+
+Each grid is computed as a frozen Info first, and drawn from it by a pure function.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vaetune.report.charts.latent_walks import Activity
+from vaetune.report.charts.style import INK, MUTED, Axes, own_style
+from vaetune.study import Pixels, prior_grid
+
+DPI = 160
+"""Of a figure of a grid: at it each pixel of an image is a whole square of the PNG."""
+
+_BREAK = 8
+
+_MARGIN = 12
+
+_LINE, _LETTER = 28, 13
+"""Pixels of a name's height and of a letter's width, at `DPI`."""
+
+_WIDTH, _HEIGHT = 1240, 2600
+"""Pixels that small images are enlarged to, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class GridInfo:
+    """Images in rows and columns.
+
+    Attributes:
+        tiles: (rows, columns, height, width, channels), 0..255.
+        gap: Pixels between two images.
+        row_names: What stands left of each row, or nothing.
+        column_names: What stands above each column, or nothing.
+        caption: What stands below, or nothing.
+        breaks: Columns that stand apart from the one before.
+        across: Of a manifold, the first latent dimension of each column.
+        down: Of a manifold, the second latent dimension of each row, from the top.
+    """
+
+    tiles: Pixels
+    gap: int = 2
+    row_names: tuple[str, ...] = ()
+    column_names: tuple[str, ...] = ()
+    caption: str = ""
+    breaks: tuple[int, ...] = ()
+    across: tuple[float, ...] = ()
+    down: tuple[float, ...] = ()
+
+    @property
+    def image(self) -> Pixels:
+        """All images in one, (height, width, 4): the gaps between them are transparent."""
+        rows, columns, height, width, channels = self.tiles.shape
+        padded = np.zeros((rows, columns, height + self.gap, width + self.gap, 4), np.uint8)
+        padded[:, :, :height, :width, :3] = self.tiles[..., : 3 if channels >= 3 else 1]
+        padded[:, :, :height, :width, 3] = 255
+        whole = padded.transpose(0, 2, 1, 3, 4).reshape(
+            rows * (height + self.gap), columns * (width + self.gap), 4
+        )
+        whole = whole[: whole.shape[0] - self.gap, : whole.shape[1] - self.gap]
+        places = [column * (width + self.gap) for column in self.breaks for _ in range(_BREAK)]
+        return np.insert(whole, places, 0, axis=1)
+
+    @property
+    def row_centres(self) -> list[float]:
+        """The middle of each row of images, in pixels from the top."""
+        rows, height = self.tiles.shape[0], self.tiles.shape[2]
+        return [row * (height + self.gap) + (height - 1) / 2 for row in range(rows)]
+
+    @property
+    def column_centres(self) -> list[float]:
+        """The middle of each column of images, in pixels from the left."""
+        columns, width = self.tiles.shape[1], self.tiles.shape[3]
+        return [
+            column * (width + self.gap)
+            + _BREAK * sum(start <= column for start in self.breaks)
+            + (width - 1) / 2
+            for column in range(columns)
+        ]
+
+
+def compute_manifold(manifold: Pixels) -> GridInfo:
+    """The decoded grid of the prior's quantiles.
+
+    Args:
+        manifold: (rows, columns, height, width, channels), decoded from `prior_grid`.
+    """
+    rows, columns = manifold.shape[:2]
+    across = tuple(float(z) for z in prior_grid(columns)[0, :, 0])
+    down = tuple(float(z) for z in prior_grid(rows)[:, 0, 1])
+    return GridInfo(manifold, gap=0, across=across, down=down)
+
+
+def compute_samples(samples: Pixels, columns: int = 10) -> GridInfo:
+    """Decoded samples of the prior, in whole rows.
+
+    Args:
+        samples: (n, height, width, channels), n at least 1.
+        columns: Images in a row, fewer if there are fewer samples.
+    """
+    columns = min(columns, len(samples))
+    rows = len(samples) // columns
+    return GridInfo(samples[: rows * columns].reshape(rows, columns, *samples.shape[1:]))
+
+
+def compute_reconstructions(originals: Pixels, reconstructions: Pixels) -> GridInfo:
+    """Originals above what the model makes of them.
+
+    Args:
+        originals: (n, height, width, channels).
+        reconstructions: Same shape.
+    """
+    return GridInfo(np.stack([originals, reconstructions]), row_names=("original", "reconstructed"))
+
+
+def compute_interpolations(originals: Pixels, decoded: Pixels) -> GridInfo:
+    """A row for each pair of images: the first, what lies between their z_mean, the second.
+
+    Args:
+        originals: (2 * pairs, height, width, channels), neighbours making a pair.
+        decoded: (pairs, steps, height, width, channels), from one z_mean to the other, both
+            included.
+    """
+    pairs, steps = decoded.shape[:2]
+    ends = originals.reshape(pairs, 2, *originals.shape[1:])
+    shares = np.linspace(0.0, 1.0, steps)
+    return GridInfo(
+        np.concatenate([ends[:, :1], decoded, ends[:, 1:]], axis=1),
+        column_names=("image", *(f"{share:.1f}" for share in shares), "image"),
+        caption="share of the right image's z_mean, the rest being the left one's",
+        breaks=(1, steps + 1),
+    )
+
+
+def compute_traversal(
+    dimensions: Sequence[Activity], values: Sequence[float], decoded: Pixels
+) -> GridInfo:
+    """A row for each latent dimension, from low to high values of it.
+
+    Args:
+        dimensions: Of the rows.
+        values: Of a row's dimension, for the columns.
+        decoded: (dimensions, values, height, width, channels).
+    """
+    return GridInfo(
+        decoded,
+        row_names=tuple(
+            f"z[{each.dimension}], variance {each.variance:.2f}" for each in dimensions
+        ),
+        column_names=tuple(_signed(value) for value in values),
+        caption="value of the row's dimension, all others at 0",
+    )
+
+
+@own_style()
+def draw_grid(info: GridInfo) -> Figure:
+    """Draws images side by side, and around them their names or latent coordinates, if any."""
+    image = info.image
+    height, width = image.shape[:2]
+    scale = max(1, min(_WIDTH // width, _HEIGHT // height))
+    figure = Figure(figsize=(scale * width / DPI, scale * height / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(image, interpolation="nearest")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, pad=6, labelcolor=MUTED, labelsize=10)
+    axes.set(xticks=[], yticks=[])
+    _name_rows_and_columns(axes, info, scale)
+    if info.across:
+        axes.set_xlabel("z[0]", color=INK)
+        axes.set_ylabel("z[1]", color=INK)
+    if info.caption:
+        axes.set_xlabel(info.caption, color=MUTED, fontsize=10, labelpad=10)
+    _make_room(figure, axes)
+    return figure
+
+
+def grid_to_png(info: GridInfo, least_width: int = 840, most_width: int = 1000) -> bytes:
+    """The bare images as a PNG file, each pixel enlarged to a whole square where there is room.
+
+    Args:
+        info: The images.
+        least_width: In pixels. Small images are enlarged at least so far, that a browser's
+            smoothing leaves their pixels square.
+        most_width: In pixels. Large images are reduced to it: a page that holds them stays small.
+    """
+    pixels = info.image
+    scale = -(-least_width // pixels.shape[1])
+    image = Image.fromarray(pixels.repeat(scale, axis=0).repeat(scale, axis=1))
+    if scale == 1 and image.width > most_width:
+        image = image.resize((most_width, round(image.height * most_width / image.width)))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def _name_rows_and_columns(axes: Axes, info: GridInfo, scale: int) -> None:
+    rows, columns = info.row_centres, info.column_centres
+    if info.across:
+        _tick_a_few(axes.xaxis, columns, info.across)
+        _tick_a_few(axes.yaxis, rows, info.down)
+    if info.row_names:
+        chosen = _spread([scale * y for y in rows], [_LINE] * len(rows))
+        axes.yaxis.set_ticks([rows[i] for i in chosen], [info.row_names[i] for i in chosen])
+    if info.column_names:
+        widths = [_LETTER * (len(name) + 1) for name in info.column_names]
+        chosen = _spread([scale * x for x in columns], widths)
+        axes.xaxis.tick_top()
+        axes.xaxis.set_ticks([columns[i] for i in chosen], [info.column_names[i] for i in chosen])
+
+
+def _tick_a_few(axis: Any, centres: Sequence[float], values: Sequence[float]) -> None:
+    chosen = np.unique(np.linspace(0, len(values) - 1, 5).round().astype(int))
+    axis.set_ticks([centres[i] for i in chosen], [_signed(values[i]) for i in chosen])
+
+
+def _spread(centres: Sequence[float], sizes: Sequence[float]) -> Sequence[int]:
+    """Every name, or every second and so on, as far as there is room for them, in pixels."""
+    for step in range(1, len(centres)):
+        chosen = range(0, len(centres), step)
+        if all(centres[j] - centres[i] >= (sizes[i] + sizes[j]) / 2 for i, j in pairwise(chosen)):
+            return chosen
+    return [0]
+
+
+def _make_room(figure: Figure, axes: Axes) -> None:
+    """Widens a figure by what stands around its images, which keep their size in pixels."""
+    width, height = (round(side) for side in figure.bbox.size)
+    box = axes.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
+    left, bottom = (math.ceil(max(0.0, -side)) + _MARGIN for side in (box.x0, box.y0))
+    right, top = (math.ceil(max(0.0, side)) + _MARGIN for side in (box.x1 - width, box.y1 - height))
+    across, up = left + width + right, bottom + height + top
+    figure.set_size_inches(across / DPI, up / DPI)
+    axes.set_position((left / across, bottom / up, width / across, height / up))
+
+
+def _signed(value: float) -> str:
+    """A latent coordinate, with a minus as wide as a digit and no sign at zero."""
+    return f"{value:z.1f}".replace("-", "\N{MINUS SIGN}")

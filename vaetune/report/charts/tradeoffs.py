@@ -1,0 +1,204 @@
+"""What a lower loss costs: parameters, training time, latent dimensions; rate and distortion."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from vaetune.report.charts.curves import Role
+from vaetune.report.charts.style import (
+    OTHER,
+    REFERENCE,
+    WINNER,
+    add_legend,
+    make_logarithmic,
+    new_chart,
+    own_style,
+    set_text,
+)
+from vaetune.study import Study, Trial
+
+SIZE = (4.0, 3.3)
+"""Inches; a page shows three charts side by side."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration where its last trial left it.
+
+    Attributes:
+        trial_id: The trial that measured the configuration's lowest loss.
+        excess: That loss above the data's entropy floor, nats per image.
+        reconstruction: At the same epoch.
+        kl: At the same epoch.
+        train_s: Wall time of all its trials.
+    """
+
+    trial_id: str
+    role: Role
+    excess: float
+    loss: float
+    reconstruction: float
+    kl: float
+    parameters: int | None
+    train_s: float
+    latent_dim: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """A candidate in a chart.
+
+    Attributes:
+        leads: Whether no other of the search has less of both, or less of one and as much of
+            the other: the Pareto front.
+    """
+
+    trial_id: str
+    role: Role
+    x: float
+    y: float
+    leads: bool
+
+
+@dataclass(frozen=True)
+class TradeoffInfo:
+    """Loss above the floor against a cost, or distortion against rate.
+
+    Attributes:
+        points: The emphasised ones last.
+        is_log: Whether both axes are logarithmic.
+    """
+
+    x_label: str
+    y_label: str
+    points: tuple[Point, ...]
+    is_log: bool = True
+
+
+def list_candidates(study: Study, baseline: Study | None) -> tuple[Candidate, ...]:
+    """The completed configurations of a search, by number, and the baseline's last."""
+    best: dict[int, Trial] = {}
+    for trial in reversed(study.ranking):
+        best[trial.configuration] = trial
+    winner = study.winner
+    found = [
+        _candidate(study, study, best[number], "winner" if best[number] == winner else "other")
+        for number in sorted(best)
+    ]
+    if baseline and baseline.winner:
+        found.append(_candidate(study, baseline, baseline.winner, "reference"))
+    return tuple(found)
+
+
+def compute_tradeoffs(candidates: Sequence[Candidate]) -> tuple[TradeoffInfo, ...]:
+    """Loss against parameters, against training time, and distortion against rate."""
+    excess = "nats above the entropy floor"
+    return (
+        _info(candidates, "parameters", excess, lambda c: c.parameters, lambda c: c.excess),
+        _info(candidates, "seconds of training", excess, lambda c: c.train_s, lambda c: c.excess),
+        _info(
+            candidates,
+            "rate: KL, nats",
+            "distortion: reconstruction, nats",
+            lambda c: c.kl,
+            lambda c: c.reconstruction,
+            is_log=False,
+        ),
+    )
+
+
+def best_per_latent_dim(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The winner, and the lowest loss of each other latent size; the reference is none."""
+
+    def place(one: Candidate) -> tuple[bool, float, str]:
+        return one.role != "winner", one.loss, one.trial_id
+
+    best: dict[int, Candidate] = {}
+    for one in sorted((c for c in candidates if _is_own(c)), key=place):
+        best.setdefault(one.latent_dim, one)
+    return tuple(best[size] for size in sorted(best))
+
+
+@own_style()
+def draw_tradeoff(info: TradeoffInfo) -> Figure:
+    """Draws a point a configuration, and a line along the Pareto front."""
+    figure, axes = new_chart(*SIZE)
+    named: dict[str, Any] = {}
+    front = sorted((point.x, point.y) for point in info.points if point.leads)
+    if len(front) > 1:
+        (named["Pareto front"],) = axes.step(*zip(*front, strict=True), where="post", **_FRONT)
+    for role, (name, style) in _STYLES.items():
+        x, y = ([getattr(p, at) for p in info.points if p.role == role] for at in "xy")
+        if x:
+            (named[name],) = axes.plot(x, y, linestyle="none", markeredgewidth=0, **style)
+    if info.is_log:
+        make_logarithmic(axes, "x")
+        make_logarithmic(axes, "y")
+    set_text(axes.set_xlabel, info.x_label)
+    set_text(axes.set_ylabel, info.y_label)
+    names = ("winner", "Keras example", "others", "Pareto front")
+    order = [name for name in names if name in named]
+    add_legend(figure, [named[name] for name in order], order)
+    return figure
+
+
+_FRONT = {"color": OTHER, "linewidth": 1.2, "zorder": 1}
+
+_STYLES: dict[Role, tuple[str, dict[str, Any]]] = {
+    "other": ("others", {"color": OTHER, "marker": "o", "markersize": 5.5}),
+    "reference": ("Keras example", {"color": REFERENCE, "marker": "s", "markersize": 8}),
+    "winner": ("winner", {"color": WINNER, "marker": "o", "markersize": 9}),
+}
+
+_EMPHASIS: dict[Role, int] = {"other": 0, "reference": 1, "winner": 2}
+
+
+def _candidate(study: Study, run: Study, trial: Trial, role: Role) -> Candidate:
+    best = trial.best
+    if best is None:
+        raise ValueError(f"trial {trial.trial_id} is completed without an epoch")
+    floor = study.started.data.entropy_floor
+    return Candidate(
+        trial_id=trial.trial_id,
+        role=role,
+        excess=max(best.val_loss - floor, 1e-3),
+        loss=best.val_loss,
+        reconstruction=best.val_reconstruction_loss,
+        kl=best.val_kl_loss,
+        parameters=trial.parameters,
+        train_s=sum(part.duration_s for part in run.lineage(trial)),
+        latent_dim=int(trial.hyperparameters["latent_dim"]),
+    )
+
+
+def _info(
+    candidates: Sequence[Candidate],
+    x_label: str,
+    y_label: str,
+    x: Callable[[Candidate], float | None],
+    y: Callable[[Candidate], float],
+    is_log: bool = True,
+) -> TradeoffInfo:
+    placed = [(c, at, y(c)) for c in candidates if (at := x(c)) is not None]
+    front = set(_front((at, height, c.trial_id) for c, at, height in placed if _is_own(c)))
+    points = [
+        Point(c.trial_id, c.role, at, height, _is_own(c) and c.trial_id in front)
+        for c, at, height in placed
+    ]
+    points.sort(key=lambda point: _EMPHASIS[point.role])
+    return TradeoffInfo(x_label, y_label, tuple(points), is_log)
+
+
+def _is_own(candidate: Candidate) -> bool:
+    return candidate.role != "reference"
+
+
+def _front(placed: Iterator[tuple[float, float, str]]) -> Iterator[str]:
+    """The ids of those that nothing to their left comes below."""
+    lowest = float("inf")
+    for _, y, trial_id in sorted(placed):
+        if y < lowest:
+            lowest = y
+            yield trial_id

@@ -1,0 +1,135 @@
+"""A search and what it found, in plain text."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vaetune.config import Origin, SearchSpec, flatten, short_hyperparameters
+from vaetune.report.text.evaluations import PIXELS
+from vaetune.report.text.units import counted
+from vaetune.study import FINALISTS, DataSummary, Rung, Study, Trial
+
+
+def describe_search(
+    spec: SearchSpec, data: DataSummary, origins: Mapping[str, Origin], trainers: str
+) -> str:
+    """The resolved search and where each value came from.
+
+    Args:
+        spec: The search.
+        data: Its images.
+        origins: Where its values came from.
+        trainers: On what it trains, such as "CPU, 2 threads".
+    """
+    rows = [row for row in list_settings(spec) if row[0] != "description"]
+    width = max(len(key) for key, _ in rows)
+    extra = {
+        "data.dataset": describe_data(data),
+        "device": trainers,
+    }
+    lines = [
+        f"  {key:<{width}}  {value:<24}  {origins.get(key, 'default'):<9}{extra.get(key, '')}"
+        for key, value in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def list_settings(spec: SearchSpec) -> list[tuple[str, str]]:
+    """The values of a resolved search, by dotted key; without those that are not set."""
+    flat = flatten(spec.model_dump(exclude_none=True))
+    return [(key, _written(value)) for key, value in flat.items()]
+
+
+def describe_data(data: DataSummary) -> str:
+    """How many images of what shape."""
+    height, width, channels = data.image_shape
+    return (
+        f"{data.train_images:,} training and {data.validation_images:,} validation images "
+        f"of {height} x {width} x {channels}"
+    )
+
+
+def describe_plan(plan: Sequence[Rung]) -> str:
+    """How many trials, configurations and epochs a plan holds."""
+    trials = sum(rung.trials for rung in plan)
+    configurations = sum(rung.trials for rung in plan if rung.rung == 0)
+    epochs = sum(rung.epochs for rung in plan)
+    return (
+        f"{counted(trials, 'trial')} of {counted(configurations, 'configuration')}, "
+        f"{counted(epochs, 'epoch')}"
+    )
+
+
+def describe_retraining(plan: Sequence[Rung], spec: SearchSpec) -> str:
+    """What is trained to choose among the finalists of a search."""
+    drawn = sum(rung.trials for rung in plan if rung.rung == 0)
+    trainings = min(FINALISTS, drawn) * spec.limits.final_seeds
+    return (
+        f"{counted(min(FINALISTS, drawn), 'finalist')} trained from "
+        f"{counted(spec.limits.final_seeds, 'other seed')} each, "
+        f"{counted(trainings * spec.budget.max_epochs, 'epoch')} at the most"
+    )
+
+
+def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
+    """A trial's losses, hyperparameters and origin, beside the Keras example's."""
+    best = trial.best
+    if best is None:
+        return f"Trial {trial.trial_id} has no finished epoch."
+    data = study.started.data
+    excess = best.val_loss - data.entropy_floor
+    floor = f", {excess:.2f} above the entropy floor of the data" if data.entropy_floor else ""
+    duration_s = sum(part.duration_s for part in study.lineage(trial))
+    told = {
+        "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO{floor})",
+        "reconstruction": f"{best.val_reconstruction_loss:.2f}",
+        "KL": f"{best.val_kl_loss:.2f}",
+        "hyperparameters": short_hyperparameters(trial.hyperparameters),
+        "parameters": f"{trial.parameters:,}" if trial.parameters else "unknown",
+        "trained": f"{counted(best.epoch, 'epoch')}, {duration_s:.1f} s",
+        "found by": _origin(study, trial),
+        "measured on": f"{counted(data.validation_images, 'validation image')}, one posterior "
+        f"sample of each, {PIXELS[study.search.data.binarize].partition(':')[0]}",
+    }
+    if reference and reference.winner and reference.winner.best:
+        theirs = reference.winner.best
+        told["Keras example"] = (
+            f"{theirs.val_loss:.2f} after {counted(theirs.epoch, 'epoch')}: "
+            f"{_difference(theirs.val_loss - best.val_loss)}"
+        )
+    width = max(map(len, told))
+    return "\n".join(f"  {key:<{width}}  {value}" for key, value in told.items())
+
+
+def _origin(study: Study, trial: Trial) -> str:
+    if study.search.algorithm == "single":
+        return study.search.description or f"vaetune train, in {study.address}"
+    return (
+        f"{study.name}: trial {trial.trial_id}, configuration {trial.configuration}, "
+        f"bracket {trial.bracket}, rung {trial.rung}"
+    )
+
+
+def list_searches(described: Iterable[tuple[str, str]]) -> str:
+    """Names and descriptions of searches, a line each."""
+    rows = list(described)
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"  {name:<{width}}  {description}".rstrip() for name, description in rows)
+
+
+def _written(value: Any) -> str:
+    """A value as a person would write it in a search file."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case {"values": values}:
+            return ", ".join(map(str, values))
+        case {"min": low, "max": high, "scale": scale}:
+            return f"{low} to {high}, {scale}"
+        case {"value": pinned}:
+            return f"{pinned}, pinned"
+    return str(value)
+
+
+def _difference(nats: float) -> str:
+    side = "below" if nats >= 0 else "above"
+    return f"the winner is {abs(nats):.2f} nats {side} it"

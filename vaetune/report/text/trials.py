@@ -1,0 +1,120 @@
+"""Trials as a table, JSON and CSV."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vaetune.config import short_hyperparameters
+from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted, trial_row
+
+
+def trials_as_table(study: Study) -> str:
+    """One line a trial, in the order they started."""
+    header = (
+        "trial",
+        "config",
+        "from",
+        "bracket",
+        "rung",
+        "status",
+        "epochs",
+        "val_loss",
+        "recon",
+        "KL",
+        "seconds",
+        "parameters",
+        "hyperparameters",
+    )
+    rows = [header, *(_table_row(trial) for trial in study.trials)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    left = {0, 5, len(header) - 1}
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def trials_as_json(study: Study) -> str:
+    """An array of objects with `study.TRIAL_COLUMNS`; what is not finite is null."""
+    rows = [_finite(trial_row(trial)) for trial in study.trials]
+    return json.dumps(rows, indent=2, allow_nan=False)
+
+
+def trials_as_csv(study: Study) -> str:
+    """A header and one line a trial; each hyperparameter is a column of its own."""
+    table = study.trials_table()
+    names = [name for name, _ in study.space.dimensions()]
+    for name in names:
+        table[name] = [trial.hyperparameters.get(name) for trial in study.trials]
+    apart = ("hyperparameters", "error", "traceback")
+    columns = [name for name in TRIAL_COLUMNS if name not in apart]
+    text: str = table[[*columns, *names, "error"]].to_csv(index=False, lineterminator="\n")
+    return text.rstrip("\n")
+
+
+def failures_in_full(study: Study) -> str:
+    """Every failed trial: what it tried, in which epoch it failed, message and traceback."""
+    if not study.failures:
+        return f"No trial of {study.name} failed."
+    return "\n\n".join(_failure(trial) for trial in study.failures)
+
+
+def _failure(trial: Trial) -> str:
+    where = "before its first epoch" if trial.failed_in is None else f"in epoch {trial.failed_in}"
+    told = {
+        "hyperparameters": short_hyperparameters(trial.hyperparameters),
+        "error": trial.error or "no message",
+        **{f"retry {retry.attempt} after": retry.error for retry in trial.retries},
+    }
+    width = max(map(len, told))
+    lines = [f"Trial {trial.trial_id} (configuration {trial.configuration}) failed {where}"]
+    lines += [f"  {key:<{width}}  {value}" for key, value in told.items()]
+    return "\n".join([*lines, (trial.traceback or "").rstrip()]).rstrip()
+
+
+def _table_row(trial: Trial) -> tuple[str, ...]:
+    best = trial.best
+    return (
+        trial.trial_id,
+        str(trial.configuration),
+        trial.parent or "-",
+        str(trial.bracket),
+        str(trial.rung),
+        trial.status,
+        f"{trial.epoch_from + 1}-{trial.epoch_to}",
+        f"{best.val_loss:.2f}" if best else "-",
+        f"{best.val_reconstruction_loss:.2f}" if best else "-",
+        f"{best.val_kl_loss:.2f}" if best else "-",
+        f"{trial.duration_s:.1f}",
+        f"{trial.parameters:,}" if trial.parameters else "-",
+        short_hyperparameters(trial.hyperparameters) + (f" | {trial.error}" if trial.error else ""),
+    )
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+
+
+def trial_line(label: str, started: TrialStarted, ended: TrialEnded) -> str:
+    """Returns a line that tells what a trial trained and what came out.
+
+    Args:
+        label: What to call the trial, such as "trial 0003 (4 of 23)".
+        started: The start of the trial.
+        ended: Its end.
+    """
+    outcome = f"failed: {ended.error}" if ended.score is None else f"{ended.score:8.2f} nats"
+    return f"{label:<20} {outcome}  {describe_training(started)}  {ended.duration_s:.1f} s"
+
+
+def describe_training(started: TrialStarted) -> str:
+    """Returns the epochs and the hyperparameters of a trial, in a line."""
+    epochs = f"epochs {started.epoch_from + 1} to {started.epoch_to}"
+    return f"{epochs:<14}  {short_hyperparameters(started.hyperparameters)}"

@@ -1,0 +1,60 @@
+from .executors.base import (
+    Executor,
+    TrialSource,
+)
+from .executors.local import LocalExecutor, local_executor
+from .executors.ray_cluster import (
+    has_token,
+)
+from .executors.ray_executor import (
+    open_ray_executor,
+)
+from .executors.resources import (
+    ExecutorOptions,
+)
+from .interrupts import StoppableWatcher
+from .phases import run_session
+from .preflight.estimate import (
+    DurationRange,
+)
+from .preflight.probe import (
+    ProbeResult,
+    probe_search,
+)
+from .resume import (
+    is_left,
+)
+from .run import run_search
+from .session import (
+    SearchSession,
+    open_baseline,
+    open_search,
+    summarise,
+)
+from .watcher import (
+    NoWatcher,
+    Watcher,
+)
+
+__all__ = [
+    "DurationRange",
+    "Executor",
+    "ExecutorOptions",
+    "LocalExecutor",
+    "NoWatcher",
+    "ProbeResult",
+    "SearchSession",
+    "StoppableWatcher",
+    "TrialSource",
+    "Watcher",
+    "has_token",
+    "is_left",
+    "local_executor",
+    "open_baseline",
+    "open_ray_executor",
+    "open_search",
+    "probe_search",
+    "run_search",
+    "run_session",
+    "summarise",
+]

@@ -1,0 +1,41 @@
+"""Names of folders for what is trained outside a search."""
+
+from itertools import count
+from pathlib import Path
+
+from vaetune.config import BASELINES, REFERENCE, SearchSpec, differences
+from vaetune.data import ImageSet
+from vaetune.errors import JournalError
+from vaetune.search.resume import find_past
+from vaetune.study import Study
+
+
+def free_name(stem: str, spec: SearchSpec, images: ImageSet, results: Path) -> str:
+    """The first free name, or the one that this very experiment has already."""
+    stem = f"{stem}-{images.name}-{spec.budget.max_epochs}"
+    for attempt in count(1):
+        name = stem if attempt == 1 else f"{stem}-{attempt}"
+        try:
+            past = find_past(results / BASELINES / name)
+        except JournalError:
+            continue  # it is damaged, and stays for who wants to mend it
+        if past is None or _is_same(past, spec, images):
+            return name
+    raise AssertionError("unreachable: count() does not end")
+
+
+def _is_same(past: Study, spec: SearchSpec, images: ImageSet) -> bool:
+    same_data = past.started.data.fingerprint == images.fingerprint
+    return same_data and not differences(spec, past.started.search)
+
+
+def configuration_name(spec: SearchSpec) -> str:
+    values = {name: dimension.numbers()[0] for name, dimension in spec.space.dimensions()}
+    if values == REFERENCE:
+        return "reference"
+    name = (
+        f"filters-{values['filters_1']}-{values['filters_2']}-dense-{values['dense_units']}"
+        f"-latent-{values['latent_dim']}-rate-{values['learning_rate']:g}"
+    )
+    named = {"batch_size": "batch", "beta": "beta"}
+    return name + "".join(f"-{named[key]}-{values[key]:g}" for key in named if key in values)

@@ -1,0 +1,1 @@
+"""Who trains: this process, or workers on Ray."""

@@ -1,0 +1,91 @@
+"""An executor that trains in this process."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+
+from vaetune.data import ImageSet
+from vaetune.device import ChosenDevice
+from vaetune.evaluation import ImageLosses, Rescorer
+from vaetune.search.executors.base import Opening, SourceTrial, TrialSource
+from vaetune.study import Arrays, describe_environment
+from vaetune.training import OnProgress, Task, TrainingContext, train_task
+
+
+def local_executor(images: ImageSet, device: ChosenDevice) -> "LocalExecutor":
+    """Returns an executor that trains on an image set in this process.
+
+    Args:
+        images: The image set. Its test images are not used.
+        device: The device that TensorFlow was brought up on.
+    """
+    return LocalExecutor(TrainingContext(images), device)
+
+
+class LocalExecutor:
+    """Trains one model at a time, in this process; see `Executor`.
+
+    Args:
+        context: The images on the device and the compiled steps.
+        device: The device that TensorFlow was brought up on.
+    """
+
+    workers = 1
+
+    def __init__(self, context: TrainingContext, device: ChosenDevice) -> None:
+        self.environment = describe_environment(device)
+        self._context = context
+
+    def wait_until_ready(self, on_wait: Callable[[], None]) -> None:
+        """Returns at once: this process is ready."""
+
+    def run(self, openings: Iterable[Opening], on_wait: Callable[[], None]) -> None:
+        """Trains the searches one after the other; see `Executor.run`."""
+        for opening in openings:
+            with opening as source:
+                if source is not None:
+                    self._train_all(source)
+                    self._mend(source)
+
+    def _train_all(self, source: TrialSource) -> None:
+        source.on_search_begin()
+        while (trial := source.next_trial()) is not None:
+            source.on_trial_begin(trial)
+            while task := source.task_of(trial):
+                self._train(source, trial, task)
+            source.on_trial_end(trial)
+        source.on_search_end()
+
+    def _mend(self, source: TrialSource) -> None:
+        """Recreates lost and damaged files of a search."""
+        for trial, task in source.mending():
+            self._train(source, trial, task)
+        source.tidy()
+
+    def _train(self, source: TrialSource, trial: SourceTrial, task: Task) -> None:
+        try:
+            for message in train_task(task, self._context):
+                source.take(trial, message)
+        finally:
+            source.keep()
+
+    def measure(
+        self,
+        models: Sequence[Arrays],
+        samples: int,
+        seed: int,
+        on_progress: OnProgress | None = None,
+    ) -> list[ImageLosses]:
+        """Measures models one after the other; see `Executor.measure`."""
+        measured = []
+        for done, weights in enumerate(models):
+
+            def tell(share: float, done: int = done) -> None:
+                if on_progress:
+                    on_progress((done + share) / len(models))
+
+            measured.append(self._rescorer.measure(weights, samples, seed, tell))
+        return measured
+
+    @cached_property
+    def _rescorer(self) -> Rescorer:
+        return Rescorer(self._context.any_runner(), self._context.data.validation)

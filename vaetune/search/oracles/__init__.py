@@ -1,0 +1,1 @@
+"""Keras Tuner's oracles, corrected and rebuilt from the journal."""

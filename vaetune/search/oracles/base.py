@@ -1,0 +1,88 @@
+"""What all oracles share."""
+
+import copy
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from vaetune.config import SearchSpec
+from vaetune.study import Assignment
+
+OBJECTIVE = "val_loss"
+
+TUNER_ID = "tuner0"
+"""Names the tuner to Keras Tuner; an oracle is told another name for each trial, see `hand_out`."""
+
+_NEVER = 10**9
+
+
+class Oracle(keras_tuner.Oracle):
+    """What all oracles here share: the seed as given, and nothing written to disk.
+
+    Attributes:
+        assignments: What each trial is to do, by id; see `assignment`.
+        configurations: How many of them are of a new configuration.
+        max_epochs: Of a trial that the oracle sets no epochs of.
+    """
+
+    def __init__(
+        self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters, **settings: Any
+    ) -> None:
+        self.assignments: dict[str, Assignment] = {}
+        self.configurations = 0
+        self.max_epochs = spec.budget.max_epochs
+        super().__init__(
+            objective=keras_tuner.Objective(OBJECTIVE, "min"),
+            hyperparameters=hyperparameters,
+            allow_new_entries=False,
+            tune_new_entries=False,
+            max_consecutive_failed_trials=_NEVER,
+            **settings,
+        )
+        # Keras Tuner treats 0 as "no seed given".
+        self.seed = spec.seed
+        self._seed_state = spec.seed
+        self.verbose = 0
+
+    def save(self) -> None:
+        """Does nothing: the journal is the record."""
+
+    def _save_trial(self, trial: Trial) -> None:
+        # Called by create_trial, update_trial and end_trial; see `save`.
+        pass
+
+    def promotable(self) -> set[str]:
+        """The ended trials that others may still go on from."""
+        return set()
+
+    def iteration(self, trial_id: str) -> int:
+        """Which run of the whole schedule a trial belongs to, from 0."""
+        return 0
+
+    def dry_run_copy(self) -> "Oracle":
+        """A copy that asks for as many trials, to be run to its end on made-up scores."""
+        return copy.deepcopy(self)
+
+
+class BoundedOracle(Oracle):
+    """An oracle that runs a number of trials, each with the largest budget.
+
+    Attributes:
+        trial_limit: Maximum number of trials.
+    """
+
+    def __init__(
+        self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters, **settings: Any
+    ) -> None:
+        # Not told to Keras Tuner, which pads its trials' ids to the number's width: an extended
+        # search would number its old trials anew.
+        self.trial_limit = spec.budget.max_trials or _NEVER
+        super().__init__(spec, hyperparameters, max_trials=None, **settings)
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
+        if len(self.trials) >= self.trial_limit:
+            return {"status": TrialStatus.STOPPED}
+        response: dict[str, Any] = super().populate_space(trial_id)
+        return response

@@ -1,0 +1,144 @@
+"""Hyperband."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from vaetune.config import SearchSpec
+from vaetune.search.oracles.base import Oracle
+
+
+class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
+    """Keras Tuner's Hyperband, which no failure and no small space starves.
+
+    With no failure and a space that is not exhausted, it asks for exactly the trials that
+    Keras Tuner's own oracle asks for. Beyond that, a rung whose trials have all ended promotes
+    as many of the survivors as were planned, and a space with no new configuration left
+    promotes what it has.
+
+    References:
+        Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization",
+        JMLR 18, 2018.
+    """
+
+    def __init__(self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters) -> None:
+        self._is_exhausted = False
+        self._next_values: dict[str, Any] | None = None
+        self._iterations: dict[str, int] = {}
+        super().__init__(
+            spec,
+            hyperparameters,
+            max_epochs=spec.budget.max_epochs,
+            factor=spec.budget.factor,
+            hyperband_iterations=spec.budget.hyperband_iterations,
+        )
+        # Keras Tuner has no setting for it; the brackets follow from it.
+        self.min_epochs = spec.budget.min_epochs
+        self._current_bracket = self._get_num_brackets() - 1
+        self._brackets: list[dict[str, Any]] = []
+        self._start_new_bracket()
+
+    def promotable(self) -> set[str]:
+        """The ended trials that may still be promoted: no more than there is room for."""
+        found: set[str] = set()
+        for bracket in self._brackets:
+            rounds, number = bracket["rounds"], bracket["bracket_num"]
+            for below in range(len(rounds) - 1):
+                waiting = sorted(self._waiting(rounds, below), key=lambda trial: trial.score)
+                room = self._get_size(number, below + 1) - len(rounds[below + 1])
+                found |= {trial.trial_id for trial in waiting[: max(room, 0)]}
+        return found
+
+    def iteration(self, trial_id: str) -> int:
+        """Which run of the whole schedule a trial belongs to, from 0."""
+        parent = self.trials[trial_id].hyperparameters.values.get("tuner/trial_id")
+        current: int = self._current_iteration
+        return self._iterations.setdefault(trial_id, self._iterations.get(parent, current))
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
+        self._look_ahead()
+        promotion = self._overdue_promotion(trial_id)
+        if promotion is not None:
+            return promotion
+        if self._is_exhausted:
+            return self._wait_or_stop()
+        response: dict[str, Any] = super().populate_space(trial_id)
+        if response["status"] == TrialStatus.RUNNING:
+            self._label_bracket(trial_id, response["values"])
+        return response
+
+    def _look_ahead(self) -> None:
+        """Draws the next configuration before it is known to be wanted.
+
+        That there is no other then follows from what was handed out, and not from whether a worker
+        asked in vain, which no journal tells.
+        """
+        if self._next_values is None and not self._is_exhausted:
+            self._next_values = super()._random_values()
+            self._is_exhausted = self._next_values is None
+
+    def _random_values(self) -> dict[str, Any] | None:
+        values, self._next_values = self._next_values, None
+        return values
+
+    def _wait_or_stop(self) -> dict[str, Any]:
+        return {"status": TrialStatus.IDLE if self.ongoing_trials else TrialStatus.STOPPED}
+
+    def _overdue_promotion(self, trial_id: str) -> dict[str, Any] | None:
+        """Promotes from a rung that can grow no more, where Keras Tuner waits for ever.
+
+        Its rule wants more completed trials than the rung is to lose, counted against the
+        planned size; a rung that is smaller than planned, or has failures, never gets there.
+        """
+        for bracket in self._brackets:
+            rounds, number = bracket["rounds"], bracket["bracket_num"]
+            may_grow = not self._is_exhausted and len(rounds[0]) < self._get_size(number, 0)
+            for below in range(len(rounds) - 1):
+                if may_grow or self._is_running(rounds[below]):
+                    break
+                waiting = self._waiting(rounds, below)
+                if waiting and len(rounds[below + 1]) < self._get_size(number, below + 1):
+                    if not self._is_exhausted and self._is_full(rounds[below], number, below):
+                        return None  # Keras Tuner's own rule does it, in its own order
+                    return self._promote(trial_id, bracket, below, waiting)
+        return None
+
+    def _is_full(self, entries: list[dict[str, Any]], number: int, level: int) -> bool:
+        size: int = self._get_size(number, level)
+        return len(self._completed(entries)) == len(entries) == size
+
+    def _promote(
+        self, trial_id: str, bracket: dict[str, Any], below: int, waiting: list[Trial]
+    ) -> dict[str, Any]:
+        number = bracket["bracket_num"]
+        best = min(waiting, key=lambda trial: trial.score)
+        values = dict(best.hyperparameters.values) | {
+            "tuner/trial_id": best.trial_id,
+            "tuner/epochs": self._get_epochs(number, below + 1),
+            "tuner/initial_epoch": self._get_epochs(number, below),
+            "tuner/bracket": number,
+            "tuner/round": below + 1,
+        }
+        bracket["rounds"][below + 1].append({"past_id": best.trial_id, "id": trial_id})
+        return {"status": TrialStatus.RUNNING, "values": values}
+
+    def _label_bracket(self, trial_id: str, values: dict[str, Any]) -> None:
+        # Keras Tuner writes the bracket it is filling, not the one that the trial belongs to.
+        for bracket in self._brackets:
+            if any(entry["id"] == trial_id for entries in bracket["rounds"] for entry in entries):
+                values["tuner/bracket"] = bracket["bracket_num"]
+
+    def _waiting(self, rounds: Sequence[list[dict[str, Any]]], below: int) -> list[Trial]:
+        """The completed trials of a rung that have not been promoted."""
+        taken = {entry["past_id"] for entry in rounds[below + 1]}
+        return [trial for trial in self._completed(rounds[below]) if trial.trial_id not in taken]
+
+    def _completed(self, entries: list[dict[str, Any]]) -> list[Trial]:
+        trials = [self.trials[entry["id"]] for entry in entries]
+        return [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
+
+    def _is_running(self, entries: list[dict[str, Any]]) -> bool:
+        return any(self.trials[e["id"]].status == TrialStatus.RUNNING for e in entries)

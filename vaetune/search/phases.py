@@ -1,0 +1,173 @@
+"""The phases of a session: the Keras example, the trials, and the choice among the finalists."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from vaetune.config import REFERENCE, SearchSpec, reference_training, single_configuration
+from vaetune.errors import InUseError, StoppedEarly
+from vaetune.search.executors.base import Executor, Opening
+from vaetune.search.executors.local import local_executor
+from vaetune.search.finalists import rescore, retrain
+from vaetune.search.resume import is_decided, is_rescored, is_retrained
+from vaetune.search.session import SearchSession, open_baseline
+from vaetune.search.tuner import VAETuner, check_time
+from vaetune.search.watcher import NoWatcher, Watcher
+from vaetune.study import (
+    FinalistsRescored,
+    FinalistsRetrained,
+    Study,
+    find_baseline,
+    load_study,
+)
+
+
+def run_session(
+    session: SearchSession,
+    watcher: Watcher | None = None,
+    deadline_s: float | None = None,
+    executor: Executor | None = None,
+) -> Study:
+    """Runs what is left of a search: its trials and its reference, then the finalists.
+
+    Args:
+        session: The open search, or a baseline.
+        watcher: Receives events and progress.
+        deadline_s: When to stop, as `time.monotonic` counts. Default: when the time budget of
+            the search file is used up.
+        executor: Trains the trials. Default: this process.
+
+    Returns:
+        The study as it is now. Its `last_end` says whether a limit stopped it.
+
+    Raises:
+        KeyboardInterrupt: The user pressed Ctrl-C. It is journaled, and the next session
+            continues.
+        VaetuneError: A file cannot be written.
+    """
+    if deadline_s is None:
+        deadline_s = time.monotonic() + session.spec.limits.time_budget_s
+    executor = executor or local_executor(session.images, session.device)
+    phases = _Phases(session, executor, watcher or NoWatcher(), deadline_s)
+    session.listen(phases.watcher)
+    if session.past and session.is_done:
+        return session.past
+    with suppress(StoppedEarly), session.journaled(executor):
+        phases.run_trials()
+        if not is_decided(load_study(session.folder), session.spec.limits.final_seeds):
+            phases.decide_winner()
+    return load_study(session.folder)
+
+
+@dataclass(frozen=True, eq=False)
+class _Phases:
+    """A session with whoever trains it and whoever follows it.
+
+    Attributes:
+        deadline_s: When to stop, as `time.monotonic` counts.
+    """
+
+    session: SearchSession
+    executor: Executor
+    watcher: Watcher
+    deadline_s: float
+
+    def run_trials(self) -> None:
+        """Runs the trials of the search, and the Keras example next to them."""
+        tuner = self.session.tuner(self.watcher, self.deadline_s)
+        searches: list[Opening] = [nullcontext(tuner)]
+        if self.session.spec.baseline:
+            # With several workers it comes last: those without a trial left train it.
+            place = 0 if self.executor.workers == 1 else 1
+            searches.insert(place, self._open_reference())
+        self._train(searches)
+        if self.session.spec.baseline:  # another process may have trained it, and been stopped
+            self._train([self._open_reference()])
+
+    def decide_winner(self) -> None:
+        """Ranks the finalists by better measurements; what is recorded already stays."""
+        session = self.session
+        check_time(session.spec, self.deadline_s)
+        study, seeds = load_study(session.folder), session.spec.limits.final_seeds
+        if not is_rescored(study):
+            began_s = time.monotonic()
+            on_progress = partial(self.watcher.on_progress, session.started.kind, None)
+            rescoring = rescore(study, self.executor, on_progress)
+            took_s = time.monotonic() - began_s
+            session.journal.append(FinalistsRescored(rescoring=rescoring, duration_s=took_s))
+        if not is_retrained(study, seeds):
+            began_s = time.monotonic()
+            retraining = retrain(study, seeds, self.executor, self._train_singles)
+            took_s = time.monotonic() - began_s
+            session.journal.append(FinalistsRetrained(retraining=retraining, duration_s=took_s))
+
+    def _train(self, openings: Sequence[Opening]) -> None:
+        self.executor.run(openings, self.watcher.on_wait)
+
+    @contextmanager
+    def _open_reference(self) -> Iterator[VAETuner | None]:
+        """Opens the Keras example at the search's largest budget, unless it was trained before.
+
+        If another search in the same results folder trains it now, there is nothing to do here.
+        """
+        session = self.session
+        if find_baseline(load_study(session.folder), session.results):
+            yield None
+            return
+        alike = {"training": reference_training(session.spec.training)}
+        single = single_configuration(
+            REFERENCE,
+            session.spec.budget.max_epochs,
+            like=session.spec.model_copy(update=alike),
+        )
+        with ExitStack() as stack:
+            opening = open_baseline(single, session.images, session.device, session.results)
+            try:
+                reference = stack.enter_context(opening)
+            except InUseError:
+                yield None
+                return
+            yield stack.enter_context(self._source_of(reference))
+
+    def _train_singles(self, singles: Sequence[tuple[SearchSpec, str]]) -> list[Study]:
+        """Trains configurations of this search outside it, unless that was done before.
+
+        Args:
+            singles: Each with a label for its folder, such as "3-seed-1".
+        """
+        folders: list[Path] = []
+
+        @contextmanager
+        def open_single(spec: SearchSpec, label: str) -> Iterator[VAETuner | None]:
+            session = self.session
+            stem = f"{session.started.name}-{label}"
+            run = f"configuration {label.replace('-', ' ')}"
+            with open_baseline(
+                spec, session.images, session.device, session.results, stem=stem
+            ) as single:
+                folders.append(single.folder)
+                with self._source_of(single, run) as tuner:
+                    yield tuner
+
+        self._train([open_single(spec, label) for spec, label in singles])
+        return [load_study(folder) for folder in folders]
+
+    @contextmanager
+    def _source_of(
+        self, baseline: SearchSession, run: str | None = None
+    ) -> Iterator[VAETuner | None]:
+        """Yields the trials of a baseline that is trained as part of this search.
+
+        Args:
+            baseline: The open baseline.
+            run: What the watcher knows it by.
+        """
+        baseline.listen(self.watcher, run)
+        if baseline.is_done:
+            yield None
+            return
+        with baseline.journaled(self.executor):
+            yield baseline.tuner(self.watcher, self.deadline_s, run)

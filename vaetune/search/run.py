@@ -1,0 +1,125 @@
+"""One assembly of a search: images, device, executor and session.
+
+It imports no TensorFlow itself: workers start while this process imports it, and the device is
+chosen before anything else touches it.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaetune.config import DataSpec, ResolvedSearch, SearchSpec, load_search
+from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
+from vaetune.device import ChosenDevice, choose_device
+from vaetune.search.executors.base import Executor
+from vaetune.search.executors.resources import ExecutorOptions
+from vaetune.search.interrupts import StoppableWatcher
+from vaetune.search.printer import PrintingWatcher
+from vaetune.search.resume import is_left
+from vaetune.search.watcher import NoWatcher, Watcher
+
+if TYPE_CHECKING:
+    from vaetune.search.session import SearchSession
+    from vaetune.study import Study
+
+OpenExecutor = Callable[[ImageSet, ChosenDevice], AbstractContextManager[Executor]]
+"""Opens an executor for an image set, once TensorFlow was brought up on a device."""
+
+OpenWatcher = Callable[["SearchSession", Executor], AbstractContextManager[Watcher]]
+"""Opens a watcher for a search whose folder is locked, before its first trial."""
+
+
+def run_search(
+    search: ResolvedSearch | SearchSpec | str,
+    images: ImageSet | Dataset | None = None,
+    results: str | os.PathLike[str] = "results",
+    *,
+    name: str | None = None,
+    executor: ExecutorOptions | OpenExecutor | None = None,
+    overwrite: bool = False,
+    extend: bool = False,
+    verbose: bool = True,
+    watch: OpenWatcher | None = None,
+) -> "Study":
+    """Runs a search, or continues one that was stopped.
+
+    A search that was stopped, by Ctrl-C, a full disk or a power cut, continues where it was: call
+    `run_search` again with the same arguments. A complete one is returned at once.
+
+    Args:
+        search: A search of `load_search`, a specification, or the name of a search file.
+        images: An image set, or what `load_images` takes. Default: the data set of the search.
+        results: Folder of all results.
+        name: Name of the search's folder in `results`. Default: the name of its file, or "search".
+        executor: Number of workers and the resources of each. Default: one model at a time, in
+            this process.
+        overwrite: Whether to discard earlier results of this name.
+        extend: Whether to continue to a larger budget than the search was started with.
+        verbose: Whether to print a line per trial.
+        watch: Opens a watcher, in place of the lines that `verbose` prints.
+
+    Returns:
+        The study as it is now. Its `last_end` says whether a limit stopped it.
+
+    Raises:
+        KeyboardInterrupt: The user pressed Ctrl-C. Everything found so far is kept.
+        ResultsError: The folder cannot be written, or holds another search of this name.
+        DataError: The images cannot be read.
+
+    Example:
+        >>> study = vaetune.run_search("hyperband", my_images)
+        >>> study.winner.hyperparameters
+    """
+    resolved = _resolved(search, name)
+    image_set = _image_set(images, resolved.spec.data)
+    options = executor if isinstance(executor, ExecutorOptions) else ExecutorOptions()
+    folder = Path(results)
+    with ExitStack() as stack:
+        trains: Executor | None = None
+        if options.needs_ray and is_left(resolved, image_set, folder, overwrite, extend):
+            from vaetune.search.executors.ray_executor import open_ray_executor
+
+            # Workers import TensorFlow while this process does.
+            workers = open_ray_executor(options, image_set, resolved.spec.device)
+            trains = stack.enter_context(workers)
+        # Where workers train, this process does not.
+        wanted = "cpu" if options.needs_ray else resolved.spec.device
+        device = choose_device(wanted, threads=options.threads)
+        from vaetune.search.executors.local import local_executor
+        from vaetune.search.phases import run_session
+        from vaetune.search.session import open_search
+
+        session = stack.enter_context(
+            open_search(resolved, image_set, device, folder, overwrite=overwrite, extend=extend)
+        )
+        if callable(executor):
+            trains = stack.enter_context(executor(image_set, device))
+        trains = trains or local_executor(image_set, device)
+        opening = watch(session, trains) if watch else _printing(session, trains, verbose)
+        watcher = stack.enter_context(opening)
+        return run_session(session, watcher, executor=trains)
+
+
+def _resolved(search: ResolvedSearch | SearchSpec | str, name: str | None) -> ResolvedSearch:
+    if isinstance(search, str):
+        search = load_search(search)
+    if isinstance(search, SearchSpec):
+        return ResolvedSearch(name or "search", search, {})
+    return ResolvedSearch(name or search.name, search.spec, search.origins)
+
+
+def _image_set(images: ImageSet | Dataset | None, data: DataSpec) -> ImageSet:
+    if images is None:
+        return load_prepared(data)
+    loaded = images if isinstance(images, ImageSet) else load_images(images)
+    return prepare_images(loaded, data)
+
+
+def _printing(
+    session: "SearchSession", executor: Executor, verbose: bool
+) -> AbstractContextManager[Watcher]:
+    watcher = PrintingWatcher(session.plan, session.past) if verbose else NoWatcher()
+    executor.wait_until_ready(watcher.on_wait)
+    return StoppableWatcher(watcher) if StoppableWatcher.is_possible() else nullcontext(watcher)

@@ -1,0 +1,43 @@
+"""The interface of an object that follows a search."""
+
+from typing import Protocol
+
+from vaetune.study import Event
+
+
+class Watcher(Protocol):
+    """Receives the events and the progress of a search."""
+
+    def on_event(self, run: str, event: Event) -> None:
+        """Called with each event after it is journaled.
+
+        Args:
+            run: Which run the event belongs to: "search", "baseline" for the Keras example, or a
+                label such as "configuration 3 seed 1".
+            event: What happened.
+        """
+
+    def on_progress(self, run: str, trial_id: str | None, share: float) -> None:
+        """Called within each epoch, and while finalists are measured.
+
+        Args:
+            run: As for `on_event`.
+            trial_id: The trial that is in the epoch; None while finalists are measured.
+            share: Share of the work that is done, in [0, 1].
+        """
+
+    def on_wait(self) -> None:
+        """Called a few times per second while workers train and send no message."""
+
+
+class NoWatcher:
+    """Ignores everything. A base class for watchers that need only some of the calls."""
+
+    def on_event(self, run: str, event: Event) -> None:
+        """Ignores an event; see `Watcher.on_event`."""
+
+    def on_progress(self, run: str, trial_id: str | None, share: float) -> None:
+        """Ignores progress; see `Watcher.on_progress`."""
+
+    def on_wait(self) -> None:
+        """Does nothing; see `Watcher.on_wait`."""

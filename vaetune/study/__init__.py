@@ -1,0 +1,5 @@
+"""The record of a search: the journal, and the `Study` that it describes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

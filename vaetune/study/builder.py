@@ -1,0 +1,253 @@
+"""A journal read back: its events, folded into the study that they tell of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from vaetune.errors import JournalError, ResultsError
+from vaetune.study.events import (
+    EpochEnded,
+    Event,
+    FileSetAside,
+    FinalistsRescored,
+    FinalistsRetrained,
+    PlanCorrected,
+    SearchExtended,
+    SearchStarted,
+    SessionEnded,
+    SessionStarted,
+    TrialEnded,
+    TrialEvaluated,
+    TrialResumed,
+    TrialRetried,
+    TrialStarted,
+    WorkerJoined,
+    WorkerLost,
+)
+from vaetune.study.journal import JOURNAL_NAME, read_journal
+from vaetune.study.records import Assignment, Rung
+from vaetune.study.study import Study
+from vaetune.study.trial import Status, TrainingInterval, Trial
+
+
+def load_study(folder: Path) -> Study:
+    """Folds the journal in a folder.
+
+    Raises:
+        JournalError: There is no journal, or it is damaged.
+    """
+    return fold(read_journal(folder / JOURNAL_NAME), folder)
+
+
+def fold(events: Iterable[Event], folder: Path) -> Study:
+    """Builds a study from its events.
+
+    Raises:
+        ResultsError: There are no events.
+        JournalError: A trial goes on that never started.
+    """
+    gathered: StudyBuilder | None = None
+    for event in events:
+        if isinstance(event, SearchStarted):
+            gathered = StudyBuilder(folder, event, event.plan)
+        elif gathered is not None:
+            gathered.take(event)
+    if gathered is None:
+        raise ResultsError(f"{folder} holds a search that was stopped before it began.")
+    return gathered.close()
+
+
+@dataclass
+class _TrialBuilder:
+    """A trial while its events are being gathered."""
+
+    start: TrialStarted
+    epochs: dict[int, EpochEnded] = field(default_factory=dict)
+    retries: list[TrialRetried] = field(default_factory=list)
+    crashes: int = 0
+    ended: TrialEnded | None = None
+    intervals: list[TrainingInterval] = field(default_factory=list)
+
+    def end_interval(self, moment: datetime) -> None:
+        last = self.intervals[-1]
+        self.intervals[-1] = replace(last, ended=max(last.started, moment))
+
+    def close(self, unfinished: Status) -> Trial:
+        """Makes the trial; `unfinished` is its status unless it has ended."""
+        epochs = tuple(self.epochs[number] for number in sorted(self.epochs))
+        end = self.ended
+        trained_s = sum(epoch.train_s + epoch.validation_s for epoch in epochs)
+        return Trial(
+            **{name: getattr(self.start, name) for name in Assignment.model_fields},
+            status=end.status if end else unfinished,
+            epochs=epochs,
+            parameters=end.parameters if end else None,
+            duration_s=end.duration_s if end else trained_s,
+            started=self.start.time,
+            ended=end.time if end else None,
+            failed_in=end.failed_in if end else None,
+            error=end.error if end else None,
+            traceback=end.traceback if end else None,
+            retries=tuple(self.retries),
+            crashes=self.crashes,
+            intervals=tuple(self.intervals),
+        )
+
+
+_SIGNS = (
+    SessionStarted,
+    WorkerJoined,
+    WorkerLost,
+    TrialStarted,
+    TrialResumed,
+    TrialRetried,
+    EpochEnded,
+    TrialEnded,
+)
+"""What only a session writes, as long as it trains."""
+
+
+@dataclass
+class StudyBuilder:
+    """A study while its events are being gathered.
+
+    Attributes:
+        under_way: Ids of the trials that are being trained.
+        last_sign: When the latest of `_SIGNS` was.
+    """
+
+    folder: Path
+    started: SearchStarted
+    plan: tuple[Rung, ...]
+    sessions: list[SessionStarted] = field(default_factory=list)
+    trials: dict[str, _TrialBuilder] = field(default_factory=dict)
+    under_way: set[str] = field(default_factory=set)
+    extensions: list[SearchExtended] = field(default_factory=list)
+    set_aside: list[FileSetAside] = field(default_factory=list)
+    evaluations: list[TrialEvaluated] = field(default_factory=list)
+    rescorings: list[FinalistsRescored] = field(default_factory=list)
+    retrainings: list[FinalistsRetrained] = field(default_factory=list)
+    workers_joined: list[WorkerJoined] = field(default_factory=list)
+    workers_lost: list[WorkerLost] = field(default_factory=list)
+    last_end: SessionEnded | None = None
+    last_sign: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.last_sign = self.started.time
+
+    def take(self, event: Event) -> None:
+        self._sort_in(event)
+        if isinstance(event, _SIGNS):
+            self.last_sign = event.time
+
+    def _sort_in(self, event: Event) -> None:
+        match event:
+            case SessionStarted():
+                self._take_session(event)
+            case TrialStarted():
+                self.trials[event.trial_id] = _TrialBuilder(event)
+                self._begin_interval(event, event.epoch_from)
+            case TrialResumed():
+                self._trial(event.trial_id)
+                self._end_interval(event.trial_id, self.last_sign)
+                self._begin_interval(event, event.epoch)
+            case TrialRetried():
+                self._trial(event.trial_id).retries.append(event)
+            case EpochEnded():
+                trial = self._trial(event.trial_id)
+                trial.epochs[event.epoch] = event
+                trial.crashes = 0
+            case TrialEnded():
+                self._trial(event.trial_id).ended = event
+                self._end_interval(event.trial_id, event.time)
+            case PlanCorrected():
+                self.plan = event.plan
+            case SearchExtended():
+                self.extensions.append(event)
+                self.plan, self.last_end = event.plan, None
+            case FileSetAside():
+                self.set_aside.append(event)
+            case TrialEvaluated():
+                self._trial(event.trial_id)
+                self.evaluations.append(event)
+            case FinalistsRescored():
+                for score in event.rescoring.finalists:
+                    self._trial(score.trial_id)
+                self.rescorings.append(event)
+            case FinalistsRetrained():
+                for scores in event.retraining.finalists:
+                    self._trial(scores.trial_id)
+                self.retrainings.append(event)
+            case WorkerJoined():
+                self.workers_joined.append(event)
+            case WorkerLost():
+                self._take_loss(event)
+            case SessionEnded():
+                self.last_end = event
+                self._end_intervals(event.time)
+
+    def close(self) -> Study:
+        for trial_id in self.under_way:
+            self.trials[trial_id].end_interval(self.last_sign)
+        return Study(
+            folder=self.folder,
+            started=self.started,
+            sessions=tuple(self.sessions),
+            trials=tuple(trial.close(self._unfinished(trial)) for trial in self.trials.values()),
+            last_end=self.last_end,
+            extensions=tuple(self.extensions),
+            plan=self.plan,
+            set_aside=tuple(self.set_aside),
+            evaluations=tuple(self.evaluations),
+            rescorings=tuple(self.rescorings),
+            retrainings=tuple(self.retrainings),
+            workers_joined=tuple(self.workers_joined),
+            workers_lost=tuple(self.workers_lost),
+        )
+
+    def _take_session(self, event: SessionStarted) -> None:
+        for trial_id in self.under_way:  # the session before did not end: it was killed
+            self.trials[trial_id].crashes += 1
+        self._end_intervals(self.last_sign)
+        self.sessions.append(event)
+        self.last_end = None
+
+    def _take_loss(self, event: WorkerLost) -> None:
+        self.workers_lost.append(event)
+        if event.trial_id is not None:
+            self._trial(event.trial_id).crashes += 1
+            self._end_interval(event.trial_id, event.time)
+
+    def _begin_interval(self, event: TrialStarted | TrialResumed, epoch: int) -> None:
+        begun = TrainingInterval(event.worker, event.time, event.time, epoch)  # its end is to come
+        self.trials[event.trial_id].intervals.append(begun)
+        self.under_way.add(event.trial_id)
+
+    def _end_interval(self, trial_id: str, moment: datetime) -> None:
+        if trial_id in self.under_way:
+            self.trials[trial_id].end_interval(moment)
+            self.under_way.remove(trial_id)
+
+    def _end_intervals(self, moment: datetime) -> None:
+        for trial_id in tuple(self.under_way):
+            self._end_interval(trial_id, moment)
+
+    def _unfinished(self, trial: _TrialBuilder) -> Status:
+        """The status of a trial that has not ended."""
+        if self.last_end is not None:
+            return "stopped"
+        # Without a session that says so, what is under way was killed, or is running now. A
+        # process without workers takes up first what it finds unfinished.
+        is_alone = trial.intervals[-1].worker is None
+        return "running" if is_alone or trial.start.trial_id in self.under_way else "queued"
+
+    def _trial(self, trial_id: str) -> _TrialBuilder:
+        try:
+            return self.trials[trial_id]
+        except KeyError:
+            raise JournalError(
+                f"The journal in {self.folder} is damaged: trial {trial_id} goes on in it "
+                "but never started. Restore the file from a copy, or search again with "
+                "--overwrite."
+            ) from None

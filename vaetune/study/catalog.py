@@ -1,0 +1,147 @@
+"""The studies in a results folder, and which one a name refers to."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaetune.config import BASELINES, RESERVED_NAMES, Space, reference_training
+from vaetune.errors import JournalError, ResultsError
+from vaetune.study.builder import load_study
+from vaetune.study.events import Kind
+from vaetune.study.journal import JOURNAL_NAME
+from vaetune.study.study import Study
+
+
+@dataclass(frozen=True)
+class StudyCatalog:
+    """The searches, or baselines, of a folder.
+
+    Attributes:
+        studies: Those that have begun, the latest started first.
+        unreadable: Why the journals of the others cannot be read, by the name of their folder.
+    """
+
+    folder: Path
+    studies: tuple[Study, ...]
+    unreadable: Mapping[str, str]
+
+    def find(self, name: str | None) -> Study:
+        """The search of a name, or the most recently started one.
+
+        Raises:
+            ResultsError: There is none.
+            JournalError: Its journal is damaged.
+        """
+        for study in self.studies:
+            if name in (None, study.name):
+                return study
+        for folder, reason in self.unreadable.items():
+            if name in (None, folder):
+                raise JournalError(reason)
+        where = self.folder
+        if not self.studies:
+            raise ResultsError(
+                f"There is no search in {where} yet. Run `vaetune search hyperband`."
+            )
+        names = ", ".join(study.name for study in self.studies)
+        raise ResultsError(f'There is no search "{name}" in {where}. There are: {names}.')
+
+
+def list_studies(results: Path) -> StudyCatalog:
+    """Every search in a folder of results."""
+    return _load_all(results, leave_out=RESERVED_NAMES)
+
+
+def list_baselines(results: Path) -> StudyCatalog:
+    """Every baseline in a folder of results."""
+    return _load_all(results / BASELINES)
+
+
+def find_study(results: Path, name: str | None) -> Study:
+    """The search of that name, or the most recently started one.
+
+    Args:
+        results: The folder of all results.
+        name: Of a search, or "baselines/NAME", or the path of a study's folder.
+
+    Raises:
+        ResultsError: There is none.
+        JournalError: Its journal is damaged.
+    """
+    if name is None or not is_path(name):
+        return list_studies(results).find(name)
+    for folder in (results / name, Path(name)):
+        if has_begun(folder):
+            return load_study(folder)
+    baselines = ", ".join(study.address for study in list_baselines(results).studies)
+    raise ResultsError(
+        f"There is no search or baseline in {name}. "
+        f"There are in {results}: {baselines or 'no baselines'}."
+    )
+
+
+def find_baseline(study: Study, results: Path) -> Study | None:
+    """The baseline to hold a search against: same data, same training, same largest budget."""
+    wanted = study.search
+    for baseline in list_baselines(results).studies:
+        other = baseline.started.search
+        if (
+            baseline.winner
+            and baseline.started.data.fingerprint == study.started.data.fingerprint
+            and other.training == reference_training(wanted.training)
+            and other.budget.max_epochs == wanted.budget.max_epochs
+            and other.budget.patience is None
+            and other.seed == wanted.seed
+            and other.space == Space()
+        ):
+            return baseline
+    return None
+
+
+def is_path(name: str) -> bool:
+    """Whether a study is named by where it is, in its folder of results or anywhere."""
+    return "/" in name or "\\" in name
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a folder holds a journal with a first line: before that there is no search."""
+    try:
+        with (folder / JOURNAL_NAME).open("rb") as journal:
+            return journal.readline().endswith(b"\n")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # reading it tells why it cannot be read
+
+
+def _load_all(folder: Path, leave_out: Sequence[str] = ()) -> StudyCatalog:
+    studies: list[Study] = []
+    unreadable: dict[str, str] = {}
+    for path in sorted(folder.glob("*")):
+        if path.name in leave_out or not path.is_dir() or not has_begun(path):
+            continue
+        try:
+            studies.append(load_study(path))
+        except JournalError as error:
+            unreadable[path.name] = str(error)
+    studies.sort(key=lambda study: study.started.time, reverse=True)
+    return StudyCatalog(folder, tuple(studies), unreadable)
+
+
+def command(words: str, study: Study, *flags: str) -> str:
+    """A command of vaetune about a study, to be pasted into a shell.
+
+    Args:
+        words: Such as "best".
+        study: Its name follows, and its results folder unless it is the default.
+        flags: What else.
+    """
+    results = shared_folder(study.folder, study.started.kind)
+    where = [] if results == Path("results") else ["--results", str(results)]
+    return f"vaetune {words} {shlex.join([study.address, *flags, *where])}"
+
+
+def shared_folder(folder: Path, kind: Kind) -> Path:
+    """The folder that all results share, of the folder of a search or a baseline."""
+    return folder.parents[1 if kind == "baseline" else 0]

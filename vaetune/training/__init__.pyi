@@ -1,0 +1,67 @@
+from .restore import (
+    read_variables,
+    restore_best,
+    write_variables,
+)
+from .runner import (
+    VALIDATION_BATCH_SIZE,
+    DeviceData,
+    EpochRunner,
+    OnProgress,
+    put_on_device,
+    to_unit_interval,
+)
+from .schedule import (
+    Epoch,
+    plan_epoch,
+)
+from .snapshot import (
+    choose_probe_images,
+    decode,
+    encode,
+    take_snapshot,
+)
+from .tasks import (
+    MAX_CRASHES,
+    Began,
+    Completed,
+    EpochDone,
+    Failed,
+    Message,
+    Progressed,
+    Task,
+    TimeUp,
+)
+from .trial import (
+    TrainingContext,
+    train_task,
+)
+
+__all__ = [
+    "MAX_CRASHES",
+    "VALIDATION_BATCH_SIZE",
+    "Began",
+    "Completed",
+    "DeviceData",
+    "Epoch",
+    "EpochDone",
+    "EpochRunner",
+    "Failed",
+    "Message",
+    "OnProgress",
+    "Progressed",
+    "Task",
+    "TimeUp",
+    "TrainingContext",
+    "choose_probe_images",
+    "decode",
+    "encode",
+    "plan_epoch",
+    "put_on_device",
+    "read_variables",
+    "restore_best",
+    "take_snapshot",
+    "to_unit_interval",
+    "train_task",
+    "write_variables",
+]
