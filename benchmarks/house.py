@@ -98,13 +98,14 @@ def _is_command(node: Function) -> bool:
 
 def docstrings() -> dict[str, str]:
     """Every docstring, and every string that documents a constant, by its place."""
-    found = {}
-    for name, text in modules().items():
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                if isinstance(node.value.value, str):
-                    found[f"{name}:{node.lineno}"] = node.value.value
-    return found
+    return {
+        f"{name}:{node.lineno}": node.value.value
+        for name, text in modules().items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
 
 
 def comments() -> dict[str, str]:
