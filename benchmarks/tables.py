@@ -209,7 +209,7 @@ def environment_line(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
     found = dict(runs[-1].environment)
     processor, python = found.pop("processor"), found.pop("python")
     versions = ", ".join(f"{name} {version}" for name, version in found.items())
-    return f"ImageLosses on {cores}{processor}, Python {python}, {versions}."
+    return f"Measured on {cores}{processor}, Python {python}, {versions}."
 
 
 def draw_race(runs: Sequence[Run]) -> None:
