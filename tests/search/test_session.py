@@ -88,7 +88,18 @@ def test_the_seed_changes_what_is_tried(undisturbed, tmp_path):
 
 
 # Events of a session: its start, then trial_started, epochs, trial_ended for each trial.
-@pytest.mark.parametrize("events", [1, 2, 3, 4, 9, 13, 20])
+@pytest.mark.parametrize(
+    "events",
+    [
+        1,
+        4,
+        13,
+        pytest.param(2, marks=pytest.mark.long),
+        pytest.param(3, marks=pytest.mark.long),
+        pytest.param(9, marks=pytest.mark.long),
+        pytest.param(20, marks=pytest.mark.long),
+    ],
+)
 def test_a_stopped_search_goes_on_to_the_same_end(undisturbed, tmp_path, events):
     assert stop(tmp_path, events).last_end.reason == "interrupted"
     assert_same_search(run(tmp_path), undisturbed)

@@ -343,7 +343,17 @@ def test_pictures_that_are_lost_are_taken_again(tmp_path):
     assert len(pictures.read_bytes()) == len(before)
 
 
-@pytest.mark.parametrize("events", [2, 3, 4, 5, 6, 9])
+@pytest.mark.parametrize(
+    "events",
+    [
+        2,
+        5,
+        pytest.param(3, marks=pytest.mark.long),
+        pytest.param(4, marks=pytest.mark.long),
+        pytest.param(6, marks=pytest.mark.long),
+        pytest.param(9, marks=pytest.mark.long),
+    ],
+)
 def test_a_journal_that_lost_its_last_events_goes_on_from_those_it_has(
     two_trials, tmp_path, events
 ):
