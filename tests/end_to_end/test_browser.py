@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from journals import SPEC, Shared, make_evaluated, make_rescored
+from long_forms import long
 from playwright.sync_api import expect
 from stories import VALUES, Story, reference
 
@@ -663,7 +664,7 @@ def test_nothing_keeps_anyone_out(visit, width, scheme):
     assert [(rule["id"], [node["target"] for node in rule["nodes"]][:3]) for rule in found] == []
 
 
-@pytest.mark.parametrize("width", [390, 1440, pytest.param(768, marks=pytest.mark.long)])
+@pytest.mark.parametrize("width", [390, 1440, *long(768)])
 def test_no_live_page_is_wider_than_its_window(visit, width):
     page = visit(viewport={"width": width, "height": 800})
     build_all(page)

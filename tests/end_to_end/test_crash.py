@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from long_forms import long
 from outcomes import assert_same_search
 from tiny_searches import TINY, changed, run, stop
 from torture import FILES, Torture, WorkersTorture, descendants, wait_until_gone
@@ -67,7 +68,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seed", [0, *long(1)])
 @pytest.mark.parametrize("pattern", FILES)
 def test_a_file_that_is_cut_off_anywhere_is_recovered_from(
     undisturbed, tmp_path, monkeypatch, pattern, seed

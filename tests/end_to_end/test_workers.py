@@ -22,6 +22,7 @@ from commands import (
 from crews import wait_until
 from exports import vaetune as run_here
 from image_sets import make_split
+from long_forms import long
 from outcomes import assert_same_trials
 from torture import SEARCH_FILE
 
@@ -185,7 +186,7 @@ def terminated(vaetune, interrupted):
     return stop(vaetune, lambda process: os.kill(process, signal.SIGTERM))
 
 
-@pytest.fixture(params=["interrupted", pytest.param("terminated", marks=pytest.mark.long)])
+@pytest.fixture(params=["interrupted", *long("terminated")])
 def stopped(request):
     return request.getfixturevalue(request.param)
 
