@@ -46,7 +46,8 @@ bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and R
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/tables.py
 
-torture: $(VENV)/installed-dev ## kill small searches and workers at least 95 times, cut off files, compare
+torture: $(VENV)/installed-dev ## the long forms of tests; kill searches and workers at least 95 times, compare
+	$(BIN)/python -m pytest -n 2 -m long
 	$(BIN)/python tests/stress/torture.py
 
 clean: ## remove .venv, caches and builds; results stay

@@ -21,7 +21,16 @@ from sleeper import Pace, Sleeper, at_pace, make_up
 from tables import goals_table
 from torture import SEARCH_FILE
 from two_workers import Command, ratios, read_commands
-from workloads import LEARNING_RATES, SPACE, STEPS_ALONE, WORKLOADS, Run, read_runs, write_run
+from workloads import (
+    LEARNING_RATES,
+    SPACE,
+    STEPS_ALONE,
+    WORKLOADS,
+    Run,
+    describe,
+    read_runs,
+    write_run,
+)
 
 from vaetune.config.space import DEFAULT_SPACE
 from vaetune.config.spec import SearchSpec
@@ -58,30 +67,68 @@ def configurations_of(run):
 
 
 @pytest.mark.slow
-def test_every_contender_searches_and_a_second_call_has_nothing_to_do(tmp_path):
+@pytest.mark.long
+def test_every_contender_searches_in_a_process_of_its_own(tmp_path):
     results = tmp_path / "runs.jsonl"
     arguments = ("--seeds", "1", "--results", str(results))
-    for workload in ("glimpse", "smoke", "smoke"):
+    for workload in ("glimpse", "smoke"):
         done = run_script("side_by_side.py", "--workload", workload, *arguments)
         assert done.returncode == 0, done.stderr
     runs = {run.contender: run for run in read_runs(results)}
     assert runs.keys() == {*CONTENDERS, STEPS_ALONE}
-    assert len(results.read_text().splitlines()) == len(runs)
+    assert_fair(runs)
+    # Two workers draw them too, in another order.
+    assert configurations_of(runs["vaetune-workers"]) == configurations_of(runs["vaetune"])
+    assert runs["vaetune-workers"].training_s is None
+
+
+def assert_fair(runs):
+    """Contenders trained as many epochs, and the same seed asked for the same configurations."""
     smoke = WORKLOADS["smoke"]
-    for name in ("vaetune", "vaetune-workers", "keras-tuner"):
+    for name in {"vaetune", "vaetune-workers", "keras-tuner"} & runs.keys():
         assert (runs[name].trials, runs[name].epochs) == (smoke.trials, smoke.epochs)
-    for name in CONTENDERS:
+    for name in runs.keys() - {STEPS_ALONE}:
         assert runs[name].wall_s > 0
         losses = [loss for _, loss in runs[name].curve]
         assert losses == sorted(losses, reverse=True)
         assert losses
-    # The same seed asks both for the same configurations.
     drawn = [[values for values, _ in runs[name].trained] for name in ("vaetune", "keras-tuner")]
     assert drawn[0][:4] == [pytest.approx(values) for values in drawn[1][:4]]
-    # Two workers draw them too, in another order.
-    assert configurations_of(runs["vaetune-workers"]) == configurations_of(runs["vaetune"])
     assert runs["vaetune"].training_s is not None
-    assert runs["vaetune-workers"].training_s is None
+
+
+IN_ONE_PROCESS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from side_by_side import run_here
+for name in sys.argv[3:]:
+    run_here("smoke", name, 1, Path(sys.argv[2]))
+"""
+"""Contenders one after the other, where TensorFlow is imported once."""
+
+
+@pytest.mark.slow
+def test_contenders_that_train_in_one_process_search(tmp_path):
+    results, names = tmp_path / "runs.jsonl", ("vaetune", "keras-tuner", "optuna", STEPS_ALONE)
+    command = [sys.executable, "-c", IN_ONE_PROCESS, str(BENCHMARKS), str(results), *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    runs = {run.contender: run for run in read_runs(results)}
+    assert runs.keys() == set(names)
+    assert_fair(runs)
+
+
+def test_what_was_measured_here_is_not_measured_again(tmp_path):
+    results = tmp_path / "runs.jsonl"
+    for name in WORKLOADS["smoke"].contenders:
+        write_run(results, Run("smoke", name, 1, environment=describe(), curve=[(1.0, 200.0)]))
+    before = results.read_text()
+    arguments = ("--workload", "smoke", "--seeds", "1", "--results", str(results))
+    done = run_script("side_by_side.py", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert results.read_text() == before
+    assert done.stdout.count("best 200.00 nats") == len(WORKLOADS["smoke"].contenders)
 
 
 def test_a_results_file_forgets_a_torn_line_alone(tmp_path):

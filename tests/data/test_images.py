@@ -408,7 +408,7 @@ def test_images_of_a_folder_are_never_floats_all_at_once():
     """They are read into one array of bytes, which training on the CPU does not copy either."""
     script = Path(__file__).parents[1] / "stress" / "memory_of_images.py"
     done = subprocess.run(
-        [sys.executable, script, "20000", "64", "64", "3"],
+        [sys.executable, script, "10000", "64", "64", "3"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from journals import SPEC, Shared, make_evaluated, make_rescored
+from long_forms import long
 from playwright.sync_api import expect
 from stories import VALUES, Story, reference
 
@@ -588,7 +589,9 @@ def test_a_timeline_of_workers_keeps_nobody_out(visit_shared, scheme):
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize(("workers", "labels"), [(32, 32), (64, 32)])
+@pytest.mark.parametrize(
+    ("workers", "labels"), [(32, 32), pytest.param(64, 32, marks=pytest.mark.long)]
+)
 def test_many_lanes_are_thin_and_their_labels_apart(chromium, tmp_path, workers, labels, width):
     shared = Shared(workers, name="shared", folder=tmp_path / "shared")
     for n in range(workers):
@@ -640,8 +643,15 @@ def test_a_page_of_a_thousand_trials_keeps_within_its_size_and_follows_a_filter(
     page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1440, "light"),
+        (390, "dark"),
+        pytest.param(390, "light", marks=pytest.mark.long),
+        pytest.param(1440, "dark", marks=pytest.mark.long),
+    ],
+)
 def test_nothing_keeps_anyone_out(visit, width, scheme):
     page = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
     build_all(page)
@@ -654,7 +664,7 @@ def test_nothing_keeps_anyone_out(visit, width, scheme):
     assert [(rule["id"], [node["target"] for node in rule["nodes"]][:3]) for rule in found] == []
 
 
-@pytest.mark.parametrize("width", [390, 768, 1440])
+@pytest.mark.parametrize("width", [390, 1440, *long(768)])
 def test_no_live_page_is_wider_than_its_window(visit, width):
     page = visit(viewport={"width": width, "height": 800})
     build_all(page)

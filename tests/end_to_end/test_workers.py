@@ -22,6 +22,7 @@ from commands import (
 from crews import wait_until
 from exports import vaetune as run_here
 from image_sets import make_split
+from long_forms import long
 from outcomes import assert_same_trials
 from torture import SEARCH_FILE
 
@@ -185,7 +186,7 @@ def terminated(vaetune, interrupted):
     return stop(vaetune, lambda process: os.kill(process, signal.SIGTERM))
 
 
-@pytest.fixture(params=["interrupted", "terminated"])
+@pytest.fixture(params=["interrupted", *long("terminated")])
 def stopped(request):
     return request.getfixturevalue(request.param)
 
@@ -205,6 +206,7 @@ def test_a_local_crew_is_seen_from_this_machine_alone(stopped):
     assert stopped.seen.mode == 0o700
 
 
+@pytest.mark.long
 def test_the_token_of_a_local_crew_is_new_each_time_and_told_nowhere(interrupted, terminated):
     assert len(interrupted.seen.token) >= 32
     assert interrupted.seen.token != terminated.seen.token
@@ -236,23 +238,26 @@ def has_started(process, name):
     return any(name in command for command in processes_of(process.pid).values())
 
 
-def test_the_time_is_up_with_workers_too_and_what_was_stopped_ends_like_what_was_not(
-    vaetune, terminated, by_one_process
-):
-    """Stopped by two signals before, and by the torture's killing it elsewhere."""
+def test_what_was_stopped_ends_like_what_was_not(vaetune, interrupted, by_one_process):
+    """Stopped by a signal before, and by the torture's killing it elsewhere."""
     folder = vaetune.folder / "stopped" / "squares"
-    code, out, error = vaetune.run(*TO_BE_STOPPED, "--time-budget", "1s")
-    assert (code, error) == (0, "")
-    assert "The time of 1s is up. The same command goes on from here." in out
-    assert vaetune.left == []
-    before = load_study(folder)
-    assert before.last_end.reason == "time_budget"
-    assert not before.is_complete
     code, out, error = vaetune.run(*TO_BE_STOPPED)
     assert (code, error) == (0, "")
     assert "Winner of squares (complete, 10 trials)" in out
-    assert [session.workers for session in load_study(folder).sessions] == [2, 2, 2, 2]
+    assert {session.workers for session in load_study(folder).sessions} == {2}
     assert_same_results(vaetune.folder / "stopped", by_one_process)
+
+
+@pytest.mark.long
+def test_the_time_is_up_with_workers_too(vaetune):
+    timed = (*SEARCH, *ALL_OF_IT, "--workers", "2", "--results", "timed")
+    code, out, error = vaetune.run(*timed, "--time-budget", "1s")
+    assert (code, error) == (0, "")
+    assert "The time of 1s is up. The same command goes on from here." in out
+    assert vaetune.left == []
+    study = load_study(vaetune.folder / "timed" / "squares")
+    assert study.last_end.reason == "time_budget"
+    assert not study.is_complete
 
 
 def test_a_search_that_is_done_needs_no_worker(vaetune, by_one_process, monkeypatch):
@@ -320,7 +325,13 @@ def on_cluster(vaetune, cluster):
     return (*SEARCH, *ALL_OF_IT, "--workers", "2", "--address", cluster.address, "--results", "far")
 
 
-@pytest.mark.parametrize("shown", [{}, {"RAY_AUTH_TOKEN": "f" * 64}], ids=["none", "another"])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"RAY_AUTH_TOKEN": "f" * 64}, id="another", marks=pytest.mark.long),
+    ],
+)
 def test_a_cluster_that_wants_a_token_refuses_who_has_another_or_none(
     vaetune, temporary, cluster, on_cluster, shown
 ):

@@ -60,6 +60,9 @@ ONE_THREAD = ("--threads-per-worker", "1")
 LEFT_IN_PEACE = 0.3
 """The share of a search's epochs that come after the last kill."""
 
+MAX_LINES = 12
+"""Lines of the journal that a session may write before it is killed."""
+
 MOMENTS = 1.0
 """How many epochs' time a kill waits, at the most, once the search has come so far."""
 
@@ -111,9 +114,7 @@ class SmallSearch:
         np.savez(folder / "squares.npz", x_train=train.images, x_test=test.images)
         text = SEARCH_FILE.replace("max_epochs = 3", f"max_epochs = {max_epochs}")
         (folder / "squares.toml").write_text(text)
-        began_s = time.monotonic()
         assert self.start("undisturbed", *flags).wait() == 0
-        self.duration_s = time.monotonic() - began_s
         self.undisturbed = self.study("undisturbed")
 
     def start(self, results: str, *flags: str, **variables: str) -> subprocess.Popen[bytes]:
@@ -171,13 +172,11 @@ class Torture:
     def _disturb_one(self, results: str, kills: int, cuts: int) -> None:
         while self._is_less_than(kills, cuts):
             process = self._search.start(results)
-            try:
-                process.wait(self._random.uniform(0, self._search.duration_s))
+            if not self._wait_for_its_moment(process, results):
                 break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                self.tally.kills += 1
+            process.kill()
+            process.wait()
+            self.tally.kills += 1
             if self.tally.cut < cuts:
                 self._cut_a_file(self._search.folder(results))
         assert self._search.start(results).wait() == 0, "the same command does not go on"
@@ -185,6 +184,20 @@ class Torture:
         assert study.is_complete
         assert_same_search(study, self._search.undisturbed)
         self.tally.searches += 1
+
+    def _wait_for_its_moment(self, process: subprocess.Popen[bytes], results: str) -> bool:
+        """Waits until a session has written some lines; False if it ended before."""
+        path = self._search.folder(results) / "journal.jsonl"
+        lines = self._lines(path) + self._random.randint(1, MAX_LINES)
+        while process.poll() is None:
+            if self._lines(path) >= lines:
+                return True
+            time.sleep(0.005)
+        return False
+
+    @staticmethod
+    def _lines(path: Path) -> int:
+        return path.read_bytes().count(b"\n") if path.exists() else 0
 
     def _cut_a_file(self, folder: Path) -> None:
         files = sorted(path for pattern in FILES for path in folder.glob(pattern))

@@ -23,6 +23,7 @@ from crews import (
     run_on,
     wait_until,
 )
+from long_forms import long
 from outcomes import assert_same_trials, checkpoint_of, events_of, kept
 from tiny_searches import DEVICE, IMAGES, TINY, TINY_REFERENCE, StopAfter, changed, run, stop
 
@@ -186,7 +187,7 @@ def test_three_workers_find_what_one_process_finds(
     assert orders.trained.total() == epochs, "of the search, the example, and five from seeds"
 
 
-@pytest.mark.parametrize("algorithm", ["random", "grid"])
+@pytest.mark.parametrize("algorithm", ["grid", *long("random")])
 def test_other_algorithms_find_the_same_and_a_loss_that_is_not_finite_fails_its_trial(
     trainers, by_one_process, tmp_path, algorithm
 ):
@@ -317,7 +318,7 @@ def test_more_workers_than_trials_end_with_them(counting, counted_by_one, tmp_pa
     assert_same_trials(counting(tmp_path, spec, workers=6), counted_by_one(spec))
 
 
-@pytest.mark.parametrize("events", [3, 12, 30, 75, 130])
+@pytest.mark.parametrize("events", [12, 75, *long(3, 30, 130)])
 def test_a_search_that_is_stopped_anywhere_goes_on_with_other_workers(
     counting, counted_by_one, tmp_path, events
 ):
