@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from vaetune.config.choices import NAMED_SETS
+from vaetune.config.choices import NAMED_SETS, SEARCH_ALGORITHMS
 from vaetune.config.search_file import (
     available_searches,
     describe,
@@ -17,7 +17,6 @@ from vaetune.config.search_file import (
 )
 from vaetune.config.space import DEFAULT_SPACE, REFERENCE, Choice, Pinned, Range, Space
 from vaetune.config.spec import (
-    SEARCH_ALGORITHMS,
     Budget,
     DataSpec,
     Limits,
