@@ -1,195 +1,260 @@
-"""Makes the record that `tests/end_to_end/test_record.py` compares with.
+"""Makes the record of a small search, or runs the same commands again to compare with it.
 
-It was run with commit 5354a55, before modules moved into packages, from the top of a checkout:
+`python tests/record/make_record.py` writes the record into the folder of this file.
+`python tests/record/make_record.py FOLDER` runs the commands of `REPLAY` in a copy of the record
+and writes what came of them to FOLDER/replay.json.
 
-    python tests/record/make_record.py
-
-It imports that commit's modules. To make the record anew with a later version, change the imports
-in `interrupt`, and say so in README.md.
+Each does so in one process with one thread: the number of threads changes the last digits of a
+loss. README.md says what the files are.
 """
 
+import getpass
+import io
 import json
+import os
 import re
 import shutil
-import subprocess
+import socket
 import sys
+import tempfile
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-ONE_THREAD = ("--threads-per-worker", "1")
-
-SEARCH_FILE = """\
-description = "squares"
-algorithm = "hyperband"
-seed = 3
-device = "cpu"
-[data]
-dataset = "squares.npz"
-[budget]
-max_epochs = 3
-[training]
-batch_size = 8
-[space]
-filters_1 = { values = [2, 3] }
-filters_2 = { values = [3, 4] }
-dense_units = { values = [4, 5] }
-latent_dim = { values = [2, 3] }
-learning_rate = { min = 1e-3, max = 1e-1, scale = "log" }
-"""
-
-
-def make_images(folder):
-    """Squares of five classes, somewhere on black, (n, 9, 10, 1) uint8."""
-    generator = np.random.default_rng(5)
-
-    def draw(count):
-        labels = np.arange(count) % 5
-        images = np.zeros((count, 9, 10, 1), np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            top, left = generator.integers(0, 4), generator.integers(0, 5)
-            image[top : top + label + 1, left : left + label + 1] = generator.integers(128, 256)
-        return images, labels
-
-    train, test = draw(60), draw(24)
-    np.savez_compressed(
-        folder / "squares.npz", x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1]
-    )
-
-
-def vaetune(folder, *arguments):
-    command = [sys.executable, "-m", "vaetune", *arguments]
-    subprocess.run(command, cwd=folder, check=True)
-
-
-def interrupt(folder):
-    """Runs the search until its first promotion is about to start."""
-    code = """
-import sys
-from pathlib import Path
-from vaetune.data import load_prepared
-from vaetune.device import choose_device
-from vaetune.journal import TrialStarted
-from vaetune.search_file import resolve
-resolved = resolve(Path("squares.toml"))
-images = load_prepared(resolved.spec.data)
-device = choose_device("cpu", threads=1)
-from vaetune.search import open_search
-
-class StopAtThePromotion:
-    ended = 0
-    def on_event(self, whose, event):
-        self.ended += event.event == "trial_ended" and whose == "search"
-        if self.ended == 3:
-            raise KeyboardInterrupt
-    def on_progress(self, whose, trial_id, share):
-        pass
-    def on_wait(self):
-        pass
-
-with open_search(resolved, images, device, Path("interrupted")) as opened:
-    try:
-        opened.run(StopAtThePromotion())
-    except KeyboardInterrupt:
-        sys.exit(0)
-sys.exit("it was not interrupted")
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
-
-
-def scrub(folder):
-    """Removes paths and commands of this machine from the journals."""
-    for path in folder.rglob("journal.jsonl"):
-        lines = []
-        for line in path.read_text().splitlines():
-            event = json.loads(line)
-            if "environment" in event:
-                event["environment"] |= {"command": ["vaetune"], "revision": None}
-                event["environment"]["platform"] = "Linux"
-            for part in (event.get("data"), event.get("search", {}).get("data")):
-                for key in ("source", "dataset"):
-                    if part and key in part:
-                        part[key] = "squares.npz"
-            lines.append(json.dumps(event))
-        path.write_text("\n".join(lines) + "\n")
-    for pattern in (".lock", ".holder", "report.html", "*.png"):
-        for path in folder.rglob(pattern):
-            path.unlink()
-    pattern = re.escape(str(folder))
-    told = [
-        p for p in folder.rglob("*") if p.is_file() and re.search(pattern.encode(), p.read_bytes())
-    ]
-    assert not told, told
-
-
-def losses_of(journal):
-    """The epochs, scores and rescored losses that a journal tells, in order."""
-    events = [json.loads(line) for line in journal.read_text().splitlines()]
-    keys = ("loss", "reconstruction_loss", "kl_loss")
-    names = ("trial_id", "epoch", *keys, *(f"val_{key}" for key in keys))
-    return {
-        "epochs": [[e[name] for name in names] for e in events if e["event"] == "epoch_ended"],
-        "scores": [[e["trial_id"], e["score"]] for e in events if e["event"] == "trial_ended"],
-        "rescored": [
-            [one["trial_id"], one["negative_elbo"]["mean"]]
-            for e in events
-            if e["event"] == "finalists_rescored"
-            for one in e["rescoring"]["finalists"]
-        ],
-    }
-
-
-def describe_machine(journal):
-    """What must be the same for losses to be the same bit for bit."""
-    events = [json.loads(line) for line in journal.read_text().splitlines()]
-    (environment, *_) = (e["environment"] for e in events if e["event"] == "session_started")
-    versions = {name: environment["versions"][name] for name in ("tensorflow", "keras", "numpy")}
-    return {key: environment[key] for key in ("cpu", "threads", "device")} | versions
-
-
-def record_outputs(folder):
-    """What the exported model says of two images."""
-    code = """
-import json, numpy as np
-from vaetune.device import choose_device
-choose_device("cpu", threads=1)
+# All that is imported of vaetune; `Journal` is needed to make the record, not to replay it.
 import vaetune
-vae = vaetune.load_model("export/vae.keras")
-images = np.load("squares.npz")["x_test"][:2] / np.float32(255)
-z_mean, z_log_var = (np.asarray(one) for one in vae.posterior(images))
-decoded = np.asarray(vae.decoder(z_mean, training=False))
-told = {"z_mean": z_mean, "z_log_var": z_log_var, "decoded": decoded}
-print(json.dumps({name: array.tolist() for name, array in told.items()}))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+from vaetune import cli
+from vaetune.study import Journal
+
+HERE = Path(__file__).parent
+SEARCH = ("search", "squares.toml", "--threads-per-worker", "1", "--quiet")
+TRAIN = (
+    *("train", "--name", "small", "--dataset", "images.npz", "--device", "cpu", "--quiet"),
+    *("--epochs", "3", "--batch-size", "8", "--seed", "5", "--learning-rate", "0.01"),
+    *("--filters-1", "2", "--filters-2", "3", "--dense-units", "4", "--latent-dim", "2"),
+)
+EVALUATE = ("evaluate", "--importance-samples", "20", "--dataset", "images.npz")
+AS_JSON = ("--format", "json")
+REPLAY = {
+    "search": (*SEARCH, "--final-seeds", "0", "--results", "fresh"),
+    "train": (*TRAIN, "--results", "fresh"),
+    "resume": (*SEARCH, "--results", "interrupted"),
+    "evaluate resumed": (*EVALUATE, "squares", "--results", "interrupted"),
+    "search finished": (*SEARCH, "--results", "finished"),
+    "evaluate finished": (*EVALUATE, "squares", "--again", "--results", "finished"),
+    "evaluate baseline": (*EVALUATE, "baselines/small", "--again", "--results", "finished"),
+    "evaluate export": (*EVALUATE, "export", *AS_JSON, "--results", "nothing"),
+}
+"""What is run in a copy of the record, in this order."""
+
+INTERRUPTED_BEFORE = "0010"
+"""A promotion of the second bracket."""
+
+_CPU = ("model name", "cpu family", "model", "cache size")
+_INSTRUCTIONS = re.compile(r"avx|fma|amx|sse4")
+_PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy")
+_SCRUBBED = {"platform": "Linux", "dataset": "images.npz", "source": "images.npz"}
 
 
-def main():
-    for path in ("results", "interrupted", "export"):
-        shutil.rmtree(HERE / path, ignore_errors=True)
-    (HERE / "squares.toml").write_text(SEARCH_FILE)
-    make_images(HERE)
-    vaetune(HERE, "search", "./squares.toml", *ONE_THREAD)
-    single = ("--epochs", "2", "--latent-dim", "3", "--batch-size", "8", "--device", "cpu")
-    small = ("--filters-1", "2", "--filters-2", "3", "--dense-units", "4")
-    vaetune(HERE, "train", "--dataset", "squares.npz", "--name", "alone", *single, *small)
-    vaetune(HERE, "best", "squares", "--export", "--output", "export")
-    interrupt(HERE)
-    scrub(HERE)
-    journals = {
-        "finished": HERE / "results" / "squares" / "journal.jsonl",
-        "reference": next((HERE / "results" / "baselines").glob("reference*")) / "journal.jsonl",
-        "alone": HERE / "results" / "baselines" / "alone" / "journal.jsonl",
-        "interrupted": HERE / "interrupted" / "squares" / "journal.jsonl",
+def set_environment():
+    """Settles what TensorFlow reads when it is imported; all of it changes the last digits."""
+    for variable in ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "XLA_FLAGS"):
+        os.environ.pop(variable, None)
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+
+def run(*arguments):
+    """Runs the command line in this process; returns exit code, stdout and stderr."""
+    out, error = io.StringIO(), io.StringIO()
+    argv = mock.patch.object(sys, "argv", ["vaetune", *arguments])
+    try:
+        with argv, redirect_stdout(out), redirect_stderr(error):
+            cli.main()
+    except SystemExit as done:
+        return done.code or 0, out.getvalue(), error.getvalue()
+
+
+def describe_machine():
+    """What the last digits of a loss depend on."""
+    lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    values = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    flags = sorted(filter(_INSTRUCTIONS.match, values.get("flags", "").split()))
+    return {
+        "cpu": {key: values.get(key) for key in _CPU},
+        "instructions": flags,
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "threads": 1,
     }
-    told = {name: losses_of(path) for name, path in journals.items()}
-    told |= {"machine": describe_machine(journals["finished"]), "outputs": record_outputs(HERE)}
-    (HERE / "losses.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def make_images(path):
+    """Writes 80 images with one bright square each; the label is its place."""
+    generator = np.random.default_rng(17)
+    arrays = {}
+    for part, count in (("train", 60), ("test", 20)):
+        labels = generator.integers(0, 3, count)
+        images = generator.integers(0, 30, (count, 8, 8)).astype(np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[2 * label : 2 * label + 4, 2 * label : 2 * label + 4] = 250
+        arrays |= {f"x_{part}": images, f"y_{part}": labels}
+    np.savez_compressed(path, **arrays)
+
+
+def outputs_of(export):
+    """What the model of an export computes for the first test images."""
+    with np.load("images.npz") as arrays:
+        images = (arrays["x_test"][:4, ..., np.newaxis] / 255).astype(np.float32)
+    model = vaetune.load_model(export / "vae.keras")
+    z_mean, z_log_var = model.posterior(images)
+    found = {"z_mean": z_mean, "z_log_var": z_log_var, "reconstructions": model.decoder(z_mean)}
+    return {name: np.asarray(values, dtype=np.float64).tolist() for name, values in found.items()}
+
+
+def losses_of(results):
+    """All numbers that the journals of a results folder hold, without times."""
+    paths = sorted(results.glob("**/journal.jsonl"))
+    return {path.parent.relative_to(results).as_posix(): _numbers_of(path) for path in paths}
+
+
+def _numbers_of(path):
+    found = {"trials": {}, "epochs": {}, "scores": {}, "evaluations": {}}
+    for event in _events_of(path):
+        match event["event"]:
+            case "trial_started":
+                found["trials"][event["trial_id"]] = _without(event, "trial_id", "worker")
+            case "epoch_ended":
+                key = f"{event['trial_id']}, epoch {event['epoch']}"
+                found["epochs"][key] = {k: v for k, v in event.items() if k.endswith("loss")}
+            case "trial_ended":
+                found["scores"][event["trial_id"]] = event["score"]
+            case "finalists_rescored":
+                found["rescoring"] = event["rescoring"]
+            case "finalists_retrained":
+                found["retraining"] = event["retraining"]
+            case "trial_evaluated":
+                numbers = _without(event, "trial_id", "duration_s", "environment")
+                found["evaluations"].setdefault(event["trial_id"], []).append(numbers)
+    return found
+
+
+def _events_of(path):
+    return map(json.loads, path.read_text(encoding="utf-8").splitlines())
+
+
+def _threads_used():
+    """The numbers of threads that journals in the working directory tell of."""
+    events = (event for path in Path().glob("**/journal.jsonl") for event in _events_of(path))
+    return sorted({e["environment"]["threads"] for e in events if "environment" in e})
+
+
+def _without(event, *keys):
+    return {key: value for key, value in event.items() if key not in ("time", "event", *keys)}
+
+
+def replay(folder):
+    """Runs the commands of `REPLAY` in a copy of the record; their outcomes go to replay.json."""
+    os.chdir(folder)
+    recorded = losses_of(Path("finished"))
+    ran = {name: run(*arguments) for name, arguments in REPLAY.items()}
+    outcome = {
+        "machine": describe_machine(),
+        "threads": _threads_used(),
+        "commands": ran,
+        "recorded": recorded,
+        "fresh": losses_of(Path("fresh")),
+        "resumed": losses_of(Path("interrupted")),
+        "finished": losses_of(Path("finished")),
+    }
+    if not any(code for code, *_ in ran.values()):
+        outcome["export"] = _losses_of_export(ran["evaluate export"][1])
+    Path("replay.json").write_text(json.dumps(outcome, indent=1), encoding="utf-8")
+
+
+def _losses_of_export(printed):
+    (evaluation,) = json.loads(printed)
+    numbers = _without(evaluation, "duration_s", "environment")
+    return {"outputs": outputs_of(Path("export")), "evaluation": numbers}
+
+
+def record():
+    """Makes the record in an empty folder, then puts it in the place of the old one."""
+    with tempfile.TemporaryDirectory() as made:
+        shutil.copy(HERE / "squares.toml", made)
+        os.chdir(made)
+        make_images(Path("images.npz"))
+        _succeed(*SEARCH, "--results", "finished")
+        _succeed(*TRAIN, "--results", "finished")
+        _succeed(*EVALUATE, "squares", "--results", "finished")
+        _succeed(*EVALUATE, "baselines/small", "--results", "finished")
+        _succeed("best", "squares", "--export", "--output", "export", "--results", "finished")
+        _interrupt(*SEARCH, "--results", "interrupted")
+        printed = _succeed(*EVALUATE, "export", *AS_JSON, "--results", "nothing")
+        losses = {
+            "machine": describe_machine(),
+            "studies": losses_of(Path("finished")),
+            "export": _losses_of_export(printed),
+        }
+        text = json.dumps(losses, indent=1) + "\n"
+        Path("losses.json").write_text(text, encoding="utf-8")
+        _scrub()
+        for name in ("finished", "interrupted", "export"):
+            shutil.rmtree(HERE / name, ignore_errors=True)
+            shutil.copytree(name, HERE / name)
+        for name in ("images.npz", "losses.json"):
+            shutil.copy(name, HERE)
+        os.chdir(HERE)
+
+
+def _succeed(*arguments):
+    code, out, error = run(*arguments)
+    if code:
+        raise SystemExit(f"{' '.join(arguments)} failed: {error}")
+    return out
+
+
+def _interrupt(*arguments):
+    """Runs a search and presses Ctrl-C when it is about to begin a promotion."""
+    append = Journal.append
+
+    def append_or_stop(self, event):
+        if event.event == "trial_started" and event.trial_id == INTERRUPTED_BEFORE:
+            assert event.parent is not None
+            raise KeyboardInterrupt
+        append(self, event)
+
+    with mock.patch.object(Journal, "append", append_or_stop):
+        code, _, error = run(*arguments)
+    assert code == 130, error
+
+
+def _scrub():
+    """Removes what tells of this machine, and what is not needed."""
+    for path in Path().rglob("*"):
+        if path.name in (".lock", ".holder", "report.html"):
+            path.unlink()
+        elif path.name == "journal.jsonl":
+            lines = path.read_text(encoding="utf-8").splitlines()
+            events = (json.dumps(_scrubbed(json.loads(line))) + "\n" for line in lines)
+            path.write_text("".join(events), encoding="utf-8")
+    for word in (socket.gethostname(), getpass.getuser(), str(Path.home()), str(Path.cwd())):
+        for path in filter(Path.is_file, Path().rglob("*")):
+            if len(word) > 4 and word.encode() in path.read_bytes():
+                raise SystemExit(f"{path} holds {word!r}")
+
+
+def _scrubbed(value):
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _SCRUBBED[key] if isinstance(one, str) and key in _SCRUBBED else _scrubbed(one)
+        for key, one in value.items()
+    }
 
 
 if __name__ == "__main__":
-    main()
+    set_environment()
+    replay(Path(sys.argv[1])) if len(sys.argv) > 1 else record()
