@@ -1,6 +1,7 @@
 from .config import SearchSpec, Space, load_search
 from .data import load_images
 from .errors import VaetuneError
+from .evaluation import evaluate_trial
 from .export import export_trial
 from .models import VAE, VAEHyperModel, load_model
 from .report import write_report
@@ -15,6 +16,7 @@ __all__ = [
     "VAEHyperModel",
     "VaetuneError",
     "__version__",
+    "evaluate_trial",
     "export_trial",
     "list_studies",
     "load_images",

@@ -26,6 +26,9 @@ class ChosenDevice:
 
 Device = Literal["auto", "cpu", "gpu"]
 
+_chosen: "ChosenDevice | None" = None
+"""The device of this process; None before TensorFlow was brought up."""
+
 
 def choose_device(wanted: Device, exact: bool = False, threads: int | None = None) -> ChosenDevice:
     """Brings TensorFlow up on the device; to be called once, before anything else uses it.
@@ -42,6 +45,33 @@ def choose_device(wanted: Device, exact: bool = False, threads: int | None = Non
     Raises:
         DeviceError: A GPU is wanted and TensorFlow finds none.
     """
+    try:
+        return _bring_up(wanted, exact, threads)
+    except RuntimeError as error:  # TensorFlow takes settings only before its first operation
+        raise DeviceError(
+            "TensorFlow already runs in this process with other settings, and device and threads "
+            f"cannot change ({error}) Start a new process, or leave the setting out."
+        ) from error
+
+
+def running_device() -> ChosenDevice:
+    """Returns the device that this process uses, brought up by the first call.
+
+    For scripts and notebooks, in which one function comes after another.
+
+    Raises:
+        DeviceError: TensorFlow was brought up with other settings by somebody else.
+    """
+    return _chosen or choose_device("auto", exact=True)
+
+
+def _bring_up(wanted: Device, exact: bool, threads: int | None) -> ChosenDevice:
+    global _chosen
+    _chosen = _configure(wanted, exact, threads)
+    return _chosen
+
+
+def _configure(wanted: Device, exact: bool, threads: int | None) -> ChosenDevice:
     tf = import_tensorflow()
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)

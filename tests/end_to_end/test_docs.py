@@ -330,7 +330,6 @@ def public_names_shown():
     return shown
 
 
-@pytest.mark.xfail(reason="the names come with the new layout of the package", strict=True)
 def test_scripts_use_public_names():
     table = set(re.findall(r"^\| `(\w+)` \|", (DOCS / "python.md").read_text(), re.MULTILINE))
     public = {name for name in vaetune.__all__ if not name.startswith("_")}
@@ -338,7 +337,6 @@ def test_scripts_use_public_names():
     assert table == public
 
 
-@pytest.mark.xfail(reason="the packages come with the new layout of the package", strict=True)
 def test_the_architecture_describes_every_package():
     text = (DOCS / "architecture.md").read_text()
     described = set(re.findall(r"^### `(\w+)/`$", text, re.MULTILINE))
@@ -346,7 +344,6 @@ def test_the_architecture_describes_every_package():
     assert described == {init.parent.name for init in inits}
 
 
-@pytest.mark.xfail(reason="the modules come with the new layout of the package", strict=True)
 def test_the_architecture_names_modules_that_exist():
     text = (DOCS / "architecture.md").read_text()
     package = Path(vaetune.__file__).parent

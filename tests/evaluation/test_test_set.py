@@ -10,7 +10,7 @@ from tiny_searches import DEVICE, IMAGES, run, stop
 
 from vaetune.errors import InUseError, ResultsError
 from vaetune.evaluation.metrics import evaluate
-from vaetune.evaluation.test_set import evaluate_trial
+from vaetune.evaluation.test_set import record_evaluation
 from vaetune.files import lock_results
 from vaetune.study.builder import load_study
 from vaetune.study.checkpoint import CHECKPOINT_NAME
@@ -37,7 +37,7 @@ def study(searched):
 
 
 def judge_winner(study, images=IMAGES, protocol=PROTOCOL, **options):
-    return evaluate_trial(study, study.winner.trial_id, images, protocol, DEVICE, **options)
+    return record_evaluation(study, study.winner.trial_id, images, protocol, DEVICE, **options)
 
 
 def journal_of(study):
@@ -126,7 +126,7 @@ def test_a_trial_without_weights_is_refused_with_how_to_get_them(study):
     )
     told = rf"weights of trial {lost} were not kept.*Run the search again with a larger --keep-best"
     with pytest.raises(ResultsError, match=told):
-        evaluate_trial(study, lost, IMAGES, PROTOCOL, DEVICE)
+        record_evaluation(study, lost, IMAGES, PROTOCOL, DEVICE)
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])

@@ -19,7 +19,7 @@ from vaetune.config.space import Choice
 from vaetune.config.spec import Budget
 from vaetune.errors import ResultsError
 from vaetune.export import bundle, formats as formats_module
-from vaetune.export.bundle import export_trial
+from vaetune.export.bundle import write_export
 from vaetune.export.folder import list_files
 from vaetune.export.formats import FORMATS
 from vaetune.models.networks import build_decoder
@@ -37,7 +37,7 @@ def export_and_print(study, results, *names, reader=None):
     """Exports the winner to `best/` below `results`, by default without reading it back."""
     target = results / "best"
     reader = reader or StubReader()
-    return export_trial(study, study.winner, results, target, reader, names)
+    return write_export(study, study.winner, results, target, reader, names)
 
 
 @pytest.fixture(scope="module")

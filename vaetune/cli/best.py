@@ -82,10 +82,10 @@ def export_and_print(
     reader: "Reader",
 ) -> None:
     """Exports a trial, and tells what was written and how far it is apart from the original."""
-    from vaetune.export import export_trial
+    from vaetune.export import write_export
 
     with _shown_what_is_done() as tell:
-        export = export_trial(study, trial, results, target, reader, formats, tell)
+        export = write_export(study, trial, results, target, reader, formats, tell)
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in target.iterdir())
     say(f"Exported to {target}/: {', '.join(names)}")
     for name, apart in export.apart.items():

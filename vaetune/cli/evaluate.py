@@ -187,7 +187,7 @@ def _judge(
 
     images = load_prepared(data)
     device = choose_device("auto", exact=True)
-    from vaetune.evaluation import evaluate_trial
+    from vaetune.evaluation import record_evaluation
     from vaetune.search import StoppableWatcher
 
     for name, (one, trial) in models.items():
@@ -195,7 +195,7 @@ def _judge(
         try:
             with progress, StoppableWatcher(progress) as watcher:
                 tell = partial(watcher.on_progress, "search", None)
-                event = evaluate_trial(one, trial.trial_id, images, protocol, device, tell)
+                event = record_evaluation(one, trial.trial_id, images, protocol, device, tell)
         except VaetuneError as error:
             if one is study:
                 raise

@@ -59,7 +59,9 @@ def load_images(dataset: Dataset) -> ImageSet:
     if isinstance(dataset, np.ndarray):
         return load_images({"x": dataset})
     if isinstance(dataset, Mapping):
-        return _assemble("arrays", "arrays", _choose_arrays(dataset, "The mapping of arrays"))
+        # Splitting puts images in order where they are: the caller's arrays stay as they were.
+        arrays = {name: np.array(array) for name, array in dataset.items()}
+        return _assemble("arrays", "arrays", _choose_arrays(arrays, "The mapping of arrays"))
     source = os.fspath(dataset)
     if source == "digits":
         with as_file(files("vaetune.data.digits") / "digits.npz") as path:

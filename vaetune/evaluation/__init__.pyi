@@ -11,8 +11,9 @@ from .rescore import (
 from .test_set import (
     check_images,
     evaluate_export,
-    evaluate_trial,
+    record_evaluation,
 )
+from .trial import evaluate_trial
 
 __all__ = [
     "ImageLosses",
@@ -22,4 +23,5 @@ __all__ = [
     "evaluate",
     "evaluate_export",
     "evaluate_trial",
+    "record_evaluation",
 ]

@@ -56,7 +56,7 @@ def evaluate_export(
     return _evaluated(vae, trial_id, epoch, images, protocol, device, on_progress)
 
 
-def evaluate_trial(
+def record_evaluation(
     study: Study,
     trial_id: str,
     images: ImageSet,

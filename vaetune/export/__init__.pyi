@@ -1,6 +1,6 @@
 from .bundle import (
     Export,
-    export_trial,
+    write_export,
 )
 from .folder import (
     check_replaceable,
@@ -13,6 +13,7 @@ from .manifest import (
 from .reader import (
     Reader,
 )
+from .trial import export_trial
 
 __all__ = [
     "Export",
@@ -22,4 +23,5 @@ __all__ = [
     "export_trial",
     "find_export",
     "read_manifest",
+    "write_export",
 ]

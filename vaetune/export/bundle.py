@@ -42,7 +42,7 @@ class Export:
     failures: Mapping[str, str]
 
 
-def export_trial(
+def write_export(
     study: Study,
     trial: Trial,
     results: Path,

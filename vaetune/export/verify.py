@@ -75,7 +75,7 @@ def read_back(
     Args:
         reader: Reads all else.
         vae: The original, whose variables are on the CPU: a GPU rounds otherwise.
-        gallery: Real images to encode, beside noise; None if there are none.
+        probe_images: Real images to encode, beside noise; None if there are none.
     """
     original = _measure(vae, _probe_images(vae, probe_images))
     read = {

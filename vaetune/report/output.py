@@ -17,7 +17,7 @@ _LIVE = b'<noscript><meta http-equiv="refresh"'
 """What only a live page has, near its beginning."""
 
 
-def write_report(results: Path, live: bool = False) -> Path:
+def write_report(results: str | os.PathLike[str] = "results", live: bool = False) -> Path:
     """Renders `report.html` over all searches in a folder of results.
 
     Args:
@@ -32,6 +32,7 @@ def write_report(results: Path, live: bool = False) -> Path:
             program is in its place.
         JournalError: No journal can be read.
     """
+    results = Path(results)
     target = results / REPORT_NAME
     check_replaceable(target)
     catalog = list_studies(results)

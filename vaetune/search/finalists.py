@@ -44,7 +44,7 @@ def rescore(
 
     Args:
         study: A search; the weights of its finalists are kept.
-        workforce: Measures them.
+        executor: Measures them.
         on_progress: Called with the share that is done; may raise.
 
     Raises:
@@ -98,7 +98,7 @@ def retrain(study: Study, final_seeds: int, executor: "Executor", train: TrainAl
     Args:
         study: A search whose trials are done.
         final_seeds: From how many seeds.
-        workforce: Measures what comes of it, at its best epoch.
+        executor: Measures what comes of it, at its best epoch.
         train: Trains configurations outside the search.
 
     Raises:

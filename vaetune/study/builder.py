@@ -1,5 +1,6 @@
 """A journal read back: its events, folded into the study that they tell of."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -31,13 +32,16 @@ from vaetune.study.study import Study
 from vaetune.study.trial import Status, TrainingInterval, Trial
 
 
-def load_study(folder: Path) -> Study:
-    """Folds the journal in a folder.
+def load_study(folder: str | os.PathLike[str]) -> Study:
+    """Reads a study from its folder.
+
+    Args:
+        folder: Folder of a search, such as `results/hyperband`, or of a baseline.
 
     Raises:
         JournalError: There is no journal, or it is damaged.
     """
-    return fold(read_journal(folder / JOURNAL_NAME), folder)
+    return fold(read_journal(Path(folder) / JOURNAL_NAME), Path(folder))
 
 
 def fold(events: Iterable[Event], folder: Path) -> Study:

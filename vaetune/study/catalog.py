@@ -1,7 +1,8 @@
 """The studies in a results folder, and which one a name refers to."""
 
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +16,32 @@ from vaetune.study.study import Study
 
 @dataclass(frozen=True)
 class StudyCatalog:
-    """The searches, or baselines, of a folder.
+    """The searches, or baselines, of a results folder. It iterates over its studies.
 
     Attributes:
-        studies: Those that have begun, the latest started first.
-        unreadable: Why the journals of the others cannot be read, by the name of their folder.
+        folder: The results folder, or its folder of baselines.
+        studies: The studies that have begun, the latest one first.
+        unreadable: Reasons why other journals cannot be read, by the name of their folder.
     """
 
     folder: Path
     studies: tuple[Study, ...]
     unreadable: Mapping[str, str]
 
-    def find(self, name: str | None) -> Study:
-        """The search of a name, or the most recently started one.
+    def __iter__(self) -> Iterator[Study]:
+        return iter(self.studies)
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+    def find(self, name: str | None = None) -> Study:
+        """Returns the study with a name.
+
+        Args:
+            name: Name of the study. Default: the most recently started one.
 
         Raises:
-            ResultsError: There is none.
+            ResultsError: There is no such study.
             JournalError: Its journal is damaged.
         """
         for study in self.studies:
@@ -48,9 +59,14 @@ class StudyCatalog:
         raise ResultsError(f'There is no search "{name}" in {where}. There are: {names}.')
 
 
-def list_studies(results: Path) -> StudyCatalog:
-    """Every search in a folder of results."""
-    return _load_all(results, leave_out=RESERVED_NAMES)
+def list_studies(results: str | os.PathLike[str] = "results") -> StudyCatalog:
+    """Reads every search in a results folder.
+
+    Example:
+        >>> for study in vaetune.list_studies():
+        ...     print(study.name, study.is_complete)
+    """
+    return _load_all(Path(results), leave_out=RESERVED_NAMES)
 
 
 def list_baselines(results: Path) -> StudyCatalog:

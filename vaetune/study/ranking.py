@@ -40,7 +40,7 @@ def leaders(ranked_trials: Iterable[RankedTrial], most: int) -> list[RankedTrial
     Those of all trials are those of the leaders so far and the trials since.
 
     Args:
-        standings: Of the completed trials.
+        ranked_trials: Of the completed trials.
         most: How many of the best ones.
 
     Returns:

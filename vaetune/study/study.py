@@ -21,6 +21,7 @@ from vaetune.study.events import (
     WorkerJoined,
     WorkerLost,
 )
+from vaetune.study.notebook import study_as_html
 from vaetune.study.records import Environment, Rung
 from vaetune.study.scores import FINALISTS, EvaluationProtocol, FinalistScore, SeedScores
 from vaetune.study.trial import TRIAL_COLUMNS, Trial, trial_folder, trial_row
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A search or a baseline as its journal tells it.
 
@@ -61,6 +62,23 @@ class Study:
     retrainings: tuple[FinalistsRetrained, ...] = ()
     workers_joined: tuple[WorkerJoined, ...] = ()
     workers_lost: tuple[WorkerLost, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Shows the study in a notebook: winner, best trials, path of the report."""
+        ended = sum(trial.ended is not None for trial in self.trials)
+        state = "complete" if self.is_complete else "not complete"
+        results = self.folder.parents[1 if self.started.kind == "baseline" else 0]
+        page = results / "report.html"
+        return study_as_html(
+            f"{self.address}: {state}, {ended} of {self.trials_planned} trials",
+            self.preference,
+            len(self.failures),
+            str(page) if page.exists() else f'vaetune.write_report("{results}") writes it',
+        )
+
+    def __repr__(self) -> str:
+        winner = self.winner.trial_id if self.winner else None
+        return f"Study({self.address!r}, {len(self.trials)} trials, winner {winner!r})"
 
     @property
     def search(self) -> SearchSpec:

@@ -66,9 +66,9 @@ class Trial:
         failed_in: The epoch that a failed trial was in; None if it had not begun one.
         error: One line that says why a trial failed.
         retries: Errors after which it was tried again.
-        deaths: How often in a row the process that trained it was killed, with no epoch finished
+        crashes: How often in a row the process that trained it was killed, with no epoch finished
             between.
-        stretches: When it was trained and by which worker, in order; there are several if its
+        intervals: When it was trained and by which worker, in order; there are several if its
             worker was lost, or if its session let go.
     """
 

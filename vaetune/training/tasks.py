@@ -20,7 +20,7 @@ class Task:
             one is what is wanted, those before it are of its lineage and were lost. If there are
             none, pictures are taken of what `start` has.
         start: What the first part goes on from; None if that is a new model.
-        is_within: Whether `start` is of the first part itself; else its parent ended with it.
+        continues_trial: Whether `start` is of the first part itself; else its parent ended with it.
         seconds_left: When to stop, from the moment that the task is begun.
     """
 
@@ -81,7 +81,7 @@ class Failed:
     Attributes:
         error: Why, in a line.
         epoch: The epoch that it was in; None if it had not begun one.
-        may_pass: Whether another attempt may not meet the same.
+        is_transient: Whether another attempt may not meet the same.
     """
 
     error: str

@@ -65,7 +65,7 @@ class Timing:
     Attributes:
         step_s: A training step, in seconds.
         validation_s: The validation of an image, in seconds.
-        beside_s: What a trial takes beside its epochs: weights drawn, checkpoint and pictures
+        overhead_s: What a trial takes beside its epochs: weights drawn, checkpoint and pictures
             written, in seconds.
     """
 
@@ -111,7 +111,7 @@ class Sharing:
 
     Attributes:
         workers: How many.
-        crowding: How many of their threads want each core, 1 at least.
+        oversubscription: How many of their threads want each core, 1 at least.
         longest: A configuration that is trained to the end, which no other worker can help with.
     """
 
@@ -131,7 +131,7 @@ class CostModel:
         batch_size: Of a configuration that names none.
         rates: Seconds a step, a multiplication and an activation.
         validation_share: What the validation of an image takes, as a share of its training.
-        beside_s: What a trial takes beside its epochs.
+        overhead_s: What a trial takes beside its epochs.
     """
 
     image_shape: ImageShape

@@ -198,7 +198,7 @@ def probe_search(
         spec: The search.
         images: Its images, as `data.prepare_images` made them.
         workers: That are to share it, each of them with as many threads as this process has.
-        crowding: How many of these threads there are to be for each core.
+        oversubscription: How many of these threads there are to be for each core.
 
     Raises:
         DeviceError: The largest configuration does not fit into memory, or a model that was saved
