@@ -39,8 +39,8 @@ def choose_device(wanted: Device, exact: bool = False, threads: int | None = Non
         wanted: "auto" takes the GPU where there is one.
         exact: On a GPU as well operations are deterministic, and float32 is not rounded to
             TensorFloat-32; that takes longer.
-        threads: That one operation may use, and operations that run at the same time; by default
-            one for each core.
+        threads: CPU threads per operation, and number of operations that run at the same time.
+            Default: one per core.
 
     Raises:
         DeviceError: A GPU is wanted and TensorFlow finds none.

@@ -42,7 +42,7 @@ class StoppedEarly(VaetuneError):  # noqa: N818  it is no error: the search was 
     """A limit of the search is reached; the next session can go on.
 
     Attributes:
-        reason: Which one.
+        reason: The limit that stopped the search.
     """
 
     def __init__(self, reason: Literal["time_budget", "failures"], message: str) -> None:

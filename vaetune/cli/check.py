@@ -99,9 +99,9 @@ def describe_probe(probed: "ProbeResult", spec: "SearchSpec", train_images: int)
     """What came of it, in plain text: what was tried, what was measured, what is an estimate.
 
     Args:
-        probed: What came of it.
+        probed: Result of the dry run.
         spec: The search.
-        train_images: How many there are.
+        train_images: Number of training images.
     """
     from vaetune.config import short_hyperparameters
     from vaetune.report import counted

@@ -32,7 +32,7 @@ class ResolvedSearch:
     Attributes:
         name: Names the folder of its results.
         spec: The experiment.
-        origins: Where each value came from, by dotted key such as "budget.max_epochs".
+        origins: Origin of each value, by dotted key such as "budget.max_epochs".
     """
 
     name: str
@@ -48,7 +48,7 @@ def resolve(
     Args:
         path: The search file.
         overrides: Values of flags, by dotted key; None stands for a flag that was not given.
-        folder: Where relative paths among the overrides start; the working directory if None.
+        folder: Folder at which relative paths in `overrides` start. Default: the working directory.
 
     Raises:
         SpecError: The file cannot be read or is no TOML, or a key or value is wrong.

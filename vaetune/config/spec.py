@@ -42,12 +42,12 @@ class Budget(Table):
     are None in a `SearchSpec`.
 
     Attributes:
-        max_epochs: Of the longest trials.
-        min_epochs: Of the shortest trials, about: no rung is shorter.
+        max_epochs: Epochs of the longest trials.
+        min_epochs: Epochs of the shortest trials, approximately: no rung is shorter.
         factor: A rung keeps one trial in this many.
-        hyperband_iterations: How often the whole schedule is run.
+        hyperband_iterations: Number of times that the whole schedule is run.
         promote_from: The epoch of its parent that a promoted trial goes on from.
-        max_trials: How many; None for a whole grid.
+        max_trials: Number of trials; None for a whole grid.
         initial_trials: Completed at random before the Gaussian process is asked.
         patience: A single configuration stops when so many epochs in a row brought no better
             validation loss; None trains to the end.
@@ -92,8 +92,8 @@ class Training(Table):
 
     Attributes:
         batch_size: Images a step; None where it is searched.
-        precision: What convolutions and dense layers multiply in while training. Weights, the
-            latent layers, `Sampling`, logits, losses, Adam and all of validation are float32.
+        precision: Number format of convolutions and dense layers during training. Weights, latent
+            layers, `Sampling`, logits, losses, Adam and all of validation are float32.
         learning_rate_decay: "cosine" lets the learning rate fall to zero over `max_epochs`
             epochs, counted from the start of a configuration.
     """
@@ -112,8 +112,8 @@ class Limits(Table):
     Attributes:
         time_budget: Such as "1h30m" or "90s": a session stops after the epoch in progress.
         max_failure_rate: A search stops when more of its ended trials failed, after ten.
-        max_retries: How often a trial is tried again after an error that may pass.
-        keep_best: How many leaders keep their trained weights on the disk.
+        max_retries: Number of times that a trial is tried again after a transient error.
+        keep_best: Number of leading trials whose trained weights are kept on disk.
         final_seeds: From how many other seeds the finalists' configurations are trained anew, at
             the largest budget, before the winner is chosen.
     """

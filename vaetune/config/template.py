@@ -31,10 +31,10 @@ def write_template(
     """Writes `searches/NAME.toml`, to be edited: what the built-in file of an algorithm searches.
 
     Args:
-        name: Of the search.
+        name: Name of the search.
         algorithm: One of `spec.SEARCH_ALGORITHMS`.
         dataset: One of `spec.NAMED_SETS`, or a path from `folder`; it may not be there yet.
-        folder: Where `searches/` is, or is made; the working directory if None.
+        folder: Folder that holds `searches/`. Default: the working directory.
 
     Returns:
         The file.
@@ -65,8 +65,8 @@ def compose(name: str, algorithm: Algorithm, dataset: str) -> str:
     among them as comments.
 
     Args:
-        name: Of the search.
-        algorithm: Of the built-in file.
+        name: Name of the search.
+        algorithm: Algorithm of the built-in file.
         dataset: As the file is to name it.
     """
     own, fullest = (

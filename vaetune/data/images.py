@@ -54,8 +54,8 @@ class ImageSet:
         source: The named set, or the path.
         class_names: One for each class index, or None without labels.
         fingerprint: SHA-256 of all arrays, hexadecimal.
-        binarize: What was made of the pixels. "stochastic" leaves the training images as they
-            are: a step draws their pixels.
+        binarize: How the pixels were binarized. With "stochastic" the training images are
+            unchanged: each step draws their pixels.
     """
 
     name: str

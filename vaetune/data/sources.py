@@ -133,7 +133,7 @@ def _choose_arrays(
 
     Args:
         arrays: Arrays by name.
-        source: Where they come from.
+        source: Name of the source, for error messages.
         found: All names there are. Default: those of `arrays`.
     """
     if "x_train" in arrays:

@@ -36,7 +36,7 @@ class Batches:
     """Sends images through a model some at a time, fewer once memory has run out.
 
     Args:
-        size: How many at a time, to begin with.
+        size: Number of images per batch, to begin with.
     """
 
     def __init__(self, size: int = BATCH_SIZE) -> None:
@@ -90,7 +90,7 @@ def image_likelihood(
     Args:
         vae: The model.
         images: (n, height, width, channels), uint8 or floats in [0, 1].
-        batches: How many images at a time.
+        batches: Batches of images.
         on_decoded: Called after each batch with how many images it was of.
     """
 
@@ -138,7 +138,8 @@ def importance_weighted_bound(
         z_mean: (n, latent_dim).
         z_log_var: Likewise.
         samples: k.
-        seed: Of the samples; those of a smaller k are the first ones of a larger.
+        seed: Random seed of the samples. The samples of a smaller k are the first ones of a larger
+            k.
 
     Returns:
         Nats, (n,).

@@ -50,9 +50,9 @@ def evaluate(
         vae: The model.
         test: The images to judge by, uint8 or floats in [0, 1].
         train: Those it was trained on: neighbours of the test images are looked for among them.
-        protocol: How much of what to do.
+        protocol: Sample counts and other evaluation settings.
         on_progress: Called with the share that is done; may raise.
-        batches: How many images at a time.
+        batches: Batches of images.
 
     Raises:
         DeviceError: There is not even memory for a single image.

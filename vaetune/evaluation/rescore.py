@@ -50,9 +50,9 @@ class Rescorer:
         """Measures a model; that of the runner is another one afterwards.
 
         Args:
-            weights: Of the model.
-            samples: Of each image's posterior.
-            seed: Of the samples.
+            weights: Weights of the model.
+            samples: Number of posterior samples per image.
+            seed: Random seed of the samples.
             on_progress: Called with the share of the images that is done; may raise.
         """
         self._runner.restore(weights)

@@ -72,7 +72,7 @@ def record_evaluation(
         study: A search or a baseline.
         trial_id: One of its trials.
         images: The image set of the study.
-        protocol: How much of what to do.
+        protocol: Sample counts and other evaluation settings.
         device: The device that TensorFlow was brought up on.
         on_progress: Called with the share that is done; may raise.
 

@@ -32,9 +32,9 @@ class Export:
     """What was handed over.
 
     Attributes:
-        folder: Where it is.
-        apart: How far each format's endpoints are apart from the original, by the format.
-        failures: Why formats that were asked for are not in it, by the format.
+        folder: Folder of the export.
+        apart: Largest differences from the original, by format and endpoint.
+        failures: Reasons why requested formats are missing, by format.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ def write_export(
     or says something else than the original, is left out; the others are handed over.
 
     Args:
-        results: Where the baselines are.
+        results: Results folder, which holds the baselines.
         target: The folder to write.
         reader: Reads the export back.
         formats: Names of `FORMATS`, or "all"; Keras's own is always written.

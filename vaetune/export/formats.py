@@ -31,7 +31,7 @@ class Format:
     """One way to hand a model over.
 
     Attributes:
-        files: What it writes: files, or one folder.
+        files: Names of the files that it writes, or of one folder.
         write: Writes them into a folder.
         needs: Modules that it is written and read back with and that vaetune does not install.
     """
@@ -45,7 +45,7 @@ def chosen_formats(names: Iterable[str]) -> tuple[str, ...]:
     """The formats that an export of these names has, in the order of `FORMATS`.
 
     Args:
-        names: Of `FORMATS`, or "all".
+        names: Names in `FORMATS`, or "all".
     """
     wanted = {ALWAYS, *names}
     return tuple(name for name in FORMATS if name in wanted or "all" in wanted)
@@ -86,7 +86,7 @@ def sample_latents(count: Any, seed: Any, latent_dim: int) -> tf.Tensor:
     """Draws latent vectors of the prior N(0, 1), the same for the same seed on every device.
 
     Args:
-        count: How many; a number or a scalar tensor, as is `seed`.
+        count: Number of latent vectors, as a number or a scalar tensor, like `seed`.
 
     Returns:
         z, (count, latent_dim) float32.

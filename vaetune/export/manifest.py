@@ -60,13 +60,13 @@ class Exported:
     """An export of a model, as its manifest tells of it.
 
     Attributes:
-        folder: Where it is.
+        folder: Folder of the export.
         trial_id: The trial that it was.
         epoch: The epoch of its weights.
-        seed: Of the search.
-        data: What the model was trained on: the dataset is the name of the images, which is no
-            path to them.
-        fingerprint: Of those images.
+        seed: Random seed of the search.
+        data: Data set that the model was trained on. `dataset` is the name of the images and not a
+            path.
+        fingerprint: Fingerprint of those images.
     """
 
     folder: Path

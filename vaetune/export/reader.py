@@ -57,7 +57,7 @@ class Reader:
         """Reads formats from a folder; to be called once.
 
         Args:
-            reference: What the original says, by the names of `read_back.OUTPUTS`, and of what.
+            reference: Inputs and outputs of the original, by the names in `read_back.OUTPUTS`.
 
         Returns:
             For each format how far its endpoints are "apart" from the original, or the "error"

@@ -43,8 +43,8 @@ class _Shown:
 
     Attributes:
         originals: (n, height, width, channels), at least one.
-        z_mean: Of the originals, (n, latent_dim).
-        labels: Of those images of which z_mean was kept, or None.
+        z_mean: Latent means of the originals, (n, latent_dim).
+        labels: Labels of the images whose z_mean was kept, or None.
     """
 
     originals: Pixels

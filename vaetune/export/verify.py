@@ -34,12 +34,13 @@ class Reference:
 
     Attributes:
         images: (n, height, width, channels) in [0, 1].
-        z_mean: Of the images, (n, latent_dim), as is `z_log_var`.
+        z_mean: Latent means of the images, (n, latent_dim), like `z_log_var`.
         reconstructed: The decoded z_mean, shaped as the images.
         z: Latent vectors of the prior, (m, latent_dim).
-        decoded: Of z, (m, height, width, channels).
-        seed: Of the samples.
-        sampled: What the SavedModel is to sample of that seed, (count, height, width, channels).
+        decoded: Decoded z, (m, height, width, channels).
+        seed: Random seed of the samples.
+        sampled: Images that the SavedModel must sample with that seed, (count, height, width,
+            channels).
     """
 
     images: NDArray[np.float32]
@@ -57,8 +58,8 @@ class Verification:
     """What came of a format.
 
     Attributes:
-        apart: How far its endpoints are apart from the original, by their names.
-        error: Why it is not to be handed over, in one line; None if it is.
+        apart: Largest differences from the original, by endpoint.
+        error: Reason why the format is left out, in one line; None if it is sound.
     """
 
     apart: Mapping[str, float]

@@ -23,7 +23,7 @@ class VAEHyperModel(keras_tuner.HyperModel):
 
     Args:
         image_shape: Height, width and channels of the images.
-        space: What to search; the values of the search file `hyperband` by default.
+        space: Space to search. Default: that of the search file `hyperband`.
     """
 
     def __init__(

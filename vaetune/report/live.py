@@ -68,7 +68,7 @@ class Unwritten:
     """The page could not be written, and will be tried again.
 
     Attributes:
-        reason: Why not. It is told once for as long as it stays the same.
+        reason: Reason why the page was not written. It is printed once until it changes.
     """
 
     reason: str
@@ -79,7 +79,7 @@ class Ended:
     """A search ended, or was killed.
 
     Attributes:
-        study: What it left; None if that cannot be read.
+        study: The search as it ended; None if its journal cannot be read.
     """
 
     name: str
@@ -104,7 +104,7 @@ def watch(
 
     Args:
         results: The folder; it may be yet to come.
-        clock: What time it is, and how to let it pass.
+        clock: Clock and sleep, replaced in tests.
         write: As `write_report`.
 
     Yields:

@@ -38,8 +38,8 @@ def render_report(
     Args:
         studies: Searches, the one to open with first.
         baselines: By the name of a search, the baseline to hold it against.
-        now: When the page is written.
-        unreadable: Why other searches are not on it, by their names.
+        now: Time at which the page is written.
+        unreadable: Reasons why other searches are missing, by name.
         live: Whether it is to be written again and again: it then loads itself anew.
         running: The names of those that are known to be under way.
     """

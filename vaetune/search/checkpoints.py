@@ -18,7 +18,7 @@ class CheckpointKeeper:
     """The checkpoints of a search: found whole or set aside, kept as long as they are needed.
 
     Args:
-        folder: Of the search.
+        folder: Folder of the search.
         journal: Is told of every file that is set aside.
     """
 
@@ -80,7 +80,7 @@ class CheckpointKeeper:
         aside.
 
         Args:
-            trial_id: Whose it is.
+            trial_id: Id of the trial.
             last_told: The last epoch that the journal tells of.
             must_be_there: Whether the trial ended; before, it may not have been written yet.
         """
@@ -99,7 +99,7 @@ class CheckpointKeeper:
         """Whether a leader's checkpoint has to be made again; a damaged one is set aside.
 
         Args:
-            trial_id: Whose it is.
+            trial_id: Id of the trial.
             epoch_to: The trial's last epoch: a session may have been stopped while it made an
                 earlier one again.
         """
@@ -140,7 +140,7 @@ class CheckpointKeeper:
 
         Args:
             needed: Trials that training may go on from: their checkpoints stay as they are.
-            leaders: Of these the best weights stay.
+            leaders: Ids of trials whose best weights stay.
         """
         for trial_id in self._trainable - needed:
             if trial_id in leaders:

@@ -24,7 +24,7 @@ class TaskPlanner:
         oracle: Knows the parent of each trial.
         keeper: The checkpoints of the search.
         recorded: The last epoch, absolute, that the journal holds of each trial.
-        deadline_s: When to stop, as `time.monotonic` counts.
+        deadline_s: Time to stop, as `time.monotonic` counts.
     """
 
     def __init__(

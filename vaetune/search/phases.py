@@ -36,8 +36,8 @@ def run_session(
     Args:
         session: The open search, or a baseline.
         watcher: Receives events and progress.
-        deadline_s: When to stop, as `time.monotonic` counts. Default: when the time budget of
-            the search file is used up.
+        deadline_s: Time to stop, as `time.monotonic` counts. Default: the end of the time budget in
+            the search file.
         executor: Trains the trials. Default: this process.
 
     Returns:
@@ -67,7 +67,7 @@ class _Phases:
     """A session with whoever trains it and whoever follows it.
 
     Attributes:
-        deadline_s: When to stop, as `time.monotonic` counts.
+        deadline_s: Time to stop, as `time.monotonic` counts.
     """
 
     session: SearchSession
@@ -163,7 +163,7 @@ class _Phases:
 
         Args:
             baseline: The open baseline.
-            run: What the watcher knows it by.
+            run: Label of the run for the watcher.
         """
         baseline.listen(self.watcher, run)
         if baseline.is_done:

@@ -62,8 +62,8 @@ class SearchSession:
     Attributes:
         started: The search as its first event tells it.
         spec: The experiment as it is to be run, with the limits of this session.
-        past: What earlier sessions left; None for a new search.
-        damage: What was found wrong with the journal when it was opened; it is journaled.
+        past: The search as earlier sessions left it; None for a new one.
+        damage: Damage found in the journal when it was opened; it is journaled.
     """
 
     started: SearchStarted
@@ -100,7 +100,7 @@ class SearchSession:
 
         Args:
             watcher: Receives them.
-            run: What the watcher knows the run by. Default: "search" or "baseline".
+            run: Label of the run for the watcher. Default: "search" or "baseline".
         """
         self.journal.listener = partial(watcher.on_event, run or self.started.kind)
         if self.damage:
@@ -131,7 +131,7 @@ class SearchSession:
 
         Args:
             watcher: Receives the progress within epochs.
-            deadline_s: When to stop, as `time.monotonic` counts.
+            deadline_s: Time to stop, as `time.monotonic` counts.
             run: As for `listen`.
         """
         validation = self.images.validation
@@ -195,9 +195,9 @@ def open_baseline(
     """Begins the training of one configuration outside any search, or takes it up.
 
     Args:
-        spec: Of `spec.single_configuration` or `search_file.resolve_single`.
+        spec: Specification made by `single_configuration` or `resolve_single`.
         name: Its folder in `results/baselines/`; a free one is made up if None.
-        stem: What a made-up name begins with; the configuration if None.
+        stem: Beginning of a name that is made up. Default: the configuration.
 
     The other arguments and the errors are those of `open_search`.
     """

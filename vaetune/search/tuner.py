@@ -88,12 +88,12 @@ class VAETuner(keras_tuner.Tuner):
     used.
 
     Args:
-        oracle: Which trials to run, at the point where the journal leaves off.
-        folder: Of the search's results.
+        oracle: Oracle in the state where the journal ends.
+        folder: Folder of the search.
         spec: The search.
-        journal: Where every event is recorded before anything follows from it.
+        journal: Journal that records every event before anything follows from it.
         past: The search as earlier sessions left it.
-        deadline_s: When to stop, as `time.monotonic` counts.
+        deadline_s: Time to stop, as `time.monotonic` counts.
         on_progress: Called within each epoch with the trial and the share of it that is done.
     """
 
@@ -162,8 +162,8 @@ class VAETuner(keras_tuner.Tuner):
         """Journals the trial's start, or that it is taken up where an earlier session left it.
 
         Args:
-            trial: Of `next_trial`.
-            worker: Which runs it; None is this process.
+            trial: A trial from `next_trial`.
+            worker: Number of the worker that runs it; None for this process.
 
         Raises:
             StoppedEarly: A limit of the search is reached.
@@ -197,9 +197,9 @@ class VAETuner(keras_tuner.Tuner):
         """Journals that a worker is gone; what it sent of its trial is kept.
 
         Args:
-            worker: Which.
-            error: Why, in a line.
-            trial: What it trained of this search.
+            worker: Number of the worker.
+            error: Cause of the loss, in one line.
+            trial: The trial of this search that it trained, if any.
 
         Raises:
             ResultsError: A checkpoint cannot be written.

@@ -12,9 +12,9 @@ class Watcher(Protocol):
         """Called with each event after it is journaled.
 
         Args:
-            run: Which run the event belongs to: "search", "baseline" for the Keras example, or a
-                label such as "configuration 3 seed 1".
-            event: What happened.
+            run: Label of the run: "search", "baseline" for the Keras example, or for example
+                "configuration 3 seed 1".
+            event: The event.
         """
 
     def on_progress(self, run: str, trial_id: str | None, share: float) -> None:

@@ -67,7 +67,7 @@ class Artifacts:
     """What one model makes of the gallery and of its prior.
 
     Attributes:
-        reconstructions: Of the gallery's originals, through z_mean; same shape.
+        reconstructions: Reconstructions of the probe images through z_mean; same shape.
         prior_samples: Decoded samples of N(0, 1), (n, height, width, channels).
         z_mean: Latent means of the first validation images, (points, latent_dim) float32.
         manifold: For latent_dim 2 the decoded grid of the prior's quantiles,

@@ -118,7 +118,7 @@ class StudyBuilder:
 
     Attributes:
         under_way: Ids of the trials that are being trained.
-        last_sign: When the latest of `_SIGNS` was.
+        last_sign: Time of the latest event in `_SIGNS`.
     """
 
     folder: Path

@@ -79,7 +79,7 @@ def find_study(results: Path, name: str | None) -> Study:
 
     Args:
         results: The folder of all results.
-        name: Of a search, or "baselines/NAME", or the path of a study's folder.
+        name: Name of a search, or "baselines/NAME", or the path of a study's folder.
 
     Raises:
         ResultsError: There is none.
@@ -151,7 +151,7 @@ def command(words: str, study: Study, *flags: str) -> str:
     Args:
         words: Such as "best".
         study: Its name follows, and its results folder unless it is the default.
-        flags: What else.
+        flags: Further options.
     """
     results = shared_folder(study.folder, study.started.kind)
     where = [] if results == Path("results") else ["--results", str(results)]

@@ -28,7 +28,7 @@ class Checkpoint:
         weights: The model's variables after it, random state of the sampler included.
         optimizer: The optimizer's variables after it.
         best_epoch: The epoch of the trial with the lowest validation loss.
-        best_val_loss: That loss, nats per image.
+        best_val_loss: Validation loss of the best epoch, nats per image.
         best_weights: The model's variables after the best epoch.
         best_optimizer: The optimizer's after it, where promotions go on from the best epoch.
     """

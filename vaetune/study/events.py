@@ -42,8 +42,8 @@ class SessionStarted(_Event):
     """A process took the search up, for the first time or again.
 
     Attributes:
-        environment: Where its trials run; if there are several workers, the first one's device
-            and threads.
+        environment: Environment of the training; with several workers, device and threads are those
+            of the first one.
         workers: Processes that train at the same time.
     """
 
@@ -70,7 +70,7 @@ class WorkerLost(_Event):
     """A worker is gone: killed, out of memory, or its machine is.
 
     Attributes:
-        trial_id: What it trained; it goes on elsewhere from its last finished epoch.
+        trial_id: The trial that it trained, which continues elsewhere from its last finished epoch.
     """
 
     event: Literal["worker_lost"] = "worker_lost"
@@ -83,7 +83,7 @@ class TrialStarted(Assignment, _Event):
     """A trial began.
 
     Attributes:
-        worker: Which trains it; None is the process of the search itself.
+        worker: Number of the worker that trains it; None for the process of the search.
     """
 
     event: Literal["trial_started"] = "trial_started"
@@ -95,7 +95,7 @@ class TrialResumed(_Event):
 
     Attributes:
         epoch: The last epoch, absolute, whose outcome was found.
-        worker: Which trains it now; None is the process of the search itself.
+        worker: Number of the worker that trains it now; None for the process of the search.
     """
 
     event: Literal["trial_resumed"] = "trial_resumed"
@@ -108,7 +108,7 @@ class TrialRetried(_Event):
     """A trial met an error that may pass, and is tried again from its last finished epoch.
 
     Attributes:
-        attempt: How often that has happened to this trial in its session.
+        attempt: Number of retries of this trial in its session.
     """
 
     event: Literal["trial_retried"] = "trial_retried"
@@ -142,7 +142,7 @@ class TrialEnded(_Event):
     """A trial completed or failed.
 
     Attributes:
-        score: What the oracle was told: the lowest validation loss, nats per image.
+        score: Lowest validation loss, nats per image, as reported to the oracle.
         parameters: Trainable parameters of the model, if it could be built.
         duration_s: Wall time in seconds over all sessions.
         failed_in: The epoch, absolute, that a failed trial was in; None if it had not begun one.
@@ -183,8 +183,8 @@ class FileSetAside(_Event):
 
     Attributes:
         file: Its name, relative to the search's folder.
-        aside: What it is called now; None if it was gone.
-        remedy: How it comes back.
+        aside: New name of the file; None if it was missing.
+        remedy: Statement of how it is recreated.
     """
 
     event: Literal["file_set_aside"] = "file_set_aside"
@@ -203,8 +203,9 @@ class TrialEvaluated(_Event):
     """A trial's best epoch was judged on the test images.
 
     Attributes:
-        epoch: That epoch, absolute; a trial that went on may have a better one by now.
-        environment: Where it was judged.
+        epoch: Epoch of the evaluated weights, absolute. A promoted trial may have a better one by
+            now.
+        environment: Environment of the evaluation.
     """
 
     event: Literal["trial_evaluated"] = "trial_evaluated"

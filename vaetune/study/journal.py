@@ -32,7 +32,8 @@ class Journal:
 
     Attributes:
         listener: Called with each event once it is on the disk.
-        repaired: Where a torn last line was set aside when the journal was opened, if it was.
+        repaired: File with the torn last line that was set aside when the journal was opened, if
+            any.
     """
 
     def __init__(self, path: Path) -> None:

@@ -40,8 +40,8 @@ def leaders(ranked_trials: Iterable[RankedTrial], most: int) -> list[RankedTrial
     Those of all trials are those of the leaders so far and the trials since.
 
     Args:
-        ranked_trials: Of the completed trials.
-        most: How many of the best ones.
+        ranked_trials: Completed trials.
+        most: Number of best trials to keep.
 
     Returns:
         The best first.

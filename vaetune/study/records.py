@@ -85,7 +85,7 @@ class Assignment(Record):
     Attributes:
         configuration: Its number in the order drawn; promotions share it.
         parent: The trial that this one goes on from, if it is a promotion.
-        iteration: Which run of Hyperband's whole schedule it belongs to, from 0.
+        iteration: Index of the run of Hyperband's whole schedule, from 0.
     """
 
     trial_id: str

@@ -24,13 +24,13 @@ class EvaluationProtocol:
     """How a model is measured. Two evaluations by one protocol give the same numbers.
 
     Attributes:
-        seed: Of the posterior samples.
+        seed: Random seed of the posterior samples.
         posterior_samples: For each image, of the negative ELBO.
         importance_samples: k, for each image, of the importance-weighted bound.
-        importance_images: How many of the test images, the first ones, that bound is of.
+        importance_images: Number of test images for that bound, the first ones.
         neighbours: Training images that vote on the class of a test image.
         active_variance: A latent dimension is active when z_mean varies more, over test images.
-        binarize: What was made of the pixels; see `spec.DataSpec`.
+        binarize: How the pixels were binarized; see `DataSpec`.
     """
 
     seed: int
@@ -59,15 +59,15 @@ class Evaluation:
     """A trained VAE on test images. Likelihoods are those of the loss: see `model.VAE`.
 
     Attributes:
-        protocol: How it was measured, with as many images as there were.
-        test_images: How many all but the importance-weighted bound are of.
+        protocol: Settings of the evaluation, limited to the images there were.
+        test_images: Number of test images for all but the importance-weighted bound.
         negative_elbo: Nats per image, over the posterior samples of the protocol.
         reconstruction: The part of it that is binary cross-entropy, nats per image.
         kl: The other part, in closed form, nats per image.
         entropy_floor: Nats per image that no model's reconstruction of them goes below.
         importance_weighted_bound: On the negative log-likelihood, nats per image; from above.
         kl_per_dimension: Nats per image, a value a latent dimension; they add up to `kl`.
-        variance_per_dimension: Of z_mean over the images, likewise.
+        variance_per_dimension: Variance of z_mean over the images, one value per latent dimension.
         knn_accuracy: Share of the test images whose class the nearest z_mean of training images
             tell; None without labels.
         psnr: Decibels, mean over the images decoded from z_mean. Decoding z_mean gives no ELBO.
@@ -123,12 +123,12 @@ class FinalistScore:
     """A finalist on the validation images, its best epoch by many posterior samples.
 
     Attributes:
-        epoch: That epoch, absolute.
+        epoch: Epoch of the measured weights, absolute.
         negative_elbo: Nats per image.
         reconstruction: The part of it that is binary cross-entropy, nats per image.
         kl: The other part, in closed form, nats per image.
-        behind: How far its negative ELBO is above the best one's: the mean over the images of the
-            difference on one and the same image, with the standard error of that mean.
+        behind: Negative ELBO above the best finalist's: mean over the images of the difference on
+            the same image, with the standard error of that mean.
     """
 
     trial_id: str
@@ -166,8 +166,8 @@ class Rescoring:
 
     Attributes:
         posterior_samples: For each image.
-        seed: Of these samples.
-        images: How many validation images.
+        seed: Random seed of the samples.
+        images: Number of validation images.
         left_out: Finalists whose weights are not those that the journal tells of.
     """
 
@@ -219,7 +219,7 @@ class Retraining:
 
     Attributes:
         seeds: The same for each.
-        epochs: That each was trained for, the search's largest budget.
+        epochs: Epochs of each training, the search's largest budget.
         posterior_samples: For each of the validation images, which the losses are of.
     """
 
@@ -251,7 +251,7 @@ def count_samples(images_trained: int, images: int, finalists: int) -> int:
     Args:
         images_trained: Training images of the whole search, counted in each epoch.
         images: Validation images.
-        finalists: How many are rescored.
+        finalists: Number of finalists to rescore.
 
     Returns:
         At least `MIN_SAMPLES`, which a tiny search takes longer for.

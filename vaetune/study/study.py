@@ -35,15 +35,15 @@ class Study:
     """A search or a baseline as its journal tells it.
 
     Attributes:
-        folder: Where its journal, checkpoints and pictures are.
+        folder: Folder of its journal, checkpoints and pictures.
         sessions: The processes that ran it, in order.
-        last_end: How the latest of them let go; None while it runs, or if it was killed.
-        extensions: What was added to its budget, in order.
+        last_end: End of the latest session; None if it is running or was killed.
+        extensions: Extensions of its budget, in order.
         plan: The trials of the whole search: as announced, extended, and corrected for failures.
         set_aside: Files that were damaged or gone, and made again.
-        evaluations: What the test images said of trials, in the order it was asked.
-        rescorings: How finalists were judged again, in order; see `rescored`.
-        retrainings: How their configurations did from other seeds, in order; see `retrained`.
+        evaluations: Evaluations on the test images, in order.
+        rescorings: Rescorings of finalists, in order; see `rescored`.
+        retrainings: Trainings of finalists from other seeds, in order; see `retrained`.
         workers_joined: Workers that were ready to train, in order; one that takes the place of a
             lost one has its number. There are none where a process trains alone.
         workers_lost: Workers that were gone, in order.

@@ -43,7 +43,7 @@ class TrainingInterval:
     It is over when the trial ends, when its worker is lost, or when its session lets go.
 
     Attributes:
-        worker: Which trained it; None is the process of the search itself.
+        worker: Number of the worker that trained it; None for the process of the search.
         ended: While it is not over, and if its session was killed: the last sign of that session.
         epoch: The last, absolute, that was finished when it began.
     """
@@ -60,16 +60,15 @@ class Trial:
 
     Attributes:
         parent: The trial that this one goes on from, if it is a promotion.
-        epochs: What each finished epoch measured, in order.
+        epochs: Losses of each finished epoch, in order.
         parameters: Trainable parameters, once the trial has ended.
         duration_s: Wall time in seconds over all sessions.
         failed_in: The epoch that a failed trial was in; None if it had not begun one.
         error: One line that says why a trial failed.
         retries: Errors after which it was tried again.
-        crashes: How often in a row the process that trained it was killed, with no epoch finished
-            between.
-        intervals: When it was trained and by which worker, in order; there are several if its
-            worker was lost, or if its session let go.
+        crashes: Number of times in a row that its process was killed without finishing an epoch.
+        intervals: Times of its training, each with its worker, in order. There are several if a
+            worker was lost or a session ended.
     """
 
     trial_id: str

@@ -78,7 +78,7 @@ class EpochRunner:
     Args:
         template: A compiled model of any configuration; its weights are not used.
         data: The images.
-        precision: Of training; validation and pictures are in float32, as an export is.
+        precision: Precision of training. Validation and pictures use float32, as exports do.
     """
 
     def __init__(self, template: VAE, data: DeviceData, precision: Precision = "float32") -> None:

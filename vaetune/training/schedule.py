@@ -22,9 +22,9 @@ class Epoch:
         order: Indices of the images, in the order that they are seen in, (images,).
         batch_size: Images a step; the last batch may be smaller.
         beta: Weight of the KL divergence.
-        learning_rate: Of the optimizer where so large a share of the epoch is done, asked once
-            in each compiled call; None leaves it as it is.
-        noise_seed: Of the pixels of images that are binarised as they are seen.
+        learning_rate: Learning rate as a function of the share of the epoch that is done, evaluated
+            once per compiled call; None leaves it unchanged.
+        noise_seed: Random seed of the pixels of stochastically binarized images.
     """
 
     order: NDArray[np.int32]
@@ -56,8 +56,8 @@ def plan_epoch(
 
     Args:
         spec: The search.
-        hyperparameters: Of the configuration.
-        images: How many training images there are.
+        hyperparameters: Hyperparameters of the configuration.
+        images: Number of training images.
         configuration: Its number.
         epoch: Counted from the start of the configuration.
     """

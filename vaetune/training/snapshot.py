@@ -55,7 +55,7 @@ def take_snapshot(model: Autoencoder, probe_images: ProbeImages, images: NDArray
 
     Args:
         model: The model.
-        probe_images: Of the search.
+        probe_images: Probe images of the search.
         images: Validation images (n, height, width, channels), uint8 or float in [0, 1].
     """
     means = model.encode(_to_unit(probe_images.originals))

@@ -39,8 +39,8 @@ class State:
         momentums: Adam's first moments, in the same order.
         velocities: Adam's second moments, likewise.
         iterations: The optimizer's count of steps.
-        learning_rate: Of the optimizer.
-        random_state: Of the `Sampling` layer's generator.
+        learning_rate: Learning rate of the optimizer.
+        random_state: State of the `Sampling` layer's generator.
     """
 
     def __init__(self, template: VAE) -> None:
@@ -60,8 +60,8 @@ class State:
         """Takes over the variables of a model of any widths, in the order of `variables`.
 
         Args:
-            weights: Of the model.
-            optimizer: Of its optimizer; what that was stays if it is None.
+            weights: Weights of the model.
+            optimizer: Variables of the optimizer; None leaves it unchanged.
         """
         _assign(self._model, weights)
         if optimizer is not None:
@@ -94,7 +94,7 @@ class Steps:
         precision: In what training multiplies; see `spec.Training`.
 
     Attributes:
-        state: What is trained.
+        state: Variables that are trained.
     """
 
     def __init__(self, template: VAE, precision: Precision = "float32") -> None:
@@ -132,7 +132,7 @@ class Steps:
 
         Args:
             images: (batch, height, width, channels), float32 in [0, 1].
-            seen: How many images came before: the posterior noise depends on it.
+            seen: Number of images before this batch; the posterior noise depends on it.
 
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,).
@@ -150,8 +150,9 @@ class Steps:
 
         Args:
             images: (batch, height, width, channels), float32 in [0, 1].
-            samples: How many, an int32 scalar; those of a smaller number are the first ones.
-            seed: Of this batch, (2,) int32.
+            samples: Number of samples, an int32 scalar. Those of a smaller number are the first
+                ones.
+            seed: Random seed of this batch, (2,) int32.
 
         Returns:
             Reconstruction loss, its mean over the samples, and KL divergence of each image,

@@ -19,9 +19,9 @@ class Task:
         lineage: Trials to train one after the other, each going on from the one before: the last
             one is what is wanted, those before it are of its lineage and were lost. If there are
             none, pictures are taken of what `start` has.
-        start: What the first part goes on from; None if that is a new model.
+        start: Checkpoint that the first trial continues from; None for a new model.
         continues_trial: Whether `start` is of the first part itself; else its parent ended with it.
-        seconds_left: When to stop, from the moment that the task is begun.
+        seconds_left: Seconds until the time budget ends, from the start of the task.
     """
 
     spec: SearchSpec
@@ -53,7 +53,7 @@ class EpochDone:
     """An epoch was trained.
 
     Attributes:
-        ended: What it measured.
+        ended: Losses of the epoch.
         checkpoint: The trial after it; None if a loss is not finite.
     """
 
@@ -67,7 +67,7 @@ class Completed:
 
     Attributes:
         score: The lowest validation loss of the trial's epochs, nats per image.
-        pictures: What the trial's best epoch shows.
+        pictures: Pictures of the trial's best epoch.
     """
 
     score: float
@@ -79,7 +79,7 @@ class Failed:
     """A task was not done.
 
     Attributes:
-        error: Why, in a line.
+        error: Reason, in one line.
         epoch: The epoch that it was in; None if it had not begun one.
         is_transient: Whether another attempt may not meet the same.
     """

@@ -26,7 +26,7 @@ class RunningTrial:
 
     Attributes:
         epoch: The last one that ended, absolute.
-        share: How much of the next one is done.
+        share: Share of the next epoch that is done, in [0, 1].
     """
 
     run: str
@@ -55,7 +55,7 @@ class EvaluationProgress:
     """Shows how far an evaluation is, in a terminal; see `search.Watcher`.
 
     Args:
-        console: Where to show it; in a file or a pipe it shows nothing.
+        console: Console that shows the bar. In a file or a pipe nothing is shown.
         what: Is evaluated.
     """
 

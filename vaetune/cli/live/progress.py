@@ -45,12 +45,12 @@ class SearchProgress:
     The trials under way are one value, and another one after each event: the thread need not wait.
 
     Args:
-        console: Where to write.
+        console: Console to print to.
         plan: The trials of the whole search.
-        past: What earlier sessions left of it.
+        past: The search as earlier sessions left it; None for a new one.
         quiet: Write nothing but warnings, to stderr.
-        main: What is watched: a search beside its baseline, or the training of a baseline alone,
-            which is told of epoch by epoch.
+        main: The kind of run: "search", with its Keras example, or "baseline" for a single
+            training, whose epochs are printed one by one.
     """
 
     def __init__(
@@ -314,7 +314,7 @@ class SearchProgress:
 
         Args:
             done: Epochs that ended, of all sessions.
-            shares: Of the epochs under way, together.
+            shares: Number of epochs in progress, as a sum of shares.
         """
         now_s = time.monotonic()
         gone = clock(now_s - self._began_s)

@@ -23,8 +23,8 @@ def draw(
 
     Args:
         labels: (n,) digits.
-        images_a_digit: How many of each.
-        generator: Where the randomness comes from.
+        images_a_digit: Number of images per digit.
+        generator: Source of randomness.
 
     Returns:
         Indices, (10 * images_a_digit,).

@@ -66,9 +66,9 @@ def load_image(path: Path, steps: Mapping[str, Any], seed: int) -> Array:
     """Reads an image file as the model expects it.
 
     Args:
-        path: Of any format that Pillow reads.
-        steps: What preprocessing.json says.
-        seed: Of stochastic binarisation.
+        path: Path of an image file in any format that Pillow reads.
+        steps: Content of preprocessing.json.
+        seed: Random seed of stochastic binarization.
 
     Returns:
         (1, height, width, channels) float32 in [0, 1].

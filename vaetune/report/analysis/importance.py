@@ -43,12 +43,12 @@ class Importance:
 
     Attributes:
         epoch: Absolute; losses are the lowest up to it, so that budgets are not mixed.
-        configurations: How many were measured at that epoch.
-        best: How many of them count as the best.
+        configurations: Number of configurations measured at that epoch.
+        best: Number of them that count as the best.
         shares: Names and shares, which add up to 1, the highest first.
         chances: In how many of the shuffles each hyperparameter, in the order of the shares, had
             as high an importance as here. Shares alone divide up noise as well as anything.
-        shuffles: How often the losses were dealt out at random among the configurations.
+        shuffles: Number of random reassignments of the losses to the configurations.
         uncertain: Whether the configurations are fewer than `ENOUGH`.
     """
 
@@ -67,7 +67,7 @@ class _Sample:
 
     Attributes:
         losses: The lowest of each up to the epoch, nats per image.
-        values: Of each hyperparameter that differs, in the order of the losses.
+        values: Values of each hyperparameter that differs, in the order of the losses.
     """
 
     epoch: int

@@ -24,8 +24,8 @@ class Span:
         lane: Trials of one lane ran one after another.
         start_s: Since the search started, without breaks.
         end_s: Likewise; of an unfinished trial, the last sign of it.
-        worker: Which trained it; None is the process of the search itself.
-        place: What that worker was: its device, its machine, its threads; empty if not known.
+        worker: Number of the worker that trained it; None for the process of the search.
+        place: Device, machine and threads of that worker; empty if not known.
     """
 
     trial_id: str
@@ -42,7 +42,7 @@ class Loss:
 
     Attributes:
         at_s: Since the search started, without breaks.
-        trial_id: What it trained, if it did.
+        trial_id: The trial that it trained, if any.
     """
 
     worker: int
@@ -59,7 +59,7 @@ class Timeline:
     Attributes:
         lanes: The worker of each; None are lanes of trials that tell none.
         spans: In the order of the study's trials; those of a trial in the order of time.
-        beside: When its workers trained the Keras example.
+        beside: Times in which its workers trained the Keras example.
         losses: In the order of time.
     """
 
@@ -127,7 +127,7 @@ def compute_timeline(study: Study, clock: WorkingTime, baseline: Study | None = 
 
     Args:
         study: The search.
-        clock: Of its working time.
+        clock: Clock of the search's working time.
         baseline: The Keras example, which its workers may have trained.
     """
     workers = _workers(study)

@@ -78,8 +78,8 @@ class Foresight:
     """How a rung's order agrees with that of a later one.
 
     Attributes:
-        epoch: Where the earlier rung ended.
-        later: Where the later one did.
+        epoch: Last epoch of the earlier rung.
+        later: Last epoch of the later rung.
         configurations: Those that were measured at both.
         correlation: Spearman's, of their losses at the two epochs: 1 if the order is the same.
     """

@@ -42,7 +42,7 @@ class RaceInfo:
     Attributes:
         runners: The best winner first.
         floor: The data's entropy floor, nats per image.
-        left_out: How many with worse winners are not among them.
+        left_out: Number of searches with worse winners that are not drawn.
         is_log: Whether time is on a logarithmic scale.
     """
 

@@ -40,12 +40,12 @@ class GridInfo:
     Attributes:
         tiles: (rows, columns, height, width, channels), 0..255.
         gap: Pixels between two images.
-        row_names: What stands left of each row, or nothing.
-        column_names: What stands above each column, or nothing.
-        caption: What stands below, or nothing.
+        row_names: Labels left of the rows, or empty.
+        column_names: Labels above the columns, or empty.
+        caption: Caption below the grid, or empty.
         breaks: Columns that stand apart from the one before.
-        across: Of a manifold, the first latent dimension of each column.
-        down: Of a manifold, the second latent dimension of each row, from the top.
+        across: For a manifold: first latent coordinate of each column.
+        down: For a manifold: second latent coordinate of each row, from the top.
     """
 
     tiles: Pixels
@@ -148,8 +148,8 @@ def compute_traversal(
     """A row for each latent dimension, from low to high values of it.
 
     Args:
-        dimensions: Of the rows.
-        values: Of a row's dimension, for the columns.
+        dimensions: Latent dimensions of the rows.
+        values: Coordinates of the columns, along a row's dimension.
         decoded: (dimensions, values, height, width, channels).
     """
     return GridInfo(

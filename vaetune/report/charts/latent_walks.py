@@ -25,7 +25,7 @@ class Activity:
 
     Attributes:
         dimension: Its index.
-        variance: Of its z_mean over images.
+        variance: Variance of its z_mean over images.
     """
 
     dimension: int
@@ -36,7 +36,7 @@ def find_active(z_mean: NDArray[np.floating[Any]]) -> tuple[Activity, ...]:
     """The active dimensions, the most active first.
 
     Args:
-        z_mean: Of images, (n, latent_dim); rows that are not finite are left out.
+        z_mean: Latent means of images, (n, latent_dim). Rows that are not finite are left out.
 
     References:
         Burda et al. 2016, section 5.2.
@@ -56,7 +56,7 @@ def interpolate(z_mean: NDArray[np.floating[Any]], steps: int = STEPS) -> Walks:
 
     Args:
         z_mean: (2 * walks, latent_dim), neighbours making a pair.
-        steps: Of each walk.
+        steps: Number of steps per walk.
     """
     pairs = z_mean.reshape(-1, 2, 1, z_mean.shape[1])
     shares = np.linspace(0.0, 1.0, steps)[:, None]
@@ -68,7 +68,7 @@ def traverse(dimensions: tuple[Activity, ...], latent_dim: int, values: NDArray[
 
     Args:
         dimensions: To walk along.
-        latent_dim: How many there are.
+        latent_dim: Number of latent dimensions.
         values: (steps,), of the dimension that is walked along.
     """
     z = np.zeros((len(dimensions), len(values), latent_dim), np.float32)

@@ -135,9 +135,9 @@ def add_legend(
 
     Args:
         figure: The chart.
-        handles: What was drawn.
+        handles: Artists to name in the legend.
         names: One for each handle.
-        handle_width: Of a sample of what was drawn, in ems.
+        handle_width: Width of a legend handle, in ems.
     """
     if not names or len(names) > MAX_NAMES:
         return

@@ -25,7 +25,7 @@ def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
     Args:
         figure: Drawn with the colours of `vaetune.figures`.
         name: Starts each id; another one for each figure of a page.
-        description: What a screen reader says.
+        description: Text for screen readers.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", facecolor="none", metadata=_NO_METADATA)

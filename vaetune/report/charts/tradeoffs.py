@@ -29,7 +29,7 @@ class Candidate:
 
     Attributes:
         trial_id: The trial that measured the configuration's lowest loss.
-        excess: That loss above the data's entropy floor, nats per image.
+        excess: Loss above the data's entropy floor, nats per image.
         reconstruction: At the same epoch.
         kl: At the same epoch.
         train_s: Wall time of all its trials.

@@ -24,9 +24,9 @@ class Column:
 
     Attributes:
         title: In the field's words.
-        unit: What it is measured in, or nothing.
-        scale: How an axis shows it: "excess" is logarithmic above the data's entropy floor,
-            "choice" has equal steps between the values that there are.
+        unit: Unit of the values, or empty.
+        scale: Scale of an axis: "excess" is logarithmic above the data's entropy floor, "choice"
+            has equal steps between the values.
         differs: Whether the trials have more than one value.
     """
 

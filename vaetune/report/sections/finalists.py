@@ -22,7 +22,7 @@ class Finalist:
         place: Among configurations, from 1.
         excess: The loss above the data's entropy floor.
         rescored: The negative ELBO by many posterior samples, with its standard error.
-        behind: How far that, or the loss if it was not rescored, is above the best one's.
+        behind: Difference of the rescored loss, or of the loss, from the best one's.
         seeds: The mean of the trainings from other seeds, with its standard error over them.
         hyperparameters: By name, those that differ among the finalists.
         train_s: Wall time, with that of the trials that it goes on from.
@@ -51,7 +51,7 @@ class Dots:
 
     Attributes:
         colour: An index into `CLASS_COLOURS`; the second ten classes have those of the first.
-        shape: How a stroke ends, which is all that is seen of it.
+        shape: Shape of a stroke's end, which is all of it that is visible.
     """
 
     path: str
@@ -64,8 +64,8 @@ class Drawings:
     """What a finalist draws; see `Thumbnail`. What was not kept is empty.
 
     Attributes:
-        dots: Where it puts validation images, in a square of `STEPS`.
-        points: How many of them.
+        dots: Positions of validation images, in a square of `STEPS`.
+        points: Number of dots.
         axis_names: Across and upwards.
     """
 
@@ -87,10 +87,10 @@ class Finalists:
         shared: The others, with the value that all have.
         rows: The winner first.
         certainty: Whether the winner's lead is larger than the noise, in a sentence or two.
-        rescored_on: How many samples of how many images; empty where nothing was rescored.
+        rescored_on: Number of samples and images of the rescoring; empty if there was none.
         retrained: From how many other seeds for how many epochs, likewise.
-        drawings: Of those after the winner that have pictures.
-        classes: What each of the dots stands for; empty without labels.
+        drawings: Drawings of the finalists after the winner that have pictures.
+        classes: Class names of the dots; empty without labels.
     """
 
     names: tuple[str, ...]

@@ -30,7 +30,7 @@ class State:
 
     Attributes:
         summary: A few words.
-        advice: What that means for the reader; empty where there is nothing to do.
+        advice: Advice to the reader; empty if there is nothing to do.
         go_on: The command that does it; empty where there is nothing to do.
     """
 
@@ -61,7 +61,7 @@ class Comparison:
     """The winner beside the reference: rows under a heading each.
 
     Attributes:
-        protocol: How the test images were measured; empty while they were not.
+        protocol: Settings of the evaluation on the test images; empty if there is none.
     """
 
     winner: Trial
@@ -97,7 +97,7 @@ def state(study: Study, now: datetime, is_running: bool = False) -> State:
 
     Args:
         study: The search.
-        now: When the page is written.
+        now: Time at which the page is written.
         is_running: Whether it is known to be under way; its journal alone cannot tell.
     """
     ended = sum(trial.ended is not None for trial in study.trials)

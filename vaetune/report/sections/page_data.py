@@ -23,8 +23,8 @@ class Curves:
         reconstruction: Its reconstruction.
         kl: Its KL.
         train: Training, with the KL weighted as the search says.
-        seconds: Of the search's working time, when each epoch ended.
-        after: How many epochs of the search had ended then.
+        seconds: Working time of the search at the end of each epoch, in seconds.
+        after: Number of epochs of the search that had ended by then.
     """
 
     epochs: tuple[tuple[int, ...], ...]
@@ -59,12 +59,12 @@ class Records:
         floor: The data's entropy floor, nats per image.
         trials: Ids.
         parents: The trial that each goes on from.
-        statuses: Of each trial.
+        statuses: Status of each trial.
         errors: One line, by the id of a failed trial.
         winner: Its id.
         kept: Ids of the trials whose weights are there to be handed over.
         export: The command that hands a trial over, but for its id.
-        workers: How they shared it; None where a process trained alone.
+        workers: Lanes of the workers; None where one process trained.
     """
 
     name: str
@@ -112,7 +112,7 @@ class _Course:
     """When something was, in a search's working time and in the epochs that had ended.
 
     Attributes:
-        timeline: When its trials ran.
+        timeline: Times at which its trials ran.
     """
 
     def __init__(self, study: Study, baseline: Study | None) -> None:

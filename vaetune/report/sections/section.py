@@ -76,21 +76,21 @@ class Section:
 
     Attributes:
         anchor: Its id in the page.
-        no_reference: Why there is no Keras example beside the winner; empty if there is.
+        no_reference: Reason why the Keras example is missing; empty if it is there.
         export: The command that hands the winner over.
         evaluate: The command that judges it on the test images.
-        pixels: What its losses are of.
+        pixels: Statement of how pixels were binarized, which losses depend on.
         finalists: The winner beside the configurations that came next, if there are any.
         rungs: The brackets as they ran, if trials were promoted.
-        foresight: How the rungs' orders agree.
+        foresight: Rank correlations between rungs.
         charts: Learning curves and best so far; none before the first epoch has ended.
-        importance: What the best configurations have in common.
-        no_importance: Why that is not told; empty if it is.
+        importance: Importance of the hyperparameters; None if there are too few trials.
+        no_importance: Reason why importance is missing; empty if it is there.
         tradeoffs: Loss against what it costs; none before a trial has completed.
         sizes: The best configuration of each latent size.
         export_size: The command that hands one of them over.
-        workers: What trains; empty where a process does so alone.
-        incidents: What happened to it beside its trials.
+        workers: Descriptions of the workers; empty where one process trained.
+        incidents: Incidents other than the ends of trials, in order.
         data: Its trials as JSON that is safe within a script element.
     """
 

@@ -29,7 +29,7 @@ class Side:
 
     Attributes:
         source: A data URL.
-        alt: What the PNG shows, for those who do not see it.
+        alt: Text in place of the PNG, for screen readers.
         chart: An SVG element.
         missing: The reason.
     """
@@ -95,7 +95,7 @@ def _model(study: Study, role: Role, name: str, alike: ProbeImages | None = None
 
     Args:
         study: A search or a baseline.
-        role: What the winner is on the page.
+        role: Role of the winner on the page.
         name: Starts the ids of its charts.
         alike: The gallery of another study of the same images, if this one kept none.
     """

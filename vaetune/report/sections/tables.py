@@ -47,8 +47,8 @@ class Column:
     """A column of the leaderboard.
 
     Attributes:
-        title: What stands above it.
-        hint: What it means, where the title does not say.
+        title: Heading of the column.
+        hint: Explanation of the heading, where it needs one.
         numeric: Whether it is sorted by number and stands on the right.
     """
 

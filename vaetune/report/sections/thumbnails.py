@@ -42,8 +42,8 @@ class Latent:
     Attributes:
         x: One for each point.
         y: One for each point, rising upwards.
-        axis_names: Of x and y, with the least and the greatest latent coordinate along each: a
-            collapsed posterior fills the square as well as any other.
+        axis_names: Names of x and y with the lowest and highest latent coordinate: a collapsed
+            posterior fills the square as well as any other.
     """
 
     x: tuple[int, ...]
@@ -58,7 +58,7 @@ class Thumbnail:
     Attributes:
         reconstructions: A row of originals above a row of reconstructions; empty if the
             originals are lost.
-        samples: Of the prior, ten in a row.
+        samples: Samples from the prior, ten per row.
         latent: None if a latent mean is not finite.
     """
 
@@ -76,7 +76,7 @@ class Thumbnails:
         trials: Completed ones first, best first.
         labels: The index into `class_names` of each point, the same for every trial; None
             without labels.
-        class_names: Of the classes that the points have.
+        class_names: Names of the classes of the points.
         left_out: Trials with pictures for which there was no room.
     """
 
@@ -91,7 +91,7 @@ def collect_thumbnails(study: Study, budget_bytes: int = BUDGET_BYTES) -> Thumbn
 
     Args:
         study: The search.
-        budget_bytes: Of JSON, for all of them together.
+        budget_bytes: Maximum size of the JSON of all thumbnails, in bytes.
     """
     probe_images = ProbeImages.load(study.folder)
     labels, class_names = name_points(study, probe_images)

@@ -16,7 +16,7 @@ class Lane:
 
     Attributes:
         label: The number of its worker.
-        title: What that worker was, and how much of its time it trained.
+        title: Description of the worker and its share of time spent training.
     """
 
     label: str
@@ -31,7 +31,7 @@ class Bars:
         trials: Places of the trials in the records.
         lanes: Likewise of the lanes.
         places: Likewise of `Workers.places`; None where that is not known.
-        start_s: Of the search's working time.
+        start_s: Start in the search's working time, in seconds.
         end_s: Likewise.
     """
 
@@ -57,8 +57,8 @@ class Mark:
 
     Attributes:
         lane: The place of its lane.
-        at_s: When, of the search's working time.
-        title: Which, and why.
+        at_s: Time of the mark in the search's working time, in seconds.
+        title: Description of the worker and the reason.
     """
 
     lane: int
@@ -71,9 +71,9 @@ class Workers:
     """How workers shared a search.
 
     Attributes:
-        note: How much of their time they trained; empty while nothing can be said.
-        kinds: What they are, if they are not all alike.
-        places: What workers were: devices, machines, threads.
+        note: Statement of the share of time spent training; empty if unknown.
+        kinds: Kinds of workers, if they are not all alike.
+        places: Devices, machines and threads of the workers.
     """
 
     note: str

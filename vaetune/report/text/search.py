@@ -17,7 +17,7 @@ def describe_search(
     Args:
         spec: The search.
         data: Its images.
-        origins: Where its values came from.
+        origins: Origins of the values.
         trainers: On what it trains, such as "CPU, 2 threads".
     """
     rows = [row for row in list_settings(spec) if row[0] != "description"]

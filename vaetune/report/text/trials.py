@@ -106,7 +106,7 @@ def trial_line(label: str, started: TrialStarted, ended: TrialEnded) -> str:
     """Returns a line that tells what a trial trained and what came out.
 
     Args:
-        label: What to call the trial, such as "trial 0003 (4 of 23)".
+        label: Label of the trial, such as "trial 0003 (4 of 23)".
         started: The start of the trial.
         ended: Its end.
     """

@@ -89,7 +89,7 @@ class TrialSource(Protocol):
         Args:
             worker: Number of the worker, from 1.
             host: Name of its machine.
-            environment: Where it trains.
+            environment: Device, machine and versions of the worker.
         """
 
     def on_worker_lost(self, worker: int, error: str, trial: SourceTrial | None = None) -> None:

@@ -62,7 +62,7 @@ def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
     It listens on loopback alone, and lets in who has a token that is made anew each time.
 
     Args:
-        cpus: How many Ray is to count; it hands out no more.
+        cpus: Number of CPUs that Ray counts, and hands out at most.
         with_gpus: Whether it is to hand out GPUs.
     """
     folder = tempfile.mkdtemp(prefix="vaetune-", dir=_short_folder())

@@ -44,7 +44,7 @@ def open_ray_executor(
     Args:
         options: Number of workers, and the resources of each.
         images: The image set. Its test images stay in this process.
-        device: Where the workers train.
+        device: Device on which the workers train.
         worker_class: The class that runs in their processes; see `Worker`.
 
     Raises:
@@ -118,7 +118,7 @@ class RayExecutor:
         workers: Number of workers.
         resources: Threads and GPUs of each worker.
         images: The image set. Its test images stay in this process.
-        device: Where the workers train.
+        device: Device on which the workers train.
         worker_class: The class that runs in their processes; see `Worker`.
     """
 

@@ -27,8 +27,8 @@ class Worker:
 
     Args:
         images: The image set, in memory that all workers of a machine share; see `share_images`.
-        device: Where to train.
-        threads: That one operation may use.
+        device: Device on which to train.
+        threads: CPU threads per operation.
     """
 
     def __init__(self, images: ImageSet, device: Device, threads: int) -> None:

@@ -12,8 +12,8 @@ class ExecutorOptions:
     """How many workers, and what each of them has.
 
     Attributes:
-        workers: How many.
-        threads: That an operation of a worker may use; None shares the cores between them.
+        workers: Number of workers.
+        threads: CPU threads per worker; None divides the cores evenly.
         gpus_per_worker: A share of a GPU, or several; None shares the GPUs that there are.
         address: HOST:PORT of a Ray cluster that runs already; None is this machine.
     """
@@ -45,7 +45,7 @@ class WorkerResources:
     """What a worker has of its machine.
 
     Attributes:
-        threads: That one of its operations may use.
+        threads: CPU threads per operation.
         gpus: GPUs, or a share of one.
     """
 

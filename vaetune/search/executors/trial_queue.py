@@ -63,7 +63,7 @@ class TrialQueue:
         joined: The workers that are ready, by number.
 
     Attributes:
-        stop: Why no further task is handed out; None while the search goes on.
+        stop: The limit that stopped the search; None while it runs.
     """
 
     def __init__(self, openings: Iterable[Opening], joined: Mapping[int, WorkerPlace]) -> None:
@@ -139,8 +139,8 @@ class TrialQueue:
 
         Args:
             worker: Number of the worker, from 1.
-            reason: Why it was lost, in one line.
-            job: What it trained, if anything.
+            reason: Cause of the loss, in one line.
+            job: The task that it trained, if any.
         """
         self._joined.pop(worker, None)
         for search in self._open:

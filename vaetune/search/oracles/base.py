@@ -21,9 +21,9 @@ class Oracle(keras_tuner.Oracle):
     """What all oracles here share: the seed as given, and nothing written to disk.
 
     Attributes:
-        assignments: What each trial is to do, by id; see `assignment`.
-        configurations: How many of them are of a new configuration.
-        max_epochs: Of a trial that the oracle sets no epochs of.
+        assignments: Assignment of each trial, by id; see `assignment`.
+        configurations: Number of different configurations among them.
+        max_epochs: Epochs of a trial for which the oracle sets none.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class Size:
     """How large a configuration is.
 
     Attributes:
-        multiplications: Of its layers, for one image forwards.
+        multiplications: Multiplications of its layers for one image, forward.
         activations: Values that its convolutions write, for one image.
         parameters: Trainable ones.
     """
@@ -65,8 +65,8 @@ class Timing:
     Attributes:
         step_s: A training step, in seconds.
         validation_s: The validation of an image, in seconds.
-        overhead_s: What a trial takes beside its epochs: weights drawn, checkpoint and pictures
-            written, in seconds.
+        overhead_s: Seconds of a trial outside its epochs: drawing weights, writing checkpoint and
+            pictures.
     """
 
     hyperparameters: Hyperparameters
@@ -96,8 +96,8 @@ class TrialGroup:
 
     Attributes:
         pool: The configurations.
-        trials: How many of these; more than there are stand for more like them.
-        epochs: That each trial trains.
+        trials: Number of trials. If there are fewer configurations, each stands for several trials.
+        epochs: Epochs per trial.
     """
 
     pool: Sequence[Hyperparameters]
@@ -110,8 +110,8 @@ class Sharing:
     """Several workers on one machine.
 
     Attributes:
-        workers: How many.
-        oversubscription: How many of their threads want each core, 1 at least.
+        workers: Number of workers.
+        oversubscription: Number of threads per core, at least 1.
         longest: A configuration that is trained to the end, which no other worker can help with.
     """
 
@@ -126,12 +126,12 @@ class CostModel:
 
     Attributes:
         image_shape: Height, width and channels.
-        train_images: Of an epoch.
-        validation_images: Of an epoch.
-        batch_size: Of a configuration that names none.
+        train_images: Training images per epoch.
+        validation_images: Validation images per epoch.
+        batch_size: Batch size of a configuration that names none.
         rates: Seconds a step, a multiplication and an activation.
-        validation_share: What the validation of an image takes, as a share of its training.
-        overhead_s: What a trial takes beside its epochs.
+        validation_share: Cost of validating an image, relative to training on it.
+        overhead_s: Seconds of a trial outside its epochs.
     """
 
     image_shape: ImageShape
@@ -223,11 +223,11 @@ def fit_cost_model(
     """Fits the rates to measured steps: none negative, by least squares of relative errors.
 
     Args:
-        measured: Of configurations that differ in size.
+        measured: Timings of configurations of different sizes.
         image_shape: Height, width and channels.
-        train_images: Of an epoch; a batch is no larger.
-        validation_images: Of an epoch.
-        batch_size: Of a configuration that names none.
+        train_images: Training images per epoch; no batch is larger.
+        validation_images: Validation images per epoch.
+        batch_size: Batch size of a configuration that names none.
     """
     rows, shares = [], []
     for one in measured:
@@ -257,9 +257,10 @@ def group_trials(
     """The trials of a plan and what is known of their configurations.
 
     Args:
-        plan: Of the search.
-        drawn: What it begins with, see `oracles.draw_configurations`.
-        initial_trials: Of a Bayesian search: what it suggests after these is like what is drawn.
+        plan: Plan of the search.
+        drawn: Configurations that the search begins with; see `draw_configurations`.
+        initial_trials: Initial random trials of a Bayesian search. Later suggestions are assumed to
+            be similar.
     """
     lots = []
     for rung in plan:
@@ -283,8 +284,8 @@ def estimate_duration(
     Args:
         pace: As measured.
         lots: Its trials, and the Keras example's if that is trained too.
-        begin_s: What a session takes before the first step.
-        suggestions: Of a Gaussian process.
+        begin_s: Seconds of a session before the first step.
+        suggestions: Number of suggestions of a Gaussian process.
         sharing: The workers that share the trials; None where one process trains them all.
     """
     total = sum((pace.span(lot) for lot in lots), start=DurationRange(0.0, 0.0, 0.0))
@@ -322,7 +323,7 @@ def disk_bytes(
 
     Args:
         lots: Its trials.
-        plan: Of the search.
+        plan: Plan of the search.
         image_shape: Height, width and channels.
         keep_best: Leaders that keep their weights, beside the best of each latent_dim.
     """

@@ -75,9 +75,9 @@ class ProbeResult:
 
     Attributes:
         plan: The trials of the search.
-        duration: Of the whole search, its Keras example included.
-        workers: That share it.
-        timed: What was measured for it.
+        duration: Duration of the whole search, including its Keras example.
+        workers: Number of workers.
+        timed: Timings that the estimate is based on.
         peak_memory: Bytes of main memory that this process held at most, images included.
         image_memory: Bytes of the images alone.
         disk: Bytes that the search keeps at once, at most.
@@ -197,8 +197,8 @@ def probe_search(
     Args:
         spec: The search.
         images: Its images, as `data.prepare_images` made them.
-        workers: That are to share it, each of them with as many threads as this process has.
-        oversubscription: How many of these threads there are to be for each core.
+        workers: Number of workers, each with as many threads as this process.
+        oversubscription: Number of their threads per core.
 
     Raises:
         DeviceError: The largest configuration does not fit into memory, or a model that was saved
