@@ -16,7 +16,7 @@ PACKAGE = TOP / "vaetune"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 OLD_WORDS = re.compile(
-    r"\b(anew|beside|lent|lends?|lest|aught|told|tells? of|whose|wherever it|of it|so many|so much|"
+    r"\b(anew|beside|lent|lends?|lest|aught|told|tells? of|wherever it|of it|so many|so much|"
     r"so often|(go|goes|going|gone|went) on|(take|takes|taken|took) up|(let|lets) go|"
     r"what (became|becomes|came|comes) of|to be had|is had|at the least|at the most|nobody|"
     r"in vain|crew|workforce|roster|shelf|bench|foretells?|foretold|reckoned)\b"

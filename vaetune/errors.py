@@ -39,7 +39,7 @@ class ResultsError(VaetuneError):
 
 
 class StoppedEarly(VaetuneError):  # noqa: N818  it is no error: the search was told to
-    """A limit of the search is reached; the next session can go on.
+    """A limit of the search is reached; the next session can continue.
 
     Attributes:
         reason: The limit that stopped the search.

@@ -67,4 +67,4 @@ def main() -> NoReturn:
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt  # a search that is told to stop ends as cleanly as by Ctrl-C
+    raise KeyboardInterrupt  # SIGTERM stops a search as cleanly as Ctrl-C

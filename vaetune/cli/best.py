@@ -99,7 +99,7 @@ def export_and_print(
 
 @contextmanager
 def _shown_what_is_done() -> Iterator[Callable[[str], None]]:
-    """Shows what it is told of in a terminal; in a file or a pipe nothing."""
+    """Shows the current step in a terminal, and nothing in a file or a pipe."""
     from rich.console import Console
 
     console = Console(stderr=True)

@@ -96,7 +96,7 @@ def _in_words(seconds: float) -> tuple[str, str]:
 
 
 def describe_probe(probed: "ProbeResult", spec: "SearchSpec", train_images: int) -> str:
-    """What came of it, in plain text: what was tried, what was measured, what is an estimate.
+    """Describes a dry run in plain text: what was tried, measured and estimated.
 
     Args:
         probed: Result of the dry run.

@@ -44,7 +44,7 @@ def clean_interrupt() -> Iterator[None]:
 
 
 def find_named(results: Path, name: str | None) -> "Study":
-    """The study of a name, with a note on what is passed over; see `shelf.find_study`."""
+    """Finds a study by name, and prints a note about unreadable ones; see `find_study`."""
     from vaetune.study import find_study, is_path, list_studies
 
     if name is not None and is_path(name):

@@ -166,7 +166,7 @@ def _placed(data: "DataSpec", dataset: str | None) -> "DataSpec":
 def _for_images(
     protocol: "EvaluationProtocol", available: int, wanted: int | None
 ) -> "EvaluationProtocol":
-    """The protocol where there are so many test images, with a note if more were wanted."""
+    """Returns the protocol for the available test images, with a note if more were asked for."""
     if wanted is not None and wanted > available:
         note(f"There are {available:,} test images, fewer than --images {wanted}: all are used.")
     return protocol.limited_to(available)

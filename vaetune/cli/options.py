@@ -1,4 +1,4 @@
-"""What several commands can be told, and what it may be."""
+"""Options that several commands share."""
 
 from enum import StrEnum
 from pathlib import Path

@@ -22,7 +22,7 @@ def report(
 ) -> None:
     """Write results/report.html from what is recorded.
 
-    With --watch it is written anew as trials start and end, and the page refreshes itself in the
+    With --watch it is written again as trials start and end, and the page refreshes itself in the
     browser. Where no search runs, the next one is waited for. Ctrl-C ends it at any time.
     """
     with clean_interrupt():
@@ -35,7 +35,7 @@ def report(
 
 
 def watch_results(results: Path) -> None:
-    """Writes the report as trials end, and tells of the searches that run."""
+    """Writes the report as trials end, and prints the state of running searches."""
     from vaetune.report import REPORT_NAME, is_live_page, watch, write_report
 
     page, told = results / REPORT_NAME, ""

@@ -77,7 +77,7 @@ def search(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search, or go on with a search that was stopped.
+    """Run a search, or continue one that was stopped.
 
     Flags override the search file; what neither names has a default.
     """

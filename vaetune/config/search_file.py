@@ -1,6 +1,6 @@
 """A search file read: each value comes from a flag, else from the file, else from a default.
 
-What is wrong is told in one line, by its key or its flag.
+Errors are one line each and name the key or the flag.
 """
 
 import tomllib
@@ -235,7 +235,7 @@ def _anchor_dataset(raw: dict[str, Any], folder: Path, subject: str) -> None:
     data = raw.get("data")
     dataset = data.get("dataset") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(dataset, str) or not dataset:
-        return  # the validation will complain of it
+        return  # the validation reports it
     if dataset not in NAMED_SETS:
         try:
             data["dataset"] = str((folder / Path(dataset).expanduser()).resolve())
@@ -248,6 +248,6 @@ def _put(raw: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         table = raw.setdefault(parent, {})
         if not isinstance(table, dict):
-            return  # the validation will complain of it
+            return  # the validation reports it
         raw = table
     raw[last] = value

@@ -24,7 +24,7 @@ class DataSpec(Table):
     Attributes:
         dataset: One of `NAMED_SETS`, or a path.
         binarize: Grey pixels as they are ("none"); 1 where they are at least one half, else 0
-            ("threshold"); or 1 with the probability that is their value, drawn anew in each
+            ("threshold"); or 1 with the probability that is their value, drawn again in each
             epoch of training and once for validation and test ("stochastic").
         train_on: None for the training images; else those for validation too, but for a few
             that choose the epoch: see `data.join_validation`.
@@ -38,7 +38,7 @@ class DataSpec(Table):
 class Budget(Table):
     """How much training: epochs are absolute, counted from the start of a configuration.
 
-    Each algorithm has its own keys beside `max_epochs`, see `BUDGET_KEYS`; those of the others
+    Each algorithm has its own keys in addition to `max_epochs`, see `BUDGET_KEYS`; those of others
     are None in a `SearchSpec`.
 
     Attributes:
@@ -46,10 +46,10 @@ class Budget(Table):
         min_epochs: Epochs of the shortest trials, approximately: no rung is shorter.
         factor: A rung keeps one trial in this many.
         hyperband_iterations: Number of times that the whole schedule is run.
-        promote_from: The epoch of its parent that a promoted trial goes on from.
+        promote_from: Epoch of its parent from which a promoted trial continues.
         max_trials: Number of trials; None for a whole grid.
         initial_trials: Completed at random before the Gaussian process is asked.
-        patience: A single configuration stops when so many epochs in a row brought no better
+        patience: A single configuration stops when this many epochs in a row brought no better
             validation loss; None trains to the end.
     """
 
@@ -84,7 +84,7 @@ BUDGET_KEYS: Mapping[Algorithm, Mapping[str, Any]] = {
     "grid": {"max_trials": None},
     "single": {"patience": None},
 }
-"""What an algorithm's budget holds beside `max_epochs`, with the defaults."""
+"""Budget keys of each algorithm in addition to `max_epochs`, with their defaults."""
 
 
 class Training(Table):
@@ -114,7 +114,7 @@ class Limits(Table):
         max_failure_rate: A search stops when more of its ended trials failed, after ten.
         max_retries: Number of times that a trial is tried again after a transient error.
         keep_best: Number of leading trials whose trained weights are kept on disk.
-        final_seeds: From how many other seeds the finalists' configurations are trained anew, at
+        final_seeds: Number of other seeds from which the finalists' configurations are trained, at
             the largest budget, before the winner is chosen.
     """
 

@@ -76,7 +76,7 @@ def compose(name: str, algorithm: Algorithm, dataset: str) -> str:
         table: own[table] if table == "budget" else _completed(own.get(table, lines[:1]), lines)
         for table, lines in fullest.items()
     }
-    # Of the comments above the first key, the first line tells of the algorithm, the others of
+    # Of the comments above the first key, the first line is about the algorithm, the others about
     # the built-in file.
     about, *top = tables[""]
     quoted = shlex.quote(name)

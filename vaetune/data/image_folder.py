@@ -22,7 +22,7 @@ def read_folder(folder: Path) -> Labelled:
     """Reads every PNG and JPEG file of a folder; sub-folders are labels.
 
     Grey files give one channel; a single colour file gives all of them three. Transparency is
-    shown on black. No more than one image is in memory beside the array.
+    shown on black. At most one image is in memory in addition to the array.
 
     Returns:
         Images (n, height, width, channels) uint8; class indices (n,) and class names in

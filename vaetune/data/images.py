@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from vaetune.config import Binarize, DataSpec
 
 HELD_OUT_SHARE = 6
-"""One image in so many is held out for validation, and for test where there is no test set."""
+"""One image in this many is held out for validation, and for test if there is no test set."""
 
 FINAL_HELD_OUT_SHARE = 20
-"""Where a model is trained on the validation images too, one in so many of both is held out."""
+"""If a model is trained on the validation images too, one image in this many is held out."""
 
 _SPLIT_SEED = 20231017
 
@@ -54,7 +54,7 @@ class ImageSet:
         source: The named set, or the path.
         class_names: One for each class index, or None without labels.
         fingerprint: SHA-256 of all arrays, hexadecimal.
-        binarize: How the pixels were binarized. With "stochastic" the training images are
+        binarize: Binarization of the pixels. With "stochastic" the training images are
             unchanged: each step draws their pixels.
     """
 
@@ -151,7 +151,7 @@ def entropy_floor(images: NDArray[Any]) -> float:
 
 
 def _chunks(images: NDArray[Any]) -> Iterator[slice]:
-    """Parts of an array of images that may be copied as floats: of so many values at most."""
+    """Yields slices of an array of images that are small enough to be copied as floats."""
     step = max(1, _CHUNK_VALUES // images[0].size)
     return (slice(start, start + step) for start in range(0, len(images), step))
 
@@ -191,7 +191,7 @@ def _put_in_order(images: NDArray[Any], order: NDArray[np.int64]) -> None:
 
 
 def _join(train: Split, validation: Split) -> tuple[Split, Split]:
-    """Training and validation images anew: all but a few of both, and those few."""
+    """Splits training and validation images again: most of both, and the few that are left."""
     images = np.concatenate([train.images, validation.images])
     given = [each for each in (train.labels, validation.labels) if each is not None]
     both = Split(images, np.concatenate(given) if given else None)

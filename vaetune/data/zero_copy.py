@@ -32,7 +32,7 @@ def map_images(images: ImageSet) -> ImageSet:
 
 
 def _writeable(array: NDArray[Any]) -> NDArray[Any]:
-    """The same memory, which nobody writes to, as TensorFlow wants it to be.
+    """Returns the same memory as an array that TensorFlow accepts; it is never written to.
 
     It takes no memory that is marked as read-only, as that of Ray's object store is. An array that
     does not begin where TensorFlow wants it to is small, and copied.

@@ -117,7 +117,7 @@ def image_likelihood(
 def mean_log_likelihood(
     log_likelihood: LogLikelihood, z_mean: Latent, z_log_var: Latent, samples: int, seed: int
 ) -> PerImage:
-    """E_q(z|x) log p(x | z) of each image, (n,) in nats, by so many samples of the posterior."""
+    """E_q(z|x) log p(x | z) of each image, (n,) in nats, estimated by posterior samples."""
     drawn = _draw(z_mean, z_log_var, samples, (seed, _Stream.ELBO))
     total = np.zeros(len(z_mean))
     for z, _ in drawn:

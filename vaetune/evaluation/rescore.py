@@ -29,10 +29,10 @@ class ImageLosses:
 class Rescorer:
     """Measures weights on the validation images by many samples of each posterior.
 
-    The noise of an image and a sample is the same for every model: what a finalist is rescored
-    at does not depend on which others there are. Nothing more is made of it. The axes of two
-    latent spaces have nothing to do with each other, so it does not cancel in a difference; the
-    standard error of the difference is over images, whose noise is independent, and includes it.
+    The noise of an image and a sample is the same for every model, so a finalist's rescored loss
+    does not depend on the other finalists. It does not cancel in a difference: the axes of two
+    latent spaces are unrelated. The standard error of a difference is over images, whose noise is
+    independent, and includes it.
 
     Args:
         runner: Trained the models; what it compiled serves all of them.

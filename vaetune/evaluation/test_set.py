@@ -64,7 +64,7 @@ def record_evaluation(
     device: ChosenDevice,
     on_progress: OnProgress | None = None,
 ) -> TrialEvaluated:
-    """Evaluates the best epoch of a trial on the test images, and journals what comes of it.
+    """Evaluates the best epoch of a trial on the test images, and journals the result.
 
     Nothing is written before the evaluation is done.
 
@@ -83,7 +83,7 @@ def record_evaluation(
     """
     check_images(study, images)
     with lock_results(study.folder):
-        present = load_study(study.folder)  # nobody changes it from here on
+        present = load_study(study.folder)  # it does not change while the lock is held
         trial = pick(present, trial_id)
         vae = restore_best(present, trial)
         epoch = trial.best.epoch if trial.best else trial.epoch_to

@@ -132,7 +132,7 @@ def _remove_failed(folder: Path, read: Mapping[str, Verification]) -> None:
 
 
 def _write_words(folder: Path, handed: ExportFacts, read: Mapping[str, Verification]) -> None:
-    """Writes what tells of the models: to people, to programs, and the manifest at the end."""
+    """Writes the description of the models, for people and programs, and finally the manifest."""
     study, trial = handed.study, handed.trial
     if handed.has_predict:
         (folder / _PREDICT).write_bytes(

@@ -1,4 +1,4 @@
-"""The folder that an export is written to: whose it is, and how it is replaced, whole."""
+"""The folder of an export: whether it may be replaced, and how it is replaced as a whole."""
 
 import shutil
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _FORMER_FILES = (
 
 
 def check_replaceable(target: Path) -> None:
-    """Accepts a folder that is not there, is empty, or is an export that nobody added to.
+    """Checks that a folder does not exist, is empty, or is an export with no other files.
 
     Raises:
         ResultsError: It is anything else, or the working directory is inside it.
@@ -53,7 +53,7 @@ def check_replaceable(target: Path) -> None:
 
 
 def replace_folder(target: Path, write: Callable[[Path], _Written]) -> _Written:
-    """Writes a new folder beside the old one, then swaps them.
+    """Writes a new folder next to the old one, then swaps them.
 
     Returns:
         What `write` returns.
@@ -62,7 +62,7 @@ def replace_folder(target: Path, write: Callable[[Path], _Written]) -> _Written:
         ResultsError: The folder cannot be written. The old one is unharmed, as it is by whatever
             `write` raises.
     """
-    real = target.resolve()  # a link goes on pointing to the folder
+    real = target.resolve()  # a link keeps pointing to the folder
     fresh, old = (real.with_name(f".{real.name}.vaetune-{age}") for age in ("new", "old"))
     try:
         if old.exists() and not real.exists():

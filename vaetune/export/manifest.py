@@ -1,4 +1,4 @@
-"""What becomes of an image file before a model encodes it, told to whoever gets the model."""
+"""The manifest of an export, and the preprocessing of images that it describes."""
 
 import json
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def build_manifest(study: Study, trial: Trial) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Exported:
-    """An export of a model, as its manifest tells of it.
+    """An export of a model, as its manifest describes it.
 
     Attributes:
         folder: Folder of the export.

@@ -171,7 +171,7 @@ def _judged(handover: ExportFacts) -> dict[str, TrialEvaluated]:
 
 
 def _example(handover: ExportFacts) -> tuple[Study, Trial] | None:
-    """The Keras example beside the model, unless it is the model."""
+    """Describes the Keras example next to the model, unless it is the model."""
     baseline = handover.baseline
     if baseline is None or baseline.winner is None or baseline.folder == handover.study.folder:
         return None

@@ -32,7 +32,7 @@ class Reader:
         }
         with as_file(files("vaetune.export.standalone") / "read_back.py") as script:
             self._process = subprocess.Popen(
-                # -P: nothing is imported from beside the script.
+                # -P: nothing is imported from the script's own folder.
                 [sys.executable, "-P", str(script)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """The pictures of an export: what a model makes of images and of its latent space.
 
-The images are the validation images that the search kept, as every model of it was shown them.
+The images are the validation images that the search kept, the same for all of its models.
 """
 
 from collections.abc import Callable, Mapping

@@ -75,8 +75,8 @@ def read_back(
 
     Args:
         reader: Reads all else.
-        vae: The original, whose variables are on the CPU: a GPU rounds otherwise.
-        probe_images: Real images to encode, beside noise; None if there are none.
+        vae: The original, with its variables on the CPU: a GPU rounds differently.
+        probe_images: Real images to encode in addition to noise; None if there are none.
     """
     original = _measure(vae, _probe_images(vae, probe_images))
     read = {
@@ -120,7 +120,7 @@ def _measure(vae: VAE, images: NDArray[np.float32]) -> Reference:
 
 
 def _with_whole(parts: Verification, path: Path, original: Reference) -> Verification:
-    """Adds what became of the whole model to what became of its parts."""
+    """Adds the verification of the whole model to that of its parts."""
     try:
         with tf.device("CPU:0"):
             loaded = keras.saving.load_model(path, safe_mode=True)

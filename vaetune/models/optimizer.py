@@ -13,7 +13,7 @@ class Adam(keras.optimizers.Adam):
 
     Keras writes out each variable's update in some twenty operations, and sums the gradients over
     replicas in a way that TensorFlow remembers for ever: every traced training step stays in
-    memory, some 10 MB of it. Here TensorFlow's own kernel updates a variable, by the same
+    memory, about 10 MB. Here TensorFlow's own kernel updates a variable, by the same
     formula; results differ from Keras's by rounding.
 
     References:

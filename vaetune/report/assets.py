@@ -41,7 +41,7 @@ def read_script(live: bool) -> str:
     """The modules of d3, then the page's own script.
 
     Args:
-        live: Whether the page is to load itself anew.
+        live: Whether the page reloads itself.
     """
     modules = "".join(_read(f"d3/d3-{name}.min.js") for name in _D3)
     own = "\n".join(_read(f"js/{name}.js") for name in _SCRIPTS)

@@ -1,4 +1,4 @@
-"""A folder of results while searches write to it, and its page written anew as they go on.
+"""A results folder while searches write to it: its page is written again as they run.
 
 A look costs one `stat` a journal, and what was appended to it is read once. A page costs seconds of
 the processors on which a search trains: no more than a tenth of the time is spent on pages.
@@ -25,7 +25,7 @@ REST = 9.0
 """Seconds without a page, for each second that the last one took."""
 
 EPOCHS_REST_S = 60.0
-"""Seconds without a page that would tell of more epochs only."""
+"""Minimum seconds between two pages that differ in finished epochs only."""
 
 RETRY_S = 30.0
 """Seconds after which a page that could not be written is tried again."""
@@ -37,7 +37,7 @@ class Clock:
 
     Attributes:
         now: Seconds that never go back.
-        sleep: Waits for so many seconds.
+        sleep: Waits for a number of seconds.
     """
 
     now: Callable[[], float] = time.monotonic
@@ -97,7 +97,7 @@ WriteReport = Callable[[Path, bool], Path]
 def watch(
     results: Path, clock: Clock | None = None, write: WriteReport = write_report
 ) -> Iterator[Happening]:
-    """Writes the page of a folder of results anew as its searches go on, until they have ended.
+    """Writes the page of a results folder again as its searches run, until they have ended.
 
     These are all that run at the first look and all that begin later; where none runs, one is
     waited for. The last page is not live. Whoever stops earlier has that one to write.
@@ -235,7 +235,7 @@ class _Log:
         if is_in_use(self.path.parent):
             return True
         before = self._read_to
-        self.read()  # a session ends before it lets go
+        self.read()  # a session ends before it releases the lock
         if self._is_open and self._read_to == before:
             self._killed_at = before
         return self._is_open and self._read_to != before

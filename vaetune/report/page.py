@@ -40,7 +40,7 @@ def render_report(
         baselines: By the name of a search, the baseline to hold it against.
         now: Time at which the page is written.
         unreadable: Reasons why other searches are missing, by name.
-        live: Whether it is to be written again and again: it then loads itself anew.
+        live: Whether the page is written again and again: it then reloads itself.
         running: The names of those that are known to be under way.
     """
     style, script = assets.read_style(), assets.read_script(live)

@@ -1,4 +1,4 @@
-"""Which checkpoints are kept, and what becomes of one that is damaged."""
+"""Which checkpoints are kept, and how damaged ones are set aside."""
 
 import time
 from collections.abc import Set
@@ -11,7 +11,7 @@ from vaetune.study import CHECKPOINT_NAME, Checkpoint, FileSetAside, Journal, tr
 DAMAGED_NAME = "checkpoint.damaged"
 
 INTERVAL_S = 10.0
-"""Between two checkpoints of a trial that goes on, at the least: a kill costs no more training."""
+"""Minimum seconds between two checkpoints of a running trial: a kill costs no more training."""
 
 
 class CheckpointKeeper:
@@ -19,7 +19,7 @@ class CheckpointKeeper:
 
     Args:
         folder: Folder of the search.
-        journal: Is told of every file that is set aside.
+        journal: Journal that records every file that is set aside.
     """
 
     def __init__(self, folder: Path, journal: Journal) -> None:
@@ -37,7 +37,7 @@ class CheckpointKeeper:
         self._written_s[trial_id] = time.monotonic()
 
     def save(self, trial_id: str, checkpoint: Checkpoint) -> None:
-        """Takes a checkpoint that training can go on from, in place of the trial's last one.
+        """Takes a checkpoint that training can continue from, in place of the trial's last one.
 
         It is written at once if the last one was a while ago, else by `flush`.
 
@@ -74,14 +74,14 @@ class CheckpointKeeper:
             self.flush(trial_id)
 
     def find(self, trial_id: str, last_told: int, must_be_there: bool) -> Checkpoint | None:
-        """The checkpoint to go on from, or None if there is none to go on from.
+        """Returns the checkpoint to continue from, or None if there is none.
 
-        One that cannot be read, or that is of a later epoch than the journal tells of, is set
+        One that cannot be read, or is of a later epoch than the journal records, is set
         aside.
 
         Args:
             trial_id: Id of the trial.
-            last_told: The last epoch that the journal tells of.
+            last_told: The last epoch in the journal.
             must_be_there: Whether the trial ended; before, it may not have been written yet.
         """
         file = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
@@ -139,7 +139,7 @@ class CheckpointKeeper:
         """Removes what no trial needs.
 
         Args:
-            needed: Trials that training may go on from: their checkpoints stay as they are.
+            needed: Ids of trials that training may continue from: their checkpoints stay unchanged.
             leaders: Ids of trials whose best weights stay.
         """
         for trial_id in self._trainable - needed:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 TrainAll = Callable[[Sequence[tuple[SearchSpec, str]]], Sequence[Study]]
-"""Trains single configurations to their ends, or finds that done; each with a word of it."""
+"""Trains single configurations, each with a label, unless that was done before."""
 
 
 def rescore(
@@ -98,7 +98,7 @@ def retrain(study: Study, final_seeds: int, executor: "Executor", train: TrainAl
     Args:
         study: A search whose trials are done.
         final_seeds: From how many seeds.
-        executor: Measures what comes of it, at its best epoch.
+        executor: Measures each training at its best epoch.
         train: Trains configurations outside the search.
 
     Raises:

@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM, heard where a search can be stopped safely.
 
-Python raises KeyboardInterrupt wherever it happens to be, in a destructor too, where it is
+Python raises KeyboardInterrupt at any point, even in a destructor, where it is
 lost. Here the first signal is remembered, and raised at the watcher's next call.
 """
 
@@ -18,7 +18,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StoppableWatcher:
     """Passes everything on to another watcher, and stops the search once a signal came.
 
-    A second signal stops it at once, wherever it is.
+    A second signal stops it at once.
 
     Args:
         watcher: The other one; see `search.Watcher`.

@@ -54,7 +54,7 @@ def discard(folder: Path) -> None:
 
 
 def set_orphans_aside(folder: Path) -> FileSetAside | None:
-    """Keeps trials whose journal is gone, or lacks its first line, out of the way."""
+    """Sets aside trials whose journal is missing or lacks its first line."""
     trials, orphans = folder / _TRIALS, sorted(folder.glob(f"{_ORPHANS}*"))
     if trials.is_dir():
         orphans.append(folder / f"{_ORPHANS}-{len(orphans) + 1}")

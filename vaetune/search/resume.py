@@ -1,4 +1,4 @@
-"""What earlier sessions of a search left in its folder, and whether it can be gone on with.
+"""What earlier sessions of a search left in its folder, and whether it can continue.
 
 Needs no TensorFlow: what is refused is refused at once.
 """
@@ -61,7 +61,7 @@ def find_past(folder: Path) -> Study | None:
 def check_same_experiment(
     past: Study, spec: SearchSpec, images: ImageSet, folder: Path, extend: bool
 ) -> None:
-    """Lets the experiment go on that was begun, or its extension; refuses any other."""
+    """Checks that a search continues the experiment that was begun, or extends it."""
     before, now = past.started.data.fingerprint, images.fingerprint
     changes = differences(spec, past.search)
     other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
@@ -97,7 +97,7 @@ def _nothing_to_extend(past: Study) -> str:
 
 
 def is_done(past: Study, limits: Limits) -> bool:
-    """Whether earlier sessions left nothing to do, and nothing of it is damaged."""
+    """Whether earlier sessions left nothing to do, and no file is damaged."""
     is_finished = past.is_complete and is_decided(past, limits.final_seeds)
     return is_finished and not _is_damaged(past, limits.keep_best)
 
@@ -125,11 +125,11 @@ def is_rescored(study: Study) -> bool:
 
 
 def is_decided(study: Study, final_seeds: int) -> bool:
-    """Whether nothing is left to judge of a search whose trials are done.
+    """Whether the winner of a search whose trials are done is decided.
 
     Args:
         study: A search; there is nothing to judge of a baseline.
-        final_seeds: From how many seeds the finalists are to be trained anew.
+        final_seeds: Number of other seeds to train the finalists from.
     """
     if study.started.kind == "baseline" or not study.finalists:
         return True
@@ -137,6 +137,6 @@ def is_decided(study: Study, final_seeds: int) -> bool:
 
 
 def is_retrained(study: Study, final_seeds: int) -> bool:
-    """Whether the finalists that there are now were trained from so many seeds."""
+    """Whether the present finalists were trained from enough seeds."""
     known = study.retrained
     return final_seeds <= (len(known.retraining.seeds) if known else 0)

@@ -92,7 +92,7 @@ class SearchSession:
 
     @property
     def is_done(self) -> bool:
-        """Whether earlier sessions left nothing to do, and nothing of it is damaged."""
+        """Whether earlier sessions left nothing to do, and no file is damaged."""
         return self.past is not None and is_done(self.past, self.spec.limits)
 
     def listen(self, watcher: Watcher, run: str | None = None) -> None:

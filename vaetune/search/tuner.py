@@ -1,4 +1,4 @@
-"""The record of a search's trials: which come next, what became of each, what is kept."""
+"""The record of a search's trials: which come next, how each ended, what is kept."""
 
 import math
 import time
@@ -48,7 +48,7 @@ from vaetune.training import (
 )
 
 ENOUGH_TRIALS = 10
-"""Only after so many ended trials does the share of failures stop a search."""
+"""Number of ended trials after which the share of failures may stop a search."""
 
 
 def check_time(spec: SearchSpec, deadline_s: float) -> None:
@@ -81,7 +81,7 @@ OnTrialProgress = Callable[[str, float], None]
 
 
 class VAETuner(keras_tuner.Tuner):
-    """Hands out the trials that an oracle asks for, and journals what becomes of them.
+    """Hands out the trials that an oracle asks for, and journals their outcomes.
 
     It is the `TrialSource` of a search: an executor asks it for trials and tasks, trains them, and
     reports every message back to `take`. Keras Tuner's own loop, `search` and `run_trial`, is not
@@ -94,7 +94,7 @@ class VAETuner(keras_tuner.Tuner):
         journal: Journal that records every event before anything follows from it.
         past: The search as earlier sessions left it.
         deadline_s: Time to stop, as `time.monotonic` counts.
-        on_progress: Called within each epoch with the trial and the share of it that is done.
+        on_progress: Called within each epoch with the trial and the share that is done.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class VAETuner(keras_tuner.Tuner):
         return trial if trial.status == TrialStatus.RUNNING else None
 
     def on_trial_begin(self, trial: Trial, worker: int | None = None) -> None:
-        """Journals the trial's start, or that it is taken up where an earlier session left it.
+        """Journals that a trial starts, or continues where an earlier session left it.
 
         Args:
             trial: A trial from `next_trial`.
@@ -184,7 +184,7 @@ class VAETuner(keras_tuner.Tuner):
         self._keeper.begin(trial.trial_id)
 
     def on_trial_moved(self, trial: Trial, worker: int) -> None:
-        """Journals that a trial whose worker was lost goes on with another one."""
+        """Journals that a trial whose worker was lost continues on another one."""
         self._take_up(assignment(self.oracle, trial), worker)
 
     def on_worker_joined(self, worker: int, host: str, environment: Environment) -> None:
@@ -243,7 +243,7 @@ class VAETuner(keras_tuner.Tuner):
                 yield trial, self._planner.pictures_task(trial_id)
 
     def take(self, trial: Trial, message: Message) -> None:
-        """Records what the routine tells of a trial.
+        """Records a message of the training.
 
         `has_ended` tells whether it has come to its end: as long as it has not, there is another
         task to be done.
@@ -270,7 +270,7 @@ class VAETuner(keras_tuner.Tuner):
                 raise _time_is_up(self._spec)
 
     def _take_epoch(self, trial: Trial, done: EpochDone) -> None:
-        """Of epochs that the journal tells of, but for their checkpoint, nothing is told again."""
+        """Records an epoch. If the journal holds it already, only the checkpoint is saved."""
         ended = done.ended
         is_news = ended.epoch > self._last_told.get(ended.trial_id, 0)
         if is_news:

@@ -1,4 +1,4 @@
-"""What a trained VAE shows of itself, kept as raw arrays beside the journal.
+"""Pictures of a trained VAE, kept as raw arrays next to the journal.
 
 Nothing is drawn during a search: a report draws these arrays when it is written.
 """

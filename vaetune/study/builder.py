@@ -1,4 +1,4 @@
-"""A journal read back: its events, folded into the study that they tell of."""
+"""A journal read back: its events are folded into a `Study`."""
 
 import os
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ def fold(events: Iterable[Event], folder: Path) -> Study:
 
     Raises:
         ResultsError: There are no events.
-        JournalError: A trial goes on that never started.
+        JournalError: A trial continues that never started.
     """
     gathered: StudyBuilder | None = None
     for event in events:
@@ -242,7 +242,7 @@ class StudyBuilder:
         if self.last_end is not None:
             return "stopped"
         # Without a session that says so, what is under way was killed, or is running now. A
-        # process without workers takes up first what it finds unfinished.
+        # process without workers first continues what it finds unfinished.
         is_alone = trial.intervals[-1].worker is None
         return "running" if is_alone or trial.start.trial_id in self.under_way else "queued"
 

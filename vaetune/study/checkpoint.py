@@ -21,7 +21,7 @@ _LATEST = {"best_weights": "weights", "best_optimizer": "optimizer"}
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Where a trial can go on from, and what it is to export.
+    """The state that a trial continues from, and its best weights.
 
     Attributes:
         epoch: The last finished epoch, absolute.
@@ -30,7 +30,7 @@ class Checkpoint:
         best_epoch: The epoch of the trial with the lowest validation loss.
         best_val_loss: Validation loss of the best epoch, nats per image.
         best_weights: The model's variables after the best epoch.
-        best_optimizer: The optimizer's after it, where promotions go on from the best epoch.
+        best_optimizer: Optimizer variables after the best epoch, if promotions continue from it.
     """
 
     epoch: int
@@ -43,7 +43,7 @@ class Checkpoint:
 
     @property
     def is_trainable(self) -> bool:
-        """Whether training can go on from it."""
+        """Whether training can continue from it."""
         return len(self.optimizer) > 0
 
     def weights_only(self) -> "Checkpoint":

@@ -91,7 +91,7 @@ class TrialStarted(Assignment, _Event):
 
 
 class TrialResumed(_Event):
-    """A trial was taken up that an earlier session, or a worker that was lost, had begun.
+    """A trial continues that an earlier session or a lost worker had begun.
 
     Attributes:
         epoch: The last epoch, absolute, whose outcome was found.
@@ -121,7 +121,7 @@ class TrialRetried(_Event):
 class EpochEnded(_Event):
     """One epoch's losses, all in nats per image; the validation's are at beta = 1.
 
-    An epoch that is trained again after a crash is not told again; should one stand twice, the
+    An epoch that is trained again after a crash is not recorded again; if one is there twice, the
     last one counts.
     """
 
@@ -225,7 +225,7 @@ class FinalistsRescored(_Event):
 
 
 class FinalistsRetrained(_Event):
-    """They were trained anew from other seeds, and judged in the same way."""
+    """The finalists were trained again from other seeds, and measured in the same way."""
 
     event: Literal["finalists_retrained"] = "finalists_retrained"
     retraining: Retraining
@@ -236,7 +236,7 @@ EndReason = Literal["completed", "interrupted", "time_budget", "failures", "erro
 
 
 class SessionEnded(_Event):
-    """A process let go of the search: for good ("completed"), or to be gone on with."""
+    """A session ended: the search is complete, or can be continued."""
 
     event: Literal["session_ended"] = "session_ended"
     reason: EndReason

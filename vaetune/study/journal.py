@@ -1,6 +1,6 @@
 """The append-only record of a search: one JSON object a line, one writer.
 
-Everything a person reads is folded from it, and a search goes on from it after a crash. An
+Everything a person reads is made from it, and a search continues from it after a crash. An
 event is on the disk before anything that follows from it happens.
 """
 
@@ -54,7 +54,7 @@ class Journal:
         self.publish(event)
 
     def write(self, event: Event) -> None:
-        """Writes an event through to the disk; the listener is yet to be told, by `publish`.
+        """Writes an event to the disk, without passing it on to the listener; see `publish`.
 
         Raises:
             ResultsError: The disk is full or the file cannot be written. The journal then ends

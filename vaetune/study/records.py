@@ -84,7 +84,7 @@ class Assignment(Record):
 
     Attributes:
         configuration: Its number in the order drawn; promotions share it.
-        parent: The trial that this one goes on from, if it is a promotion.
+        parent: The trial that this one continues, if it is a promotion.
         iteration: Index of the run of Hyperband's whole schedule, from 0.
     """
 

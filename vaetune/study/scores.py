@@ -30,7 +30,7 @@ class EvaluationProtocol:
         importance_images: Number of test images for that bound, the first ones.
         neighbours: Training images that vote on the class of a test image.
         active_variance: A latent dimension is active when z_mean varies more, over test images.
-        binarize: How the pixels were binarized; see `DataSpec`.
+        binarize: Binarization of the pixels; see `DataSpec`.
     """
 
     seed: int
@@ -42,7 +42,7 @@ class EvaluationProtocol:
     binarize: Binarize = "none"
 
     def limited_to(self, test_images: int) -> "EvaluationProtocol":
-        """The protocol where there are so many test images."""
+        """Returns the protocol for a number of test images."""
         return replace(self, importance_images=min(self.importance_images, test_images))
 
 
@@ -62,7 +62,7 @@ class Evaluation:
         protocol: Settings of the evaluation, limited to the images there were.
         test_images: Number of test images for all but the importance-weighted bound.
         negative_elbo: Nats per image, over the posterior samples of the protocol.
-        reconstruction: The part of it that is binary cross-entropy, nats per image.
+        reconstruction: Binary cross-entropy part of the negative ELBO, nats per image.
         kl: The other part, in closed form, nats per image.
         entropy_floor: Nats per image that no model's reconstruction of them goes below.
         importance_weighted_bound: On the negative log-likelihood, nats per image; from above.
@@ -106,7 +106,7 @@ FINALISTS = 5
 MIN_SAMPLES = 4
 
 _SHARE = 0.1
-"""Of the time that a search trains, which rescoring may take at the most."""
+"""Maximum share of the training time that rescoring may take."""
 
 _DECODINGS = 2
 """Decoded images in the time of training on one; with one and the same model it is 2.4 to 3.1.
@@ -115,7 +115,7 @@ What is left over is for finalists that are larger than the other models.
 """
 
 SURE = 2.0
-"""A lead of so many standard errors is beyond the noise."""
+"""A lead of this many standard errors is beyond the noise."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class FinalistScore:
     Attributes:
         epoch: Epoch of the measured weights, absolute.
         negative_elbo: Nats per image.
-        reconstruction: The part of it that is binary cross-entropy, nats per image.
+        reconstruction: Binary cross-entropy part of the negative ELBO, nats per image.
         kl: The other part, in closed form, nats per image.
         behind: Negative ELBO above the best finalist's: mean over the images of the difference on
             the same image, with the standard error of that mean.
@@ -168,7 +168,7 @@ class Rescoring:
         posterior_samples: For each image.
         seed: Random seed of the samples.
         images: Number of validation images.
-        left_out: Finalists whose weights are not those that the journal tells of.
+        left_out: Finalists whose weights are not those in the journal.
     """
 
     posterior_samples: int
@@ -188,7 +188,7 @@ class Rescoring:
 
 @dataclass(frozen=True)
 class SeedScores:
-    """A finalist's configuration, trained anew from several seeds.
+    """A finalist's configuration, trained again from several seeds.
 
     Attributes:
         trial_id: The finalist.

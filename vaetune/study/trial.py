@@ -40,7 +40,7 @@ TRIAL_COLUMNS = (
 class TrainingInterval:
     """A time in which a trial was trained without a break.
 
-    It is over when the trial ends, when its worker is lost, or when its session lets go.
+    It ends with the trial, the worker or the session.
 
     Attributes:
         worker: Number of the worker that trained it; None for the process of the search.
@@ -59,7 +59,7 @@ class Trial:
     """One configuration trained over the epochs (epoch_from, epoch_to].
 
     Attributes:
-        parent: The trial that this one goes on from, if it is a promotion.
+        parent: The trial that this one continues, if it is a promotion.
         epochs: Losses of each finished epoch, in order.
         parameters: Trainable parameters, once the trial has ended.
         duration_s: Wall time in seconds over all sessions.

@@ -75,5 +75,5 @@ def plan_epoch(
 
 
 def _cosine(rate: float, epochs: int, epoch: int, share: float) -> float:
-    """Half a period of a cosine, from the whole rate to none after so many epochs."""
+    """Half a period of a cosine, from the whole rate to zero after the last epoch."""
     return 0.5 * rate * (1.0 + math.cos(math.pi * min(1.0, (epoch - 1 + share) / epochs)))

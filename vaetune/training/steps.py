@@ -28,7 +28,7 @@ Tensors = Sequence[tf.Tensor]
 class State:
     """Variables of a model and its optimizer, of no fixed shape.
 
-    A function that is given variables of another shape is prepared anew, which takes longer than
+    A function that gets variables of another shape is prepared again, which takes longer than
     tracing does; one that holds variables of open shape is not.
 
     Args:

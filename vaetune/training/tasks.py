@@ -7,7 +7,7 @@ from vaetune.config import SearchSpec
 from vaetune.study import Artifacts, Assignment, Checkpoint, EpochEnded
 
 MAX_CRASHES = 5
-"""So often in a row processes may die of a thing; a trial in whose epoch it was fails then."""
+"""A trial fails after this many consecutive crashes in the same epoch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +16,7 @@ class Task:
 
     Attributes:
         spec: The search, or the baseline.
-        lineage: Trials to train one after the other, each going on from the one before: the last
+        lineage: Trials to train one after the other, each continuing the one before: the last
             one is what is wanted, those before it are of its lineage and were lost. If there are
             none, pictures are taken of what `start` has.
         start: Checkpoint that the first trial continues from; None for a new model.
@@ -41,7 +41,7 @@ class Began:
 
 @dataclass(frozen=True)
 class Progressed:
-    """A share of an epoch, absolute, is done; none of it when the epoch begins."""
+    """A share of an epoch, absolute, is done; 0 when the epoch begins."""
 
     trial_id: str
     epoch: int

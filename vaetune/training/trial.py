@@ -1,4 +1,4 @@
-"""The one trial routine: begin or go on, train, show what was learnt.
+"""The one trial routine: start or continue, train, take pictures.
 
 It runs in the process of a search, or in a worker elsewhere. What it does it tells in messages;
 whoever reads them keeps the record.
@@ -125,7 +125,7 @@ class _Routine:
         yield Completed(state.best_val_loss, self._take_pictures(state.best_weights))
 
     def _restore(self, asked: Assignment, state: Checkpoint | None, continues_trial: bool) -> int:
-        """Brings a trial to where it goes on, and counts the model's parameters."""
+        """Restores the state that a trial continues from, and counts the model's parameters."""
         if state is None:
             weights = self._draw_weights(asked)
             self._runner.begin(weights, float(asked.hyperparameters["learning_rate"]))

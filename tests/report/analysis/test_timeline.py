@@ -145,7 +145,7 @@ def test_workers_that_come_and_go_are_signs_of_a_session():
 def test_the_keras_example_is_in_the_lane_of_its_worker():
     study = Shared(2).begin(10, "0000", 2).finish(90, "0000").end(90).study()
     example = Shared(2, kind="baseline").begin(5, "0000", 1).finish(70, "0000").end(70).study()
-    assert [(s.lane, s.start_s, s.end_s) for s in timeline_of(study, example).beside] == [
+    assert [(s.lane, s.start_s, s.end_s) for s in timeline_of(study, example).reference] == [
         (0, 5.0, 70.0)
     ]
 
@@ -153,7 +153,7 @@ def test_the_keras_example_is_in_the_lane_of_its_worker():
 def test_a_keras_example_of_another_time_is_not_in_it():
     later = Shared(2).session(5000, 2).begin(5010, "0000", 2).finish(5090, "0000").study()
     example = Shared(2, kind="baseline").begin(1000, "0000", 1).finish(2000, "0000").study()
-    assert timeline_of(later, example).beside == ()
+    assert timeline_of(later, example).reference == ()
 
 
 # What workers are

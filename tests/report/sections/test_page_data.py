@@ -168,5 +168,5 @@ def test_the_keras_example_that_a_worker_trained_meanwhile_is_told_and_counts():
     example = Shared(2, kind="baseline").begin(5, "0000", 1).finish(60, "0000").end(60).study()
     study = Shared(2).begin(10, "0000", 2).finish(60, "0000").study()
     workers = compute_records(study, example).workers
-    assert [(one.lane, one.start_s, one.end_s) for one in workers.beside] == [(0, 5.0, 60.0)]
+    assert [(one.lane, one.start_s, one.end_s) for one in workers.reference] == [(0, 5.0, 60.0)]
     assert workers.note.startswith("2 workers trained for 100")

@@ -221,7 +221,7 @@ class SearchProgress:
         if self._main == "baseline":
             if event.status == "completed" and self._epochs_done < self._epochs:
                 self._say("Its patience is over: no epoch was better for a while.")
-            return  # its last epoch has been told, and what came of it comes next
+            return  # its last epoch has been printed, and its result comes next
         name = run_label(run)
         if run == self._main:
             name = f"trial {event.trial_id} ({self._trials_ended} of {self._trials})"
@@ -256,7 +256,7 @@ class SearchProgress:
             self._say(" ".join(told))
 
     def _take_plan(self, plan: Sequence[Rung]) -> None:
-        """Counts anew: after a failure other trials are to come than were announced."""
+        """Counts the trials again: after a failure fewer or other trials follow."""
         self._trials = sum(rung.trials for rung in plan)
         self._planned_epochs = sum(rung.epochs for rung in plan)
         self._say(f"After failures the whole search is {describe_plan(plan)}.")

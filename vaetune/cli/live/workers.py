@@ -16,7 +16,7 @@ _MAX_NAMES = 6
 class WorkerStatus:
     """Which workers are ready, which are lost, and how they differ.
 
-    Many become ready at about the same time: they are told of together, once all of them are or
+    Many become ready at about the same time: they are reported together, once all of them are or
     the first trial on one has ended.
 
     Args:
@@ -35,7 +35,7 @@ class WorkerStatus:
         self._free_since: dict[int, float] = {}
 
     def join(self, event: WorkerJoined) -> Iterator[str]:
-        """Takes in a worker that is ready; yields what is to be said of it."""
+        """Adds a worker that is ready; yields the lines to print."""
         number = event.worker
         before = self._lost.pop(number, None)
         self._errors.pop(number, None)
@@ -52,7 +52,7 @@ class WorkerStatus:
     def lose(self, event: WorkerLost) -> bool:
         """Takes in that a worker is gone; tells whether that is news.
 
-        The journals of what it trained and of the search may both tell of it.
+        The journal of its trial and that of the search may both report it.
         """
         number = event.worker
         is_news = self._errors.get(number) != event.error
@@ -73,7 +73,7 @@ class WorkerStatus:
             self._free_since[number] = time.monotonic()
 
     def call_roll(self) -> Iterator[str]:
-        """Yields who is ready, should nobody have been told of before."""
+        """Reports the ready workers once."""
         if not self._is_roll_called and self._ready:
             yield from self._roll()
 

@@ -2,7 +2,7 @@
 
 The sample holds 600 training images of each digit, drawn from MNIST's 60,000 training images,
 and 100 test images of each, drawn from its 10,000 test images, both shuffled. It is written
-beside this file, in Keras's layout. The same input gives the same file, byte for byte.
+next to this file, in Keras's layout. The same input gives the same file, byte for byte.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Encodes, reconstructs and samples images with the ONNX files beside this one.
+"""Encodes, reconstructs and samples images with the ONNX files in this folder.
 
 Needs numpy, Pillow and onnxruntime, nothing else:
 
@@ -7,7 +7,7 @@ Needs numpy, Pillow and onnxruntime, nothing else:
     python predict.py reconstruct photo.png rebuilt.png
     python predict.py sample samples.png --count 16 --seed 1
 
-preprocessing.json says what becomes of an image file before it is encoded.
+preprocessing.json describes how an image file is prepared before it is encoded.
 """
 
 import argparse

@@ -29,17 +29,17 @@ OUTPUTS = {
 """What each endpoint gives, by the names of the reference values."""
 
 MAX_WORDS = 300
-"""Characters of an error that are told."""
+"""Maximum length of an error message, in characters."""
 
 
 class RefuseVaetune:
-    """Finds vaetune nowhere, wherever it is installed."""
+    """An import hook that refuses vaetune, even if it is installed."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """Refuses what an export must not need.
 
         Raises:
-            ModuleNotFoundError: vaetune, or a part of it, is imported.
+            ModuleNotFoundError: The name is vaetune or one of its modules.
         """
         if name.partition(".")[0] == "vaetune":
             raise ModuleNotFoundError("an export must not need vaetune", name=name)

@@ -23,7 +23,7 @@ ENOUGH = 20
 """Of fewer configurations the shares are uncertain."""
 
 LEAST = 4
-"""Of fewer configurations nothing is told."""
+"""Importance needs at least this many configurations."""
 
 BEST_SHARE = 0.1
 """How many of the configurations count as the best, but at least `BEST_COUNT` of them."""
@@ -221,7 +221,7 @@ def _distribution(
 ) -> "BaseDistribution":
     """A dimension in Optuna's words, widened to the values that were recorded.
 
-    Rounding may put a value of a logarithmic range just outside of it.
+    Rounding may put a value of a logarithmic range just outside the range.
     """
     from optuna.distributions import (
         CategoricalDistribution,
@@ -255,7 +255,7 @@ def _silent(optuna: ModuleType) -> Iterator[None]:
 def _without_scikit_learn() -> Iterator[None]:
     """Imports Optuna's importances without scikit-learn, unless either is there already.
 
-    Optuna imports it beside PED-ANOVA, for an evaluator that is not used here: more than a
+    Optuna imports it together with PED-ANOVA, for an evaluator that is not used here: more than a
     second of CPU, when a whole report should take less than three. What was imported without it
     is forgotten afterwards, so that whoever wants the other evaluators finds them whole.
     """

@@ -23,7 +23,7 @@ class Span:
     Attributes:
         lane: Trials of one lane ran one after another.
         start_s: Since the search started, without breaks.
-        end_s: Likewise; of an unfinished trial, the last sign of it.
+        end_s: End, likewise; for an unfinished trial the time of its last event.
         worker: Number of the worker that trained it; None for the process of the search.
         place: Device, machine and threads of that worker; empty if not known.
     """
@@ -59,13 +59,13 @@ class Timeline:
     Attributes:
         lanes: The worker of each; None are lanes of trials that tell none.
         spans: In the order of the study's trials; those of a trial in the order of time.
-        beside: Times in which its workers trained the Keras example.
+        reference: Times in which its workers trained the Keras example.
         losses: In the order of time.
     """
 
     lanes: tuple[int | None, ...]
     spans: tuple[Span, ...]
-    beside: tuple[Span, ...]
+    reference: tuple[Span, ...]
     losses: tuple[Loss, ...]
 
 
@@ -149,11 +149,11 @@ def compute_timeline(study: Study, clock: WorkingTime, baseline: Study | None = 
         for lost in study.workers_lost
     )
     in_order = tuple(span for trial in study.trials for span in spans[trial.trial_id])
-    beside = tuple(_beside(study, clock, baseline, lanes)) if baseline else ()
-    return Timeline((*workers, *(None for _ in free_from)), in_order, beside, losses)
+    reference = tuple(_reference_spans(study, clock, baseline, lanes)) if baseline else ()
+    return Timeline((*workers, *(None for _ in free_from)), in_order, reference, losses)
 
 
-def _beside(
+def _reference_spans(
     study: Study, clock: WorkingTime, baseline: Study, lanes: Mapping[int, int]
 ) -> Iterator[Span]:
     """When the workers of a search trained its baseline, in its sessions."""

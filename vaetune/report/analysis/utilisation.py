@@ -56,7 +56,7 @@ class _Shift:
     intervals: tuple[tuple[int, TrainingInterval], ...]
 
     def lasts_s(self, until: datetime) -> float:
-        """Seconds of it until a moment."""
+        """Returns its seconds up to a moment."""
         return max(0.0, (min(self.end, until) - self.begin).total_seconds())
 
 
@@ -130,14 +130,14 @@ def _shifts(study: Study, baseline: Study | None) -> Iterator[_Shift]:
     found: list[list[tuple[int, TrainingInterval]]] = [[] for _ in starts]
     for _, worker, one in worker_intervals(study):
         found[bisect_right(starts, one.started) - 1].append((worker, one))
-    beside = tuple(worker_intervals(baseline)) if baseline else ()
+    reference = tuple(worker_intervals(baseline)) if baseline else ()
     for session, own in zip(study.sessions, found, strict=True):
         if own:
             workers = max(session.workers, *(worker for worker, _ in own))
             begin, end = min(one.started for _, one in own), max(one.ended for _, one in own)
             meanwhile = (
                 (worker, replace(one, started=max(one.started, begin), ended=min(one.ended, end)))
-                for _, worker, one in beside
+                for _, worker, one in reference
                 if worker <= workers and one.started < end and begin < one.ended
             )
             yield _Shift(workers, begin, end, (*own, *meanwhile))

@@ -1,4 +1,4 @@
-"""Brackets and rungs as they ran, and whether the cheap rungs foretold the dear ones."""
+"""Brackets and rungs as they ran, and how well short rungs predict the ranking of long ones."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ SIZE = (11.2, 3.6)
 """Inches: as wide as the page."""
 
 MIN_PAIRS = 3
-"""Of fewer configurations no rank correlation is told."""
+"""A rank correlation needs at least this many configurations."""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ SIZE = (11.2, 3.8)
 """Inches: as wide as the page."""
 
 MOST = len(LINES)
-"""Searches that are drawn: more lines nobody tells apart."""
+"""Maximum number of searches drawn: more lines cannot be distinguished."""
 
 APART = 10
-"""Time is logarithmic where the longest search took so many times as long as the shortest."""
+"""Time is logarithmic if the longest search took this many times as long as the shortest."""
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def draw_curves(info: CurvesInfo) -> Figure:
 
 @own_style()
 def draw_progress(info: ProgressInfo) -> Figure:
-    """Draws the lowest validation loss so far as steps over time, beside the reference."""
+    """Draws the lowest validation loss so far as steps over time, together with the reference."""
     figure, axes = new_chart(*SIZE)
     unit_s, unit = next((s, u) for s, u in TIME_UNITS if info.until_s >= 3 * s or s == 1)
     handles = {}

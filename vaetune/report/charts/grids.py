@@ -145,7 +145,7 @@ def compute_interpolations(originals: Pixels, decoded: Pixels) -> GridInfo:
 def compute_traversal(
     dimensions: Sequence[Activity], values: Sequence[float], decoded: Pixels
 ) -> GridInfo:
-    """A row for each latent dimension, from low to high values of it.
+    """Returns a row for each latent dimension, from low to high values.
 
     Args:
         dimensions: Latent dimensions of the rows.

@@ -11,7 +11,7 @@ from vaetune.study import ACTIVE_VARIANCE
 STEPS = 11
 
 REACH = 2.5
-"""Standard deviations of the prior that a traversal goes to either side: 99% of it."""
+"""Standard deviations of the prior that a traversal covers on either side, 99% of the prior."""
 
 MAX_DIMENSIONS = 32
 

@@ -88,13 +88,13 @@ def own_style() -> Iterator[None]:
 
 
 def new_chart(width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty chart of so many inches, with quiet axes."""
+    """Returns an empty chart of a size in inches, with quiet axes."""
     figure, (axes,) = new_charts(1, width, height)
     return figure, axes
 
 
 def new_charts(count: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
-    """Charts side by side in so many inches, with quiet axes; they share the vertical one."""
+    """Returns charts side by side, of a size in inches, that share the vertical axis."""
     figure = Figure(figsize=(width, height), layout="constrained")
     row: Sequence[Axes] = figure.subplots(1, count, sharey=True, squeeze=False)[0]
     for axes in row:

@@ -239,7 +239,7 @@ class Timeline extends Chart {
     const bars = spans.map((span) => ({ ...span, ...this.barOf(span) }));
     const looks = { faded: "", other: "", running: "", failed: "", winner: "" };
     for (const bar of bars) looks[this.lookOf(bar.index)] += this.pathOf(bar);
-    looks.reference = (this.workers?.beside ?? []).map((one) => this.pathOf(this.barOf({ lane: one.lane, from: one.start_s, to: one.end_s }))).join("");
+    looks.reference = (this.workers?.reference ?? []).map((one) => this.pathOf(this.barOf({ lane: one.lane, from: one.start_s, to: one.end_s }))).join("");
     for (const [look, path] of Object.entries(looks)) if (path) layers.marks.append(svg("path", { class: `bars ${look}`, d: path }));
     this.points = bars;
     this.markLosses();

@@ -1,4 +1,4 @@
-"""The winner beside the configurations that came next: by how little, and what they draw."""
+"""The winner and the configurations that came next: their distance and their pictures."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class Finalist:
         behind: Difference of the rescored loss, or of the loss, from the best one's.
         seeds: The mean of the trainings from other seeds, with its standard error over them.
         hyperparameters: By name, those that differ among the finalists.
-        train_s: Wall time, with that of the trials that it goes on from.
+        train_s: Wall time, including the trials that it continues.
         epochs: The last one that it trained.
     """
 
@@ -51,7 +51,7 @@ class Dots:
 
     Attributes:
         colour: An index into `CLASS_COLOURS`; the second ten classes have those of the first.
-        shape: Shape of a stroke's end, which is all of it that is visible.
+        shape: Shape of a stroke's end, which is all that is visible.
     """
 
     path: str

@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The winner beside the reference: rows under a heading each.
+    """The winner compared with the reference: rows under headings.
 
     Attributes:
         protocol: Settings of the evaluation on the test images; empty if there is none.
@@ -93,7 +93,7 @@ def headline(study: Study, baseline: Study | None) -> str:
 
 
 def state(study: Study, now: datetime, is_running: bool = False) -> State:
-    """Tells whether a search is complete, stopped or under way, and how to go on.
+    """Says whether a search is complete, stopped or running, and how to continue it.
 
     Args:
         study: The search.
@@ -141,7 +141,7 @@ def state(study: Study, now: datetime, is_running: bool = False) -> State:
 
 
 def compare(study: Study, baseline: Study | None) -> Comparison | None:
-    """Puts the winner beside the reference; None while there is no winner."""
+    """Compares the winner with the reference; None while there is no winner."""
     winner = study.winner
     if winner is None:
         return None
@@ -159,7 +159,7 @@ def compare(study: Study, baseline: Study | None) -> Comparison | None:
 
 
 def no_reference(study: Study) -> str:
-    """Why a search has no Keras example beside it."""
+    """Explains why a search has no Keras example to compare with."""
     if not study.search.baseline:
         return (
             "There is no Keras example beside it, because this search leaves it out "

@@ -58,11 +58,11 @@ class Records:
         name: The search's.
         floor: The data's entropy floor, nats per image.
         trials: Ids.
-        parents: The trial that each goes on from.
+        parents: The trial that each one continues.
         statuses: Status of each trial.
         errors: One line, by the id of a failed trial.
         winner: Its id.
-        kept: Ids of the trials whose weights are there to be handed over.
+        kept: Ids of the trials whose weights can be exported.
         export: The command that hands a trial over, but for its id.
         workers: Lanes of the workers; None where one process trained.
     """

@@ -72,7 +72,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page tells of one search.
+    """The content of the page about one search.
 
     Attributes:
         anchor: Its id in the page.
@@ -80,7 +80,7 @@ class Section:
         export: The command that hands the winner over.
         evaluate: The command that judges it on the test images.
         pixels: Statement of how pixels were binarized, which losses depend on.
-        finalists: The winner beside the configurations that came next, if there are any.
+        finalists: The winner and the configurations that came next, if there are any.
         rungs: The brackets as they ran, if trials were promoted.
         foresight: Rank correlations between rungs.
         charts: Learning curves and best so far; none before the first epoch has ended.

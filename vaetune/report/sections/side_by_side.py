@@ -1,4 +1,4 @@
-"""The winner's pictures beside the reference's, ready to stand in a page."""
+"""The winner's pictures next to the reference's, ready for a page."""
 
 import base64
 from collections.abc import Callable, Mapping

@@ -33,13 +33,13 @@ from vaetune.study import (
 )
 
 MAX_LOSSES = 10
-"""Of lost workers that are told one by one; more are told together."""
+"""Maximum number of lost workers that are listed one by one; more are summed up."""
 
 MAX_REASONS = 5
-"""Why workers were lost, where they are told together."""
+"""Maximum number of reasons that are listed when lost workers are summed up."""
 
 MAX_NAMED = 10
-"""Trials that did not go on, likewise."""
+"""Maximum number of unfinished trials that are listed, likewise."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Fact:
-    """A line of a table: what is told, and what of it."""
+    """A line of a table: a label and its text."""
 
     name: str
     value: str
@@ -160,7 +160,7 @@ def _joined(study: Study) -> list[list[WorkerJoined]]:
 
 
 def list_incidents(study: Study) -> tuple[str, ...]:
-    """What happened to a search beside its trials, a sentence each."""
+    """Lists what happened to a search other than its trials, one sentence each."""
     return (
         *(f"Extended to {describe_plan(extension.plan)}." for extension in study.extensions),
         *_session_changes(study),

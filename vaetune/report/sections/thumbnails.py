@@ -19,7 +19,7 @@ BUDGET_BYTES = 1_200_000
 """Of JSON. With it the page of a search of a thousand trials stays below five million."""
 
 LEVELS = 32
-"""Steps of brightness: half the bytes of 256, and hardly to be told from them."""
+"""Steps of brightness: half the bytes of 256 steps, with hardly a visible difference."""
 
 LONGEST_SIDE = 64
 """Pixels. Larger images are averaged down."""

@@ -43,7 +43,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ReferenceSpan:
     """When a worker trained the Keras example: the place of its lane, seconds of working time."""
 
     lane: int
@@ -81,7 +81,7 @@ class Workers:
     places: tuple[str, ...]
     lanes: tuple[Lane, ...]
     bars: Bars
-    beside: tuple[Beside, ...]
+    reference: tuple[ReferenceSpan, ...]
     losses: tuple[Mark, ...]
 
 
@@ -99,9 +99,9 @@ def compute_workers(study: Study, baseline: Study | None, timeline: Timeline) ->
         places=places,
         lanes=tuple(_lanes(timeline, utilisation.by_worker if utilisation else {})),
         bars=_bars(study, timeline, places),
-        beside=tuple(
-            Beside(span.lane, significant(span.start_s), significant(span.end_s))
-            for span in timeline.beside
+        reference=tuple(
+            ReferenceSpan(span.lane, significant(span.start_s), significant(span.end_s))
+            for span in timeline.reference
         ),
         losses=tuple(
             Mark(lost.lane, significant(lost.at_s), f"worker {lost.worker} was lost: {lost.error}")

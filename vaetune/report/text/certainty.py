@@ -34,7 +34,7 @@ def describe_decision(study: Study, trial: Trial) -> str:
 
 
 def describe_rescored(study: Study, trial: Trial) -> str | None:
-    """A finalist as it was rescored, beside the next one if it is the best; None if it was not."""
+    """Describes a rescored finalist, and the best one's lead; None if it was not rescored."""
     told = study.rescored.rescoring if study.rescored else None
     score = find_score(study, trial)
     if told is None or score is None:

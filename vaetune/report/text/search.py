@@ -71,7 +71,7 @@ def describe_retraining(plan: Sequence[Rung], spec: SearchSpec) -> str:
 
 
 def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
-    """A trial's losses, hyperparameters and origin, beside the Keras example's."""
+    """Describes a trial's losses, hyperparameters and origin, next to the Keras example's."""
     best = trial.best
     if best is None:
         return f"Trial {trial.trial_id} has no finished epoch."

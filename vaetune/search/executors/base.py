@@ -103,7 +103,7 @@ class TrialSource(Protocol):
 
 
 Opening = AbstractContextManager[TrialSource | None]
-"""A search to be trained: entered when a worker is free for it; None if nothing is left of it."""
+"""A search to be trained: entered when a worker is free for it; None if nothing is left."""
 
 
 class Executor(Protocol):

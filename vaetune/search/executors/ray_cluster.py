@@ -18,7 +18,7 @@ from vaetune.errors import ExecutorError
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray prints what became of a process to stdout; the driver tells of it in its own words.
+    # Ray prints the end of a process to stdout; this process reports it in its own words.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
 
@@ -57,9 +57,9 @@ def import_ray() -> Any:
 
 @contextmanager
 def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
-    """Starts Ray on this machine, for this process; nothing of it is left afterwards.
+    """Starts Ray on this machine for this process, and removes everything afterwards.
 
-    It listens on loopback alone, and lets in who has a token that is made anew each time.
+    It listens on loopback only, and requires a token that is new each time.
 
     Args:
         cpus: Number of CPUs that Ray counts, and hands out at most.
@@ -68,13 +68,13 @@ def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
     folder = tempfile.mkdtemp(prefix="vaetune-", dir=_short_folder())
     token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
-        # `address` is named, or Ray would join a cluster that RAY_ADDRESS tells of.
+        # `address` is given, or Ray would join the cluster in RAY_ADDRESS.
         starting = _started(
             address="local",
             num_cpus=cpus,
             num_gpus=None if with_gpus else 0,
             include_dashboard=False,
-            # Ray opens its own folder to everybody, but makes no parent of it passable.
+            # Ray opens its own folder to everybody, but not its parent.
             _temp_dir=f"{folder}/r",
         )
         with _environment(_LOCAL | token), starting as ray:
@@ -85,13 +85,13 @@ def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
 
 @contextmanager
 def joined_cluster(address: str) -> Iterator[Any]:
-    """Joins a cluster that runs already; it goes on running afterwards.
+    """Joins a running cluster; it keeps running afterwards.
 
     Args:
         address: HOST:PORT of its head.
 
     Raises:
-        ExecutorError: Nothing answers there, or it lets nobody in.
+        ExecutorError: Nothing answers there, or it refuses the connection.
     """
     host, port = _parse(address)
     try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _PROGRESS_S = 0.25
-"""Between two words of how far an epoch is, at the least."""
+"""Minimum seconds between two progress messages."""
 
 
 class Worker:

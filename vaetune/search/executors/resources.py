@@ -29,7 +29,7 @@ class ExecutorOptions:
         return self.workers > 1 or self.address is not None
 
     def threads_each(self, cores: float) -> int:
-        """Threads of each worker where there are so many cores to share."""
+        """Returns the threads per worker when they share a number of cores."""
         return self.threads or max(1, int(cores) // self.workers)
 
     def __str__(self) -> str:

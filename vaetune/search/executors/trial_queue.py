@@ -43,7 +43,7 @@ class Job:
     """A task for a worker.
 
     Attributes:
-        mends: Whether the trial has ended already, and the task recreates a file of it.
+        mends: Whether the trial has ended already, and the task recreates one of its files.
     """
 
     search: OpenSource
@@ -53,7 +53,7 @@ class Job:
 
 
 class TrialQueue:
-    """Decides what each idle worker trains next, and reports back what became of it.
+    """Decides what each idle worker trains next, and reports the results back.
 
     A context manager: leaving it closes the searches that are still open.
 
@@ -190,7 +190,7 @@ class TrialQueue:
         search.stack.close()
 
     def _job_of(self, search: OpenSource, worker: int) -> Job | None:
-        """Returns a task of a search; closes the search if all of it is done."""
+        """Returns a task of a search; closes the search if nothing is left."""
         while trial := self._next_trial(search, worker):
             task = search.source.task_of(trial)
             if task is None:  # its workers crashed too often

@@ -12,7 +12,7 @@ from vaetune.study import Assignment
 OBJECTIVE = "val_loss"
 
 TUNER_ID = "tuner0"
-"""Names the tuner to Keras Tuner; an oracle is told another name for each trial, see `hand_out`."""
+"""Name of the tuner for Keras Tuner; oracles get a different name per trial, see `hand_out`."""
 
 _NEVER = 10**9
 
@@ -53,7 +53,7 @@ class Oracle(keras_tuner.Oracle):
         pass
 
     def promotable(self) -> set[str]:
-        """The ended trials that others may still go on from."""
+        """Returns the ended trials that others may still continue."""
         return set()
 
     def iteration(self, trial_id: str) -> int:
@@ -75,8 +75,8 @@ class BoundedOracle(Oracle):
     def __init__(
         self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters, **settings: Any
     ) -> None:
-        # Not told to Keras Tuner, which pads its trials' ids to the number's width: an extended
-        # search would number its old trials anew.
+        # Keras Tuner must not know it: it pads trial ids to the number's width, and an extended
+        # search would rename its old trials.
         self.trial_limit = spec.budget.max_trials or _NEVER
         super().__init__(spec, hyperparameters, max_trials=None, **settings)
 

@@ -19,15 +19,15 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
     """Keras Tuner's Bayesian optimisation, which resumes and repeats no configuration.
 
     Its own loses the state of its random numbers when it is reloaded; here every suggestion
-    draws from numbers of its own, so that a search goes on as if it had never stopped.
+    draws from numbers of its own, so that a search continues as if it had never stopped.
 
     Attributes:
-        told: While a journal is replayed, the hyperparameters of the trial to come: what the
+        replayed: While a journal is replayed, the hyperparameters of the trial to come: what the
             Gaussian process once suggested is not worked out again.
     """
 
     def __init__(self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters) -> None:
-        self.told: Mapping[str, Number] | None = None
+        self.replayed: Mapping[str, Number] | None = None
         super().__init__(spec, hyperparameters, num_initial_points=spec.budget.initial_trials)
         self.gpr = self._make_gpr()  # with the seed as it was given
         self._spec = spec
@@ -37,8 +37,8 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
         completed = sum(trial.status == TrialStatus.COMPLETED for trial in self.trials.values())
         if completed < self.num_initial_points or len(self.trials) >= self.trial_limit:
             return super().populate_space(trial_id)
-        if self.told is not None:
-            return {"status": TrialStatus.RUNNING, "values": dict(self.told)}
+        if self.replayed is not None:
+            return {"status": TrialStatus.RUNNING, "values": dict(self.replayed)}
         entropy = np.random.SeedSequence([self.seed, len(self.trials)]).generate_state(2)
         self._random_state = np.random.RandomState(int(entropy[0]))
         with warnings.catch_warnings():

@@ -1,7 +1,7 @@
 """Keras Tuner's oracles by name: Hyperband corrected, state kept in the journal alone.
 
 An oracle is rebuilt by replaying the journal's events through its own methods, so the two can
-never disagree; what Keras Tuner would write beside it is not written.
+never disagree. Keras Tuner's own files are not written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -87,7 +87,7 @@ def replay(oracle: Oracle, events: Iterable[Event]) -> None:
     Trials that have not ended are among its `ongoing_trials`.
 
     Raises:
-        JournalError: The oracle asks for another trial than the journal tells of.
+        JournalError: The oracle asks for another trial than the journal records.
     """
     for event in events:
         if isinstance(event, TrialStarted):
@@ -95,12 +95,12 @@ def replay(oracle: Oracle, events: Iterable[Event]) -> None:
         elif isinstance(event, TrialEnded):
             end(oracle, event.trial_id, event.score)
     if isinstance(oracle, BayesianOracle):
-        oracle.told = None
+        oracle.replayed = None
 
 
 def _replay_start(oracle: Oracle, event: TrialStarted) -> None:
     if isinstance(oracle, BayesianOracle):
-        oracle.told = event.hyperparameters
+        oracle.replayed = event.hyperparameters
     trial = hand_out(oracle)
     if trial.status != TrialStatus.RUNNING or assignment(oracle, trial) != _as_told(event):
         raise JournalError(

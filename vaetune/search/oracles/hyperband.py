@@ -74,7 +74,7 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
         """Draws the next configuration before it is known to be wanted.
 
         That there is no other then follows from what was handed out, and not from whether a worker
-        asked in vain, which no journal tells.
+        asked without success, which the journal does not record.
         """
         if self._next_values is None and not self._is_exhausted:
             self._next_values = super()._random_values()

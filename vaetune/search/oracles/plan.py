@@ -52,9 +52,9 @@ def draw_configurations(
 ) -> dict[tuple[int, int], list[Mapping[str, Number]]]:
     """The configurations that a new search begins with, by iteration and bracket.
 
-    They are those it will draw, whatever the scores, but for two: a Bayesian search goes on to
+    They are those it will draw, whatever the scores, but for two: a Bayesian search continues with
     suggestions of its own, and stands here for a random one of as many trials; of a grid with
-    more than `most` points so many are drawn at random. The oracle stays as it is.
+    more than `most` points, `most` are drawn at random. The oracle stays as it is.
     """
     grid_size = _grid_size(oracle)
     if grid_size is not None and grid_size > most:

@@ -33,14 +33,14 @@ _PICTURES = RECONSTRUCTIONS + PRIOR_SAMPLES + MANIFOLD_SIDE**2
 """Images that are kept of a trial, those of the manifold only where latent_dim is 2."""
 
 _WEIGHTS_TO_GO_ON = 4
-"""Weights, Adam's two moments of each and the best weights: what training goes on from."""
+"""Number of arrays per weight in a checkpoint: weight, Adam's two moments, best weight."""
 
 Hyperparameters = Mapping[str, Number]
 
 ImageShape = tuple[int, int, int]
 
 Bracket = tuple[int, int]
-"""An iteration and a bracket of it."""
+"""An iteration and one of its brackets."""
 
 
 @dataclass(frozen=True)
@@ -325,7 +325,7 @@ def disk_bytes(
         lots: Its trials.
         plan: Plan of the search.
         image_shape: Height, width and channels.
-        keep_best: Leaders that keep their weights, beside the best of each latent_dim.
+        keep_best: Number of leaders that keep their weights, besides the best of each latent_dim.
     """
     configurations = [one for lot in lots for one in lot.pool]
     weights = 4 * max(size_of(image_shape, one).parameters for one in configurations)

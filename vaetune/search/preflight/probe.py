@@ -63,7 +63,7 @@ LONGEST_S = 0.8
 MIN_STEPS, MAX_STEPS = 3, 20
 
 BETWEEN = 3
-"""Configurations that are timed beside the space's smallest and largest, and the Keras example."""
+"""Number of timed configurations besides the smallest, the largest and the Keras example."""
 
 _SHOWN = 8
 """Images that the saved model has to reconstruct as it did before."""
@@ -71,7 +71,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What came of it.
+    """Result of a dry run.
 
     Attributes:
         plan: The trials of the search.
@@ -192,7 +192,7 @@ class Probe:
 def probe_search(
     spec: SearchSpec, images: ImageSet, workers: int = 1, oversubscription: float = 1.0
 ) -> ProbeResult:
-    """Tries a search out: proves the device, times a few configurations, foretells the rest.
+    """Tries a search: checks the device, times a few configurations, estimates the rest.
 
     Args:
         spec: The search.
@@ -247,7 +247,7 @@ def _example(spec: SearchSpec) -> list[Hyperparameters]:
 def _lots_beside(
     spec: SearchSpec, example: Sequence[Hyperparameters], pool: Sequence[Hyperparameters]
 ) -> list[TrialGroup]:
-    """What is trained beside the trials: the Keras example, and finalists from other seeds."""
+    """What is trained in addition to the trials: the Keras example, finalists from other seeds."""
     finals = spec.limits.final_seeds * min(FINALISTS, len(pool))
     lots = (
         TrialGroup(example, len(example), spec.budget.max_epochs),
