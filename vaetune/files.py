@@ -93,7 +93,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], compress: bool = False) 
     except OSError as error:
         raise ResultsError(
             f"{path} cannot be written: {error.strerror}. What was recorded before is unharmed: "
-            "mend that, then give the same command again."
+            "fix the problem and run the same command again."
         ) from error
 
 
@@ -168,5 +168,5 @@ def writing_to(path: Path) -> Iterator[None]:
     except OSError as error:
         raise ResultsError(
             f"{path} cannot be written: {error.strerror}. What was recorded before is unharmed: "
-            "mend that, then give the same command again."
+            "fix the problem and run the same command again."
         ) from error

@@ -165,17 +165,17 @@ def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
     vaetune("search", "squares.toml", "--max-epochs", 1)
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1)
     assert code == 0
-    assert "All of it is done already." in out
+    assert "All of it is done." in out
     assert not re.search(r"^trial 0000 ", out, re.MULTILINE)
 
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
     assert code == 0
     assert "After it: 1 finalist trained from 2 other seeds each, 2 epochs at the most." in out
-    assert "All of its trials are done already: now its finalists are judged again." in out
+    assert "All trials are done: now the finalists are measured again." in out
     assert len(re.findall(r"^configuration 0 seed \d+ +[\d.]+ nats", out, re.MULTILINE)) == 2
     assert re.search(r"^  other seeds +[\d.]+ \+- [\d.]+ nats, the mean of ", out, re.MULTILINE)
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
-    assert "All of it is done already." in out
+    assert "All of it is done." in out
     assert re.search(r"Keras example +[\d.]+ after 1 epoch", out)
 
 
@@ -285,7 +285,7 @@ def test_a_time_budget_ends_with_a_report_and_the_winner_so_far(vaetune, folder,
         "search", "squares.toml", "--no-baseline", "--time-budget", "5h", "--max-epochs", 3
     )
     assert (code, error) == (0, "")
-    assert "The time of 5h is up. The same command goes on from here." in out
+    assert "The time of 5h is up. Run the same command again to continue." in out
     assert "Exported to results/best/" in out
     assert "encoder.tflite" in out, "in no fewer formats than the export before"
     assert "Stopped by its time budget" in (folder / "results" / "report.html").read_text()
@@ -306,7 +306,7 @@ def test_failures_are_told_everywhere(vaetune, folder):
     assert re.search(
         r"^vaetune: \d of 1\d trials failed, more than the share of 0\.3 that a search may lose\. "
         r"The first failed with: The training loss became \w+ in epoch 1\. "
-        r"See `vaetune trials mine --failed`\. To go on all the same: --max-failure-rate 1$",
+        r"See `vaetune trials mine --failed`\. To continue anyway: --max-failure-rate 1$",
         error.strip(),
     )
     failures = load_study(folder / "results" / "mine").failures
@@ -403,7 +403,10 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     assert trial.hyperparameters == winner.hyperparameters
 
     code, out, error = vaetune("evaluate", name, "--importance-samples", 2)
-    assert (code, error) == (0, "There is no Keras example trained alike to hold it against.\n")
+    assert (code, error) == (
+        0,
+        "No matching Keras example was found, so only the winner is shown.\n",
+    )
     code, out, _ = vaetune("best", name)
     assert code == 0
     assert f"mine-trial-{winner.trial_id}-squares-4 (complete, 1 trial)" in out
@@ -412,7 +415,7 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     code, out, _ = vaetune(*command)
     assert f"{name}-2/" in out
     code, out, _ = vaetune(*command, "--learning-rate-decay", "cosine")
-    assert "All of it is done already." in out
+    assert "All of it is done." in out
 
 
 @pytest.mark.slow
@@ -421,12 +424,12 @@ def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder
     rate = ("--learning-rate", 0.5, "--filters-1", 2, "--filters-2", 3, "--name", "mine")
     code, out, _ = vaetune(*command, *rate)
     assert code == 0
-    assert "Its patience is over: no epoch was better for a while.\n" in out
+    assert "Stopped early: no epoch was better for a while.\n" in out
     folder = folder / "results" / "baselines" / "mine"
     (trial,) = load_study(folder).trials
     assert trial.epochs[-1].epoch == trial.best.epoch + 2 < 50
     code, out, _ = vaetune(*command, *rate)
-    assert "All of it is done already." in out
+    assert "All of it is done." in out
     (folder / "trials" / "0000" / "checkpoint.npz").write_bytes(b"no archive")
     assert vaetune(*command, *rate)[0] == 0
     (again,) = load_study(folder).trials
@@ -487,7 +490,9 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
     out, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert error == ""
-    assert "Stopped. What was found so far is kept; the same command goes on from here." in out
+    assert (
+        "Stopped. Everything found so far is kept; run the same command again to continue." in out
+    )
     stopped = load_study(folder / "results" / "squares")
     assert stopped.last_end.reason == "interrupted"
     assert len(stopped.trials) >= 2
@@ -749,7 +754,7 @@ def test_ctrl_c_before_a_search_begins_is_told(vaetune, folder, monkeypatch):
     monkeypatch.setattr("vaetune.data.sources.load_images", stop)
     code, out, error = vaetune("search", "squares.toml")
     assert (code, error) == (130, "")
-    assert out == "Stopped. What was recorded before is unharmed.\n"
+    assert out == "Stopped. Everything recorded before is unharmed.\n"
     assert not (folder / "results").exists()
 
 
@@ -856,7 +861,7 @@ def test_evaluate_judges_another_trial_and_does_without_an_example(vaetune, fold
     other = load_study(folder / "results" / "squares").ranking[1]
     code, out, error = vaetune(*QUICK_EVALUATION, "--trial", other.trial_id)
     assert code == 0
-    assert error == "There is no Keras example trained alike to hold it against.\n"
+    assert error == "No matching Keras example was found, so only the winner is shown.\n"
     assert out.startswith(f"Trial {other.trial_id} of squares (complete, ")
     assert "Keras example" not in out
 
@@ -868,7 +873,7 @@ def test_an_example_that_is_damaged_costs_the_example_only(vaetune, folder):
     weights.write_bytes(b"no archive")
     code, out, error = vaetune(*QUICK_EVALUATION)
     assert code == 0
-    assert error.startswith("The Keras example is not judged beside it. The checkpoint ")
+    assert error.startswith("The Keras example was not evaluated. The checkpoint ")
     assert "Keras example" not in out
     assert re.search(r"^ +trial \d{4}$", out, re.MULTILINE)
 
@@ -898,7 +903,7 @@ def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
 
     np.savez(folder / "other.npz", x_train=noise(30, 9, 10), x_test=noise(12, 9, 10))
     _, out, error = vaetune(*export, "--dataset", "other.npz")
-    assert error == "These are other images than the model was trained and validated on.\n"
+    assert error == "These are not the images that the model was trained and validated on.\n"
     assert "no labels" in out
     np.savez(folder / "large.npz", x_train=noise(30, 12, 12), x_test=noise(12, 12, 12))
     _, _, error = vaetune(*export, "--dataset", "large.npz")
@@ -957,12 +962,12 @@ def test_what_cannot_be_evaluated_is_refused(vaetune, folder):
 
 
 def refused_after_note(vaetune, *flags):
-    """The one line of a refusal, behind the note that there is no Keras example."""
+    """The one line of a refusal, behind the note that no Keras example was found."""
     before = journals(Path())
     code, out, error = vaetune(*QUICK_EVALUATION, *flags)
     assert (code, out) == (1, "")
     *notes, line = error.splitlines()
-    assert [note for note in notes if not note.startswith("There is no Keras example")] == []
+    assert [note for note in notes if not note.startswith("No matching Keras example")] == []
     assert line.startswith("vaetune: ")
     assert journals(Path()) == before
     return line
@@ -990,7 +995,7 @@ def test_ctrl_c_in_an_evaluation_ends_cleanly(vaetune, folder):
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
-    assert out == "Stopped. What was recorded before is unharmed.\n"
+    assert out == "Stopped. Everything recorded before is unharmed.\n"
     assert "Traceback" not in error
     assert journals(folder) == before
     assert not holder.exists()

@@ -38,7 +38,7 @@ SEARCH = ("search", "./squares.toml")
 ALL_OF_IT = ("--final-seeds", "1", "--threads-per-worker", "1")
 """10 trials of up to six epochs, the Keras example, and five configurations from another seed."""
 
-STOPPED = "Stopped. What was found so far is kept; the same command goes on from here.\n"
+STOPPED = "Stopped. Everything found so far is kept; run the same command again to continue.\n"
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_the_time_is_up_with_workers_too(vaetune):
     timed = (*SEARCH, *ALL_OF_IT, "--workers", "2", "--results", "timed")
     code, out, error = vaetune.run(*timed, "--time-budget", "1s")
     assert (code, error) == (0, "")
-    assert "The time of 1s is up. The same command goes on from here." in out
+    assert "The time of 1s is up. Run the same command again to continue." in out
     assert vaetune.left == []
     study = load_study(vaetune.folder / "timed" / "squares")
     assert study.last_end.reason == "time_budget"
@@ -266,7 +266,7 @@ def test_a_search_that_is_done_needs_no_worker(vaetune, by_one_process, monkeypa
     arguments = ("--final-seeds", "1", "--workers", "2", "--results", by_one_process)
     code, out, error = run_here(*SEARCH, *arguments)
     assert (code, error) == (0, "")
-    assert "All of it is done already." in out
+    assert "All of it is done." in out
 
 
 # A cluster that runs already

@@ -1,6 +1,6 @@
 """Prints what a folder of images takes in memory, in MiB: its bytes, and the peaks above them.
 
-python tests/memory_of_images.py 20000 64 64 3
+python tests/stress/memory_of_images.py 20000 64 64 3
 """
 
 import sys

@@ -1,12 +1,14 @@
 """Prints the resident memory in MiB after every ten trials of a tiny search.
 
-python tests/memory_of_trials.py 110
+python tests/stress/memory_of_trials.py 110
 """
 
 import os
 import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # where pytest is not
 
 from tiny_searches import TINY, changed, run
 

@@ -28,6 +28,8 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # where pytest is not
+
 import numpy as np
 from image_sets import make_split
 from outcomes import assert_same_search, assert_same_trials, events_of

@@ -12,6 +12,7 @@ from vaetune.cli.best import best
 from vaetune.cli.check import check
 from vaetune.cli.console import fail, say
 from vaetune.cli.evaluate import evaluate
+from vaetune.cli.help import GroupedCommand
 from vaetune.cli.new import new
 from vaetune.cli.report import report
 from vaetune.cli.search import search
@@ -49,7 +50,7 @@ def _vaetune(
 
 
 for _command in (new, search, check, train, best, evaluate, trials, report):
-    app.command()(_command)
+    app.command(cls=GroupedCommand)(_command)
 
 
 def main() -> NoReturn:

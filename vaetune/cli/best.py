@@ -22,20 +22,23 @@ def best(
     ] = False,
     formats: Annotated[
         list[ExportFormat] | None,
-        typer.Option("--format", help="Of the export, beside keras; may be given several times."),
+        typer.Option(
+            "--format",
+            help="Format of the export, in addition to keras; may be given several times.",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Export to this folder instead of results/best/.")
     ] = None,
     trial: TrialId = None,
     latent_dim: Annotated[
-        int | None, typer.Option(help="The best of the trials with so many latent dimensions.")
+        int | None, typer.Option(help="Take the best trial with this number of latent dimensions.")
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Print the winner of a search, or another trial; hand it over with --export.
+    """Print the winner of a search or another trial, and export it.
 
-    An export is read back, and left out is what says something else than the original.
+    Every file of an export is read back, and left out if it differs from the original.
     """
     from vaetune.config import BEST
     from vaetune.report import describe_decision, describe_winner

@@ -49,10 +49,10 @@ def check(
     workers: Workers = 1,
     threads_per_worker: ThreadsPerWorker = None,
 ) -> None:
-    """Try a search before it is run: its file, its images, the device, how long it is to take.
+    """Try a search before it is run, and estimate its duration.
 
-    Flags are those of search that make it another one, or let it take longer or shorter. Nothing
-    is written into results/.
+    It reads the search file and the images, checks the device and times a few steps. The options
+    are those of search that change its duration. Nothing is written into results/.
     """
     from vaetune.config import check_not_reserved, find_search, resolve
     from vaetune.search import ExecutorOptions
@@ -160,7 +160,7 @@ def check_search(resolved: "ResolvedSearch", name: str, options: "ExecutorOption
     workers = options.workers
     if workers > 1 and device.name != "CPU":
         workers = 1
-        say("What several workers take on GPUs is not known: the time is that of one.")
+        say("The estimate assumes one worker: parallel training on GPUs cannot be estimated.")
     probed = probe_search(spec, images, workers, workers * device.threads / cores)
     say(f"To come: {describe_plan(probed.plan)}.")
     say(describe_probe(probed, spec, data.train_images))

@@ -39,7 +39,7 @@ def clean_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("Stopped. What was recorded before is unharmed.")
+        say("Stopped. Everything recorded before is unharmed.")
         raise typer.Exit(INTERRUPTED) from None
 
 

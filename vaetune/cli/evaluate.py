@@ -22,32 +22,35 @@ def evaluate(
     name: StudyName = None,
     trial: TrialId = None,
     importance_samples: Annotated[
-        int, typer.Option(min=1, help="k of the bound on the negative log-likelihood.")
+        int,
+        typer.Option(
+            min=1, help="Number of samples k of the bound on the negative log-likelihood."
+        ),
     ] = IMPORTANCE_SAMPLES,
     images: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="How many test images, the first ones, it is of.",
+            help="Number of test images used for the bound, the first ones.",
             show_default=str(IMPORTANCE_IMAGES),
         ),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Measure anew what is recorded already.")
+        bool, typer.Option("--again", help="Measure again what is recorded already.")
     ] = False,
     output: Annotated[
-        EvaluationFormat, typer.Option("--format", help="How.")
+        EvaluationFormat, typer.Option("--format", help="Output format.")
     ] = EvaluationFormat.table,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Where the images are, if not where they were; an export needs it."),
+        typer.Option(help="Images, if they have moved; required for an export."),
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Judge the winner of a search, and the Keras example, on the test images.
+    """Measure the winner and the Keras example on the test images.
 
-    Nothing else looks at them. What was measured before in the same way is printed as recorded.
-    With the folder of an export, such as results/best, its model is judged, and nothing recorded.
+    Nothing else uses the test images. A result that is recorded already is printed as it was. With
+    the folder of an export, such as results/best, its model is measured and nothing is recorded.
     """
     from vaetune.study import EvaluationProtocol
 
@@ -108,7 +111,7 @@ def evaluate_study(
     if baseline and baseline.winner:
         models["Keras example"] = (baseline, baseline.winner)
     else:
-        note("There is no Keras example trained alike to hold it against.")
+        note("No matching Keras example was found, so only the winner is shown.")
     recorded = {name: one.evaluation(trial, protocol) for name, (one, trial) in models.items()}
     judged = {name: event for name, event in recorded.items() if event and not again}
     missing = {name: model for name, model in models.items() if name not in judged}
@@ -136,7 +139,7 @@ def evaluate_exported(
 
     exported = find_export(folder)
     if exported is None:
-        raise ResultsError(f"What {folder} says of itself is damaged. Export it again.")
+        raise ResultsError(f"The manifest of {folder} is damaged. Export it again.")
     data = exported.data
     if dataset is None and data.dataset not in NAMED_SETS:
         raise ResultsError(
@@ -145,7 +148,7 @@ def evaluate_exported(
         )
     images = load_prepared(_placed(data, dataset))
     if images.fingerprint != exported.fingerprint:
-        note("These are other images than the model was trained and validated on.")
+        note("These are not the images that the model was trained and validated on.")
     protocol = _for_images(
         replace(protocol, seed=exported.seed, binarize=data.binarize), len(images.test), wanted
     )
@@ -199,6 +202,6 @@ def _judge(
         except VaetuneError as error:
             if one is study:
                 raise
-            note(f"The {name} is not judged beside it. {error}")
+            note(f"The {name} was not evaluated. {error}")
         else:
             yield name, event

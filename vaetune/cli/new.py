@@ -10,9 +10,10 @@ from vaetune.cli.options import AlgorithmOption, Dataset
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="What to call the search.")],
+    name: Annotated[str, typer.Argument(help="Name of the search.")],
     algorithm: Annotated[
-        AlgorithmOption, typer.Option(help="Whose built-in search file to begin with.")
+        AlgorithmOption,
+        typer.Option(help="Algorithm whose built-in search file is the starting point."),
     ] = AlgorithmOption.hyperband,
     dataset: Dataset = None,
 ) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from vaetune.cli.help import budget_option, results_option, training_option, workers_option
+
 
 class DeviceOption(StrEnum):
     """Values of --device."""
@@ -71,81 +73,117 @@ class EvaluationFormat(StrEnum):
 
 
 Workers = Annotated[
-    int, typer.Option(min=1, help="Train so many models at a time; above 1 by Ray.")
+    int,
+    workers_option(
+        min=1,
+        help="Number of models to train in parallel; more than 1 requires Ray.",
+    ),
 ]
 
 ThreadsPerWorker = Annotated[
     int | None,
-    typer.Option(min=1, help="CPU threads of each worker; by default they share the cores."),
+    workers_option(
+        min=1,
+        help="CPU threads per worker. Default: the cores are divided evenly.",
+    ),
 ]
 
 GpusPerWorker = Annotated[
     float | None,
-    typer.Option(min=0.0, help="GPUs of each worker, such as 0.25; by default they share them."),
+    workers_option(
+        min=0.0,
+        help="GPUs per worker, such as 0.25. Default: they are divided evenly.",
+    ),
 ]
 
 Address = Annotated[
-    str | None, typer.Option(help="HOST:PORT of a Ray cluster that runs already: train there.")
+    str | None,
+    workers_option(help="HOST:PORT of a running Ray cluster to train on."),
 ]
 
 Results = Annotated[
-    Path, typer.Option(help="Folder of all results.", show_default=True, file_okay=True)
+    Path,
+    results_option(help="Folder of all results.", show_default=True, file_okay=True),
 ]
 
 Dataset = Annotated[
     str | None,
-    typer.Option(help="digits, mnist, fashion_mnist, an .npz file or a folder of images."),
+    training_option(
+        help="Images: digits, mnist, fashion_mnist, an .npz file or a folder.",
+    ),
 ]
 
-MaxEpochs = Annotated[int | None, typer.Option(help="Epochs of the longest trials.")]
+MaxEpochs = Annotated[int | None, budget_option(help="Epochs of the longest trials.")]
 
 MaxTrials = Annotated[
-    int | None, typer.Option(help="How many; random, bayesian and grid search only.")
+    int | None,
+    budget_option(help="Number of trials; random, bayesian and grid only."),
 ]
 
 MinEpochs = Annotated[
-    int | None, typer.Option(help="Epochs of the shortest trials; Hyperband only.")
+    int | None,
+    budget_option(help="Epochs of the shortest trials; Hyperband only."),
 ]
 
-Factor = Annotated[int | None, typer.Option(help="A rung keeps one in this many; Hyperband only.")]
+Factor = Annotated[
+    int | None,
+    budget_option(
+        help="Reduction factor: each rung keeps 1 in N trials; Hyperband only.",
+    ),
+]
 
 HyperbandIterations = Annotated[
-    int | None, typer.Option(help="How often to run Hyperband's whole schedule.")
+    int | None,
+    budget_option(help="Number of runs of Hyperband's whole schedule."),
 ]
 
 KeepBest = Annotated[
-    int | None, typer.Option(help="How many of the best trials keep their weights.")
+    int | None,
+    training_option(help="Number of best trials whose weights are kept."),
 ]
 
 FinalSeeds = Annotated[
     int | None,
-    typer.Option(help="Train the finalists from so many other seeds before one of them wins."),
+    training_option(
+        help="Number of other seeds to train the finalists from before one wins.",
+    ),
 ]
 
 Baseline = Annotated[
     bool | None,
-    typer.Option("--baseline/--no-baseline", help="Also train the Keras example to compare."),
+    training_option(
+        "--baseline/--no-baseline",
+        help="Also train the Keras example, to compare with.",
+    ),
 ]
 
-Seed = Annotated[int | None, typer.Option(help="Seed of configurations, weights and image order.")]
+Seed = Annotated[
+    int | None,
+    training_option(help="Random seed of configurations, weights and image order."),
+]
 
-BatchSize = Annotated[int | None, typer.Option(help="Images a training step.")]
+BatchSize = Annotated[int | None, training_option(help="Number of images per training step.")]
 
 PrecisionFlag = Annotated[
-    PrecisionOption | None, typer.Option(help="Of training; mixed_bfloat16 is for GPUs.")
+    PrecisionOption | None,
+    training_option(help="Numeric precision of training; mixed_bfloat16 is for GPUs."),
 ]
 
 DeviceFlag = Annotated[
-    DeviceOption | None, typer.Option(help="Where to train; auto takes a GPU where there is one.")
+    DeviceOption | None,
+    workers_option(help="Device to train on; auto takes a GPU if there is one."),
 ]
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard earlier results first.")]
+Overwrite = Annotated[
+    bool,
+    results_option("--overwrite", help="Discard earlier results first."),
+]
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the outcome only.")]
+Quiet = Annotated[bool, results_option("--quiet", "-q", help="Print the outcome only.")]
 
-TrialId = Annotated[str | None, typer.Option(help="Another trial than the winner, by its id.")]
+TrialId = Annotated[str | None, typer.Option(help="Id of a trial to take instead of the winner.")]
 
 StudyName = Annotated[
     str | None,
-    typer.Argument(help="A search, or baselines/NAME; the latest search if left out."),
+    typer.Argument(help="A search, or baselines/NAME. Default: the latest search."),
 ]

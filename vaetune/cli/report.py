@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def report(
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Go on writing it, until all searches that run have ended."),
+        typer.Option("--watch", help="Keep writing it until all running searches have ended."),
     ] = False,
     results: Results = Path("results"),
 ) -> None:
     """Write results/report.html from what is recorded.
 
-    With --watch it is written again as trials start and end, and the page refreshes itself in the
-    browser. Where no search runs, the next one is waited for. Ctrl-C ends it at any time.
+    With --watch the page is written again as trials start and end, and it refreshes itself in the
+    browser. If no search is running, vaetune waits for the next one. Ctrl-C ends it.
     """
     with clean_interrupt():
         from vaetune.report import write_report

@@ -10,6 +10,7 @@ import typer
 
 from vaetune.cli.best import export_and_print
 from vaetune.cli.console import INTERRUPTED, clean_interrupt, fail, note, say, state_of, title_of
+from vaetune.cli.help import budget_option
 from vaetune.cli.options import (
     Address,
     Baseline,
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
 def search(
     name: Annotated[
         str | None,
-        typer.Argument(help="A file searches/NAME.toml, or a path. Lists them if left out."),
+        typer.Argument(
+            help="A file searches/NAME.toml, or a path. Without it, searches are listed."
+        ),
     ] = None,
     dataset: Dataset = None,
     max_epochs: MaxEpochs = None,
@@ -54,13 +57,21 @@ def search(
     factor: Factor = None,
     hyperband_iterations: HyperbandIterations = None,
     extend: Annotated[
-        bool, typer.Option("--extend", help="Go on to more trials or iterations than before.")
+        bool,
+        budget_option(
+            "--extend",
+            help="Continue to more trials or iterations than before.",
+        ),
     ] = False,
     time_budget: Annotated[
-        str | None, typer.Option(help="Such as 1h30m: stop after it, export the winner so far.")
+        str | None,
+        budget_option(
+            help="Time to stop after, such as 1h30m; the winner so far is exported.",
+        ),
     ] = None,
     max_failure_rate: Annotated[
-        float | None, typer.Option(help="Stop when a larger share of the trials failed.")
+        float | None,
+        budget_option(help="Share of failed trials above which the search stops."),
     ] = None,
     keep_best: KeepBest = None,
     final_seeds: FinalSeeds = None,
@@ -79,7 +90,7 @@ def search(
 ) -> None:
     """Run a search, or continue one that was stopped.
 
-    Flags override the search file; what neither names has a default.
+    Options override the search file. What neither names has a default.
     """
     from vaetune.config import find_search, resolve
     from vaetune.search import ExecutorOptions
@@ -216,9 +227,9 @@ def announce(
     if seeds and started.kind == "search" and not (past and opened.is_decided):
         say(f"After it: {describe_retraining(opened.plan, opened.spec)}.")
     if past and past.is_complete and opened.is_decided:
-        say("All of it is done already.")
+        say("All of it is done.")
     elif past and past.is_complete:
-        say("All of its trials are done already: now its finalists are judged again.")
+        say("All trials are done: now the finalists are measured again.")
     elif past:
         say(f"Going on: {state_of(past)}; epochs done: {past.epochs_trained}.")
 
@@ -237,7 +248,7 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
         with progress, StoppableWatcher(progress) as watcher:
             yield watcher
     except KeyboardInterrupt:
-        say("Stopped. What was found so far is kept; the same command goes on from here.")
+        say("Stopped. Everything found so far is kept; run the same command again to continue.")
         _refresh_report(session.results)
         raise typer.Exit(INTERRUPTED) from None
 
@@ -258,10 +269,10 @@ def _tell_outcome(study: "Study", results: Path) -> None:
         fail(
             f"{end.message} The first failed with: {study.failures[0].error} "
             f"See `vaetune trials {study.name} --failed`. "
-            "To go on all the same: --max-failure-rate 1"
+            "To continue anyway: --max-failure-rate 1"
         )
     if end and end.reason == "time_budget":
-        say(f"{end.message} The same command goes on from here.")
+        say(f"{end.message} Run the same command again to continue.")
         if study.winner:
             try:
                 former = read_manifest(results / BEST) or {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaetune.cli.console import clean_interrupt, fail, find_named, say
+from vaetune.cli.help import model_option, results_option, training_option
 from vaetune.cli.options import (
     BatchSize,
     Dataset,
@@ -34,28 +35,43 @@ def train(
         typer.Option(metavar="NAME", help="Train the winner of this search, for longer."),
     ] = None,
     trial: TrialId = None,
-    epochs: Annotated[int, typer.Option(min=1, help="How long.")] = 30,
+    epochs: Annotated[int, training_option(min=1, help="Number of epochs to train.")] = 30,
     on: Annotated[
         OnOption | None,
-        typer.Option(help="Which images; those of --best, else train, if left out."),
+        training_option(
+            help="Images to train on. Default: those of --best, otherwise train.",
+        ),
     ] = None,
     learning_rate_decay: Annotated[
-        DecayOption | None, typer.Option(help="Of the learning rate over the epochs.")
+        DecayOption | None,
+        training_option(help="Learning-rate schedule over the epochs."),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a better one.")
+        int | None,
+        training_option(help="Number of epochs without improvement to stop after."),
     ] = None,
     filters_1: Annotated[
-        int | None, typer.Option(help="Channels of the first convolution.")
+        int | None, model_option(help="Channels of the first convolution.")
     ] = None,
-    filters_2: Annotated[int | None, typer.Option(help="Channels of the second.")] = None,
-    dense_units: Annotated[int | None, typer.Option(help="Width of the dense layer.")] = None,
+    filters_2: Annotated[
+        int | None, model_option(help="Channels of the second convolution.")
+    ] = None,
+    dense_units: Annotated[int | None, model_option(help="Width of the dense layer.")] = None,
     latent_dim: Annotated[
-        int | None, typer.Option(help="Latent dimensions; with --best, whose best trial.")
+        int | None,
+        model_option(
+            help="Latent dimensions; with --best, the best trial of that size.",
+        ),
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Weight of the KL divergence.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of the folder in results/baselines/.")] = None,
+    learning_rate: Annotated[
+        float | None,
+        model_option(help="Learning rate of the Adam optimizer."),
+    ] = None,
+    beta: Annotated[float | None, model_option(help="Weight of the KL divergence.")] = None,
+    name: Annotated[
+        str | None,
+        results_option(help="Name of the folder in results/baselines/."),
+    ] = None,
     dataset: Dataset = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
@@ -67,9 +83,9 @@ def train(
 ) -> None:
     """Train one configuration from its beginning, outside any search.
 
-    With --best it is the winner of a search, on the data and in the way of that search, else the
-    Keras example's; flags change either. Trained on train+validation, one image in twenty of
-    both is held out to choose the epoch. What is trained lies in results/baselines/.
+    With --best this is the winner of a search, on its images and with its settings; otherwise it is
+    the Keras example. Options change either. With --on train+validation, one image in twenty is
+    held out to choose the epoch. The result is in results/baselines/.
     """
     chosen = {
         "filters_1": filters_1,

@@ -12,9 +12,11 @@ from vaetune.cli.options import FormatOption, Results, StudyName
 
 def trials(
     name: StudyName = None,
-    output: Annotated[FormatOption, typer.Option("--format", help="How.")] = FormatOption.table,
+    output: Annotated[
+        FormatOption, typer.Option("--format", help="Output format.")
+    ] = FormatOption.table,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only the failed ones, with their tracebacks.")
+        bool, typer.Option("--failed", help="List failed trials only, with their tracebacks.")
     ] = False,
     results: Results = Path("results"),
 ) -> None:

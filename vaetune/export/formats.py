@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -22,8 +22,20 @@ from vaetune.models import VAE
 ALWAYS = "keras"
 """The format of every export."""
 
-POSTERIOR = ("z_mean", "z_log_var")
-"""The encoder's outputs, in this order and by these names in every format."""
+
+class Posterior(NamedTuple):
+    """The outputs of an encoder, in this order and with these names in every format.
+
+    Attributes:
+        z_mean: Means of the posterior, (n, latent_dim).
+        z_log_var: Logarithms of its variances, (n, latent_dim).
+    """
+
+    z_mean: Any
+    z_log_var: Any
+
+
+POSTERIOR = Posterior._fields
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,10 @@ def _write_saved_model(folder: Path, vae: VAE) -> None:
     count, seed = (tf.TensorSpec((), tf.int32, name=name) for name in ("count", "seed"))
     encoder, decoder = _named_parts(vae)
 
+    def encode(image: tf.Tensor) -> Posterior:
+        # A dictionary has no order once it is loaded: it differs from process to process.
+        return Posterior(**encoder(image))
+
     def reconstruct(image: tf.Tensor) -> Any:
         return decoder(encoder(image)["z_mean"])
 
@@ -117,7 +133,7 @@ def _write_saved_model(folder: Path, vae: VAE) -> None:
     archive = keras.export.ExportArchive()
     archive.track(vae.encoder)
     archive.track(vae.decoder)
-    archive.add_endpoint("encode", encoder, [images])
+    archive.add_endpoint("encode", encode, [images])
     archive.add_endpoint("decode", decoder, [latents])
     archive.add_endpoint("reconstruct", reconstruct, [images])
     archive.add_endpoint("sample", sample, [count, seed])

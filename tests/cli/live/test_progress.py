@@ -307,7 +307,7 @@ def test_a_training_is_told_of_epoch_by_epoch():
 
 def test_a_training_that_lost_patience_says_so():
     *_, last = tell_training(*make_trial_events("0000", [210.0, 220.0], epoch_to=12))
-    assert " ".join(last) == "Its patience is over: no epoch was better for a while."
+    assert " ".join(last) == "Stopped early: no epoch was better for a while."
     failed = make_trial_events("0000", [210.0], status="failed", error="No.", epoch_to=12)
     assert len(tell_training(*failed)) == 1
 

@@ -220,7 +220,7 @@ class SearchProgress:
     def _tell_end(self, run: str, event: TrialEnded) -> None:
         if self._main == "baseline":
             if event.status == "completed" and self._epochs_done < self._epochs:
-                self._say("Its patience is over: no epoch was better for a while.")
+                self._say("Stopped early: no epoch was better for a while.")
             return  # its last epoch has been printed, and its result comes next
         name = run_label(run)
         if run == self._main:

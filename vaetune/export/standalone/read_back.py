@@ -63,7 +63,12 @@ def open_saved_model(folder: Path) -> Endpoints:
 
     def encode(images: NDArray[Any]) -> Sequence[Any]:
         posterior = loaded.encode(images)
-        return [posterior["z_mean"], posterior["z_log_var"]]
+        check_names("saved_model", getattr(posterior, "_fields", ()), OUTPUTS["encode"])
+        named = loaded.signatures["encode"](image=tf.constant(images))
+        difference = max(float(np.max(np.abs(named[n] - getattr(posterior, n)))) for n in named)
+        if difference:
+            raise ValueError("saved_model: outputs by position are others than those by name")
+        return list(posterior)
 
     return {
         "encode": encode,
