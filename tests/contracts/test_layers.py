@@ -37,8 +37,8 @@ FORBIDDEN = {
     ("search.executors", "search.session"): "executors know the interface `TrialSource` only",
 }
 
-KERAS_TUNER = ("models.hypermodel", "search.oracles", "search.tuner")
-KERAS_TUNER_PRIVATE = ("search.oracles", "search.tuner")
+KERAS_TUNER = ("models.hypermodel", "search.limits", "search.oracles", "search.tuner")
+KERAS_TUNER_PRIVATE = ("search.limits", "search.oracles", "search.tuner")
 TENSORFLOW = (
     "data.sources",
     "device",
@@ -48,6 +48,7 @@ TENSORFLOW = (
     "export.standalone",
     "export.verify",
     "models",
+    "search.limits",
     "search.oracles",
     "search.preflight.probe",
     "search.tuner",

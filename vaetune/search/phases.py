@@ -12,9 +12,10 @@ from vaetune.errors import InUseError, StoppedEarly
 from vaetune.search.executors.base import Executor, Opening
 from vaetune.search.executors.local import local_executor
 from vaetune.search.finalists import rescore, retrain
+from vaetune.search.limits import check_time
 from vaetune.search.resume import is_decided, is_rescored, is_retrained
 from vaetune.search.session import SearchSession, open_baseline
-from vaetune.search.tuner import VAETuner, check_time
+from vaetune.search.tuner import VAETuner
 from vaetune.search.watcher import NoWatcher, Watcher
 from vaetune.study import (
     FinalistsRescored,

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,15 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial as Trial, TrialStatus
 
 from vaetune.config import SearchSpec
-from vaetune.errors import ResultsError, StoppedEarly
+from vaetune.errors import ResultsError
 from vaetune.models import VAEHyperModel
 from vaetune.search.checkpoints import CheckpointKeeper
+from vaetune.search.limits import check_failures, check_time, time_is_up
 from vaetune.search.lineage import TaskPlanner
 from vaetune.search.oracles.base import TUNER_ID, Oracle
 from vaetune.search.oracles.control import assignment, end, hand_out
 from vaetune.search.oracles.plan import plan
+from vaetune.search.trial_state import TrialState
 from vaetune.study import (
     Artifacts,
     Assignment,
@@ -26,7 +27,6 @@ from vaetune.study import (
     PlanCorrected,
     RankedTrial,
     Study,
-    TrialEnded,
     TrialResumed,
     TrialRetried,
     TrialStarted,
@@ -46,35 +46,6 @@ from vaetune.training import (
     Task,
     TimeUp,
 )
-
-ENOUGH_TRIALS = 10
-"""Number of ended trials after which the share of failures may stop a search."""
-
-
-def check_time(spec: SearchSpec, deadline_s: float) -> None:
-    """Stops a search if its time is up, as `time.monotonic` counts.
-
-    Raises:
-        StoppedEarly: It is.
-    """
-    if time.monotonic() >= deadline_s:
-        raise _time_is_up(spec)
-
-
-def _time_is_up(spec: SearchSpec) -> StoppedEarly:
-    return StoppedEarly("time_budget", f"The time of {spec.limits.time_budget} is up.")
-
-
-@dataclass
-class _UnderWay:
-    """What is known of a trial that has begun in this session."""
-
-    began_s: float
-    before_s: float
-    attempts: int = 0
-    parameters: int | None = None
-    outcome: Completed | Failed | None = None
-
 
 OnTrialProgress = Callable[[str, float], None]
 """Called with a trial and the share of its present epoch that is done."""
@@ -116,11 +87,11 @@ class VAETuner(keras_tuner.Tuner):
         self._past = {trial.trial_id: trial for trial in past.trials}
         self._plan = past.plan
         self._tells_of_workers = past.started.kind == "search"
-        self._last_told = {t.trial_id: t.epochs[-1].epoch for t in past.trials if t.epochs}
+        self._recorded = {t.trial_id: t.epochs[-1].epoch for t in past.trials if t.epochs}
         self._crashes = {trial.trial_id: trial.crashes for trial in past.trials}
         self._keeper = CheckpointKeeper(folder, journal)
-        self._planner = TaskPlanner(spec, oracle, self._keeper, self._last_told, deadline_s)
-        self._under_way: dict[str, _UnderWay] = {}
+        self._planner = TaskPlanner(spec, oracle, self._keeper, self._recorded, deadline_s)
+        self._states: dict[str, TrialState] = {}
         self._unfinished = list(oracle.ongoing_trials.values())
         super().__init__(
             oracle=oracle,
@@ -168,12 +139,12 @@ class VAETuner(keras_tuner.Tuner):
         Raises:
             StoppedEarly: A limit of the search is reached.
         """
-        self._check_failures()
+        check_failures(self.oracle, self._limits)
         check_time(self._spec, self._deadline_s)
         asked = assignment(self.oracle, trial)
         earlier = self._past.get(trial.trial_id)
         before_s = earlier.duration_s if earlier else 0.0
-        self._under_way[trial.trial_id] = _UnderWay(time.monotonic(), before_s)
+        self._states[trial.trial_id] = TrialState(time.monotonic(), before_s)
         started = TrialStarted(**dict(asked), worker=worker)
         if earlier:
             self._journal.publish(started)
@@ -212,7 +183,7 @@ class VAETuner(keras_tuner.Tuner):
             self._journal.append(WorkerLost(worker=worker, trial_id=trial_id, error=error))
 
     def _take_up(self, asked: Assignment, worker: int | None) -> None:
-        reached = self._last_told.get(asked.trial_id, asked.epoch_from)
+        reached = self._recorded.get(asked.trial_id, asked.epoch_from)
         resumed = TrialResumed(trial_id=asked.trial_id, epoch=reached, worker=worker)
         self._journal.append(resumed)
 
@@ -226,7 +197,7 @@ class VAETuner(keras_tuner.Tuner):
 
     def has_ended(self, trial: Trial) -> bool:
         """Whether nothing is left to do of a trial that has begun."""
-        return self._under_way[trial.trial_id].outcome is not None
+        return self._states[trial.trial_id].outcome is not None
 
     def mending(self) -> Iterator[tuple[Trial, Task]]:
         """What is damaged or lost of what the search keeps, to be made again.
@@ -255,8 +226,8 @@ class VAETuner(keras_tuner.Tuner):
         """
         match message:
             case Began():
-                if trial.trial_id in self._under_way:
-                    self._under_way[trial.trial_id].parameters = message.parameters
+                if trial.trial_id in self._states:
+                    self._states[trial.trial_id].parameters = message.parameters
             case Progressed():
                 if self._on_progress:
                     self._on_progress(trial.trial_id, message.share)
@@ -267,15 +238,15 @@ class VAETuner(keras_tuner.Tuner):
             case Failed():
                 self._fail(trial, message)
             case TimeUp():
-                raise _time_is_up(self._spec)
+                raise time_is_up(self._spec)
 
     def _take_epoch(self, trial: Trial, done: EpochDone) -> None:
         """Records an epoch. If the journal holds it already, only the checkpoint is saved."""
         ended = done.ended
-        is_news = ended.epoch > self._last_told.get(ended.trial_id, 0)
+        is_news = ended.epoch > self._recorded.get(ended.trial_id, 0)
         if is_news:
             self._journal.write(ended)
-            self._last_told[ended.trial_id] = ended.epoch
+            self._recorded[ended.trial_id] = ended.epoch
             self._crashes[ended.trial_id] = 0
         if done.checkpoint:
             self._keeper.save(ended.trial_id, done.checkpoint)
@@ -287,12 +258,12 @@ class VAETuner(keras_tuner.Tuner):
     def _complete(self, trial: Trial, completed: Completed) -> None:
         self._keeper.flush(trial.trial_id)
         completed.pictures.save(trial_folder(self._folder, trial.trial_id))
-        if trial.trial_id in self._under_way:  # and not one of which something was lost
-            self._under_way[trial.trial_id].outcome = completed
+        if trial.trial_id in self._states:  # and not one of which something was lost
+            self._states[trial.trial_id].outcome = completed
 
     def _fail(self, trial: Trial, failed: Failed) -> None:
         """Lets a trial be tried again, or ends it."""
-        state = self._under_way.get(trial.trial_id)
+        state = self._states.get(trial.trial_id)
         if state is None:
             raise ResultsError(
                 f"Trial {trial.trial_id}, of which a file was lost, cannot be trained again: "
@@ -317,24 +288,10 @@ class VAETuner(keras_tuner.Tuner):
 
         Before its end is journaled nothing follows from it: to the oracle it still runs.
         """
-        state = self._under_way.pop(trial.trial_id)
-        outcome = state.outcome
-        failed = outcome if isinstance(outcome, Failed) else None
-        score = outcome.score if isinstance(outcome, Completed) else None
-        self._journal.append(
-            TrialEnded(
-                trial_id=trial.trial_id,
-                status="completed" if failed is None else "failed",
-                score=score,
-                parameters=state.parameters,
-                duration_s=state.before_s + time.monotonic() - state.began_s,
-                failed_in=failed.epoch if failed else None,
-                error=failed.error if failed else None,
-                traceback=failed.traceback if failed else None,
-            )
-        )
-        end(self.oracle, trial.trial_id, score)
-        if failed:
+        state = self._states.pop(trial.trial_id)
+        self._journal.append(state.ended(trial.trial_id))
+        end(self.oracle, trial.trial_id, state.score)
+        if isinstance(state.outcome, Failed):
             self._correct_plan()
         self._rank([self.oracle.get_trial(trial.trial_id)])
         self.tidy()
@@ -374,21 +331,10 @@ class VAETuner(keras_tuner.Tuner):
             self._plan = corrected
             self._journal.append(PlanCorrected(plan=corrected))
 
-    def _check_failures(self) -> None:
-        statuses = [trial.status for trial in self.oracle.trials.values()]
-        failed = statuses.count(TrialStatus.FAILED)
-        ended = failed + statuses.count(TrialStatus.COMPLETED)
-        if ended >= ENOUGH_TRIALS and failed > self._limits.max_failure_rate * ended:
-            raise StoppedEarly(
-                "failures",
-                f"{failed} of {ended} trials failed, more than the share of "
-                f"{self._limits.max_failure_rate:g} that a search may lose.",
-            )
-
     def _fail_after_crashes(self, trial: Trial, asked: Assignment) -> None:
         crashes = self._crashes.get(trial.trial_id, 0)
         if not self.has_ended(trial) and crashes >= MAX_CRASHES:
-            epoch = self._last_told.get(asked.trial_id, asked.epoch_from) + 1
+            epoch = self._recorded.get(asked.trial_id, asked.epoch_from) + 1
             error = (
                 f"The process died {crashes} times in epoch {epoch} of this trial, "
                 "perhaps for lack of memory."

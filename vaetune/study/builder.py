@@ -141,14 +141,14 @@ class StudyBuilder:
         self.last_sign = self.started.time
 
     def take(self, event: Event) -> None:
-        self._sort_in(event)
+        self._apply_to_trial(event)
+        self._apply_to_study(event)
         if isinstance(event, _SIGNS):
             self.last_sign = event.time
 
-    def _sort_in(self, event: Event) -> None:
+    def _apply_to_trial(self, event: Event) -> None:
+        """Applies what concerns a single trial."""
         match event:
-            case SessionStarted():
-                self._take_session(event)
             case TrialStarted():
                 self.trials[event.trial_id] = _TrialBuilder(event)
                 self._begin_interval(event, event.epoch_from)
@@ -165,6 +165,12 @@ class StudyBuilder:
             case TrialEnded():
                 self._trial(event.trial_id).ended = event
                 self._end_interval(event.trial_id, event.time)
+
+    def _apply_to_study(self, event: Event) -> None:
+        """Applies what concerns the search as a whole."""
+        match event:
+            case SessionStarted():
+                self._take_session(event)
             case PlanCorrected():
                 self.plan = event.plan
             case SearchExtended():

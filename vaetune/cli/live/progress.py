@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vaetune.cli.live.bars import MAX_BARS, OTHER_LINES, RunningTrial, add_bar, clock, run_label
+from vaetune.cli.live.lines import as_sentence, describe_finals, subject_of
 from vaetune.cli.live.workers import WorkerStatus
-from vaetune.report import counted, describe_lead, describe_plan, trial_line
+from vaetune.report import describe_plan, trial_line
 from vaetune.study import (
     EpochEnded,
     Event,
@@ -126,7 +127,7 @@ class SearchProgress:
                 self._take_plan(event.plan)
             case FinalistsRescored() | FinalistsRetrained():
                 self._rescored = None
-                self._say(_judged(event))
+                self._say(describe_finals(event))
             case FileSetAside():
                 self._warn(describe_loss(event), run)
             case _:
@@ -248,10 +249,10 @@ class SearchProgress:
     def _take_loss(self, run: str, event: WorkerLost) -> None:
         told = []
         if self._workers.lose(event):
-            told.append(f"worker {event.worker} is lost: {_sentence(event.error)}")
+            told.append(f"worker {event.worker} is lost: {as_sentence(event.error)}")
         self._remove(lambda one: one.worker == event.worker)
         if event.trial_id is not None:
-            told.append(f"{_subject(run, event.trial_id, self._main)} goes on elsewhere.")
+            told.append(f"{subject_of(run, event.trial_id, self._main)} goes on elsewhere.")
         if told:
             self._say(" ".join(told))
 
@@ -335,30 +336,5 @@ class SearchProgress:
             yield Text(", ".join(told), no_wrap=True, overflow="ellipsis")
 
 
-def _sentence(error: str) -> str:
-    text = " ".join(error.split())
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def _subject(run: str, trial_id: str | None, main: str) -> str:
-    if run == main:
-        return f"Trial {trial_id}"
-    return "The reference" if run == "baseline" else run.capitalize()
-
-
 def _last_epoch(trial: Trial) -> int:
     return trial.epochs[-1].epoch if trial.epochs else trial.epoch_from
-
-
-def _judged(event: FinalistsRescored | FinalistsRetrained) -> str:
-    """What came of judging the finalists again, in a line."""
-    if isinstance(event, FinalistsRescored):
-        told, finalists = event.rescoring, counted(len(event.rescoring.finalists), "finalist")
-        how = counted(event.rescoring.posterior_samples, "posterior sample")
-        done = f"Rescored {finalists} with {how} of each image, in {event.duration_s:.1f} s"
-        lead = told.lead
-    else:
-        finalists = counted(len(event.retraining.finalists), "finalist")
-        seeds = counted(len(event.retraining.seeds), "other seed")
-        done, lead = f"Trained {finalists} from {seeds} each", event.retraining.lead
-    return f"{done}: {describe_lead(lead)}" if lead else f"{done}."

@@ -128,23 +128,10 @@ class _Course:
 def _columns(study: Study, course: _Course) -> Iterable[Column]:
     trials = study.trials
     ranks = {trial.trial_id: rank for rank, trial in enumerate(study.ranking, start=1)}
-    best = [trial.best for trial in trials]
-    nats = "nats per image"
     yield build_column(
         "rank", "Rank", "", "place", "linear", [ranks.get(t.trial_id) for t in trials]
     )
-    losses: tuple[tuple[str, str, Scale, list[Value]], ...] = (
-        ("loss", "Loss", "excess", [e.val_loss if e else None for e in best]),
-        (
-            "reconstruction",
-            "Reconstruction",
-            "linear",
-            [e.val_reconstruction_loss if e else None for e in best],
-        ),
-        ("kl", "KL", "linear", [e.val_kl_loss if e else None for e in best]),
-    )
-    for key, title, scale, values in losses:
-        yield build_column(key, title, nats, "measure", scale, values)
+    yield from _losses(study)
     for name in hyperparameter_names(study):
         values = [trial.hyperparameters.get(name) for trial in trials]
         yield build_column(name, name, "", "hyperparameter", _scale(study, name), values)
@@ -170,6 +157,23 @@ def _columns(study: Study, course: _Course) -> Iterable[Column]:
     ):
         yield build_column(key, title, "", "place", "choice", numbers)
     yield from _times(study, course)
+
+
+def _losses(study: Study) -> Iterable[Column]:
+    """Yields the losses of each trial at its best epoch."""
+    best = [trial.best for trial in study.trials]
+    losses: tuple[tuple[str, str, Scale, list[Value]], ...] = (
+        ("loss", "Loss", "excess", [e.val_loss if e else None for e in best]),
+        (
+            "reconstruction",
+            "Reconstruction",
+            "linear",
+            [e.val_reconstruction_loss if e else None for e in best],
+        ),
+        ("kl", "KL", "linear", [e.val_kl_loss if e else None for e in best]),
+    )
+    for key, title, scale, values in losses:
+        yield build_column(key, title, "nats per image", "measure", scale, values)
 
 
 def _times(study: Study, course: _Course) -> Iterable[Column]:

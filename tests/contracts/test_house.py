@@ -1,0 +1,42 @@
+"""Layout and language keep within their limits; `python benchmarks/house.py` prints the numbers."""
+
+import statistics
+from pathlib import Path
+
+import house
+
+TOP = Path(house.__file__).parents[1]
+
+
+def test_few_boxes_and_arrows_are_at_the_top():
+    assert len(house.top_names()) <= 16
+    assert len(house.arrows()) <= 60
+
+
+def test_no_module_is_longer_than_350_lines():
+    assert house.long_modules() == []
+    assert house.long_modules(limit=10), "the probe sees modules"
+
+
+def test_functions_are_short_and_take_few_parameters():
+    found = house.functions()
+    lines = sorted(one.lines for one in found)
+    assert [one.place for one in found if one.lines > 40] == []
+    assert statistics.median(lines) <= 5
+    assert lines[len(lines) * 9 // 10] <= 17
+    wide = [one.place for one in found if one.parameters > 10 and not one.is_command]
+    assert wide == []
+
+
+def test_arguments_are_described_by_noun_phrases():
+    assert house.genitives() == []
+    assert house.GENITIVE.search("    seed: Of the search."), "the probe sees genitives"
+
+
+def test_docstrings_and_comments_use_the_words_of_the_field():
+    assert house.old_words() == []
+    assert house.OLD_WORDS.search("The page is written anew."), "the probe sees old words"
+
+
+def test_the_readme_is_short():
+    assert len((TOP / "README.md").read_text(encoding="utf-8").splitlines()) < 200
