@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,73 +26,104 @@ class ChosenDevice:
 
 Device = Literal["auto", "cpu", "gpu"]
 
-_chosen: "ChosenDevice | None" = None
-"""The device of this process; None before TensorFlow was brought up."""
-
 
 def choose_device(wanted: Device, exact: bool = False, threads: int | None = None) -> ChosenDevice:
-    """Brings TensorFlow up on the device; to be called once, before anything else uses it.
+    """Brings TensorFlow up on a device, or finds it running there.
 
-    A GPU's memory is taken as it is needed. On the CPU operations are deterministic.
+    TensorFlow fixes its devices and threads at its first operation. A later call returns the
+    device that runs if it serves: the same one, or any if `wanted` is "auto". GPU memory is taken
+    as needed. On the CPU, operations are deterministic.
 
     Args:
-        wanted: "auto" takes the GPU where there is one.
-        exact: On a GPU as well operations are deterministic, and float32 is not rounded to
-            TensorFloat-32; that takes longer.
-        threads: CPU threads per operation, and number of operations that run at the same time.
-            Default: one per core.
+        wanted: Device to use; "auto" takes a GPU if TensorFlow finds one.
+        exact: Whether operations on a GPU are deterministic too and float32 is not rounded to
+            TensorFloat-32, which takes longer.
+        threads: Threads per operation, and operations that run at the same time. Default: one per
+            core.
 
     Raises:
-        DeviceError: A GPU is wanted and TensorFlow finds none.
+        DeviceError: A GPU is wanted and TensorFlow finds none, or TensorFlow runs already on
+            another device or with other threads.
     """
-    try:
-        return _bring_up(wanted, exact, threads)
-    except RuntimeError as error:  # TensorFlow takes settings only before its first operation
-        raise DeviceError(
-            "TensorFlow already runs in this process with other settings, and device and threads "
-            f"cannot change ({error}) Start a new process, or leave the setting out."
-        ) from error
-
-
-def running_device() -> ChosenDevice:
-    """Returns the device that this process uses, brought up by the first call.
-
-    For scripts and notebooks, in which one function comes after another.
-
-    Raises:
-        DeviceError: TensorFlow was brought up with other settings by somebody else.
-    """
-    return _chosen or choose_device("auto", exact=True)
-
-
-def _bring_up(wanted: Device, exact: bool, threads: int | None) -> ChosenDevice:
-    global _chosen
-    _chosen = _configure(wanted, exact, threads)
-    return _chosen
-
-
-def _configure(wanted: Device, exact: bool, threads: int | None) -> ChosenDevice:
     tf = import_tensorflow()
     if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        _set_threads(tf, threads)
     gpus = tf.config.list_physical_devices("GPU")
     if wanted == "gpu" and not gpus:
         raise DeviceError(
             "No GPU found, and --device gpu asks for one. Use --device cpu or auto; for an "
             "NVIDIA GPU install vaetune[cuda] and check that nvidia-smi lists it."
         )
-    if wanted == "cpu" or not gpus:
-        tf.config.set_visible_devices([], "GPU")
+    gpu = None if wanted == "cpu" or not gpus else _show_gpu(tf, gpus[0], wanted)
+    if gpu is None:
+        _hide_gpus(tf)
         tf.config.experimental.enable_op_determinism()
         return ChosenDevice("CPU", _threads(tf))
-    tf.config.set_visible_devices(gpus[:1], "GPU")
-    tf.config.experimental.set_memory_growth(gpus[0], True)
     if exact:
         tf.config.experimental.enable_op_determinism()
         tf.config.experimental.enable_tensor_float_32_execution(False)
-    details = tf.config.experimental.get_device_details(gpus[0])
-    return ChosenDevice(f"GPU ({details.get('device_name', gpus[0].name)})", _threads(tf))
+    details = tf.config.experimental.get_device_details(gpu)
+    return ChosenDevice(f"GPU ({details.get('device_name', gpu.name)})", _threads(tf))
+
+
+_NEW_PROCESS = "Start a new process for it; in a notebook, restart the kernel."
+
+
+def _set_threads(tf: Any, threads: int) -> None:
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        if (present := _threads(tf)) != threads:
+            raise DeviceError(
+                f"TensorFlow already runs in this process with {present} threads per operation "
+                f"and cannot change to {threads}. {_NEW_PROCESS}"
+            ) from error
+
+
+def _show_gpu(tf: Any, gpu: Any, wanted: Device) -> Any | None:
+    """Makes a GPU the only one of this process.
+
+    Returns:
+        The GPU that operations run on; None if TensorFlow runs already without any.
+    """
+    try:
+        tf.config.set_visible_devices([gpu], "GPU")
+    except RuntimeError as error:
+        visible = tf.config.get_visible_devices("GPU")
+        if not visible and wanted == "gpu":
+            raise DeviceError(
+                "TensorFlow already runs on the CPU in this process, and a GPU was asked for. "
+                f"{_NEW_PROCESS}"
+            ) from error
+        return visible[0] if visible else None
+    with suppress(RuntimeError):  # it runs already, with the memory that it was given
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return gpu
+
+
+def _hide_gpus(tf: Any) -> None:
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError as error:
+        raise DeviceError(
+            "TensorFlow already runs on a GPU in this process, and the CPU was asked for. "
+            f"{_NEW_PROCESS}"
+        ) from error
+
+
+@contextmanager
+def exact_device() -> Iterator[ChosenDevice]:
+    """Brings TensorFlow up for exact numbers; see `choose_device`.
+
+    Afterwards float32 is rounded as before. Operations stay deterministic.
+    """
+    experimental = import_tensorflow().config.experimental
+    is_rounded = experimental.tensor_float_32_execution_enabled()
+    try:
+        yield choose_device("auto", exact=True)
+    finally:
+        experimental.enable_tensor_float_32_execution(is_rounded)
 
 
 def import_tensorflow() -> Any:

@@ -715,3 +715,13 @@ def test_images_that_are_joined_are_not_drawn_before(save):
     joined = prepared(images, train_on="train+validation", binarize="stochastic")
     assert len(np.unique(joined.train.images)) > 200
     assert set(np.unique(joined.validation.images)) == {0, 255}
+
+
+def test_arrays_of_the_caller_stay_as_they_are():
+    arrays = {"x": noise(), "y": np.arange(len(noise())) % 3}
+    before = {name: array.copy() for name, array in arrays.items()}
+    first = load_images(arrays)
+    assert all(np.array_equal(array, before[name]) for name, array in arrays.items())
+    assert load_images(arrays).fingerprint == first.fingerprint
+    assert load_images(arrays["x"]).train.images.shape == first.train.images.shape
+    assert np.array_equal(arrays["x"], before["x"])

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
-from vaetune.device import running_device
+from vaetune.device import exact_device
 from vaetune.study import EvaluationProtocol, Study, Trial, TrialEvaluated, pick
 
 
@@ -52,7 +52,7 @@ def evaluate_trial(
     else:
         loaded = images if isinstance(images, ImageSet) else load_images(images)
         prepared = prepare_images(loaded, data)
-    device = running_device()
-    from vaetune.evaluation.test_set import record_evaluation  # it imports TensorFlow
+    with exact_device() as device:
+        from vaetune.evaluation.test_set import record_evaluation  # it imports TensorFlow
 
-    return record_evaluation(study, picked.trial_id, prepared, protocol, device)
+        return record_evaluation(study, picked.trial_id, prepared, protocol, device)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaetune.device import running_device
+from vaetune.device import choose_device
 from vaetune.export.folder import check_replaceable
 from vaetune.export.reader import Reader
 from vaetune.study import Study, Trial, pick, shared_folder
@@ -43,7 +43,7 @@ def export_trial(
     target = Path(folder)
     check_replaceable(target)
     with Reader() as reader:  # its process imports TensorFlow while this one does
-        running_device()
+        choose_device("auto")
         from vaetune.export.bundle import write_export
 
         results = shared_folder(study.folder, study.started.kind)
