@@ -1,4 +1,4 @@
-"""TensorFlow comes up quietly, on the device that was asked for."""
+"""TensorFlow starts quietly, on the requested device."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def run_python(code):
 
 
 @pytest.mark.slow
-def test_nothing_is_printed_while_tensorflow_comes_up():
+def test_nothing_is_printed_while_tensorflow_starts():
     done = run_python(
         "from vaetune.device import choose_device\n"
         "choose_device('cpu')\n"
@@ -29,11 +29,11 @@ def test_nothing_is_printed_while_tensorflow_comes_up():
 
 
 @pytest.mark.slow
-def test_an_import_that_fails_lets_out_what_was_held_back():
+def test_a_failed_import_prints_the_hidden_text():
     done = run_python(
         "import os, sys\n"
-        "from vaetune.device import native_stderr_held_back\n"
-        "with native_stderr_held_back():\n"
+        "from vaetune.device import hold_back_native_stderr\n"
+        "with hold_back_native_stderr():\n"
         "    os.write(2, b'a broken library\\n')\n"
         "    raise ImportError('no tensorflow')"
     )
@@ -41,7 +41,7 @@ def test_an_import_that_fails_lets_out_what_was_held_back():
     assert done.stderr.endswith("ImportError: no tensorflow\n")
 
 
-def test_the_cpu_is_taken_where_there_is_no_gpu(no_gpu):
+def test_the_cpu_is_used_if_there_is_no_gpu(no_gpu):
     assert choose_device("auto").name == "CPU"
 
 
@@ -49,7 +49,7 @@ def test_the_threads_are_counted():
     assert choose_device("cpu").threads >= 1
 
 
-def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do(no_gpu):
+def test_a_missing_gpu_is_an_error_that_says_what_to_do(no_gpu):
     with pytest.raises(DeviceError, match=r"No GPU found.*--device cpu or auto"):
         choose_device("gpu")
 
@@ -66,42 +66,45 @@ class FakeGPU:
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    """TensorFlow as it would be on a machine with two GPUs; what is asked of it."""
+    """Simulates two GPUs; returns them and the settings that TensorFlow receives."""
     tf = device.import_tensorflow()
-    asked = {}
+    received = {}
     gpus = [FakeGPU(), FakeGPU()]
     experimental = tf.config.experimental
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
     monkeypatch.setattr(
-        tf.config, "set_visible_devices", lambda devices, kind: asked.update(visible=devices)
+        tf.config, "set_visible_devices", lambda devices, kind: received.update(visible=devices)
     )
     monkeypatch.setattr(
-        experimental, "set_memory_growth", lambda gpu, on: asked.update(growth=(gpu, on))
+        experimental, "set_memory_growth", lambda gpu, on: received.update(growth=(gpu, on))
     )
     monkeypatch.setattr(experimental, "get_device_details", lambda gpu: {"device_name": "Test GPU"})
-    return gpus, asked
+    return gpus, received
 
 
 @pytest.mark.parametrize("wanted", ["auto", "gpu"])
-def test_one_gpu_is_taken_with_memory_growth(two_gpus, wanted):
-    gpus, asked = two_gpus
+def test_one_gpu_is_used_with_memory_growth(two_gpus, wanted):
+    gpus, received = two_gpus
     assert choose_device(wanted).name == "GPU (Test GPU)"
-    assert asked == {"visible": gpus[:1], "growth": (gpus[0], True)}
+    assert received == {"visible": gpus[:1], "growth": (gpus[0], True)}
 
 
 def test_the_cpu_hides_the_gpus(two_gpus):
-    _, asked = two_gpus
+    _, received = two_gpus
     assert choose_device("cpu").name == "CPU"
-    assert asked == {"visible": []}
+    assert received == {"visible": []}
 
 
-def test_exact_operations_are_asked_for_on_a_gpu_too(two_gpus, monkeypatch):
-    experimental, asked = device.import_tensorflow().config.experimental, []
+def test_exact_operations_are_switched_on_for_a_gpu_too(two_gpus, monkeypatch):
+    experimental, received = device.import_tensorflow().config.experimental, []
     for name in ("enable_op_determinism", "enable_tensor_float_32_execution"):
         monkeypatch.setattr(
-            experimental, name, lambda *values, name=name: asked.append((name, values))
+            experimental, name, lambda *values, name=name: received.append((name, values))
         )
     choose_device("auto")
-    assert asked == []
+    assert received == []
     choose_device("auto", exact=True)
-    assert asked == [("enable_op_determinism", ()), ("enable_tensor_float_32_execution", (False,))]
+    assert received == [
+        ("enable_op_determinism", ()),
+        ("enable_tensor_float_32_execution", (False,)),
+    ]

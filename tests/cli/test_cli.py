@@ -725,7 +725,7 @@ def test_a_bayesian_search_too_short_for_its_process_is_refused(refused, folder)
         SEARCH_FILE.replace('"hyperband"', '"bayesian"').replace("max_epochs = 3", BAYESIAN)
     )
     error = refused("search", "short.toml", "--max-trials", 3)
-    assert "--max-trials must be more than budget.initial_trials, received 3 and 3" in error
+    assert "--max-trials must be greater than budget.initial_trials, received 3 and 3" in error
 
 
 def test_a_complaint_of_two_values_names_the_flag_that_was_given(refused):
@@ -1016,7 +1016,7 @@ def test_new_writes_a_search_file_that_is_found_and_resolves(vaetune, folder, al
 
 def test_new_leaves_a_search_file_alone(vaetune, refused, folder):
     vaetune("new", "mine")
-    assert "There is a file searches/mine.toml already." in refused("new", "mine")
+    assert "searches/mine.toml already exists." in refused("new", "mine")
 
 
 @pytest.mark.parametrize("name", ["best", "baselines", "a/b", "..", "mine.toml"])
@@ -1053,7 +1053,7 @@ def test_check_refuses_what_search_would(refused, folder):
     assert "There is no image set" in refused("check", "squares.toml", "--dataset", "gone.npz")
     assert 'No search named "none"' in refused("check", "none")
     (folder / "best.toml").write_text(SEARCH_FILE)
-    assert "results/best/ has another use" in refused("check", "best.toml")
+    assert "results/best/ is reserved" in refused("check", "best.toml")
 
 
 def changed_search(refused, folder, old, new):
