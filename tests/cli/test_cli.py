@@ -902,7 +902,7 @@ def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
     assert "no labels" in out
     np.savez(folder / "large.npz", x_train=noise(30, 12, 12), x_test=noise(12, 12, 12))
     _, _, error = vaetune(*export, "--dataset", "large.npz")
-    assert "takes images of 9 x 10 x 1, those of" in error
+    assert "takes images of 9 x 10 x 1, but" in error
     assert vaetune(*export, "--trial", "0001")[0] == 2
     assert vaetune(*QUICK_EVALUATION, "handed", "--dataset", "squares.npz")[0] == 0
     model = bytearray((folder / "handed" / "vae.keras").read_bytes())
@@ -948,7 +948,7 @@ def test_what_cannot_be_evaluated_is_refused(vaetune, folder):
 
     np.savez(folder / "squares.npz", x_train=noise(30, 9, 10), x_test=noise(12, 9, 10))
     error = refused_after_note(vaetune)
-    assert "was made with other images" in error
+    assert "was run on other images" in error
     assert "data fingerprint: " in error
     np.savez(folder / "squares.npz", x_train=noise(30, 12, 9), x_test=noise(12, 12, 9))
     assert "shape: 9 x 10 x 1 -> 12 x 9 x 1" in refused_after_note(vaetune)
