@@ -116,8 +116,8 @@ class Limits(Table):
     Attributes:
         time_budget: Time after which a session stops, at the end of the current epoch, such as
             "1h30m" or "90s".
-        max_failure_rate: Share of failed trials, in [0, 1], above which a search stops. It counts
-            from the tenth ended trial.
+        max_failure_rate: Share of failed trials, in [0, 1], above which a search stops. It is
+            checked once ten trials have ended.
         max_retries: Number of retries of a trial after a transient error.
         keep_best: Number of leading trials that keep their trained weights on disk.
         final_seeds: Number of further seeds from which each finalist's configuration is trained
