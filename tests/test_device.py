@@ -1,4 +1,4 @@
-"""TensorFlow comes up quietly, on the device that was asked for."""
+"""TensorFlow starts quietly, on the requested device."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def run_python(code):
 
 
 @pytest.mark.slow
-def test_nothing_is_printed_while_tensorflow_comes_up():
+def test_nothing_is_printed_while_tensorflow_starts():
     done = run_python(
         "from vaetune.device import choose_device\n"
         "choose_device('cpu')\n"
@@ -29,11 +29,11 @@ def test_nothing_is_printed_while_tensorflow_comes_up():
 
 
 @pytest.mark.slow
-def test_an_import_that_fails_lets_out_what_was_held_back():
+def test_a_failed_import_prints_the_hidden_text():
     done = run_python(
         "import os, sys\n"
-        "from vaetune.device import native_stderr_held_back\n"
-        "with native_stderr_held_back():\n"
+        "from vaetune.device import hold_back_native_stderr\n"
+        "with hold_back_native_stderr():\n"
         "    os.write(2, b'a broken library\\n')\n"
         "    raise ImportError('no tensorflow')"
     )
@@ -41,7 +41,7 @@ def test_an_import_that_fails_lets_out_what_was_held_back():
     assert done.stderr.endswith("ImportError: no tensorflow\n")
 
 
-def test_the_cpu_is_taken_where_there_is_no_gpu(no_gpu):
+def test_the_cpu_is_used_if_there_is_no_gpu(no_gpu):
     assert choose_device("auto").name == "CPU"
 
 
@@ -49,7 +49,7 @@ def test_the_threads_are_counted():
     assert choose_device("cpu").threads >= 1
 
 
-def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do(no_gpu):
+def test_a_missing_gpu_is_an_error_that_says_what_to_do(no_gpu):
     with pytest.raises(DeviceError, match=r"No GPU found.*--device cpu or auto"):
         choose_device("gpu")
 
@@ -66,118 +66,45 @@ class FakeGPU:
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    """TensorFlow as it would be on a machine with two GPUs; what is asked of it."""
+    """Simulates two GPUs; returns them and the settings that TensorFlow receives."""
     tf = device.import_tensorflow()
-    asked = {}
+    received = {}
     gpus = [FakeGPU(), FakeGPU()]
     experimental = tf.config.experimental
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
     monkeypatch.setattr(
-        tf.config, "set_visible_devices", lambda devices, kind: asked.update(visible=devices)
+        tf.config, "set_visible_devices", lambda devices, kind: received.update(visible=devices)
     )
     monkeypatch.setattr(
-        experimental, "set_memory_growth", lambda gpu, on: asked.update(growth=(gpu, on))
+        experimental, "set_memory_growth", lambda gpu, on: received.update(growth=(gpu, on))
     )
     monkeypatch.setattr(experimental, "get_device_details", lambda gpu: {"device_name": "Test GPU"})
-    return gpus, asked
+    return gpus, received
 
 
 @pytest.mark.parametrize("wanted", ["auto", "gpu"])
-def test_one_gpu_is_taken_with_memory_growth(two_gpus, wanted):
-    gpus, asked = two_gpus
+def test_one_gpu_is_used_with_memory_growth(two_gpus, wanted):
+    gpus, received = two_gpus
     assert choose_device(wanted).name == "GPU (Test GPU)"
-    assert asked == {"visible": gpus[:1], "growth": (gpus[0], True)}
+    assert received == {"visible": gpus[:1], "growth": (gpus[0], True)}
 
 
 def test_the_cpu_hides_the_gpus(two_gpus):
-    _, asked = two_gpus
+    _, received = two_gpus
     assert choose_device("cpu").name == "CPU"
-    assert asked == {"visible": []}
+    assert received == {"visible": []}
 
 
-def test_exact_operations_are_asked_for_on_a_gpu_too(two_gpus, monkeypatch):
-    experimental, asked = device.import_tensorflow().config.experimental, []
+def test_exact_operations_are_switched_on_for_a_gpu_too(two_gpus, monkeypatch):
+    experimental, received = device.import_tensorflow().config.experimental, []
     for name in ("enable_op_determinism", "enable_tensor_float_32_execution"):
         monkeypatch.setattr(
-            experimental, name, lambda *values, name=name: asked.append((name, values))
+            experimental, name, lambda *values, name=name: received.append((name, values))
         )
     choose_device("auto")
-    assert asked == []
+    assert received == []
     choose_device("auto", exact=True)
-    assert asked == [("enable_op_determinism", ()), ("enable_tensor_float_32_execution", (False,))]
-
-
-def test_the_numbers_of_a_search_are_rounded_again_after_exact_ones(two_gpus):
-    experimental = device.import_tensorflow().config.experimental
-    is_rounded = experimental.tensor_float_32_execution_enabled
-    assert is_rounded()
-    with exact_device() as exact:
-        assert exact.name == "GPU (Test GPU)"
-        assert not is_rounded()
-    assert is_rounded()
-
-
-@pytest.fixture
-def running_on(two_gpus, monkeypatch):
-    """Makes TensorFlow run already, on the CPU or on GPUs, where nothing can be changed."""
-    config = device.import_tensorflow().config
-
-    def run_on(visible):
-        def refuse_changes(devices, kind):
-            if devices != visible:
-                raise RuntimeError("Visible devices cannot be modified after being initialized")
-
-        def refuse(*values):
-            raise RuntimeError("Physical devices cannot be modified after being initialized")
-
-        monkeypatch.setattr(config, "set_visible_devices", refuse_changes)
-        monkeypatch.setattr(config, "get_visible_devices", lambda kind: visible)
-        monkeypatch.setattr(config.experimental, "set_memory_growth", refuse)
-
-    return two_gpus[0], run_on
-
-
-@pytest.mark.parametrize("wanted", ["auto", "gpu"])
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_gpu_that_is_in_use_serves_again(running_on, wanted, count):
-    gpus, run_on = running_on
-    run_on(gpus[:count])
-    assert choose_device(wanted).name == "GPU (Test GPU)"
-
-
-@pytest.mark.parametrize("wanted", ["auto", "cpu"])
-def test_the_cpu_that_is_in_use_serves_again(running_on, wanted):
-    _, run_on = running_on
-    run_on([])
-    assert choose_device(wanted).name == "CPU"
-
-
-def test_the_other_device_needs_another_process(running_on):
-    gpus, run_on = running_on
-    run_on([])
-    with pytest.raises(DeviceError, match=r"runs on the CPU.*a GPU was asked.*restart the kernel"):
-        choose_device("gpu")
-    run_on(gpus)
-    with pytest.raises(DeviceError, match=r"runs on a GPU.*the CPU was asked.*restart the kernel"):
-        choose_device("cpu")
-
-
-@pytest.mark.slow
-def test_threads_serve_again_and_others_need_another_process():
-    done = run_python(
-        "from vaetune.device import choose_device, import_tensorflow\n"
-        "from vaetune.errors import DeviceError\n"
-        "choose_device('cpu', threads=2)\n"
-        "import_tensorflow().constant(1)\n"
-        "print(choose_device('auto', threads=2).threads, choose_device('cpu').threads)\n"
-        "try:\n"
-        "    choose_device('cpu', threads=3)\n"
-        "except DeviceError as error:\n"
-        "    print(error)"
-    )
-    assert done.stderr == ""
-    assert done.stdout == (
-        "2 2\n"
-        "TensorFlow already runs in this process with 2 threads per operation and cannot change "
-        "to 3. Start a new process for it; in a notebook, restart the kernel.\n"
-    )
+    assert received == [
+        ("enable_op_determinism", ()),
+        ("enable_tensor_float_32_execution", (False,)),
+    ]

@@ -1,7 +1,7 @@
-"""Finds the best convolutional variational autoencoder for a set of images.
+"""Hyperparameter search for convolutional variational autoencoders on a set of images.
 
-Everything is imported on first use, so `import vaetune` takes milliseconds: TensorFlow alone takes
-seconds.
+Each name is imported on first use, so `import vaetune` takes milliseconds. TensorFlow, which takes
+seconds, is imported only when it is needed.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""`python -m vaetune` is the command `vaetune`."""
+"""Runs the command `vaetune` as `python -m vaetune`."""
 
 from vaetune.cli import main
 

@@ -1,4 +1,4 @@
-"""The device that trains: TensorFlow brought up quietly, on the CPU or a GPU."""
+"""Quiet start of TensorFlow on the CPU or on a GPU."""
 
 import os
 import sys
@@ -13,11 +13,11 @@ from vaetune.errors import DeviceError
 
 @dataclass(frozen=True)
 class ChosenDevice:
-    """The device of this process.
+    """The device that this process trains on.
 
     Attributes:
-        name: Such as "CPU" or "GPU (NVIDIA H100)".
-        threads: Threads that one operation may use.
+        name: Name of the device, such as "CPU" or "GPU (NVIDIA H100)".
+        threads: CPU threads per operation.
     """
 
     name: str
@@ -28,22 +28,19 @@ Device = Literal["auto", "cpu", "gpu"]
 
 
 def choose_device(wanted: Device, exact: bool = False, threads: int | None = None) -> ChosenDevice:
-    """Brings TensorFlow up on a device, or finds it running there.
+    """Starts TensorFlow on a device. Call this once, before anything else uses TensorFlow.
 
-    TensorFlow fixes its devices and threads at its first operation. A later call returns the
-    device that runs if it serves: the same one, or any if `wanted` is "auto". GPU memory is taken
-    as needed. On the CPU, operations are deterministic.
+    On the CPU, operations are deterministic. On a GPU, memory is allocated as needed.
 
     Args:
-        wanted: Device to use; "auto" takes a GPU if TensorFlow finds one.
-        exact: Whether operations on a GPU are deterministic too and float32 is not rounded to
-            TensorFloat-32, which takes longer.
-        threads: Threads per operation, and operations that run at the same time. Default: one per
-            core.
+        wanted: Device to use. "auto" is the GPU if there is one, else the CPU.
+        exact: Whether to make operations deterministic on a GPU too, without rounding float32 to
+            TensorFloat-32. This is slower.
+        threads: CPU threads per operation, and number of operations that run at the same time.
+            Default: one for each core.
 
     Raises:
-        DeviceError: A GPU is wanted and TensorFlow finds none, or TensorFlow runs already on
-            another device or with other threads.
+        DeviceError: `wanted` is "gpu" but TensorFlow finds none.
     """
     tf = import_tensorflow()
     if threads is not None:
@@ -51,8 +48,8 @@ def choose_device(wanted: Device, exact: bool = False, threads: int | None = Non
     gpus = tf.config.list_physical_devices("GPU")
     if wanted == "gpu" and not gpus:
         raise DeviceError(
-            "No GPU found, and --device gpu asks for one. Use --device cpu or auto; for an "
-            "NVIDIA GPU install vaetune[cuda] and check that nvidia-smi lists it."
+            "No GPU found, but --device gpu requires one. Use --device cpu or auto. For an NVIDIA "
+            "GPU, install vaetune[cuda] and check that nvidia-smi lists the GPU."
         )
     gpu = None if wanted == "cpu" or not gpus else _show_gpu(tf, gpus[0], wanted)
     if gpu is None:
@@ -127,36 +124,36 @@ def exact_device() -> Iterator[ChosenDevice]:
 
 
 def import_tensorflow() -> Any:
-    """Imports TensorFlow without the lines it prints about itself."""
+    """Imports TensorFlow without the messages that it prints when it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with native_stderr_held_back():
+    with hold_back_native_stderr():
         import tensorflow as tf
 
     return tf
 
 
 def _threads(tf: Any) -> int:
-    # 0 means that TensorFlow takes a thread for each core that the process may use.
-    chosen: int = tf.config.threading.get_intra_op_parallelism_threads()
-    return chosen or available_cores()
+    # 0 means that TensorFlow uses one thread for each core available to the process.
+    threads: int = tf.config.threading.get_intra_op_parallelism_threads()
+    return threads or available_cores()
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 @contextmanager
-def native_stderr_held_back(let_out: bool = True) -> Iterator[None]:
-    """Holds back what C++ code writes to stderr, past `sys.stderr`.
+def hold_back_native_stderr(show_on_error: bool = True) -> Iterator[None]:
+    """Hides what C++ code writes to stderr, which does not go through `sys.stderr`.
 
-    TensorFlow logs before its own log level is in force.
+    TensorFlow logs messages before it reads its own log level.
 
     Args:
-        let_out: Whether to let it out if an exception passes by.
+        show_on_error: Whether to print the hidden text if an exception is raised.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held_back:
@@ -165,7 +162,7 @@ def native_stderr_held_back(let_out: bool = True) -> Iterator[None]:
         try:
             yield
         except Exception:
-            if let_out:
+            if show_on_error:
                 held_back.seek(0)
                 os.write(stderr, held_back.read())
             raise

@@ -1,48 +1,48 @@
-"""What can go wrong in a way the user can mend: one line on stderr, exit code 1.
+"""Errors that the user can fix. The command line prints one line and exits with code 1.
 
-A message says what is wrong, what was expected, what came, and what to do next.
+A message says what is wrong, what was expected, what was received, and what to do next.
 """
 
 from typing import Any, Literal
 
 
 class VaetuneError(Exception):
-    """Any error that is the user's to mend. The command line prints it without a traceback."""
+    """Base class of all errors that the user can fix. The command line prints no traceback."""
 
 
 class DataError(VaetuneError):
-    """An image set cannot be read, or holds what no VAE can be trained on."""
+    """An image set cannot be read, or a VAE cannot be trained on it."""
 
 
 class SpecError(VaetuneError):
-    """A search file, or a flag that overrides it, asks for what cannot be done."""
+    """A search file, or a flag that overrides it, has a wrong key or value."""
 
 
 class JournalError(VaetuneError):
-    """A journal is missing, damaged or of an unknown format."""
+    """A journal is missing or damaged, or its format is unknown."""
 
 
 class InUseError(JournalError):
-    """Another process writes to the folder."""
+    """Another process is writing to the folder."""
 
 
 class DeviceError(VaetuneError):
-    """The device that was asked for is not there."""
+    """The requested device is not available, or its memory is too small."""
 
 
 class ExecutorError(VaetuneError):
-    """Workers cannot be had, or not as many as were asked for."""
+    """Workers could not be started, or fewer than requested."""
 
 
 class ResultsError(VaetuneError):
-    """Results cannot be written, or do not hold what was asked for."""
+    """Results cannot be written, or what was requested is not among them."""
 
 
-class StoppedEarly(VaetuneError):  # noqa: N818  it is no error: the search was told to
-    """A limit of the search is reached; the next session can continue.
+class StoppedEarly(VaetuneError):  # noqa: N818  This is not an error: the user set the limit.
+    """The search reached one of its limits. Another session can continue it.
 
     Attributes:
-        reason: The limit that stopped the search.
+        reason: Limit that was reached.
     """
 
     def __init__(self, reason: Literal["time_budget", "failures"], message: str) -> None:
@@ -50,7 +50,12 @@ class StoppedEarly(VaetuneError):  # noqa: N818  it is no error: the search was 
         self.reason = reason
 
 
-def shown(value: Any) -> str:
-    """A value as a message shows what came."""
+def short_repr(value: Any) -> str:
+    """Returns the representation of a value, cut off after 60 characters, for a message."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def one_line(error: Exception) -> str:
+    """Returns the text of an exception in one line."""
+    return " ".join(str(error).split())

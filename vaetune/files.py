@@ -1,4 +1,4 @@
-"""Files written whole or not at all: arrays, and folders locked for one process."""
+"""Atomic writing of array files, and locks on folders of results."""
 
 import json
 import os
@@ -20,8 +20,8 @@ from vaetune.errors import InUseError, ResultsError
 
 Arrays = dict[str, NDArray[Any]]
 
-# What NumPy and zipfile raise on a file that was cut off or changed.
-DAMAGE = (
+# NumPy and zipfile raise these for a file that is truncated or damaged.
+DAMAGED_FILE_ERRORS = (
     EOFError,
     RuntimeError,
     TokenError,
@@ -33,41 +33,41 @@ DAMAGE = (
 
 
 class DamagedArchiveError(Exception):
-    """A file that is no whole archive of plain arrays.
+    """A file is not a complete archive of plain arrays.
 
     Attributes:
-        is_pickled: Whether it holds pickled objects, which are never unpickled.
+        is_pickled: True if the file contains pickled objects, which are never loaded.
     """
 
     def __init__(self, path: Path, is_pickled: bool) -> None:
-        reason = "holds pickled objects" if is_pickled else "is no whole .npz file"
+        reason = "contains pickled objects" if is_pickled else "is not a complete .npz file"
         super().__init__(f"{path} {reason}")
         self.is_pickled = is_pickled
 
 
 def read_arrays(path: Path, names: Sequence[str] | None = None) -> Arrays:
-    """Reads arrays; pickled objects are refused.
+    """Reads arrays from a file. Pickled objects are never loaded.
 
     Args:
-        path: An `.npz` file.
-        names: Those to read if they are there; all by default.
+        path: Path of an `.npz` file.
+        names: Names of the arrays to read; missing ones are skipped. Default: all arrays.
 
     Raises:
-        DamagedArchiveError: The file is no whole archive of plain arrays.
-        OSError: It cannot be opened.
+        DamagedArchiveError: The file is not a complete archive of plain arrays.
+        OSError: The file cannot be opened.
     """
-    # The file is opened here: NumPy leaves it open if it is damaged.
+    # Open the file here, because NumPy does not close a damaged one.
     with path.open("rb") as file:
         try:
             with np.load(file, allow_pickle=False) as archive:
                 wanted = archive.files if names is None else names
                 return {name: archive[name] for name in wanted if name in archive.files}
-        except DAMAGE as error:
+        except DAMAGED_FILE_ERRORS as error:
             raise DamagedArchiveError(path, "Object arrays" in str(error)) from error
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is an archive whose arrays can all be read."""
+    """Whether a file is an archive and all its arrays can be read."""
     try:
         read_arrays(path)
     except (OSError, DamagedArchiveError):
@@ -76,39 +76,39 @@ def is_whole(path: Path) -> bool:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], compress: bool = False) -> None:
-    """Writes arrays through to the disk, replacing the file before in one step.
+    """Writes arrays to a file and to the disk. The file is replaced in one atomic step.
+
+    Args:
+        path: Path of an `.npz` file. Its folder is created if needed.
+        arrays: Arrays by name.
+        compress: Whether to compress the arrays.
 
     Raises:
-        ResultsError: They cannot be written; the file before is unharmed.
+        ResultsError: The file cannot be written. An earlier file is unharmed.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     write: Any = np.savez_compressed if compress else np.savez
-    try:
+    with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             write(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        raise ResultsError(
-            f"{path} cannot be written: {error.strerror}. What was recorded before is unharmed: "
-            "fix the problem and run the same command again."
-        ) from error
 
 
 _LOCK_NAME = ".lock"
 
 _LOCK_WAIT_S = 0.2
-"""Longer than `is_in_use` holds a lock, shorter than a person minds."""
+"""Seconds to wait for a lock: longer than `is_in_use` holds it, too short to be noticed."""
 
 
 @contextmanager
 def lock_results(folder: Path) -> Iterator[None]:
-    """Keeps a folder of results to one process; the lock goes when the process does.
+    """Locks a folder of results for this process. The lock ends with the process at the latest.
 
     Raises:
-        InUseError: Another process holds it; the message names the process.
+        InUseError: Another process holds the lock. The message names the process.
         ResultsError: The folder cannot be written.
     """
     with writing_to(folder):
@@ -118,8 +118,8 @@ def lock_results(folder: Path) -> Iterator[None]:
             lock.acquire(timeout=_LOCK_WAIT_S)
         except Timeout:
             raise InUseError(
-                f"{folder} is in use by {_holder(folder)}. Wait for it or stop it, "
-                "or write elsewhere with --results."
+                f"{folder} is in use by {_holder(folder)}. Wait for it, stop it, or choose another "
+                "folder with --results."
             ) from None
     try:
         holder = {
@@ -136,9 +136,9 @@ def lock_results(folder: Path) -> Iterator[None]:
 
 
 def is_in_use(folder: Path) -> bool:
-    """Whether a process holds a folder of results, or that cannot be known.
+    """Whether a process holds the lock of a folder of results; also True if this is unknown.
 
-    Where none does, asking holds the lock for an instant: do not ask again and again.
+    If the folder is free, this call locks it for an instant, so do not call it in a loop.
     """
     path = folder / _LOCK_NAME
     if not path.exists():
@@ -162,11 +162,11 @@ def _holder(folder: Path) -> str:
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
-    """Turns the operating system's refusals to write into one clear line."""
+    """Turns an OSError raised while writing to a path into a ResultsError."""
     try:
         yield
     except OSError as error:
         raise ResultsError(
-            f"{path} cannot be written: {error.strerror}. What was recorded before is unharmed: "
-            "fix the problem and run the same command again."
+            f"{path} cannot be written: {error.strerror}. Earlier results are unharmed. Fix the "
+            "problem and run the same command again."
         ) from error

@@ -591,7 +591,7 @@ def test_a_search_file_that_does_not_exist(refused):
         ("[budget]\nmax_epochs = = 3", r"not valid TOML: .*line 2"),
         ("[budget]\nmax_epoch = 3", r'unknown key "budget.max_epoch". Did you mean "max_epochs"'),
         ("[space]\nlatent_dims = 3", r'unknown hyperparameter .* Did you mean "latent_dim"'),
-        ("[space]\nlatent_dim = { values = [] }", r"space\.latent_dim\.values must hold at least"),
+        ("[space]\nlatent_dim = { values = [] }", r"space\.latent_dim\.values must contain at least"),
         ("[space]\nlatent_dim = { min = 4, max = 2 }", r"min must be less than max"),
         ('algorithm = "hyperbad"', r'Did you mean "hyperband"'),
     ],
@@ -730,7 +730,7 @@ def test_a_bayesian_search_too_short_for_its_process_is_refused(refused, folder)
         SEARCH_FILE.replace('"hyperband"', '"bayesian"').replace("max_epochs = 3", BAYESIAN)
     )
     error = refused("search", "short.toml", "--max-trials", 3)
-    assert "--max-trials must be more than budget.initial_trials, received 3 and 3" in error
+    assert "--max-trials must be greater than budget.initial_trials, received 3 and 3" in error
 
 
 def test_a_complaint_of_two_values_names_the_flag_that_was_given(refused):
@@ -907,7 +907,7 @@ def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
     assert "no labels" in out
     np.savez(folder / "large.npz", x_train=noise(30, 12, 12), x_test=noise(12, 12, 12))
     _, _, error = vaetune(*export, "--dataset", "large.npz")
-    assert "takes images of 9 x 10 x 1, those of" in error
+    assert "takes images of 9 x 10 x 1, but" in error
     assert vaetune(*export, "--trial", "0001")[0] == 2
     assert vaetune(*QUICK_EVALUATION, "handed", "--dataset", "squares.npz")[0] == 0
     model = bytearray((folder / "handed" / "vae.keras").read_bytes())
@@ -953,7 +953,7 @@ def test_what_cannot_be_evaluated_is_refused(vaetune, folder):
 
     np.savez(folder / "squares.npz", x_train=noise(30, 9, 10), x_test=noise(12, 9, 10))
     error = refused_after_note(vaetune)
-    assert "was made with other images" in error
+    assert "was run on other images" in error
     assert "data fingerprint: " in error
     np.savez(folder / "squares.npz", x_train=noise(30, 12, 9), x_test=noise(12, 12, 9))
     assert "shape: 9 x 10 x 1 -> 12 x 9 x 1" in refused_after_note(vaetune)
@@ -1021,7 +1021,7 @@ def test_new_writes_a_search_file_that_is_found_and_resolves(vaetune, folder, al
 
 def test_new_leaves_a_search_file_alone(vaetune, refused, folder):
     vaetune("new", "mine")
-    assert "There is a file searches/mine.toml already." in refused("new", "mine")
+    assert "searches/mine.toml already exists." in refused("new", "mine")
 
 
 @pytest.mark.parametrize("name", ["best", "baselines", "a/b", "..", "mine.toml"])
@@ -1058,7 +1058,7 @@ def test_check_refuses_what_search_would(refused, folder):
     assert "There is no image set" in refused("check", "squares.toml", "--dataset", "gone.npz")
     assert 'No search named "none"' in refused("check", "none")
     (folder / "best.toml").write_text(SEARCH_FILE)
-    assert "results/best/ has another use" in refused("check", "best.toml")
+    assert "results/best/ is reserved" in refused("check", "best.toml")
 
 
 def changed_search(refused, folder, old, new):

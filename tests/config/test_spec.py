@@ -1,4 +1,4 @@
-"""A search file means what it says, or is refused in one line that says why."""
+"""Search files: values, precedence of flags, defaults, and one-line errors."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def refusal(write):
-    """The one line that a search file is refused with."""
+    """Returns the one-line error of a search file."""
 
     def refuse(text, overrides=None):
         with pytest.raises(SpecError) as refused:
@@ -126,21 +126,21 @@ def test_a_budget_has_the_keys_of_its_algorithm(algorithm, budget):
 @pytest.mark.parametrize(
     ("text", "overrides", "subject"),
     [
-        ("[budget]\nmax_trials = 5", {}, "budget.max_trials does not go with the algorithm hyper"),
-        ("", {"budget.max_trials": 5}, "--max-trials does not go with the algorithm hyperband"),
-        ('algorithm = "random"', {"budget.factor": 4}, "--factor does not go with the algorithm"),
-        ('algorithm = "grid"\n[budget]\ninitial_trials = 5', {}, "initial_trials does not go"),
+        ("[budget]\nmax_trials = 5", {}, "budget.max_trials does not apply to the algorithm hyper"),
+        ("", {"budget.max_trials": 5}, "--max-trials does not apply to the algorithm hyperband"),
+        ('algorithm = "random"', {"budget.factor": 4}, "--factor does not apply to the algorithm"),
+        ('algorithm = "grid"\n[budget]\ninitial_trials = 5', {}, "initial_trials does not apply"),
         ('algorithm = "random"', {"budget.hyperband_iterations": 2}, "--hyperband-iterations does"),
     ],
 )
 def test_a_budget_of_another_algorithm_is_refused(refusal, text, overrides, subject):
     message = refusal(text, overrides)
     assert subject in message
-    assert "whose budget has max_epochs" in message
+    assert "which takes max_epochs" in message
 
 
 def test_a_budget_of_another_algorithm_is_refused_in_python_too():
-    with pytest.raises(ValueError, match=r"budget\.factor does not go with the algorithm random"):
+    with pytest.raises(ValueError, match=r"budget\.factor does not apply to the algorithm random"):
         SearchSpec(algorithm="random", budget=Budget(factor=4))
 
 
@@ -156,7 +156,7 @@ def test_no_time_budget_never_ends():
 
 
 @pytest.mark.parametrize("text", ["", "soon", "30", "0m", "m", "5m1h", "-5m", "1.5h"])
-def test_a_time_budget_that_is_no_time_is_refused(refusal, text):
+def test_a_time_budget_that_is_not_a_duration_is_refused(refusal, text):
     message = refusal("", {"limits.time_budget": text})
     assert message.startswith("--time-budget must be a time such as")
 
@@ -167,7 +167,7 @@ def test_a_time_budget_that_is_no_time_is_refused(refusal, text):
         ({"max_trials": 20}, {"max_trials": 10}, True),
         ({"max_trials": 10}, {"max_trials": 20}, False),
         ({"max_trials": 10}, {"max_trials": 10}, False),
-        ({}, {"max_trials": 10}, True),  # a whole grid
+        ({}, {"max_trials": 10}, True),  # None means the complete grid.
         ({"max_trials": 20, "max_epochs": 10}, {"max_trials": 10}, False),
         ({"hyperband_iterations": 2}, {}, True),
         ({"hyperband_iterations": 2, "factor": 4}, {}, False),
@@ -193,7 +193,7 @@ def test_the_default_space_contains_the_keras_example_and_starts_at_it():
     }
 
 
-def test_an_empty_file_asks_for_the_defaults(write):
+def test_an_empty_file_has_the_defaults(write):
     resolved = resolve(write(""))
     assert resolved.spec == SearchSpec()
     assert set(resolved.origins.values()) == {"default"}
@@ -251,7 +251,7 @@ def test_a_flag_overrides_the_file_and_the_file_a_default(write, key, in_file, f
     assert outcome(write("", "empty.toml"), None)[1] == "default"
 
 
-def test_every_value_tells_where_it_came_from(write):
+def test_every_value_has_an_origin(write):
     path = write('description = "x"\n[budget]\nfactor = 4\n[space]\nlatent_dim = { value = 3 }')
     origins = resolve(path, {"seed": 3, "budget.max_epochs": None}).origins
     assert {key: origin for key, origin in origins.items() if origin != "default"} == {
@@ -283,8 +283,8 @@ WRONG_VALUES = {
     'device = "tpu"': ["device", "'auto', 'cpu' or 'gpu'", "'tpu'"],
     "description = 3": ["description", "string", "received 3"],
     'algorithm = "hyperbnad"': ["algorithm", "hyperbnad", 'Did you mean "hyperband"?'],
-    'algorithm = "single"': ["algorithm", "single", "There are: hyperband"],
-    "algorithm = 3": ["unknown algorithm 3", "There are: hyperband"],
+    'algorithm = "single"': ["algorithm", "single", "Expected one of: hyperband"],
+    "algorithm = 3": ["unknown algorithm 3", "Expected one of: hyperband"],
     '[data]\ndataset = ""': ["data.dataset", "at least 1 character"],
     "[data]\ndataset = 3": ["data.dataset", "string", "received 3"],
     "[budget]\nmax_epochs = 0": ["budget.max_epochs", "greater than or equal to 1", "received 0"],
@@ -352,7 +352,7 @@ def test_an_empty_or_contradictory_dimension_is_refused(refusal, line):
 
 @pytest.mark.parametrize("value", ["true", '"2"', "[2]", "{}", "2026-03-04"])
 @pytest.mark.parametrize("form", ["value = {}", "values = [4, {}]", "min = {}, max = 9"])
-def test_what_is_no_number_is_refused_as_such_once(refusal, form, value):
+def test_a_value_that_is_not_a_number_is_refused(refusal, form, value):
     message = refusal(f"[space]\nlatent_dim = {{ {form.replace('{}', value)} }}")
     key = form.partition(" ")[0]
     assert f"space.latent_dim.{key}" in message
@@ -367,7 +367,7 @@ def test_what_is_no_number_is_refused_as_such_once(refusal, form, value):
         ("[budgets]\nfactor = 3", ['key "budgets"', 'Did you mean "budget"?']),
         ("[budget]\nmax_epoch = 3", ['key "budget.max_epoch"', 'Did you mean "max_epochs"?']),
         ("[data]\ndatset = 'x'", ['key "data.datset"', 'Did you mean "dataset"?']),
-        ("[training]\nepochs = 3", ['key "training.epochs"', "Known here: batch_size"]),
+        ("[training]\nepochs = 3", ['key "training.epochs"', "Expected one of: batch_size"]),
         (
             "[space]\nlatent_dims = { value = 2 }",
             ['hyperparameter "space.latent_dims"', 'Did you mean "latent_dim"?', "filters_2"],
@@ -395,10 +395,10 @@ def test_a_key_in_the_wrong_table_is_refused_with_the_right_one(refusal, text, m
 def test_a_key_of_another_kind_of_dimension_is_not_offered(refusal):
     message = refusal("[space]\nlatent_dim = { value = 2, scale = 'log' }")
     assert 'unknown key "space.latent_dim.scale"' in message
-    assert message.endswith("Known here: value.")
+    assert message.endswith("Expected one of: value.")
 
 
-def test_of_several_wrong_values_one_is_told_and_the_others_are_counted(refusal):
+def test_the_first_of_several_wrong_values_is_reported_and_the_others_are_counted(refusal):
     two = refusal("seed = -1\n[budget]\nfactor = 1")
     assert "(1 more wrong value)" in two
     assert "(2 more wrong values)" in refusal("seed = -1\n[budget]\nfactor = 1\nmax_epochs = 0")
@@ -410,7 +410,7 @@ def test_a_wrong_flag_is_refused_by_its_name(refusal):
     assert refusal("seed = 3", {"seed": -1}).startswith("--seed ")
 
 
-def test_a_flag_does_not_hide_that_its_table_is_none(refusal):
+def test_a_flag_does_not_hide_that_its_table_is_not_a_table(refusal):
     assert "budget must be a table" in refusal("budget = 3", {"budget.max_epochs": 3})
 
 
@@ -430,21 +430,21 @@ def test_broken_toml_is_refused_with_the_line(refusal, text, line):
     assert f"line {line}" in message
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path):
+def test_a_file_that_is_not_text_is_refused(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(b'description = "\xff"')
-    with pytest.raises(SpecError, match=r"mine\.toml is not text in UTF-8"):
+    with pytest.raises(SpecError, match=r"mine\.toml is not a UTF-8 text file"):
         resolve(path)
 
 
-def test_a_file_that_is_gone_or_a_folder_is_refused(tmp_path):
+def test_a_missing_file_or_a_folder_is_refused(tmp_path):
     with pytest.raises(SpecError, match="No such file"):
         resolve(tmp_path / "gone.toml")
     with pytest.raises(SpecError, match="cannot be read"):
         resolve(tmp_path)
 
 
-# Where the images are
+# Paths of images
 
 
 @pytest.mark.parametrize("name", NAMED_SETS)
@@ -483,7 +483,7 @@ def test_a_tilde_is_the_home_folder(write, monkeypatch):
 
 
 @pytest.mark.parametrize("dataset", ["~no-such-user/x.npz", "a\0b"])
-def test_what_can_be_no_path_is_refused(refusal, dataset):
+def test_a_dataset_that_cannot_be_a_path_is_refused(refusal, dataset):
     assert "data.dataset" in refusal(f"[data]\ndataset = {json.dumps(dataset)}")
     assert "--dataset" in refusal("", {"data.dataset": dataset})
 
@@ -514,7 +514,7 @@ def test_the_built_in_search_is_found_from_any_folder(own):
     assert find_search("hyperband").samefile(BUILT_IN)
 
 
-def test_a_search_of_ones_own_hides_the_built_in_one_of_its_name(own):
+def test_a_search_file_hides_the_built_in_search_of_the_same_name(own):
     path = own("hyperband")
     assert find_search("hyperband") == path
     assert available_searches()["hyperband"] == path
@@ -530,14 +530,14 @@ def test_a_search_is_found_by_path(own, tmp_path):
 
 
 @pytest.mark.parametrize("wanted", ["boldr", "boldr.toml", "searches/boldr.toml", "./boldr"])
-def test_a_search_that_is_not_there_is_refused_with_those_there_are(own, wanted):
+def test_an_unknown_search_is_refused_with_a_list_of_the_available_ones(own, wanted):
     own("bolder")
     with pytest.raises(SpecError) as refused:
         find_search(wanted)
     message = str(refused.value)
     assert wanted in message
     assert 'Did you mean "bolder"?' in message
-    assert "There are: bayesian, bolder, grid, hyperband, mnist, random" in message
+    assert "Available: bayesian, bolder, grid, hyperband, mnist, random" in message
 
 
 def test_searches_are_listed_by_name(own):
@@ -573,7 +573,7 @@ def test_a_wrong_hyperparameter_of_a_single_training_is_refused_by_its_flag():
         resolve_single({}, {"budget.max_epochs": 0})
 
 
-def test_a_single_configuration_is_trained_like_the_search_it_is_held_against():
+def test_a_single_configuration_is_trained_like_the_search_it_is_compared_with():
     like = SearchSpec(
         description="bolder",
         seed=7,
@@ -601,14 +601,14 @@ def test_a_winner_is_trained_like_its_search_where_no_flag_says_otherwise():
     assert (spec.seed, spec.data.dataset, spec.training.precision) == (7, "mnist", "mixed_bfloat16")
     assert spec.space == Space.pinned_at(winner | {"learning_rate": 0.002})
     assert (spec.data.train_on, spec.training.batch_size) == ("train+validation", None)
-    told = {key: origins[key] for key in ("seed", "space.latent_dim", "budget.max_epochs")}
-    assert told == {"seed": "search", "space.latent_dim": "search", "budget.max_epochs": "flag"}
+    chosen = {key: origins[key] for key in ("seed", "space.latent_dim", "budget.max_epochs")}
+    assert chosen == {"seed": "search", "space.latent_dim": "search", "budget.max_epochs": "flag"}
     assert origins["space.learning_rate"] == "flag"
     smaller = resolve_single({}, {"training.batch_size": 32}, winner, like).spec
     assert (smaller.training.batch_size, smaller.space.batch_size) == (32, None)
 
 
-def test_a_winner_trained_on_everything_is_trained_on_less_where_a_flag_says_so():
+def test_a_flag_limits_the_images_that_a_winner_is_trained_on():
     like = SearchSpec(
         algorithm="single", baseline=False, data=DataSpec(train_on="train+validation")
     )
@@ -620,7 +620,7 @@ def test_a_winner_trained_on_everything_is_trained_on_less_where_a_flag_says_so(
     assert resolve_single({}, {"data.train_on": "train"}).spec.data.train_on is None
 
 
-# Batch size and beta, searched where a file names them
+# Searched batch size and beta
 
 
 SEARCHED = """
@@ -630,7 +630,7 @@ beta = { min = 0.5, max = 2, scale = "log" }
 """
 
 
-def test_a_space_has_batch_size_and_beta_where_it_names_them(write):
+def test_a_space_has_batch_size_and_beta_only_if_it_names_them(write):
     spec = resolve(write(SEARCHED)).spec
     names = [name for name, _ in spec.space.dimensions()]
     assert names[-2:] == ["batch_size", "beta"]
@@ -647,13 +647,13 @@ def test_a_searched_batch_size_survives_the_journal(write):
 
 def test_a_batch_size_is_either_given_or_searched(refusal):
     line = refusal(SEARCHED + "[training]\nbatch_size = 64")
-    assert "training.batch_size does not go with space.batch_size" in line
+    assert "training.batch_size conflicts with space.batch_size" in line
     line = refusal(SEARCHED, {"training.batch_size": 64})
-    assert line.startswith("--batch-size does not go with space.batch_size")
+    assert line.startswith("--batch-size conflicts with space.batch_size")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("batch_size = { values = [0] }", "space.batch_size needs whole numbers of at least 1"),
         ("batch_size = { min = 1.5, max = 3 }", "needs whole numbers of at least 1, received 1.5"),
@@ -661,18 +661,18 @@ def test_a_batch_size_is_either_given_or_searched(refusal):
         ("beta = { value = inf }", "needs finite numbers of at least 0, received inf"),
     ],
 )
-def test_a_batch_size_or_beta_out_of_range_is_refused(refusal, text, told):
-    assert told in refusal(f"[space]\n{text}")
+def test_a_batch_size_or_beta_out_of_range_is_refused(refusal, text, expected):
+    assert expected in refusal(f"[space]\n{text}")
 
 
-def test_the_keras_example_keeps_its_batch_size_beside_a_search_of_it(write):
+def test_the_keras_example_keeps_its_batch_size_if_the_batch_size_is_searched(write):
     spec = resolve(write(SEARCHED)).spec
     assert reference_training(spec.training).batch_size == 128
     other = Training(batch_size=32, precision="mixed_bfloat16")
     assert reference_training(other) == other
 
 
-# For good, and binarised
+# Binarisation and training on the validation images
 
 
 @pytest.mark.parametrize("how", ["none", "threshold", "stochastic"])
@@ -686,11 +686,11 @@ def test_another_binarisation_is_refused(refusal):
 
 def test_a_search_ranks_by_the_validation_images(refusal):
     line = refusal('[data]\ntrain_on = "train+validation"')
-    assert "is for `vaetune train`: a search ranks by the validation images" in line
+    assert "is only for `vaetune train`: a search ranks its trials by the validation images" in line
 
 
 def test_patience_is_for_a_single_configuration(refusal):
-    assert "budget.patience does not go with" in refusal("[budget]\npatience = 3")
+    assert "budget.patience does not apply to" in refusal("[budget]\npatience = 3")
     assert resolve_single({}, {"budget.patience": 3}).spec.budget.patience == 3
     assert resolve_single({}, {}).spec.budget.patience is None
 
@@ -699,7 +699,7 @@ def test_patience_is_for_a_single_configuration(refusal):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"algorithm": "single"}, "algorithm: hyperband -> single"),
         ({"seed": 1}, "seed: 0 -> 1"),
@@ -724,24 +724,24 @@ def test_patience_is_for_a_single_configuration(refusal):
         ),
     ],
 )
-def test_another_algorithm_seed_budget_training_or_space_is_another_experiment(change, told):
-    assert differences(SearchSpec().model_copy(update=change), SearchSpec()) == [told]
+def test_another_algorithm_seed_budget_training_or_space_is_another_experiment(change, expected):
+    assert differences(SearchSpec().model_copy(update=change), SearchSpec()) == [expected]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"description": "other words"},
+        {"description": "another description"},
         {"baseline": False},
         {"device": "cpu"},
         {"data": DataSpec(dataset="/moved/digits.npz")},
     ],
 )
-def test_words_baseline_device_and_place_of_the_images_do_not_change_the_experiment(change):
+def test_description_baseline_device_and_image_path_do_not_change_the_experiment(change):
     assert differences(SearchSpec().model_copy(update=change), SearchSpec()) == []
 
 
-def test_every_difference_is_told():
+def test_every_difference_is_listed():
     ours = SearchSpec(seed=1, budget=Budget(factor=4))
     assert differences(ours, SearchSpec()) == ["budget.factor: 3 -> 4", "seed: 0 -> 1"]
 
@@ -819,7 +819,7 @@ specs = draw_spec()
 
 
 def to_toml(value):
-    """A spec, or a value in it, as a user would write it; TOML has no word for None."""
+    """A spec, or a value in it, as a user would write it; TOML has no null value."""
     match value:
         case SearchSpec():
             return "\n".join(f"{key} = {to_toml(part)}" for key, part in value)
@@ -837,7 +837,7 @@ def to_toml(value):
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spec=specs)
-def test_a_search_file_says_the_whole_experiment(write, spec):
+def test_a_search_file_defines_the_whole_experiment(write, spec):
     resolved = resolve(write(to_toml(spec)))
     assert resolved.spec == spec
     assert set(resolved.origins.values()) == {"file"}
@@ -858,6 +858,6 @@ def test_a_default_is_always_inside_the_space(spec):
         assert dimension.contains(spec.space.default(name))
 
 
-def test_a_byte_order_mark_is_passed_over(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     (tmp_path / "mine.toml").write_text("seed = 3", encoding="utf-8-sig")
     assert resolve(tmp_path / "mine.toml").spec.seed == 3

@@ -1,4 +1,4 @@
-"""A drafted search file resolves, explains every key, and harms nothing that is there."""
+"""Templates of search files: they resolve, explain every key and overwrite nothing."""
 
 import tomllib
 
@@ -10,7 +10,7 @@ from vaetune.config.spec import BUDGET_KEYS, SearchSpec, flatten
 from vaetune.config.template import compose, write_template
 from vaetune.errors import ResultsError, SpecError
 
-NOT_OF_A_SEARCH = {"description", "algorithm", "data.train_on"}
+NOT_IN_TEMPLATES = {"description", "algorithm", "data.train_on"}
 
 
 @pytest.fixture(params=SEARCH_ALGORITHMS)
@@ -19,7 +19,7 @@ def algorithm(request):
 
 
 def uncommented(text):
-    """The draft with every key that is a comment in force; explanations stay comments."""
+    """Returns the template with all commented keys active. Explanations stay comments."""
     lines = [
         line.removeprefix("# ")
         if line.partition(" = ")[0].removeprefix("# ").isidentifier()
@@ -29,7 +29,7 @@ def uncommented(text):
     return "\n".join(lines)
 
 
-def test_a_draft_is_the_search_of_the_built_in_file(tmp_path, algorithm):
+def test_a_template_is_the_search_of_the_built_in_file(tmp_path, algorithm):
     path = write_template("mine", algorithm, folder=tmp_path)
     assert path == tmp_path / "searches" / "mine.toml"
     drafted = resolve(path)
@@ -37,7 +37,7 @@ def test_a_draft_is_the_search_of_the_built_in_file(tmp_path, algorithm):
     assert drafted.spec == resolve(built_in_search(algorithm)).spec
 
 
-def test_a_draft_keeps_the_comments_of_the_built_in_file(algorithm):
+def test_a_template_keeps_the_comments_of_the_built_in_file(algorithm):
     drafted = compose("mine", algorithm, "digits").splitlines()
     for line in built_in_search(algorithm).read_text().splitlines():
         assert line in drafted or line.startswith(
@@ -45,11 +45,11 @@ def test_a_draft_keeps_the_comments_of_the_built_in_file(algorithm):
         )
 
 
-def test_a_draft_names_every_key(algorithm):
+def test_a_template_names_every_key(algorithm):
     named = set(flatten(tomllib.loads(uncommented(compose("mine", algorithm, "digits")))))
     budget = {f"budget.{key}" for key in ("max_epochs", *BUDGET_KEYS[algorithm])}
     known = {key for key in every_key() if not key.startswith("budget.")} | budget
-    assert known - NOT_OF_A_SEARCH <= {key for name in named for key in (name, table_of(name))}
+    assert known - NOT_IN_TEMPLATES <= {key for name in named for key in (name, table_of(name))}
 
 
 def every_key():
@@ -62,7 +62,7 @@ def table_of(key):
     return key.rpartition(".")[0]
 
 
-def test_what_is_a_comment_is_at_its_default(tmp_path, algorithm):
+def test_commented_keys_have_their_defaults(tmp_path, algorithm):
     text = compose("mine", algorithm, "digits")
     examples = ("max_trials", "time_budget", "final_seeds", "filters_", "batch_size", "beta")
     optional = tuple(f"# {key}" for key in examples)
@@ -72,7 +72,7 @@ def test_what_is_a_comment_is_at_its_default(tmp_path, algorithm):
     assert resolve(tmp_path / "mine.toml").spec == resolve(tmp_path / "all.toml").spec
 
 
-def test_a_path_is_one_from_the_search_file(tmp_path, algorithm):
+def test_a_path_is_relative_to_the_search_file(tmp_path, algorithm):
     path = write_template("mine", algorithm, 'pictures/ca"ts é', tmp_path)
     spec = resolve(path).spec
     assert spec.data.dataset == str(tmp_path / "pictures" / 'ca"ts é')
@@ -81,24 +81,24 @@ def test_a_path_is_one_from_the_search_file(tmp_path, algorithm):
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "/somewhere/images.npz"])
-def test_names_and_absolute_paths_stay(tmp_path, dataset):
+def test_names_and_absolute_paths_do_not_change(tmp_path, dataset):
     assert (
         resolve(write_template("mine", dataset=dataset, folder=tmp_path)).spec.data.dataset
         == dataset
     )
 
 
-def test_a_file_that_is_there_is_not_touched(tmp_path):
+def test_an_existing_file_is_not_changed(tmp_path):
     path = write_template("mine", folder=tmp_path)
     path.write_text("seed = 5")
-    with pytest.raises(SpecError, match=r"There is a file .*mine\.toml already\. Edit it"):
+    with pytest.raises(SpecError, match=r"mine\.toml already exists\. Edit it"):
         write_template("mine", "grid", folder=tmp_path)
     assert path.read_text() == "seed = 5"
 
 
 @pytest.mark.parametrize("name", ["best", "baselines"])
 def test_a_reserved_name_is_refused(tmp_path, name):
-    with pytest.raises(ResultsError, match=f"results/{name}/ has another use"):
+    with pytest.raises(ResultsError, match=f"results/{name}/ is reserved"):
         write_template(name, folder=tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -107,25 +107,25 @@ def test_a_reserved_name_is_refused(tmp_path, name):
     "name",
     ["", " ", ".", "..", "a/b", "a\\b", "/a", ".hidden", "-x", " a", "a\n", "a\0", "é" * 101],
 )
-def test_what_cannot_be_a_folder_is_refused(tmp_path, name):
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path, name):
     with pytest.raises(SpecError, match="its results are kept in a folder of that name") as error:
         write_template(name, folder=tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_goes_without_its_ending(tmp_path):
-    with pytest.raises(SpecError, match='without its ending: "mine"'):
+def test_a_name_with_the_ending_of_the_file_is_refused(tmp_path):
+    with pytest.raises(SpecError, match=r'Give the name without "\.toml": "mine"'):
         write_template("mine.toml", folder=tmp_path)
 
 
-def test_a_path_that_no_file_can_hold_is_refused(tmp_path):
+def test_an_unprintable_path_is_refused(tmp_path):
     with pytest.raises(SpecError, match="cannot be written into a search file"):
         write_template("mine", dataset="bad\udcff", folder=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "searches").write_text("a file")
     with pytest.raises(SpecError, match=r"mine\.toml cannot be written: "):
         write_template("mine", folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Image sets: what is read, how it is split, and what is refused."""
+"""Image sets: loading, splits, binarisation, and errors."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def save(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Saves images as PNG files of a folder, under the names given or by number."""
+    """Saves images as PNG files in a folder, with the given names or numbers."""
 
     def to_folder(images, names=None, folder="pictures"):
         for number, image in enumerate(images):
@@ -87,7 +87,7 @@ def test_the_packaged_digits_are_balanced(digits):
 
 
 def test_the_packaged_digits_are_mnists(digits):
-    # The full sets' floors are 45.76 and 45.53 nats per image.
+    # The floors of the full sets are 45.76 and 45.53 nats per image.
     assert entropy_floor(digits.train.images) == pytest.approx(45.76, abs=0.6)
     assert entropy_floor(digits.test.images) == pytest.approx(45.53, abs=1.2)
 
@@ -99,25 +99,25 @@ def test_the_packaged_digits_carry_their_notice():
 
 
 def test_the_digits_fingerprint_never_changes(digits):
-    # Journals of users hold it: another sample or another split would refuse their searches.
+    # Journals of users contain it. Another sample or split would make their searches unusable.
     assert digits.fingerprint.startswith("8ca5b0994627")
 
 
-# Keras's named sets, against a stand-in: there may be no network.
+# Keras's named sets, without a network: a stub replaces the download.
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_keras_sets_are_loaded_through_keras(monkeypatch, name):
     keras_datasets = pytest.importorskip("keras").datasets
     train, test = (noise(), np.arange(24) % 3), (noise(12, seed=1), np.arange(12) % 3)
-    train[0].flags.writeable = False  # as those are that Keras makes of the bytes of a file
+    train[0].flags.writeable = False  # Keras returns such arrays too.
     monkeypatch.setattr(getattr(keras_datasets, name), "load_data", lambda: (train, test))
     images = load_images(name)
     assert (images.name, images.source) == (name, name)
     assert [len(s) for s in (images.train, images.validation, images.test)] == [20, 4, 12]
 
 
-def test_a_download_that_fails_names_what_needs_none(monkeypatch):
+def test_a_failed_download_suggests_images_that_need_none(monkeypatch):
     keras_datasets = pytest.importorskip("keras").datasets
 
     def fail():
@@ -131,7 +131,7 @@ def test_a_download_that_fails_names_what_needs_none(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_download_without_a_network_says_so_and_nothing_else(tmp_path):
+def test_a_download_without_a_network_prints_nothing_but_the_error(tmp_path):
     code = (
         "from vaetune.data import load_images\n"
         "from vaetune.errors import DataError\n"
@@ -140,7 +140,7 @@ def test_a_download_without_a_network_says_so_and_nothing_else(tmp_path):
         "except DataError as error:\n"
         "    print(error)"
     )
-    nowhere = "http://127.0.0.1:9"  # a port that nobody listens on
+    nowhere = "http://127.0.0.1:9"  # No process listens on this port.
     environment = os.environ | {"https_proxy": nowhere, "KERAS_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -157,7 +157,7 @@ def test_a_download_without_a_network_says_so_and_nothing_else(tmp_path):
 # Arrays.
 
 
-def test_keras_layout_is_read(save):
+def test_arrays_in_keras_layout_are_read(save):
     path = save(
         x_train=noise(24), y_train=np.arange(24) % 2, x_test=noise(6), y_test=np.arange(6) % 2
     )
@@ -184,11 +184,11 @@ def test_labels_stay_with_their_images(save):
     assert images.class_names == tuple(str(number + 100) for number in range(24))
 
 
-def test_labels_in_a_column_are_taken(save):
+def test_labels_in_a_column_are_accepted(save):
     assert load_images(save(x=noise(), y=np.zeros((24, 1)))).class_names == ("0",)
 
 
-def test_test_labels_number_their_classes_as_training_labels_do(save):
+def test_test_and_training_labels_share_their_class_indices(save):
     path = save(
         x_train=noise(), y_train=np.full(24, 7), x_test=noise(3), y_test=np.array([3, 7, 9])
     )
@@ -236,20 +236,20 @@ def test_bytes_stay_bytes(save):
 
 
 @pytest.mark.parametrize("kind", ["int16", "int64", "uint16", "float32", "float64"])
-def test_whole_numbers_to_255_become_bytes(save, kind):
+def test_whole_numbers_up_to_255_become_bytes(save, kind):
     images = load_images(save(x=noise().astype(kind)))
     assert images.train.images.dtype == np.uint8
     assert as_set(all_images(images)) == as_set(noise()[..., np.newaxis])
 
 
-def test_floats_to_1_are_taken_as_they_are(save):
+def test_floats_up_to_1_are_not_scaled(save):
     x = np.random.default_rng(0).random((24, 9, 10)).astype(np.float32)
     images = load_images(save(x=x))
     assert images.train.images.dtype == np.float32
     assert as_set(all_images(images)) == as_set(x[..., np.newaxis])
 
 
-def test_floats_above_1_are_taken_as_0_to_255(save):
+def test_floats_above_1_are_divided_by_255(save):
     x = np.random.default_rng(0).random((24, 9, 10)) * 255
     together = all_images(load_images(save(x=x)))
     assert together.dtype == np.float32
@@ -301,7 +301,7 @@ def test_the_same_arrays_in_another_file_have_the_same_fingerprint(save):
 
 
 @pytest.mark.parametrize("change", ["pixel", "label", "no labels", "order"])
-def test_any_change_has_another_fingerprint(save, change):
+def test_any_change_gives_another_fingerprint(save, change):
     arrays = {"x": noise(), "y": np.arange(24) % 3}
     first = load_images(save("one.npz", **arrays)).fingerprint
     if change == "pixel":
@@ -361,14 +361,14 @@ def test_transparency_is_shown_on_black(pictures):
     assert not all_images(load_images(folder)).any()
 
 
-def test_deep_grey_is_scaled_not_cut_off(pictures):
+def test_16_bit_grey_is_scaled_not_clipped(pictures):
     folder = pictures(noise(24))
     for path in folder.iterdir():
         Image.fromarray(np.full((9, 10), 32896, np.uint16)).save(path)
     assert set(np.unique(all_images(load_images(folder)))) == {128}
 
 
-def test_a_deep_grey_file_among_colour_ones_is_grey_in_all_channels(pictures):
+def test_a_16_bit_grey_file_among_colour_files_is_grey_in_all_channels(pictures):
     folder = pictures(noise(23, channels=3))
     Image.fromarray(np.full((9, 10), 32896, np.uint16)).save(folder / "deep.png")
     together = all_images(load_images(folder))
@@ -386,14 +386,14 @@ def test_palettes_keep_their_colours(pictures):
     assert together[0, 0, 0].tolist() == [250, 0, 0]
 
 
-def test_other_files_are_passed_over(pictures):
+def test_other_files_are_ignored(pictures):
     folder = pictures(noise(24))
     (folder / "notes.txt").write_text("not an image")
     (folder / ".hidden.png").write_text("not an image either")
     assert len(all_images(load_images(folder))) == 24
 
 
-def test_a_folder_needs_little_more_memory_than_its_bytes(pictures):
+def test_reading_a_folder_needs_little_more_memory_than_its_pixels(pictures):
     folder = pictures(noise(300, 64, 64))
     size = 300 * 64 * 64
     tracemalloc.start()
@@ -404,8 +404,8 @@ def test_a_folder_needs_little_more_memory_than_its_bytes(pictures):
 
 
 @pytest.mark.slow
-def test_images_of_a_folder_are_never_floats_all_at_once():
-    """They are read into one array of bytes, which training on the CPU does not copy either."""
+def test_images_of_a_folder_are_never_all_floats_at_once():
+    """Images are read into one array of bytes, and training on the CPU does not copy it."""
     script = Path(__file__).parents[1] / "stress" / "memory_of_images.py"
     done = subprocess.run(
         [sys.executable, script, "10000", "64", "64", "3"],
@@ -421,14 +421,14 @@ def test_images_of_a_folder_are_never_floats_all_at_once():
 
 
 @given(st.permutations(range(9)))
-def test_images_are_put_in_order_where_they_are(order):
+def test_images_are_reordered_in_place(order):
     x, order = noise(9), np.array(order)
     expected = x[order]
     images_module._put_in_order(x, order)
     np.testing.assert_array_equal(x, expected)
 
 
-def test_the_entropy_floor_is_worked_out_in_parts():
+def test_the_entropy_floor_is_computed_in_parts():
     x = np.full((80, 128, 128, 3), 51, np.uint8)
     tracemalloc.start()
     floor = entropy_floor(x)
@@ -439,16 +439,16 @@ def test_the_entropy_floor_is_worked_out_in_parts():
     assert floor == pytest.approx(expected)
 
 
-# What is refused.
+# Errors.
 
 
-def test_nothing_there(tmp_path):
+def test_a_missing_path(tmp_path):
     message = refusal(tmp_path / "none.npz")
     assert "There is no image set at" in message
     assert "digits, mnist, fashion_mnist" in message
 
 
-def test_a_misspelt_name_is_answered_with_the_closest():
+def test_a_misspelt_name_gets_a_suggestion():
     assert 'Did you mean "fashion_mnist"?' in refusal("fashion-mnist")
 
 
@@ -458,18 +458,18 @@ def test_a_file_of_another_kind(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 torn"])
-def test_a_file_that_is_no_npz(tmp_path, content):
+def test_a_file_that_is_not_an_npz(tmp_path, content):
     (tmp_path / "images.npz").write_bytes(content)
-    assert "images.npz is no whole .npz file" in refusal(tmp_path / "images.npz")
+    assert "images.npz is not a complete .npz file" in refusal(tmp_path / "images.npz")
 
 
-def test_a_bare_array_in_an_npz_name(tmp_path):
+def test_a_plain_npy_array_with_the_ending_npz(tmp_path):
     with (tmp_path / "images.npz").open("wb") as file:
         np.save(file, noise())
-    assert "images.npz is no whole .npz file" in refusal(tmp_path / "images.npz")
+    assert "images.npz is not a complete .npz file" in refusal(tmp_path / "images.npz")
 
 
-def test_a_truncated_npz_at_any_place(save):
+def test_an_npz_truncated_at_any_place(save):
     path = save(x=noise())
     content = path.read_bytes()
     for length in range(0, len(content), 97):
@@ -483,7 +483,7 @@ def test_an_npz_damaged_at_any_place(tmp_path):
     content = path.read_bytes()
     for place in range(60, len(content) - 200, 97):
         path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
-        assert "images.npz is no whole .npz file" in refusal(path)
+        assert "images.npz is not a complete .npz file" in refusal(path)
 
 
 def test_arrays_of_other_names_are_listed(save):
@@ -492,7 +492,7 @@ def test_arrays_of_other_names_are_listed(save):
     assert "found names, pictures" in message
 
 
-def test_pickled_arrays_are_never_unpickled(tmp_path):
+def test_pickled_arrays_are_never_loaded(tmp_path):
     victim = tmp_path / "unpickled"
 
     class Payload:
@@ -500,19 +500,19 @@ def test_pickled_arrays_are_never_unpickled(tmp_path):
             return os.mkdir, (str(victim),)
 
     np.savez(tmp_path / "images.npz", x=np.array([Payload()] * 20, dtype=object))
-    assert "never unpickled" in refusal(tmp_path / "images.npz")
+    assert "never loaded" in refusal(tmp_path / "images.npz")
     assert not victim.exists()
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_pixels_that_are_not_finite_are_located(save, wrong):
+def test_pixels_that_are_not_finite_are_reported_with_their_image(save, wrong):
     x = noise().astype(np.float64)
     x[17, 3, 2] = wrong
     assert "the first in image 17" in refusal(save(x=x))
 
 
 @pytest.mark.parametrize(("value", "shown"), [(-1, "-1"), (256, "256"), (1e9, "1e+09")])
-def test_pixels_outside_0_to_255_are_told(save, value, shown):
+def test_pixels_outside_0_to_255_are_reported(save, value, shown):
     x = noise().astype(np.float64)
     x[17, 3, 2] = value
     message = refusal(save(x=x))
@@ -520,24 +520,24 @@ def test_pixels_outside_0_to_255_are_told(save, value, shown):
 
 
 @pytest.mark.parametrize(
-    ("x", "told"),
+    ("x", "expected"),
     [
         (np.full((24, 9, 10), "a"), "values of type <U1, expected numbers"),
         (np.zeros((24, 9, 10), complex), "values of type complex128"),
         (noise(0), "is empty, at least 12 images"),
-        (noise(1), "holds 1 training images, at least 12"),
-        (noise(11), "holds 11 training images, at least 12"),
-        (noise(24, 7, 9), "images of 7 x 9 pixels, at least 8 x 8"),
+        (noise(1), "contains 1 training images, expected at least 12"),
+        (noise(11), "contains 11 training images, expected at least 12"),
+        (noise(24, 7, 9), "images of 7 x 9 pixels, expected at least 8 x 8"),
         (np.zeros((24, 90), np.uint8), r"has shape (24, 90), expected"),
         (noise(24, channels=4), "has 4 channels, expected 1 (grey) or 3 (colour)"),
     ],
 )
-def test_arrays_that_no_vae_can_be_trained_on(save, x, told):
-    assert told in refusal(save(x=x))
+def test_arrays_that_no_vae_can_be_trained_on(save, x, expected):
+    assert expected in refusal(save(x=x))
 
 
 @pytest.mark.parametrize(
-    ("y", "told"),
+    ("y", "expected"),
     [
         (np.zeros(23, int), "labels of shape (23,): expected (24,)"),
         (np.zeros((24, 10)), "labels of shape (24, 10)"),
@@ -546,8 +546,8 @@ def test_arrays_that_no_vae_can_be_trained_on(save, x, told):
         (np.full(24, "cat"), "labels of type <U3, expected whole numbers"),
     ],
 )
-def test_labels_that_are_no_labels(save, y, told):
-    assert told in refusal(save(x=noise(), y=y))
+def test_labels_that_are_not_one_whole_number_per_image(save, y, expected):
+    assert expected in refusal(save(x=noise(), y=y))
 
 
 def test_test_images_of_another_shape(save):
@@ -555,13 +555,13 @@ def test_test_images_of_another_shape(save):
     assert "shape (9, 10, 1), but test images of shape (9, 11, 1)" in message
 
 
-def test_bad_test_images_are_told_from_training_images(save):
+def test_errors_in_test_images_name_the_test_images(save):
     message = refusal(save(x_train=noise(), x_test=np.full((12, 9, 10), 300)))
-    assert "x_test holds the pixel value 300" in message
+    assert "x_test contains the pixel value 300" in message
 
 
 def test_an_empty_folder(tmp_path):
-    assert "holds no images: expected PNG or JPEG files" in refusal(tmp_path)
+    assert "contains no images: expected PNG or JPEG files" in refusal(tmp_path)
 
 
 def test_images_of_mixed_sizes_are_named(pictures):
@@ -578,29 +578,29 @@ def test_a_damaged_image_is_named(pictures, length):
     path.write_bytes(path.read_bytes()[:length])
     message = refusal(folder)
     assert "013.png" in message
-    assert "no readable PNG or JPEG" in message
+    assert "not a readable PNG or JPEG" in message
 
 
-def test_a_folder_or_a_file_that_may_not_be_read_is_named(pictures, monkeypatch):
+def test_a_folder_or_file_without_read_permission_is_named(pictures, monkeypatch):
     folder = pictures(noise(24))
 
-    def forbidden(*given, **more):
+    def forbidden(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
         patch.setattr(Image, "open", forbidden)
-        assert "000.png is no readable PNG or JPEG image" in refusal(folder)
+        assert "000.png is not a readable PNG or JPEG image" in refusal(folder)
     monkeypatch.setattr(type(folder), "iterdir", forbidden)
     assert "pictures cannot be read: Permission denied." in refusal(folder)
 
 
-def test_images_beside_sub_folders(pictures):
+def test_images_both_in_a_folder_and_in_its_sub_folders(pictures):
     folder = pictures(noise(24))
     pictures(noise(24), [f"cat/{number}.png" for number in range(24)])
-    assert "both in itself and in the sub-folder cat" in refusal(folder)
+    assert "both directly and in the sub-folder cat" in refusal(folder)
 
 
-def test_an_image_too_large_to_be_true_is_named(pictures, monkeypatch):
+def test_a_suspiciously_large_image_is_named(pictures, monkeypatch):
     folder = pictures(noise(24))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert "000.png" in refusal(folder)
@@ -624,7 +624,7 @@ def test_a_split_is_as_long_as_its_images():
     assert len(Split(noise(5), None)) == 5
 
 
-def test_the_drawing_of_the_digits_is_balanced_and_repeats_itself():
+def test_the_drawing_of_the_digits_is_balanced_and_reproducible():
     from vaetune.data.digits.draw import draw
 
     labels = np.repeat(np.arange(10), 30).astype(np.uint8)
@@ -632,22 +632,22 @@ def test_the_drawing_of_the_digits_is_balanced_and_repeats_itself():
     np.testing.assert_array_equal(first, second)
     assert len(set(first.tolist())) == 200
     assert np.bincount(labels[first]).tolist() == [20] * 10
-    assert images_module.HELD_OUT_SHARE == 6
+    assert images_module.HELD_OUT_ONE_IN == 6
 
 
-# Binarised pixels, and training on the validation images too.
+# Binarisation, and training on the validation images too.
 
 
 def prepared(images, **data):
     return prepare_images(images, DataSpec(**data))
 
 
-def test_images_stay_themselves_where_nothing_is_asked_for(save):
+def test_images_do_not_change_if_no_preparation_is_requested(save):
     images = load_images(save(x=noise(24)))
     assert prepared(images) is images
 
 
-def test_a_threshold_leaves_ones_from_one_half_on(save):
+def test_a_threshold_makes_pixels_of_at_least_one_half_white(save):
     grey = load_images(save(x=noise(240)))
     images = prepared(grey, binarize="threshold")
     for split, before in (
@@ -669,7 +669,7 @@ def test_floats_are_binarised_like_bytes(save):
     np.testing.assert_array_equal(all_images(from_bytes), all_images(from_floats))
 
 
-def test_drawn_pixels_have_the_probability_of_their_value_and_are_drawn_once(save):
+def test_pixels_are_drawn_once_with_the_probability_of_their_value(save):
     ramp = np.tile(np.arange(16, dtype=np.uint8)[:, None] * 17, (3000, 1, 16))
     grey = load_images(save(x=ramp))
     first, second = (prepared(grey, binarize="stochastic") for _ in range(2))
@@ -705,12 +705,12 @@ def test_training_on_validation_images_too_holds_out_one_in_twenty(save):
     assert [len(s) for s in (joined.train, joined.validation, joined.test)] == [114, 6, 12]
     np.testing.assert_array_equal(joined.test.images, images.test.images)
     assert as_set(all_images(joined)) == as_set(all_images(images))
-    told = {image.tobytes(): label for image, label in zip(noise(120), labels, strict=True)}
+    label_of = {image.tobytes(): label for image, label in zip(noise(120), labels, strict=True)}
     for split in (joined.train, joined.validation):
-        assert [told[image.tobytes()] for image in split.images] == split.labels.tolist()
+        assert [label_of[image.tobytes()] for image in split.images] == split.labels.tolist()
 
 
-def test_images_that_are_joined_are_not_drawn_before(save):
+def test_joined_training_images_stay_grey(save):
     images = load_images(save(x=noise(240)))
     joined = prepared(images, train_on="train+validation", binarize="stochastic")
     assert len(np.unique(joined.train.images)) > 200

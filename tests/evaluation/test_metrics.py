@@ -1,4 +1,4 @@
-"""Estimates agree with closed forms, and depend on model, images and protocol alone."""
+"""Estimates agree with closed forms and depend only on model, images and protocol."""
 
 import math
 from types import SimpleNamespace
@@ -44,11 +44,11 @@ def vae():
     return build_vae(SHAPE, VALUES)
 
 
-# A linear-Gaussian model, of which everything is known: z ~ N(0, 1), x = SLOPE z + N(0, NOISE^2).
+# A linear Gaussian model with known solution: z ~ N(0, 1), x = SLOPE z + N(0, NOISE^2).
 
 SLOPE, NOISE, X = 1.5, 0.8, 1.2
 COPIES = 20_000
-"""Of one image, each with samples of its own: their mean is an expectation."""
+"""Copies of one image with independent samples. Their mean estimates an expectation."""
 
 
 def gaussian_log_likelihood(z):
@@ -84,17 +84,17 @@ def expected_kl():
 
 
 def is_near(values, expected):
-    """Within four standard errors."""
+    """Whether the mean of values is within four standard errors of the expected one."""
     found = estimate(values)
     return abs(found.mean - expected) < 4 * found.standard_error
 
 
-def test_the_reconstruction_is_that_of_the_closed_form():
+def test_the_reconstruction_equals_the_closed_form():
     values = mean_log_likelihood(gaussian_log_likelihood, *posterior(MEAN, VARIANCE), 4, seed=0)
     assert is_near(values, expected_reconstruction())
 
 
-def test_the_divergence_is_that_of_the_closed_form():
+def test_the_divergence_equals_the_closed_form():
     kl = closed_form_kl(*posterior(MEAN, VARIANCE, 2))
     assert kl.shape == (2, 1)
     np.testing.assert_allclose(kl, expected_kl(), rtol=1e-6)
@@ -109,7 +109,7 @@ def test_with_the_true_posterior_the_bound_is_the_log_likelihood_for_every_k():
 def test_one_importance_sample_gives_the_elbo_in_expectation():
     values = importance_weighted_bound(gaussian_log_likelihood, *posterior(MEAN, VARIANCE), 1, 0)
     assert is_near(values, expected_reconstruction() - expected_kl())
-    assert not is_near(values, true_log_likelihood()), "the two can be told apart"
+    assert not is_near(values, true_log_likelihood()), "the test can tell the two apart"
 
 
 def test_the_bound_rises_with_k_to_the_log_likelihood():
@@ -131,7 +131,7 @@ def test_many_samples_of_one_image_reach_its_log_likelihood():
 
 @pytest.mark.parametrize("value", [-1e6, -800.0, 0.0, 900.0])
 def test_no_weight_is_too_small_or_too_large(value):
-    """exp(-1e6) is 0 and exp(900) infinite: their logarithms are not taken that way."""
+    """exp(-1e6) is 0 and exp(900) is infinite, so weights must stay logarithms."""
     found = importance_weighted_bound(
         lambda z: np.full(len(z), value), *posterior(0.0, 1.0, 3), 10, seed=0
     )
@@ -159,17 +159,17 @@ def test_the_two_estimates_do_not_share_their_samples():
     assert not np.isin(seen[0], seen[1]).any()
 
 
-def test_a_standard_error_is_that_of_a_mean():
+def test_a_standard_error_is_that_of_the_mean():
     found = estimate(np.array([1.0, 2.0, 3.0, 6.0]))
     assert found.mean == 3.0
     assert found.standard_error == pytest.approx(np.std([1, 2, 3, 6], ddof=1) / 2)
     assert estimate(np.array([2.0])).standard_error is None
 
 
-# Of a VAE
+# Estimates of a VAE
 
 
-def test_the_log_likelihood_is_the_loss_that_is_trained_on(vae):
+def test_the_log_likelihood_is_the_training_loss(vae):
     images = to_unit_interval(TEST.images)
     z_mean, _ = vae.posterior(images)
     expected = -binary_cross_entropy(images, vae.to_logits(z_mean, training=False)).numpy()
@@ -178,7 +178,7 @@ def test_the_log_likelihood_is_the_loss_that_is_trained_on(vae):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_parts_add_up_and_are_those_of_the_models_own_validation(vae):
+def test_the_parts_add_up_and_agree_with_keras_evaluate(vae):
     found = evaluate(vae, TEST, TRAIN, EvaluationProtocol(seed=0, posterior_samples=64))
     assert found.negative_elbo.mean == pytest.approx(found.reconstruction.mean + found.kl.mean)
     assert sum(found.kl_per_dimension) == pytest.approx(found.kl.mean)
@@ -194,8 +194,8 @@ def test_the_bound_is_below_the_negative_elbo_where_the_posterior_is_wide(vae):
     assert found.importance_weighted_bound.mean < found.negative_elbo.mean
 
 
-def test_a_constant_decoder_reconstructs_alike_whatever_is_sampled(vae):
-    """Then p(x | z) = p(x): reconstruction and bound are the log-likelihood, exactly."""
+def test_a_constant_decoder_has_an_exact_likelihood(vae):
+    """Then p(x | z) = p(x), so reconstruction and bound are exactly the log-likelihood."""
     logits = vae.decoder.layers[-3]
     logits.kernel.assign(tf.zeros_like(logits.kernel))
     logits.bias.assign([0.7])
@@ -207,11 +207,11 @@ def test_a_constant_decoder_reconstructs_alike_whatever_is_sampled(vae):
     assert found.importance_weighted_bound.mean == pytest.approx(exact, abs=0.05)
 
 
-def test_the_same_again_is_the_same_to_the_last_bit(vae):
+def test_the_evaluation_is_reproducible_to_the_last_bit(vae):
     assert evaluate(vae, TEST, TRAIN, PROTOCOL) == evaluate(vae, TEST, TRAIN, PROTOCOL)
 
 
-def test_another_seed_is_another_estimate(vae):
+def test_another_seed_gives_another_estimate(vae):
     one = evaluate(vae, TEST, TRAIN, PROTOCOL)
     other = evaluate(vae, TEST, TRAIN, EvaluationProtocol(4, 4, 6))
     assert one.reconstruction.mean != other.reconstruction.mean
@@ -233,21 +233,21 @@ def test_the_size_of_the_batches_does_not_change_the_result(vae, size):
     assert parts.knn_accuracy == whole.knn_accuracy
 
 
-def test_the_model_stays_as_it_is(vae):
+def test_the_model_does_not_change(vae):
     before = [variable.numpy() for variable in vae.variables]
     evaluate(vae, TEST, TRAIN, PROTOCOL)
     for old, variable in zip(before, vae.variables, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())
 
 
-def test_bytes_and_floats_are_measured_alike(vae):
+def test_bytes_and_floats_give_the_same_results(vae):
     floats = [Split(to_unit_interval(each.images), each.labels) for each in (TEST, TRAIN)]
     one, other = evaluate(vae, *floats, PROTOCOL), evaluate(vae, TEST, TRAIN, PROTOCOL)
     assert one.negative_elbo.mean == pytest.approx(other.negative_elbo.mean, rel=1e-6)
     assert one.psnr == pytest.approx(other.psnr, rel=1e-6)
 
 
-def test_the_bound_is_of_the_first_images_and_says_of_how_many(vae):
+def test_the_bound_is_computed_on_the_first_images_and_reports_their_number(vae):
     few = EvaluationProtocol(3, 4, 6, importance_images=5)
     found = evaluate(vae, TEST, TRAIN, few)
     five = evaluate(vae, TEST.take(np.arange(5)), TRAIN, PROTOCOL)
@@ -258,7 +258,7 @@ def test_the_bound_is_of_the_first_images_and_says_of_how_many(vae):
     assert evaluate(vae, TEST, TRAIN, PROTOCOL).protocol.importance_images == 14
 
 
-def test_progress_ends_at_the_whole(vae):
+def test_progress_ends_at_1(vae):
     shares = []
     evaluate(vae, TEST, TRAIN, PROTOCOL, shares.append, Batches(6))
     assert shares == sorted(shares)
@@ -294,7 +294,7 @@ def test_variance_is_over_images():
     assert variance_per_dimension(np.array([[1, 5], [3, 5]], np.float32)) == (1.0, 0.0)
 
 
-def test_neighbours_tell_the_class_of_separable_codes():
+def test_neighbours_predict_the_class_of_separable_codes():
     generator = np.random.default_rng(0)
     centres = np.array([[0, 0], [9, 0], [0, 9]])
     labels = generator.integers(0, 3, 60)
@@ -309,7 +309,7 @@ def test_the_majority_of_the_neighbours_counts_not_the_nearest():
     labels, one = np.array([7, 8, 8]), np.array([[0.2]], np.float32)
     assert knn_accuracy(train, labels, one, np.array([8]), 3) == 1.0
     assert knn_accuracy(train, labels, one, np.array([7]), 1) == 1.0
-    assert knn_accuracy(train, labels, one, np.array([8]), 99) == 1.0, "there are but three"
+    assert knn_accuracy(train, labels, one, np.array([8]), 99) == 1.0, "k is at most 3 here"
 
 
 def test_codes_that_are_not_finite_have_no_neighbours():
@@ -317,10 +317,10 @@ def test_codes_that_are_not_finite_have_no_neighbours():
     assert knn_accuracy(z, np.array([0, 1]), z, np.array([0, 1]), 1) is None
 
 
-# Pictures
+# Image quality
 
 
-def test_identical_images_are_as_similar_as_can_be():
+def test_identical_images_have_maximal_similarity():
     images = to_unit_interval(TEST.images)
     psnr, ssim = similarity(images, images, 9)
     assert np.isinf(psnr).all()
@@ -334,7 +334,7 @@ def test_a_known_difference_has_a_known_psnr():
     assert (ssim.numpy() < 1.0).all()
 
 
-def test_pictures_are_of_the_decoded_means(vae):
+def test_decoded_means_are_compared(vae):
     z_mean, _ = encode(vae, TEST.images, Batches())
     decoded = vae.decoder(z_mean, training=False)
     psnr, ssim = similarity(to_unit_interval(TEST.images), decoded, 9)
@@ -357,11 +357,11 @@ def out_of_memory():
 
 
 def test_batches_shrink_when_memory_runs_out():
-    asked = []
+    sizes = []
 
     def step(at):
-        asked.append(at.stop - at.start)
-        if asked[-1] > 3:
+        sizes.append(at.stop - at.start)
+        if sizes[-1] > 3:
             raise out_of_memory()
         numbers = np.arange(at.start, at.stop)
         return numbers, -numbers
@@ -370,11 +370,11 @@ def test_batches_shrink_when_memory_runs_out():
     numbers, negative = batches.run(step, 8)
     np.testing.assert_array_equal(numbers, np.arange(8))
     np.testing.assert_array_equal(negative, -np.arange(8))
-    assert asked == [8, 4, 2, 2, 2, 2]
-    assert batches.size == 2, "what was learnt is kept"
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    assert batches.size == 2, "the smaller size is kept"
 
 
-def test_too_little_memory_for_one_image_is_told():
+def test_too_little_memory_for_one_image_is_an_error():
     def step(at):
         raise out_of_memory()
 
@@ -384,7 +384,7 @@ def test_too_little_memory_for_one_image_is_told():
 
 @pytest.mark.slow
 def test_memory_that_really_runs_out_changes_no_number(vae):
-    """More than four images at once ask for more memory than any machine has.
+    """A batch of more than four images needs more memory than any machine has.
 
     TensorFlow waits ten seconds for memory before it gives up.
     """

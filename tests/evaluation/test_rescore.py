@@ -1,4 +1,4 @@
-"""Rescoring measures the exported model, and the same again whichever model was before."""
+"""Rescoring agrees with the exported model and does not depend on earlier models."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ from vaetune.evaluation.likelihood import closed_form_kl
 from vaetune.evaluation.rescore import Rescorer
 from vaetune.models.losses import binary_cross_entropy
 from vaetune.training.restore import restore_best
-from vaetune.training.runner import to_unit_interval
+from vaetune.training.runner import to_unit_tensor
 from vaetune.training.trial import TrainingContext
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
+def study(tmp_path_factory):
     tf.config.experimental.enable_op_determinism()
-    return run(tmp_path_factory.mktemp("judged"), GRID)
+    return run(tmp_path_factory.mktemp("study"), GRID)
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,12 @@ def rescorer():
     return Rescorer(context.any_runner(), context.data.validation)
 
 
-def test_rescoring_is_the_negative_elbo_of_the_exported_model(judged, rescorer):
-    winner = judged.winner
-    weights = checkpoint_of(judged, winner.trial_id).best_weights
+def test_rescoring_is_the_negative_elbo_of_the_exported_model(study, rescorer):
+    winner = study.winner
+    weights = checkpoint_of(study, winner.trial_id).best_weights
     measured = rescorer.measure(weights, samples=400, seed=3)
-    vae = restore_best(judged, winner)
-    x = to_unit_interval(tf.constant(IMAGES.validation.images))
+    vae = restore_best(study, winner)
+    x = to_unit_tensor(tf.constant(IMAGES.validation.images))
     z_mean, z_log_var = (each.numpy() for each in vae.posterior(x))
     np.testing.assert_allclose(measured.kl, closed_form_kl(z_mean, z_log_var).sum(axis=1), 1e-4)
     noise = np.random.default_rng(0).standard_normal((400, *z_mean.shape)).astype(np.float32)
@@ -43,8 +43,8 @@ def test_rescoring_is_the_negative_elbo_of_the_exported_model(judged, rescorer):
     assert np.all(np.abs(measured.reconstruction - np.mean(losses, axis=0)) < 5 * error + 1e-3)
 
 
-def test_the_same_numbers_come_again_whichever_model_was_before(judged, rescorer):
-    first, second = (checkpoint_of(judged, t.trial_id).best_weights for t in judged.finalists)
+def test_rescoring_does_not_depend_on_the_model_before(study, rescorer):
+    first, second = (checkpoint_of(study, t.trial_id).best_weights for t in study.finalists)
     once = rescorer.measure(first, samples=3, seed=3).negative_elbo
     rescorer.measure(second, samples=3, seed=3)
     again = rescorer.measure(first, samples=3, seed=3).negative_elbo
@@ -53,7 +53,7 @@ def test_the_same_numbers_come_again_whichever_model_was_before(judged, rescorer
     assert np.all(other != once)
 
 
-def test_validation_is_not_what_it_measures(judged, rescorer):
-    weights = checkpoint_of(judged, judged.winner.trial_id).best_weights
+def test_rescoring_uses_other_noise_than_validation(study, rescorer):
+    weights = checkpoint_of(study, study.winner.trial_id).best_weights
     one = rescorer.measure(weights, samples=1, seed=3)
-    assert float(one.negative_elbo.mean()) != pytest.approx(judged.winner.score, rel=1e-6)
+    assert float(one.negative_elbo.mean()) != pytest.approx(study.winner.score, rel=1e-6)

@@ -1,4 +1,4 @@
-"""A trial is judged by the study's own test images, and the journal tells of it or is unharmed."""
+"""Evaluation of trials on the test images, and the events in the journal."""
 
 from dataclasses import replace
 
@@ -29,23 +29,23 @@ def searched(tmp_path_factory):
 
 @pytest.fixture
 def study(searched):
-    """A finished search whose journal is as the search left it, before and after the test."""
+    """A finished search. Its journal is restored after the test."""
     path = searched.folder / "journal.jsonl"
     content = path.read_bytes()
     yield searched
     path.write_bytes(content)
 
 
-def judge_winner(study, images=IMAGES, protocol=PROTOCOL, **options):
-    return record_evaluation(study, study.winner.trial_id, images, protocol, DEVICE, **options)
+def evaluate_winner(study, images=IMAGES, protocol=PROTOCOL, **options):
+    return evaluate_trial(study, study.winner.trial_id, images, protocol, DEVICE, **options)
 
 
 def journal_of(study):
     return (study.folder / "journal.jsonl").read_bytes()
 
 
-def test_the_evaluation_is_of_the_best_epoch_on_the_test_images(study):
-    event = judge_winner(study)
+def test_the_best_epoch_is_evaluated_on_the_test_images(study):
+    event = evaluate_winner(study)
     vae = restore_best(study, study.winner)
     assert event.evaluation == evaluate(vae, IMAGES.test, IMAGES.train, PROTOCOL)
     assert event.evaluation.test_images == len(IMAGES.test)
@@ -54,9 +54,9 @@ def test_the_evaluation_is_of_the_best_epoch_on_the_test_images(study):
     assert event.duration_s > 0
 
 
-def test_it_is_journaled_to_the_last_bit_and_changes_nothing_else(study):
+def test_the_evaluation_is_written_to_the_journal_and_changes_nothing_else(study):
     before = journal_of(study)
-    event = judge_winner(study)
+    event = evaluate_winner(study)
     again = load_study(study.folder)
     assert journal_of(study).startswith(before)
     assert list(read_journal(study.folder / "journal.jsonl"))[-1] == event
@@ -67,15 +67,15 @@ def test_it_is_journaled_to_the_last_bit_and_changes_nothing_else(study):
 
 
 def test_a_finished_search_stays_finished(study):
-    judge_winner(study)
+    evaluate_winner(study)
     before = journal_of(study)
     run(study.folder.parent)
     assert journal_of(study) == before
 
 
-def test_a_stopped_search_goes_on_after_an_evaluation_as_if_there_were_none(tmp_path, searched):
+def test_a_stopped_search_continues_after_an_evaluation_as_without_it(tmp_path, searched):
     stopped = stop(tmp_path, events=9)
-    judge_winner(stopped)
+    evaluate_winner(stopped)
     done = run(tmp_path)
     assert [(t.trial_id, t.score) for t in done.trials] == [
         (t.trial_id, t.score) for t in searched.trials
@@ -83,28 +83,28 @@ def test_a_stopped_search_goes_on_after_an_evaluation_as_if_there_were_none(tmp_
     assert len(done.evaluations) == 1
 
 
-def test_other_images_are_refused_with_what_changed(study):
+def test_other_images_are_refused_with_the_differences(study):
     before = journal_of(study)
     fewer = replace(IMAGES, test=make_split(9, (9, 10, 1), 3), fingerprint="e" * 64)
-    told = r"data fingerprint: ffffffffffff -> eeeeeeeeeeee; test images: 14 -> 9\. "
-    with pytest.raises(ResultsError, match=told):
-        judge_winner(study, fewer)
+    message = r"data fingerprint: ffffffffffff -> eeeeeeeeeeee; test images: 14 -> 9\. "
+    with pytest.raises(ResultsError, match=message):
+        evaluate_winner(study, fewer)
     assert journal_of(study) == before
 
 
 def test_other_pixels_of_the_same_kind_are_refused(study):
-    with pytest.raises(ResultsError, match=r"now: data fingerprint: f+ -> d+\. Put"):
-        judge_winner(study, replace(IMAGES, fingerprint="d" * 64))
+    with pytest.raises(ResultsError, match=r"now: data fingerprint: f+ -> d+\. Restore"):
+        evaluate_winner(study, replace(IMAGES, fingerprint="d" * 64))
 
 
-def test_a_search_that_runs_is_left_alone(study):
+def test_a_running_search_is_not_changed(study):
     before = journal_of(study)
     with lock_results(study.folder), pytest.raises(InUseError, match="is in use by process"):
-        judge_winner(study)
+        evaluate_winner(study)
     assert journal_of(study) == before
 
 
-def test_ctrl_c_within_it_leaves_the_journal_and_the_lock(study):
+def test_ctrl_c_does_not_change_the_journal_and_releases_the_lock(study):
     before = journal_of(study)
 
     def interrupt(share):
@@ -112,21 +112,23 @@ def test_ctrl_c_within_it_leaves_the_journal_and_the_lock(study):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        judge_winner(study, on_progress=interrupt)
+        evaluate_winner(study, on_progress=interrupt)
     assert journal_of(study) == before
     with lock_results(study.folder):
         pass
 
 
-def test_a_trial_without_weights_is_refused_with_how_to_get_them(study):
+def test_a_trial_without_weights_is_refused_with_advice(study):
     lost = next(
         trial.trial_id
         for trial in study.ranking
         if not (study.trial_folder(trial.trial_id) / CHECKPOINT_NAME).exists()
     )
-    told = rf"weights of trial {lost} were not kept.*Run the search again with a larger --keep-best"
-    with pytest.raises(ResultsError, match=told):
-        record_evaluation(study, lost, IMAGES, PROTOCOL, DEVICE)
+    message = (
+        rf"weights of trial {lost} were not kept.*Run the search again with a larger --keep-best"
+    )
+    with pytest.raises(ResultsError, match=message):
+        evaluate_trial(study, lost, IMAGES, PROTOCOL, DEVICE)
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
@@ -138,25 +140,25 @@ def test_a_damaged_checkpoint_is_one_clear_line(study, damage):
         path.write_bytes(content[: len(content) // 2])
     try:
         with pytest.raises(ResultsError, match="Run the search again") as refused:
-            judge_winner(study)
+            evaluate_winner(study)
     finally:
         path.write_bytes(content)
     assert "\n" not in str(refused.value)
     assert journal_of(study) == before
 
 
-def test_a_torn_last_line_is_set_aside_and_told_of(study):
+def test_a_torn_last_line_is_set_aside_and_reported(study):
     with (study.folder / "journal.jsonl").open("ab") as file:
         file.write(b'{"time": "20')
-    event = judge_winner(study)
+    event = evaluate_winner(study)
     *_, aside, last = read_journal(study.folder / "journal.jsonl")
     assert isinstance(aside, FileSetAside)
     assert (study.folder / aside.aside).read_bytes() == b'{"time": "20'
     assert last == event
 
 
-def test_a_later_best_epoch_is_not_what_was_judged(study, tmp_path):
-    event = judge_winner(study)
+def test_an_evaluation_of_another_epoch_does_not_count(study, tmp_path):
+    event = evaluate_winner(study)
     events = list(read_journal(study.folder / "journal.jsonl"))
     older = event.model_copy(update={"epoch": event.epoch + 1})
     write_journal(tmp_path, [*events[:-1], older])
@@ -166,9 +168,9 @@ def test_a_later_best_epoch_is_not_what_was_judged(study, tmp_path):
 
 
 def test_the_latest_evaluation_by_a_protocol_counts(study):
-    first = judge_winner(study)
-    other = judge_winner(study, protocol=replace(PROTOCOL, importance_samples=2))
-    second = judge_winner(study)
+    first = evaluate_winner(study)
+    other = evaluate_winner(study, protocol=replace(PROTOCOL, importance_samples=2))
+    second = evaluate_winner(study)
     again = load_study(study.folder)
     assert second.evaluation == first.evaluation
     assert again.evaluation(again.winner) == second
@@ -179,8 +181,8 @@ def test_the_latest_evaluation_by_a_protocol_counts(study):
     assert again.evaluation(again.ranking[1]) is None
 
 
-def test_what_is_not_finite_survives_the_journal(study, tmp_path):
-    event = judge_winner(study)
+def test_infinite_values_survive_the_journal(study, tmp_path):
+    event = evaluate_winner(study)
     odd = replace(event.evaluation, psnr=float("inf"), knn_accuracy=None)
     strange = event.model_copy(update={"evaluation": odd})
     write_journal(tmp_path, [*list(read_journal(study.folder / "journal.jsonl"))[:-1], strange])

@@ -207,7 +207,7 @@ def test_a_model_that_asks_for_unsafe_loading_is_refused(tmp_path, inside):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of Keras, that a lambda is being saved
         model.save(tmp_path / "vae.keras")
-    with pytest.raises(ResultsError, match=r"asks for code of its own .* not loaded") as error:
+    with pytest.raises(ResultsError, match=r"contains code to be run.* not loaded") as error:
         vaetune.load_model(tmp_path / "vae.keras")
     assert "\n" not in str(error.value)
 

@@ -1,4 +1,4 @@
-"""The space in a search file becomes Keras Tuner's hyperparameters, and those a VAE."""
+"""The hypermodel: from a search space to Keras Tuner's hyperparameters, and from these to a VAE."""
 
 import keras
 import keras_tuner
@@ -8,6 +8,12 @@ import pytest
 import vaetune
 from vaetune.config.space import REFERENCE, Choice, Pinned, Range, Space
 from vaetune.models.hypermodel import VAEHyperModel
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Sets a seed, because another test may have enabled deterministic operations."""
+    keras.utils.set_random_seed(1)
 
 
 def declared(space):
@@ -42,7 +48,7 @@ def test_building_the_default_configuration_gives_the_reference():
     assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3)
 
 
-def test_building_declares_what_declaring_declares():
+def test_building_declares_the_same_hyperparameters():
     space = Space(latent_dim=Choice(values=(2, 3)), learning_rate=Range(min=1e-4, max=1e-2))
     hyperparameters = keras_tuner.HyperParameters()
     VAEHyperModel((8, 8, 1), space).build(hyperparameters)
@@ -74,7 +80,7 @@ def test_a_linear_range_of_whole_numbers_includes_both_ends():
     assert all(isinstance(value, int) for value in values)
 
 
-def test_a_logarithmic_range_spends_as_much_on_each_decade():
+def test_a_logarithmic_range_samples_each_decade_equally():
     values = np.array(
         sampled(Space(learning_rate=Range(min=1e-4, max=1e-2, scale="log")), "learning_rate")
     )
@@ -83,14 +89,13 @@ def test_a_logarithmic_range_spends_as_much_on_each_decade():
     assert 0.35 < np.mean(values < 1e-3) < 0.65
 
 
-def test_whole_numbers_for_the_learning_rate_are_rates_all_the_same():
+def test_a_learning_rate_is_real_valued_even_between_whole_bounds():
     values = sampled(Space(learning_rate=Range(min=1, max=2)), "learning_rate")
     assert len(set(values)) > 10
 
 
 @pytest.mark.slow
 def test_it_works_in_a_plain_keras_tuner_script(tmp_path):
-    keras.utils.set_random_seed(1)  # another test may have asked for deterministic operations
     images = np.random.default_rng(0).random((24, 8, 8, 1), dtype=np.float32)
     space = Space(filters_1=Pinned(value=4), filters_2=Pinned(value=4))
     space = space.model_copy(update={"latent_dim": Choice(values=(2, 3, 4, 5, 6, 7, 8))})
@@ -115,14 +120,14 @@ SEARCHED = Space(
 )
 
 
-def test_beta_and_batch_size_are_declared_where_the_space_names_them():
+def test_beta_and_batch_size_are_declared_if_the_space_names_them():
     assert {"beta", "batch_size"} <= set(declared(SEARCHED).values)
     assert not {"beta", "batch_size"} & set(declared(Space()).values)
     assert {type(beta) for beta in sampled(SEARCHED, "beta", 20)} == {float}
     assert set(sampled(SEARCHED, "batch_size")) == {4, 5}
 
 
-def test_a_model_is_built_with_its_beta_and_trained_in_its_batches():
+def test_a_model_is_built_with_its_beta_and_trained_with_its_batch_size():
     hyperparameters = declared(SEARCHED)
     hyperparameters.values |= {"beta": 2.5, "batch_size": 5}
     hypermodel = VAEHyperModel((8, 8, 1), SEARCHED)

@@ -1,4 +1,4 @@
-"""The optimizer is Keras's Adam by another way, and leaves nothing behind."""
+"""The optimizer gives the results of Keras's Adam and does not leak memory."""
 
 import gc
 import weakref
@@ -12,7 +12,7 @@ from vaetune.models.optimizer import Adam
 
 
 def train(optimizer, steps=20, compiled=True):
-    """Weights and velocities after some steps on a small regression."""
+    """Returns the variables of model and optimizer after steps on a small regression."""
     keras.utils.set_random_seed(0)
     layer = keras.layers.Dense(3)
     layer.build((None, 4))
@@ -58,7 +58,7 @@ def test_it_is_saved_and_loaded():
     assert again.get_config() == optimizer.get_config()
 
 
-def test_a_traced_step_is_forgotten_with_its_model():
+def test_a_traced_step_is_freed_with_its_model():
     """With Keras's own Adam every traced training step stays in memory."""
 
     def traced_graph():

@@ -1,4 +1,4 @@
-"""What the model promises: the reference's shape, nats per image, and equal bits after a load."""
+"""The VAE: architecture of the Keras example, losses in nats per image, saving and loading."""
 
 import json
 import os
@@ -39,14 +39,14 @@ ARCHITECTURES = {
 
 
 def make_images(number=7, shape=SHAPE, seed=0):
-    """Images that differ much in brightness, so that means over images are not all alike."""
+    """Returns images of very different brightness, so that their losses differ."""
     rng = np.random.default_rng(seed)
     brightness = np.linspace(0.05, 1.0, number).reshape(-1, 1, 1, 1)
     return (brightness * rng.random((number, *shape))).astype(np.float32)
 
 
 def make_vae(beta=1.0, optimizer=None, shape=SHAPE, latent_dim=2, filters=(3, 4), dense_units=5):
-    """A tiny compiled VAE; equal weights for equal arguments."""
+    """Returns a tiny compiled VAE. Equal arguments give equal weights."""
     keras.utils.set_random_seed(5)
     encoder = build_encoder(shape, latent_dim, filters, dense_units)
     vae = VAE(encoder, build_decoder(shape, latent_dim, filters), beta=beta)
@@ -54,13 +54,13 @@ def make_vae(beta=1.0, optimizer=None, shape=SHAPE, latent_dim=2, filters=(3, 4)
     return vae
 
 
-def descent():
-    """An optimizer that subtracts the gradient as it is, so that a step shows it."""
+def make_descent():
+    """Returns an optimizer that subtracts the gradient, so that a step shows it."""
     return keras.optimizers.SGD(learning_rate=1.0)
 
 
 def take_step(vae, images):
-    """Takes a `descent` step; gives its losses and the gradient of each variable by path."""
+    """Returns the losses of a `make_descent` step, and the gradients by variable path."""
     before = values(vae.trainable_variables)
     losses = trained_losses(vae.train_step(images))
     paths = [variable.path for variable in vae.trainable_variables]
@@ -69,9 +69,9 @@ def take_step(vae, images):
 
 
 def make_certain(vae):
-    """Shrinks the posterior to a point: z = z_mean whatever the noise. Returns the VAE.
+    """Shrinks the posterior to a point, so that z = z_mean for any noise. Returns the VAE.
 
-    Its decoder expects dark pixels, so that images cost more the brighter they are.
+    The decoder predicts dark pixels, so bright images have a higher loss.
     """
     kernel, bias = vae.encoder.get_layer("z_log_var").weights
     kernel.assign(np.zeros(kernel.shape))
@@ -87,7 +87,7 @@ def make_z_matter(vae):
 
 
 def expected_losses(vae, images):
-    """Reconstruction and KL of each image, in float64, from what a certain VAE's parts return."""
+    """Returns reconstruction loss and KL of each image in float64, for a VAE of `make_certain`."""
     z_mean, z_log_var, z = (np.asarray(part, np.float64) for part in vae.encoder(images))
     np.testing.assert_array_equal(z, z_mean)
     p = np.asarray(vae.decoder(z_mean.astype(np.float32)), np.float64)
@@ -179,20 +179,20 @@ def test_build_vae_builds_the_configuration_and_its_optimizer():
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (9, 13, 3)])
-def test_variables_are_drawn_as_by_a_model(shape):
+def test_drawn_variables_equal_those_of_a_model(shape):
     values = {**TINY, "latent_dim": 6, "learning_rate": 0.003}
     keras.utils.set_random_seed(5)
     expected = build_vae(shape, values).variables
     keras.utils.set_random_seed(5)
     drawn = draw_variables(shape, values)
-    assert len({float(np.sum(variable)) for variable in drawn}) > 9, "they differ at all"
+    assert len({float(np.sum(variable)) for variable in drawn}) > 9, "variables differ"
     for ours, theirs in zip(drawn, expected, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", ["filters_1", "filters_2", "dense_units", "latent_dim"])
-def test_variables_of_no_model_are_refused(name):
+def test_sizes_that_make_no_model_are_refused_when_drawing_variables(name):
     with pytest.raises(ValueError, match="must be at least 1"):
         draw_variables((8, 8, 1), {**TINY, "learning_rate": 1e-3, name: 0})
     with pytest.raises(ValueError, match="at least 8 x 8"):
@@ -220,14 +220,14 @@ def test_sampling_is_seeded_with_1337_by_default():
     )
 
 
-def test_sampling_gives_equal_samples_for_equal_seeds_and_others_for_others():
+def test_samples_are_equal_exactly_for_equal_seeds():
     zeros = np.zeros((3, 2), np.float32)
     once, again, other = (np.asarray(Sampling(seed=s)([zeros, zeros])) for s in (7, 7, 8))
     np.testing.assert_array_equal(once, again)
     assert not np.any(once == other)
 
 
-def test_sampling_draws_anew_at_every_call():
+def test_sampling_draws_new_noise_at_every_call():
     sampling, zeros = Sampling(), np.zeros((3, 2), np.float32)
     assert not np.any(np.asarray(sampling([zeros, zeros])) == np.asarray(sampling([zeros, zeros])))
 
@@ -240,7 +240,7 @@ def test_sampling_shifts_by_the_mean_and_scales_by_the_standard_deviation():
     np.testing.assert_allclose(z.std(axis=0), [2.0, 0.5], rtol=5 / np.sqrt(2 * 20_000))
 
 
-def test_sampling_survives_its_configuration():
+def test_sampling_can_be_rebuilt_from_its_configuration():
     sampling = Sampling.from_config(json.loads(json.dumps(Sampling(seed=0, name="z").get_config())))
     assert (sampling.seed, sampling.name) == (0, "z")
     assert sampling.seed_generator.state.numpy().tolist() == [0, 0]
@@ -254,7 +254,7 @@ def test_every_architecture_keeps_the_contract(architecture, tmp_path):
     shape, latent_dim, filters, dense_units = architecture
 
     def make():
-        return make_vae(1.0, descent(), shape, latent_dim, filters, dense_units)
+        return make_vae(1.0, make_descent(), shape, latent_dim, filters, dense_units)
 
     vae, twin, images = make(), make(), make_images(3, shape)
 
@@ -318,7 +318,7 @@ def test_an_image_repeated_over_three_channels_costs_three_times_the_nats():
     logits=hnp.arrays(np.float32, (2, 3, 2, 3), elements=st.floats(-15, 15, width=32)),
 )
 @settings(max_examples=50, deadline=None)
-def test_cross_entropy_of_logits_is_that_of_their_probabilities(images, logits):
+def test_cross_entropy_of_logits_equals_that_of_probabilities(images, logits):
     p = 1 / (1 + np.exp(-logits.astype(np.float64)))
     nats = np.asarray(binary_cross_entropy(images, logits))
     assert nats.shape == (2,)
@@ -330,12 +330,12 @@ def test_cross_entropy_of_extreme_logits_is_finite_and_right(compiled):
     x = np.array([0.0, 1.0, 0.5, 0.0, 1.0, 0.25], np.float32).reshape(6, 1, 1, 1)
     logits = np.array([200, 200, 200, -200, -200, -200], np.float32).reshape(6, 1, 1, 1)
     measure = tf.function(binary_cross_entropy) if compiled else binary_cross_entropy
-    # max(l, 0) - l x; what is left out, log(1 + exp(-200)), is under 1e-86.
+    # max(l, 0) - l x; the missing term log(1 + exp(-200)) is below 1e-86.
     np.testing.assert_allclose(measure(x, logits), [200, 0, 100, 0, 200, 50], rtol=1e-6)
 
 
 def test_a_wrong_and_certain_decoder_still_gets_finite_losses_and_gradients():
-    vae = make_vae(optimizer=descent())
+    vae = make_vae(optimizer=make_descent())
     vae.decoder.get_layer("logits").bias.assign([200.0])
     losses, gradients = take_step(vae, np.zeros((2, *SHAPE), np.float32))
     assert losses["reconstruction_loss"] == pytest.approx(200 * 64, rel=1e-3)
@@ -369,7 +369,7 @@ def test_kl_agrees_with_a_monte_carlo_estimate(z_mean, z_log_var):
     samples = 10_000
     epsilon = np.random.default_rng(2014).standard_normal((samples, 1, 3))
     z = z_mean + np.exp(0.5 * z_log_var.astype(np.float64)) * epsilon
-    log_q = -0.5 * (z_log_var + epsilon**2)  # less log(2 pi) / 2, as in log_p
+    log_q = -0.5 * (z_log_var + epsilon**2)  # without the term -log(2 pi) / 2, as in log_p
     log_p = -0.5 * z**2
     log_ratio = (log_q - log_p).sum(axis=2)  # (samples, 2)
     standard_error = log_ratio.std(axis=0) / np.sqrt(samples)
@@ -395,15 +395,15 @@ def test_training_weights_the_kl_by_beta_and_validation_never_does(beta):
 
 
 def test_beta_zero_trains_on_the_reconstruction_alone():
-    _, gradients = take_step(make_certain(make_vae(0.0, descent())), make_images())
-    # The noise is scaled by 0, so z_log_var acts on the KL alone.
+    _, gradients = take_step(make_certain(make_vae(0.0, make_descent())), make_images())
+    # The noise is scaled by 0, so z_log_var only affects the KL.
     np.testing.assert_array_equal(gradients["z_log_var/bias"], [0.0, 0.0])
     assert np.any(gradients["z_mean/kernel"])
 
 
 def test_training_follows_the_mean_over_images_of_the_weighted_loss():
-    _, gradients = take_step(make_certain(make_vae(4.0, descent())), make_images())
-    # d KL / d z_log_var = (exp(z_log_var) - 1) / 2 an image and dimension.
+    _, gradients = take_step(make_certain(make_vae(4.0, make_descent())), make_images())
+    # d KL / d z_log_var = (exp(z_log_var) - 1) / 2 per image and dimension.
     np.testing.assert_allclose(gradients["z_log_var/bias"], [4 * -0.5] * 2, rtol=1e-4)
 
 
@@ -415,13 +415,14 @@ def test_validation_draws_z_from_the_posterior_and_does_not_decode_its_mean():
     assert abs(sampled - of_mean) > 1e-3
 
 
-def test_metrics_are_means_over_images_whatever_the_batches():
+def test_metrics_are_means_over_images_for_any_batch_size():
     vae, images = make_certain(make_vae()), make_images(7)
     reconstruction, kl = expected_losses(vae, images)
     of_batches = np.mean([reconstruction[:4].mean(), reconstruction[4:].mean()])
-    assert of_batches != pytest.approx(reconstruction.mean(), rel=1e-2)  # or it shows nothing
+    # Otherwise the test proves nothing.
+    assert of_batches != pytest.approx(reconstruction.mean(), rel=1e-2)
 
-    for batch_size in (4, 7, 1):  # 4 + 3, at once, one by one
+    for batch_size in (4, 7, 1):  # 4 + 3 images, all at once, one by one
         measured = vae.evaluate(images, batch_size=batch_size, verbose=0, return_dict=True)
         expected = {"reconstruction_loss": reconstruction.mean(), "kl_loss": kl.mean()}
         expected["loss"] = (reconstruction + kl).mean()
@@ -436,7 +437,7 @@ def test_training_metrics_are_means_over_images_too():
     assert history["reconstruction_loss"] == pytest.approx([reconstruction.mean()], rel=1e-5)
 
 
-# Validation does not touch training.
+# Validation does not affect training.
 
 
 def test_measuring_a_batch_does_not_advance_the_generator_of_training():
@@ -446,7 +447,7 @@ def test_measuring_a_batch_does_not_advance_the_generator_of_training():
     assert sampler_state(vae) == before
 
 
-def test_the_posterior_is_the_encoders_and_does_not_advance_the_generator_either():
+def test_the_posterior_equals_the_encoders_and_does_not_advance_the_generator():
     vae, images = make_vae(), make_images()
     before = sampler_state(vae)
     posterior = vae.posterior(images)
@@ -497,7 +498,7 @@ def test_validation_draws_other_noise_for_each_batch():
     vae, images = make_vae(), np.tile(make_images(1), (4, 1, 1, 1))
     make_z_matter(vae)
     losses = []
-    for batch in (images[:2], images[2:]):  # equal images: only the noise can differ
+    for batch in (images[:2], images[2:]):  # The images are equal, so only the noise can differ.
         before = float(vae.loss_tracker.total)
         vae.test_step(batch)
         losses.append(float(vae.loss_tracker.total) - before)
@@ -513,7 +514,7 @@ def test_fit_reports_the_three_losses_of_training_and_validation():
     names = {"loss", "reconstruction_loss", "kl_loss"}
     assert set(history) == names | {f"val_{name}" for name in names}
     assert all(len(losses) == 2 and np.all(np.isfinite(losses)) for losses in history.values())
-    # `val_loss` is what `evaluate` says of the same images in the same batches.
+    # `val_loss` equals the result of `evaluate` for the same images and batches.
     measured = vae.evaluate(others, batch_size=4, verbose=0, return_dict=True)
     assert {f"val_{name}": value for name, value in measured.items()} == pytest.approx(
         {name: losses[-1] for name, losses in history.items() if name.startswith("val_")}
@@ -544,7 +545,7 @@ def test_predict_reconstructs_every_image():
     assert np.all((pixels > 0) & (pixels < 1))
 
 
-def test_labels_beside_the_images_are_ignored():
+def test_labels_of_the_images_are_ignored():
     vae, images = make_vae(), make_images()
     labelled = tf.data.Dataset.from_tensor_slices((images, np.arange(7))).batch(7)
     assert vae.evaluate(labelled, verbose=0) == vae.evaluate(images, batch_size=7, verbose=0)
@@ -567,7 +568,7 @@ def test_a_loaded_vae_keeps_its_optimizer_beta_and_sampler(tmp_path):
 @pytest.mark.parametrize(
     "make", [make_vae, lambda: build_vae(SHAPE, TINY)], ids=["compiled by hand", "build_vae"]
 )
-def test_training_goes_on_after_a_load_as_if_it_had_not_stopped(make, tmp_path):
+def test_training_continues_after_a_load_as_without_interruption(make, tmp_path):
     keras.utils.set_random_seed(3)
     vae, images = make(), make_images()
     vae.fit(images, batch_size=4, shuffle=False, verbose=0)
@@ -618,7 +619,7 @@ def test_a_trained_vae_gives_the_same_bits_in_a_new_process(shape, tmp_path):
     np.testing.assert_array_equal(there["pixels"], vae.decoder(z))
 
 
-def test_configuration_survives_a_round_trip():
+def test_a_model_can_be_rebuilt_from_its_configuration():
     vae = make_vae(beta=0.25)
     config = json.dumps(vae.get_config())
     copy = VAE.from_config(json.loads(config))
@@ -634,10 +635,10 @@ def test_the_classes_are_registered_under_the_name_of_the_package():
     assert keras.saving.get_registered_name(Sampling) == "vaetune>Sampling"
 
 
-# Refusals.
+# Errors.
 
 
-NO_MODELS = {
+WRONG_SIZES = {
     "height under 8": ({"image_shape": (7, 28, 1)}, "at least 8 x 8 pixels. Received: 7 x 28"),
     "width under 8": ({"image_shape": (28, 7, 1)}, "at least 8 x 8 pixels. Received: 28 x 7"),
     "no channel axis": (
@@ -655,7 +656,7 @@ NO_MODELS = {
 
 
 @pytest.mark.parametrize("build", [build_encoder, build_decoder])
-@pytest.mark.parametrize(("arguments", "message"), NO_MODELS.values(), ids=NO_MODELS.keys())
+@pytest.mark.parametrize(("arguments", "message"), WRONG_SIZES.values(), ids=WRONG_SIZES.keys())
 def test_sizes_that_make_no_model_are_refused(build, arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         build(**arguments)
@@ -667,7 +668,7 @@ def test_a_dense_layer_of_no_units_is_refused():
 
 
 @pytest.mark.parametrize("beta", [-0.1, float("nan"), float("inf"), float("-inf")])
-def test_a_beta_that_weights_nothing_is_refused(beta):
+def test_a_negative_or_infinite_beta_is_refused(beta):
     message = rf"`beta` must be a finite number of at least 0\. Received: {beta}"
     with pytest.raises(ValueError, match=message):
         VAE(build_encoder(SHAPE), build_decoder(SHAPE), beta=beta)
@@ -687,5 +688,5 @@ def test_a_decoder_of_another_latent_size_is_refused():
 
 
 def test_a_decoder_of_another_image_shape_is_refused():
-    with pytest.raises(ValueError, match="return the encoder's input"):
+    with pytest.raises(ValueError, match="return images of the encoder's shape"):
         VAE(build_encoder((28, 28, 1)), build_decoder((28, 28, 3)))

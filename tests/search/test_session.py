@@ -280,7 +280,7 @@ def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, finis
     assert checkpoint_of(finished, long.trial_id).epoch < long.epoch_to
     half = load_study(finished.folder)
     if long.best.epoch != checkpoint_of(finished, long.trial_id).best_epoch:
-        with pytest.raises(ResultsError, match="is older than its record"):
+        with pytest.raises(ResultsError, match="is older than its journal"):
             restore_best(half, long)
     assert_same_search(run(tmp_path), undisturbed)
 

@@ -1,4 +1,4 @@
-"""An epoch is the same whatever it is cut into, and validation leaves no trace."""
+"""Epochs: training does not depend on the number of calls, and validation changes nothing."""
 
 from dataclasses import replace
 
@@ -39,14 +39,14 @@ def make_vae(hyperparameters=TINY):
     return build_vae(IMAGES.image_shape, hyperparameters)
 
 
-def start_of(vae):
+def variables_of(vae):
     return read_variables(vae.variables), read_variables(vae.optimizer.variables)
 
 
 def make_runner(hyperparameters=TINY, data=None):
-    """A runner that was made for another configuration, with a model of this one."""
+    """Returns a runner that was made for another configuration, with a model of this one."""
     runner = EpochRunner(make_vae(OTHER), data or put_on_device(IMAGES))
-    runner.restore(*start_of(make_vae(hyperparameters)))
+    runner.restore(*variables_of(make_vae(hyperparameters)))
     return runner
 
 
@@ -69,21 +69,21 @@ def test_an_order_depends_on_seed_configuration_and_epoch(other):
     assert not np.array_equal(image_order(50, 1, 2, 3), image_order(50, *other))
 
 
-def test_an_order_depends_on_nothing_else():
+def test_an_order_does_not_depend_on_global_random_state():
     first = image_order(50, 1, 2, 3)
     np.random.default_rng().random(10)
     keras.utils.set_random_seed(99)
     np.testing.assert_array_equal(first, image_order(50, 1, 2, 3))
 
 
-def test_an_epoch_takes_a_step_for_each_batch_the_last_one_shorter():
+def test_an_epoch_has_one_step_per_batch_and_a_shorter_last_batch():
     runner = make_runner()
     runner.train(epoch_of())
     _, optimizer = runner.read()
     assert optimizer[0] == 3
 
 
-def test_an_epoch_does_what_keras_fit_does_in_the_same_order():
+def test_an_epoch_equals_an_epoch_of_keras_fit_in_the_same_order():
     order = image_order(40, 0, 0, 1)
     runner, theirs = make_runner(), make_vae()
     losses = runner.train(epoch_of())
@@ -91,7 +91,7 @@ def test_an_epoch_does_what_keras_fit_does_in_the_same_order():
     history = theirs.fit(images, batch_size=16, shuffle=False, verbose=0).history
     assert losses.loss == pytest.approx(history["loss"][0], rel=1e-5)
     assert losses.kl_loss == pytest.approx(history["kl_loss"][0], rel=1e-4)
-    for group, their_group in zip(runner.read(), start_of(theirs), strict=True):
+    for group, their_group in zip(runner.read(), variables_of(theirs), strict=True):
         for one, other in zip(group, their_group, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
@@ -108,7 +108,7 @@ def test_the_number_of_compiled_calls_changes_nothing(monkeypatch):
         assert_same(variables, theirs)
 
 
-def test_bytes_and_floats_of_the_same_images_train_alike():
+def test_bytes_and_floats_of_the_same_images_train_equally():
     as_floats = DeviceData(
         tf.constant(IMAGES.train.images.astype("float32") / np.float32(255)),
         tf.constant(IMAGES.validation.images.astype("float32") / np.float32(255)),
@@ -117,11 +117,11 @@ def test_bytes_and_floats_of_the_same_images_train_alike():
     for runner in (make_runner(), make_runner(data=as_floats)):
         runner.train(epoch_of())
         losses.append(runner.validate().loss)
-    # TensorFlow divides by 255 in its own way: the last bit may differ.
+    # TensorFlow and NumPy divide by 255 differently: the last bit may differ.
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_validation_changes_nothing_and_repeats_itself():
+def test_validation_changes_nothing_and_is_reproducible():
     runner = make_runner()
     runner.train(epoch_of())
     before = runner.read()
@@ -138,13 +138,13 @@ def test_validation_covers_every_image_once(monkeypatch):
     layer = vae.encoder.get_layer("z_log_var")
     layer.set_weights([np.zeros_like(w) - 60.0 * (w.ndim == 1) for w in layer.get_weights()])
     for runner in (whole, in_parts):
-        runner.restore(*start_of(vae))
+        runner.restore(*variables_of(vae))
     assert in_parts.validate().loss == pytest.approx(whole.validate().loss, rel=1e-6)
 
 
 def test_one_runner_trains_models_in_turn():
     runner = make_runner()
-    reached = [start_of(make_vae(TINY)), start_of(make_vae(OTHER))]
+    reached = [variables_of(make_vae(TINY)), variables_of(make_vae(OTHER))]
     for epoch in (1, 2):
         for place, state in enumerate(reached):
             runner.restore(*state)
@@ -157,10 +157,10 @@ def test_one_runner_trains_models_in_turn():
         assert_same(state, alone.read())
 
 
-def test_a_new_model_begins_like_one_that_was_built():
+def test_a_new_model_starts_like_one_that_was_built():
     begun, restored = make_runner(OTHER), make_runner()
     begun.train(epoch_of())
-    begun.begin(start_of(make_vae())[0], TINY["learning_rate"])
+    begun.begin(variables_of(make_vae())[0], TINY["learning_rate"])
     assert_same(begun.read(), restored.read())
     for runner in (begun, restored):
         runner.train(epoch_of())
@@ -170,12 +170,12 @@ def test_a_new_model_begins_like_one_that_was_built():
 def test_weights_can_be_restored_without_an_optimizer():
     runner = make_runner()
     runner.train(epoch_of())
-    (_, optimizer), first = runner.read(), start_of(make_vae())
+    (_, optimizer), first = runner.read(), variables_of(make_vae())
     runner.restore(first[0])
     assert_same(runner.read(), (first[0], optimizer))
 
 
-def test_what_is_read_stays_as_it_was_when_training_goes_on():
+def test_variables_that_were_read_do_not_change_with_further_training():
     runner = make_runner()
     before = runner.read()
     copies = [[array.copy() for array in group] for group in before]
@@ -183,7 +183,7 @@ def test_what_is_read_stays_as_it_was_when_training_goes_on():
     assert_same(before, copies)
 
 
-def test_images_are_encoded_and_decoded_as_by_the_model():
+def test_images_are_encoded_and_decoded_like_with_the_model():
     vae, runner = make_vae(), make_runner()
     images = IMAGES.train.images[:5].astype(np.float32) / np.float32(255)
     z_mean = runner.encode(images)
@@ -198,29 +198,29 @@ def test_progress_ends_with_the_whole_epoch():
     assert shares[-1] == 1.0
 
 
-def test_one_runner_trains_in_batches_of_any_size_without_tracing_again():
+def test_one_runner_trains_with_any_batch_size():
     runner = make_runner()
     steps = []
     for batch_size in (16, 8, 40):
-        runner.restore(*start_of(make_vae()))
+        runner.restore(*variables_of(make_vae()))
         runner.train(epoch_of(batch_size=batch_size))
         steps.append(int(runner.read()[1][0]))
     assert steps == [3, 5, 1]
 
 
-def test_beta_weighs_the_kl_divergence_in_training_alone():
-    told = {}
+def test_beta_weights_the_kl_divergence_only_in_training():
+    validated = {}
     for beta in (0.0, 1.0, 50.0):
         runner = make_runner()
         losses = runner.train(epoch_of(beta=beta))
-        told[beta] = runner.validate()
+        validated[beta] = runner.validate()
         assert losses.loss == pytest.approx(losses.reconstruction_loss + beta * losses.kl_loss)
-    assert told[0.0].kl_loss > told[1.0].kl_loss > told[50.0].kl_loss
-    for losses in told.values():
+    assert validated[0.0].kl_loss > validated[1.0].kl_loss > validated[50.0].kl_loss
+    for losses in validated.values():
         assert losses.loss == pytest.approx(losses.reconstruction_loss + losses.kl_loss)
 
 
-def test_an_epoch_without_a_learning_rate_of_its_own_keeps_the_optimizers():
+def test_a_learning_rate_of_zero_changes_no_weight():
     runner = make_runner()
     runner.train(epoch_of(learning_rate=lambda share: 0.0))
     first = read_variables(make_vae().variables)
@@ -240,7 +240,7 @@ def single(**training):
     )
 
 
-def test_a_cosine_falls_from_the_whole_rate_to_none_over_the_budget():
+def test_a_cosine_decreases_from_the_initial_rate_to_zero_over_the_budget():
     spec = single(learning_rate_decay="cosine")
     epochs = [plan_epoch(spec, TINY, 40, 0, number) for number in (1, 2, 3, 4)]
     rates = [epoch.learning_rate(share) for epoch in epochs for share in (0.0, 0.5)]
@@ -251,7 +251,7 @@ def test_a_cosine_falls_from_the_whole_rate_to_none_over_the_budget():
     assert plan_epoch(single(), TINY, 40, 0, 1).learning_rate is None
 
 
-def test_a_configurations_own_batch_size_and_beta_count():
+def test_batch_size_and_beta_of_a_configuration_override_the_defaults():
     own = TINY | {"batch_size": 7, "beta": 0.5}
     epoch = plan_epoch(single(), own, 40, 0, 1)
     assert (epoch.batch_size, epoch.beta) == (7, 0.5)
@@ -264,7 +264,7 @@ def half_grey(draws_pixels):
     return DeviceData(tf.constant(grey), tf.constant(grey[:4]), draws_pixels)
 
 
-def test_pixels_are_drawn_anew_in_each_epoch_and_alike_for_the_same_seed():
+def test_pixels_are_drawn_again_in_each_epoch_and_depend_only_on_the_seed():
     drawn = []
     for number, seed in ((1, 5), (1, 5), (1, 6)):
         runner = make_runner(data=half_grey(True))
@@ -283,7 +283,7 @@ def test_drawn_pixels_do_not_depend_on_the_number_of_compiled_calls(monkeypatch)
     assert losses[0] == losses[1]
 
 
-def test_drawn_pixels_are_zeros_and_ones_of_the_pixels_mean():
+def test_drawn_pixels_are_zeros_and_ones_with_the_mean_of_the_pixels():
     images = tf.constant(np.full((20, 50, 50, 1), 0.3, np.float32))
     pixels = runner_module._draw_pixels(images, tf.constant([3, 4])).numpy()
     assert set(np.unique(pixels)) == {0.0, 1.0}
@@ -294,23 +294,23 @@ def test_drawn_pixels_are_zeros_and_ones_of_the_pixels_mean():
     )
 
 
-def test_a_batch_that_is_larger_than_the_images_is_all_of_them():
+def test_a_batch_size_above_the_number_of_images_takes_all_images():
     runner = make_runner()
     runner.train(epoch_of(batch_size=64))
     whole, (_, optimizer) = runner.read(), runner.read()
     assert optimizer[0] == 1
-    runner.restore(*start_of(make_vae()))
+    runner.restore(*variables_of(make_vae()))
     runner.train(epoch_of(batch_size=40))
     assert_same(runner.read(), whole)
 
 
-def test_images_that_begin_where_tensorflow_wants_them_are_not_copied(aligned):
+def test_aligned_images_are_not_copied(aligned):
     data = put_on_device(aligned)
     aligned.train.images[0, 0, 0, 0] ^= 255
     assert int(data.train[0, 0, 0, 0]) == aligned.train.images[0, 0, 0, 0]
 
 
-def test_other_images_are_copied():
+def test_unaligned_images_are_copied():
     unaligned = make_images()
     memory = np.zeros(unaligned.train.images.nbytes + 128, np.uint8)
     start = -memory.ctypes.data % 64 + 1
@@ -320,7 +320,7 @@ def test_other_images_are_copied():
     assert int(tf.reduce_max(data.train)) == 0
 
 
-def test_images_train_alike_whether_they_are_copied_or_not(aligned):
+def test_training_is_the_same_with_and_without_a_copy_of_the_images(aligned):
     losses = []
     for images in (IMAGES, aligned):
         runner = make_runner(data=put_on_device(images))
@@ -330,13 +330,13 @@ def test_images_train_alike_whether_they_are_copied_or_not(aligned):
 
 @pytest.fixture
 def aligned():
-    """The images, read from a folder's kind of memory."""
+    """The images in aligned memory, like images read from a folder."""
     images = make_images()
     train = empty_aligned(images.train.images.shape)
     train[:] = images.train.images
     return replace(images, train=replace(images.train, images=train))
 
 
-def test_a_batch_holds_no_more_than_all_images():
+def test_a_planned_batch_size_is_at_most_the_number_of_images():
     epoch = plan_epoch(single(), TINY | {"batch_size": 4_000_000_000}, 40, 0, 1)
     assert epoch.batch_size == 40

@@ -1,4 +1,4 @@
-"""A step traced for open shapes does what Keras's own step does, for any configuration."""
+"""The steps equal Keras's own steps for any configuration, although they are traced once."""
 
 from collections import Counter
 
@@ -27,7 +27,7 @@ WIDER = {
     "learning_rate": 3e-3,
 }
 SHAPES = [(28, 28, 1), (9, 14, 3), (8, 8, 2)]
-"""The second is cropped, by an odd number of rows."""
+"""Images of the second shape are cropped by an odd number of rows."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def make_images(shape, count=10):
 
 
 def trace(function, template, *signature):
-    """As a search uses a step: traced once, for open shapes."""
+    """Traces a function once for batches of any size, as a search does."""
     batch = tf.TensorSpec((None, *template.image_shape), tf.float32)
     traced = tf.function(function, input_signature=(batch, *signature), autograph=False)
     return traced.get_concrete_function()
@@ -71,7 +71,7 @@ def assert_close(steps, theirs):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_training_step_is_that_of_keras_for_every_configuration(shape):
+def test_a_training_step_equals_that_of_keras_for_every_configuration(shape):
     template = make_vae(shape, TINY, seed=7)
     steps = Steps(template)
     train = trace_training(steps, template)
@@ -93,7 +93,7 @@ def test_a_training_step_is_that_of_keras_for_every_configuration(shape):
         np.testing.assert_array_equal(before, after)
 
 
-def test_the_samplers_generator_is_left_where_keras_leaves_it():
+def test_the_random_state_of_the_sampler_equals_that_of_keras():
     template = make_vae((8, 8, 1), TINY)
     steps = Steps(template)
     train = trace_training(steps, template)
@@ -105,7 +105,7 @@ def test_the_samplers_generator_is_left_where_keras_leaves_it():
         theirs.train_step(images)
     weights, _ = steps.state.read()
     write_variables(ours.variables, weights)
-    # The next draw of the layer itself, too.
+    # The next noise of the layers is the same, too.
     pair = [tf.zeros((4, 7)), tf.zeros((4, 7))]
     np.testing.assert_array_equal(
         ours.encoder.get_layer("z")(pair), theirs.encoder.get_layer("z")(pair)
@@ -113,7 +113,7 @@ def test_the_samplers_generator_is_left_where_keras_leaves_it():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_validation_step_is_that_of_keras_and_changes_nothing(shape):
+def test_a_validation_step_equals_that_of_keras_and_changes_nothing(shape):
     template = make_vae(shape, TINY, seed=7)
     steps = Steps(template)
     validate = trace(steps.validate, template, tf.TensorSpec((), tf.int32))
@@ -124,10 +124,10 @@ def test_a_validation_step_is_that_of_keras_and_changes_nothing(shape):
         before = steps.state.read()
         vae.reset_metrics()
         sums = np.zeros(2)
-        for seen in (0, 10):  # the second batch has other noise than the first
+        for seen in (0, 10):  # The second batch has other noise than the first.
             losses = validate(images, tf.constant(seen))
             sums += np.sum(losses, axis=1)
-            measured = vae.test_step(images)  # means over both
+            measured = vae.test_step(images)  # These are means over all batches so far.
             expected = [float(measured[name]) for name in ("reconstruction_loss", "kl_loss")]
             np.testing.assert_allclose(sums / (seen + 10), expected, rtol=1e-4)
         for group, after in zip(before, steps.state.read(), strict=True):
@@ -156,19 +156,19 @@ def test_training_minimises_with_the_beta_it_is_given(beta):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_mixed_precision_spares_the_latent_layers_and_the_logits(shape):
+def test_mixed_precision_keeps_latent_layers_and_logits_in_float32(shape):
     template = make_vae(shape, TINY)
     graph = trace_training(Steps(template, "mixed_bfloat16"), template).graph
     kinds = ("MatMul", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
     found = [op for op in graph.get_operations() if op.type in kinds]
     products = Counter((op.type, op.get_attr("T").name) for op in found)
-    # Forwards, for the gradient of the inputs and for that of the weights.
+    # The forward pass, the gradient of the inputs and the gradient of the weights.
     assert products == {
         ("MatMul", "float32"): 2 * 3,  # z_mean, z_log_var
         ("Conv2DBackpropInput", "float32"): 1,  # the logits
         ("Conv2D", "float32"): 1,
         ("Conv2DBackpropFilter", "float32"): 1,
-        ("MatMul", "bfloat16"): 2 * 3,  # a dense layer each
+        ("MatMul", "bfloat16"): 2 * 3,  # one dense layer in encoder and decoder
         ("Conv2D", "bfloat16"): 2 + 2,
         ("Conv2DBackpropInput", "bfloat16"): 2 + 2,
         ("Conv2DBackpropFilter", "bfloat16"): 2 + 2,
@@ -176,7 +176,7 @@ def test_mixed_precision_spares_the_latent_layers_and_the_logits(shape):
 
 
 def test_mixed_precision_trains_float32_weights_nearly_as_float32_does():
-    shape, images = (9, 14, 3), make_images((9, 14, 3)) ** 8  # dark ones are soon learnt
+    shape, images = (9, 14, 3), make_images((9, 14, 3)) ** 8  # Dark images are learnt quickly.
     losses, weights = {}, {}
     for precision in ("float32", "mixed_bfloat16"):
         template = make_vae(shape, TINY)
@@ -207,7 +207,7 @@ def test_validation_is_the_same_in_every_precision():
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_layer_that_is_not_known_is_refused():
+def test_an_unknown_layer_is_refused():
     template = make_vae((8, 8, 1), TINY)
     latent = keras.Input((2,))
     x = keras.layers.Dense(64)(latent)

@@ -1,4 +1,4 @@
-"""The trial routine tells all that it does, and needs nothing but its task and a bench."""
+"""Training of a trial: its messages, continuation, promotion and errors."""
 
 from dataclasses import replace
 
@@ -35,8 +35,8 @@ def context():
     return TrainingContext(IMAGES)
 
 
-def messages_of(context, *parts, start=None, spec=SPEC, **task):
-    return list(train_task(Task(spec, parts, start, **task), context))
+def messages_of(context, *lineage, start=None, spec=SPEC, **task):
+    return list(train_task(Task(spec, lineage, start, **task), context))
 
 
 def epochs_of(messages):
@@ -47,30 +47,30 @@ def losses_of(messages):
     return [done.ended.val_loss for done in epochs_of(messages)]
 
 
-def test_a_trial_begins_ends_its_epochs_and_shows_what_it_learnt(context):
-    began, *told, completed = messages_of(context, FIRST)
+def test_a_trial_reports_its_start_its_epochs_and_its_pictures(context):
+    began, *reports, completed = messages_of(context, FIRST)
     vae = build_vae(IMAGES.image_shape, FIRST.hyperparameters)
-    learnt = sum(variable.numpy().size for variable in vae.trainable_variables)
-    assert began == Began("0000", learnt)
-    assert [type(message) for message in told].count(EpochDone) == 2
-    shares = [message.share for message in told if isinstance(message, Progressed)]
+    parameters = sum(variable.numpy().size for variable in vae.trainable_variables)
+    assert began == Began("0000", parameters)
+    assert [type(message) for message in reports].count(EpochDone) == 2
+    shares = [message.share for message in reports if isinstance(message, Progressed)]
     assert shares.count(0.0) == shares.count(1.0) == 2
-    assert [done.ended.epoch for done in epochs_of(told)] == [1, 2]
-    assert [done.checkpoint.epoch for done in epochs_of(told)] == [1, 2]
-    assert completed.score == min(losses_of(told))
+    assert [done.ended.epoch for done in epochs_of(reports)] == [1, 2]
+    assert [done.checkpoint.epoch for done in epochs_of(reports)] == [1, 2]
+    assert completed.score == min(losses_of(reports))
     assert completed.pictures.reconstructions.shape[1:] == IMAGES.image_shape
 
 
-def test_a_trial_goes_on_from_its_own_checkpoint_as_if_it_had_never_stopped(context):
+def test_a_trial_continues_from_its_checkpoint_as_without_interruption(context):
     whole = messages_of(context, FIRST)
     half = epochs_of(whole)[0].checkpoint
     rest = messages_of(context, FIRST, start=half, continues_trial=True)
     assert losses_of(rest) == losses_of(whole)[1:]
     assert_same_weights(epochs_of(rest)[-1].checkpoint, epochs_of(whole)[-1].checkpoint)
-    assert rest[-1].score == whole[-1].score, "the best of all its epochs, not of these alone"
+    assert rest[-1].score == whole[-1].score, "the best of all its epochs"
 
 
-def test_a_promotion_goes_on_where_its_parent_ended_and_counts_its_own_epochs(context):
+def test_a_promotion_continues_after_its_parent_and_is_scored_by_its_own_epochs(context):
     end = epochs_of(messages_of(context, FIRST))[-1].checkpoint
     promoted = messages_of(context, SECOND, start=end)
     assert [done.ended.epoch for done in epochs_of(promoted)] == [3, 4]
@@ -79,7 +79,7 @@ def test_a_promotion_goes_on_where_its_parent_ended_and_counts_its_own_epochs(co
     assert losses_of(promoted) == losses_of(at_once)[2:]
 
 
-def test_what_is_lost_of_a_lineage_is_trained_before(context):
+def test_lost_ancestors_are_trained_first(context):
     both = messages_of(context, FIRST, SECOND)
     assert [(d.ended.trial_id, d.ended.epoch) for d in epochs_of(both)] == [
         ("0000", 1),
@@ -90,23 +90,23 @@ def test_what_is_lost_of_a_lineage_is_trained_before(context):
     assert both[-1].score == min(losses_of(both)[2:])
 
 
-def test_pictures_alone_are_taken_of_what_is_kept(context):
+def test_a_task_without_trials_takes_pictures_of_the_kept_weights(context):
     whole = messages_of(context, FIRST)
     kept = epochs_of(whole)[-1].checkpoint.weights_only()
     (completed,) = messages_of(context, start=kept)
     assert (completed.pictures.z_mean == whole[-1].pictures.z_mean).all()
 
 
-def test_no_epoch_is_begun_once_the_time_is_up(context):
+def test_no_epoch_starts_after_the_time_is_up(context):
     assert isinstance(messages_of(context, FIRST, seconds_left=0.0)[-1], TimeUp)
     assert epochs_of(messages_of(context, FIRST, seconds_left=0.0)) == []
 
 
-def test_a_loss_that_is_not_finite_is_told_before_the_trial_fails(context):
-    mad = FIRST.model_copy(
+def test_a_loss_that_is_not_finite_is_reported_before_the_trial_fails(context):
+    diverging = FIRST.model_copy(
         update={"hyperparameters": {**FIRST.hyperparameters, "learning_rate": 1e30}}
     )
-    *_, done, failed = messages_of(context, mad)
+    *_, done, failed = messages_of(context, diverging)
     assert done.checkpoint is None
     assert isinstance(failed, Failed)
     assert failed.error.startswith("The ")
@@ -117,7 +117,7 @@ def test_a_loss_that_is_not_finite_is_told_before_the_trial_fails(context):
 @pytest.mark.parametrize(
     ("error", "is_transient"),
     [
-        (MemoryError("no room"), True),
+        (MemoryError("out of memory"), True),
         (tf.errors.ResourceExhaustedError(None, None, "OOM"), True),
         (ValueError("no"), False),
     ],
@@ -133,7 +133,7 @@ def test_an_error_becomes_a_message(context, monkeypatch, error, is_transient):
     assert "refuse" in failed.traceback
 
 
-def test_promotions_may_go_on_from_the_best_epoch(context):
+def test_promotions_can_continue_from_the_best_epoch(context):
     spec = changed(SPEC, budget=Budget(max_epochs=4, promote_from="best"))
     steep = {**FIRST.hyperparameters, "learning_rate": 0.3}
     first, second = (one.model_copy(update={"hyperparameters": steep}) for one in (FIRST, SECOND))

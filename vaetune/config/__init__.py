@@ -1,4 +1,4 @@
-"""What a search is asked to do: its space, its budget and the search file."""
+"""The configuration of a search: its space, its budget and the search file."""
 
 import lazy_loader
 

@@ -1,17 +1,20 @@
-"""The words that a search file chooses from. It imports nothing heavy."""
+"""The values that a search file can choose from.
+
+Only the standard library is imported, so the command line can use this module at once.
+"""
 
 from typing import Literal
 
 Algorithm = Literal["hyperband", "random", "bayesian", "grid", "single"]
 
 SEARCH_ALGORITHMS = ("hyperband", "random", "bayesian", "grid")
-"""Algorithms of a search file; "single" trains the one configuration of a baseline."""
+"""Algorithms that a search file can name. `vaetune train` uses "single": one configuration."""
 
 NAMED_SETS = ("digits", "mnist", "fashion_mnist")
-"""Names of data sets; anything else is a path."""
+"""Image sets with a name; any other `dataset` is a path."""
 
 Binarize = Literal["none", "threshold", "stochastic"]
-"""How grey pixels become black or white ones; see `DataSpec`."""
+"""How grey pixels become black or white; see `DataSpec`."""
 
 TrainOn = Literal["train+validation"]
 

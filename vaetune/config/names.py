@@ -1,28 +1,34 @@
-"""Which names a search may have."""
+"""Rules for the name of a search."""
 
 from vaetune.errors import ResultsError, SpecError
 
-_LONGEST_NAME = 200
-"""Bytes. File systems take 255, and an ending is added."""
+_MAX_NAME_BYTES = 200
+"""File systems allow 255 bytes, and files have an ending in addition to the name."""
 
 
 def check_name(name: str) -> None:
+    """Checks that a search can have this name.
+
+    Raises:
+        ResultsError: The name is reserved.
+        SpecError: A folder cannot have this name, or it ends in ".toml".
+    """
     check_not_reserved(name)
-    wrong = (
+    is_wrong = (
         not name.strip()
         or name != name.strip()
         or name[0] in ".-"
         or any(character in name for character in '/\\:"')
         or not name.isprintable()
-        or len(name.encode(errors="replace")) > _LONGEST_NAME
+        or len(name.encode(errors="replace")) > _MAX_NAME_BYTES
     )
-    if wrong:
+    if is_wrong:
         raise SpecError(
-            f"A search cannot be named {name[:60]!r}: its results are kept in a folder of that "
-            'name. Take letters, digits, "-" and "_", such as "faces-64".'
+            f"A search cannot be named {name[:60]!r}, because its results are kept in a folder of "
+            'that name. Use letters, digits, "-" and "_", such as "faces-64".'
         )
     if name.endswith(".toml"):
-        raise SpecError(f'Name the search without its ending: "{name.removesuffix(".toml")}".')
+        raise SpecError(f'Give the name without ".toml": "{name.removesuffix(".toml")}".')
 
 
 BASELINES = "baselines"
@@ -30,14 +36,14 @@ BASELINES = "baselines"
 BEST = "best"
 
 RESERVED_NAMES = (BASELINES, BEST)
-"""Folders of `results/` that no search may be named after."""
+"""Folders in `results/` that are not searches."""
 
 
 def check_not_reserved(name: str) -> None:
-    """Lets no search have the name of a folder with another use.
+    """Checks that no other kind of results uses this name.
 
     Raises:
-        ResultsError: It has.
+        ResultsError: The name is reserved.
     """
     if name in RESERVED_NAMES:
-        raise ResultsError(f'A search cannot be named "{name}": results/{name}/ has another use.')
+        raise ResultsError(f'A search cannot be named "{name}": results/{name}/ is reserved.')

@@ -1,6 +1,6 @@
-"""A search file read: each value comes from a flag, else from the file, else from a default.
+"""Reading of search files: a flag overrides the file, and the file overrides a default.
 
-Errors are one line each and name the key or the flag.
+An error is one line that names the wrong key or flag.
 """
 
 import tomllib
@@ -16,21 +16,21 @@ from vaetune.config.explain import closest_match, explain_error, flag_name
 from vaetune.config.space import Number
 from vaetune.config.spec import (
     SearchSpec,
+    describe_budget_keys,
     flatten,
-    foreign_keys,
-    mismatch,
+    foreign_budget_keys,
 )
-from vaetune.errors import SpecError, shown
+from vaetune.errors import SpecError, short_repr
 
 Origin = Literal["flag", "file", "search", "default", "extended"]
 
 
 @dataclass(frozen=True)
 class ResolvedSearch:
-    """A search ready to run.
+    """A search that is ready to run.
 
     Attributes:
-        name: Names the folder of its results.
+        name: Name of the search and of its folder of results.
         spec: The experiment.
         origins: Origin of each value, by dotted key such as "budget.max_epochs".
     """
@@ -43,28 +43,29 @@ class ResolvedSearch:
 def resolve(
     path: Path, overrides: Mapping[str, Any] | None = None, folder: Path | None = None
 ) -> ResolvedSearch:
-    """Reads a search file, lets flags override it, and validates the outcome.
+    """Reads a search file, applies the flags and validates the result.
 
     Args:
         path: The search file.
-        overrides: Values of flags, by dotted key; None stands for a flag that was not given.
-        folder: Folder at which relative paths in `overrides` start. Default: the working directory.
+        overrides: Values of flags, by dotted key. None stands for a flag that was not given.
+        folder: Folder that relative paths in the overrides start from. Default: the working
+            directory.
 
     Raises:
-        SpecError: The file cannot be read or is no TOML, or a key or value is wrong.
+        SpecError: The file cannot be read or is not TOML, or a key or value is wrong.
     """
     raw = _read_toml(path)
     flags = {key: value for key, value in (overrides or {}).items() if value is not None}
     in_file = set(flatten(raw))
-    _anchor_dataset(raw, path.parent, f"{path}: data.dataset")
+    _make_dataset_absolute(raw, path.parent, f"{path}: data.dataset")
     for key, value in flags.items():
-        _put(raw, key, value)
+        _set(raw, key, value)
     if "data.dataset" in flags:
-        _anchor_dataset(raw, folder or Path.cwd(), "--dataset")
+        _make_dataset_absolute(raw, folder or Path.cwd(), "--dataset")
     _check_algorithm(raw, path)
     _check_budget(raw, path, flags)
     _check_batch_size(raw, path, flags)
-    spec = _validated(raw, str(path), flags)
+    spec = _validate(raw, str(path), flags)
     origins: dict[str, Origin] = {
         key: "flag" if key in flags else "file" if key in in_file else "default"
         for key in flatten(spec.model_dump(exclude_none=True))
@@ -76,13 +77,13 @@ def load_search(name: str, overrides: Mapping[str, Any] | None = None) -> Resolv
     """Loads a search by name.
 
     Args:
-        name: A built-in search such as "hyperband", the name of a file `searches/NAME.toml`, or
-            the path of a search file.
+        name: Name of a built-in search such as "hyperband" or of a file `searches/NAME.toml`, or
+            path of a search file.
         overrides: Values that replace those of the file, by dotted key such as
             "budget.max_epochs".
 
     Raises:
-        SpecError: There is no such search, or a key or value is wrong.
+        SpecError: The search does not exist, or a key or value is wrong.
 
     Example:
         >>> search = load_search("hyperband", {"budget.max_epochs": 27, "seed": 1})
@@ -90,7 +91,7 @@ def load_search(name: str, overrides: Mapping[str, Any] | None = None) -> Resolv
     return resolve(find_search(name), overrides)
 
 
-_TAKEN_OVER = {"seed", "device", "data", "training"}
+_INHERITED = {"seed", "device", "data", "training"}
 
 
 def resolve_single(
@@ -99,14 +100,16 @@ def resolve_single(
     configuration: Mapping[str, Number] | None = None,
     like: SearchSpec | None = None,
 ) -> ResolvedSearch:
-    """The experiment of training one configuration.
+    """Returns the experiment that trains one configuration.
 
     Args:
-        hyperparameters: Those that flags give.
-        overrides: As for `resolve`; paths start at the working directory.
-        configuration: The others; the reference's if None.
-        like: A search whose data, seed, device and training count where no flag overrides them;
-            the defaults if None.
+        hyperparameters: Hyperparameters given as flags.
+        overrides: Other values given as flags, as for `resolve`. Relative paths start from the
+            working directory.
+        configuration: Values of the hyperparameters that no flag gives. Default: the Keras
+            example's.
+        like: Search that provides data, seed, device and training where no flag gives them.
+            Default: the default values.
 
     Raises:
         SpecError: A value is wrong.
@@ -115,29 +118,33 @@ def resolve_single(
     pinned = {**(configuration or {}), **hyperparameters}
     if "training.batch_size" in flags:
         pinned.pop("batch_size", None)
-    raw = like.model_dump(include=_TAKEN_OVER, exclude_none=True) if like else {}
-    taken = {*flatten(raw), *(f"space.{name}" for name in configuration or {})}
+    raw = like.model_dump(include=_INHERITED, exclude_none=True) if like else {}
+    inherited = {*flatten(raw), *(f"space.{name}" for name in configuration or {})}
     raw |= {"algorithm": "single", "baseline": False}
     raw["space"] = {name: {"value": value} for name, value in pinned.items()}
     for key, value in flags.items():
-        _put(raw, key, value)
+        _set(raw, key, value)
     if flags.get("data.train_on") == "train":
         raw["data"].pop("train_on")
-    _anchor_dataset(raw, Path.cwd(), "--dataset")
+    _make_dataset_absolute(raw, Path.cwd(), "--dataset")
     given = flags | {f"space.{name}": value for name, value in hyperparameters.items()}
-    spec = _validated(raw, "train", given)
+    spec = _validate(raw, "train", given)
     origins: dict[str, Origin] = {
-        key: "flag" if key in given else "search" if key in taken else "default"
+        key: "flag" if key in given else "search" if key in inherited else "default"
         for key in flatten(spec.model_dump(exclude_none=True))
     }
     return ResolvedSearch("", spec, origins)
 
 
 def find_search(name: str, folder: Path | None = None) -> Path:
-    """Finds the file of a search: a path, `searches/NAME.toml`, or one built into the package.
+    """Returns the path of a search file.
+
+    Args:
+        name: Path of a search file, or name of a file in `searches/` or of a built-in search.
+        folder: Folder that contains `searches/`. Default: the working directory.
 
     Raises:
-        SpecError: There is none; the message names those there are.
+        SpecError: The file does not exist. The message lists the available searches.
     """
     is_path = name.endswith(".toml") or "/" in name or "\\" in name
     if is_path and Path(name).is_file():
@@ -147,25 +154,25 @@ def find_search(name: str, folder: Path | None = None) -> Path:
         return available[name]
     missing = f"No search file at {name}." if is_path else f'No search named "{name}".'
     raise SpecError(
-        f"{missing}{closest_match(Path(name).stem, available)} There are: {', '.join(available)}. "
-        "A search is a file searches/NAME.toml; `vaetune new NAME` writes one to edit."
+        f"{missing}{closest_match(Path(name).stem, available)} Available: {', '.join(available)}. "
+        "To write a file searches/NAME.toml of your own, run `vaetune new NAME`."
     )
 
 
 def available_searches(folder: Path | None = None) -> dict[str, Path]:
-    """The searches that go by a name; one in `searches/` hides a built-in one of its name."""
+    """Returns the search files by name. A file in `searches/` hides a built-in of the same name."""
     own = (folder or Path.cwd()) / "searches"
     found = {path.stem: path for place in (_built_in(), own) for path in place.glob("*.toml")}
     return dict(sorted(found.items()))
 
 
 def built_in_search(algorithm: Algorithm) -> Path:
-    """The search file of an algorithm that is built into the package."""
+    """Returns the path of the built-in search file of an algorithm."""
     return _built_in() / f"{algorithm}.toml"
 
 
 def describe(path: Path) -> str:
-    """The one-line description in a search file, or what keeps it from being read."""
+    """Returns the description in a search file, or why the file cannot be read, as one line."""
     try:
         return resolve(path).spec.description
     except SpecError as error:
@@ -173,25 +180,27 @@ def describe(path: Path) -> str:
 
 
 def _built_in() -> Path:
-    inside = Path(__file__).parents[1] / "searches"  # in an installed wheel
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "searches"
+    # A wheel has the folder inside the package, a checkout has it at the top.
+    in_wheel = Path(__file__).parents[1] / "searches"
+    return in_wheel if in_wheel.is_dir() else Path(__file__).parents[2] / "searches"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
+        # Some editors write a byte order mark, which this encoding skips.
+        text = path.read_text(encoding="utf-8-sig")
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         end = f"at end of document, line {len(text.splitlines())}"
         reason = str(error).replace("at end of document", end)
         raise SpecError(f"{path} is not valid TOML: {reason}.") from error
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path} is not text in UTF-8: {error.reason}") from error
+        raise SpecError(f"{path} is not a UTF-8 text file: {error.reason}.") from error
     except OSError as error:
-        raise SpecError(f"{path} cannot be read: {error.strerror}") from error
+        raise SpecError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _validated(raw: Mapping[str, Any], where: str, flags: Mapping[str, Any]) -> SearchSpec:
+def _validate(raw: Mapping[str, Any], where: str, flags: Mapping[str, Any]) -> SearchSpec:
     try:
         return SearchSpec.model_validate(raw)
     except ValidationError as error:
@@ -202,19 +211,19 @@ def _check_algorithm(raw: Mapping[str, Any], path: Path) -> None:
     algorithm = raw.get("algorithm", SEARCH_ALGORITHMS[0])
     if algorithm not in SEARCH_ALGORITHMS:
         raise SpecError(
-            f"{path}: unknown algorithm {shown(algorithm)}."
-            f"{closest_match(str(algorithm), SEARCH_ALGORITHMS)} There are: "
+            f"{path}: unknown algorithm {short_repr(algorithm)}."
+            f"{closest_match(str(algorithm), SEARCH_ALGORITHMS)} Expected one of: "
             f"{', '.join(SEARCH_ALGORITHMS)}."
         )
 
 
 def _check_budget(raw: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> None:
     budget, algorithm = raw.get("budget"), raw.get("algorithm", SEARCH_ALGORITHMS[0])
-    foreign = foreign_keys(budget, algorithm) if isinstance(budget, Mapping) else []
+    foreign = foreign_budget_keys(budget, algorithm) if isinstance(budget, Mapping) else []
     if foreign:
         key = f"budget.{foreign[0]}"
         subject = flag_name(key) if key in flags else f"{path}: {key}"
-        raise SpecError(f"{subject} {mismatch(algorithm)}.")
+        raise SpecError(f"{subject} {describe_budget_keys(algorithm)}.")
 
 
 def _check_batch_size(raw: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> None:
@@ -225,29 +234,31 @@ def _check_batch_size(raw: Mapping[str, Any], path: Path, flags: Mapping[str, An
     if "batch_size" in space and "batch_size" in training:
         subject = flag_name(key) if key in flags else f"{path}: {key}"
         raise SpecError(
-            f"{subject} does not go with space.batch_size, which searches it. Leave one of them "
-            "out."
+            f"{subject} conflicts with space.batch_size, which searches the batch size. Remove one "
+            "of them."
         )
 
 
-def _anchor_dataset(raw: dict[str, Any], folder: Path, subject: str) -> None:
-    """Makes the path of a data set absolute; the name of a named one stays as it is."""
+def _make_dataset_absolute(raw: dict[str, Any], folder: Path, subject: str) -> None:
+    """Makes the path of the image set absolute, but keeps the name of a named set."""
     data = raw.get("data")
     dataset = data.get("dataset") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(dataset, str) or not dataset:
-        return  # the validation reports it
+        return  # The validation reports it.
     if dataset not in NAMED_SETS:
         try:
             data["dataset"] = str((folder / Path(dataset).expanduser()).resolve())
-        except (RuntimeError, ValueError) as error:  # no such user's home, a null byte
-            raise SpecError(f"{subject} is no path: {shown(dataset)} ({error}).") from error
+        except (RuntimeError, ValueError) as error:  # an unknown user's home, or a null byte
+            message = f"{subject} is not a path: {short_repr(dataset)} ({error})."
+            raise SpecError(message) from error
 
 
-def _put(raw: dict[str, Any], key: str, value: Any) -> None:
+def _set(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Sets the value of a dotted key in nested tables."""
     *parents, last = key.split(".")
     for parent in parents:
         table = raw.setdefault(parent, {})
         if not isinstance(table, dict):
-            return  # the validation reports it
+            return  # The validation reports it.
         raw = table
     raw[last] = value

@@ -1,4 +1,4 @@
-"""What is searched: a dimension for each hyperparameter, around the Keras example's values."""
+"""The search space: one dimension for each hyperparameter."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -15,12 +15,12 @@ from pydantic import (
     model_validator,
 )
 
-from vaetune.errors import shown
+from vaetune.errors import short_repr
 
 
 def _must_be_number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"must be a number, received {shown(value)}")
+        raise ValueError(f"must be a number, received {short_repr(value)}")
     return value
 
 
@@ -28,13 +28,13 @@ Number = Annotated[int | float, BeforeValidator(_must_be_number)]
 
 
 class Table(BaseModel):
-    """A table of a search file: frozen, and refuses keys that it does not know."""
+    """A table of a search file. It is immutable and rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Choice(Table):
-    """A hyperparameter with a list of values, tried with equal probability."""
+    """A hyperparameter that takes one of a list of values, each with equal probability."""
 
     values: Annotated[tuple[Number, ...], Field(min_length=1)]
 
@@ -53,7 +53,7 @@ class Choice(Table):
 
 
 class Range(Table):
-    """A hyperparameter between two bounds, both included, sampled on a scale."""
+    """A hyperparameter between two bounds, both included, sampled on a linear or log scale."""
 
     min: Number
     max: Number
@@ -78,7 +78,7 @@ class Range(Table):
 
 
 class Pinned(Table):
-    """A hyperparameter that is not searched."""
+    """A hyperparameter fixed at one value."""
 
     value: Number
 
@@ -114,7 +114,7 @@ Dimension = Annotated[
 ]
 
 DIMENSIONS: Mapping[str, type[Table]] = {"Choice": Choice, "Range": Range, "Pinned": Pinned}
-"""By their tags, which Pydantic names among the keys of a complaint."""
+"""The classes of dimensions by tag. Pydantic names the tag in the location of an error."""
 
 REFERENCE: Mapping[str, Number] = {
     "filters_1": 32,
@@ -123,22 +123,30 @@ REFERENCE: Mapping[str, Number] = {
     "latent_dim": 2,
     "learning_rate": 1e-3,
 }
-"""The Keras example's own configuration."""
+"""Hyperparameters of the Keras example "Variational AutoEncoder"."""
 
 REFERENCE_BATCH_SIZE = 128
 
 REFERENCE_BETA = 1.0
 
 OPTIONAL: Mapping[str, Number] = {"batch_size": REFERENCE_BATCH_SIZE, "beta": REFERENCE_BETA}
-"""Hyperparameters that are there only where a space names them, with the Keras example's values."""
+"""Hyperparameters that a configuration has only if its space does, with the Keras example's values.
+"""
 
 
 class Space(Table):
-    """What is searched: a dimension for each hyperparameter, pinned at the reference if unnamed.
+    """The search space: one dimension for each hyperparameter.
+
+    A dimension that is not given is pinned at the Keras example's value.
 
     Attributes:
-        batch_size: Images a step; None leaves it to `Training`.
-        beta: Weight of the KL divergence in training, never in validation; 1 if None.
+        filters_1: Filters of the first convolution.
+        filters_2: Filters of the second convolution.
+        dense_units: Units of the encoder's dense layer.
+        latent_dim: Number of latent dimensions.
+        learning_rate: Learning rate of the Adam optimizer.
+        batch_size: Images per training step. None: as given in `Training`.
+        beta: Weight of the KL divergence in training; validation always uses 1. None: 1.
     """
 
     filters_1: Dimension = Pinned(value=REFERENCE["filters_1"])
@@ -175,18 +183,18 @@ class Space(Table):
 
     @classmethod
     def pinned_at(cls, hyperparameters: Mapping[str, Number]) -> "Space":
-        """A space of one configuration."""
+        """Returns a space that contains one configuration."""
         return cls.model_validate({name: {"value": v} for name, v in hyperparameters.items()})
 
     def dimensions(self) -> Iterator[tuple[str, Choice | Range | Pinned]]:
-        """Yields each hyperparameter's name and dimension, in the order of the class."""
+        """Yields the name and dimension of each hyperparameter, in the order of the fields."""
         for name in type(self).model_fields:
             dimension = getattr(self, name)
             if dimension is not None:
                 yield name, dimension
 
     def default(self, name: str) -> Number:
-        """The reference's value where the space contains it, else the first number there is."""
+        """Returns the Keras example's value if the space contains it, else the first number."""
         dimension: Choice | Range | Pinned = getattr(self, name)
         reference = {**REFERENCE, **OPTIONAL}[name]
         return reference if dimension.contains(reference) else dimension.numbers()[0]
@@ -199,11 +207,11 @@ DEFAULT_SPACE = Space(
     latent_dim=Choice(values=(2, 4, 8, 16, 32)),
     learning_rate=Range(min=1e-4, max=1e-2, scale="log"),
 )
-"""The space of the search file `hyperband`."""
+"""The space of the built-in search "hyperband"."""
 
 
 def short_hyperparameters(values: Mapping[str, Number]) -> str:
-    """A configuration in a few words."""
+    """Returns a configuration as short text, such as "filters 32/64, dense 16, ..."."""
     words = (
         f"filters {values['filters_1']}/{values['filters_2']}, dense {values['dense_units']}, "
         f"latent {values['latent_dim']}, rate {values['learning_rate']:.2g}"

@@ -1,4 +1,7 @@
-"""What a search is: algorithm, data, budget, training, limits and space, validated once, frozen."""
+"""The specification of a search: algorithm, data, budget, training, limits and space.
+
+A specification is validated once and immutable.
+"""
 
 import math
 import re
@@ -19,15 +22,15 @@ from vaetune.device import Device
 
 
 class DataSpec(Table):
-    """Which images, and what is made of them.
+    """The images of a search and their preparation.
 
     Attributes:
         dataset: One of `NAMED_SETS`, or a path.
-        binarize: Grey pixels as they are ("none"); 1 where they are at least one half, else 0
-            ("threshold"); or 1 with the probability that is their value, drawn again in each
-            epoch of training and once for validation and test ("stochastic").
-        train_on: None for the training images; else those for validation too, but for a few
-            that choose the epoch: see `data.join_validation`.
+        binarize: Treatment of grey pixels. "none" keeps them; "threshold" sets a pixel to 1 if it
+            is at least one half, else to 0; "stochastic" sets it to 1 with a probability equal to
+            its value, drawn again in each training epoch but only once for validation and test.
+        train_on: Images to train on. None: the training images. "train+validation": also the
+            validation images, except a few that choose the best epoch; see `prepare_images`.
     """
 
     dataset: Annotated[str, Field(min_length=1)] = "digits"
@@ -36,21 +39,22 @@ class DataSpec(Table):
 
 
 class Budget(Table):
-    """How much training: epochs are absolute, counted from the start of a configuration.
+    """The amount of training.
 
-    Each algorithm has its own keys in addition to `max_epochs`, see `BUDGET_KEYS`; those of others
-    are None in a `SearchSpec`.
+    Epochs are counted from the start of a configuration, promotions included. Each algorithm has
+    its own keys in addition to `max_epochs`, see `BUDGET_KEYS`; in a `SearchSpec` the keys of
+    other algorithms are None.
 
     Attributes:
         max_epochs: Epochs of the longest trials.
-        min_epochs: Epochs of the shortest trials, approximately: no rung is shorter.
-        factor: A rung keeps one trial in this many.
-        hyperband_iterations: Number of times that the whole schedule is run.
+        min_epochs: Lower bound of the epochs of the shortest trials.
+        factor: Reduction factor: each rung keeps 1 in `factor` trials.
+        hyperband_iterations: Number of runs of the complete Hyperband schedule.
         promote_from: Epoch of its parent from which a promoted trial continues.
-        max_trials: Number of trials; None for a whole grid.
-        initial_trials: Completed at random before the Gaussian process is asked.
-        patience: A single configuration stops when this many epochs in a row brought no better
-            validation loss; None trains to the end.
+        max_trials: Number of trials. None: the complete grid.
+        initial_trials: Random trials to complete before the Gaussian process proposes trials.
+        patience: Epochs without a better validation loss after which the training of a single
+            configuration stops. None: it never stops early.
     """
 
     max_epochs: Annotated[StrictInt, Field(ge=1)] = 9
@@ -84,18 +88,18 @@ BUDGET_KEYS: Mapping[Algorithm, Mapping[str, Any]] = {
     "grid": {"max_trials": None},
     "single": {"patience": None},
 }
-"""Budget keys of each algorithm in addition to `max_epochs`, with their defaults."""
+"""The budget keys of each algorithm in addition to `max_epochs`, with their defaults."""
 
 
 class Training(Table):
-    """How a configuration is trained, the same for all.
+    """Training settings that all configurations share.
 
     Attributes:
-        batch_size: Images a step; None where it is searched.
-        precision: Number format of convolutions and dense layers during training. Weights, latent
-            layers, `Sampling`, logits, losses, Adam and all of validation are float32.
-        learning_rate_decay: "cosine" lets the learning rate fall to zero over `max_epochs`
-            epochs, counted from the start of a configuration.
+        batch_size: Images per training step. None if it is searched.
+        precision: Type in which convolutions and dense layers multiply during training. Weights,
+            latent layers, `Sampling`, logits, losses, Adam and validation always use float32.
+        learning_rate_decay: Learning-rate schedule. "cosine" decreases the rate to zero over
+            `max_epochs` epochs, counted from the start of a configuration.
     """
 
     batch_size: Annotated[StrictInt, Field(ge=1)] | None = REFERENCE_BATCH_SIZE
@@ -107,15 +111,17 @@ _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
 class Limits(Table):
-    """When a search stops early, and what it keeps: no part of the experiment.
+    """When a search stops early and what it keeps. Limits do not change the experiment.
 
     Attributes:
-        time_budget: Such as "1h30m" or "90s": a session stops after the epoch in progress.
-        max_failure_rate: A search stops when more of its ended trials failed, after ten.
-        max_retries: Number of times that a trial is tried again after a transient error.
-        keep_best: Number of leading trials whose trained weights are kept on disk.
-        final_seeds: Number of other seeds from which the finalists' configurations are trained, at
-            the largest budget, before the winner is chosen.
+        time_budget: Time after which a session stops, at the end of the current epoch, such as
+            "1h30m" or "90s".
+        max_failure_rate: Share of failed trials, in [0, 1], above which a search stops. It is
+            checked once ten trials have ended.
+        max_retries: Number of retries of a trial after a transient error.
+        keep_best: Number of leading trials that keep their trained weights on disk.
+        final_seeds: Number of further seeds from which each finalist's configuration is trained
+            again, at the largest budget, before the winner is chosen.
     """
 
     time_budget: str | None = None
@@ -133,7 +139,7 @@ class Limits(Table):
 
     @property
     def time_budget_s(self) -> float:
-        """Seconds a session may take; infinite if nothing is said."""
+        """The time budget of a session in seconds; infinite if there is none."""
         return math.inf if self.time_budget is None else _seconds(self.time_budget)
 
 
@@ -144,7 +150,20 @@ def _seconds(duration: str) -> float:
 
 
 class SearchSpec(Table):
-    """A whole experiment: algorithm, data, budget, space, seed."""
+    """The specification of a search: algorithm, seed, data, budget, training, limits and space.
+
+    Attributes:
+        description: One line about the search.
+        algorithm: Search algorithm. "single" trains one configuration.
+        seed: Random seed of the search.
+        baseline: Whether to train the Keras example as well, for comparison.
+        device: Device to train on.
+        data: The images and their preparation.
+        budget: The amount of training.
+        training: Training settings that all configurations share.
+        limits: Limits of a session, which do not change the experiment.
+        space: The search space.
+    """
 
     description: str = ""
     algorithm: Algorithm = "hyperband"
@@ -159,55 +178,61 @@ class SearchSpec(Table):
 
     @model_validator(mode="after")
     def _complete_training(self) -> "SearchSpec":
-        """The batch size is the training's, or searched; the validation images rank a search."""
+        """Sets the batch size, unless it is searched, and checks `train_on`."""
         size = self.training.batch_size or REFERENCE_BATCH_SIZE
-        given = None if self.space.batch_size else size
-        object.__setattr__(self, "training", self.training.model_copy(update={"batch_size": given}))
+        fixed = None if self.space.batch_size else size
+        object.__setattr__(self, "training", self.training.model_copy(update={"batch_size": fixed}))
         if self.algorithm != "single" and self.data.train_on:
             raise ValueError(
-                f'data.train_on = "{self.data.train_on}" is for `vaetune train`: a search ranks '
-                "by the validation images"
+                f'data.train_on = "{self.data.train_on}" is only for `vaetune train`: a search '
+                "ranks its trials by the validation images"
             )
         return self
 
     @model_validator(mode="after")
     def _complete_budget(self) -> "SearchSpec":
-        """Gives the budget the keys of its algorithm, and no others."""
+        """Fills in the budget keys of the algorithm and sets all others to None."""
         defaults = BUDGET_KEYS[self.algorithm]
         given = self.budget.model_dump(include=self.budget.model_fields_set, exclude_none=True)
-        foreign = foreign_keys(given, self.algorithm)
+        foreign = foreign_budget_keys(given, self.algorithm)
         if foreign and self.algorithm != "single":
-            raise ValueError(f"budget.{foreign[0]} {mismatch(self.algorithm)}")
+            raise ValueError(f"budget.{foreign[0]} {describe_budget_keys(self.algorithm)}")
         empty = dict.fromkeys(Budget.model_fields)
-        kept = {key: value for key, value in given.items() if key not in foreign}
-        values = empty | dict(defaults) | {"max_epochs": self.budget.max_epochs} | kept
-        most, initial = values["max_trials"], values["initial_trials"]
-        if initial is not None and initial >= most:
+        own = {key: value for key, value in given.items() if key not in foreign}
+        values = empty | dict(defaults) | {"max_epochs": self.budget.max_epochs} | own
+        max_trials, initial_trials = values["max_trials"], values["initial_trials"]
+        if initial_trials is not None and initial_trials >= max_trials:
             raise ValueError(
-                f"max_trials must be more than budget.initial_trials, received {most} and "
-                f"{initial}: the Gaussian process would not be asked. For so few trials search at "
-                "random"
+                f"max_trials must be greater than budget.initial_trials, received {max_trials} and "
+                f"{initial_trials}: the Gaussian process would never be used. For this few trials, "
+                "use the algorithm random"
             )
         object.__setattr__(self, "budget", Budget.model_construct(**values))
         return self
 
 
-def foreign_keys(budget: Mapping[str, Any], algorithm: Algorithm) -> list[str]:
-    """The keys of a budget that are another algorithm's; unknown ones are not among them."""
+def foreign_budget_keys(budget: Mapping[str, Any], algorithm: Algorithm) -> list[str]:
+    """Returns the keys of a budget that belong to other algorithms, without unknown keys."""
     own = {"max_epochs", *BUDGET_KEYS[algorithm]}
     return [key for key in budget if key in Budget.model_fields and key not in own]
 
 
-def mismatch(algorithm: Algorithm) -> str:
-    """What is said of a key of a budget that is another algorithm's."""
-    known = ", ".join(["max_epochs", *BUDGET_KEYS[algorithm]])
-    return f"does not go with the algorithm {algorithm}, whose budget has {known}"
+def describe_budget_keys(algorithm: Algorithm) -> str:
+    """Returns the rest of a message about a budget key that belongs to another algorithm."""
+    keys = ", ".join(["max_epochs", *BUDGET_KEYS[algorithm]])
+    return f"does not apply to the algorithm {algorithm}, which takes {keys}"
 
 
 def single_configuration(
     hyperparameters: Mapping[str, Number], epochs: int, like: SearchSpec
 ) -> SearchSpec:
-    """The experiment of training one configuration, on the data and with the seed of another."""
+    """Returns the experiment that trains one configuration as another experiment does.
+
+    Args:
+        hyperparameters: The configuration.
+        epochs: Number of epochs to train.
+        like: Experiment that provides data, seed, device, training and limits.
+    """
     single = {
         "description": "",
         "algorithm": "single",
@@ -219,22 +244,26 @@ def single_configuration(
 
 
 def reference_training(training: Training) -> Training:
-    """How the Keras example is trained to be held against trials that are trained so."""
+    """Returns the training settings of the Keras example, for comparison with trials.
+
+    Args:
+        training: Training settings of the trials. If they search the batch size, the example
+            keeps its own.
+    """
     size = training.batch_size or REFERENCE_BATCH_SIZE
     return training.model_copy(update={"batch_size": size})
 
 
 def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
-    """Lists what makes two experiments different ones, as "key: theirs -> ours".
+    """Returns the settings that differ between two experiments, as "key: theirs -> ours".
 
-    Where the images are does not count, what they are does: compare their fingerprints. Limits
-    do not count either.
+    Limits do not count, nor does the path of the images: compare their fingerprints instead.
     """
-    kept: Any = {
+    compared: Any = {
         **dict.fromkeys(("algorithm", "seed", "budget", "training", "space"), True),
         "data": {"binarize", "train_on"},
     }
-    dumped = (spec.model_dump(include=kept, exclude_none=True) for spec in (theirs, ours))
+    dumped = (spec.model_dump(include=compared, exclude_none=True) for spec in (theirs, ours))
     left, right = map(flatten, dumped)
     return [
         f"{key}: {left.get(key, 'not set')} -> {right.get(key, 'not set')}"
@@ -244,19 +273,19 @@ def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
 
 
 def is_larger(ours: Budget, theirs: Budget) -> bool:
-    """Whether a budget differs from another in more trials or more iterations alone."""
+    """Whether a budget differs from another only by more trials or more iterations."""
     left, right = ours.model_dump(), theirs.model_dump()
     changed = {key for key in left if left[key] != right[key]}
     if changed == {"hyperband_iterations"}:
         return bool(left["hyperband_iterations"] > right["hyperband_iterations"])
     if changed == {"max_trials"}:
-        most = left["max_trials"] or math.inf  # none: a whole grid
-        return bool(right["max_trials"] is not None and most > right["max_trials"])
+        max_trials = left["max_trials"] or math.inf  # None means the complete grid.
+        return bool(right["max_trials"] is not None and max_trials > right["max_trials"])
     return False
 
 
 def flatten(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flattens tables into dotted keys; a hyperparameter's dimension stays one value."""
+    """Returns nested tables as one table with dotted keys. A dimension stays one value."""
     flat: dict[str, Any] = {}
     for key, value in raw.items():
         if isinstance(value, Mapping) and prefix != "space.":

@@ -1,4 +1,4 @@
-"""A search file of the user's own, drafted from a built-in one: every key is there, explained."""
+"""Templates of search files: a built-in file with every key present and explained."""
 
 import itertools
 import json
@@ -15,10 +15,10 @@ from vaetune.config.search_file import built_in_search
 from vaetune.errors import SpecError
 
 SEARCHES = "searches"
-"""The folder of search files in the working directory."""
+"""Name of the folder of search files in the working directory."""
 
-_FULLEST: Algorithm = "hyperband"
-"""The algorithm whose built-in file explains every key but those of the others' budgets."""
+_MOST_COMPLETE: Algorithm = "hyperband"
+"""Its built-in file explains every key except the budget keys of other algorithms."""
 
 _TABLE = re.compile(r"\[(\w+)\]")
 
@@ -26,29 +26,34 @@ _KEY = re.compile(r"(?:# )?(\w+) = ")
 
 
 def write_template(
-    name: str, algorithm: Algorithm = _FULLEST, dataset: str = "digits", folder: Path | None = None
+    name: str,
+    algorithm: Algorithm = _MOST_COMPLETE,
+    dataset: str = "digits",
+    folder: Path | None = None,
 ) -> Path:
-    """Writes `searches/NAME.toml`, to be edited: what the built-in file of an algorithm searches.
+    """Writes `searches/NAME.toml`, a copy of a built-in search file to be edited.
 
     Args:
         name: Name of the search.
-        algorithm: One of `spec.SEARCH_ALGORITHMS`.
-        dataset: One of `spec.NAMED_SETS`, or a path from `folder`; it may not be there yet.
-        folder: Folder that holds `searches/`. Default: the working directory.
+        algorithm: Algorithm of the search, one of `SEARCH_ALGORITHMS`.
+        dataset: One of `NAMED_SETS`, or a path relative to `folder`. The images need not exist
+            yet.
+        folder: Folder that contains `searches/`, which is created if needed. Default: the working
+            directory.
 
     Returns:
-        The file.
+        Path of the file.
 
     Raises:
         ResultsError: The name is reserved.
-        SpecError: No search can be named so, it has a file already, or that cannot be written.
+        SpecError: The name is not allowed, or the file exists or cannot be written.
     """
     check_name(name)
     folder = folder or Path()
     path = folder / SEARCHES / f"{name}.toml"
     if path.exists():
-        raise SpecError(f"There is a file {path} already. Edit it, or choose another name.")
-    text = compose(name, algorithm, _seen_from(path.parent, dataset, folder))
+        raise SpecError(f"{path} already exists. Edit it, or choose another name.")
+    text = compose(name, algorithm, _relative_to(path.parent, dataset, folder))
     try:
         path.parent.mkdir(exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
@@ -59,25 +64,28 @@ def write_template(
 
 
 def compose(name: str, algorithm: Algorithm, dataset: str) -> str:
-    """The text of a drafted search file.
+    """Returns the text of a template.
 
-    Its comments and values are the built-in file's. Keys that are at their defaults there stand
-    among them as comments.
+    It has the comments and values of the built-in file. Keys that the built-in file leaves out,
+    because they have their defaults, are added as comments.
 
     Args:
         name: Name of the search.
         algorithm: Algorithm of the built-in file.
-        dataset: As the file is to name it.
+        dataset: Image set, as the file names it.
     """
-    own, fullest = (
-        _tables(built_in_search(one).read_text(encoding="utf-8")) for one in (algorithm, _FULLEST)
+    own, complete = (
+        _tables(built_in_search(each).read_text(encoding="utf-8"))
+        for each in (algorithm, _MOST_COMPLETE)
     )
     tables = {
-        table: own[table] if table == "budget" else _completed(own.get(table, lines[:1]), lines)
-        for table, lines in fullest.items()
+        table: own[table]
+        if table == "budget"
+        else _with_missing_keys(own.get(table, lines[:1]), lines)
+        for table, lines in complete.items()
     }
-    # Of the comments above the first key, the first line is about the algorithm, the others about
-    # the built-in file.
+    # Above the first key, the first comment is about the algorithm. The others are about the
+    # built-in file, so they are dropped.
     about, *top = tables[""]
     quoted = shlex.quote(name)
     usage = f"# Edit this file, then: vaetune check {quoted}; vaetune search {quoted}"
@@ -87,10 +95,19 @@ def compose(name: str, algorithm: Algorithm, dataset: str) -> str:
     return "\n\n".join("\n".join(lines) for lines in tables.values()) + "\n"
 
 
-def _seen_from(searches: Path, dataset: str, folder: Path) -> str:
-    """A path from the working directory as one from the search file: both may move together."""
+def _relative_to(searches: Path, dataset: str, folder: Path) -> str:
+    """Returns a path relative to the search file, so that both can move together.
+
+    Args:
+        searches: Folder of the search file.
+        dataset: Name of an image set, or path relative to `folder`.
+        folder: Folder that contains `searches`.
+    """
     if not dataset.isprintable():
-        raise SpecError(f"The path {dataset!r} cannot be written into a search file. Rename it.")
+        raise SpecError(
+            f"The path {dataset!r} cannot be written into a search file, because it contains "
+            "unprintable characters. Rename it."
+        )
     path = Path(dataset).expanduser()
     if dataset in NAMED_SETS or path.is_absolute():
         return dataset if dataset in NAMED_SETS else str(path)
@@ -98,7 +115,7 @@ def _seen_from(searches: Path, dataset: str, folder: Path) -> str:
 
 
 def _tables(text: str) -> dict[str, list[str]]:
-    """The lines of each table of a search file, its header first; "" for what is above them."""
+    """Returns the lines of each table, header first. Lines above all tables have the name ""."""
     tables: dict[str, list[str]] = {"": []}
     table = ""
     for line in text.splitlines():
@@ -110,7 +127,7 @@ def _tables(text: str) -> dict[str, list[str]]:
 
 
 def _entries(lines: Iterable[str]) -> dict[str, list[str]]:
-    """The line of each key of a table, also of one in a comment, after the comments above it."""
+    """Returns the line of each key, with the comments above it; some keys are commented out."""
     entries: dict[str, list[str]] = {}
     above: list[str] = []
     for line in lines:
@@ -121,16 +138,16 @@ def _entries(lines: Iterable[str]) -> dict[str, list[str]]:
     return entries
 
 
-def _completed(lines: list[str], fullest: list[str]) -> list[str]:
-    """A table with the keys that it lacks, as comments."""
+def _with_missing_keys(lines: list[str], complete: list[str]) -> list[str]:
+    """Adds to a table, as comments, the keys that only the complete table has."""
     present = _entries(lines)
-    missing = [entry for key, entry in _entries(fullest).items() if key not in present]
+    missing = [entry for key, entry in _entries(complete).items() if key not in present]
     added = [line for entry in missing for line in entry if line not in lines]
     return lines + [line if line.startswith("#") else f"# {line}" for line in added]
 
 
 def _with_description(lines: list[str], dataset: str) -> list[str]:
-    """Says in the description what the images are, if they are not those of the built-in file."""
+    """Names the images in the description, unless they are the built-in file's digits."""
     if dataset == "digits":
         return lines
     (line,) = (line for line in lines if line.startswith("description = "))
@@ -140,6 +157,6 @@ def _with_description(lines: list[str], dataset: str) -> list[str]:
 
 
 def _with_value(lines: list[str], key: str, value: str) -> list[str]:
-    # A basic string of TOML is one of JSON; what only JSON escapes is not escaped here.
+    # A JSON string without escaped Unicode is also a basic string of TOML.
     written = f"{key} = {json.dumps(value, ensure_ascii=False)}"
     return [written if line.startswith(f"{key} = ") else line for line in lines]

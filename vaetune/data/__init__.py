@@ -1,4 +1,4 @@
-"""Image sets: loaded, checked, split and held in memory once."""
+"""Image sets: loading, checks, splits and binarization."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Image sets: splits, binarization, fingerprint."""
+"""Image sets: splits, binarization and fingerprint."""
 
 import hashlib
 import itertools
@@ -11,26 +11,27 @@ from numpy.typing import NDArray
 
 from vaetune.config import Binarize, DataSpec
 
-HELD_OUT_SHARE = 6
-"""One image in this many is held out for validation, and for test if there is no test set."""
+HELD_OUT_ONE_IN = 6
+"""One image in 6 is held out for validation, and another one for test if there is no test set."""
 
-FINAL_HELD_OUT_SHARE = 20
-"""If a model is trained on the validation images too, one image in this many is held out."""
+FINAL_HELD_OUT_ONE_IN = 20
+"""If a model is trained on the validation images too, one image in 20 of both is held out."""
 
 _SPLIT_SEED = 20231017
 
 _BINARIZE_SEED = 20080508
 
 _CHUNK_VALUES = 2**18
+"""Pixel values that are converted to floats at a time, to limit memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images of one purpose.
+    """The images of one split: training, validation or test.
 
     Attributes:
-        images: (n, height, width, channels), uint8 in 0..255 or float32 in [0, 1].
-        labels: Class indices (n,) int64, or None.
+        images: Pixels, (n, height, width, channels), uint8 in 0..255 or float32 in [0, 1].
+        labels: Class indices, (n,) int64, or None.
     """
 
     images: NDArray[Any]
@@ -40,22 +41,25 @@ class Split:
         return len(self.images)
 
     def take(self, indices: NDArray[np.int64] | slice) -> "Split":
-        """The images of these indices, in their order; those of a slice are not copied."""
+        """Returns the images at these indices, in this order. A slice does not copy them."""
         labels = None if self.labels is None else self.labels[indices]
         return Split(self.images[indices], labels)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """The images of a search.
+    """The images of a search, with their splits.
 
     Attributes:
-        name: A named set, else the file's stem or the folder's name.
-        source: The named set, or the path.
-        class_names: One for each class index, or None without labels.
-        fingerprint: SHA-256 of all arrays, hexadecimal.
-        binarize: Binarization of the pixels. With "stochastic" the training images are
-            unchanged: each step draws their pixels.
+        name: Name of the set, such as "mnist", or of its file or folder.
+        source: Name of the set, or path.
+        train: Images to train on.
+        validation: Images that rank the trials.
+        test: Images to evaluate the final model on.
+        class_names: Class names by class index, or None if there are no labels.
+        fingerprint: SHA-256 of all arrays, in hexadecimal digits.
+        binarize: Binarization of the pixels. With "stochastic", the training images stay grey,
+            because each training step draws their pixels.
     """
 
     name: str
@@ -69,20 +73,24 @@ class ImageSet:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
+        """Height, width and channels."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
 
 def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:
-    """Makes of an image set, as it was loaded, what the data section of a search asks for.
+    """Applies the binarization and the split that a search asks for.
 
-    The split stays but for `train_on`, which moves the validation images to the training images
-    all but one in twenty of both: these are then the validation images and choose the epoch of a
-    model that is trained for good. Losses on them do not compare with a search's.
+    With `train_on`, the validation images join the training images. One in twenty of both is held
+    out, to choose the best epoch of a final model; losses on these few images cannot be compared
+    with those of a search.
+
+    Args:
+        images: The image set as it was loaded.
+        data: The `data` section of the search.
 
     Returns:
-        The set itself where nothing is asked for, else one with another fingerprint.
+        `images` itself if nothing is to be done, otherwise a set with another fingerprint.
     """
     if data.binarize == "none" and data.train_on is None:
         return images
@@ -105,12 +113,12 @@ def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:
 
 
 def binarized(split: Split, how: Binarize, stream: int = 0) -> Split:
-    """Images whose pixels are 0 or 255, the same each time.
+    """Returns a split with pixels of 0 or 255, the same at each call.
 
     Args:
         split: Images, uint8 or floats in [0, 1].
-        how: See `spec.DataSpec`.
-        stream: Keeps the draws of several splits independent.
+        how: Binarization, see `DataSpec`. "none" returns `split` itself.
+        stream: Number of the random stream. Splits with different numbers are independent.
     """
     if how == "none":
         return split
@@ -124,49 +132,53 @@ def binarized(split: Split, how: Binarize, stream: int = 0) -> Split:
 
 
 def to_unit_interval(images: NDArray[Any]) -> NDArray[np.float32]:
-    """Images as float32 in [0, 1]: bytes are divided by 255, floats stay as they are."""
+    """Returns images as float32 in [0, 1]. Bytes are divided by 255; floats are not scaled."""
     if images.dtype == np.uint8:
         return images.astype(np.float32) / np.float32(255.0)
     return images.astype(np.float32, copy=False)
 
 
 def entropy_floor(images: NDArray[Any]) -> float:
-    """What binary cross-entropy cannot go below: the mean of the pixels' summed entropies.
+    """Returns the lower bound of binary cross-entropy: the entropy of the pixels of an image.
 
-    A grey pixel is no Bernoulli variable; even a perfect reconstruction p = x costs
+    A grey pixel is not a Bernoulli variable, so even a perfect reconstruction p = x costs
     -x log x - (1 - x) log(1 - x).
 
     Args:
-        images: (n, height, width, channels), uint8 in 0..255 or float32 in [0, 1].
+        images: Pixels, (n, height, width, channels), uint8 in 0..255 or float32 in [0, 1].
 
     Returns:
-        Nats per image.
+        Mean over the images, in nats per image.
     """
     total = 0.0
     for chunk in _chunks(images):
         x = to_unit_interval(images[chunk]).astype(np.float64)
-        inside = x[(x > 0.0) & (x < 1.0)]
-        total -= float(np.sum(inside * np.log(inside) + (1.0 - inside) * np.log1p(-inside)))
+        grey = x[(x > 0.0) & (x < 1.0)]
+        total -= float(np.sum(grey * np.log(grey) + (1.0 - grey) * np.log1p(-grey)))
     return total / len(images)
 
 
 def _chunks(images: NDArray[Any]) -> Iterator[slice]:
-    """Yields slices of an array of images that are small enough to be copied as floats."""
+    """Yields slices of images that are small enough to be converted to floats."""
     step = max(1, _CHUNK_VALUES // images[0].size)
     return (slice(start, start + step) for start in range(0, len(images), step))
 
 
 def hold_out(train: Split, test: Split | None) -> tuple[Split, Split, Split]:
-    """Splits by a permutation that no seed of a search changes.
+    """Returns the training, validation and test split. No seed of a search changes them.
 
-    The images are not copied: they are put in order where they are, one split after the other.
+    The images are not copied. They are reordered in place, one split after the other.
+
+    Args:
+        train: Images to split.
+        test: Test images, if the set has its own.
     """
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(train))
-    held_out = max(1, round(len(train) / HELD_OUT_SHARE))
+    held_out = max(1, round(len(train) / HELD_OUT_ONE_IN))
     validation, rest = order[:held_out], order[held_out:]
     parts = [rest[held_out:], validation, rest[:held_out]] if test is None else [rest, validation]
     order = np.concatenate(parts)
-    # Keras's Fashion-MNIST is a view of bytes that may not change.
+    # Keras's Fashion-MNIST is a read-only view of bytes.
     images = train.images if train.images.flags.writeable else train.images.copy()
     _put_in_order(images, order)
     ordered = Split(images, None if train.labels is None else train.labels[order])
@@ -176,13 +188,13 @@ def hold_out(train: Split, test: Split | None) -> tuple[Split, Split, Split]:
 
 
 def _put_in_order(images: NDArray[Any], order: NDArray[np.int64]) -> None:
-    """Does what `images[:] = images[order]` does, with memory for one image more."""
+    """Computes `images[:] = images[order]` with the memory of only one more image."""
     is_done = np.zeros(len(order), dtype=bool)
     for first in range(len(order)):
         if is_done[first]:
             continue
         displaced, place = images[first].copy(), first
-        while order[place] != first:  # a cycle of the permutation
+        while order[place] != first:  # until the cycle of the permutation closes
             images[place] = images[order[place]]
             is_done[place] = True
             place = order[place]
@@ -191,16 +203,17 @@ def _put_in_order(images: NDArray[Any], order: NDArray[np.int64]) -> None:
 
 
 def _join(train: Split, validation: Split) -> tuple[Split, Split]:
-    """Splits training and validation images again: most of both, and the few that are left."""
+    """Joins training and validation images, and returns most of them and a held-out few."""
     images = np.concatenate([train.images, validation.images])
-    given = [each for each in (train.labels, validation.labels) if each is not None]
-    both = Split(images, np.concatenate(given) if given else None)
+    present = [each for each in (train.labels, validation.labels) if each is not None]
+    both = Split(images, np.concatenate(present) if present else None)
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(both))
-    held_out = max(1, round(len(both) / FINAL_HELD_OUT_SHARE))
+    held_out = max(1, round(len(both) / FINAL_HELD_OUT_ONE_IN))
     return both.take(order[held_out:]), both.take(order[:held_out])
 
 
 def fingerprint_of(splits: Sequence[Split], prefix: str = "") -> str:
+    """Returns the SHA-256 of a prefix, and of all images and labels with their types and shapes."""
     digest = hashlib.sha256(prefix.encode())
     for split in splits:
         for array in (split.images, split.labels):

@@ -1,4 +1,4 @@
-"""Arrays in memory that TensorFlow uses without a copy."""
+"""Arrays that TensorFlow can use without copying them."""
 
 import ctypes
 import math
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from vaetune.data.images import ImageSet
 
 ALIGNMENT = 64
-"""Bytes. TensorFlow's operations want their arrays to begin at a multiple."""
+"""Bytes. TensorFlow's operations require arrays with an address that is a multiple of this."""
 
 
 def empty_aligned(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """An array that TensorFlow on the CPU takes as it is: see `training.put_on_device`."""
+    """Returns an empty array that `training.put_on_device` does not copy on the CPU."""
     size = math.prod(shape)
     memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
@@ -23,22 +23,22 @@ def empty_aligned(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def map_images(images: ImageSet) -> ImageSet:
-    """The same images, in arrays that TensorFlow takes without copying them."""
+    """Returns the same images in arrays that TensorFlow can use without copying them."""
     train, validation = (
-        replace(split, images=_writeable(split.images))
+        replace(split, images=_as_writeable(split.images))
         for split in (images.train, images.validation)
     )
     return replace(images, train=train, validation=validation)
 
 
-def _writeable(array: NDArray[Any]) -> NDArray[Any]:
-    """Returns the same memory as an array that TensorFlow accepts; it is never written to.
+def _as_writeable(array: NDArray[Any]) -> NDArray[Any]:
+    """Returns an array with the same memory, marked as writeable. Do not write to it.
 
-    It takes no memory that is marked as read-only, as that of Ray's object store is. An array that
-    does not begin where TensorFlow wants it to is small, and copied.
+    TensorFlow rejects memory that is marked as read-only, such as that of Ray's object store. An
+    array that is not aligned is copied. Such arrays are small, because Ray aligns large ones.
     """
     if array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous:
         return array.copy()
     memory: Any = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
-    memory.owner = array  # which lives as long as the view
+    memory.owner = array  # This keeps the array alive as long as the view.
     return np.frombuffer(memory, array.dtype).reshape(array.shape)

@@ -1,4 +1,4 @@
-"""How good a trained model is."""
+"""Evaluation of trained models: likelihoods, latent use, image quality and rescoring."""
 
 import lazy_loader
 

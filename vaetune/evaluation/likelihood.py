@@ -12,68 +12,77 @@ from numpy.typing import NDArray
 from vaetune.errors import DeviceError
 from vaetune.models import VAE, binary_cross_entropy, kl_per_dimension
 from vaetune.study import Estimate
-from vaetune.training import to_unit_interval
+from vaetune.training import compile_function, to_unit_tensor
 
 BATCH_SIZE = 250
-"""Images that go through the model at once, to begin with."""
+"""Initial number of images per batch."""
 
 Latent = NDArray[np.float32]
 
 PerImage = NDArray[np.float64]
 
 LogLikelihood = Callable[[Latent], PerImage]
-"""log p(x | z) of each image, in nats, (n,), for a z of each, (n, latent_dim)."""
+"""Function from z of each image, (n, latent_dim), to log p(x | z) in nats, (n,)."""
 
 
 class _Stream(IntEnum):
-    """Keeps the samples of two estimates independent."""
+    """Numbers of random streams, so that the samples of two estimates are independent."""
 
     ELBO = 0
     IMPORTANCE = 1
 
 
 class Batches:
-    """Sends images through a model some at a time, fewer once memory has run out.
+    """Runs a model on batches of images, with smaller batches after memory has run out.
 
     Args:
-        size: Number of images per batch, to begin with.
+        size: Initial number of images per batch.
+
+    Attributes:
+        size: Current number of images per batch.
     """
 
     def __init__(self, size: int = BATCH_SIZE) -> None:
         self.size = size
 
     def run(self, step: Callable[[slice], tuple[Any, ...]], count: int) -> list[NDArray[Any]]:
-        """Calls a step for one slice of `count` images after the other.
+        """Calls a step with consecutive slices of the images.
+
+        Args:
+            step: Function from a slice of the images to a tuple of arrays, one row per image.
+            count: Number of images.
 
         Returns:
-            What the step returned, an array for each part of its tuple, joined over the images.
+            The arrays of all slices, joined over the images.
 
         Raises:
-            DeviceError: There is not even memory for a single image.
+            DeviceError: There is not enough memory for a single image.
         """
         parts, start = [], 0
         while start < count:
-            where = slice(start, min(start + self.size, count))
+            batch = slice(start, min(start + self.size, count))
             try:
-                parts.append([np.asarray(each) for each in step(where)])
+                parts.append([np.asarray(each) for each in step(batch)])
             except tf.errors.ResourceExhaustedError as error:
-                if where.stop - start == 1:
+                if batch.stop - start == 1:
                     raise DeviceError(
-                        "There is not enough memory to send a single image through the model. "
-                        "End what else uses it, then give the same command again."
+                        "There is not enough memory to run the model on a single image. "
+                        "Close other programs and run the same command again."
                     ) from error
-                self.size = (where.stop - start) // 2
+                self.size = (batch.stop - start) // 2
                 continue
-            start = where.stop
+            start = batch.stop
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def encode(vae: VAE, images: NDArray[Any], batches: Batches) -> tuple[Latent, Latent]:
-    """z_mean and z_log_var, each (n, latent_dim), of images (n, height, width, channels)."""
+    """Returns z_mean and z_log_var, each (n, latent_dim), of (n, height, width, channels)."""
     posterior = compile_function(
-        lambda x: vae.posterior(to_unit_interval(x)), images_of(vae, images)
+        lambda x: vae.posterior(to_unit_tensor(x)), image_spec(vae, images)
     )
-    z_mean, z_log_var = batches.run(lambda at: posterior(tf.constant(images[at])), len(images))
+    z_mean, z_log_var = batches.run(
+        lambda batch: posterior(tf.constant(images[batch])), len(images)
+    )
     return z_mean, z_log_var
 
 
@@ -83,27 +92,28 @@ def image_likelihood(
     batches: Batches,
     on_decoded: Callable[[int], None] | None = None,
 ) -> LogLikelihood:
-    """log p(x | z) of images: less the binary cross-entropy that the model is trained on.
+    """Returns a function that computes log p(x | z) of images.
 
-    Logits are in float32, as in training, all that follows in float64.
+    It is the negative of the binary cross-entropy that the model is trained on. Logits are
+    computed in float32, as in training, and everything after them in float64.
 
     Args:
-        vae: The model.
-        images: (n, height, width, channels), uint8 or floats in [0, 1].
-        batches: Batches of images.
-        on_decoded: Called after each batch with how many images it was of.
+        vae: The trained model.
+        images: Images, (n, height, width, channels), uint8 or floats in [0, 1].
+        batches: Batches in which to decode.
+        on_decoded: Function called after each batch with its number of images.
     """
 
     def negative_loss(x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         logits = vae.to_logits(z, training=False)
-        targets = to_unit_interval(x)
+        targets = to_unit_tensor(x)
         return -binary_cross_entropy(*(tf.cast(each, tf.float64) for each in (targets, logits)))
 
-    compiled = compile_function(negative_loss, images_of(vae, images), latent_of(vae))
+    compiled = compile_function(negative_loss, image_spec(vae, images), latent_spec(vae))
 
-    def of_latent(z: Latent) -> PerImage:
-        def step(at: slice) -> tuple[PerImage]:
-            values = compiled(tf.constant(images[at]), tf.constant(z[at])).numpy()
+    def log_likelihood(z: Latent) -> PerImage:
+        def step(batch: slice) -> tuple[PerImage]:
+            values = compiled(tf.constant(images[batch]), tf.constant(z[batch])).numpy()
             if on_decoded:
                 on_decoded(len(values))
             return (values,)
@@ -111,16 +121,26 @@ def image_likelihood(
         (values,) = batches.run(step, len(images))
         return values
 
-    return of_latent
+    return log_likelihood
 
 
 def mean_log_likelihood(
     log_likelihood: LogLikelihood, z_mean: Latent, z_log_var: Latent, samples: int, seed: int
 ) -> PerImage:
-    """E_q(z|x) log p(x | z) of each image, (n,) in nats, estimated by posterior samples."""
-    drawn = _draw(z_mean, z_log_var, samples, (seed, _Stream.ELBO))
+    """Estimates E_q(z|x) log p(x | z) of each image from samples of the posterior.
+
+    Args:
+        log_likelihood: Function that computes log p(x | z) of the images.
+        z_mean: Means of the posteriors, (n, latent_dim).
+        z_log_var: Logarithms of the variances, (n, latent_dim).
+        samples: Number of samples per image.
+        seed: Random seed of the samples.
+
+    Returns:
+        Estimates in nats, (n,).
+    """
     total = np.zeros(len(z_mean))
-    for z, _ in drawn:
+    for z, _ in _draw(z_mean, z_log_var, samples, (seed, _Stream.ELBO)):
         total += log_likelihood(z)
     return total / samples
 
@@ -128,21 +148,20 @@ def mean_log_likelihood(
 def importance_weighted_bound(
     log_likelihood: LogLikelihood, z_mean: Latent, z_log_var: Latent, samples: int, seed: int
 ) -> PerImage:
-    """L_k: log (1/k) sum_i p(x, z_i) / q(z_i | x), a lower bound on log p(x) in expectation.
+    """Returns L_k = log (1/k) sum_i p(x, z_i) / q(z_i | x), in expectation at most log p(x).
 
-    With k = 1 it is the ELBO of one sample; it rises with k towards log p(x). The sum is kept as
-    its logarithm, so that weights of any size neither overflow nor vanish.
+    With k = 1 it is the ELBO of one sample. It increases with k towards log p(x). The sum is
+    computed as a logarithm, so it neither overflows nor vanishes.
 
     Args:
-        log_likelihood: log p(x | z) of the images.
-        z_mean: (n, latent_dim).
-        z_log_var: Likewise.
-        samples: k.
-        seed: Random seed of the samples. The samples of a smaller k are the first ones of a larger
-            k.
+        log_likelihood: Function that computes log p(x | z) of the images.
+        z_mean: Means of the posteriors, (n, latent_dim).
+        z_log_var: Logarithms of the variances, (n, latent_dim).
+        samples: Number k of samples per image. A smaller k uses the first samples of a larger k.
+        seed: Random seed of the samples.
 
     Returns:
-        Nats, (n,).
+        Bounds in nats, (n,).
 
     References:
         Burda et al. 2016, equation 8.
@@ -156,7 +175,7 @@ def importance_weighted_bound(
 def _draw(
     z_mean: Latent, z_log_var: Latent, samples: int, stream: tuple[int, int]
 ) -> Iterator[tuple[Latent, PerImage]]:
-    """Yields samples z of the posterior, (n, latent_dim), with log p(z) - log q(z | x), (n,)."""
+    """Yields samples z of the posterior, (n, latent_dim), and log p(z) - log q(z | x), (n,)."""
     deviation = np.exp(np.float32(0.5) * z_log_var)
     for sample in range(samples):
         generator = np.random.default_rng([*stream, sample])
@@ -168,28 +187,23 @@ def _draw(
 
 
 def closed_form_kl(z_mean: Latent, z_log_var: Latent) -> NDArray[np.float64]:
-    """KL(q(z | x) || p(z)) of each image and latent dimension, (n, latent_dim) in nats."""
-    exact = (tf.constant(each, tf.float64) for each in (z_mean, z_log_var))
-    return np.asarray(kl_per_dimension(*exact))
+    """Returns KL(q(z | x) || p(z)) of each image and latent dimension, (n, latent_dim) in nats."""
+    parameters = (tf.constant(each, tf.float64) for each in (z_mean, z_log_var))
+    return np.asarray(kl_per_dimension(*parameters))
 
 
 def estimate(per_image: PerImage) -> Estimate:
-    """The mean over images and its standard error."""
+    """Returns the mean over images and its standard error; no error for a single image."""
     count = len(per_image)
     error = float(per_image.std(ddof=1)) / math.sqrt(count) if count > 1 else None
     return Estimate(float(per_image.mean()), error)
 
 
-def images_of(vae: VAE, images: NDArray[Any]) -> tf.TensorSpec:
+def image_spec(vae: VAE, images: NDArray[Any]) -> tf.TensorSpec:
+    """Returns the signature of a batch of images of any size."""
     return tf.TensorSpec((None, *vae.image_shape), images.dtype)
 
 
-def latent_of(vae: VAE) -> tf.TensorSpec:
+def latent_spec(vae: VAE) -> tf.TensorSpec:
+    """Returns the signature of a batch of latent vectors of any size."""
     return tf.TensorSpec((None, vae.latent_dim), tf.float32)
-
-
-def compile_function(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
-    """Compiled once: the last batch, or a smaller one, is not traced again."""
-    return tf.function(  # type: ignore[no-any-return]
-        function, input_signature=signature, autograph=False
-    ).get_concrete_function()

@@ -1,7 +1,7 @@
-"""A trained VAE measured on test images: likelihoods, latent use, neighbours, pictures.
+"""Evaluation of a trained VAE on test images: likelihoods, latent use and image quality.
 
-What is sampled is drawn by NumPy, a fixed stream for each sample over all images: the numbers
-depend neither on the size of the batches nor on the device, beyond rounding.
+Random numbers come from NumPy, with a fixed stream for each sample over all images. So the results
+depend, except for rounding, neither on the batch size nor on the device.
 
 References:
     Kingma and Welling, "Auto-Encoding Variational Bayes", 2014.
@@ -19,21 +19,20 @@ from vaetune.evaluation.likelihood import (
     Batches,
     Latent,
     closed_form_kl,
-    compile_function,
     encode,
     estimate,
     image_likelihood,
-    images_of,
+    image_spec,
     importance_weighted_bound,
-    latent_of,
+    latent_spec,
     mean_log_likelihood,
 )
 from vaetune.models import VAE
 from vaetune.study import Evaluation, EvaluationProtocol
-from vaetune.training import OnProgress, to_unit_interval
+from vaetune.training import OnProgress, compile_function, to_unit_tensor
 
 SSIM_WINDOW = 11
-"""Pixels a side, as Wang et al. 2004 have it."""
+"""Side of the SSIM window in pixels, as in Wang et al. 2004."""
 
 
 def evaluate(
@@ -44,31 +43,31 @@ def evaluate(
     on_progress: OnProgress | None = None,
     batches: Batches | None = None,
 ) -> Evaluation:
-    """Measures a model on test images. The model stays as it is.
+    """Evaluates a model on test images. The model does not change.
 
     Args:
-        vae: The model.
-        test: The images to judge by, uint8 or floats in [0, 1].
-        train: Those it was trained on: neighbours of the test images are looked for among them.
+        vae: The trained model.
+        test: Test images, uint8 or floats in [0, 1].
+        train: Training images, among which nearest neighbours are searched.
         protocol: Sample counts and other evaluation settings.
-        on_progress: Called with the share that is done; may raise.
-        batches: Batches of images.
+        on_progress: Function called with the completed share, in [0, 1]. It may raise.
+        batches: Batches in which to run the model.
 
     Raises:
-        DeviceError: There is not even memory for a single image.
+        DeviceError: There is not enough memory for a single image.
     """
     batches = batches or Batches()
     protocol = protocol.limited_to(len(test))
-    first, k = protocol.importance_images, protocol.importance_samples
-    decoded = _Counter(protocol.posterior_samples * len(test) + k * first, on_progress)
+    count, k = protocol.importance_images, protocol.importance_samples
+    decoded = _Counter(protocol.posterior_samples * len(test) + k * count, on_progress)
     z_mean, z_log_var = encode(vae, test.images, batches)
     likelihood = image_likelihood(vae, test.images, batches, decoded.add)
     reconstruction = -mean_log_likelihood(
         likelihood, z_mean, z_log_var, protocol.posterior_samples, protocol.seed
     )
     bound = -importance_weighted_bound(
-        image_likelihood(vae, test.images[:first], batches, decoded.add),
-        *(z_mean[:first], z_log_var[:first], k, protocol.seed),
+        image_likelihood(vae, test.images[:count], batches, decoded.add),
+        *(z_mean[:count], z_log_var[:count], k, protocol.seed),
     )
     kl = closed_form_kl(z_mean, z_log_var)
     window = ssim_window(*vae.image_shape[:2])
@@ -83,7 +82,7 @@ def evaluate(
         importance_weighted_bound=estimate(bound),
         kl_per_dimension=tuple(kl.mean(axis=0).tolist()),
         variance_per_dimension=variance_per_dimension(z_mean),
-        knn_accuracy=_accuracy(vae, train, test, z_mean, protocol.neighbours, batches),
+        knn_accuracy=_encode_and_classify(vae, train, test, z_mean, protocol.neighbours, batches),
         psnr=psnr,
         ssim=ssim,
         ssim_window=window,
@@ -91,7 +90,7 @@ def evaluate(
 
 
 def variance_per_dimension(z_mean: Latent) -> tuple[float, ...]:
-    """Var_x E[z_d | x] of each latent dimension d, over the images.
+    """Returns Var_x E[z_d | x], the variance over images, of each latent dimension d.
 
     References:
         Burda et al. 2016, section 5.2.
@@ -106,11 +105,22 @@ def knn_accuracy(
     test_labels: NDArray[np.int64],
     neighbours: int,
 ) -> float | None:
-    """Share of test images whose class most of their nearest training images have.
+    """Returns the share of test images that a k-nearest-neighbour classifier gets right.
 
-    Nearest by Euclidean distance of z_mean. None where a z_mean is not finite.
+    It takes the majority class of the nearest training images, by Euclidean distance of z_mean.
+
+    Args:
+        train_z: Latent means of the training images, (n, latent_dim).
+        train_labels: Their class indices, (n,).
+        test_z: Latent means of the test images, (m, latent_dim).
+        test_labels: Their class indices, (m,).
+        neighbours: Number k of neighbours.
+
+    Returns:
+        Accuracy in [0, 1]; None if a latent mean is not finite.
     """
-    from sklearn.neighbors import KNeighborsClassifier  # a second, only where there are labels
+    # The import takes a second, and only labelled images need it.
+    from sklearn.neighbors import KNeighborsClassifier
 
     if not (np.isfinite(train_z).all() and np.isfinite(test_z).all()):
         return None
@@ -121,34 +131,41 @@ def knn_accuracy(
 def compare_decoded_means(
     vae: VAE, images: NDArray[Any], z_mean: Latent, window: int, batches: Batches
 ) -> tuple[float, float]:
-    """PSNR in decibels and SSIM of the images decoded from z_mean, means over the images.
+    """Returns mean PSNR in decibels and mean SSIM of images decoded from z_mean.
 
-    Says how pictures look. It is no ELBO: nothing is sampled.
+    They measure how reconstructions look. They are unrelated to the ELBO: nothing is sampled.
+
+    Args:
+        vae: The trained model.
+        images: Images, (n, height, width, channels), uint8 or floats in [0, 1].
+        z_mean: Latent means of the images, (n, latent_dim).
+        window: Side of the SSIM window in pixels.
+        batches: Batches in which to decode.
     """
 
     def compare(x: tf.Tensor, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return similarity(to_unit_interval(x), vae.decoder(z, training=False), window)
+        return similarity(to_unit_tensor(x), vae.decoder(z, training=False), window)
 
-    compiled = compile_function(compare, images_of(vae, images), latent_of(vae))
+    compiled = compile_function(compare, image_spec(vae, images), latent_spec(vae))
     psnr, ssim = batches.run(
-        lambda at: compiled(tf.constant(images[at]), tf.constant(z_mean[at])), len(images)
+        lambda batch: compiled(tf.constant(images[batch]), tf.constant(z_mean[batch])), len(images)
     )
     return float(psnr.mean(dtype=np.float64)), float(ssim.mean(dtype=np.float64))
 
 
 def similarity(images: tf.Tensor, others: tf.Tensor, window: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """PSNR in decibels and SSIM of pairs of images in [0, 1], each (batch,)."""
+    """Returns PSNR in decibels and SSIM of pairs of images in [0, 1], each (batch,)."""
     psnr = tf.image.psnr(images, others, max_val=1.0)
     return psnr, tf.image.ssim(images, others, max_val=1.0, filter_size=window)
 
 
 def ssim_window(height: int, width: int) -> int:
-    """The largest odd window, up to the usual one, that fits into images of this size."""
+    """Returns the side of the largest odd SSIM window, up to 11, that fits into the images."""
     side = min(height, width, SSIM_WINDOW)
     return side if side % 2 else side - 1
 
 
-def _accuracy(
+def _encode_and_classify(
     vae: VAE, train: Split, test: Split, z_mean: Latent, neighbours: int, batches: Batches
 ) -> float | None:
     if train.labels is None or test.labels is None:
@@ -158,13 +175,14 @@ def _accuracy(
 
 
 class _Counter:
-    """Counts decoded images, and tells the share that is done."""
+    """Counts decoded images and reports the completed share."""
 
     def __init__(self, total: int, on_progress: OnProgress | None) -> None:
         self._left = self._total = total
         self._on_progress = on_progress
 
     def add(self, images: int) -> None:
+        """Counts images that were decoded."""
         self._left -= images
         if self._on_progress:
             self._on_progress(1.0 - self._left / self._total)

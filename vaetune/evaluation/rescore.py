@@ -1,4 +1,4 @@
-"""Trained weights measured again on the validation images, by many samples of each posterior."""
+"""Rescoring of trained weights on the validation images, with many samples of each posterior."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,35 +8,47 @@ import tensorflow as tf
 
 from vaetune.evaluation.likelihood import PerImage
 from vaetune.study import Arrays
-from vaetune.training import VALIDATION_BATCH_SIZE, EpochRunner, OnProgress, to_unit_interval
+from vaetune.training import (
+    VALIDATION_BATCH_SIZE,
+    EpochRunner,
+    OnProgress,
+    compile_function,
+    to_unit_tensor,
+)
 
-_RESCORING = 2
-"""Goes with the seed of the search: other samples than those of an evaluation."""
+_RESCORING_STREAM = 2
+"""Number that makes the samples independent of those of an evaluation with the same seed."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageLosses:
-    """Losses of each validation image, nats, (n,)."""
+    """Losses of each validation image, in nats.
+
+    Attributes:
+        reconstruction: Mean binary cross-entropy over the samples, (n,).
+        kl: KL divergence, (n,).
+    """
 
     reconstruction: PerImage
     kl: PerImage
 
     @property
     def negative_elbo(self) -> PerImage:
+        """The sum of both losses, (n,)."""
         return self.reconstruction + self.kl
 
 
 class Rescorer:
-    """Measures weights on the validation images by many samples of each posterior.
+    """Measures weights on the validation images with many samples of each posterior.
 
-    The noise of an image and a sample is the same for every model, so a finalist's rescored loss
-    does not depend on the other finalists. It does not cancel in a difference: the axes of two
-    latent spaces are unrelated. The standard error of a difference is over images, whose noise is
-    independent, and includes it.
+    The noise of an image and a sample is the same for all models, so the score of a finalist does
+    not depend on the other finalists. The noise does not cancel in the difference of two models,
+    because their latent axes are unrelated. The standard error of the difference includes this
+    noise, because it is computed over images, and the noise of two images is independent.
 
     Args:
-        runner: Trained the models; what it compiled serves all of them.
-        images: The validation images on the device.
+        runner: Runner that trained the models. Its compiled steps work for all of them.
+        images: Validation images on the device, (n, height, width, channels).
     """
 
     def __init__(self, runner: EpochRunner, images: tf.Tensor) -> None:
@@ -47,21 +59,22 @@ class Rescorer:
     def measure(
         self, weights: Arrays, samples: int, seed: int, on_progress: OnProgress | None = None
     ) -> ImageLosses:
-        """Measures a model; that of the runner is another one afterwards.
+        """Returns the losses of a model. Afterwards, the runner holds the weights of this model.
 
         Args:
-            weights: Weights of the model.
-            samples: Number of posterior samples per image.
+            weights: Variables of the model, in the order of `VAE.variables`.
+            samples: Number of samples per image.
             seed: Random seed of the samples.
-            on_progress: Called with the share of the images that is done; may raise.
+            on_progress: Function called with the completed share, in [0, 1]. It may raise.
         """
         self._runner.restore(weights)
-        words = np.random.SeedSequence([seed, _RESCORING]).generate_state(2)
-        first, second = (int(word) & 0x3FFFFFFF for word in words)  # what is added fits too
+        words = np.random.SeedSequence([seed, _RESCORING_STREAM]).generate_state(2)
+        # 30 bits leave room in an int32 to add the numbers of images and samples.
+        first, second = (int(word) & 0x3FFFFFFF for word in words)
         parts: list[tuple[PerImage, PerImage]] = []
         for start in range(0, self._images, VALIDATION_BATCH_SIZE):
-            of_batch = tf.constant([first + start, second], tf.int32)
-            reconstruction, kl = self._measure(start, samples, of_batch)
+            batch_seed = tf.constant([first + start, second], tf.int32)
+            reconstruction, kl = self._measure(start, samples, batch_seed)
             parts.append((reconstruction.numpy(), kl.numpy()))
             if on_progress:
                 on_progress(min(1.0, (start + VALIDATION_BATCH_SIZE) / self._images))
@@ -73,9 +86,7 @@ def _compile(runner: EpochRunner, images: tf.Tensor) -> Callable[..., tuple[tf.T
         start: tf.Tensor, samples: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         batch = images[start : start + VALIDATION_BATCH_SIZE]
-        return runner.steps.rescore(to_unit_interval(batch), samples, seed)
+        return runner.steps.rescore(to_unit_tensor(batch), samples, seed)
 
     number, pair = tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.int32)
-    return tf.function(  # type: ignore[no-any-return]
-        measure, input_signature=(number, number, pair), autograph=False
-    ).get_concrete_function()
+    return compile_function(measure, number, number, pair)

@@ -1,4 +1,4 @@
-"""The test images, once: a trial is judged by them, and the answer journaled."""
+"""Evaluation of trials and exported models on the test images."""
 
 import time
 from pathlib import Path
@@ -32,28 +32,28 @@ def evaluate_export(
     device: ChosenDevice,
     on_progress: OnProgress | None = None,
 ) -> TrialEvaluated:
-    """Evaluates an exported model on test images; nothing is written.
+    """Evaluates an exported model on test images. Nothing is written.
 
     Args:
         folder: Folder of the export.
-        trial_id: The trial that it holds.
-        epoch: The epoch of its weights.
+        trial_id: Trial that was exported.
+        epoch: Epoch of its weights.
         images: Image set with the test images.
         protocol: Sample counts and other evaluation settings.
-        device: The device that TensorFlow was brought up on.
-        on_progress: Called with the share that is done; may raise.
+        device: Device that TensorFlow runs on.
+        on_progress: Function called with the completed share, in [0, 1]. It may raise.
 
     Raises:
-        ResultsError: The model cannot be read, asks for code of its own to be run, or takes images
-            of another shape.
+        ResultsError: The model cannot be read, contains code to be run, or takes images of another
+            shape.
     """
     vae = load_model(folder / "vae.keras")
     if vae.image_shape != images.image_shape:
         raise ResultsError(
-            f"The model in {folder} takes images of {_shape(vae.image_shape)}, those of "
-            f"{images.source} are of {_shape(images.image_shape)}. Name others with --dataset."
+            f"The model in {folder} takes images of {_shape(vae.image_shape)}, but {images.source} "
+            f"has images of {_shape(images.image_shape)}. Choose other images with --dataset."
         )
-    return _evaluated(vae, trial_id, epoch, images, protocol, device, on_progress)
+    return _evaluate(vae, trial_id, epoch, images, protocol, device, on_progress)
 
 
 def record_evaluation(
@@ -64,30 +64,34 @@ def record_evaluation(
     device: ChosenDevice,
     on_progress: OnProgress | None = None,
 ) -> TrialEvaluated:
-    """Evaluates the best epoch of a trial on the test images, and journals the result.
+    """Evaluates the best epoch of a trial on the test images, and writes the result to the journal.
 
-    Nothing is written before the evaluation is done.
+    The journal does not change before the evaluation is complete.
 
     Args:
-        study: A search or a baseline.
-        trial_id: One of its trials.
-        images: The image set of the study.
+        study: Search or baseline of the trial.
+        trial_id: Trial to evaluate.
+        images: Image set of the study.
         protocol: Sample counts and other evaluation settings.
-        device: The device that TensorFlow was brought up on.
-        on_progress: Called with the share that is done; may raise.
+        device: Device that TensorFlow runs on.
+        on_progress: Function called with the completed share, in [0, 1]. It may raise.
+
+    Returns:
+        The event that was written.
 
     Raises:
-        ResultsError: The images are others than the study's, the trial's checkpoint is damaged
+        ResultsError: The images are not those of the study, the checkpoint of the trial is damaged
             or was not kept, or the journal cannot be written.
         JournalError: The study is in use, or its journal is damaged.
     """
     check_images(study, images)
     with lock_results(study.folder):
-        present = load_study(study.folder)  # it does not change while the lock is held
-        trial = pick(present, trial_id)
-        vae = restore_best(present, trial)
+        # The study may have changed, but it cannot while the folder is locked.
+        current = load_study(study.folder)
+        trial = pick(current, trial_id)
+        vae = restore_best(current, trial)
         epoch = trial.best.epoch if trial.best else trial.epoch_to
-        event = _evaluated(vae, trial.trial_id, epoch, images, protocol, device, on_progress)
+        event = _evaluate(vae, trial.trial_id, epoch, images, protocol, device, on_progress)
         with Journal(study.folder / JOURNAL_NAME) as journal:
             repair = describe_repair(journal)
             if repair:
@@ -97,10 +101,10 @@ def record_evaluation(
 
 
 def check_images(study: Study, images: ImageSet) -> None:
-    """Lets only the images pass that the study was made with.
+    """Checks that the images are the ones the study was run on.
 
     Raises:
-        ResultsError: They are others; the message says in what.
+        ResultsError: They are not. The message lists the differences.
     """
     data = study.started.data
     if data.fingerprint == images.fingerprint:
@@ -115,13 +119,13 @@ def check_images(study: Study, images: ImageSet) -> None:
     }
     changes = [f"{what}: {old} -> {new}" for what, (old, new) in pairs.items() if old != new]
     raise ResultsError(
-        f'"{study.name}" was made with other images than {images.source} holds now: '
-        f"{'; '.join(changes)}. Put the former ones back there, or search again under another "
+        f'"{study.name}" was run on other images than {images.source} contains now: '
+        f"{'; '.join(changes)}. Restore the original images, or start a new search with another "
         "name."
     )
 
 
-def _evaluated(
+def _evaluate(
     vae: VAE,
     trial_id: str,
     epoch: int,
@@ -132,7 +136,7 @@ def _evaluated(
 ) -> TrialEvaluated:
     began_s = time.monotonic()
     train = images.train
-    if images.binarize == "stochastic":  # its pixels are drawn as they are seen
+    if images.binarize == "stochastic":  # The pixels are still grey; each step draws them.
         train = binarized(train, images.binarize)
     return TrialEvaluated(
         trial_id=trial_id,

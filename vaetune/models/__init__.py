@@ -1,4 +1,4 @@
-"""The variational autoencoder: networks, losses, optimizer and hypermodel."""
+"""The variational autoencoder: networks, losses, optimizer and Keras Tuner hypermodel."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Hyperparameters to a compiled VAE, for Keras Tuner."""
+"""A Keras Tuner hypermodel that builds compiled VAEs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,21 +9,22 @@ import keras_tuner
 from vaetune.config import DEFAULT_SPACE, Choice, Number, Pinned, Range, Space
 from vaetune.models.vae import VAE, build_vae
 
-_REAL = ("learning_rate", "beta")
-"""Hyperparameters that need not be whole, even between whole bounds."""
+_REAL_VALUED = ("learning_rate", "beta")
+"""Hyperparameters that are real numbers even if their bounds are integers."""
 
 
 class VAEHyperModel(keras_tuner.HyperModel):
-    """Searches `filters_1`, `filters_2`, `dense_units`, `latent_dim` and `learning_rate`.
+    """A hypermodel of the convolutional VAE.
 
-    Where the space names them, `beta` and `batch_size` too.
+    The hyperparameters are `filters_1`, `filters_2`, `dense_units`, `latent_dim` and
+    `learning_rate`, and also `beta` and `batch_size` if the space has them.
 
-    Works in any Keras Tuner script, with the objective
+    It works in any Keras Tuner script, with the objective
     `keras_tuner.Objective("val_loss", "min")` and images in [0, 1].
 
     Args:
         image_shape: Height, width and channels of the images.
-        space: Space to search. Default: that of the search file `hyperband`.
+        space: Search space. Default: the space of the built-in search "hyperband".
     """
 
     def __init__(
@@ -34,18 +35,18 @@ class VAEHyperModel(keras_tuner.HyperModel):
         self.space = space
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
-        """Registers every hyperparameter without building a model."""
+        """Registers all hyperparameters without building a model."""
         for name, dimension in self.space.dimensions():
             _declare(hp, name, dimension, self.space.default(name))
 
     def build(self, hp: keras_tuner.HyperParameters) -> VAE:
-        """Builds and compiles the VAE of these hyperparameters."""
+        """Builds and compiles the VAE with these hyperparameters."""
         return build_vae(self.image_shape, self._values_of(hp))
 
     def fit(
         self, hp: keras_tuner.HyperParameters, model: VAE, *args: Any, **kwargs: Any
     ) -> keras.callbacks.History:
-        """Trains a model as Keras's `fit` does, in batches of a searched size if there is one."""
+        """Trains a model with Keras's `fit`, using the batch size of `hp` if it is searched."""
         if self.space.batch_size is not None:
             kwargs["batch_size"] = self._values_of(hp)["batch_size"]
         return model.fit(*args, **kwargs)
@@ -63,14 +64,14 @@ def _declare(
     dimension: Choice | Range | Pinned,
     default: Number,
 ) -> Any:
-    """Registers one hyperparameter, or finds it registered, and returns its value."""
-    whole = all(isinstance(number, int) for number in (*dimension.numbers(), default))
+    """Registers one hyperparameter, unless it is registered, and returns its value."""
+    is_whole = all(isinstance(number, int) for number in (*dimension.numbers(), default))
     match dimension:
         case Pinned(value=value):
             return hp.Fixed(name, value)
         case Choice(values=values):
-            numbers = values if whole else tuple(map(float, values))
+            numbers = values if is_whole else tuple(map(float, values))
             return hp.Choice(name, list(numbers), default=default, ordered=True)
         case Range(min=low, max=high, scale=scale):
-            kind = hp.Int if whole and name not in _REAL else hp.Float
+            kind = hp.Int if is_whole and name not in _REAL_VALUED else hp.Float
             return kind(name, low, high, sampling=scale, default=default)

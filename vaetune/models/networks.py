@@ -10,7 +10,7 @@ from keras import layers, ops
 MIN_IMAGE_SIDE = 8
 
 SAMPLING_SEED = 1337
-"""That of the Keras example."""
+"""The seed in the Keras example."""
 
 LOGITS_LAYER = "logits"
 
@@ -19,12 +19,12 @@ ImageShape = tuple[int, int, int]
 
 @keras.saving.register_keras_serializable(package="vaetune")
 class Sampling(layers.Layer):
-    """Draws z from N(z_mean, exp(z_log_var)) by the reparameterisation trick.
+    """Draws z from N(z_mean, exp(z_log_var)) with the reparameterisation trick.
 
-    z = z_mean + exp(z_log_var / 2) * epsilon, with epsilon from N(0, 1).
+    z = z_mean + exp(z_log_var / 2) * epsilon, with epsilon drawn from N(0, 1).
 
     Args:
-        seed: Seed of the layer's own random generator, whose state is saved with the weights.
+        seed: Seed of the layer's random generator. Its state is saved with the weights.
 
     Input: a pair (z_mean, z_log_var), each of shape (batch, latent_dim).
     Output: z, of shape (batch, latent_dim).
@@ -46,7 +46,7 @@ class Sampling(layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
     def save_own_variables(self, store: Any) -> None:
-        # Keras leaves a generator's state out of files.
+        # Keras does not save the state of a generator.
         store["seed_generator_state"] = self.seed_generator.state.numpy()
 
     def load_own_variables(self, store: Any) -> None:
@@ -54,7 +54,7 @@ class Sampling(layers.Layer):
 
 
 def reparameterise(z_mean: tf.Tensor, z_log_var: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-    """Returns z_mean + exp(z_log_var / 2) * epsilon; all of shape (batch, latent_dim)."""
+    """Returns z_mean + exp(z_log_var / 2) * epsilon. All have shape (batch, latent_dim)."""
     return z_mean + ops.exp(0.5 * z_log_var) * epsilon
 
 
@@ -65,29 +65,29 @@ def build_encoder(
     dense_units: int = 16,
     seed: int = SAMPLING_SEED,
 ) -> keras.Model:
-    """Builds the encoder: images to (z_mean, z_log_var, z).
+    """Builds the encoder, a model from images to (z_mean, z_log_var, z).
 
     Args:
         image_shape: Height, width and channels of the images.
         latent_dim: Number of latent dimensions.
-        filters: Channels of the two convolutions, each halving height and width.
-        dense_units: Width of the dense layer before the latent ones.
+        filters: Filters of the two convolutions. Each convolution halves height and width.
+        dense_units: Units of the dense layer before the latent layers.
         seed: Seed of the `Sampling` layer.
 
     Returns:
         A model from images (batch, height, width, channels) in [0, 1] to three tensors of
-        shape (batch, latent_dim). 69,076 parameters at the defaults.
+        shape (batch, latent_dim). With the defaults it has 69,076 parameters.
 
     Raises:
-        ValueError: A size is not a positive integer, or the images are under 8 x 8.
+        ValueError: A size is not a positive integer, or the images are smaller than 8 x 8.
     """
     shape = checked_image_shape(image_shape)
     first, second = checked_filters(filters)
     check_positive(latent_dim=latent_dim, dense_units=dense_units)
     inputs = keras.Input(shape=shape, name="image")
-    trunk, *heads, sampling = encoder_layers(latent_dim, (first, second), dense_units, seed)
+    shared, *heads, sampling = encoder_layers(latent_dim, (first, second), dense_units, seed)
     x = inputs
-    for layer in trunk:
+    for layer in shared:
         x = layer(x)
     z_mean, z_log_var = (head(x) for head in heads)
     z = sampling([z_mean, z_log_var])
@@ -99,22 +99,22 @@ def build_decoder(
     latent_dim: int = 2,
     filters: Sequence[int] = (32, 64),
 ) -> keras.Model:
-    """Builds the decoder: z to images, the encoder's mirror.
+    """Builds the decoder, a model from z to images that mirrors the encoder.
 
-    Sides that four does not divide are decoded to the next multiple of four and cropped, so
-    that the output has exactly `image_shape`.
+    If a side is not a multiple of four, the image is decoded at the next multiple and cropped, so
+    the output has exactly the shape `image_shape`.
 
     Args:
         image_shape: Height, width and channels of the images.
         latent_dim: Number of latent dimensions.
-        filters: Channels of the encoder's convolutions, in the encoder's order.
+        filters: Filters of the two convolutions, in the encoder's order.
 
     Returns:
         A model from z (batch, latent_dim) to pixel probabilities (batch, height, width,
-        channels). 65,089 parameters at the defaults.
+        channels). With the defaults it has 65,089 parameters.
 
     Raises:
-        ValueError: A size is not a positive integer, or the images are under 8 x 8.
+        ValueError: A size is not a positive integer, or the images are smaller than 8 x 8.
     """
     shape = checked_image_shape(image_shape)
     check_positive(latent_dim=latent_dim)
@@ -128,9 +128,9 @@ def build_decoder(
 def encoder_layers(
     latent_dim: int, filters: tuple[int, int], dense_units: int, seed: int
 ) -> tuple[list[layers.Layer], layers.Layer, layers.Layer, Sampling]:
-    """The layers that z_mean and z_log_var share, those two, and `Sampling`."""
+    """Returns the shared layers, the layers z_mean and z_log_var, and the `Sampling` layer."""
     first, second = filters
-    trunk = [
+    shared = [
         layers.Conv2D(first, 3, activation="relu", strides=2, padding="same"),
         layers.Conv2D(second, 3, activation="relu", strides=2, padding="same"),
         layers.Flatten(),
@@ -138,11 +138,11 @@ def encoder_layers(
     ]
     z_mean = layers.Dense(latent_dim, name="z_mean")
     z_log_var = layers.Dense(latent_dim, name="z_log_var")
-    return trunk, z_mean, z_log_var, Sampling(seed=seed, name="z")
+    return shared, z_mean, z_log_var, Sampling(seed=seed, name="z")
 
 
 def decoder_layers(image_shape: ImageShape, filters: tuple[int, int]) -> list[layers.Layer]:
-    """The decoder's layers, one after the other."""
+    """Returns the layers of the decoder in order."""
     height, width, channels = image_shape
     first, second = filters
     rows, columns = -(-height // 4), -(-width // 4)
@@ -169,6 +169,11 @@ def _centred_crop(surplus: tuple[int, int]) -> tuple[tuple[int, int], ...]:
 
 
 def checked_image_shape(image_shape: Sequence[int]) -> ImageShape:
+    """Checks height, width and channels, and returns them as a tuple.
+
+    Raises:
+        ValueError: There are not three numbers, or one of them is too small.
+    """
     if len(image_shape) != 3:
         raise ValueError(
             f"`image_shape` must be (height, width, channels). Received: {tuple(image_shape)}"
@@ -184,6 +189,11 @@ def checked_image_shape(image_shape: Sequence[int]) -> ImageShape:
 
 
 def checked_filters(filters: Sequence[int]) -> tuple[int, int]:
+    """Checks the filters of the two convolutions, and returns them as a tuple.
+
+    Raises:
+        ValueError: There are not two numbers, or one of them is less than 1.
+    """
     if len(filters) != 2:
         raise ValueError(f"`filters` must be two numbers. Received: {tuple(filters)}")
     first, second = filters
@@ -192,6 +202,11 @@ def checked_filters(filters: Sequence[int]) -> tuple[int, int]:
 
 
 def check_positive(**sizes: int) -> None:
+    """Checks that sizes, given by name, are at least 1.
+
+    Raises:
+        ValueError: One of them is less than 1.
+    """
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"`{name}` must be at least 1. Received: {size}")

@@ -1,4 +1,4 @@
-"""Adam, one operation a variable."""
+"""The Adam optimizer with one operation per variable."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +9,14 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="vaetune")
 class Adam(keras.optimizers.Adam):
-    """Keras's Adam, without what it does for several replicas where there is one.
+    """Keras's Adam with one operation per variable, which also saves memory.
 
-    Keras writes out each variable's update in some twenty operations, and sums the gradients over
-    replicas in a way that TensorFlow remembers for ever: every traced training step stays in
-    memory, about 10 MB. Here TensorFlow's own kernel updates a variable, by the same
-    formula; results differ from Keras's by rounding.
+    Keras updates each variable with about twenty operations. It also sums gradients over replicas
+    in a way that makes TensorFlow keep every traced training step in memory, about 10 MB each.
+    This class updates a variable with one TensorFlow kernel instead. The formula is the same;
+    results differ from Keras's only by rounding.
+
+    With several replicas, or with `amsgrad`, it does the same as Keras.
 
     References:
         Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014, the formula before
@@ -24,7 +26,8 @@ class Adam(keras.optimizers.Adam):
     def _backend_update_step(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
     ) -> None:
-        # The hook that Keras has for its backends; public ones come before the gradients.
+        # Keras provides this hook for its backends. Its public hooks run before the gradients
+        # are processed.
         if tf.distribute.has_strategy() or self.amsgrad:
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return

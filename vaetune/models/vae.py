@@ -1,8 +1,7 @@
-"""The convolutional variational autoencoder: `Sampling`, encoder, decoder, `VAE`.
+"""The convolutional variational autoencoder.
 
-The architecture and the training objective are those of the Keras example
-"Variational AutoEncoder" (F. Chollet, 2020). What the example leaves out, so that a model
-can be validated, saved and loaded, is added here without changing either.
+Architecture and training objective are those of the Keras example "Variational AutoEncoder"
+(F. Chollet, 2020). This module adds what the example lacks: validation, saving and loading.
 
 References:
     Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, equations 3 and 10.
@@ -16,8 +15,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from vaetune.errors import ResultsError
-from vaetune.files import DAMAGE
+from vaetune.errors import ResultsError, one_line
+from vaetune.files import DAMAGED_FILE_ERRORS
 from vaetune.models.losses import binary_cross_entropy, kl_divergence
 from vaetune.models.networks import (
     LOGITS_LAYER,
@@ -36,24 +35,27 @@ from vaetune.models.optimizer import Adam
 
 Losses = dict[str, tf.Tensor]
 
+VALIDATION_SEED = 20140501
+"""Seed of the posterior samples in validation. Training never uses it."""
+
 
 @keras.saving.register_keras_serializable(package="vaetune")
 class VAE(keras.Model):
-    """A variational autoencoder trained on KL + binary cross-entropy, in nats per image.
+    """A variational autoencoder, trained on binary cross-entropy plus KL divergence.
 
-    Per image, with the sum over pixels, channels and latent dimensions:
+    The loss of an image, in nats, is a sum over pixels, channels and latent dimensions:
     loss = BCE(x, decoder(z)) + beta * KL(N(z_mean, exp(z_log_var)) || N(0, 1)).
-    Training minimises this loss. Validation always reports it at beta = 1 (the negative
-    ELBO of one posterior sample), whatever `beta` is, so that models compare.
+    Training minimises this loss. Validation always reports it with beta = 1 (the negative ELBO of
+    one posterior sample), so that models with different `beta` can be compared.
 
     Args:
-        encoder: Model from images to (z_mean, z_log_var, z), as `build_encoder` makes.
-        decoder: Model from z to images, as `build_decoder` makes: its layer named "logits"
-            is what the loss is computed from.
-        beta: Weight of the KL divergence in training, fixed once the first step is traced.
+        encoder: Model from images to (z_mean, z_log_var, z), such as `build_encoder` returns.
+        decoder: Model from z to images, such as `build_decoder` returns. The loss is computed
+            from its layer named "logits".
+        beta: Weight of the KL divergence in training. It cannot change after the first step.
 
     Raises:
-        ValueError: The decoder has no layer named "logits" or is not the encoder's mirror, or
+        ValueError: The decoder has no layer named "logits" or does not mirror the encoder, or
             beta is negative or not finite.
     """
 
@@ -68,13 +70,13 @@ class VAE(keras.Model):
         self.encoder = encoder
         self.decoder = decoder
         self.beta = beta
-        # Parts that share the layers: without sampling, and without the sigmoid.
+        # These models share the layers, but leave out the sampling and the sigmoid.
         self.to_posterior = keras.Model(encoder.input, encoder.outputs[:2])
         self.to_logits = keras.Model(decoder.input, logits)
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.reconstruction_loss_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_loss_tracker = keras.metrics.Mean(name="kl_loss")
-        self.built = True  # encoder and decoder are, and the model has no other weights
+        self.built = True  # Encoder and decoder are built, and there are no other weights.
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -97,10 +99,10 @@ class VAE(keras.Model):
         return self.decoder(z, training=training)
 
     def posterior(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Encodes images without sampling: the random state of `Sampling` stays as it is.
+        """Encodes images without sampling. The random state of `Sampling` does not change.
 
         Args:
-            images: (batch, height, width, channels), in [0, 1].
+            images: Pixels in [0, 1], (batch, height, width, channels).
 
         Returns:
             z_mean and z_log_var, each (batch, latent_dim).
@@ -123,15 +125,16 @@ class VAE(keras.Model):
         return self._track(per_image, reconstruction, kl)
 
     def test_step(self, data: Any) -> Losses:
-        """Measures a batch at beta = 1, with posterior samples that do not depend on training."""
+        """Returns the losses of a batch with beta = 1. The noise does not depend on training."""
         images = _images_of(data)
         z_mean, z_log_var = self.posterior(images)
-        seen = tf.cast(self.loss_tracker.count, tf.int32)  # images since the metrics' reset
+        # Number of images since the metrics were reset.
+        seen = tf.cast(self.loss_tracker.count, tf.int32)
         epsilon = tf.random.stateless_normal(
             tf.shape(z_mean),
             seed=tf.stack([VALIDATION_SEED, seen]),
             dtype=z_mean.dtype,
-            alg="philox",  # the same noise on every device
+            alg="philox",  # This algorithm gives the same noise on every device.
         )
         z = reparameterise(z_mean, z_log_var, epsilon)
         reconstruction = self._reconstruction_loss(images, z, training=False)
@@ -159,59 +162,58 @@ class VAE(keras.Model):
 
     def _track(self, loss: tf.Tensor, reconstruction: tf.Tensor, kl: tf.Tensor) -> Losses:
         for tracker, per_image in zip(self.metrics, (loss, reconstruction, kl), strict=True):
-            tracker.update_state(per_image)  # a mean over images, not over batches
+            tracker.update_state(per_image)  # The mean is over images, not over batches.
         return {tracker.name: tracker.result() for tracker in self.metrics}
 
 
 def load_model(path: str | Path) -> VAE:
     """Loads a VAE from a `.keras` file that vaetune exported.
 
+    Args:
+        path: Path of the file.
+
     Raises:
-        ResultsError: There is no such file, or it holds no VAE of vaetune.
+        ResultsError: The file does not exist or does not contain a VAE of vaetune.
     """
     if not Path(path).is_file():
         raise ResultsError(f"There is no model at {path}. `vaetune best --export` writes one.")
     try:
         model = keras.saving.load_model(path, safe_mode=True)
-    except (*DAMAGE, OSError, KeyError) as error:
-        raise ResultsError(_unreadable(path, error)) from error
+    except (*DAMAGED_FILE_ERRORS, OSError, KeyError) as error:
+        raise ResultsError(_why_unreadable(path, error)) from error
     if not isinstance(model, VAE):
         raise ResultsError(
-            f"{path} holds a {type(model).__name__}, expected a VAE such as vae.keras. "
+            f"{path} contains a {type(model).__name__}, expected a VAE such as vae.keras. "
             "Load encoder.keras and decoder.keras with keras.saving.load_model."
         )
     return model
 
 
-def _unreadable(path: str | Path, error: Exception) -> str:
-    words = " ".join(str(error).split())
-    if "unsafe" in words or "arbitrary code" in words:
+def _why_unreadable(path: str | Path, error: Exception) -> str:
+    reason = one_line(error)
+    if "unsafe" in reason or "arbitrary code" in reason:
         return (
-            f"{path} asks for code of its own to be run, such as a Lambda layer: it is not loaded. "
-            "A model that vaetune exported asks for none: export it again."
+            f"{path} contains code to be run, such as a Lambda layer, so it was not loaded. "
+            "Models that vaetune exports contain none: export the model again."
         )
-    return f"{path} is not a readable Keras model: {words}"
-
-
-VALIDATION_SEED = 20140501
-"""Seed of the posterior samples that validation draws; never the one of training."""
+    return f"{path} is not a readable Keras model: {reason}"
 
 
 def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) -> "VAE":
-    """Assembles a VAE of a configuration and compiles it with Adam.
+    """Builds the VAE of a configuration and compiles it with Adam.
 
-    The optimizer's variables are made here, before the first step is traced: its state can
-    then be restored, and the step is traced once.
+    The optimizer's variables are created here, before the first step. So its state can be
+    restored, and the step is traced only once.
 
     Args:
         image_shape: Height, width and channels of the images.
-        hyperparameters: `filters_1`, `filters_2`, `dense_units`, `latent_dim`, `learning_rate`,
-            and `beta` if it is not 1.
+        hyperparameters: Values of `filters_1`, `filters_2`, `dense_units`, `latent_dim` and
+            `learning_rate`, and of `beta` if it is not 1.
 
     Raises:
-        ValueError: A size is not a positive integer, or the images are under 8 x 8.
+        ValueError: A size is not a positive integer, or the images are smaller than 8 x 8.
     """
-    latent_dim, filters, dense_units = _widths(hyperparameters)
+    latent_dim, filters, dense_units = _layer_sizes(hyperparameters)
     vae = VAE(
         build_encoder(image_shape, latent_dim, filters, dense_units),
         build_decoder(image_shape, latent_dim, filters),
@@ -225,42 +227,42 @@ def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) ->
 def draw_variables(
     image_shape: Sequence[int], hyperparameters: Mapping[str, Any]
 ) -> list[keras.Variable]:
-    """Draws what `build_vae` draws, without assembling a model, which takes twice as long.
+    """Returns newly initialised variables without a model, in half the time of `build_vae`.
 
     Args:
         image_shape: Height, width and channels of the images.
-        hyperparameters: As for `build_vae`; the learning rate does not count.
+        hyperparameters: Values as for `build_vae`. The learning rate is not used.
 
     Returns:
-        Variables as in `VAE.variables` of the model that `build_vae` builds at the same state of
-        Keras's random numbers: the same values in the same order.
+        The variables in the order of `VAE.variables`. Their values are those that `build_vae`
+        draws from the same state of Keras's random numbers.
 
     Raises:
-        ValueError: A size is not a positive integer, or the images are under 8 x 8.
+        ValueError: A size is not a positive integer, or the images are smaller than 8 x 8.
     """
     shape = checked_image_shape(image_shape)
-    latent_dim, filters, dense_units = _widths(hyperparameters)
+    latent_dim, filters, dense_units = _layer_sizes(hyperparameters)
     check_positive(latent_dim=latent_dim, dense_units=dense_units)
     checked_filters(filters)
-    trunk, *heads, sampling = encoder_layers(latent_dim, filters, dense_units, SAMPLING_SEED)
-    inner = _build_in_turn(trunk, (None, *shape))
+    shared, *heads, sampling = encoder_layers(latent_dim, filters, dense_units, SAMPLING_SEED)
+    features = _build_layers(shared, (None, *shape))
     for head in heads:
-        head.build(inner)
+        head.build(features)
     decoder = decoder_layers(shape, filters)
-    _build_in_turn(decoder, (None, latent_dim))
-    return [v for layer in (*trunk, *heads, sampling, *decoder) for v in layer.variables]
+    _build_layers(decoder, (None, latent_dim))
+    return [v for layer in (*shared, *heads, sampling, *decoder) for v in layer.variables]
 
 
-def _build_in_turn(stack: Sequence[layers.Layer], shape: tuple[int | None, ...]) -> Any:
-    """Makes the variables of layers that follow each other; returns the last one's shape."""
-    for layer in stack:
+def _build_layers(sequence: Sequence[layers.Layer], shape: tuple[int | None, ...]) -> Any:
+    """Creates the variables of consecutive layers, and returns the shape of the output."""
+    for layer in sequence:
         layer.build(shape)
         shape = layer.compute_output_shape(shape)
     return shape
 
 
-def _widths(hyperparameters: Mapping[str, Any]) -> tuple[int, tuple[int, int], int]:
-    """latent_dim, filters and dense_units of a configuration."""
+def _layer_sizes(hyperparameters: Mapping[str, Any]) -> tuple[int, tuple[int, int], int]:
+    """Returns latent_dim, filters and dense_units of a configuration."""
     names = ("latent_dim", "filters_1", "filters_2", "dense_units")
     latent_dim, first, second, dense_units = (int(hyperparameters[name]) for name in names)
     return latent_dim, (first, second), dense_units
@@ -276,15 +278,16 @@ def _check_mirror(encoder: keras.Model, decoder: keras.Model) -> None:
     received = (decoder.input_shape, decoder.output_shape)
     if expected != received:
         raise ValueError(
-            "The decoder must take the encoder's z and return the encoder's input: expected "
-            f"shapes {expected[0]} and {expected[1]}. Received: {received[0]} and {received[1]}"
+            "The decoder must take the encoder's z and return images of the encoder's shape: "
+            f"expected shapes {expected[0]} and {expected[1]}. Received: {received[0]} and "
+            f"{received[1]}"
         )
 
 
 def _logits_of(decoder: keras.Model) -> Any:
     if LOGITS_LAYER not in {layer.name for layer in decoder.layers}:
         raise ValueError(
-            f'The decoder must have a layer named "{LOGITS_LAYER}" before its sigmoid, as '
-            f"`build_decoder` makes. Received layers: {[layer.name for layer in decoder.layers]}"
+            f'The decoder must have a layer named "{LOGITS_LAYER}" before its sigmoid, like that '
+            f"of `build_decoder`. Received layers: {[layer.name for layer in decoder.layers]}"
         )
     return decoder.get_layer(LOGITS_LAYER).output

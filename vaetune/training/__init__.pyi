@@ -8,8 +8,9 @@ from .runner import (
     DeviceData,
     EpochRunner,
     OnProgress,
+    compile_function,
     put_on_device,
-    to_unit_interval,
+    to_unit_tensor,
 )
 from .schedule import (
     Epoch,
@@ -54,6 +55,7 @@ __all__ = [
     "TimeUp",
     "TrainingContext",
     "choose_probe_images",
+    "compile_function",
     "decode",
     "encode",
     "plan_epoch",
@@ -61,7 +63,7 @@ __all__ = [
     "read_variables",
     "restore_best",
     "take_snapshot",
-    "to_unit_interval",
+    "to_unit_tensor",
     "train_task",
     "write_variables",
 ]

@@ -1,4 +1,4 @@
-"""A trained model restored from a checkpoint."""
+"""Restoring of trained models from checkpoints."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,31 +11,32 @@ from vaetune.study import CHECKPOINT_NAME, Arrays, Checkpoint, Study, Trial, lea
 
 
 def read_variables(variables: Sequence[Any]) -> Arrays:
-    """Copies variables of a model or an optimizer, in their order."""
+    """Returns copies of the variables of a model or an optimizer, in their order."""
     return tuple(np.array(variable) for variable in variables)
 
 
 def write_variables(variables: Sequence[Any], arrays: Arrays) -> None:
-    """Puts arrays back into the variables they were read from.
+    """Assigns arrays that `read_variables` returned to the variables of a model.
 
     Raises:
-        ResultsError: Number or shapes differ: the arrays are of another model.
+        ResultsError: The number or the shapes differ, so the arrays belong to another model.
     """
-    ours = [tuple(variable.shape) for variable in variables]
-    theirs = [array.shape for array in arrays]
-    if ours != theirs:
+    expected = [tuple(variable.shape) for variable in variables]
+    received = [array.shape for array in arrays]
+    if expected != received:
         raise ResultsError(
-            f"A checkpoint is of another model: it has shapes {theirs}, this one {ours}."
+            f"A checkpoint belongs to another model: expected arrays of shapes {expected}, "
+            f"received {received}."
         )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 
 
 def restore_best(study: Study, trial: Trial) -> VAE:
-    """Rebuilds a trial's model with the weights of its best epoch.
+    """Rebuilds the model of a trial with the weights of its best epoch.
 
     Raises:
-        ResultsError: Its checkpoint is damaged, or was not kept.
+        ResultsError: The checkpoint is damaged, out of date, or was not kept.
     """
     folder = study.trial_folder(trial.trial_id)
     kept = {
@@ -43,16 +44,16 @@ def restore_best(study: Study, trial: Trial) -> VAE:
     }
     if trial.trial_id not in kept and not (folder / CHECKPOINT_NAME).exists():
         raise ResultsError(
-            f"The weights of trial {trial.trial_id} were not kept: a search keeps those of its "
-            "leaders and of the best of each latent_dim. There are those of "
-            f"{', '.join(_kept(study))}. Run the search again with a larger --keep-best: "
-            "it makes more of them anew."
+            f"The weights of trial {trial.trial_id} were not kept: a search keeps the weights of "
+            "its leaders and of the best trial of each latent_dim. These trials have weights: "
+            f"{', '.join(_kept(study))}. Run the search again with a larger --keep-best "
+            "to recreate more."
         )
     checkpoint = Checkpoint.load(folder)
     if trial.best is None or checkpoint.best_epoch != trial.best.epoch:
         raise ResultsError(
-            f"The checkpoint of trial {trial.trial_id} is older than its record: the search was "
-            "stopped, or runs. Run it to its end first."
+            f"The checkpoint of trial {trial.trial_id} is older than its journal: the search was "
+            "stopped or is still running. Run it to its end first."
         )
     vae = build_vae(study.started.data.image_shape, trial.hyperparameters)
     write_variables(vae.variables, checkpoint.best_weights)
@@ -60,6 +61,6 @@ def restore_best(study: Study, trial: Trial) -> VAE:
 
 
 def _kept(study: Study) -> list[str]:
-    """The completed trials whose weights are there, best first."""
+    """Returns the completed trials that have weights on disk, best first."""
     folders = {trial.trial_id: study.trial_folder(trial.trial_id) for trial in study.ranking}
     return [trial_id for trial_id, path in folders.items() if (path / CHECKPOINT_NAME).exists()]

@@ -1,4 +1,4 @@
-"""Epochs of a VAE: the order of the images, one compiled call for many steps, validation."""
+"""Training and validation of a VAE by epochs, with many steps in each compiled call."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -16,18 +16,24 @@ from vaetune.training.schedule import Epoch
 from vaetune.training.steps import Steps
 
 VALIDATION_BATCH_SIZE = 250
-"""Fixed, since the posterior noise of validation depends on it: every trial draws the same."""
+"""Images per validation batch. It is fixed, because the posterior noise depends on it."""
 
 CALLS_PER_EPOCH = 10
-"""An epoch is this many compiled calls, so that progress moves and Ctrl-C is heard between."""
+"""Compiled calls per epoch. Between two calls, progress is reported and Ctrl-C takes effect."""
 
 OnProgress = Callable[[float], None]
-"""Called with the share of some work that is done."""
+"""Called with the completed share of some work, in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class EpochLosses:
-    """Means over the images of an epoch, nats per image; `loss` is what was minimised."""
+    """Mean losses of an epoch in nats per image.
+
+    Attributes:
+        loss: Loss that training minimises: reconstruction loss + beta * KL loss.
+        reconstruction_loss: Binary cross-entropy.
+        kl_loss: KL divergence.
+    """
 
     loss: float
     reconstruction_loss: float
@@ -36,13 +42,13 @@ class EpochLosses:
 
 @dataclass(frozen=True, eq=False)
 class DeviceData:
-    """The images of a search, held once on the device in the type they came in.
+    """The images of a search on the device, in their original type.
 
     Attributes:
         train: Training images, (n, height, width, channels), uint8 or float32.
-        validation: Validation images, likewise.
-        draws_pixels: Whether each step draws a pixel as 1 with the probability that is its
-            value, else 0.
+        validation: Validation images, (n, height, width, channels), uint8 or float32.
+        draws_pixels: Whether each training step replaces a pixel by 1 with a probability equal to
+            its value, else by 0.
     """
 
     train: tf.Tensor
@@ -51,10 +57,10 @@ class DeviceData:
 
 
 def put_on_device(images: ImageSet) -> DeviceData:
-    """Brings training and validation images to the default device; never the test images.
+    """Puts training and validation images on the default device, but not the test images.
 
-    On the CPU images are not copied where their memory begins where TensorFlow wants it to: those
-    of a folder are held once.
+    On the CPU, aligned arrays are not copied; see `data.zero_copy`. Therefore, images from a
+    folder are in memory only once.
     """
     return DeviceData(
         _to_tensor(images.train.images),
@@ -71,14 +77,19 @@ def _to_tensor(images: NDArray[Any]) -> tf.Tensor:
 
 
 class EpochRunner:
-    """Trains and validates a model of one image shape, an epoch at a time.
+    """Trains and validates models of one image shape, one epoch at a time.
 
-    What it compiles serves the models of all configurations in turn: see `steps`.
+    The compiled functions work for the models of all configurations, one after the other; see
+    `steps`.
 
     Args:
-        template: A compiled model of any configuration; its weights are not used.
-        data: The images.
-        precision: Precision of training. Validation and pictures use float32, as exports do.
+        template: Compiled model of any configuration. Its weights are not used.
+        data: Images on the device.
+        precision: Numeric precision of training. Validation and pictures use float32, like an
+            exported model.
+
+    Attributes:
+        steps: The training and validation step.
     """
 
     def __init__(self, template: VAE, data: DeviceData, precision: Precision = "float32") -> None:
@@ -88,23 +99,23 @@ class EpochRunner:
         self._train_on = _compile_training(steps, data)
         self._validate = _compile_validation(steps, data.validation)
         images = tf.TensorSpec((None, *template.image_shape), tf.float32)
-        self._encode = _compiled(steps.encode, images)
-        self._decode = _compiled(steps.decode, tf.TensorSpec((None, None), tf.float32))
+        self._encode = compile_function(steps.encode, images)
+        self._decode = compile_function(steps.decode, tf.TensorSpec((None, None), tf.float32))
 
     def begin(self, weights: Arrays, learning_rate: float) -> None:
-        """Begins to train a new model: see `steps.State.begin`."""
+        """Switches to a new model with these initial weights; see `steps.State.begin`."""
         self._state.begin(weights, learning_rate)
 
     def restore(self, weights: Arrays, optimizer: Arrays | None = None) -> None:
-        """Goes on with another model: see `steps.State.restore`."""
+        """Switches to a partly trained model; see `steps.State.restore`."""
         self._state.restore(weights, optimizer)
 
     def read(self) -> tuple[Arrays, Arrays]:
-        """Copies the variables of the model and those of its optimizer."""
+        """Returns copies of the variables of the model and of its optimizer."""
         return self._state.read()
 
     def train(self, epoch: Epoch) -> EpochLosses:
-        """Trains one epoch."""
+        """Trains one epoch and returns its losses."""
         parts = self.train_in_parts(epoch)
         while True:
             try:
@@ -114,7 +125,7 @@ class EpochRunner:
                 return losses
 
     def train_in_parts(self, epoch: Epoch) -> Generator[float, None, EpochLosses]:
-        """Trains one epoch; yields the share of its steps that are done."""
+        """Trains one epoch, yields the completed share of its steps, and returns its losses."""
         order, batch_size = epoch.order, epoch.batch_size
         steps = -(-len(order) // batch_size)
         stride = -(-steps // CALLS_PER_EPOCH) * batch_size
@@ -129,15 +140,15 @@ class EpochRunner:
         return _means(sums, len(order), epoch.beta)
 
     def validate(self) -> EpochLosses:
-        """Measures the validation images at beta = 1; changes nothing in the model."""
+        """Returns the losses of the validation images with beta = 1. The model does not change."""
         return _means(np.array(self._validate()), self._validation_images, beta=1.0)
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
+        """Returns latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
         return np.asarray(self._encode(tf.constant(images)))
 
     def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Pixel probabilities (n, height, width, channels) of latent vectors (n, latent_dim)."""
+        """Returns pixel probabilities (n, height, width, channels) of z (n, latent_dim)."""
         return np.asarray(self._decode(tf.constant(z)))
 
 
@@ -146,22 +157,22 @@ def _means(sums: NDArray[np.float64], images: int, beta: float) -> EpochLosses:
     return EpochLosses(float(reconstruction + beta * kl), float(reconstruction), float(kl))
 
 
-# The loops are written out, so that nothing depends on AutoGraph's reading of the source.
+# The loops call tf.while_loop themselves, so that nothing depends on AutoGraph.
 def _compile_training(steps: Steps, data: DeviceData) -> Callable[..., Any]:
     def train_on(
         order: tf.Tensor, batch_size: tf.Tensor, beta: tf.Tensor, seed: tf.Tensor
     ) -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             batch = tf.gather(data.train, order[start : start + batch_size])
-            images = to_unit_interval(batch)
+            images = to_unit_tensor(batch)
             if data.draws_pixels:
                 images = _draw_pixels(images, seed + tf.stack([0, start]))
-            return (start + batch_size, *_added(sums, steps.train(images, beta)))
+            return (start + batch_size, *_add_losses(sums, steps.train(images, beta)))
 
         return _loop(step, tf.size(order))
 
-    # Nothing has a fixed length: neither a shorter last batch nor another size is traced again.
-    return _compiled(
+    # No length is fixed, so a shorter last batch or another batch size needs no new tracing.
+    return compile_function(
         train_on,
         tf.TensorSpec((None,), tf.int32),
         tf.TensorSpec((), tf.int32),
@@ -171,46 +182,49 @@ def _compile_training(steps: Steps, data: DeviceData) -> Callable[..., Any]:
 
 
 def _draw_pixels(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Pixels that are 1 with the probability that is their value in [0, 1], else 0."""
-    limit = tf.random.stateless_uniform(tf.shape(images), seed=seed, alg="philox")
-    return tf.cast(limit < images, tf.float32)
+    """Returns pixels that are 1 with a probability equal to their value in [0, 1], else 0."""
+    threshold = tf.random.stateless_uniform(tf.shape(images), seed=seed, alg="philox")
+    return tf.cast(threshold < images, tf.float32)
 
 
 def _compile_validation(steps: Steps, images: tf.Tensor) -> Callable[..., Any]:
     def validate() -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            batch = to_unit_interval(images[start : start + VALIDATION_BATCH_SIZE])
-            return (start + VALIDATION_BATCH_SIZE, *_added(sums, steps.validate(batch, start)))
+            batch = to_unit_tensor(images[start : start + VALIDATION_BATCH_SIZE])
+            losses = steps.validate(batch, start)
+            return (start + VALIDATION_BATCH_SIZE, *_add_losses(sums, losses))
 
         return _loop(step, tf.shape(images)[0])
 
-    return _compiled(validate)
+    return compile_function(validate)
 
 
 def _loop(step: Callable[..., tuple[tf.Tensor, ...]], end: tf.Tensor) -> Sequence[tf.Tensor]:
-    """Runs steps from 0 to the end; returns the sums of both losses over the images."""
-    nothing = (tf.constant(0.0, tf.float64),) * 2
+    """Runs steps from 0 to the end, and returns the sums of both losses over the images."""
+    zeros = (tf.constant(0.0, tf.float64),) * 2
     sums: Sequence[tf.Tensor]
-    # Not ten at once, as by default: that holds ten batches as floats and is no faster.
+    # By default, ten iterations run in parallel. That keeps ten batches as floats in memory and
+    # is not faster.
     _, *sums = tf.while_loop(
-        lambda start, *_: start < end, step, (tf.constant(0), *nothing), parallel_iterations=1
+        lambda start, *_: start < end, step, (tf.constant(0), *zeros), parallel_iterations=1
     )
     return sums
 
 
-def _added(sums: Sequence[tf.Tensor], losses: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+def _add_losses(sums: Sequence[tf.Tensor], losses: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     pairs = zip(sums, losses, strict=True)
     return [total + tf.reduce_sum(tf.cast(per_image, tf.float64)) for total, per_image in pairs]
 
 
-def _compiled(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
+def compile_function(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
+    """Returns a function compiled once for a signature. It is never traced again."""
     return tf.function(  # type: ignore[no-any-return]
         function, input_signature=signature, autograph=False
     ).get_concrete_function()
 
 
-def to_unit_interval(batch: Any) -> tf.Tensor:
-    """Images on the device as float32 in [0, 1]; see `data.to_unit_interval`."""
+def to_unit_tensor(batch: Any) -> tf.Tensor:
+    """Returns a tensor of images as float32 in [0, 1]; see `data.to_unit_interval`."""
     if batch.dtype == tf.uint8:
         return tf.cast(batch, tf.float32) / 255.0
     return batch

@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from vaetune.config import REFERENCE_BETA, Number, SearchSpec
 
-_NOISE = 1
-"""Keeps the noise of binarised pixels apart from the order of the images."""
+_NOISE_STREAM = 1
+"""Number that makes the noise of binarised pixels independent of the order of the images."""
 
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """How an epoch is trained.
+    """The plan of one training epoch.
 
     Attributes:
-        order: Indices of the images, in the order that they are seen in, (images,).
-        batch_size: Images a step; the last batch may be smaller.
+        order: Indices of the images in training order, (images,).
+        batch_size: Images per training step. The last batch may be smaller.
         beta: Weight of the KL divergence.
-        learning_rate: Learning rate as a function of the share of the epoch that is done, evaluated
-            once per compiled call; None leaves it unchanged.
-        noise_seed: Random seed of the pixels of stochastically binarized images.
+        learning_rate: Function from the completed share of the epoch, in [0, 1], to the learning
+            rate. It is called before each compiled call. None: the rate does not change.
+        noise_seed: Random seed of pixels that each step binarises.
     """
 
     order: NDArray[np.int32]
@@ -35,9 +35,16 @@ class Epoch:
 
 
 def image_order(images: int, seed: int, configuration: int, epoch: int) -> NDArray[np.int32]:
-    """The order in which an epoch of a configuration sees the images.
+    """Returns the order of the images in an epoch of a configuration.
 
-    It depends on nothing else, so it survives a crash, a promotion and another process.
+    It depends only on the arguments, so it is the same after a crash, after a promotion and in
+    another process.
+
+    Args:
+        images: Number of images.
+        seed: Random seed of the search.
+        configuration: Number of the configuration.
+        epoch: Epoch, counted from the start of the configuration.
 
     Returns:
         A permutation of range(images).
@@ -52,19 +59,19 @@ def plan_epoch(
     configuration: int,
     epoch: int,
 ) -> Epoch:
-    """What a search trains in an epoch of a configuration, the first one being 1.
+    """Returns the plan of an epoch of a configuration.
 
     Args:
-        spec: The search.
+        spec: Specification of the search.
         hyperparameters: Hyperparameters of the configuration.
         images: Number of training images.
-        configuration: Its number.
-        epoch: Counted from the start of the configuration.
+        configuration: Number of the configuration.
+        epoch: Epoch, counted from 1 at the start of the configuration.
     """
     training = spec.training
     rate, epochs = float(hyperparameters["learning_rate"]), spec.budget.max_epochs
     decays = training.learning_rate_decay == "cosine"
-    noise = np.random.default_rng([spec.seed, configuration, epoch, _NOISE])
+    noise = np.random.default_rng([spec.seed, configuration, epoch, _NOISE_STREAM])
     return Epoch(
         order=image_order(images, spec.seed, configuration, epoch),
         batch_size=min(images, int(hyperparameters.get("batch_size", training.batch_size or 0))),
@@ -75,5 +82,12 @@ def plan_epoch(
 
 
 def _cosine(rate: float, epochs: int, epoch: int, share: float) -> float:
-    """Half a period of a cosine, from the whole rate to zero after the last epoch."""
+    """Returns the rate after `epoch - 1 + share` epochs of a cosine that ends at zero.
+
+    Args:
+        rate: Initial learning rate.
+        epochs: Number of epochs until the rate is zero.
+        epoch: Current epoch, counted from 1.
+        share: Completed share of the epoch, in [0, 1].
+    """
     return 0.5 * rate * (1.0 + math.cos(math.pi * min(1.0, (epoch - 1 + share) / epochs)))

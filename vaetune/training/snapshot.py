@@ -1,10 +1,11 @@
-"""Pictures of what a model has learnt, taken after its training."""
+"""Pictures of a trained model: reconstructions, samples, latent means and manifold."""
 
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaetune.data import to_unit_interval
 from vaetune.study import (
     LATENT_POINTS,
     MANIFOLD_SIDE,
@@ -16,28 +17,28 @@ from vaetune.study import (
     prior_samples,
 )
 
-_DECODED_AT_ONCE = 128
-"""Latent vectors: for images of 128 x 128 that takes about a gigabyte."""
+_DECODE_BATCH_SIZE = 128
+"""Latent vectors per batch. For images of 128 x 128 pixels, a batch takes about a gigabyte."""
 
 
 class Autoencoder(Protocol):
-    """What pictures are taken of."""
+    """A model that encodes and decodes batches of images."""
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
+        """Returns latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
 
     def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Pixel probabilities (n, height, width, channels) of latent vectors (n, latent_dim)."""
+        """Returns pixel probabilities (n, height, width, channels) of z (n, latent_dim)."""
 
 
 def choose_probe_images(images: NDArray[Any], labels: NDArray[np.int64] | None) -> ProbeImages:
-    """Chooses the images to show, as many of each class as there is room for.
+    """Chooses the images that the pictures show, the same number from each class if possible.
 
-    Neighbours are of different classes, where there are several with enough images.
+    Neighbouring images have different classes, as long as several classes have images left.
 
     Args:
-        images: Validation images (n, height, width, channels), uint8 or float in [0, 1].
-        labels: Class indices (n,), or None.
+        images: Validation images, (n, height, width, channels), uint8 or float in [0, 1].
+        labels: Class indices, (n,), or None.
     """
     chosen = np.arange(len(images))
     if labels is not None:
@@ -45,40 +46,41 @@ def choose_probe_images(images: NDArray[Any], labels: NDArray[np.int64] | None) 
         for label in np.unique(labels):
             members = np.flatnonzero(labels == label)
             occurrence[members] = np.arange(len(members))
-        chosen = np.lexsort((labels, occurrence))  # the first of each class, then the second
+        # The first image of each class comes first, then the second of each, and so on.
+        chosen = np.lexsort((labels, occurrence))
     originals = images[chosen[:RECONSTRUCTIONS]]
     return ProbeImages(_to_pixels(originals), None if labels is None else labels[:LATENT_POINTS])
 
 
 def take_snapshot(model: Autoencoder, probe_images: ProbeImages, images: NDArray[Any]) -> Artifacts:
-    """Shows a trained model the gallery: a few batched calls, no drawing.
+    """Computes the pictures of a trained model, in a few batched calls.
 
     Args:
-        model: The model.
-        probe_images: Probe images of the search.
-        images: Validation images (n, height, width, channels), uint8 or float in [0, 1].
+        model: The trained model.
+        probe_images: Images to reconstruct, the same for all models of a search.
+        images: Validation images, (n, height, width, channels), uint8 or float in [0, 1].
     """
-    means = model.encode(_to_unit(probe_images.originals))
-    points = model.encode(_to_unit(images[:LATENT_POINTS]))
+    means = model.encode(to_unit_interval(probe_images.originals))
+    points = model.encode(to_unit_interval(images[:LATENT_POINTS]))
     latent_dim = means.shape[1]
-    drawn = prior_samples(latent_dim).astype(np.float32)
+    prior_z = prior_samples(latent_dim).astype(np.float32)
     manifold = None
     if latent_dim == 2:
         flat = _to_pixels(model.decode(prior_grid(MANIFOLD_SIDE).reshape(-1, 2)))
         manifold = flat.reshape(MANIFOLD_SIDE, MANIFOLD_SIDE, *flat.shape[1:])
-    reconstructions, samples = (_to_pixels(model.decode(z)) for z in (means, drawn))
+    reconstructions, samples = (_to_pixels(model.decode(z)) for z in (means, prior_z))
     return Artifacts(reconstructions, samples, points, manifold)
 
 
 def encode(vae: Any, images: Pixels) -> NDArray[np.float32]:
-    """Latent means (n, latent_dim) of images (n, height, width, channels)."""
-    z_mean, _ = vae.posterior(_to_unit(images))
+    """Returns latent means (n, latent_dim) of images (n, height, width, channels)."""
+    z_mean, _ = vae.posterior(to_unit_interval(images))
     return np.asarray(z_mean)
 
 
 def decode(vae: Any, z: NDArray[Any]) -> Pixels:
-    """Images (n, height, width, channels) of latent vectors (n, latent_dim)."""
-    batches = (z[i : i + _DECODED_AT_ONCE] for i in range(0, len(z), _DECODED_AT_ONCE))
+    """Returns images (n, height, width, channels) of latent vectors (n, latent_dim)."""
+    batches = (z[i : i + _DECODE_BATCH_SIZE] for i in range(0, len(z), _DECODE_BATCH_SIZE))
     decoded = [vae.decoder(batch.astype(np.float32), training=False) for batch in batches]
     return np.concatenate([_to_pixels(np.asarray(images)) for images in decoded])
 
@@ -87,9 +89,3 @@ def _to_pixels(images: NDArray[Any]) -> Pixels:
     if images.dtype != np.uint8:
         images = np.rint(np.clip(images, 0.0, 1.0) * 255.0)
     return images.astype(np.uint8, copy=False)
-
-
-def _to_unit(images: NDArray[Any]) -> NDArray[np.float32]:
-    if images.dtype == np.uint8:
-        return images.astype(np.float32) / np.float32(255.0)
-    return images.astype(np.float32)

@@ -1,8 +1,8 @@
-"""Steps on a batch, for the weights of any configuration: traced once for a whole search.
+"""Training and validation steps that are traced once for all configurations of a search.
 
-Tracing and optimising a model's own training step takes longer than a short trial trains. What
-configurations differ in is widths alone: the layers of one of them, applied to tensors of open
-shape, serve all.
+To trace and optimise the training step of each model would take longer than a short trial trains.
+But configurations differ only in the widths of their layers. So the layers of one configuration
+are applied to the weights of all others, as tensors with undefined widths.
 """
 
 from collections.abc import Sequence
@@ -26,49 +26,55 @@ Tensors = Sequence[tf.Tensor]
 
 
 class State:
-    """Variables of a model and its optimizer, of no fixed shape.
+    """Variables of a model and its optimizer, without fixed shapes.
 
-    A function that gets variables of another shape is prepared again, which takes longer than
-    tracing does; one that holds variables of open shape is not.
+    TensorFlow has to prepare a function again if the shape of a variable changes, which takes
+    longer than tracing it. Variables of undefined shape avoid this.
 
     Args:
-        template: A compiled model of any configuration whose optimizer is built.
+        template: Compiled model of any configuration, with a built optimizer.
 
     Attributes:
         weights: The trainable variables, in the model's order.
-        momentums: Adam's first moments, in the same order.
-        velocities: Adam's second moments, likewise.
-        iterations: The optimizer's count of steps.
+        momentums: Adam's first moments, in the order of `weights`.
+        velocities: Adam's second moments, in the order of `weights`.
+        iterations: Number of optimizer steps so far.
         learning_rate: Learning rate of the optimizer.
-        random_state: State of the `Sampling` layer's generator.
+        random_state: State of the `Sampling` layer's random generator.
     """
 
     def __init__(self, template: VAE) -> None:
         adam = template.optimizer
-        ours = {id(v): _open_variable(v) for v in (*template.variables, *adam.variables)}
-        self._model = [ours[id(variable)] for variable in template.variables]
-        self._optimizer = [ours[id(variable)] for variable in adam.variables]
-        self.weights = [ours[id(variable)] for variable in template.trainable_variables]
-        self.momentums = [ours[id(variable)] for variable in adam._momentums]
-        self.velocities = [ours[id(variable)] for variable in adam._velocities]
-        self.iterations = ours[id(adam.iterations)]
-        self.learning_rate = ours[id(adam._learning_rate)]
-        sampling = next(one for one in template.encoder.layers if isinstance(one, Sampling))
-        self.random_state = ours[id(sampling.seed_generator.state)]
+        copies = {id(v): _shapeless_variable(v) for v in (*template.variables, *adam.variables)}
+        self._model = [copies[id(variable)] for variable in template.variables]
+        self._optimizer = [copies[id(variable)] for variable in adam.variables]
+        self.weights = [copies[id(variable)] for variable in template.trainable_variables]
+        self.momentums = [copies[id(variable)] for variable in adam._momentums]
+        self.velocities = [copies[id(variable)] for variable in adam._velocities]
+        self.iterations = copies[id(adam.iterations)]
+        self.learning_rate = copies[id(adam._learning_rate)]
+        encoder_layers = template.encoder.layers
+        sampling = next(layer for layer in encoder_layers if isinstance(layer, Sampling))
+        self.random_state = copies[id(sampling.seed_generator.state)]
 
     def restore(self, weights: Arrays, optimizer: Arrays | None = None) -> None:
-        """Takes over the variables of a model of any widths, in the order of `variables`.
+        """Assigns the variables of a partly trained model of any widths.
 
         Args:
-            weights: Weights of the model.
-            optimizer: Variables of the optimizer; None leaves it unchanged.
+            weights: Variables of the model, in the order of `VAE.variables`.
+            optimizer: Variables of its optimizer. None: they do not change.
         """
         _assign(self._model, weights)
         if optimizer is not None:
             _assign(self._optimizer, optimizer)
 
     def begin(self, weights: Arrays, learning_rate: float) -> None:
-        """Takes over the variables of a new model; its optimizer has not taken a step yet."""
+        """Assigns the variables of a new model and resets the optimizer.
+
+        Args:
+            weights: Variables of the model, in the order of `VAE.variables`.
+            learning_rate: Learning rate of the optimizer.
+        """
         _assign(self._model, weights)
         self.iterations.assign(0, read_value=False)
         self.learning_rate.assign(learning_rate, read_value=False)
@@ -77,24 +83,24 @@ class State:
                 moment.assign(tf.zeros_like(weight), read_value=False)
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Changes the optimizer's learning rate, from the next step on."""
+        """Sets the optimizer's learning rate for the next steps."""
         self.learning_rate.assign(learning_rate, read_value=False)
 
     def read(self) -> tuple[Arrays, Arrays]:
-        """Copies the variables of the model and those of its optimizer."""
+        """Returns copies of the variables of the model and of its optimizer."""
         return _copy(self._model), _copy(self._optimizer)
 
 
 class Steps:
-    """What a training and a validation step do with a batch of images.
+    """The training and the validation step on a batch of images.
 
     Args:
-        template: A compiled model of any configuration, for its layers, its loss and the
-            settings of its optimizer; its weights are not used.
-        precision: In what training multiplies; see `spec.Training`.
+        template: Compiled model of any configuration. It provides the layers, the loss and the
+            settings of the optimizer; its weights are not used.
+        precision: Numeric precision of training, see `config.Training`.
 
     Attributes:
-        state: Variables that are trained.
+        state: Variables of the model that is being trained.
     """
 
     def __init__(self, template: VAE, precision: Precision = "float32") -> None:
@@ -103,15 +109,15 @@ class Steps:
         self._template = template
         self._adam = template.optimizer
         variables = template.trainable_variables
-        self._places = {variable.path: place for place, variable in enumerate(variables)}
-        self._shapes = [_open_shape(variable) for variable in variables]
+        self._indices = {variable.path: index for index, variable in enumerate(variables)}
+        self._shapes = [_widthless_shape(variable) for variable in variables]
 
     def train(self, images: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Takes one optimizer step, as `VAE.train_step` does.
+        """Takes one optimizer step like `VAE.train_step`.
 
         Args:
-            images: (batch, height, width, channels), float32 in [0, 1].
-            beta: Weight of the KL divergence, a float32 scalar.
+            images: Images, (batch, height, width, channels), float32 in [0, 1].
+            beta: Weight of the KL divergence, float32 scalar.
 
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,).
@@ -128,11 +134,11 @@ class Steps:
         return reconstruction, kl
 
     def validate(self, images: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Measures a batch, as `VAE.test_step` does; changes nothing.
+        """Measures a batch like `VAE.test_step`. No variable changes.
 
         Args:
-            images: (batch, height, width, channels), float32 in [0, 1].
-            seen: Number of images before this batch; the posterior noise depends on it.
+            images: Images, (batch, height, width, channels), float32 in [0, 1].
+            seen: Number of images before this batch, int32 scalar. It selects the posterior noise.
 
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,).
@@ -146,45 +152,45 @@ class Steps:
     def rescore(
         self, images: tf.Tensor, samples: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Measures a batch by many samples of each posterior; changes nothing.
+        """Measures a batch with many samples of each posterior. No variable changes.
 
         Args:
-            images: (batch, height, width, channels), float32 in [0, 1].
-            samples: Number of samples, an int32 scalar. Those of a smaller number are the first
-                ones.
+            images: Images, (batch, height, width, channels), float32 in [0, 1].
+            samples: Number of samples per image, int32 scalar. A smaller number uses the first
+                samples of a larger number.
             seed: Random seed of this batch, (2,) int32.
 
         Returns:
-            Reconstruction loss, its mean over the samples, and KL divergence of each image,
-            (batch,) float64.
+            Mean reconstruction loss over the samples, and KL divergence, of each image, (batch,)
+            float64.
         """
         weights = self._read_weights()
         z_mean, z_log_var = self._encode(images, weights)
 
         def add(sample: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            own = seed + tf.stack([0, sample])
-            epsilon = tf.random.stateless_normal(tf.shape(z_mean), seed=own, alg="philox")
-            one, _ = self._losses(images, z_mean, z_log_var, epsilon, weights)
-            return sample + 1, total + tf.cast(one, tf.float64)
+            sample_seed = seed + tf.stack([0, sample])
+            epsilon = tf.random.stateless_normal(tf.shape(z_mean), seed=sample_seed, alg="philox")
+            reconstruction, _ = self._losses(images, z_mean, z_log_var, epsilon, weights)
+            return sample + 1, total + tf.cast(reconstruction, tf.float64)
 
-        nothing = tf.zeros(tf.shape(images)[:1], tf.float64)
-        # One after the other: a second sample at once would take its memory, and no less time.
+        zeros = tf.zeros(tf.shape(images)[:1], tf.float64)
+        # Two samples in parallel would need more memory and not save time.
         _, total = tf.while_loop(
             lambda sample, _: sample < samples,
             add,
-            (tf.constant(0), nothing),
+            (tf.constant(0), zeros),
             parallel_iterations=1,
         )
-        exact = (tf.cast(each, tf.float64) for each in (z_mean, z_log_var))
-        return total / tf.cast(samples, tf.float64), kl_divergence(*exact)
+        parameters = (tf.cast(each, tf.float64) for each in (z_mean, z_log_var))
+        return total / tf.cast(samples, tf.float64), kl_divergence(*parameters)
 
     def encode(self, images: tf.Tensor) -> tf.Tensor:
-        """Latent means (batch, latent_dim) of images (batch, height, width, channels)."""
+        """Returns latent means (batch, latent_dim) of images (batch, height, width, channels)."""
         z_mean, _ = self._encode(images, self._read_weights())
         return z_mean
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
-        """Pixel probabilities (batch, height, width, channels) of z (batch, latent_dim)."""
+        """Returns pixel probabilities (batch, height, width, channels) of z (batch, latent_dim)."""
         (logits,) = self._run(self._template.to_logits, z, self._read_weights())
         return tf.sigmoid(logits)
 
@@ -209,21 +215,28 @@ class Steps:
     def _run(
         self, model: Model, inputs: tf.Tensor, weights: Tensors, dtype: tf.DType = tf.float32
     ) -> list[tf.Tensor]:
-        """Applies a model's layers with these weights in place of its own.
+        """Applies the layers of a model with other weights.
 
-        The layers that make its outputs work in float32, those before them in `dtype`.
+        Args:
+            model: Model with one input.
+            inputs: Input of the model.
+            weights: Weights of the whole VAE, in the order of `VAE.trainable_variables`.
+            dtype: Type in which layers multiply, except the output layers, which use float32.
+
+        Returns:
+            Outputs of the model.
         """
         values: dict[int, tf.Tensor] = {id(model.inputs[0]): inputs}
-        heads = _heads(model)
+        output_layers = _output_layers(model)
         for layer in model.layers:
             if isinstance(layer, layers.InputLayer):
                 continue
-            own = [weights[self._places[v.path]] for v in layer.trainable_variables]
-            given = values[id(layer.input)]
-            if own:
-                wanted = tf.float32 if layer in heads else dtype
-                given, *own = (tf.cast(one, wanted) for one in (given, *own))
-            values[id(layer.output)] = _apply_layer(layer, given, own)
+            x = values[id(layer.input)]
+            layer_weights = [weights[self._indices[v.path]] for v in layer.trainable_variables]
+            if layer_weights:
+                layer_dtype = tf.float32 if layer in output_layers else dtype
+                x, *layer_weights = (tf.cast(each, layer_dtype) for each in (x, *layer_weights))
+            values[id(layer.output)] = _apply_layer(layer, x, layer_weights)
         return [values[id(output)] for output in model.outputs]
 
     def _read_weights(self) -> list[tf.Tensor]:
@@ -231,7 +244,7 @@ class Steps:
         return [_read(variable, shape) for variable, shape in pairs]
 
     def _apply(self, gradients: Tensors) -> None:
-        """Adam; see `optimizer.Adam`, which does the same to a model's own variables."""
+        """Updates the weights with Adam, as `models.optimizer.Adam` updates those of a model."""
         state = self.state
         iterations = state.iterations.assign_add(tf.constant(1, tf.int64), read_value=False)
         with tf.control_dependencies([iterations]):
@@ -244,15 +257,15 @@ class Steps:
             "beta2": self._adam.beta_2,
             "epsilon": self._adam.epsilon,
         }
-        parts = (state.weights, state.momentums, state.velocities, gradients)
-        for weight, momentum, velocity, gradient in zip(*parts, strict=True):
+        columns = (state.weights, state.momentums, state.velocities, gradients)
+        for weight, momentum, velocity, gradient in zip(*columns, strict=True):
             tf.raw_ops.ResourceApplyAdam(
                 var=weight.handle, m=momentum.handle, v=velocity.handle, grad=gradient, **settings
             )
 
 
-def _heads(model: Model) -> list[layers.Layer]:
-    """The last layers with weights before a model's outputs."""
+def _output_layers(model: Model) -> list[layers.Layer]:
+    """Returns the last layers with weights before the outputs of a model."""
     with_weights = [layer for layer in model.layers if layer.trainable_variables]
     outputs = {id(output) for output in model.outputs}
     return [
@@ -261,7 +274,7 @@ def _heads(model: Model) -> list[layers.Layer]:
 
 
 def _apply_layer(layer: layers.Layer, inputs: tf.Tensor, weights: Tensors) -> tf.Tensor:
-    """What a layer makes of its inputs with other weights than its own, of any width."""
+    """Applies a layer with other weights than its own, which may have other widths."""
     batch = tf.shape(inputs)[0]
     match layer:
         case layers.Flatten():
@@ -281,16 +294,17 @@ def _apply_layer(layer: layers.Layer, inputs: tf.Tensor, weights: Tensors) -> tf
                 inputs, weights[0], shape, layer.strides, layer.padding.upper()
             )
         case _:
-            raise TypeError(f"no step is known for the layer {layer.name}, a {type(layer)}")
+            raise TypeError(f"Unsupported layer {layer.name} of type {type(layer)}.")
     activated: tf.Tensor = layer.activation(tf.nn.bias_add(outputs, weights[1]))
     return activated
 
 
 def _draw(shape: tf.Tensor, random_state: tf.Variable) -> tf.Tensor:
-    """Draws what `Sampling` would, and leaves its generator where `Sampling` would."""
+    """Draws the same noise as `Sampling`, and advances its random state in the same way."""
     state = _read(random_state, (2,))
     random_state.assign(state + tf.constant([0, 1], tf.int64))
-    seed = tf.cast(tf.math.floormod(state, tf.int32.max - 1), tf.int32)  # as Keras does
+    # Keras computes the seed from the state in this way.
+    seed = tf.cast(tf.math.floormod(state, tf.int32.max - 1), tf.int32)
     return tf.random.stateless_normal(shape, seed=seed)
 
 
@@ -298,15 +312,15 @@ def _read(variable: tf.Variable, shape: Sequence[int | None]) -> tf.Tensor:
     return tf.ensure_shape(variable.read_value(), shape)
 
 
-def _open_shape(variable: Any) -> tuple[int | None, ...]:
-    """A variable's shape with its widths left open; a convolution's window stays."""
+def _widthless_shape(variable: Any) -> tuple[int | None, ...]:
+    """Returns the shape of a variable without its widths. A convolution keeps its kernel size."""
     shape = tuple(variable.shape)
     return (*shape[:2], None, None) if len(shape) == 4 else (None,) * len(shape)
 
 
-def _open_variable(variable: Any) -> tf.Variable:
+def _shapeless_variable(variable: Any) -> tf.Variable:
     return tf.Variable(
-        variable.value, shape=tf.TensorShape(None), trainable=False, name="open_variable"
+        variable.value, shape=tf.TensorShape(None), trainable=False, name="shapeless_variable"
     )
 
 

@@ -1,4 +1,4 @@
-"""What is asked of who trains, and what is answered: it crosses from process to process."""
+"""Tasks for training processes, and the messages with which they report."""
 
 import math
 from dataclasses import dataclass
@@ -7,21 +7,22 @@ from vaetune.config import SearchSpec
 from vaetune.study import Artifacts, Assignment, Checkpoint, EpochEnded
 
 MAX_CRASHES = 5
-"""A trial fails after this many consecutive crashes in the same epoch."""
+"""A trial fails after this many consecutive crashes of processes in the same epoch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is to be trained, and where from.
+    """A trial to train, and the checkpoint to start from.
 
     Attributes:
-        spec: The search, or the baseline.
-        lineage: Trials to train one after the other, each continuing the one before: the last
-            one is what is wanted, those before it are of its lineage and were lost. If there are
-            none, pictures are taken of what `start` has.
-        start: Checkpoint that the first trial continues from; None for a new model.
-        continues_trial: Whether `start` is of the first part itself; else its parent ended with it.
-        seconds_left: Seconds until the time budget ends, from the start of the task.
+        spec: Specification of the search or baseline.
+        lineage: Trials to train one after the other, each from the end of the one before. The
+            last one is the actual trial; the others are ancestors with a lost checkpoint. If
+            empty, only pictures are taken, of the weights in `start`.
+        start: Checkpoint from which the first trial starts. None: a new model.
+        continues_trial: True if `start` belongs to the first trial itself, False if it is the
+            final checkpoint of its parent.
+        seconds_left: Seconds after the start of the task at which to stop.
     """
 
     spec: SearchSpec
@@ -33,7 +34,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Began:
-    """The variables of a trial's model are in place."""
+    """The model of a trial is ready to be trained.
+
+    Attributes:
+        trial_id: The trial.
+        parameters: Number of trainable parameters.
+    """
 
     trial_id: str
     parameters: int
@@ -41,7 +47,13 @@ class Began:
 
 @dataclass(frozen=True)
 class Progressed:
-    """A share of an epoch, absolute, is done; 0 when the epoch begins."""
+    """A part of an epoch was trained, or the epoch has started.
+
+    Attributes:
+        trial_id: The trial.
+        epoch: Epoch, counted from the start of the configuration.
+        share: Completed share of the epoch, in [0, 1]; 0 at its start.
+    """
 
     trial_id: str
     epoch: int
@@ -53,8 +65,8 @@ class EpochDone:
     """An epoch was trained.
 
     Attributes:
-        ended: Losses of the epoch.
-        checkpoint: The trial after it; None if a loss is not finite.
+        ended: Losses and durations of the epoch.
+        checkpoint: Checkpoint of the trial after the epoch; None if a loss is not finite.
     """
 
     ended: EpochEnded
@@ -63,10 +75,10 @@ class EpochDone:
 
 @dataclass(frozen=True, eq=False)
 class Completed:
-    """A task was done.
+    """A task was completed.
 
     Attributes:
-        score: The lowest validation loss of the trial's epochs, nats per image.
+        score: Lowest validation loss of the trial, in nats per image.
         pictures: Pictures of the trial's best epoch.
     """
 
@@ -76,12 +88,13 @@ class Completed:
 
 @dataclass(frozen=True)
 class Failed:
-    """A task was not done.
+    """A task failed.
 
     Attributes:
-        error: Reason, in one line.
-        epoch: The epoch that it was in; None if it had not begun one.
-        is_transient: Whether another attempt may not meet the same.
+        error: Error in one line.
+        traceback: Traceback of the error.
+        epoch: Epoch in which the error occurred; None if no epoch had started.
+        is_transient: Whether another attempt may succeed.
     """
 
     error: str
@@ -92,7 +105,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class TimeUp:
-    """The time is up: no further epoch was begun."""
+    """The time of the task was over, so no further epoch was started."""
 
 
 Message = Began | Progressed | EpochDone | Completed | Failed | TimeUp

@@ -1,7 +1,7 @@
-"""The one trial routine: start or continue, train, take pictures.
+"""Training of a trial: restore or initialise the model, train its epochs, take pictures.
 
-It runs in the process of a search, or in a worker elsewhere. What it does it tells in messages;
-whoever reads them keeps the record.
+The code runs in the process of the search or in a worker. It reports with messages; the reader of
+the messages writes the journal and the checkpoints.
 """
 
 import math
@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from vaetune.config import REFERENCE, Precision
 from vaetune.data import ImageSet
+from vaetune.errors import one_line
 from vaetune.models import build_vae, draw_variables
 from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded, ProbeImages
 from vaetune.training.restore import read_variables
@@ -34,8 +35,8 @@ from vaetune.training.tasks import (
     TimeUp,
 )
 
-# The framework's errors that another attempt may not meet.
-_TRANSIENT = (
+# After these errors, another attempt may succeed.
+_TRANSIENT_ERRORS = (
     MemoryError,
     OSError,
     tf.errors.AbortedError,
@@ -49,19 +50,19 @@ _TRANSIENT = (
 
 
 class NotFiniteError(Exception):
-    """A loss became NaN or infinite."""
+    """A loss is NaN or infinite."""
 
 
 class _TimeUpError(Exception):
-    pass
+    """The time of the task is over."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingContext:
-    """Where a process trains: the images on its device, and what it compiled for them.
+    """The images on the device of a process, and the functions compiled for them.
 
     Attributes:
-        images: The image set; its test images are not looked at.
+        images: The image set. Its test images are not used.
     """
 
     images: ImageSet
@@ -74,15 +75,15 @@ class TrainingContext:
 
     @cached_property
     def probe_images(self) -> ProbeImages:
-        """The validation images that every model is shown."""
+        """The validation images that the pictures of every model show."""
         return choose_probe_images(self.images.validation.images, self.images.validation.labels)
 
     def any_runner(self) -> EpochRunner:
-        """Any of the compiled runners: validation is the same in all of them."""
+        """Returns any compiled runner; validation is the same in all of them."""
         return next(iter(self._runners.values()), None) or self.runner("float32")
 
     def runner(self, precision: Precision) -> EpochRunner:
-        """Compiled once for all configurations, when the first one begins to train."""
+        """Returns the runner of a precision. The first call compiles it for all configurations."""
         if precision not in self._runners:
             template = build_vae(self.images.image_shape, REFERENCE)
             self._runners[precision] = EpochRunner(template, self.data, precision)
@@ -90,22 +91,31 @@ class TrainingContext:
 
 
 def train_task(task: Task, context: TrainingContext) -> Iterator[Message]:
-    """Does a task; the last message is how it ended."""
+    """Trains the trials of a task and yields messages.
+
+    Args:
+        task: Trials to train.
+        context: Images on the device and the compiled steps.
+
+    Yields:
+        `Began`, `Progressed` and `EpochDone` messages, and at the end `Completed`, `Failed` or
+        `TimeUp`.
+    """
     epoch = None
     try:
-        for message in _Routine(task, context).run():
+        for message in _TaskTrainer(task, context).run():
             if isinstance(message, Progressed):
                 epoch = message.epoch
             yield message
     except _TimeUpError:
         yield TimeUp()
-    except Exception as error:  # noqa: BLE001  whatever a trial raises is its result
-        is_transient = isinstance(error, _TRANSIENT)
-        yield Failed(_in_one_line(error), traceback.format_exc(), epoch, is_transient)
+    except Exception as error:  # noqa: BLE001  Any error of a trial is its result.
+        is_transient = isinstance(error, _TRANSIENT_ERRORS)
+        yield Failed(_describe_error(error), traceback.format_exc(), epoch, is_transient)
 
 
-class _Routine:
-    """Does one task."""
+class _TaskTrainer:
+    """Trains the trials of one task."""
 
     def __init__(self, task: Task, context: TrainingContext) -> None:
         self._task = task
@@ -116,19 +126,19 @@ class _Routine:
 
     def run(self) -> Iterator[Message]:
         state, continues_trial = self._task.start, self._task.continues_trial
-        for asked in self._task.lineage:
-            yield Began(asked.trial_id, self._restore(asked, state, continues_trial))
-            state = yield from self._train(asked, state if continues_trial else None)
+        for trial in self._task.lineage:
+            yield Began(trial.trial_id, self._prepare(trial, state, continues_trial))
+            state = yield from self._train(trial, state if continues_trial else None)
             continues_trial = False
         if state is None:
-            raise ValueError("a task without a trial has nothing to show")
+            raise ValueError("A task without trials needs a checkpoint to take pictures of.")
         yield Completed(state.best_val_loss, self._take_pictures(state.best_weights))
 
-    def _restore(self, asked: Assignment, state: Checkpoint | None, continues_trial: bool) -> int:
-        """Restores the state that a trial continues from, and counts the model's parameters."""
+    def _prepare(self, trial: Assignment, state: Checkpoint | None, continues_trial: bool) -> int:
+        """Puts the starting point of a trial into the runner, and counts the parameters."""
         if state is None:
-            weights = self._draw_weights(asked)
-            self._runner.begin(weights, float(asked.hyperparameters["learning_rate"]))
+            weights = self._draw_weights(trial)
+            self._runner.begin(weights, float(trial.hyperparameters["learning_rate"]))
         elif not continues_trial and self._spec.budget.promote_from == "best":
             weights = state.best_weights
             self._runner.restore(weights, state.best_optimizer)
@@ -137,51 +147,55 @@ class _Routine:
             self._runner.restore(weights, state.optimizer)
         return sum(array.size for array in weights if array.dtype == np.float32)
 
-    def _draw_weights(self, asked: Assignment) -> Arrays:
-        """The variables of a new model."""
-        # The same for a configuration, whichever trials came before it.
-        entropy = np.random.SeedSequence([self._spec.seed, asked.configuration])
+    def _draw_weights(self, trial: Assignment) -> Arrays:
+        """Returns the variables of a new model. They do not depend on earlier trials."""
+        entropy = np.random.SeedSequence([self._spec.seed, trial.configuration])
         keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
         shape = self._context.images.image_shape
-        return read_variables(draw_variables(shape, asked.hyperparameters))
+        return read_variables(draw_variables(shape, trial.hyperparameters))
 
     def _train(
-        self, asked: Assignment, own: Checkpoint | None
+        self, trial: Assignment, checkpoint: Checkpoint | None
     ) -> Generator[Message, None, Checkpoint | None]:
-        """Trains a trial to its end, from a checkpoint of its own or from where it begins.
+        """Trains the remaining epochs of a trial.
+
+        Args:
+            trial: The trial.
+            checkpoint: Checkpoint of the trial itself; None before its first epoch.
 
         Returns:
-            The trial after its last epoch.
+            The checkpoint after the last epoch.
         """
-        reached = own.epoch if own else asked.epoch_from
-        for epoch in range(reached + 1, asked.epoch_to + 1):
-            if self._is_past_patience(epoch - 1, own):
+        last_epoch = checkpoint.epoch if checkpoint else trial.epoch_from
+        for epoch in range(last_epoch + 1, trial.epoch_to + 1):
+            if self._is_past_patience(epoch - 1, checkpoint):
                 break
             if time.monotonic() >= self._deadline_s:
                 raise _TimeUpError
-            ended = yield from self._run_epoch(asked, epoch)
+            ended = yield from self._run_epoch(trial, epoch)
             if not (math.isfinite(ended.loss) and math.isfinite(ended.val_loss)):
                 yield EpochDone(ended, None)
-                _refuse_non_finite(ended)
-            own = self._after(ended, own)
-            yield EpochDone(ended, own)
-        return own
+                _check_finite(ended)
+            checkpoint = self._make_checkpoint(ended, checkpoint)
+            yield EpochDone(ended, checkpoint)
+        return checkpoint
 
-    def _is_past_patience(self, epoch: int, own: Checkpoint | None) -> bool:
+    def _is_past_patience(self, epoch: int, checkpoint: Checkpoint | None) -> bool:
         patience = self._spec.budget.patience
-        return patience is not None and epoch - (own.best_epoch if own else 0) >= patience
+        best_epoch = checkpoint.best_epoch if checkpoint else 0
+        return patience is not None and epoch - best_epoch >= patience
 
-    def _run_epoch(self, asked: Assignment, epoch: int) -> Generator[Message, None, EpochEnded]:
-        yield Progressed(asked.trial_id, epoch, 0.0)
-        images, number = len(self._context.images.train), asked.configuration
-        plan = plan_epoch(self._spec, asked.hyperparameters, images, number, epoch)
+    def _run_epoch(self, trial: Assignment, epoch: int) -> Generator[Message, None, EpochEnded]:
+        yield Progressed(trial.trial_id, epoch, 0.0)
+        images, number = len(self._context.images.train), trial.configuration
+        plan = plan_epoch(self._spec, trial.hyperparameters, images, number, epoch)
         began_s = time.monotonic()
         parts = self._runner.train_in_parts(plan)
-        losses = yield from _told(parts, asked.trial_id, epoch)
+        losses = yield from _report_progress(parts, trial.trial_id, epoch)
         trained_s = time.monotonic()
         validation = self._runner.validate()
         return EpochEnded(
-            trial_id=asked.trial_id,
+            trial_id=trial.trial_id,
             epoch=epoch,
             loss=losses.loss,
             reconstruction_loss=losses.reconstruction_loss,
@@ -193,8 +207,8 @@ class _Routine:
             validation_s=time.monotonic() - trained_s,
         )
 
-    def _after(self, ended: EpochEnded, before: Checkpoint | None) -> Checkpoint:
-        """The trial after an epoch."""
+    def _make_checkpoint(self, ended: EpochEnded, before: Checkpoint | None) -> Checkpoint:
+        """Returns the checkpoint after an epoch, given the one before it."""
         weights, optimizer = self._runner.read()
         latest = Checkpoint(
             epoch=ended.epoch,
@@ -221,10 +235,10 @@ class _Routine:
         return take_snapshot(self._runner, self._context.probe_images, validation)
 
 
-def _told(
+def _report_progress(
     parts: Generator[float, None, EpochLosses], trial_id: str, epoch: int
 ) -> Generator[Message, None, EpochLosses]:
-    """Tells how far an epoch is."""
+    """Yields the progress of an epoch as messages, and returns its losses."""
     while True:
         try:
             share = next(parts)
@@ -234,12 +248,17 @@ def _told(
         yield Progressed(trial_id, epoch, share)
 
 
-def _refuse_non_finite(ended: EpochEnded) -> None:
+def _check_finite(ended: EpochEnded) -> None:
+    """Checks the losses of an epoch.
+
+    Raises:
+        NotFiniteError: One of them is NaN or infinite.
+    """
     for name, value in (("training loss", ended.loss), ("validation loss", ended.val_loss)):
         if not math.isfinite(value):
             raise NotFiniteError(f"The {name} became {value} in epoch {ended.epoch}.")
 
 
-def _in_one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+def _describe_error(error: Exception) -> str:
+    text = one_line(error)
     return text if isinstance(error, NotFiniteError) else f"{type(error).__name__}: {text}"

@@ -1,1 +1,1 @@
-"""The packaged sample of MNIST: 6,000 training and 1,000 test digits, balanced over classes."""
+"""The packaged sample of MNIST: 6,000 training and 1,000 test images, balanced over the digits."""

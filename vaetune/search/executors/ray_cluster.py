@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vaetune.device import native_stderr_held_back
+from vaetune.device import hold_back_native_stderr
 from vaetune.errors import ExecutorError
 
 _QUIET = {
@@ -136,7 +136,7 @@ def _started(**arguments: Any) -> Iterator[Any]:
     _read_settings_again()
     with _signals_kept():
         try:
-            with native_stderr_held_back(let_out=False):
+            with hold_back_native_stderr(show_on_error=False):
                 ray.init(
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
