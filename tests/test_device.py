@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from vaetune import device
-from vaetune.device import choose_device, exact_device
+from vaetune.device import choose_device
 from vaetune.errors import DeviceError
 
 

@@ -591,7 +591,10 @@ def test_a_search_file_that_does_not_exist(refused):
         ("[budget]\nmax_epochs = = 3", r"not valid TOML: .*line 2"),
         ("[budget]\nmax_epoch = 3", r'unknown key "budget.max_epoch". Did you mean "max_epochs"'),
         ("[space]\nlatent_dims = 3", r'unknown hyperparameter .* Did you mean "latent_dim"'),
-        ("[space]\nlatent_dim = { values = [] }", r"space\.latent_dim\.values must contain at least"),
+        (
+            "[space]\nlatent_dim = { values = [] }",
+            r"space\.latent_dim\.values must contain at least",
+        ),
         ("[space]\nlatent_dim = { min = 4, max = 2 }", r"min must be less than max"),
         ('algorithm = "hyperbad"', r'Did you mean "hyperband"'),
     ],

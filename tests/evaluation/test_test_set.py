@@ -37,7 +37,7 @@ def study(searched):
 
 
 def evaluate_winner(study, images=IMAGES, protocol=PROTOCOL, **options):
-    return evaluate_trial(study, study.winner.trial_id, images, protocol, DEVICE, **options)
+    return record_evaluation(study, study.winner.trial_id, images, protocol, DEVICE, **options)
 
 
 def journal_of(study):
@@ -128,7 +128,7 @@ def test_a_trial_without_weights_is_refused_with_advice(study):
         rf"weights of trial {lost} were not kept.*Run the search again with a larger --keep-best"
     )
     with pytest.raises(ResultsError, match=message):
-        evaluate_trial(study, lost, IMAGES, PROTOCOL, DEVICE)
+        record_evaluation(study, lost, IMAGES, PROTOCOL, DEVICE)
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])

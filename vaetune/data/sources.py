@@ -62,7 +62,9 @@ def load_images(dataset: Dataset) -> ImageSet:
     if isinstance(dataset, np.ndarray):
         return load_images({"x": dataset})
     if isinstance(dataset, Mapping):
-        return _make_set("arrays", "arrays", _choose_arrays(dataset, "The mapping of arrays"))
+        # Splitting reorders images in place, so the caller's arrays are copied.
+        arrays = {name: np.array(array) for name, array in dataset.items()}
+        return _make_set("arrays", "arrays", _choose_arrays(arrays, "The mapping of arrays"))
     source = os.fspath(dataset)
     if source == "digits":
         with as_file(files("vaetune.data.digits") / "digits.npz") as path:
@@ -72,8 +74,8 @@ def load_images(dataset: Dataset) -> ImageSet:
     path = Path(source).expanduser()
     if path.is_dir():
         images, labels, class_names = read_folder(path)
-        arrays = _Arrays(images, labels, class_names=class_names)
-        return _make_set(path.resolve().name, source, arrays)
+        found = _Arrays(images, labels, class_names=class_names)
+        return _make_set(path.resolve().name, source, found)
     _check_npz(path, source)
     return _make_set(path.stem, source, _read_npz(path))
 
