@@ -29,7 +29,7 @@ check: $(VENV)/installed-dev ## lint and types
 	$(BIN)/mypy
 
 test: check ## lint, types and the whole test suite, as CI runs it
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
 
 docs: $(VENV)/installed-dev ## build the documentation into build/docs/
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --fresh-env docs build/docs
