@@ -1,6 +1,7 @@
 """Settings that TensorFlow reads once, when it is imported: before any test module is."""
 
 import os
+import random
 import shutil
 import sys
 
@@ -9,6 +10,34 @@ from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--order-seed", type=int, help="Run modules, and the tests in each, in a random order."
+    )
+
+
+def pytest_report_header(config):
+    seed = config.getoption("order_seed")
+    return None if seed is None else f"random order: --order-seed {seed}"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Shuffles modules, and the tests in each, alike in all workers."""
+    seed = config.getoption("order_seed")
+    if seed is None:
+        return
+    generator = random.Random(seed)
+    modules = {}
+    for item in items:
+        modules.setdefault(item.module.__name__, []).append(item)
+    for tests in modules.values():
+        generator.shuffle(tests)
+    order = list(modules.values())
+    generator.shuffle(order)
+    items[:] = [item for tests in order for item in tests]
+
 
 # The same examples each time, on machines of any speed: a failure is one that everybody sees.
 settings.register_profile("vaetune", derandomize=True, deadline=None)
