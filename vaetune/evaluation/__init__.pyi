@@ -1,3 +1,8 @@
+from .held_out import (
+    check_images,
+    evaluate_export,
+    record_evaluation,
+)
 from .likelihood import (
     estimate,
 )
@@ -7,11 +12,6 @@ from .metrics import (
 from .rescore import (
     ImageLosses,
     Rescorer,
-)
-from .test_set import (
-    check_images,
-    evaluate_export,
-    record_evaluation,
 )
 from .trial import evaluate_trial
 

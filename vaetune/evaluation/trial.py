@@ -53,6 +53,6 @@ def evaluate_trial(
         loaded = images if isinstance(images, ImageSet) else load_images(images)
         prepared = prepare_images(loaded, data)
     with exact_device() as device:
-        from vaetune.evaluation.test_set import record_evaluation  # it imports TensorFlow
+        from vaetune.evaluation.held_out import record_evaluation  # it imports TensorFlow
 
         return record_evaluation(study, picked.trial_id, prepared, protocol, device)

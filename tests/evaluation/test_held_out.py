@@ -9,8 +9,8 @@ from journals import write_journal
 from tiny_searches import DEVICE, IMAGES, run, stop
 
 from vaetune.errors import InUseError, ResultsError
+from vaetune.evaluation.held_out import record_evaluation
 from vaetune.evaluation.metrics import evaluate
-from vaetune.evaluation.test_set import record_evaluation
 from vaetune.files import lock_results
 from vaetune.study.builder import load_study
 from vaetune.study.checkpoint import CHECKPOINT_NAME
