@@ -27,7 +27,7 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_searches_digits_and_the_page(wheel):
+def test_the_wheel_holds_searches_digits_the_page_and_types(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "vaetune/searches/hyperband.toml",
@@ -44,6 +44,9 @@ def test_the_wheel_holds_searches_digits_and_the_page(wheel):
         "vaetune/report/d3/d3-scale.min.js",
         "vaetune/report/d3/LICENSE",
     } <= names
+    stubs = {str(path.relative_to(TOP)) for path in (TOP / "vaetune").rglob("*.pyi")}
+    assert len(stubs) > 10
+    assert {"vaetune/py.typed", *stubs} <= names
     assert not [name for name in names if name.startswith(("tests/", "results/", "benchmarks/"))]
 
 

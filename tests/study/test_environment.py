@@ -37,6 +37,13 @@ def test_the_machine_and_the_process_are_described(monkeypatch):
     assert here.command == ("vaetune", "search", "tiny", "--seed", "0")
 
 
+def test_of_a_script_only_the_name_is_recorded(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["scripts/find.py", "--password", "secret"])
+    assert describe_environment(DEVICE).command == ("python", "find.py")
+    monkeypatch.setitem(sys.modules, "ipykernel", object())
+    assert describe_environment(DEVICE).command == ("a notebook",)
+
+
 def test_the_versions_that_results_depend_on_are_recorded():
     versions = describe_environment(DEVICE).versions
     for package in ("keras", "tensorflow", "keras-tuner", "numpy"):

@@ -59,19 +59,7 @@ def find_named(results: Path, name: str | None) -> "Study":
 def title_of(study: "Study", trial: "Trial") -> str:
     """Which trial of what comes next, and how far that is."""
     what = "Winner" if trial == study.winner else f"Trial {trial.trial_id}"
-    return f"{what} of {study.name} ({state_of(study)})"
-
-
-def state_of(study: "Study") -> str:
-    """How far a study is."""
-    from vaetune.report import counted
-
-    ended = sum(trial.ended is not None for trial in study.trials)
-    planned = study.trials_planned
-    failed = f", {len(study.failures)} failed" if study.failures else ""
-    if study.is_complete:
-        return f"complete, {counted(ended, 'trial')}{failed}"
-    return f"not complete, {ended} of {counted(planned, 'trial')}{failed}"
+    return f"{what} of {study.name} ({study.state})"
 
 
 def describe_device(device: "ChosenDevice") -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import clean_interrupt, say, state_of
+from vaetune.cli.console import clean_interrupt, say
 from vaetune.cli.options import Results
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def report(
 
 def watch_results(results: Path) -> None:
     """Writes the report as trials end, and prints the state of running searches."""
-    from vaetune.report import REPORT_NAME, is_live_page, watch, write_report
+    from vaetune.config import REPORT_NAME
+    from vaetune.report import is_live_page, watch, write_report
 
     page, told = results / REPORT_NAME, ""
     try:
@@ -62,7 +63,7 @@ def _describe(happening: "Happening") -> str:
         case Written(is_live=False):
             return f"Report: {happening.page}, no longer live"
         case Written():
-            return "; ".join(f"{study.name}: {state_of(study)}" for study in happening.running)
+            return "; ".join(f"{study.name}: {study.state}" for study in happening.running)
         case Ended():
             return _describe_end(happening.name, happening.study)
         case Unwritten():
@@ -72,4 +73,4 @@ def _describe(happening: "Happening") -> str:
 def _describe_end(name: str, study: "Study | None") -> str:
     if study is None:
         return f"{name} has ended; its journal cannot be read."
-    return f"{name} {'has ended' if study.last_end else 'was killed'}: {state_of(study)}"
+    return f"{name} {'has ended' if study.last_end else 'was killed'}: {study.state}"

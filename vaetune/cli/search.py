@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaetune.cli.best import export_and_print
-from vaetune.cli.console import INTERRUPTED, clean_interrupt, fail, note, say, state_of, title_of
+from vaetune.cli.console import INTERRUPTED, clean_interrupt, fail, note, say, title_of
 from vaetune.cli.help import budget_option
 from vaetune.cli.options import (
     Address,
@@ -231,7 +231,7 @@ def announce(
     elif past and past.is_complete:
         say("All trials are done: now the finalists are measured again.")
     elif past:
-        say(f"Going on: {state_of(past)}; epochs done: {past.epochs_trained}.")
+        say(f"Going on: {past.state}; epochs done: {past.epochs_trained}.")
 
 
 @contextmanager

@@ -2,6 +2,7 @@ from .choices import NAMED_SETS, Binarize, Precision
 from .names import (
     BASELINES,
     BEST,
+    REPORT_NAME,
     RESERVED_NAMES,
     check_not_reserved,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "REFERENCE",
     "REFERENCE_BATCH_SIZE",
     "REFERENCE_BETA",
+    "REPORT_NAME",
     "RESERVED_NAMES",
     "Binarize",
     "Budget",

@@ -35,6 +35,8 @@ BASELINES = "baselines"
 
 BEST = "best"
 
+REPORT_NAME = "report.html"
+
 RESERVED_NAMES = (BASELINES, BEST)
 """Folders in `results/` that are not searches."""
 

@@ -26,7 +26,6 @@ from .live import (
     watch,
 )
 from .output import (
-    REPORT_NAME,
     is_live_page,
     write_report,
 )
@@ -35,6 +34,7 @@ from .page import (
 )
 from .text.certainty import (
     describe_decision,
+    describe_finalists,
     describe_lead,
     describe_rescored,
     describe_retrained,
@@ -70,7 +70,6 @@ __all__ = [
     "DPI",
     "MAX_DIMENSIONS",
     "REACH",
-    "REPORT_NAME",
     "Ended",
     "Happening",
     "Unwritten",
@@ -85,6 +84,7 @@ __all__ = [
     "compute_traversal",
     "counted",
     "describe_decision",
+    "describe_finalists",
     "describe_lead",
     "describe_plan",
     "describe_protocol",

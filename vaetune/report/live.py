@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vaetune.config import BASELINES, RESERVED_NAMES
+from vaetune.config import BASELINES, REPORT_NAME, RESERVED_NAMES
 from vaetune.errors import ResultsError, VaetuneError
 from vaetune.files import is_in_use
-from vaetune.report.output import REPORT_NAME, check_replaceable, is_live_page, write_report
+from vaetune.report.output import check_replaceable, is_live_page, write_report
 from vaetune.study import JOURNAL_NAME, Study, load_study
 
 POLL_S = 1.0

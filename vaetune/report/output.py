@@ -4,24 +4,21 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vaetune.config import BASELINES
+from vaetune.config import BASELINES, REPORT_NAME
 from vaetune.errors import ResultsError
 from vaetune.files import is_in_use
 from vaetune.report.page import GENERATOR, render_report
 from vaetune.study import find_baseline, list_baselines, list_studies
-
-REPORT_NAME = "report.html"
-
 
 _LIVE = b'<noscript><meta http-equiv="refresh"'
 """What only a live page has, near its beginning."""
 
 
 def write_report(results: str | os.PathLike[str] = "results", live: bool = False) -> Path:
-    """Renders `report.html` over all searches in a folder of results.
+    """Writes `report.html` with all searches of a results folder.
 
     Args:
-        results: The folder.
+        results: Folder of all results.
         live: Whether the page is to be written again and again; see `watch`.
 
     Returns:

@@ -1,70 +1,160 @@
 """A watcher that prints a line per trial, for scripts and notebooks."""
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from vaetune.report import counted, describe_lead, describe_plan, trial_line
+from vaetune.report import counted, describe_finalists, describe_plan, trial_line
 from vaetune.search.watcher import NoWatcher
 from vaetune.study import (
+    Environment,
     Event,
+    FileSetAside,
     FinalistsRescored,
-    Rung,
+    FinalistsRetrained,
+    PlanCorrected,
+    SessionEnded,
     SessionStarted,
     Study,
+    Trial,
     TrialEnded,
+    TrialResumed,
     TrialRetried,
     TrialStarted,
     WorkerLost,
+    changes,
+    describe_loss,
+    describe_trial,
+    find_baseline,
 )
+
+if TYPE_CHECKING:
+    from vaetune.search.session import SearchSession
+
+KERAS_EXAMPLE = "Keras example"
+
+_CONTINUE = "Call run_search again with the same arguments to continue."
 
 
 class PrintingWatcher(NoWatcher):
-    """Prints what is going to run, and a line for each trial when it ends.
+    """Prints what a search is going to do, what it does, and what it found, line by line.
 
     Args:
-        plan: The trials of the whole search.
-        past: The search as earlier sessions left it; None for a new one.
+        session: The open search.
     """
 
-    def __init__(self, plan: Sequence[Rung], past: Study | None) -> None:
-        self._plan = plan
-        self._trials = sum(rung.trials for rung in plan)
+    def __init__(self, session: "SearchSession") -> None:
+        past = session.past
+        self._session = session
+        self._trials = sum(rung.trials for rung in session.plan)
         self._ended = sum(trial.ended is not None for trial in past.trials) if past else 0
         self._started: dict[tuple[str, str], TrialStarted] = {}
 
+    def announce(self) -> None:
+        """Prints what is going to run, before the first trial."""
+        session = self._session
+        name, past = session.started.name, session.past
+        example = f", and the {KERAS_EXAMPLE} to compare" * session.spec.baseline
+        plan = f"{describe_plan(session.plan)}{example}"
+        print_line(f"Search {name}: {plan}. Folder: {session.folder}")
+        if session.is_done:
+            print_line("The search is complete: nothing is left to train.")
+        elif past:
+            epochs = counted(past.epochs_trained, "epoch")
+            print_line(f"Continuing after {self._ended} of {self._trials} trials and {epochs}.")
+
+    def conclude(self, study: Study) -> None:
+        """Prints the winner, and the Keras example to compare.
+
+        Args:
+            study: The study after this session.
+        """
+        if study.winner is None:
+            if study.is_complete:
+                print_line(f"Every trial failed, the first with: {study.failures[0].error}")
+            return
+        so_far = "" if study.is_complete else " so far"
+        print_line(f"Winner{so_far}: {describe_trial(study.winner)}")
+        if study.is_complete:
+            self._compare(study.winner, find_baseline(study, study.results))
+
+    def _compare(self, winner: Trial, reference: Study | None) -> None:
+        theirs = reference.winner.score if reference and reference.winner else None
+        if theirs is None or winner.score is None:
+            return
+        difference = f"{abs(theirs - winner.score):.2f} nats"
+        side = "below" if theirs >= winner.score else "above"
+        print_line(
+            f"{KERAS_EXAMPLE}: {theirs:.2f} nats per image; the winner is {difference} {side}."
+        )
+
     def on_event(self, run: str, event: Event) -> None:
-        """Prints a line about an event that a reader waits for; see `Watcher.on_event`."""
+        """Prints an event that a user wants to know of; see `Watcher.on_event`."""
         match event:
             case SessionStarted() if run == "search":
-                done = f" {self._ended} of them are done." if self._ended else ""
-                _print(f"{describe_plan(self._plan)}.{done}")
+                print_line(f"Training on {describe_trainers(event)}.")
+                self._print_changes(event.environment)
             case TrialStarted():
                 self._started[run, event.trial_id] = event
-            case TrialRetried():
-                _print(f"trial {event.trial_id} is tried again after: {event.error}")
-            case WorkerLost():
-                _print(f"worker {event.worker} is lost: {event.error}")
             case TrialEnded():
-                _print(self._line(run, event))
-            case FinalistsRescored():
-                _print(_describe_rescoring(event))
+                print_line(self._end(run, event))
+            case TrialResumed():
+                print_line(f"{_label(run, event.trial_id)} continues after epoch {event.epoch}")
+            case TrialRetried():
+                print_line(f"{_label(run, event.trial_id)} is trained again after: {event.error}")
+            case PlanCorrected() if run == "search":
+                self._trials = sum(rung.trials for rung in event.plan)
+                print_line(f"After failures the whole search is {describe_plan(event.plan)}.")
+            case WorkerLost():
+                print_line(f"Worker {event.worker} is lost: {event.error}")
+            case FileSetAside():
+                print_line(describe_loss(event))
+            case FinalistsRescored() | FinalistsRetrained():
+                print_line(describe_finalists(event))
+            case SessionEnded() if run == "search":
+                self._print_stop(event)
             case _:
                 pass
 
-    def _line(self, run: str, event: TrialEnded) -> str:
-        label = "Keras example" if run == "baseline" else run
+    def _end(self, run: str, event: TrialEnded) -> str:
+        label = _label(run, event.trial_id)
         if run == "search":
             self._ended += 1
-            label = f"trial {event.trial_id} ({self._ended} of {self._trials})"
+            label = f"{label} ({self._ended} of {self._trials})"
         return trial_line(label, self._started[run, event.trial_id], event)
 
+    def _print_changes(self, environment: Environment) -> None:
+        before = self._session.past.environment if self._session.past else None
+        changed = changes(before, environment) if before else []
+        if changed:
+            print_line(
+                f"Warning: this session differs from the one before: {'; '.join(changed)}. "
+                "The same trial may give other numbers on it."
+            )
 
-def _describe_rescoring(event: FinalistsRescored) -> str:
-    rescoring = event.rescoring
-    finalists = counted(len(rescoring.finalists), "finalist")
-    samples = counted(rescoring.posterior_samples, "posterior sample")
-    lead = f": {describe_lead(rescoring.lead)}" if rescoring.lead else "."
-    return f"Measured {finalists} again with {samples} per image{lead}"
+    def _print_stop(self, event: SessionEnded) -> None:
+        match event.reason:
+            case "interrupted":
+                print_line(f"Stopped. Everything found so far is kept. {_CONTINUE}")
+            case "time_budget":
+                print_line(f"{event.message} {_CONTINUE}")
+            case "failures":
+                print_line(f"{event.message} A larger limits.max_failure_rate lets it continue.")
+            case _:
+                pass
 
 
-def _print(line: str) -> None:
-    print(line, flush=True)  # noqa: T201  that is what the watcher is for
+def describe_trainers(session: SessionStarted) -> str:
+    """Returns the device of a session, and the number of its workers or threads."""
+    one = session.workers == 1
+    many = counted(session.environment.threads, "thread") if one else f"{session.workers} workers"
+    return f"{session.environment.device}, {many}"
+
+
+def print_line(text: str) -> None:
+    """Prints a line on standard output, where notebooks show it at once."""
+    print(text, flush=True)  # noqa: T201  what the module is for
+
+
+def _label(run: str, trial_id: str) -> str:
+    if run == "search":
+        return f"trial {trial_id}"
+    return KERAS_EXAMPLE if run == "baseline" else run

@@ -5,8 +5,8 @@ chosen before anything else touches it.
 """
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ def run_search(
             this process.
         overwrite: Whether to discard earlier results of this name.
         extend: Whether to continue to a larger budget than the search was started with.
-        verbose: Whether to print a line per trial.
+        verbose: Whether to print a line per trial, and the winner.
         watch: Opens a watcher, in place of the lines that `verbose` prints.
 
     Returns:
@@ -97,9 +97,9 @@ def run_search(
         if callable(executor):
             trains = stack.enter_context(executor(image_set, device))
         trains = trains or local_executor(image_set, device)
-        opening = watch(session, trains) if watch else _printing(session, trains, verbose)
-        watcher = stack.enter_context(opening)
-        return run_session(session, watcher, executor=trains)
+        follow = watch or (_printing if verbose else _silent)
+        with follow(session, trains) as watcher:
+            return run_session(session, watcher, executor=trains)
 
 
 def _resolved(search: ResolvedSearch | SearchSpec | str, name: str | None) -> ResolvedSearch:
@@ -117,9 +117,24 @@ def _image_set(images: ImageSet | Dataset | None, data: DataSpec) -> ImageSet:
     return prepare_images(loaded, data)
 
 
-def _printing(
-    session: "SearchSession", executor: Executor, verbose: bool
-) -> AbstractContextManager[Watcher]:
-    watcher = PrintingWatcher(session.plan, session.past) if verbose else NoWatcher()
+@contextmanager
+def _printing(session: "SearchSession", executor: Executor) -> Iterator[Watcher]:
+    from vaetune.study import load_study
+
+    printer = PrintingWatcher(session)
+    printer.announce()
+    with _stoppable(printer, executor) as watcher:
+        yield watcher
+    printer.conclude(load_study(session.folder))
+
+
+@contextmanager
+def _silent(session: "SearchSession", executor: Executor) -> Iterator[Watcher]:
+    with _stoppable(NoWatcher(), executor) as watcher:
+        yield watcher
+
+
+def _stoppable(watcher: Watcher, executor: Executor) -> AbstractContextManager[Watcher]:
+    """Waits for the executor; then Ctrl-C stops the search where that is safe."""
     executor.wait_until_ready(watcher.on_wait)
     return StoppableWatcher(watcher) if StoppableWatcher.is_possible() else nullcontext(watcher)

@@ -14,6 +14,7 @@ from .builder import (
     load_study,
 )
 from .catalog import (
+    StudyCatalog,
     command,
     find_baseline,
     find_study,
@@ -21,7 +22,6 @@ from .catalog import (
     is_path,
     list_baselines,
     list_studies,
-    shared_folder,
 )
 from .checkpoint import (
     CHECKPOINT_NAME,
@@ -59,6 +59,9 @@ from .journal import (
     describe_repair,
     read_journal,
 )
+from .notebook import (
+    describe_trial,
+)
 from .ranking import (
     RankedTrial,
     leaders,
@@ -89,6 +92,7 @@ from .scores import (
 )
 from .study import (
     Study,
+    shared_folder,
 )
 from .trial import (
     TRIAL_COLUMNS,
@@ -144,6 +148,7 @@ __all__ = [
     "SessionStarted",
     "Status",
     "Study",
+    "StudyCatalog",
     "TrainingInterval",
     "Trial",
     "TrialEnded",
@@ -159,6 +164,7 @@ __all__ = [
     "describe_environment",
     "describe_loss",
     "describe_repair",
+    "describe_trial",
     "find_baseline",
     "find_study",
     "has_begun",

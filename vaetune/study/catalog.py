@@ -2,21 +2,22 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from vaetune.config import BASELINES, RESERVED_NAMES, Space, reference_training
 from vaetune.errors import JournalError, ResultsError
 from vaetune.study.builder import load_study
-from vaetune.study.events import Kind
 from vaetune.study.journal import JOURNAL_NAME
+from vaetune.study.notebook import MISSING, describe_trial, table
 from vaetune.study.study import Study
 
 
-@dataclass(frozen=True)
-class StudyCatalog:
-    """The searches, or baselines, of a results folder. It iterates over its studies.
+@dataclass(frozen=True, repr=False)
+class StudyCatalog(Sequence[Study]):
+    """The searches, or baselines, of a results folder: a sequence of studies.
 
     Attributes:
         folder: The results folder, or its folder of baselines.
@@ -28,11 +29,28 @@ class StudyCatalog:
     studies: tuple[Study, ...]
     unreadable: Mapping[str, str]
 
-    def __iter__(self) -> Iterator[Study]:
-        return iter(self.studies)
-
     def __len__(self) -> int:
         return len(self.studies)
+
+    @overload
+    def __getitem__(self, index: int) -> Study: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Study, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Study | tuple[Study, ...]:
+        return self.studies[index]
+
+    def __repr__(self) -> str:
+        unreadable = f", unreadable: {', '.join(self.unreadable)}" if self.unreadable else ""
+        names = ", ".join(study.name for study in self.studies) or "no studies"
+        return f"<StudyCatalog of {self.folder}: {names}{unreadable}>"
+
+    def _repr_html_(self) -> str:
+        """Shows a row per study in a notebook."""
+        rows = [(study.name, study.state, _winner_of(study)) for study in self.studies]
+        rows += [(name, "cannot be read", reason) for name, reason in self.unreadable.items()]
+        return table(("name", "state", "winner"), rows)
 
     def find(self, name: str | None = None) -> Study:
         """Returns the study with a name.
@@ -59,12 +77,19 @@ class StudyCatalog:
         raise ResultsError(f'There is no search "{name}" in {where}. There are: {names}.')
 
 
+def _winner_of(study: Study) -> str:
+    return describe_trial(study.winner) if study.winner else MISSING
+
+
 def list_studies(results: str | os.PathLike[str] = "results") -> StudyCatalog:
-    """Reads every search in a results folder.
+    """Reads all searches in a results folder.
+
+    Args:
+        results: Folder of all results. If it is missing, there are no searches.
 
     Example:
         >>> for study in vaetune.list_studies():
-        ...     print(study.name, study.is_complete)
+        ...     print(study.name, study.state)
     """
     return _load_all(Path(results), leave_out=RESERVED_NAMES)
 
@@ -153,11 +178,5 @@ def command(words: str, study: Study, *flags: str) -> str:
         study: Its name follows, and its results folder unless it is the default.
         flags: Further options.
     """
-    results = shared_folder(study.folder, study.started.kind)
-    where = [] if results == Path("results") else ["--results", str(results)]
+    where = [] if study.results == Path("results") else ["--results", str(study.results)]
     return f"vaetune {words} {shlex.join([study.address, *flags, *where])}"
-
-
-def shared_folder(folder: Path, kind: Kind) -> Path:
-    """The folder that all results share, of the folder of a search or a baseline."""
-    return folder.parents[1 if kind == "baseline" else 0]

@@ -24,8 +24,16 @@ def describe_environment(device: ChosenDevice) -> Environment:
         device=device.name,
         versions=_versions(),
         revision=_revision(),
-        command=("vaetune", *sys.argv[1:]),
+        command=_command(),
     )
+
+
+def _command() -> tuple[str, ...]:
+    """The command line of vaetune; of a script the name only, since its arguments are its own."""
+    program = Path(sys.argv[0])
+    if program.stem == "vaetune" or program.parts[-2:] == ("vaetune", "__main__.py"):
+        return ("vaetune", *sys.argv[1:])
+    return ("a notebook",) if "ipykernel" in sys.modules else ("python", program.name)
 
 
 def changes(before: Environment, now: Environment) -> list[str]:

@@ -1,61 +1,76 @@
-"""A study as a notebook shows it."""
+"""Studies as a notebook shows them: HTML in which every text is escaped."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 from vaetune.config import short_hyperparameters
 from vaetune.study.trial import Trial
 
-MAX_TRIALS = 5
-"""Number of trials in the table."""
+BEST_SHOWN = 5
+"""Trials in the table of a study."""
+
+MISSING = "\N{EN DASH}"
 
 
-def study_as_html(title: str, best: Sequence[Trial], failures: int, report: str) -> str:
-    """Returns the winner, the best trials and the path of the report as HTML.
-
-    Every text is escaped: names and paths may hold anything.
+def study_as_html(
+    title: str,
+    best: Sequence[Trial],
+    measured_again: Mapping[str, Mapping[str, float]],
+    report: Path,
+) -> str:
+    """Shows the winner and the best trials of a study, and the path of its report.
 
     Args:
-        title: Name and state of the study.
-        best: Its completed trials, the winner first.
-        failures: Number of failed trials.
-        report: Path of the report, or how to write it.
+        title: Name and state of the study, such as "hyperband: complete, 23 trials".
+        best: Completed trials, the winner first.
+        measured_again: Further losses by the name of their column, each by the id of the trial,
+            in nats per image.
+        report: Path of the report, which may not exist yet.
     """
-    parts = [f"<p><strong>{escape(title)}</strong></p>"]
+    parts = [f"<strong>{escape(title)}</strong>"]
     if best:
-        parts.append(f"<p>Winner: {escape(describe(best[0]))}</p>")
-        parts.append(_table(best[:MAX_TRIALS]))
+        parts.append(f"Winner: {escape(describe_trial(best[0]))}")
+        columns = ("trial", "validation loss", *measured_again, "epochs", "hyperparameters")
+        rows = [_row(trial, measured_again.values()) for trial in best[:BEST_SHOWN]]
+        parts.append(table(columns, rows))
     else:
-        parts.append("<p>No trial has completed yet.</p>")
-    if failures:
-        parts.append(f"<p>{failures} failed: see <code>study.failures</code>.</p>")
-    parts.append(f"<p>Report: {escape(report)}</p>")
-    return "\n".join(parts)
+        parts.append("No trial has completed yet.")
+    path = f"<code>{escape(str(report))}</code>"
+    parts.append(f"Report: {path}" + ("" if report.exists() else ", not written yet"))
+    return "".join(f"<div>{part}</div>" for part in parts)
 
 
-def describe(trial: Trial) -> str:
-    """Returns a trial's loss and hyperparameters in a line."""
-    loss = "no finished epoch" if trial.score is None else f"{trial.score:.2f} nats"
-    return f"trial {trial.trial_id}, {loss}, {short_hyperparameters(trial.hyperparameters)}"
+def describe_trial(trial: Trial) -> str:
+    """Returns a line with the loss, the epochs and the hyperparameters of a completed trial."""
+    score = MISSING if trial.score is None else f"{trial.score:.2f} nats per image"
+    epochs = f"{trial.epoch_to} epoch{'s' * (trial.epoch_to != 1)}"
+    words = short_hyperparameters(trial.hyperparameters)
+    return f"trial {trial.trial_id}, {score}, {epochs}, {words}"
 
 
-def _table(trials: Sequence[Trial]) -> str:
-    heads = ("trial", "val_loss", "epochs", "hyperparameters")
-    rows = [
-        (
-            trial.trial_id,
-            f"{trial.score:.2f}",
-            f"{trial.epoch_from + 1} to {trial.epoch_to}",
-            short_hyperparameters(trial.hyperparameters),
-        )
-        for trial in trials
-    ]
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a table that scrolls if it is wider than its place.
+
+    Args:
+        columns: Heading of each column.
+        rows: Cells of each row, as plain text.
+    """
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
     return (
-        f"<table><thead><tr>{_cells('th', heads)}</tr></thead><tbody>"
-        + "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows)
-        + "</tbody></table>"
+        '<div style="overflow-x: auto"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _cells(kind: str, texts: Sequence[str]) -> str:
-    return "".join(f"<{kind}>{escape(text)}</{kind}>" for text in texts)
+def _row(trial: Trial, measured_again: Iterable[Mapping[str, float]]) -> list[str]:
+    losses = (trial.score, *(losses.get(trial.trial_id) for losses in measured_again))
+    return [
+        trial.trial_id,
+        *(MISSING if loss is None else f"{loss:.2f}" for loss in losses),
+        str(trial.epoch_to),
+        short_hyperparameters(trial.hyperparameters),
+    ]

@@ -6,13 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaetune.config import BASELINES, SearchSpec, Space
+from vaetune.config import BASELINES, REPORT_NAME, SearchSpec, Space
 from vaetune.errors import ResultsError
 from vaetune.study.events import (
     EpochEnded,
     FileSetAside,
     FinalistsRescored,
     FinalistsRetrained,
+    Kind,
     SearchExtended,
     SearchStarted,
     SessionEnded,
@@ -21,7 +22,7 @@ from vaetune.study.events import (
     WorkerJoined,
     WorkerLost,
 )
-from vaetune.study.notebook import study_as_html
+from vaetune.study.notebook import describe_trial, study_as_html
 from vaetune.study.records import Environment, Rung
 from vaetune.study.scores import FINALISTS, EvaluationProtocol, FinalistScore, SeedScores
 from vaetune.study.trial import TRIAL_COLUMNS, Trial, trial_folder, trial_row
@@ -63,22 +64,18 @@ class Study:
     workers_joined: tuple[WorkerJoined, ...] = ()
     workers_lost: tuple[WorkerLost, ...] = ()
 
+    def __repr__(self) -> str:
+        winner = f", winner: {describe_trial(self.winner)}" if self.winner else ""
+        return f"<Study {self.address} in {self.folder}: {self.state}{winner}>"
+
     def _repr_html_(self) -> str:
         """Shows the study in a notebook: winner, best trials, path of the report."""
-        ended = sum(trial.ended is not None for trial in self.trials)
-        state = "complete" if self.is_complete else "not complete"
-        results = self.folder.parents[1 if self.started.kind == "baseline" else 0]
-        page = results / "report.html"
         return study_as_html(
-            f"{self.address}: {state}, {ended} of {self.trials_planned} trials",
+            f"{self.address}: {self.state}",
             self.preference,
-            len(self.failures),
-            str(page) if page.exists() else f'vaetune.write_report("{results}") writes it',
+            self._measured_again(),
+            self.results / REPORT_NAME,
         )
-
-    def __repr__(self) -> str:
-        winner = self.winner.trial_id if self.winner else None
-        return f"Study({self.address!r}, {len(self.trials)} trials, winner {winner!r})"
 
     @property
     def search(self) -> SearchSpec:
@@ -95,6 +92,11 @@ class Study:
         return f"{BASELINES}/{self.name}" if self.started.kind == "baseline" else self.name
 
     @property
+    def results(self) -> Path:
+        """Folder of all results."""
+        return shared_folder(self.folder, self.started.kind)
+
+    @property
     def environment(self) -> Environment | None:
         """Where the latest session ran."""
         return self.sessions[-1].environment if self.sessions else None
@@ -103,6 +105,15 @@ class Study:
     def is_complete(self) -> bool:
         """Whether nothing is left to run."""
         return self.last_end is not None and self.last_end.reason == "completed"
+
+    @property
+    def state(self) -> str:
+        """How far the study is, such as "complete, 23 trials, 1 failed"."""
+        ended, planned = sum(trial.ended is not None for trial in self.trials), self.trials_planned
+        failed = f", {len(self.failures):,} failed" if self.failures else ""
+        of = ended if self.is_complete else planned
+        trials = f"{of:,} trial{'s' * (of != 1)}{failed}"
+        return f"complete, {trials}" if self.is_complete else f"not complete, {ended:,} of {trials}"
 
     @property
     def trials_planned(self) -> int:
@@ -213,6 +224,19 @@ class Study:
         # Whole numbers stay whole where some are missing.
         return table.astype({"parameters": "Int64", "best_epoch": "Int64"})
 
+    def _measured_again(self) -> dict[str, dict[str, float]]:
+        """Returns the losses that decided between the finalists, in nats per image."""
+        found: dict[str, dict[str, float]] = {}
+        if self.rescored:
+            scores = self.rescored.rescoring.finalists
+            found["rescored"] = {one.trial_id: one.negative_elbo.mean for one in scores}
+        if self.retrained:
+            means = self.retrained.retraining.finalists
+            found["other seeds"] = {
+                one.trial_id: one.mean.mean for one in means if None not in one.losses
+            }
+        return found
+
     @property
     def space(self) -> Space:
         return self.search.space
@@ -231,3 +255,13 @@ class Study:
 def _rank(entry: tuple[float | None, str, Trial]) -> tuple[float, str]:
     score, trial_id, _ = entry
     return (math.inf if score is None else score, trial_id)
+
+
+def shared_folder(folder: Path, kind: Kind) -> Path:
+    """Returns the folder of all results.
+
+    Args:
+        folder: Folder of one study.
+        kind: Kind of the study.
+    """
+    return folder.parents[1 if kind == "baseline" else 0]

@@ -54,7 +54,7 @@ class TrainingInterval:
     epoch: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trial:
     """One configuration trained over the epochs (epoch_from, epoch_to].
 
@@ -92,6 +92,10 @@ class Trial:
     retries: tuple[TrialRetried, ...] = ()
     crashes: int = 0
     intervals: tuple[TrainingInterval, ...] = ()
+
+    def __repr__(self) -> str:
+        score = "" if self.score is None else f", {self.score:.2f} nats per image"
+        return f"<Trial {self.trial_id}: {self.status}, epoch {self.epoch_to}{score}>"
 
     @cached_property
     def best(self) -> EpochEnded | None:

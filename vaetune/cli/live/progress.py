@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vaetune.cli.live.bars import MAX_BARS, OTHER_LINES, RunningTrial, add_bar, clock, run_label
-from vaetune.cli.live.lines import as_sentence, describe_finals, subject_of
+from vaetune.cli.live.lines import as_sentence, subject_of
 from vaetune.cli.live.workers import WorkerStatus
-from vaetune.report import describe_plan, trial_line
+from vaetune.report import describe_finalists, describe_plan, trial_line
 from vaetune.study import (
     EpochEnded,
     Event,
@@ -127,7 +127,7 @@ class SearchProgress:
                 self._take_plan(event.plan)
             case FinalistsRescored() | FinalistsRetrained():
                 self._rescored = None
-                self._say(describe_finals(event))
+                self._say(describe_finalists(event))
             case FileSetAside():
                 self._warn(describe_loss(event), run)
             case _:

@@ -1,7 +1,15 @@
 """How sure the choice of a winner is, in plain text."""
 
 from vaetune.report.text.units import counted, with_error
-from vaetune.study import FinalistScore, Lead, Study, Trial, command
+from vaetune.study import (
+    FinalistScore,
+    FinalistsRescored,
+    FinalistsRetrained,
+    Lead,
+    Study,
+    Trial,
+    command,
+)
 
 
 def describe_certainty(study: Study) -> str:
@@ -135,6 +143,20 @@ def _of_seeds(study: Study) -> str:
 def describe_lead(lead: Lead) -> str:
     """Which trial leads which by how much, in a sentence."""
     return f"trial {lead.winner} leads trial {lead.runner_up} by {_weighed(lead)}."
+
+
+def describe_finalists(event: FinalistsRescored | FinalistsRetrained) -> str:
+    """Describes the rescoring or retraining of finalists in a line."""
+    if isinstance(event, FinalistsRescored):
+        finalists = counted(len(event.rescoring.finalists), "finalist")
+        samples = counted(event.rescoring.posterior_samples, "posterior sample")
+        done = f"Rescored {finalists} with {samples} of each image, in {event.duration_s:.1f} s"
+        lead = event.rescoring.lead
+    else:
+        finalists = counted(len(event.retraining.finalists), "finalist")
+        seeds = counted(len(event.retraining.seeds), "other seed")
+        done, lead = f"Trained {finalists} from {seeds} each", event.retraining.lead
+    return f"{done}: {describe_lead(lead)}" if lead else f"{done}."
 
 
 def _weighed(lead: Lead) -> str:

@@ -1,0 +1,140 @@
+"""The lines that a search prints in a script or a notebook, event by event."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from journals import (
+    PLAN,
+    SPEC,
+    make_environment,
+    make_retrained,
+    make_session,
+    make_session_end,
+    make_started,
+    make_study,
+    make_trial_events,
+)
+
+from vaetune.search.printer import PrintingWatcher
+from vaetune.study.events import (
+    FileSetAside,
+    PlanCorrected,
+    SessionEnded,
+    SessionStarted,
+    TrialResumed,
+    TrialRetried,
+    WorkerLost,
+)
+
+
+@pytest.fixture
+def printer():
+    return make_printer()
+
+
+def make_printer(past=None):
+    session = SimpleNamespace(
+        started=make_started(),
+        folder=Path("results/tiny"),
+        plan=PLAN,
+        past=past,
+        spec=SPEC,
+        is_done=False,
+    )
+    return PrintingWatcher(session)
+
+
+def test_a_search_that_continues_says_how_far_it_is(capsys):
+    make_printer(make_study(*make_trial_events("0000", [150.0]))).announce()
+    assert capsys.readouterr().out == (
+        "Search tiny: 4 trials of 3 configurations, 5 epochs, and the Keras example to compare. "
+        "Folder: results/tiny\n"
+        "Continuing after 1 of 4 trials and 1 epoch.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "event", "line"),
+    [
+        ("search", make_session(), "Training on CPU, 2 threads."),
+        (
+            "search",
+            SessionStarted(environment=make_environment(device="GPU"), workers=3),
+            "Training on GPU, 3 workers.",
+        ),
+        ("baseline", make_session(), ""),
+        (
+            "search",
+            TrialRetried(trial_id="0001", attempt=1, error="out of memory", traceback="..."),
+            "trial 0001 is trained again after: out of memory",
+        ),
+        ("search", TrialResumed(trial_id="0001", epoch=2), "trial 0001 continues after epoch 2"),
+        (
+            "baseline",
+            TrialResumed(trial_id="0000", epoch=2),
+            "Keras example continues after epoch 2",
+        ),
+        (
+            "search",
+            PlanCorrected(plan=PLAN[:1]),
+            "After failures the whole search is 3 trials of 3 configurations, 3 epochs.",
+        ),
+        (
+            "search",
+            WorkerLost(worker=2, trial_id=None, error="it was killed"),
+            "Worker 2 is lost: it was killed",
+        ),
+        (
+            "search",
+            FileSetAside(file="a.npz", aside="a.npz.1", remedy="It is made again."),
+            "a.npz was damaged, see a.npz.1. It is made again.",
+        ),
+        ("search", make_retrained({"0001": [143.0]}), "Trained 1 finalist from 1 other seed each."),
+        (
+            "search",
+            make_session_end("interrupted"),
+            "Stopped. Everything found so far is kept. Call run_search again with the same "
+            "arguments to continue.",
+        ),
+        ("baseline", make_session_end("interrupted"), ""),
+        (
+            "search",
+            SessionEnded(reason="failures", message="6 of 10 trials failed."),
+            "6 of 10 trials failed. A larger limits.max_failure_rate lets it continue.",
+        ),
+        ("search", make_session_end(), ""),
+    ],
+)
+def test_what_happens_is_one_plain_line(capsys, printer, run, event, line):
+    printer.on_event(run, event)
+    assert capsys.readouterr().out == line + "\n" * bool(line)
+
+
+def test_another_machine_than_before_is_warned_of(capsys):
+    printer = make_printer(make_study())
+    printer.on_event("search", SessionStarted(environment=make_environment(threads=7)))
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "Warning: this session differs from the one before: threads: 2 -> 7. The same trial may "
+        "give other numbers on it."
+    )
+
+
+def test_a_trial_is_counted_and_a_training_beside_the_search_is_not(capsys, printer):
+    for run in ("search", "configuration 3 seed 1", "baseline", "search"):
+        for event in make_trial_events("0000", [150.0]):
+            printer.on_event(run, event)
+    lines = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "trial 0000 (1 of 4)",
+        "configuration 3 seed 1",
+        "Keras example",
+        "trial 0000 (2 of 4)",
+    ]
+
+
+def test_the_winner_so_far_is_named_when_a_limit_stops_a_search(capsys, printer):
+    printer.conclude(make_study(*make_trial_events("0000", [150.0])))
+    assert capsys.readouterr().out.startswith("Winner so far: trial 0000, 150.00 nats per image, ")
+    printer.conclude(make_study())
+    assert capsys.readouterr().out == ""
