@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from vaetune import device
-from vaetune.device import choose_device
+from vaetune.device import choose_device, exact_device
 from vaetune.errors import DeviceError
 
 
@@ -108,3 +108,79 @@ def test_exact_operations_are_switched_on_for_a_gpu_too(two_gpus, monkeypatch):
         ("enable_op_determinism", ()),
         ("enable_tensor_float_32_execution", (False,)),
     ]
+
+
+def test_the_numbers_of_a_search_are_rounded_again_after_exact_ones(two_gpus):
+    experimental = device.import_tensorflow().config.experimental
+    is_rounded = experimental.tensor_float_32_execution_enabled
+    assert is_rounded()
+    with exact_device() as exact:
+        assert exact.name == "GPU (Test GPU)"
+        assert not is_rounded()
+    assert is_rounded()
+
+
+@pytest.fixture
+def running_on(two_gpus, monkeypatch):
+    """Makes TensorFlow run already, on the CPU or on GPUs, where nothing can be changed."""
+    config = device.import_tensorflow().config
+
+    def run_on(visible):
+        def refuse_changes(devices, kind):
+            if devices != visible:
+                raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+        def refuse(*values):
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+        monkeypatch.setattr(config, "set_visible_devices", refuse_changes)
+        monkeypatch.setattr(config, "get_visible_devices", lambda kind: visible)
+        monkeypatch.setattr(config.experimental, "set_memory_growth", refuse)
+
+    return two_gpus[0], run_on
+
+
+@pytest.mark.parametrize("wanted", ["auto", "gpu"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_gpu_that_is_in_use_serves_again(running_on, wanted, count):
+    gpus, run_on = running_on
+    run_on(gpus[:count])
+    assert choose_device(wanted).name == "GPU (Test GPU)"
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cpu"])
+def test_the_cpu_that_is_in_use_serves_again(running_on, wanted):
+    _, run_on = running_on
+    run_on([])
+    assert choose_device(wanted).name == "CPU"
+
+
+def test_the_other_device_needs_another_process(running_on):
+    gpus, run_on = running_on
+    run_on([])
+    with pytest.raises(DeviceError, match=r"runs on the CPU.*a GPU was asked.*restart the kernel"):
+        choose_device("gpu")
+    run_on(gpus)
+    with pytest.raises(DeviceError, match=r"runs on a GPU.*the CPU was asked.*restart the kernel"):
+        choose_device("cpu")
+
+
+@pytest.mark.slow
+def test_threads_serve_again_and_others_need_another_process():
+    done = run_python(
+        "from vaetune.device import choose_device, import_tensorflow\n"
+        "from vaetune.errors import DeviceError\n"
+        "choose_device('cpu', threads=2)\n"
+        "import_tensorflow().constant(1)\n"
+        "print(choose_device('auto', threads=2).threads, choose_device('cpu').threads)\n"
+        "try:\n"
+        "    choose_device('cpu', threads=3)\n"
+        "except DeviceError as error:\n"
+        "    print(error)"
+    )
+    assert done.stderr == ""
+    assert done.stdout == (
+        "2 2\n"
+        "TensorFlow already runs in this process (threads per operation: 2) and cannot change to "
+        "3. Start a new process for it; in a notebook, restart the kernel.\n"
+    )

@@ -73,8 +73,8 @@ def _set_threads(tf: Any, threads: int) -> None:
     except RuntimeError as error:
         if (present := _threads(tf)) != threads:
             raise DeviceError(
-                f"TensorFlow already runs in this process with {present} threads per operation "
-                f"and cannot change to {threads}. {_NEW_PROCESS}"
+                f"TensorFlow already runs in this process (threads per operation: {present}) and "
+                f"cannot change to {threads}. {_NEW_PROCESS}"
             ) from error
 
 
