@@ -55,7 +55,7 @@ def undrawn(monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """Spares the command line the process that reads back."""
-    monkeypatch.setattr("vaetune.export.reader.Reader", StubReader)
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
 
 
 def test_the_folder_holds_models_figures_and_words(exported):

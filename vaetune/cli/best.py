@@ -11,7 +11,7 @@ from vaetune.cli.console import clean_interrupt, find_named, note, say, title_of
 from vaetune.cli.options import ExportFormat, Results, StudyName, TrialId
 
 if TYPE_CHECKING:
-    from vaetune.export import Reader
+    from vaetune.device import Device
     from vaetune.study import Study, Trial
 
 
@@ -56,39 +56,21 @@ def best(
     if export:
         target = results / BEST if output is None else output
         with clean_interrupt():
-            start_and_export(study, picked, results, target, formats or ())
-
-
-def start_and_export(
-    study: "Study",
-    trial: "Trial",
-    results: Path,
-    target: Path,
-    formats: Sequence[str],
-) -> None:
-    """Exports where TensorFlow is not there yet: it is brought up in both processes at once."""
-    from vaetune.device import choose_device
-    from vaetune.export import Reader, check_replaceable
-
-    check_replaceable(target)
-    with Reader() as reader:
-        choose_device("cpu")
-        export_and_print(study, trial, results, target, formats, reader)
+            export_and_print(study, picked, target, formats or (), device="cpu")
 
 
 def export_and_print(
     study: "Study",
     trial: "Trial",
-    results: Path,
     target: Path,
     formats: Sequence[str],
-    reader: "Reader",
+    device: "Device",
 ) -> None:
-    """Exports a trial, and tells what was written and how far it is apart from the original."""
-    from vaetune.export import write_export
+    """Exports a trial, and prints what was written and how far it is apart from the original."""
+    from vaetune.export import export_trial
 
     with _shown_what_is_done() as tell:
-        export = write_export(study, trial, results, target, reader, formats, tell)
+        export = export_trial(study, trial, target, formats, device=device, on_step=tell)
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in target.iterdir())
     say(f"Exported to {target}/: {', '.join(names)}")
     for name, apart in export.apart.items():

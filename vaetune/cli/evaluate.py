@@ -101,11 +101,8 @@ def evaluate_study(
 
     picked = pick(study, trial_id)
     data = study.search.data
-    protocol = _for_images(
-        replace(protocol, seed=study.search.seed, binarize=data.binarize),
-        study.started.data.test_images,
-        wanted,
-    )
+    _note_if_fewer(study.started.data.test_images, wanted)
+    protocol = study.complete_protocol(protocol)
     models = {f"trial {picked.trial_id}": (study, picked)}
     baseline = find_baseline(study, results)
     if baseline and baseline.winner:
@@ -149,9 +146,9 @@ def evaluate_exported(
     images = load_prepared(_placed(data, dataset))
     if images.fingerprint != exported.fingerprint:
         note("These are not the images that the model was trained and validated on.")
-    protocol = _for_images(
-        replace(protocol, seed=exported.seed, binarize=data.binarize), len(images.test), wanted
-    )
+    _note_if_fewer(len(images.test), wanted)
+    protocol = replace(protocol, seed=exported.seed, binarize=data.binarize)
+    protocol = protocol.limited_to(len(images.test))
     progress = EvaluationProgress(Console(stderr=True), str(folder))
     with progress, StoppableWatcher(progress) as watcher:
         tell = partial(watcher.on_progress, "search", None)
@@ -166,13 +163,10 @@ def _placed(data: "DataSpec", dataset: str | None) -> "DataSpec":
     return data.model_copy(update={"dataset": dataset or data.dataset})
 
 
-def _for_images(
-    protocol: "EvaluationProtocol", available: int, wanted: int | None
-) -> "EvaluationProtocol":
-    """Returns the protocol for the available test images, with a note if more were asked for."""
+def _note_if_fewer(available: int, wanted: int | None) -> None:
+    """Prints a note if there are fewer test images than were asked for."""
     if wanted is not None and wanted > available:
         note(f"There are {available:,} test images, fewer than --images {wanted}: all are used.")
-    return protocol.limited_to(available)
 
 
 def _judge(

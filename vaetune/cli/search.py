@@ -255,7 +255,7 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
 
 def _tell_outcome(study: "Study", results: Path) -> None:
     from vaetune.config import BEST
-    from vaetune.export import Reader, read_manifest
+    from vaetune.export import read_manifest
     from vaetune.report import describe_decision, describe_winner, write_report
     from vaetune.study import command, find_baseline
 
@@ -277,8 +277,7 @@ def _tell_outcome(study: "Study", results: Path) -> None:
             try:
                 former = read_manifest(results / BEST) or {}
                 formats = tuple(former.get("formats", ()))  # no fewer than there were
-                with Reader() as reader:
-                    export_and_print(study, study.winner, results, results / BEST, formats, reader)
+                export_and_print(study, study.winner, results / BEST, formats, device="auto")
             except ResultsError as error:  # it was lost, and is not yet made again
                 say(f"The winner so far is not exported. {error}")
     elif study.winner is None:

@@ -1,10 +1,12 @@
-"""A trial measured on the test images, for scripts and notebooks."""
+"""A trial measured on the test images, for scripts and notebooks.
 
-from dataclasses import replace
+It imports no TensorFlow itself: the device is chosen before anything else touches it.
+"""
 
 from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
 from vaetune.device import exact_device
-from vaetune.study import EvaluationProtocol, Study, Trial, TrialEvaluated, pick
+from vaetune.errors import ResultsError
+from vaetune.study import EvaluationProtocol, Study, Trial, TrialEvaluated, load_study, pick
 
 
 def evaluate_trial(
@@ -32,27 +34,37 @@ def evaluate_trial(
         The event, whose `evaluation` holds the numbers.
 
     Raises:
-        ResultsError: The images are not those of the study, or the trial's weights were not kept.
+        ResultsError: There is no such trial, its weights were not kept, or the images are not
+            those of the study.
+        DataError: The images cannot be read.
         JournalError: The study is in use, or its journal is damaged.
 
     Example:
         >>> evaluation = vaetune.evaluate_trial(study).evaluation
         >>> evaluation.negative_elbo.mean
     """
-    picked = trial if isinstance(trial, Trial) else pick(study, trial)
-    data = study.search.data
-    protocol = replace(
-        protocol or EvaluationProtocol(seed=0), seed=study.search.seed, binarize=data.binarize
-    ).limited_to(study.started.data.test_images)
-    recorded = study.evaluation(picked, protocol)
+    current = load_study(study.folder)  # evaluations may have been recorded since
+    picked = pick(current, trial.trial_id if isinstance(trial, Trial) else trial)
+    complete = current.complete_protocol(protocol or EvaluationProtocol(seed=0))
+    recorded = current.evaluation(picked, complete)
     if recorded and not again:
         return recorded
-    if images is None:
-        prepared = load_prepared(data)
-    else:
-        loaded = images if isinstance(images, ImageSet) else load_images(images)
-        prepared = prepare_images(loaded, data)
+    prepared = _find_images(current, images)
     with exact_device() as device:
         from vaetune.evaluation.test_set import record_evaluation  # it imports TensorFlow
 
-        return record_evaluation(study, picked.trial_id, prepared, protocol, device)
+        return record_evaluation(current, picked.trial_id, prepared, complete, device)
+
+
+def _find_images(study: Study, images: ImageSet | Dataset | None) -> ImageSet:
+    """Loads the images of a study, given ones or those that its search names."""
+    data, source = study.search.data, study.started.data.source
+    if images is not None:
+        loaded = images if isinstance(images, ImageSet) else load_images(images)
+        return prepare_images(loaded, data)
+    if source != data.dataset:
+        raise ResultsError(
+            f'"{study.name}" was run on images that its search does not name ({source}). Pass the '
+            "same images again, as the argument `images`."
+        )
+    return load_prepared(data)

@@ -68,12 +68,13 @@ def write_export(
             be handed over, or the trial's checkpoint is missing or damaged.
     """
     check_replaceable(target)
+    names = chosen_formats(formats)
     with tf.device("CPU:0"):
         vae = restore_best(study, trial)
     baseline = find_baseline(study, results)
 
     def write(folder: Path) -> dict[str, Verification]:
-        read = _write_models(folder, vae, chosen_formats(formats), tell)
+        read = _write_models(folder, vae, names, tell)
         tell("Drawing what it makes")
         figures = draw_showcase(vae, study, trial)
         for name, image in figures.items():

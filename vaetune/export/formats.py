@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vaetune.errors import ResultsError
+from vaetune.errors import ResultsError, short_repr
 from vaetune.models import VAE
 
 ALWAYS = "keras"
@@ -58,8 +58,15 @@ def chosen_formats(names: Iterable[str]) -> tuple[str, ...]:
 
     Args:
         names: Names in `FORMATS`, or "all".
+
+    Raises:
+        ResultsError: There is no format of a name.
     """
     wanted = {ALWAYS, *names}
+    if unknown := sorted(wanted - {*FORMATS, "all"}):
+        raise ResultsError(
+            f"Unknown format {short_repr(unknown[0])}. There are: {', '.join(FORMATS)} and all."
+        )
     return tuple(name for name in FORMATS if name in wanted or "all" in wanted)
 
 

@@ -1,14 +1,17 @@
-"""A trial's model exported, for scripts and notebooks."""
+"""A trial's model exported, for scripts, notebooks and commands.
+
+It imports no TensorFlow itself: the process that reads an export back imports it at the same time.
+"""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaetune.device import choose_device
+from vaetune.device import Device, choose_device
 from vaetune.export.folder import check_replaceable
 from vaetune.export.reader import Reader
-from vaetune.study import Study, Trial, pick, shared_folder
+from vaetune.study import Study, Trial, load_study, pick
 
 if TYPE_CHECKING:
     from vaetune.export.bundle import Export
@@ -18,33 +21,40 @@ def export_trial(
     study: Study,
     trial: Trial | str | None = None,
     folder: str | os.PathLike[str] = "model",
-    formats: Sequence[str] = (),
+    formats: str | Iterable[str] = (),
+    *,
+    device: Device = "auto",
+    on_step: Callable[[str], None] = lambda step: None,
 ) -> "Export":
-    """Writes a trial's model to a folder, verifies every file and describes it in a model card.
+    """Writes a trained model to a folder and verifies it, as `vaetune best --export` does.
+
+    A separate process without vaetune loads each format. A format that cannot be written, or that
+    gives other numbers than the original, is left out, and `failures` of the result says why. An
+    earlier export in the folder is replaced at the end, as a whole.
 
     Args:
         study: A search or a baseline.
-        trial: The trial, or its id. Default: the winner.
-        folder: The folder to write. An earlier export in it is replaced as a whole.
-        formats: Any of "saved-model", "onnx" and "litert", or "all". Keras's own format is always
-            written.
-
-    Returns:
-        What was written, and the largest differences from the original.
+        trial: A trial or its id. Default: the winner.
+        folder: Folder to write.
+        formats: Formats besides "keras": "saved-model", "onnx", "litert" or "all".
+        device: Device that TensorFlow is brought up on if it does not run yet.
+        on_step: Called with each step in words, such as "Writing the model as onnx".
 
     Raises:
-        ResultsError: The folder holds other files, the trial's weights were not kept, or no format
-            could be written.
+        ResultsError: There is no such trial or format, the trial's weights were not kept, the
+            folder holds files of another program, or no format could be exported.
 
     Example:
         >>> vaetune.export_trial(study, folder="model", formats=["onnx"])
+        >>> vae = vaetune.load_model("model/vae.keras")
     """
-    picked = trial if isinstance(trial, Trial) else pick(study, trial)
     target = Path(folder)
+    present = load_study(study.folder)  # evaluations may have been added since
+    picked = pick(present, trial.trial_id if isinstance(trial, Trial) else trial)
+    names = (formats,) if isinstance(formats, str) else tuple(formats)
     check_replaceable(target)
-    with Reader() as reader:  # its process imports TensorFlow while this one does
-        choose_device("auto")
+    with Reader() as reader:
+        choose_device(device)
         from vaetune.export.bundle import write_export
 
-        results = shared_folder(study.folder, study.started.kind)
-        return write_export(study, picked, results, target, reader, formats)
+        return write_export(present, picked, present.results, target, reader, names, on_step)

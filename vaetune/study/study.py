@@ -1,7 +1,7 @@
 """A search as its journal tells it: trials, their curves, the winner."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,6 +199,12 @@ class Study:
             if is_of_it and protocol in (None, event.evaluation.protocol):
                 return event
         return None
+
+    def complete_protocol(self, protocol: EvaluationProtocol) -> EvaluationProtocol:
+        """Returns a protocol with the seed, the binarization and the image count of this study."""
+        data = self.search.data
+        own = replace(protocol, seed=self.search.seed, binarize=data.binarize)
+        return own.limited_to(self.started.data.test_images)
 
     def lineage(self, trial: Trial) -> tuple[Trial, ...]:
         """The trials that trained a configuration up to this one, oldest first."""
