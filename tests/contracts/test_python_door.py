@@ -1,163 +1,327 @@
-"""What `import vaetune` promises to scripts: light, typed, and whole."""
+"""What `import vaetune` offers to scripts: light to import, typed, and one call for one deed."""
 
+import inspect
+import io
 import json
 import os
+import re
 import subprocess
 import sys
+import textwrap
+from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_searches import TINY, changed
+from exports import StubReader
+from image_sets import make_split
+from tiny_searches import GRID, changed
 
 import vaetune
-from vaetune.config.spec import Budget
+from vaetune.config.space import Pinned
+from vaetune.config.spec import Limits
+from vaetune.errors import ResultsError, VaetuneError
+from vaetune.study.scores import EvaluationProtocol
+from vaetune.study.trial import Trial
 
-SOURCE = str(Path(vaetune.__file__).parents[1])
-NAMES = sorted(set(vaetune.__all__) - {"__version__"})
+SOURCE = Path(vaetune.__file__).parents[1]
+OFFERED = """
+    load_images load_model load_search load_study list_studies
+    run_search evaluate_trial export_trial write_report
+    SearchSpec Space VAE VAEHyperModel VaetuneError
+"""
+FUNCTIONS = sorted(
+    name
+    for name in vaetune.__all__
+    if not name.startswith("_") and not isinstance(getattr(vaetune, name), type)
+)
+SPLIT = make_split(60, (9, 10, 1), 1)
+ARRAYS = {"x": SPLIT.images, "y": SPLIT.labels}
+QUICK = EvaluationProtocol(seed=0, posterior_samples=2, importance_samples=3)
 
 
-def run(code, *arguments, **options):
-    done = subprocess.run(
-        [sys.executable, *arguments, "-c", code],
+def run_python(*arguments, folder):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
+        timeout=120,
         check=False,
-        env={**os.environ, "PYTHONPATH": SOURCE},
-        **options,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
-def test_the_door_offers_what_the_documentation_names():
-    expected = "VAE SearchSpec Space VAEHyperModel VaetuneError evaluate_trial export_trial"
-    expected += (
-        " list_studies load_images load_model load_search load_study run_search write_report"
-    )
-    assert set(expected.split()) == set(NAMES)
-
-
-def test_importing_vaetune_imports_nothing_heavy():
-    told = json.loads(run("import json, sys, vaetune; print(json.dumps(sorted(sys.modules)))"))
-    heavy = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "pydantic", "scipy", "rich"}
-    assert not heavy & set(told)
-
-
-def test_a_script_sees_real_types_under_strict_mypy(tmp_path):
-    """Every public name has a type of its own, not Any; and its use is checked."""
-    script = tmp_path / "script.py"
-    revealed = "".join(f"reveal_type(vaetune.{name})\n" for name in NAMES)
-    script.write_text(
-        f"import vaetune\n{revealed}"
-        'study = vaetune.run_search(vaetune.load_search("hyperband"), results="results")\n'
-        "reveal_type(study)\n"
-        "reveal_type(study.winner)\n"
-        "reveal_type(vaetune.evaluate_trial(study).evaluation.negative_elbo.mean)\n"
-        "reveal_type(vaetune.export_trial(study).folder)\n"
-        'for one in vaetune.list_studies("results"):\n'
-        "    reveal_type(one.name)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file", "", str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": SOURCE},
-    )
-    of_script = [line for line in done.stdout.splitlines() if line.startswith("script.py")]
-    types = [line.partition("Revealed type is ")[2] for line in of_script]
-    assert not [line for line in of_script if "error:" in line], done.stdout
-    assert len(types) == len(NAMES) + 5
-    assert not [one for one in types if one in ('"Any"', '"builtins.object"')]
-    for expected in ("study.Study", "trial.Trial | None", "float", "Path", "str"):
-        assert any(expected in one for one in types), expected
+def printed_by(spec, results, **options):
+    """Runs a search of the arrays; returns the study and the lines that are printed."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        study = vaetune.run_search(spec, ARRAYS, results, name="tiny", **options)
+    assert "\r" not in out.getvalue()
+    return study, out.getvalue().splitlines()
 
 
 @pytest.fixture(scope="module")
-def images():
-    generator = np.random.default_rng(0)
-    return generator.integers(0, 256, (40, 9, 10), dtype=np.uint8)
+def searched(tmp_path_factory):
+    """A search of two trials and the Keras example by a script: study and printed lines."""
+    return printed_by(changed(GRID, baseline=True), tmp_path_factory.mktemp("results"))
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory, images):
-    """A tiny search through the door."""
-    spec = changed(TINY, budget=Budget(max_epochs=1), device="cpu")
-    return vaetune.run_search(spec, images, tmp_path_factory.mktemp("door"), name="door")
+@pytest.fixture
+def study(searched):
+    return searched[0]
 
 
-@pytest.mark.slow
-def test_a_search_over_arrays_leaves_them_as_they_were_and_continues(study, images, capsys):
-    before = images.copy()
-    spec = changed(TINY, budget=Budget(max_epochs=1), device="cpu")
-    again = vaetune.run_search(spec, images, study.folder.parent, name="door")
-    np.testing.assert_array_equal(images, before)
-    assert again.winner == study.winner
-    assert capsys.readouterr().out == "", "nothing was left to run"
-
-
-@pytest.mark.slow
-def test_a_line_is_printed_for_each_trial(tmp_path, images, capsys):
-    spec = changed(TINY, algorithm="random", budget=Budget(max_epochs=1, max_trials=2))
-    spec = changed(spec, device="cpu")
-    vaetune.run_search(spec, images, tmp_path)
-    first, *trials, rescored = capsys.readouterr().out.splitlines()
-    assert first == "2 trials of 2 configurations, 2 epochs."
-    labels = [line[:20].rstrip() for line in trials]
-    assert labels == ["trial 0000 (1 of 2)", "trial 0001 (2 of 2)"]
-    assert rescored.startswith("Measured 2 finalists again with ")
-    vaetune.run_search(spec, images, tmp_path, name="quiet", verbose=False)
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.slow
-def test_a_study_is_evaluated_exported_listed_and_reported(study, images, tmp_path):
-    event = vaetune.evaluate_trial(study, images=images)
-    assert event.trial_id == study.winner.trial_id
-    present = vaetune.load_study(str(study.folder))
-    assert vaetune.evaluate_trial(present, images=images) == event, "it was recorded"
-    export = vaetune.export_trial(present, folder=tmp_path / "model")
-    assert (export.folder, export.failures) == (tmp_path / "model", {})
-    assert vaetune.load_model(tmp_path / "model" / "vae.keras").image_shape == (9, 10, 1)
-    catalog = vaetune.list_studies(str(study.folder.parent))
-    assert [one.name for one in catalog] == ["door"]
-    assert len(catalog) == 1
-    assert catalog.find().name == "door"
-    assert vaetune.write_report(str(study.folder.parent)).name == "report.html"
-
-
-@pytest.mark.slow
-def test_a_study_shows_itself_in_a_notebook(study):
-    page = study._repr_html_()
-    assert f"Winner: trial {study.winner.trial_id}, {study.winner.score:.2f} nats" in page
-    assert "<td>" in page
-    assert (
-        repr(study)
-        == f"Study('door', {len(study.trials)} trials, winner {study.winner.trial_id!r})"
+def test_the_import_loads_nothing_else(tmp_path):
+    done = run_python(
+        "-c",
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import json, vaetune\n"
+        "dir(vaetune)\n"
+        "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "vaetune.load_search\n"
+        "found = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(json.dumps([sorted(loaded), sorted(found)]))",
+        folder=tmp_path,
     )
+    loaded, later = map(set, json.loads(done.stdout))
+    assert loaded - sys.stdlib_module_names == {"vaetune", "lazy_loader"}
+    assert "pydantic" in later, "the probe sees what is loaded"
+    assert not {"tensorflow", "numpy", "pandas"} & later
 
 
-def test_no_name_becomes_markup_in_a_notebook():
-    from vaetune.study.notebook import study_as_html
-
-    page = study_as_html("<script>alert(1)</script>", (), 0, "</p><img src=x>")
-    assert "<script" not in page
-    assert "<img" not in page
+def test_the_door_offers_what_scripts_need_and_nothing_else():
+    assert sorted(vaetune.__all__) == sorted([*OFFERED.split(), "__version__"])
 
 
-def test_other_settings_than_those_of_the_running_tensorflow_are_refused_in_one_line():
-    told = run(
-        "from vaetune.device import choose_device\n"
-        "from vaetune.errors import DeviceError\n"
-        "first = choose_device('cpu', threads=1)\n"
-        "import tensorflow as tf\n"
-        "tf.constant(1) + 1\n"
-        "assert choose_device('auto', exact=True) == first\n"
-        "try:\n"
-        "    choose_device('cpu', threads=2)\n"
-        "except DeviceError as error:\n"
-        "    print(error)\n"
+def test_a_name_that_is_not_offered_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        vaetune.nothing_of_the_kind  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_script_sees_real_types_under_mypy_strict(tmp_path):
+    names = [name for name in vaetune.__all__ if name != "__version__"]
+    results = {
+        'vaetune.run_search("hyperband")': "vaetune.study.study.Study",
+        "vaetune.list_studies()[0].winner": "vaetune.study.trial.Trial | None",
+        "vaetune.evaluate_trial(study).evaluation": "vaetune.study.scores.Evaluation",
+        'vaetune.export_trial(study, formats=["onnx"])': "vaetune.export.bundle.Export",
+        'vaetune.load_model("vae.keras")': "vaetune.models.vae.VAE",
+        'vaetune.load_model("vae.keras").latent_dim': "int",
+        "vaetune.VAEHyperModel()": "vaetune.models.hypermodel.VAEHyperModel",
+        "study.trials_table()": "pandas.core.frame.DataFrame",
+        "[one.name for one in vaetune.list_studies()]": "list[str]",
+    }
+    lines = ["import numpy as np", "import vaetune", "images = np.zeros((9, 28, 28, 1))"]
+    lines += ['study = vaetune.load_study("results/hyperband")', *scripts_shown()]
+    lines += [f"reveal_type(vaetune.{name})" for name in names]
+    lines += [f"reveal_type({expression})" for expression in results]
+    (tmp_path / "script.py").write_text("\n".join(lines) + "\n")
+    done = run_python("-m", "mypy", "--strict", "script.py", folder=tmp_path)
+    found = re.findall(r'note: Revealed type is "(.+)"$', done.stdout, re.MULTILINE)
+    assert (done.returncode, len(found)) == (0, len(names) + len(results)), done.stdout
+    shown, returned = found[: len(names)], found[len(names) :]
+    assert returned == list(results.values())
+    for name, revealed in zip(names, shown, strict=True):
+        assert re.search(r"-> [\w.]+\.[A-Z]\w+$", revealed), f"{name}: {revealed}"
+
+
+def scripts_shown():
+    """The scripts of README and the page on Python, each as a function of its own."""
+    for page in (SOURCE / "README.md", SOURCE / "docs" / "python.md"):
+        for number, script in enumerate(python_blocks(page)):
+            if "keras_tuner" not in script:  # it has no types
+                yield f"def {page.stem}_{number}() -> None:\n{textwrap.indent(script, '    ')}"
+
+
+def python_blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_keras_tuner_script_shown_runs(tmp_path, monkeypatch, page):
+    """As it is shown but for the number of epochs, on a few images."""
+    (script,) = [one for one in python_blocks(SOURCE / page) if "keras_tuner" in one]
+    assert "max_epochs=9" in script
+    monkeypatch.chdir(tmp_path)
+    few = np.zeros((8, 28, 28, 1), np.float32)
+    scope = {"images": few, "validation_images": few[:4]}
+    exec(compile(script.replace("max_epochs=9", "max_epochs=1"), page, "exec"), scope)
+    (best,) = scope["tuner"].get_best_models(1)
+    assert isinstance(best, vaetune.VAE)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_says_what_it_takes_and_raises(name):
+    function = getattr(vaetune, name)
+    told = inspect.getdoc(function)
+    for parameter in inspect.signature(function).parameters:
+        assert re.search(rf"^    {parameter}: \S", told, re.MULTILINE), f"{name}: {parameter}"
+
+
+def test_a_search_prints_what_it_will_do_then_a_line_per_trial_then_the_winner(searched):
+    study, lines = searched
+    winner = study.winner
+    expected = [
+        rf"Search tiny: 2 trials of 2 configurations, 2 epochs, and the Keras example to compare\. "
+        rf"Folder: {re.escape(str(study.folder))}",
+        r"Training on CPU, \d+ threads?\.",
+        r"Keras example +\d+\.\d+ nats  epochs 1 to 1 .*",
+        r"trial 0000 \(1 of 2\) +\d+\.\d+ nats  epochs 1 to 1 .*",
+        r"trial 0001 \(2 of 2\) +\d+\.\d+ nats  epochs 1 to 1 .*",
+        r"Rescored 2 finalists with \d+ posterior samples of each image, in .*: trial .* leads .*",
+        rf"Winner: trial {winner.trial_id}, {winner.score:.2f} nats per image, 1 epoch, filters .*",
+        r"Keras example: \d+\.\d+ nats per image; the winner is \d+\.\d+ nats (below|above)\.",
+    ]
+    assert len(lines) == len(expected), lines
+    for line, pattern in zip(lines, expected, strict=True):
+        assert re.fullmatch(pattern, line), line
+
+
+def test_a_complete_search_says_so_and_prints_its_winner(study):
+    _, lines = printed_by(changed(GRID, baseline=True), study.results)
+    assert lines[1] == "The search is complete: nothing is left to train."
+    assert lines[2].startswith(f"Winner: trial {study.winner.trial_id}, ")
+    assert len(lines) == 4
+
+
+def test_a_quiet_search_prints_nothing(study):
+    again, lines = printed_by(changed(GRID, baseline=True), study.results, verbose=False)
+    assert lines == []
+    assert again.trials == study.trials
+
+
+def test_a_search_that_is_stopped_says_how_to_continue(tmp_path, monkeypatch):
+    short = changed(GRID, limits=Limits(time_budget="1s"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Limits, "time_budget_s", 0.0)
+        study, lines = printed_by(short, tmp_path)
+    assert lines[-1] == (
+        "The time of 1s is up. Call run_search again with the same arguments to continue."
     )
-    assert told.startswith("TensorFlow already runs in this process with 1 threads per operation")
+    assert study.state == "not complete, 0 of 2 trials"
+    _, lines = printed_by(GRID, tmp_path)
+    assert lines[1] == "Continuing after 0 of 2 trials and 0 epochs."
+    assert lines[-1].startswith("Winner: trial ")
+
+
+def test_failures_are_printed_with_their_reason(tmp_path):
+    wrong = changed(GRID, space=GRID.space.model_copy(update={"learning_rate": Pinned(value=1e30)}))
+    study, lines = printed_by(wrong, tmp_path)
+    failed = [line for line in lines if " failed: " in line]
+    assert len(failed) == len(study.failures) == 2
+    assert study.failures[0].error in failed[0]
+    assert lines[-1] == f"Every trial failed, the first with: {study.failures[0].error}"
+
+
+def test_the_winner_is_evaluated_once_and_then_read_from_the_record(study):
+    first = vaetune.evaluate_trial(study, images=ARRAYS, protocol=QUICK)
+    assert first.trial_id == study.winner.trial_id
+    assert first.evaluation.test_images == study.started.data.test_images
+    told = first.evaluation.protocol
+    assert (told.seed, told.importance_samples) == (study.search.seed, 3)
+    again = vaetune.load_study(str(study.folder))
+    assert again.evaluations == (first,)
+    assert vaetune.evaluate_trial(study, protocol=QUICK) == first, "no images are needed"
+    assert vaetune.load_study(study.folder).evaluations == (first,)
+    other = study.ranking[-1]
+    for one in (other, other.trial_id):
+        vaetune.evaluate_trial(study, one, ARRAYS, protocol=QUICK)
+    added = vaetune.load_study(study.folder).evaluations[1:]
+    assert [event.trial_id for event in added] == [other.trial_id]
+
+
+def test_the_default_protocol_is_that_of_the_command_line(study):
+    event = vaetune.evaluate_trial(study, images=ARRAYS)
+    protocol = event.evaluation.protocol
+    usual = EvaluationProtocol(seed=study.search.seed)
+    assert protocol == usual.limited_to(study.started.data.test_images)
+
+
+def test_other_images_are_refused_and_lost_arrays_are_asked_for(study):
+    unseen = replace(QUICK, importance_samples=4)
+    with pytest.raises(ResultsError, match=r"images that its search does not name \(arrays\)"):
+        vaetune.evaluate_trial(study, protocol=unseen)
+    others = {"x": SPLIT.images[::-1], "y": SPLIT.labels}
+    with pytest.raises(ResultsError, match="on other images than arrays contains now"):
+        vaetune.evaluate_trial(study, images=others, protocol=unseen)
+
+
+def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
+    steps = []
+    export = vaetune.export_trial(study, folder=str(tmp_path / "model"), on_step=steps.append)
+    assert export.folder == tmp_path / "model"
+    assert list(export.apart) == ["keras"]
+    assert steps == [
+        "Writing the model as keras",
+        "Drawing what it makes",
+        "Reading the model back",
+    ]
+    vae = vaetune.load_model(export.folder / "vae.keras")
+    assert isinstance(vae, vaetune.VAE)
+    assert vae.image_shape == (9, 10, 1)
+    other = study.ranking[-1]
+    vaetune.export_trial(study, other, export.folder, "keras")
+    told = json.loads((export.folder / "hyperparameters.json").read_text())
+    assert told["trial_id"] == other.trial_id
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"formats": "onx"}, r"Unknown format 'onx'\. There are: keras, .* and all\."),
+        ({"formats": ["keras", "tflite"]}, "Unknown format 'tflite'"),
+        ({"trial": "0009"}, '"tiny" has no trial 0009'),
+    ],
+)
+def test_what_cannot_be_exported_is_a_clear_error(study, tmp_path, monkeypatch, wrong, message):
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
+    with pytest.raises(VaetuneError, match=message):
+        vaetune.export_trial(study, folder=tmp_path / "model", **wrong)
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_studies_of_a_folder_are_a_sequence(study):
+    studies = vaetune.list_studies(str(study.results))
+    assert [one.name for one in studies] == ["tiny"]
+    assert len(studies) == 1
+    assert studies[0].trials == studies.find().trials == studies.find("tiny").trials
+    assert repr(studies) == f"<StudyCatalog of {study.results}: tiny>"
+    with pytest.raises(ResultsError, match='There is no search "large"'):
+        studies.find("large")
+    assert list(vaetune.list_studies(study.results / "nowhere")) == []
+
+
+def test_the_report_is_written_for_a_folder_named_by_a_string(study):
+    page = vaetune.write_report(str(study.results))
+    assert page == study.results / "report.html"
+    assert "tiny" in page.read_text()
+
+
+def test_defaults_are_the_folders_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert list(vaetune.list_studies()) == []
+    with pytest.raises(ResultsError, match="There is no search in results yet"):
+        vaetune.write_report()
+
+
+def test_images_may_be_arrays(study):
+    images = vaetune.load_images(np.asarray(SPLIT.images))
+    assert images.image_shape == (9, 10, 1)
+
+
+def test_a_trial_and_a_study_are_short(study):
+    winner = study.winner
+    assert repr(winner) == (
+        f"<Trial {winner.trial_id}: completed, epoch 1, {winner.score:.2f} nats per image>"
+    )
+    assert isinstance(winner, Trial)
+    assert repr(study).startswith(
+        f"<Study tiny in {study.folder}: complete, 2 trials, winner: trial {winner.trial_id}, "
+    )
+    assert len(repr(study)) < 300 + len(str(study.folder))
