@@ -42,7 +42,9 @@ def to_markdown(notebook: Mapping[str, Any]) -> str:
         if cell["cell_type"] == "markdown":
             parts.append(source)
         elif cell["cell_type"] == "code" and source:
-            parts += [_fenced("python", source), *_outputs(cell)]
+            # A line that begins with "!" is for the shell.
+            language = "sh" if source.startswith("!") else "python"
+            parts += [_fenced(language, source), *_outputs(cell)]
     return "\n\n".join(parts) + "\n"
 
 
