@@ -490,7 +490,7 @@ def test_the_help_tells_of_watching(monkeypatch, capsys):
     signal.signal(signal.SIGTERM, handler)
     out = " ".join(capsys.readouterr().out.split())
     assert "--watch" in out
-    assert "Where no search runs, the next one is waited for. Ctrl-C ends it" in out
+    assert "If no search is running, vaetune waits for the next one. Ctrl-C ends it" in out
 
 
 @contextmanager
