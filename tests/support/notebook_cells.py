@@ -64,7 +64,10 @@ def run(source, scope):
 
 def shell(command):
     """Runs a command and prints what it prints; a command that fails stops the notebook."""
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    inherited = {**os.environ, "MPLBACKEND": "of_the_notebook"}
+    done = subprocess.run(
+        command, shell=True, env=inherited, capture_output=True, text=True, check=False
+    )
     sys.stdout.write(done.stdout + done.stderr)
     if done.returncode:
         raise RuntimeError(f"{command} ended with {done.returncode}: {done.stderr}")

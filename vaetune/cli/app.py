@@ -1,5 +1,6 @@
 """The command line: registration of the commands and exit codes. Imports nothing heavy."""
 
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -56,6 +57,8 @@ for _command in (new, search, check, train, best, evaluate, trials, report):
 def main() -> NoReturn:
     """Runs the command line; what the user can mend becomes one line and exit code 1."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # A command in a cell of a notebook gets the notebook's, which this Python may not have.
+    os.environ.pop("MPLBACKEND", None)
     try:
         app()
     except VaetuneError as error:
