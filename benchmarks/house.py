@@ -1,6 +1,6 @@
-"""How the code is laid out and written, in numbers: `python benchmarks/house.py`.
+"""Measures the layout and the language of the code: `python benchmarks/house.py`.
 
-The tests hold the limits; see tests/contracts/test_house.py.
+tests/contracts/test_house.py checks the limits.
 """
 
 import ast
@@ -21,35 +21,40 @@ OLD_WORDS = re.compile(
     r"what (became|becomes|came|comes) of|to be had|is had|at the least|at the most|nobody|"
     r"in vain|crew|workforce|roster|shelf|bench|foretells?|foretold|reckoned)\b"
 )
-"""Words and turns that a newcomer stumbles over; the field has others."""
+"""Words that a newcomer stumbles over, and for which the field has plain ones."""
 
 GENITIVE = re.compile(r"^\s+\w+: (Of|That|How|Which|Whose|Where|When|What|Why)\b", re.MULTILINE)
-"""An argument or attribute that is described by no noun phrase, such as "seed: Of the search."."""
+"""Arguments and attributes without a noun phrase, such as "seed: Of the search."."""
 
 
 class Length(NamedTuple):
-    """A function, and the lines of its body without the docstring."""
+    """The size of a function.
+
+    Attributes:
+        place: Path of the module in the package, and name of the function.
+        lines: Number of lines of the body, without the docstring.
+        parameters: Number of parameters, without `self`.
+    """
 
     place: str
     lines: int
     parameters: int
-    is_command: bool
 
 
 def modules() -> dict[str, str]:
-    """The text of every module, by its path in the package."""
+    """Returns the text of every module by its path in the package."""
     found = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
     return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in found}
 
 
 def top_names() -> list[str]:
-    """Packages and modules at the top of vaetune."""
+    """Returns the packages and modules at the top of vaetune."""
     names = (path.name for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py")
     return sorted(set(names) - {"__pycache__", "searches"})
 
 
 def arrows() -> set[tuple[str, str]]:
-    """Imports between the packages and modules at the top."""
+    """Returns the imports between the packages and modules at the top."""
     found = set()
     for name, text in modules().items():
         here = name.partition("/")[0].removesuffix(".py")
@@ -70,11 +75,9 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 
 
 def functions() -> list[Length]:
-    """All functions and methods."""
+    """Returns all functions and methods."""
     return [
-        Length(
-            f"{name}:{node.name}", *_measure(node), name.startswith("cli/") and _is_command(node)
-        )
+        Length(f"{name}:{node.name}", *_measure(node))
         for name, text in modules().items()
         for node in ast.walk(ast.parse(text))
         if isinstance(node, Function)
@@ -89,15 +92,8 @@ def _measure(node: Function) -> tuple[int, int]:
     return lines, len([one for one in parameters if one.arg not in ("self", "cls")])
 
 
-def _is_command(node: Function) -> bool:
-    """Whether Typer reads the parameters: they are a command's options."""
-    return any("typer." in ast.unparse(one) for one in node.args.args if one.annotation) or (
-        node.name in ("search", "check", "train", "best", "evaluate", "trials", "report", "new")
-    )
-
-
 def docstrings() -> dict[str, str]:
-    """Every docstring, and every string that documents a constant, by its place."""
+    """Returns every docstring, those of constants included, by its place."""
     return {
         f"{name}:{node.lineno}": node.value.value
         for name, text in modules().items()
@@ -109,7 +105,7 @@ def docstrings() -> dict[str, str]:
 
 
 def comments() -> dict[str, str]:
-    """Every comment, by its place."""
+    """Returns every comment by its place."""
     return {
         f"{name}:{number}": line.partition("# ")[2]
         for name, text in modules().items()
@@ -119,13 +115,13 @@ def comments() -> dict[str, str]:
 
 
 def old_words() -> list[str]:
-    """Docstrings and comments with words that a newcomer stumbles over."""
+    """Returns the docstrings and comments with `OLD_WORDS`."""
     texts = docstrings() | comments()
     return [f"{place}: {m[0]}" for place, text in texts.items() if (m := OLD_WORDS.search(text))]
 
 
 def genitives() -> list[str]:
-    """Arguments and attributes that no noun phrase describes."""
+    """Returns the arguments and attributes that match `GENITIVE`."""
     return [
         f"{place}: {found[0].strip()}"
         for place, text in docstrings().items()
@@ -135,7 +131,7 @@ def genitives() -> list[str]:
 
 
 def long_modules(limit: int = 350) -> list[str]:
-    """Modules of more lines than a limit."""
+    """Returns the modules with more lines than a limit."""
     counted = {name: len(text.splitlines()) for name, text in modules().items()}
     return [f"{name}: {lines}" for name, lines in counted.items() if lines > limit]
 
@@ -145,7 +141,7 @@ def main() -> None:
     found = functions()
     lines = sorted(one.lines for one in found)
     longest = max(found, key=lambda one: one.lines)
-    widest = max((one for one in found if not one.is_command), key=lambda one: one.parameters)
+    widest = max(found, key=lambda one: one.parameters)
     readme = len((TOP / "README.md").read_text(encoding="utf-8").splitlines())
     rows = (
         ("boxes at the top of vaetune/", len(top_names()), "at most 16"),
@@ -154,7 +150,7 @@ def main() -> None:
         ("longest function body", f"{longest.lines} ({longest.place})", "40"),
         ("median function body", statistics.median(lines), "5"),
         ("nine in ten bodies under", lines[len(lines) * 9 // 10], "17"),
-        ("most parameters but for commands", f"{widest.parameters} ({widest.place})", "10"),
+        ("most parameters of a function", f"{widest.parameters} ({widest.place})", "10"),
         ("README lines", readme, "under 200"),
         ("arguments without a noun phrase", len(genitives()), "0"),
         ("docstrings and comments with old words", len(old_words()), "0"),

@@ -107,7 +107,7 @@ def run_process(*arguments, cwd, **options):
 def test_search_best_report_from_beginning_to_end(vaetune, folder):
     code, out, error = vaetune("search", "./squares.toml", "--results", "found")
     assert (code, error) == (0, "")
-    before_the_first_trial = out[: out.index("\nreference ")]
+    before_the_first_trial = out[: out.index("\nKeras example ")]
     assert re.search(r"budget\.max_epochs +3 +file", before_the_first_trial)
     assert re.search(r"budget\.factor +3 +default", before_the_first_trial)
     assert re.search(r"device +auto +default +CPU, \d+ threads?", before_the_first_trial)
@@ -165,17 +165,17 @@ def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
     vaetune("search", "squares.toml", "--max-epochs", 1)
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1)
     assert code == 0
-    assert "All of it is done." in out
+    assert "The search is complete: nothing is left to train." in out
     assert not re.search(r"^trial 0000 ", out, re.MULTILINE)
 
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
     assert code == 0
-    assert "After it: 1 finalist trained from 2 other seeds each, 2 epochs at the most." in out
-    assert "All trials are done: now the finalists are measured again." in out
+    assert "Then: 1 finalist trained from 2 other seeds each, 2 epochs at the most." in out
+    assert "All trials are complete: the finalists are compared again." in out
     assert len(re.findall(r"^configuration 0 seed \d+ +[\d.]+ nats", out, re.MULTILINE)) == 2
     assert re.search(r"^  other seeds +[\d.]+ \+- [\d.]+ nats, the mean of ", out, re.MULTILINE)
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
-    assert "All of it is done." in out
+    assert "The search is complete: nothing is left to train." in out
     assert re.search(r"Keras example +[\d.]+ after 1 epoch", out)
 
 
@@ -228,7 +228,7 @@ def test_every_algorithm_runs_from_the_command_line(vaetune, folder, algorithm, 
     code, out, error = vaetune("search", "mine.toml", "--no-baseline")
     assert (code, error) == (0, "")
     assert re.search(rf"algorithm +{algorithm} +file", out)
-    assert f"To come: {trials} trials of {trials} configurations, {trials} epochs." in out
+    assert f"To train: {trials} trials of {trials} configurations, {trials} epochs." in out
     assert len(load_study(folder / "results" / "mine").trials) == trials
 
 
@@ -248,7 +248,7 @@ def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch
     )
     assert code == 0
     assert "The whole search: 5 trials" in out
-    assert "Going on: not complete, 3 of 5 trials" in out
+    assert "Continuing: not complete, 3 of 5 trials" in out
     study = load_study(folder / "results" / "mine")
     for size in {trial.hyperparameters["latent_dim"] for trial in study.trials}:
         code, out, _ = vaetune("best", "--latent-dim", size, "--export")
@@ -415,7 +415,7 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     code, out, _ = vaetune(*command)
     assert f"{name}-2/" in out
     code, out, _ = vaetune(*command, "--learning-rate-decay", "cosine")
-    assert "All of it is done." in out
+    assert "The search is complete: nothing is left to train." in out
 
 
 @pytest.mark.slow
@@ -424,12 +424,12 @@ def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder
     rate = ("--learning-rate", 0.5, "--filters-1", 2, "--filters-2", 3, "--name", "mine")
     code, out, _ = vaetune(*command, *rate)
     assert code == 0
-    assert "Stopped early: no epoch was better for a while.\n" in out
+    assert "Stopped early: no improvement for several epochs.\n" in out
     folder = folder / "results" / "baselines" / "mine"
     (trial,) = load_study(folder).trials
     assert trial.epochs[-1].epoch == trial.best.epoch + 2 < 50
     code, out, _ = vaetune(*command, *rate)
-    assert "All of it is done." in out
+    assert "The search is complete: nothing is left to train." in out
     (folder / "trials" / "0000" / "checkpoint.npz").write_bytes(b"no archive")
     assert vaetune(*command, *rate)[0] == 0
     (again,) = load_study(folder).trials
@@ -757,7 +757,7 @@ def test_ctrl_c_before_a_search_begins_is_told(vaetune, folder, monkeypatch):
     monkeypatch.setattr("vaetune.data.sources.load_images", stop)
     code, out, error = vaetune("search", "squares.toml")
     assert (code, error) == (130, "")
-    assert out == "Stopped. Everything recorded before is unharmed.\n"
+    assert out == "Stopped. Everything that was recorded before is kept.\n"
     assert not (folder / "results").exists()
 
 
@@ -998,7 +998,7 @@ def test_ctrl_c_in_an_evaluation_ends_cleanly(vaetune, folder):
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
-    assert out == "Stopped. Everything recorded before is unharmed.\n"
+    assert out == "Stopped. Everything that was recorded before is kept.\n"
     assert "Traceback" not in error
     assert journals(folder) == before
     assert not holder.exists()
@@ -1045,14 +1045,14 @@ def test_check_tries_a_search_and_writes_nothing(vaetune, folder):
     assert out.startswith("vaetune 0.1.0: check of squares\n")
     assert re.search(r"training\.batch_size +64 +flag", out)
     assert "25 training and 5 validation images of 9 x 10 x 1" in out
-    assert "To come: 6 trials of 5 configurations, 11 epochs." in out
-    assert "saved, and read back the same" in out
-    assert len(re.findall(r"ms a step of 25 images$", out, re.MULTILINE)) == 5
-    assert "Its batches are of all training images: there are no more." in out
-    assert re.search(r"^Time, an estimate: \d.* (seconds?|minutes)\.$", out, re.MULTILINE)
-    assert re.search(r"^Memory: .* at most so far", out, re.MULTILINE)
-    assert re.search(r"^Disk: \d+ MB at most", out, re.MULTILINE)
-    assert out.endswith("Ready. Next: vaetune search squares.toml and the same flags\n")
+    assert "To train: 6 trials of 5 configurations, 11 epochs." in out
+    assert "saved and loaded unchanged" in out
+    assert len(re.findall(r"ms per step of 25 images$", out, re.MULTILINE)) == 5
+    assert "Batches are limited to the number of training images." in out
+    assert re.search(r"^Estimated time: \d.* (seconds?|minutes)\.$", out, re.MULTILINE)
+    assert re.search(r"^Memory: at most .* so far", out, re.MULTILINE)
+    assert re.search(r"^Disk: at most \d+ MB ", out, re.MULTILINE)
+    assert out.endswith("Ready. Next: vaetune search squares.toml and the same options\n")
     assert contents(folder) == before
 
 

@@ -68,8 +68,8 @@ def test_check_foretells_what_several_workers_take(vaetune):
     code, out, error = vaetune.run("check", "./squares.toml", "--workers", "2")
     assert (code, error) == (0, "")
     assert "2 workers on this machine" in out
-    assert "Time, an estimate for 2 workers: " in out
-    assert out.endswith("Ready. Next: vaetune search ./squares.toml and the same flags\n")
+    assert "Estimated time for 2 workers: " in out
+    assert out.endswith("Ready. Next: vaetune search ./squares.toml and the same options\n")
     assert "ray" not in vaetune.modules
 
 
@@ -266,7 +266,7 @@ def test_a_search_that_is_done_needs_no_worker(vaetune, by_one_process, monkeypa
     arguments = ("--final-seeds", "1", "--workers", "2", "--results", by_one_process)
     code, out, error = run_here(*SEARCH, *arguments)
     assert (code, error) == (0, "")
-    assert "All of it is done." in out
+    assert "The search is complete: nothing is left to train." in out
 
 
 # A cluster that runs already

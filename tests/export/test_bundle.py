@@ -223,7 +223,7 @@ def test_the_command_says_where_it_is_and_how_far_each_format_is_apart(handed_ov
     told = {"keras": parts, "saved-model": saved, "onnx": parts, "litert": parts}
     assert len(lines) == start + 1 + len(told)
     for line, (name, expected) in zip(lines[start + 1 :], told.items(), strict=True):
-        assert re.fullmatch(rf"  {name}: {expected} apart from the original", line)
+        assert re.fullmatch(rf"  {name}: largest differences from the original: {expected}", line)
 
 
 def test_an_optional_dependency_that_is_missing_costs_its_format_only(
@@ -237,8 +237,8 @@ def test_an_optional_dependency_that_is_missing_costs_its_format_only(
     )
     assert code == 1
     reason = "needs tf2onnx and onnxruntime, not installed: pip install 'vaetune[onnx]'"
-    assert error == f"vaetune: onnx is not in it: {reason}\n"
-    apart = r"^  litert: encode \S+, decode \S+ apart from the original$"
+    assert error == f"vaetune: onnx is left out: {reason}\n"
+    apart = r"^  litert: largest differences from the original: encode \S+, decode \S+$"
     assert re.search(apart, out, re.MULTILINE)
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {*FORMATS["keras"].files, *FORMATS["litert"].files} <= names
@@ -354,6 +354,6 @@ def test_ctrl_c_while_exporting_leaves_the_old_export(exported, tmp_path, monkey
         "best", "--export", "--results", study.folder.parent, "--output", folder
     )
     assert (code, error) == (130, "")
-    assert out.endswith("Stopped. Everything recorded before is unharmed.\n")
+    assert out.endswith("Stopped. Everything that was recorded before is kept.\n")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["best"]

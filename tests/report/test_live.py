@@ -445,7 +445,9 @@ def command(tmp_path, monkeypatch, capsys):
     return run
 
 
-FIRST_LINE = "Watching results/: results/report.html is written as trials end. Ctrl-C stops.\n"
+FIRST_LINE = (
+    "Watching results/: results/report.html is updated as trials end. Press Ctrl-C to stop.\n"
+)
 
 
 def test_the_command_says_where_the_page_is_and_how_the_search_ended(tmp_path, command):
@@ -469,8 +471,8 @@ def test_the_command_tells_a_killed_search(tmp_path, command):
 def test_ctrl_c_in_an_empty_folder_leaves_it_empty(tmp_path, command):
     code, out, error = command(lambda _: interrupt())
     assert (code, error) == (0, "")
-    waits = "No search is running: waiting for one to begin.\n"
-    assert out == FIRST_LINE + waits + "No longer watching.\n"
+    waits = "No search is running. Waiting for one to start.\n"
+    assert out == FIRST_LINE + waits + "Stopped watching.\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -478,7 +480,7 @@ def test_ctrl_c_leaves_a_page_that_is_not_live(tmp_path, command):
     with RunningSearch(tmp_path / "results"):
         code, out, error = command(lambda _: interrupt())
     assert (code, error) == (0, "")
-    assert out.endswith("No longer watching.\nReport: results/report.html, no longer live\n")
+    assert out.endswith("Stopped watching.\nReport: results/report.html, no longer live\n")
     assert not is_live_page(tmp_path / "results" / "report.html")
 
 
@@ -531,7 +533,7 @@ def test_a_search_in_another_process_is_watched_to_its_end(tmp_path):
         # Not communicate(): it would miss what readline() has read ahead.
         out, error = watching.stdout.read(), watching.stderr.read()
     assert (watching.returncode, error) == (0, "")
-    assert out.startswith("No search is running: waiting for one to begin.\n")
+    assert out.startswith("No search is running. Waiting for one to start.\n")
     assert "squares has ended: complete, 6 trials\n" in out
     assert out.endswith("Report: results/report.html, no longer live\n")
     page = (tmp_path / "results" / "report.html").read_text()

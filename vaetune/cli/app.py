@@ -13,7 +13,7 @@ from vaetune.cli.best import best
 from vaetune.cli.check import check
 from vaetune.cli.console import fail, say
 from vaetune.cli.evaluate import evaluate
-from vaetune.cli.help import GroupedCommand
+from vaetune.cli.groups import GroupedCommand, expand_groups
 from vaetune.cli.new import new
 from vaetune.cli.report import report
 from vaetune.cli.search import search
@@ -25,6 +25,7 @@ from vaetune.version import __version__
 app = typer.Typer(
     name="vaetune",
     help="Find the best convolutional variational autoencoder for a set of images.",
+    subcommand_metavar="COMMAND",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -51,11 +52,11 @@ def _vaetune(
 
 
 for _command in (new, search, check, train, best, evaluate, trials, report):
-    app.command(cls=GroupedCommand)(_command)
+    app.command(cls=GroupedCommand)(expand_groups(_command))
 
 
 def main() -> NoReturn:
-    """Runs the command line; what the user can mend becomes one line and exit code 1."""
+    """Runs the command line. An error that the user can fix is one line and exit code 1."""
     signal.signal(signal.SIGTERM, _interrupt)
     # A command in a cell of a notebook gets the notebook's, which this Python may not have.
     os.environ.pop("MPLBACKEND", None)
@@ -63,7 +64,7 @@ def main() -> NoReturn:
         app()
     except VaetuneError as error:
         fail(str(error))
-    except BrokenPipeError:  # such as `vaetune trials | head`
+    except BrokenPipeError:  # The reader has ended, as in `vaetune trials | head`.
         with suppress(OSError):
             sys.stdout.close()
         sys.exit(1)
@@ -71,4 +72,4 @@ def main() -> NoReturn:
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt  # SIGTERM stops a search as cleanly as Ctrl-C
+    raise KeyboardInterrupt  # SIGTERM stops a search as cleanly as Ctrl-C.

@@ -24,6 +24,7 @@ def best(
         list[ExportFormat] | None,
         typer.Option(
             "--format",
+            metavar="<keras|saved-model|onnx|litert|all>",
             help="Format of the export, in addition to keras; may be given several times.",
         ),
     ] = None,
@@ -32,7 +33,7 @@ def best(
     ] = None,
     trial: TrialId = None,
     latent_dim: Annotated[
-        int | None, typer.Option(help="Take the best trial with this number of latent dimensions.")
+        int | None, typer.Option(help="Use the best trial with this number of latent dimensions.")
     ] = None,
     results: Results = Path("results"),
 ) -> None:
@@ -66,25 +67,25 @@ def export_and_print(
     formats: Sequence[str],
     device: "Device",
 ) -> None:
-    """Exports a trial, and prints what was written and how far it is apart from the original."""
+    """Exports a trial, and prints the files and how far their outputs differ from the original."""
     from vaetune.export import export_trial
 
-    with _shown_what_is_done() as tell:
-        export = export_trial(study, trial, target, formats, device=device, on_step=tell)
+    with _step_status() as show_step:
+        export = export_trial(study, trial, target, formats, device=device, on_step=show_step)
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in target.iterdir())
     say(f"Exported to {target}/: {', '.join(names)}")
     for name, apart in export.apart.items():
-        told = (f"{what} {value:.0e}" if value else f"{what} 0" for what, value in apart.items())
-        say(f"  {name}: {', '.join(told)} apart from the original")
+        found = (f"{what} {value:.0e}" if value else f"{what} 0" for what, value in apart.items())
+        say(f"  {name}: largest differences from the original: {', '.join(found)}")
     for name, reason in export.failures.items():
-        note(f"vaetune: {name} is not in it: {reason}")
+        note(f"vaetune: {name} is left out: {reason}")
     if export.failures:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _shown_what_is_done() -> Iterator[Callable[[str], None]]:
-    """Shows the current step in a terminal, and nothing in a file or a pipe."""
+def _step_status() -> Iterator[Callable[[str], None]]:
+    """Yields a function that shows the current step in a terminal, and does nothing in a pipe."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -92,4 +93,4 @@ def _shown_what_is_done() -> Iterator[Callable[[str], None]]:
         with console.status("Restoring the model") as status:
             yield status.update
     else:
-        yield lambda doing: None
+        yield lambda step: None

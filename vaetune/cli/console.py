@@ -1,4 +1,4 @@
-"""What a command prints, where, and how it ends. Nothing else of the package prints."""
+"""How commands print lines, errors and titles, and how they end."""
 
 import sys
 from collections.abc import Iterator
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
 
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells use it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 
 def say(text: str) -> None:
-    """Says it on stdout."""
+    """Prints a line to stdout."""
     print(text, flush=True)  # noqa: T201
 
 
 def note(text: str) -> None:
-    """Says it on stderr."""
+    """Prints a line to stderr."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def fail(message: str) -> NoReturn:
-    """Says it on stderr in one line, and ends with exit code 1."""
+    """Prints an error to stderr as one line, and ends the command with exit code 1."""
     print(f"vaetune: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
     sys.exit(1)
 
 
 @contextmanager
 def clean_interrupt() -> Iterator[None]:
-    """Says a word where Ctrl-C comes before a search begins, or after it ended."""
+    """Ends the command cleanly after Ctrl-C outside of a search."""
     try:
         yield
     except KeyboardInterrupt:
-        say("Stopped. Everything recorded before is unharmed.")
+        say("Stopped. Everything that was recorded before is kept.")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -52,18 +52,18 @@ def find_named(results: Path, name: str | None) -> "Study":
     catalog = list_studies(results)
     if name is None and catalog.studies:
         for folder, reason in catalog.unreadable.items():
-            note(f"{folder} is passed over. {reason}")
+            note(f"{folder} is skipped. {reason}")
     return catalog.find(name)
 
 
 def title_of(study: "Study", trial: "Trial") -> str:
-    """Which trial of what comes next, and how far that is."""
+    """Returns a title for a trial: what it is, its study and how far that study is."""
     what = "Winner" if trial == study.winner else f"Trial {trial.trial_id}"
     return f"{what} of {study.name} ({study.state})"
 
 
 def describe_device(device: "ChosenDevice") -> str:
-    """What this process trains on."""
+    """Returns the device and the threads of this process."""
     from vaetune.report import counted
 
     return f"{device.name}, {counted(device.threads, 'thread')}"

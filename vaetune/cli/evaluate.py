@@ -62,24 +62,26 @@ def evaluate(
     with clean_interrupt():
         if name is not None and is_export(name, results):
             if trial is not None:
-                raise typer.BadParameter("an export is of one trial: leave --trial out")
-            what, judged = evaluate_exported(Path(name), dataset, protocol, images)
+                raise typer.BadParameter("an export holds one trial: leave out --trial")
+            title, evaluations = evaluate_exported(Path(name), dataset, protocol, images)
         else:
             study = find_named(results, name)
-            what, judged = evaluate_study(study, trial, dataset, protocol, images, again, results)
+            title, evaluations = evaluate_study(
+                study, trial, dataset, protocol, images, again, results
+            )
     if output is EvaluationFormat.json:
         from vaetune.report import evaluations_as_json
 
-        say(evaluations_as_json(judged))
+        say(evaluations_as_json(evaluations))
         return
     from vaetune.report import evaluations_as_table
 
-    say(f"{what} on the test images")
-    say(evaluations_as_table(judged))
+    say(f"{title} on the test images")
+    say(evaluations_as_table(evaluations))
 
 
 def is_export(name: str, results: Path) -> bool:
-    """Whether a name is the folder of an export, and of no study."""
+    """Whether a name is the folder of an export, and not that of a study."""
     from vaetune.export import read_manifest
     from vaetune.study import has_begun
 
@@ -96,7 +98,7 @@ def evaluate_study(
     again: bool,
     results: Path,
 ) -> "tuple[str, dict[str, TrialEvaluated]]":
-    """The evaluations of a trial and of the Keras example, by what to call them."""
+    """Returns a title, and the evaluations of a trial and of the Keras example by their names."""
     from vaetune.study import find_baseline, pick
 
     picked = pick(study, trial_id)
@@ -110,18 +112,17 @@ def evaluate_study(
     else:
         note("No matching Keras example was found, so only the winner is shown.")
     recorded = {name: one.evaluation(trial, protocol) for name, (one, trial) in models.items()}
-    judged = {name: event for name, event in recorded.items() if event and not again}
-    missing = {name: model for name, model in models.items() if name not in judged}
+    found = {name: event for name, event in recorded.items() if event and not again}
+    missing = {name: model for name, model in models.items() if name not in found}
     if missing:
-        judged |= _judge(missing, study, _placed(data, dataset), protocol)
-    told = {name: judged[name] for name in models if name in judged}
-    return title_of(study, picked), told
+        found |= _evaluate(missing, study, _moved(data, dataset), protocol)
+    return title_of(study, picked), {name: found[name] for name in models if name in found}
 
 
 def evaluate_exported(
     folder: Path, dataset: str | None, protocol: "EvaluationProtocol", wanted: int | None
 ) -> "tuple[str, dict[str, TrialEvaluated]]":
-    """The evaluation of an exported model, by what to call it."""
+    """Returns a title, and the evaluation of an exported model by its name."""
     from rich.console import Console
 
     from vaetune.cli.live.bars import EvaluationProgress
@@ -136,14 +137,14 @@ def evaluate_exported(
 
     exported = find_export(folder)
     if exported is None:
-        raise ResultsError(f"The manifest of {folder} is damaged. Export it again.")
+        raise ResultsError(f"The manifest of {folder} is damaged. Export the trial again.")
     data = exported.data
     if dataset is None and data.dataset not in NAMED_SETS:
         raise ResultsError(
             f'{folder} does not say where its images "{data.dataset}" are. '
             "Name them with --dataset."
         )
-    images = load_prepared(_placed(data, dataset))
+    images = load_prepared(_moved(data, dataset))
     if images.fingerprint != exported.fingerprint:
         note("These are not the images that the model was trained and validated on.")
     _note_if_fewer(len(images.test), wanted)
@@ -151,15 +152,15 @@ def evaluate_exported(
     protocol = protocol.limited_to(len(images.test))
     progress = EvaluationProgress(Console(stderr=True), str(folder))
     with progress, StoppableWatcher(progress) as watcher:
-        tell = partial(watcher.on_progress, "search", None)
+        show = partial(watcher.on_progress, "search", None)
         event = evaluate_export(
-            folder, exported.trial_id, exported.epoch, images, protocol, device, tell
+            folder, exported.trial_id, exported.epoch, images, protocol, device, show
         )
     return f"The model in {folder}/", {f"trial {exported.trial_id}": event}
 
 
-def _placed(data: "DataSpec", dataset: str | None) -> "DataSpec":
-    """The same images, where they are now."""
+def _moved(data: "DataSpec", dataset: str | None) -> "DataSpec":
+    """Returns the same images at another path, if one is given."""
     return data.model_copy(update={"dataset": dataset or data.dataset})
 
 
@@ -169,13 +170,13 @@ def _note_if_fewer(available: int, wanted: int | None) -> None:
         note(f"There are {available:,} test images, fewer than --images {wanted}: all are used.")
 
 
-def _judge(
+def _evaluate(
     models: "dict[str, tuple[Study, Trial]]",
     study: "Study",
     data: "DataSpec",
     protocol: "EvaluationProtocol",
 ) -> Iterator[tuple[str, "TrialEvaluated"]]:
-    """Evaluates models on the images of a study; that of another study may fail."""
+    """Evaluates models on the images of a study; a failure of another study's model is a note."""
     from rich.console import Console
 
     from vaetune.cli.live.bars import EvaluationProgress
@@ -191,8 +192,8 @@ def _judge(
         progress = EvaluationProgress(Console(stderr=True), name)
         try:
             with progress, StoppableWatcher(progress) as watcher:
-                tell = partial(watcher.on_progress, "search", None)
-                event = record_evaluation(one, trial.trial_id, images, protocol, device, tell)
+                show = partial(watcher.on_progress, "search", None)
+                event = record_evaluation(one, trial.trial_id, images, protocol, device, show)
         except VaetuneError as error:
             if one is study:
                 raise

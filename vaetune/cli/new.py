@@ -13,7 +13,7 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the search.")],
     algorithm: Annotated[
         AlgorithmOption,
-        typer.Option(help="Algorithm whose built-in search file is the starting point."),
+        typer.Option(help="Algorithm of the built-in search file to start from."),
     ] = AlgorithmOption.hyperband,
     dataset: Dataset = None,
 ) -> None:

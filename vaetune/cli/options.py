@@ -1,12 +1,20 @@
-"""Options that several commands share."""
+"""Options of the commands: their values, single options, and groups of options."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vaetune.cli.help import budget_option, results_option, training_option, workers_option
+from vaetune.cli.groups import (
+    Overrides,
+    budget_option,
+    model_option,
+    results_option,
+    training_option,
+    workers_option,
+)
 
 
 class DeviceOption(StrEnum):
@@ -48,7 +56,7 @@ class AlgorithmOption(StrEnum):
 
 
 class FormatOption(StrEnum):
-    """Values of --format."""
+    """Values of --format for trials."""
 
     table = "table"
     json = "json"
@@ -56,7 +64,7 @@ class FormatOption(StrEnum):
 
 
 class ExportFormat(StrEnum):
-    """Values of --format where a model is handed over."""
+    """Values of --format for an export."""
 
     keras = "keras"
     saved_model = "saved-model"
@@ -66,40 +74,11 @@ class ExportFormat(StrEnum):
 
 
 class EvaluationFormat(StrEnum):
-    """Values of --format where there is no row a trial."""
+    """Values of --format for an evaluation."""
 
     table = "table"
     json = "json"
 
-
-Workers = Annotated[
-    int,
-    workers_option(
-        min=1,
-        help="Number of models to train in parallel; more than 1 requires Ray.",
-    ),
-]
-
-ThreadsPerWorker = Annotated[
-    int | None,
-    workers_option(
-        min=1,
-        help="CPU threads per worker. Default: the cores are divided evenly.",
-    ),
-]
-
-GpusPerWorker = Annotated[
-    float | None,
-    workers_option(
-        min=0.0,
-        help="GPUs per worker, such as 0.25. Default: they are divided evenly.",
-    ),
-]
-
-Address = Annotated[
-    str | None,
-    workers_option(help="HOST:PORT of a running Ray cluster to train on."),
-]
 
 Results = Annotated[
     Path,
@@ -113,77 +92,204 @@ Dataset = Annotated[
     ),
 ]
 
-MaxEpochs = Annotated[int | None, budget_option(help="Epochs of the longest trials.")]
-
-MaxTrials = Annotated[
-    int | None,
-    budget_option(help="Number of trials; random, bayesian and grid only."),
-]
-
-MinEpochs = Annotated[
-    int | None,
-    budget_option(help="Epochs of the shortest trials; Hyperband only."),
-]
-
-Factor = Annotated[
-    int | None,
-    budget_option(
-        help="Reduction factor: each rung keeps 1 in N trials; Hyperband only.",
-    ),
-]
-
-HyperbandIterations = Annotated[
-    int | None,
-    budget_option(help="Number of runs of Hyperband's whole schedule."),
-]
-
-KeepBest = Annotated[
-    int | None,
-    training_option(help="Number of best trials whose weights are kept."),
-]
-
-FinalSeeds = Annotated[
-    int | None,
-    training_option(
-        help="Number of other seeds to train the finalists from before one wins.",
-    ),
-]
-
-Baseline = Annotated[
-    bool | None,
-    training_option(
-        "--baseline/--no-baseline",
-        help="Also train the Keras example, to compare with.",
-    ),
-]
-
-Seed = Annotated[
-    int | None,
-    training_option(help="Random seed of configurations, weights and image order."),
-]
-
-BatchSize = Annotated[int | None, training_option(help="Number of images per training step.")]
-
-PrecisionFlag = Annotated[
-    PrecisionOption | None,
-    training_option(help="Numeric precision of training; mixed_bfloat16 is for GPUs."),
-]
-
-DeviceFlag = Annotated[
-    DeviceOption | None,
-    workers_option(help="Device to train on; auto takes a GPU if there is one."),
-]
-
-Overwrite = Annotated[
-    bool,
-    results_option("--overwrite", help="Discard earlier results first."),
-]
-
-Quiet = Annotated[bool, results_option("--quiet", "-q", help="Print the outcome only.")]
-
-TrialId = Annotated[str | None, typer.Option(help="Id of a trial to take instead of the winner.")]
+TrialId = Annotated[str | None, model_option(help="Id of the trial to use instead of the winner.")]
 
 StudyName = Annotated[
     str | None,
     typer.Argument(help="A search, or baselines/NAME. Default: the latest search."),
 ]
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """The number of trials and epochs."""
+
+    max_epochs: Annotated[
+        int | None,
+        Overrides("budget.max_epochs"),
+        budget_option(help="Number of epochs of the longest trials."),
+    ] = None
+    max_trials: Annotated[
+        int | None,
+        Overrides("budget.max_trials"),
+        budget_option(help="Number of trials; random, bayesian and grid only."),
+    ] = None
+    min_epochs: Annotated[
+        int | None,
+        Overrides("budget.min_epochs"),
+        budget_option(help="Number of epochs of the shortest trials; Hyperband only."),
+    ] = None
+    factor: Annotated[
+        int | None,
+        Overrides("budget.factor"),
+        budget_option(help="Reduction factor: each rung keeps 1 in N trials; Hyperband only."),
+    ] = None
+    hyperband_iterations: Annotated[
+        int | None,
+        Overrides("budget.hyperband_iterations"),
+        budget_option(help="Number of runs of Hyperband's whole schedule."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class LimitOptions:
+    """When a search stops early."""
+
+    time_budget: Annotated[
+        str | None,
+        Overrides("limits.time_budget"),
+        budget_option(help="Time to stop after, such as 1h30m; the winner so far is exported."),
+    ] = None
+    max_failure_rate: Annotated[
+        float | None,
+        Overrides("limits.max_failure_rate"),
+        budget_option(help="Share of failed trials above which the search stops."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class WinnerOptions:
+    """How the winner is chosen, and what it is compared with."""
+
+    keep_best: Annotated[
+        int | None,
+        Overrides("limits.keep_best"),
+        training_option(help="Number of best trials whose weights are kept."),
+    ] = None
+    final_seeds: Annotated[
+        int | None,
+        Overrides("limits.final_seeds"),
+        training_option(help="Number of other seeds to train the finalists from before one wins."),
+    ] = None
+    baseline: Annotated[
+        bool | None,
+        Overrides("baseline"),
+        training_option("--baseline/--no-baseline", help="Train the Keras example as well."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The images, and how a model is trained on them."""
+
+    dataset: Annotated[Dataset, Overrides("data.dataset")] = None
+    seed: Annotated[
+        int | None,
+        Overrides("seed"),
+        training_option(help="Random seed of configurations, weights and image order."),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        Overrides("training.batch_size"),
+        training_option(help="Number of images per training step."),
+    ] = None
+    precision: Annotated[
+        PrecisionOption | None,
+        Overrides("training.precision"),
+        training_option(help="Numeric precision of training; mixed_bfloat16 is for GPUs."),
+    ] = None
+    device: Annotated[
+        DeviceOption | None,
+        Overrides("device"),
+        workers_option(help="Device to train on; auto uses a GPU if there is one."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """How long one configuration is trained, and on which images."""
+
+    epochs: Annotated[
+        int,
+        Overrides("budget.max_epochs"),
+        training_option(min=1, help="Number of epochs to train."),
+    ] = 30
+    on: Annotated[
+        OnOption | None,
+        Overrides("data.train_on"),
+        training_option(help="Images to train on. Default: those of --best, otherwise train."),
+    ] = None
+    learning_rate_decay: Annotated[
+        DecayOption | None,
+        Overrides("training.learning_rate_decay"),
+        training_option(help="Learning-rate schedule over the epochs."),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Overrides("budget.patience"),
+        training_option(help="Number of epochs without improvement to stop after."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ConfigurationOptions:
+    """The hyperparameters of one configuration; fields have the hyperparameters' names."""
+
+    filters_1: Annotated[
+        int | None, model_option(help="Number of filters of the first convolution.")
+    ] = None
+    filters_2: Annotated[
+        int | None, model_option(help="Number of filters of the second convolution.")
+    ] = None
+    dense_units: Annotated[
+        int | None, model_option(help="Number of units of the encoder's dense layer.")
+    ] = None
+    latent_dim: Annotated[
+        int | None,
+        model_option(help="Number of latent dimensions; with --best, of the trial to train."),
+    ] = None
+    learning_rate: Annotated[
+        float | None, model_option(help="Learning rate of the Adam optimizer.")
+    ] = None
+    beta: Annotated[float | None, model_option(help="Weight of the KL divergence.")] = None
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Workers on this machine."""
+
+    workers: Annotated[
+        int,
+        workers_option(
+            min=1, help="Number of models to train in parallel; more than 1 requires Ray."
+        ),
+    ] = 1
+    threads_per_worker: Annotated[
+        int | None,
+        workers_option(min=1, help="CPU threads per worker. Default: the cores divided evenly."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ClusterOptions(WorkerOptions):
+    """Workers on this machine or on a Ray cluster."""
+
+    gpus_per_worker: Annotated[
+        float | None,
+        workers_option(
+            min=0.0, help="GPUs per worker, such as 0.25. Default: the GPUs divided evenly."
+        ),
+    ] = None
+    address: Annotated[
+        str | None, workers_option(help="HOST:PORT of a running Ray cluster to train on.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results are written, and how much is printed."""
+
+    results: Results = Path("results")
+    overwrite: Annotated[
+        bool, results_option("--overwrite", help="Discard earlier results first.")
+    ] = False
+    quiet: Annotated[bool, results_option("--quiet", "-q", help="Print only the outcome.")] = False
+
+
+@dataclass(frozen=True)
+class BaselineOutputOptions(OutputOptions):
+    """Where a single training is written."""
+
+    name: Annotated[
+        str | None, results_option(help="Name of the folder in results/baselines/.")
+    ] = None

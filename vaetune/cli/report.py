@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def report(
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Keep writing it until all running searches have ended."),
+        typer.Option("--watch", help="Update the report until all running searches have ended."),
     ] = False,
     results: Results = Path("results"),
 ) -> None:
     """Write results/report.html from what is recorded.
 
-    With --watch the page is written again as trials start and end, and it refreshes itself in the
-    browser. If no search is running, vaetune waits for the next one. Ctrl-C ends it.
+    With --watch, the page is updated as trials start and end, and refreshes itself in the browser.
+    If no search is running, vaetune waits for the next one. Press Ctrl-C to stop.
     """
     with clean_interrupt():
         from vaetune.report import write_report
@@ -35,21 +35,21 @@ def report(
 
 
 def watch_results(results: Path) -> None:
-    """Writes the report as trials end, and prints the state of running searches."""
+    """Updates the report as trials end, and prints the state of running searches."""
     from vaetune.config import REPORT_NAME
     from vaetune.report import is_live_page, watch, write_report
 
-    page, told = results / REPORT_NAME, ""
+    page, printed = results / REPORT_NAME, ""
     try:
         for number, happening in enumerate(watch(results)):
             if number == 0:
-                say(f"Watching {results}/: {page} is written as trials end. Ctrl-C stops.")
+                say(f"Watching {results}/: {page} is updated as trials end. Press Ctrl-C to stop.")
             line = _describe(happening)
-            if line not in ("", told):
+            if line not in ("", printed):
                 say(line)
-                told = line
+                printed = line
     except KeyboardInterrupt:
-        say("No longer watching.")
+        say("Stopped watching.")
         if is_live_page(page):
             say(f"Report: {write_report(results)}, no longer live")
 
@@ -59,7 +59,7 @@ def _describe(happening: "Happening") -> str:
 
     match happening:
         case Waiting():
-            return "No search is running: waiting for one to begin."
+            return "No search is running. Waiting for one to start."
         case Written(is_live=False):
             return f"Report: {happening.page}, no longer live"
         case Written():
@@ -67,7 +67,7 @@ def _describe(happening: "Happening") -> str:
         case Ended():
             return _describe_end(happening.name, happening.study)
         case Unwritten():
-            return f"The page is as it was. {happening.reason}"
+            return f"The report was not updated. {happening.reason}"
 
 
 def _describe_end(name: str, study: "Study | None") -> str:

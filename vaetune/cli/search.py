@@ -10,28 +10,14 @@ import typer
 
 from vaetune.cli.best import export_and_print
 from vaetune.cli.console import INTERRUPTED, clean_interrupt, fail, note, say, title_of
-from vaetune.cli.help import budget_option
+from vaetune.cli.groups import budget_option, flags_of
 from vaetune.cli.options import (
-    Address,
-    Baseline,
-    BatchSize,
-    Dataset,
-    DeviceFlag,
-    Factor,
-    FinalSeeds,
-    GpusPerWorker,
-    HyperbandIterations,
-    KeepBest,
-    MaxEpochs,
-    MaxTrials,
-    MinEpochs,
-    Overwrite,
-    PrecisionFlag,
-    Quiet,
-    Results,
-    Seed,
-    ThreadsPerWorker,
-    Workers,
+    BudgetOptions,
+    ClusterOptions,
+    LimitOptions,
+    OutputOptions,
+    TrainingOptions,
+    WinnerOptions,
 )
 from vaetune.errors import ResultsError, VaetuneError
 from vaetune.version import __version__
@@ -44,53 +30,28 @@ if TYPE_CHECKING:
 
 
 def search(
+    *,
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A file searches/NAME.toml, or a path. Without it, searches are listed."
+            help="A file searches/NAME.toml, or a path. Without it, the searches are listed."
         ),
     ] = None,
-    dataset: Dataset = None,
-    max_epochs: MaxEpochs = None,
-    max_trials: MaxTrials = None,
-    min_epochs: MinEpochs = None,
-    factor: Factor = None,
-    hyperband_iterations: HyperbandIterations = None,
+    budget: BudgetOptions,
     extend: Annotated[
         bool,
-        budget_option(
-            "--extend",
-            help="Continue to more trials or iterations than before.",
-        ),
+        budget_option("--extend", help="Continue to more trials or iterations than before."),
     ] = False,
-    time_budget: Annotated[
-        str | None,
-        budget_option(
-            help="Time to stop after, such as 1h30m; the winner so far is exported.",
-        ),
-    ] = None,
-    max_failure_rate: Annotated[
-        float | None,
-        budget_option(help="Share of failed trials above which the search stops."),
-    ] = None,
-    keep_best: KeepBest = None,
-    final_seeds: FinalSeeds = None,
-    seed: Seed = None,
-    batch_size: BatchSize = None,
-    precision: PrecisionFlag = None,
-    baseline: Baseline = None,
-    device: DeviceFlag = None,
-    workers: Workers = 1,
-    threads_per_worker: ThreadsPerWorker = None,
-    gpus_per_worker: GpusPerWorker = None,
-    address: Address = None,
-    results: Results = Path("results"),
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
+    limits: LimitOptions,
+    training: TrainingOptions,
+    winner: WinnerOptions,
+    cluster: ClusterOptions,
+    output: OutputOptions,
 ) -> None:
     """Run a search, or continue one that was stopped.
 
-    Options override the search file. What neither names has a default.
+    Options override the search file; what neither of them sets has a default. Without a name, the
+    available searches are listed.
     """
     from vaetune.config import find_search, resolve
     from vaetune.search import ExecutorOptions
@@ -98,105 +59,90 @@ def search(
     if name is None:
         list_searches()
         return
-    if extend and overwrite:
+    if extend and output.overwrite:
         raise typer.BadParameter("give --extend or --overwrite, not both")
-    flags = {
-        "data.dataset": dataset,
-        "budget.max_epochs": max_epochs,
-        "budget.min_epochs": min_epochs,
-        "budget.factor": factor,
-        "budget.hyperband_iterations": hyperband_iterations,
-        "budget.max_trials": max_trials,
-        "limits.time_budget": time_budget,
-        "limits.max_failure_rate": max_failure_rate,
-        "limits.keep_best": keep_best,
-        "limits.final_seeds": final_seeds,
-        "seed": seed,
-        "training.batch_size": batch_size,
-        "training.precision": precision.value if precision else None,
-        "baseline": baseline,
-        "device": device.value if device else None,
-    }
-    resolved = resolve(find_search(name), flags)
-    options = ExecutorOptions(workers, threads_per_worker, gpus_per_worker, address)
-    if gpus_per_worker is not None and not options.needs_ray:
+    resolved = resolve(find_search(name), flags_of(budget, limits, training, winner))
+    options = ExecutorOptions(
+        cluster.workers, cluster.threads_per_worker, cluster.gpus_per_worker, cluster.address
+    )
+    if options.gpus_per_worker is not None and not options.needs_ray:
         raise typer.BadParameter("--gpus-per-worker is for several workers: give --workers too")
-    if gpus_per_worker and resolved.spec.device == "cpu":
+    if options.gpus_per_worker and resolved.spec.device == "cpu":
         raise typer.BadParameter("give --gpus-per-worker or --device cpu, not both")
     with clean_interrupt():
-        run_in_terminal(resolved, results, overwrite, extend, quiet, options)
+        run_in_terminal(resolved, options, output, extend)
 
 
 PATIENCE_S = 15.0
-"""After which it is said that no worker is ready yet."""
+"""Seconds after which a note says that no worker is ready yet."""
 
-_OPEN = "whoever reaches its ports can run programs on it. Ray's manual tells of RAY_AUTH_MODE."
+_OPEN = "anyone who can reach its ports can run programs on it. See RAY_AUTH_MODE in Ray's manual."
 
 
 def run_in_terminal(
-    resolved: "ResolvedSearch",
-    results: Path,
-    overwrite: bool,
-    extend: bool,
-    quiet: bool,
-    options: "ExecutorOptions",
+    resolved: "ResolvedSearch", options: "ExecutorOptions", output: OutputOptions, extend: bool
 ) -> None:
-    """Runs a search, or continues it, and prints what it found."""
+    """Runs a search, or continues it, and prints its progress and its outcome."""
     from vaetune.search import run_search
 
     @contextmanager
     def watch(session: "SearchSession", executor: "Executor") -> "Iterator[Watcher]":
         if options.needs_ray and not session.is_done:
-            _warn_of_openness(options)
-        announce(session, resolved, describe_trainers(options, session.device), quiet)
-        executor.wait_until_ready(_Patience(options, quiet).tell)
-        with progress_of(session, quiet) as watcher:
+            _warn_if_open(options)
+        announce(session, resolved, describe_trainers(options, session.device), output.quiet)
+        executor.wait_until_ready(_WaitNotice(options, output.quiet).print_if_late)
+        with progress_of(session, output.quiet) as watcher:
             yield watcher
 
     study = run_search(
         resolved,
-        results=results,
+        results=output.results,
         executor=options,
-        overwrite=overwrite,
+        overwrite=output.overwrite,
         extend=extend,
         watch=watch,
     )
-    _tell_outcome(study, results)
+    _print_outcome(study, output.results)
 
 
 def describe_trainers(options: "ExecutorOptions", device: "ChosenDevice") -> str:
-    """Who trains: this process on its device, or workers."""
+    """Returns who trains: this process on its device, or workers."""
     from vaetune.cli.console import describe_device
 
     return describe_device(device) if not options.needs_ray else str(options)
 
 
-def _warn_of_openness(options: "ExecutorOptions") -> None:
-    """Says that a cluster let this process in which showed no token."""
+def _warn_if_open(options: "ExecutorOptions") -> None:
+    """Prints a warning if a cluster accepts connections without a token."""
     from vaetune.search import has_token
 
     if options.address and not has_token():
         note(f"The Ray cluster at {options.address} asks for no token: {_OPEN}")
 
 
-class _Patience:
-    """Says once that no worker is ready for a while."""
+class _WaitNotice:
+    """Prints one line if no worker is ready after a while.
+
+    Args:
+        options: The workers that the search waits for.
+        quiet: Print nothing.
+    """
 
     def __init__(self, options: "ExecutorOptions", quiet: bool) -> None:
-        self._crew = options
-        self._told = quiet
-        self._until_s = time.monotonic() + PATIENCE_S
+        self._options = options
+        self._is_done = quiet
+        self._due_s = time.monotonic() + PATIENCE_S
 
-    def tell(self) -> None:
-        """Says it if it is time."""
-        if not self._told and time.monotonic() > self._until_s:
-            self._told = True
-            room = " There may be no room on it." if self._crew.address else ""
-            say(f"{self._crew}: none is ready yet.{room} Ctrl-C stops waiting.")
+    def print_if_late(self) -> None:
+        """Prints the line when it is due, and only once."""
+        if not self._is_done and time.monotonic() > self._due_s:
+            self._is_done = True
+            room = " It may have no free resources." if self._options.address else ""
+            say(f"{self._options}: none is ready yet.{room} Press Ctrl-C to stop waiting.")
 
 
 def list_searches() -> None:
-    """Lists the searches that can be run by name."""
+    """Prints the searches that can be run by name."""
     from vaetune.config import available_searches, describe
     from vaetune.report import list_searches as as_table
 
@@ -206,37 +152,37 @@ def list_searches() -> None:
 
 
 def announce(
-    opened: "SearchSession", resolved: "ResolvedSearch", trainers: str, quiet: bool
+    session: "SearchSession", resolved: "ResolvedSearch", trainers: str, quiet: bool
 ) -> None:
-    """Prints the resolved search and what is to come, before the first trial."""
+    """Prints the resolved search and its plan, before the first trial."""
     from vaetune.report import describe_plan, describe_retraining, describe_search
 
     if quiet:
         return
     origins = dict(resolved.origins)
     for key in ("max_trials", "hyperband_iterations"):
-        if getattr(opened.spec.budget, key) != getattr(resolved.spec.budget, key):
+        if getattr(session.spec.budget, key) != getattr(resolved.spec.budget, key):
             origins[f"budget.{key}"] = "extended"
-    started, past = opened.started, opened.past
-    say(f"vaetune {__version__}: {started.kind} {started.name} -> {opened.folder}/")
+    started, past = session.started, session.past
+    say(f"vaetune {__version__}: {started.kind} {started.name} -> {session.folder}/")
     if started.search.description:
         say(started.search.description)
-    say(describe_search(opened.spec, started.data, origins, trainers))
-    say(f"{'The whole search' if past else 'To come'}: {describe_plan(opened.plan)}.")
-    seeds = opened.spec.limits.final_seeds
-    if seeds and started.kind == "search" and not (past and opened.is_decided):
-        say(f"After it: {describe_retraining(opened.plan, opened.spec)}.")
-    if past and past.is_complete and opened.is_decided:
-        say("All of it is done.")
+    say(describe_search(session.spec, started.data, origins, trainers))
+    say(f"{'The whole search' if past else 'To train'}: {describe_plan(session.plan)}.")
+    seeds = session.spec.limits.final_seeds
+    if seeds and started.kind == "search" and not (past and session.is_decided):
+        say(f"Then: {describe_retraining(session.plan, session.spec)}.")
+    if past and past.is_complete and session.is_decided:
+        say("The search is complete: nothing is left to train.")
     elif past and past.is_complete:
-        say("All trials are done: now the finalists are measured again.")
+        say("All trials are complete: the finalists are compared again.")
     elif past:
-        say(f"Going on: {past.state}; epochs done: {past.epochs_trained}.")
+        say(f"Continuing: {past.state}; epochs trained: {past.epochs_trained}.")
 
 
 @contextmanager
 def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
-    """Shows the progress of a session; after Ctrl-C it says how to continue, and ends."""
+    """Shows the progress of a session; after Ctrl-C, says how to continue and ends the command."""
     from rich.console import Console
 
     from vaetune.cli.live.progress import SearchProgress
@@ -253,9 +199,7 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _tell_outcome(study: "Study", results: Path) -> None:
-    from vaetune.config import BEST
-    from vaetune.export import read_manifest
+def _print_outcome(study: "Study", results: Path) -> None:
     from vaetune.report import describe_decision, describe_winner, write_report
     from vaetune.study import command, find_baseline
 
@@ -273,21 +217,30 @@ def _tell_outcome(study: "Study", results: Path) -> None:
         )
     if end and end.reason == "time_budget":
         say(f"{end.message} Run the same command again to continue.")
-        if study.winner:
-            try:
-                former = read_manifest(results / BEST) or {}
-                formats = tuple(former.get("formats", ()))  # no fewer than there were
-                export_and_print(study, study.winner, results / BEST, formats, device="auto")
-            except ResultsError as error:  # it was lost, and is not yet made again
-                say(f"The winner so far is not exported. {error}")
+        _export_winner_so_far(study, results)
     elif study.winner is None:
         fail(f"Every trial failed, the first with: {study.trials[0].error}")
     else:
         say(f"Next: {command('best', study, '--export')}")
 
 
+def _export_winner_so_far(study: "Study", results: Path) -> None:
+    """Exports the winner to results/best/, in at least the formats of the export there."""
+    from vaetune.config import BEST
+    from vaetune.export import read_manifest
+
+    if study.winner is None:
+        return
+    try:
+        earlier = read_manifest(results / BEST) or {}
+        formats = tuple(earlier.get("formats", ()))
+        export_and_print(study, study.winner, results / BEST, formats, device="auto")
+    except ResultsError as error:  # Its checkpoint is lost and has not been recreated yet.
+        say(f"The winner so far is not exported. {error}")
+
+
 def _refresh_report(results: Path) -> None:
     from vaetune.report import write_report
 
-    with suppress(VaetuneError):  # nothing to report yet
+    with suppress(VaetuneError):  # There is nothing to report yet.
         say(f"Report: {write_report(results)}")

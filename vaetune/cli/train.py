@@ -1,25 +1,18 @@
 """`vaetune train`: train one configuration outside a search."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vaetune.cli.console import clean_interrupt, fail, find_named, say
-from vaetune.cli.help import model_option, results_option, training_option
+from vaetune.cli.groups import flags_of, model_option
 from vaetune.cli.options import (
-    BatchSize,
-    Dataset,
-    DecayOption,
-    DeviceFlag,
-    OnOption,
-    Overwrite,
-    PrecisionFlag,
-    Quiet,
-    Results,
-    Seed,
+    BaselineOutputOptions,
+    ConfigurationOptions,
+    ScheduleOptions,
+    TrainingOptions,
     TrialId,
 )
 from vaetune.cli.search import announce, progress_of
@@ -30,130 +23,84 @@ if TYPE_CHECKING:
 
 
 def train(
+    *,
     best: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Train the winner of this search, for longer."),
+        model_option(metavar="NAME", help="Name of the search that provides the configuration."),
     ] = None,
     trial: TrialId = None,
-    epochs: Annotated[int, training_option(min=1, help="Number of epochs to train.")] = 30,
-    on: Annotated[
-        OnOption | None,
-        training_option(
-            help="Images to train on. Default: those of --best, otherwise train.",
-        ),
-    ] = None,
-    learning_rate_decay: Annotated[
-        DecayOption | None,
-        training_option(help="Learning-rate schedule over the epochs."),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        training_option(help="Number of epochs without improvement to stop after."),
-    ] = None,
-    filters_1: Annotated[
-        int | None, model_option(help="Channels of the first convolution.")
-    ] = None,
-    filters_2: Annotated[
-        int | None, model_option(help="Channels of the second convolution.")
-    ] = None,
-    dense_units: Annotated[int | None, model_option(help="Width of the dense layer.")] = None,
-    latent_dim: Annotated[
-        int | None,
-        model_option(
-            help="Latent dimensions; with --best, the best trial of that size.",
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        model_option(help="Learning rate of the Adam optimizer."),
-    ] = None,
-    beta: Annotated[float | None, model_option(help="Weight of the KL divergence.")] = None,
-    name: Annotated[
-        str | None,
-        results_option(help="Name of the folder in results/baselines/."),
-    ] = None,
-    dataset: Dataset = None,
-    seed: Seed = None,
-    batch_size: BatchSize = None,
-    precision: PrecisionFlag = None,
-    device: DeviceFlag = None,
-    results: Results = Path("results"),
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
+    configuration: ConfigurationOptions,
+    schedule: ScheduleOptions,
+    training: TrainingOptions,
+    output: BaselineOutputOptions,
 ) -> None:
     """Train one configuration from its beginning, outside any search.
 
-    With --best this is the winner of a search, on its images and with its settings; otherwise it is
-    the Keras example. Options change either. With --on train+validation, one image in twenty is
-    held out to choose the epoch. The result is in results/baselines/.
+    With --best, this is the winner of a search, on its images and with its settings; without it,
+    the Keras example. Options change single values. With --on train+validation, one image in
+    twenty is held out to choose the epoch. The result is in results/baselines/.
     """
-    chosen = {
-        "filters_1": filters_1,
-        "filters_2": filters_2,
-        "dense_units": dense_units,
-        "latent_dim": None if best else latent_dim,
-        "learning_rate": learning_rate,
-        "beta": beta,
-    }
-    flags = {
-        "budget.max_epochs": epochs,
-        "budget.patience": patience,
-        "data.dataset": dataset,
-        "data.train_on": on.value if on else None,
-        "seed": seed,
-        "training.batch_size": batch_size,
-        "training.precision": precision.value if precision else None,
-        "training.learning_rate_decay": learning_rate_decay.value if learning_rate_decay else None,
-        "device": device.value if device else None,
-    }
-    own = {key: value for key, value in chosen.items() if value is not None}
     if best is None and trial is not None:
         raise typer.BadParameter("--trial goes with --best, which names its search")
+    flags = flags_of(schedule, training)
     with clean_interrupt():
         if best is None:
             from vaetune.config import resolve_single
 
-            run_baseline(resolve_single(own, flags), results, name, overwrite, quiet)
+            run_baseline(resolve_single(_given(configuration), flags), output)
         else:
-            train_best(best, trial, latent_dim, own, flags, results, name, overwrite, quiet)
+            train_best(best, trial, configuration, flags, output)
+
+
+def _given(configuration: ConfigurationOptions) -> dict[str, float]:
+    """Returns the hyperparameters that were given as options."""
+    return {name: value for name, value in asdict(configuration).items() if value is not None}
 
 
 def train_best(
     search_name: str,
     trial_id: str | None,
-    latent_dim: int | None,
-    hyperparameters: Mapping[str, float],
+    configuration: ConfigurationOptions,
     flags: Mapping[str, object],
-    results: Path,
-    name: str | None,
-    overwrite: bool,
-    quiet: bool,
+    output: BaselineOutputOptions,
 ) -> None:
-    """Trains the winner of a search, or another of its trials, from its beginning."""
+    """Trains the winner of a search, or another of its trials, from its beginning.
+
+    Args:
+        search_name: Name of the search.
+        trial_id: Id of the trial; None for the winner.
+        configuration: Hyperparameters that replace the trial's. `latent_dim` does not replace
+            anything: it selects the best trial of that size.
+        flags: Settings that replace those of the search, by key of the search file.
+        output: Folder of the result, and how much is printed.
+    """
     from vaetune.config import resolve_single
     from vaetune.study import pick
 
-    study = find_named(results, search_name)
+    study = find_named(output.results, search_name)
+    latent_dim = configuration.latent_dim
     if trial_id is not None and latent_dim is not None:
         raise typer.BadParameter("give --trial or --latent-dim, not both")
     picked = pick(study, trial_id, latent_dim)
-    resolved = resolve_single(hyperparameters, flags, picked.hyperparameters, study.search)
+    own = _given(replace(configuration, latent_dim=None))
+    resolved = resolve_single(own, flags, picked.hyperparameters, study.search)
     spec = resolved.spec
-    described = f"Trial {picked.trial_id} of {study.name}, trained from its beginning"
-    spec = spec.model_copy(update={"description": described})
+    description = f"Trial {picked.trial_id} of {study.name}, trained from its beginning"
+    spec = spec.model_copy(update={"description": description})
     resolved = replace(resolved, name=f"{study.name}-trial-{picked.trial_id}", spec=spec)
-    run_baseline(resolved, results, name, overwrite, quiet, of=study)
+    run_baseline(resolved, output, of=study)
 
 
 def run_baseline(
-    resolved: "ResolvedSearch",
-    results: Path,
-    name: str | None,
-    overwrite: bool,
-    quiet: bool,
-    of: "Study | None" = None,
+    resolved: "ResolvedSearch", output: BaselineOutputOptions, of: "Study | None" = None
 ) -> None:
-    """Trains one configuration, on the images of a study if it is one of its trials."""
+    """Trains one configuration and prints the result.
+
+    Args:
+        resolved: The experiment, with one configuration.
+        output: Folder of the result, and how much is printed.
+        of: The study of which the configuration is a trial; the images must be the same.
+    """
     from vaetune.cli.console import describe_device
     from vaetune.data import load_images, prepare_images
     from vaetune.device import choose_device
@@ -170,11 +117,17 @@ def run_baseline(
         check_images(of, prepare_images(images, of.search.data))
     images = prepare_images(images, single.data)
     with open_baseline(
-        single, images, device, results, name=name, stem=resolved.name or None, overwrite=overwrite
-    ) as opened:
-        announce(opened, resolved, describe_device(device), quiet)
-        with progress_of(opened, quiet) as watcher:
-            study = run_session(opened, watcher)
+        single,
+        images,
+        device,
+        output.results,
+        name=output.name,
+        stem=resolved.name or None,
+        overwrite=output.overwrite,
+    ) as session:
+        announce(session, resolved, describe_device(device), output.quiet)
+        with progress_of(session, output.quiet) as watcher:
+            study = run_session(session, watcher)
     if study.winner is None:
         fail(f"The training failed: {study.trials[0].error}")
     say(f"Trained {study.name}, in {study.folder}/")

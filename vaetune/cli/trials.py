@@ -16,7 +16,7 @@ def trials(
         FormatOption, typer.Option("--format", help="Output format.")
     ] = FormatOption.table,
     failed: Annotated[
-        bool, typer.Option("--failed", help="List failed trials only, with their tracebacks.")
+        bool, typer.Option("--failed", help="List only the failed trials, with their tracebacks.")
     ] = False,
     results: Results = Path("results"),
 ) -> None:

@@ -1,4 +1,4 @@
-"""How a search is told while it goes: a line a trial in a pipe, bars in a terminal."""
+"""Progress of a search: one line per trial in a pipe, bars in a terminal."""
 
 import io
 import math
@@ -109,7 +109,7 @@ def test_the_reference_is_told_by_its_name_and_counts_as_no_trial():
         for event in make_trial_events("0000", [210.0]):
             progress.on_event("search", event)
     first, second = console.file.getvalue().splitlines()
-    assert first.split()[:3] == ["reference", "230.00", "nats"]
+    assert first.split()[:4] == ["Keras", "example", "230.00", "nats"]
     assert second.startswith("trial 0000 (1 of 4)")
 
 
@@ -220,7 +220,7 @@ def test_the_best_of_earlier_sessions_stays_the_best():
 def test_the_reference_is_shown_beside_the_best_and_cannot_be_it():
     reference = make_trial_events("0000", [180.0], hyperparameters=REFERENCE)
     screen = show(*of("baseline", reference), *of("search", make_trial_events("0000", [210.0])))
-    assert "best 210.00 (trial 0000), reference 180.00" in screen
+    assert "best 210.00 (trial 0000), Keras example 180.00" in screen
 
 
 def test_the_epochs_of_the_reference_count_as_epochs_to_train():
@@ -261,7 +261,7 @@ def test_hours_of_it_fit_a_terminal_of_80_columns(clock):
     assert [line.rstrip() for line in screen.splitlines()[:3]] == [
         "━━━          0 of 22 trials, 67 of 255 epochs, 1:03:15, about 2:57:29 to go",
         "━━╸          bracket 1, rung 1, trial 0010  epoch 13 of 55",
-        "best 1200.25 (trial 0010), reference 1234.56",
+        "best 1200.25 (trial 0010), Keras example 1234.56",
     ]
 
 
@@ -307,7 +307,7 @@ def test_a_training_is_told_of_epoch_by_epoch():
 
 def test_a_training_that_lost_patience_says_so():
     *_, last = tell_training(*make_trial_events("0000", [210.0, 220.0], epoch_to=12))
-    assert " ".join(last) == "Stopped early: no epoch was better for a while."
+    assert " ".join(last) == "Stopped early: no improvement for several epochs."
     failed = make_trial_events("0000", [210.0], status="failed", error="No.", epoch_to=12)
     assert len(tell_training(*failed)) == 1
 
@@ -408,7 +408,7 @@ def test_the_reference_in_this_process_is_shown_beside_trials_on_workers():
     )
     assert screen[0].startswith("━            0 of 2 trials, 1 of 16 epochs")
     assert screen[1:] == [
-        "━━           reference                                epoch 2 of 8",
+        "━━           Keras example                            epoch 2 of 8",
         "╸            worker 1: bracket 1, rung 0, trial 0000  epoch 1 of 4",
     ]
 
@@ -476,7 +476,7 @@ def test_a_reference_of_an_earlier_session_goes_on_where_it_was(clock):
     )
     assert screen[:2] == [
         "━━━          0 of 2 trials, 3 of 12 epochs, 0:30, about 4:30 to go",
-        "━━━━━━━━━    reference  epoch 4 of 4",
+        "━━━━━━━━━    Keras example  epoch 4 of 4",
     ]
 
 
@@ -633,9 +633,9 @@ def test_a_worker_that_is_lost_and_back_is_told_of():
     loss = make_loss(2, "0012", error="Out of\n memory")
     lines = search_lines(*make_workers(2), *begun, loss, make_worker(2), make_resumed("0012", 1, 1))
     assert lines[1:] == [
-        "worker 2 is lost: Out of memory. Trial 0012 goes on elsewhere.",
+        "worker 2 is lost: Out of memory. Trial 0012 continues on another worker.",
         "worker 2 is back",
-        "trial 0012 is taken up again on worker 1, known up to epoch 1",
+        "trial 0012 continues on worker 1 after epoch 1",
     ]
     moved = search_lines(*make_workers(2), make_loss(2), make_worker(2, "node9"))
     assert moved[1:] == [
@@ -687,15 +687,15 @@ def test_a_loss_that_two_journals_tell_of_is_told_once():
         progress.on_event("configuration 4 seed 1", make_loss(1, "0000", error="Killed."))
     assert console.file.getvalue().splitlines()[1:] == [
         "worker 2 is lost: Out of memory.",
-        "The reference goes on elsewhere.",
-        "worker 1 is lost: Killed. Configuration 4 seed 1 goes on elsewhere.",
+        "The Keras example continues on another worker.",
+        "worker 1 is lost: Killed. Configuration 4 seed 1 continues on another worker.",
     ]
 
 
 def test_a_trial_of_which_no_epoch_is_known_begins_anew():
     events = make_trial_events("0003", status=None, epoch_from=1, epoch_to=3)
     assert search_lines(*events, make_resumed("0003", 1)) == [
-        "trial 0003 is taken up again, from its beginning"
+        "trial 0003 continues from its beginning"
     ]
 
 
@@ -741,11 +741,9 @@ def say(*events, past=None):
 def test_what_happens_to_a_search_is_told():
     begin, *_ = make_trial_events("0000", status=None)
     moment = {"time": begin.time, "trial_id": "0000"}
-    assert "trial 0000 is taken up again, known up to epoch 4" in say(
-        begin, TrialResumed(**moment, epoch=4)
-    )
+    assert "trial 0000 continues after epoch 4" in say(begin, TrialResumed(**moment, epoch=4))
     retry = TrialRetried(**moment, attempt=1, error="OOM [red]", traceback="where")
-    assert "trial 0000 is tried again after: OOM [red]" in say(begin, retry)
+    assert "trial 0000 is trained again after: OOM [red]" in say(begin, retry)
     lost = {"time": begin.time, "file": "trials/0/x.npz", "remedy": "It is made again."}
     assert say(FileSetAside(**lost, aside=None)) == "trials/0/x.npz was gone. It is made again."
     told = say(FileSetAside(**lost, aside="trials/0/y"))

@@ -94,11 +94,11 @@ def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(foretold
     came = probe_search(changed(TINY, training=Training(batch_size=64)), images)
     assert {one.batch_size for one in came.timed} == {40}
     came = replace(came, duration=DurationRange(1.0, 2.0, 3.0))
-    assert "Time, an estimate: 1 to 3 seconds." in describe_probe(came, TINY, 41)
+    assert "Estimated time: 1 to 3 seconds." in describe_probe(came, TINY, 41)
     told = describe_probe(replace(came, workers=2), TINY, 41)
-    assert "Time, an estimate for 2 workers: 1 to 3 seconds." in told
-    assert "of it are images. Each worker takes as much, but for the images." in told
-    assert "Its batches are of all training images" in describe_probe(came, TINY, 40)
+    assert "Estimated time for 2 workers: 1 to 3 seconds." in told
+    assert "Each worker needs as much, without the images." in told
+    assert "Batches are limited to the number of training images" in describe_probe(came, TINY, 40)
     assert "Its batches are" not in describe_probe(came, TINY, 41)
 
 

@@ -1,1 +1,1 @@
-"""Progress shown while a search runs, and Ctrl-C."""
+"""Progress that is shown while a search or an evaluation runs."""

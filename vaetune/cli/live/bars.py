@@ -15,17 +15,22 @@ from vaetune.study import Event, TrialStarted
 _BAR_WIDTH = 12
 
 MAX_BARS = 8
+"""Number of running trials that have a bar."""
 
 OTHER_LINES = 4
-"""Of a terminal: the whole search, "and 24 more", the best so far, and the cursor's."""
+"""Lines besides those of trials: the whole search, "and 24 more", the best loss, the cursor."""
 
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial under way.
+    """A trial that is being trained.
 
     Attributes:
-        epoch: The last one that ended, absolute.
+        run: Run of the trial, see `search.Watcher`.
+        trial_id: Id of the trial, unique within its run.
+        started: The start of the trial.
+        worker: Number of its worker, from 1; None for this process.
+        epoch: Last epoch that ended, counted from the first epoch of its configuration.
         share: Share of the next epoch that is done, in [0, 1].
     """
 
@@ -38,25 +43,27 @@ class RunningTrial:
 
     @property
     def epochs(self) -> float:
-        """How many it has trained."""
+        """Number of epochs trained so far, including the done share of the current one."""
         return self.epoch - self.started.epoch_from + self.share
 
     @property
     def epochs_in_all(self) -> int:
+        """Number of epochs that the trial trains."""
         return self.started.epoch_to - self.started.epoch_from
 
     @property
     def epoch_of(self) -> str:
+        """The current epoch, such as "epoch 3 of 9"."""
         of = self.started.epoch_to
         return f"epoch {min(self.epoch + 1, of)} of {of}"
 
 
 class EvaluationProgress:
-    """Shows how far an evaluation is, in a terminal; see `search.Watcher`.
+    """Shows the progress of an evaluation in a terminal; see `search.Watcher`.
 
     Args:
-        console: Console that shows the bar. In a file or a pipe nothing is shown.
-        what: Is evaluated.
+        console: Console that shows the bar. In a file or a pipe, nothing is shown.
+        what: Name of the evaluated model.
     """
 
     def __init__(self, console: Console, what: str) -> None:
@@ -84,26 +91,29 @@ class EvaluationProgress:
         self._bar.stop()
 
     def on_event(self, run: str, event: Event) -> None:
-        """Takes in nothing: an evaluation is one event, at its end."""
+        """Does nothing: an evaluation has one event, at its end."""
 
     def on_progress(self, run: str, trial_id: str | None, share: float) -> None:
-        """Takes in the share that is done."""
+        """Moves the bar to the done share."""
         self._bar.update(self._task, completed=share)
 
     def on_wait(self) -> None:
-        """Does nothing: its clock moves by itself."""
+        """Does nothing: a thread updates the time."""
 
 
 def add_bar(bars: Table, text: str, completed: float, total: float) -> None:
-    told = Text(text, no_wrap=True, overflow="ellipsis")
-    bars.add_row(ProgressBar(total, min(completed, total), width=_BAR_WIDTH), told)
+    """Adds a row with a bar and a text to a table of bars."""
+    label = Text(text, no_wrap=True, overflow="ellipsis")
+    bars.add_row(ProgressBar(total, min(completed, total), width=_BAR_WIDTH), label)
 
 
 def run_label(run: str) -> str:
-    return "reference" if run == "baseline" else run
+    """Returns the name of a run in texts: the Keras example's run is called "baseline"."""
+    return "Keras example" if run == "baseline" else run
 
 
 def clock(seconds: float) -> str:
+    """Formats a duration such as "1:03:15"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

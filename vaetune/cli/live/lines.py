@@ -1,4 +1,4 @@
-"""Lines that a search prints."""
+"""Parts of the lines that a search prints."""
 
 
 def as_sentence(error: str) -> str:
@@ -8,7 +8,7 @@ def as_sentence(error: str) -> str:
 
 
 def subject_of(run: str, trial_id: str | None, main: str) -> str:
-    """Returns what a sentence about a trial begins with."""
+    """Returns the subject of a sentence about a trial."""
     if run == main:
         return f"Trial {trial_id}"
-    return "The reference" if run == "baseline" else run.capitalize()
+    return "The Keras example" if run == "baseline" else run.capitalize()

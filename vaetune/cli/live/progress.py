@@ -1,4 +1,4 @@
-"""How a search goes, while it goes: live in a terminal, a line a trial in a pipe."""
+"""Progress of a search: bars in a terminal, one line per trial in a file or a pipe."""
 
 import math
 import time
@@ -40,16 +40,16 @@ from vaetune.study import (
 
 
 class SearchProgress:
-    """Watches a search and its baseline; see `search.Watcher`.
+    """Prints the progress of a search or of a single training; see `search.Watcher`.
 
-    The terminal is drawn by a thread of its own, a few times a second, whatever the search is at.
-    The trials under way are one value, and another one after each event: the thread need not wait.
+    A thread draws the bars a few times per second. The running trials are one dictionary that is
+    replaced and never changed, so the thread needs no lock.
 
     Args:
         console: Console to print to.
         plan: The trials of the whole search.
         past: The search as earlier sessions left it; None for a new one.
-        quiet: Write nothing but warnings, to stderr.
+        quiet: Print nothing but warnings, to stderr.
         main: The kind of run: "search", with its Keras example, or "baseline" for a single
             training, whose epochs are printed one by one.
     """
@@ -70,11 +70,11 @@ class SearchProgress:
         self._trials = sum(rung.trials for rung in plan)
         self._trials_ended = sum(trial.ended is not None for trial in trials)
         self._planned_epochs = sum(rung.epochs for rung in plan)
-        self._epochs_beside = 0
+        self._epochs_of_others = 0
         ran = ((main, t.trial_id, e.epoch) for t in trials for e in t.epochs)
         self._epochs_ended: set[tuple[str, str, int]] = set(ran)
         self._epochs_before = len(self._epochs_ended)
-        self._epochs_spared = sum(
+        self._epochs_left_out = sum(
             t.epoch_to - _last_epoch(t) for t in trials if t.ended is not None
         )
         lowest = past.ranking[0] if past and past.ranking else None
@@ -82,7 +82,7 @@ class SearchProgress:
         if lowest and lowest.score is not None:
             self._best = (lowest.score, lowest.trial_id)
         self._reference: float | None = None
-        self._told: dict[tuple[str, str], TrialStarted] = {}
+        self._started: dict[tuple[str, str], TrialStarted] = {}
         self._running: dict[tuple[str, str], RunningTrial] = {}
         self._rescored: float | None = None
         self._workers = WorkerStatus()
@@ -105,75 +105,75 @@ class SearchProgress:
         self._live.stop()
 
     def on_event(self, run: str, event: Event) -> None:
-        """Takes in an event of the search or of its baseline."""
+        """Updates the progress after an event, and prints a line if the event needs one."""
         match event:
             case TrialStarted():
-                self._take_start(run, event)
+                self._on_start(run, event)
             case EpochEnded():
-                self._take_epoch(run, event)
+                self._on_epoch(run, event)
             case TrialEnded():
-                self._take_end(run, event)
+                self._on_end(run, event)
             case SessionStarted() if run == self._main:
-                self._take_session(event)
+                self._on_session(event)
             case WorkerJoined() if run == self._main:
-                self._take_worker(event)
+                self._on_worker(event)
             case WorkerLost():
-                self._take_loss(run, event)
+                self._on_loss(run, event)
             case TrialResumed():
-                self._take_resumption(run, event)
+                self._on_resumption(run, event)
             case TrialRetried():
-                self._say(f"trial {event.trial_id} is tried again after: {event.error}", run)
+                self._print(f"trial {event.trial_id} is trained again after: {event.error}", run)
             case PlanCorrected() if run == self._main:
-                self._take_plan(event.plan)
+                self._on_plan(event.plan)
             case FinalistsRescored() | FinalistsRetrained():
                 self._rescored = None
-                self._say(describe_finalists(event))
+                self._print(describe_finalists(event))
             case FileSetAside():
                 self._warn(describe_loss(event), run)
             case _:
                 pass
 
     def on_progress(self, run: str, trial_id: str | None, share: float) -> None:
-        """Takes in how much is done of a trial's present epoch, or of rescoring the finalists."""
+        """Updates the done share of a trial's epoch, or of rescoring if `trial_id` is None."""
         if trial_id is None:
             self._rescored = share
         elif running := self._running.get((run, trial_id)):
             self._set(replace(running, share=share))
 
     def on_wait(self) -> None:
-        """Does nothing: the clocks of the terminal move by themselves."""
+        """Does nothing: a thread updates the times."""
 
     @property
     def _epochs(self) -> int:
-        return self._planned_epochs + self._epochs_beside
+        return self._planned_epochs + self._epochs_of_others
 
     @property
     def _epochs_done(self) -> int:
         return len(self._epochs_ended)
 
-    def _take_start(self, run: str, event: TrialStarted) -> None:
+    def _on_start(self, run: str, event: TrialStarted) -> None:
         key = run, event.trial_id
-        if run != self._main and key not in self._told:
-            self._epochs_beside += event.epoch_to
-        self._told[key] = event
+        if run != self._main and key not in self._started:
+            self._epochs_of_others += event.epoch_to
+        self._started[key] = event
         self._run(key, event.worker, event.epoch_from)
 
-    def _take_resumption(self, run: str, event: TrialResumed) -> None:
+    def _on_resumption(self, run: str, event: TrialResumed) -> None:
         key = run, event.trial_id
-        started = self._told[key]
+        started = self._started[key]
         epochs = range(started.epoch_from + 1, event.epoch + 1)
         known = {(*key, epoch) for epoch in epochs} - self._epochs_ended
         self._epochs_ended |= known
         self._epochs_before += len(known)
         self._run(key, event.worker, event.epoch)
         where = "" if event.worker is None else f" on worker {event.worker}"
-        since = f", known up to epoch {event.epoch}" if epochs else ", from its beginning"
-        self._say(f"trial {event.trial_id} is taken up again{where}{since}", run)
+        since = f"after epoch {event.epoch}" if epochs else "from its beginning"
+        self._print(f"trial {event.trial_id} continues{where} {since}", run)
 
     def _run(self, key: tuple[str, str], worker: int | None, epoch: int) -> None:
         self._workers.occupy(worker)
         self._training_since_s = min(self._training_since_s, time.monotonic())
-        self._set(RunningTrial(*key, self._told[key], worker, epoch))
+        self._set(RunningTrial(*key, self._started[key], worker, epoch))
 
     def _set(self, running: RunningTrial) -> None:
         self._running = self._running | {(running.run, running.trial_id): running}
@@ -181,7 +181,7 @@ class SearchProgress:
     def _remove(self, gone: Callable[[RunningTrial], bool]) -> None:
         self._running = {key: one for key, one in self._running.items() if not gone(one)}
 
-    def _take_epoch(self, run: str, event: EpochEnded) -> None:
+    def _on_epoch(self, run: str, event: EpochEnded) -> None:
         key = run, event.trial_id
         self._epochs_ended.add((*key, event.epoch))
         if running := self._running.get(key):
@@ -189,46 +189,46 @@ class SearchProgress:
         if run == self._main and event.val_loss < self._best[0]:
             self._best = (event.val_loss, event.trial_id)
         if self._main == "baseline":
-            self._tell_epoch(event)
+            self._print_epoch(event)
 
-    def _tell_epoch(self, event: EpochEnded) -> None:
-        of = self._told[self._main, event.trial_id].epoch_to
+    def _print_epoch(self, event: EpochEnded) -> None:
+        of = self._started[self._main, event.trial_id].epoch_to
         is_best = event.val_loss == self._best[0]
-        self._say(
+        self._print(
             f"epoch {event.epoch:>{len(str(of))}} of {of}  {event.val_loss:8.2f} nats  "
             f"{event.train_s + event.validation_s:.1f} s{'  best so far' if is_best else ''}"
         )
 
-    def _take_end(self, run: str, event: TrialEnded) -> None:
+    def _on_end(self, run: str, event: TrialEnded) -> None:
         self._trials_ended += run == self._main
         if run == "baseline":
             self._reference = event.score
         key = run, event.trial_id
-        self._epochs_spared += self._count_untrained(key)
+        self._epochs_left_out += self._count_untrained(key)
         running = self._running.get(key)
         if running and running.worker is not None:
             self._workers.release(running.worker)
-            self._tell_workers(self._workers.call_roll())
-        self._tell_end(run, event)
-        # Not before: what is printed draws the bars again, and the next trial takes this place.
+            self._print_workers(self._workers.report_ready())
+        self._print_end(run, event)
+        # Removed last: a printed line redraws the bars, and the next trial takes this one's place.
         self._remove(lambda one: one is running)
 
     def _count_untrained(self, key: tuple[str, str]) -> int:
-        """Epochs that a trial which has ended did not come to."""
-        epochs = range(self._told[key].epoch_from + 1, self._told[key].epoch_to + 1)
+        """Returns the number of epochs that a trial left out because it ended early."""
+        epochs = range(self._started[key].epoch_from + 1, self._started[key].epoch_to + 1)
         return sum((*key, epoch) not in self._epochs_ended for epoch in epochs)
 
-    def _tell_end(self, run: str, event: TrialEnded) -> None:
+    def _print_end(self, run: str, event: TrialEnded) -> None:
         if self._main == "baseline":
             if event.status == "completed" and self._epochs_done < self._epochs:
-                self._say("Stopped early: no epoch was better for a while.")
-            return  # its last epoch has been printed, and its result comes next
+                self._print("Stopped early: no improvement for several epochs.")
+            return  # Its last epoch is printed already, and its result comes next.
         name = run_label(run)
         if run == self._main:
             name = f"trial {event.trial_id} ({self._trials_ended} of {self._trials})"
-        self._say(trial_line(name, self._told[run, event.trial_id], event))
+        self._print(trial_line(name, self._started[run, event.trial_id], event))
 
-    def _take_session(self, event: SessionStarted) -> None:
+    def _on_session(self, event: SessionStarted) -> None:
         self._workers = WorkerStatus(event)
         changed = changes(self._before, event.environment) if self._before else []
         if changed:
@@ -237,45 +237,47 @@ class SearchProgress:
                 "same trial may give other numbers on it."
             )
 
-    def _take_worker(self, event: WorkerJoined) -> None:
-        self._tell_workers(self._workers.join(event))
+    def _on_worker(self, event: WorkerJoined) -> None:
+        self._print_workers(self._workers.join(event))
 
-    def _tell_workers(self, lines: Iterable[str]) -> None:
+    def _print_workers(self, lines: Iterable[str]) -> None:
         for line in lines:
-            self._say(line)
+            self._print(line)
         for line in self._workers.differences():
             self._warn(line)
 
-    def _take_loss(self, run: str, event: WorkerLost) -> None:
-        told = []
+    def _on_loss(self, run: str, event: WorkerLost) -> None:
+        parts = []
         if self._workers.lose(event):
-            told.append(f"worker {event.worker} is lost: {as_sentence(event.error)}")
+            parts.append(f"worker {event.worker} is lost: {as_sentence(event.error)}")
         self._remove(lambda one: one.worker == event.worker)
         if event.trial_id is not None:
-            told.append(f"{subject_of(run, event.trial_id, self._main)} goes on elsewhere.")
-        if told:
-            self._say(" ".join(told))
+            parts.append(
+                f"{subject_of(run, event.trial_id, self._main)} continues on another worker."
+            )
+        if parts:
+            self._print(" ".join(parts))
 
-    def _take_plan(self, plan: Sequence[Rung]) -> None:
-        """Counts the trials again: after a failure fewer or other trials follow."""
+    def _on_plan(self, plan: Sequence[Rung]) -> None:
+        """Counts the trials of the corrected plan, which follows a failure."""
         self._trials = sum(rung.trials for rung in plan)
         self._planned_epochs = sum(rung.epochs for rung in plan)
-        self._say(f"After failures the whole search is {describe_plan(plan)}.")
+        self._print(f"After failures the whole search is {describe_plan(plan)}.")
 
-    def _say(self, text: str, run: str = "search") -> None:
+    def _print(self, text: str, run: str = "search") -> None:
         if not self._quiet:
-            told = text if run in ("search", self._main) else f"{run_label(run)}: {text}"
-            self._console.print(told, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            line = text if run in ("search", self._main) else f"{run_label(run)}: {text}"
+            self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def _warn(self, text: str, run: str = "search") -> None:
-        """Says what a user wants to know even of a quiet search."""
+        """Prints a warning, which a quiet search prints too."""
         if self._quiet:
             Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            self._say(text, run)
+            self._print(text, run)
 
     def _draw(self) -> Group:
-        """The bars: of the whole search, and of the trials under way by their workers' numbers."""
+        """Returns the bars of the whole search and of the running trials, in order of workers."""
         running = sorted(self._running.values(), key=lambda one: one.worker or 0)
         bars = Table.grid(padding=(0, 1))
         self._draw_whole(bars, sum(one.share for one in running))
@@ -291,18 +293,18 @@ class SearchProgress:
         return Group(bars, *self._remarks())
 
     def _fitting(self, running: int) -> int:
-        """How many of the trials under way have a bar."""
+        """Returns the number of running trials whose bars fit."""
         most = min(MAX_BARS, max(1, self._console.height - OTHER_LINES))
-        return running if running <= most + 1 else most  # "and 1 more" would take its line
+        return running if running <= most + 1 else most  # "and 1 more" would use a line, too.
 
     def _draw_whole(self, bars: Table, shares: float) -> None:
         done = self._epochs_done
-        told = (
+        parts = (
             f"{self._trials_ended} of {self._trials} trials",
             f"{done} of {self._epochs} epochs",
             self._times(done, shares),
         )
-        add_bar(bars, ", ".join(told), done + shares, self._epochs - self._epochs_spared)
+        add_bar(bars, ", ".join(parts), done + shares, self._epochs - self._epochs_left_out)
 
     def _place(self, one: RunningTrial) -> str:
         started = one.started
@@ -311,29 +313,29 @@ class SearchProgress:
         return worker + (place if one.run == self._main else run_label(one.run))
 
     def _times(self, done: int, shares: float) -> str:
-        """How long it has taken, and about how long the rest takes at the same pace.
+        """Returns the elapsed time, and the remaining time at the speed so far.
 
         Args:
-            done: Epochs that ended, of all sessions.
-            shares: Number of epochs in progress, as a sum of shares.
+            done: Number of epochs that ended, in all sessions.
+            shares: Sum of the done shares of running epochs, in epochs.
         """
         now_s = time.monotonic()
         gone = clock(now_s - self._began_s)
         trained = done - self._epochs_before
-        left = self._epochs - self._epochs_spared - done - shares
+        left = self._epochs - self._epochs_left_out - done - shares
         if trained <= 0 or left <= 0:
             return gone
         epoch_s = (now_s - self._training_since_s) / (trained + shares)
         return f"{gone}, about {clock(epoch_s * left)} to go"
 
     def _remarks(self) -> Iterator[Text]:
-        """The best so far, and which workers do nothing."""
-        told = [f"best {self._best[0]:.2f} (trial {self._best[1]})"] if self._best[1] else []
+        """Yields a line with the best loss so far and the idle workers."""
+        parts = [f"best {self._best[0]:.2f} (trial {self._best[1]})"] if self._best[1] else []
         if self._reference is not None:
-            told.append(f"reference {self._reference:.2f}")
-        told += self._workers.remarks(are_judging=self._rescored is not None)
-        if told:
-            yield Text(", ".join(told), no_wrap=True, overflow="ellipsis")
+            parts.append(f"{run_label('baseline')} {self._reference:.2f}")
+        parts += self._workers.remarks(is_rescoring=self._rescored is not None)
+        if parts:
+            yield Text(", ".join(parts), no_wrap=True, overflow="ellipsis")
 
 
 def _last_epoch(trial: Trial) -> int:

@@ -1,4 +1,4 @@
-"""Who of a search's workers is ready, lost or without a trial, and how to say it."""
+"""Which workers of a search are ready, lost or idle, and the lines that say so."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from vaetune.report import counted
 from vaetune.study import SessionStarted, WorkerJoined, WorkerLost, changes
 
 _PAUSE_S = 1.0
-"""A worker that is given its next trial sooner does not wait."""
+"""Seconds without a trial after which a worker counts as idle."""
 
 _MAX_NAMES = 6
 
@@ -16,11 +16,11 @@ _MAX_NAMES = 6
 class WorkerStatus:
     """Which workers are ready, which are lost, and how they differ.
 
-    Many become ready at about the same time: they are reported together, once all of them are or
-    the first trial on one has ended.
+    Many workers become ready at about the same time. They are reported together: when all of them
+    are ready, or when the first trial has ended.
 
     Args:
-        session: Asked for them; None if that is not known yet.
+        session: The session that the workers belong to; None before it starts.
     """
 
     def __init__(self, session: SessionStarted | None = None) -> None:
@@ -29,8 +29,8 @@ class WorkerStatus:
         self._ready: dict[int, WorkerJoined] = {}
         self._lost: dict[int, WorkerJoined] = {}
         self._errors: dict[int, str] = {}
-        self._untold: set[int] = set()
-        self._is_roll_called = False
+        self._unreported: set[int] = set()
+        self._has_reported = False
         self._differences: set[tuple[str, ...]] = set()
         self._free_since: dict[int, float] = {}
 
@@ -42,17 +42,17 @@ class WorkerStatus:
         self._ready[number] = event
         self._free_since[number] = time.monotonic()
         if before is None:
-            self._untold.add(number)
-        elif number not in self._untold:
+            self._unreported.add(number)
+        elif number not in self._unreported:
             where = f": {_place([event])}" if _place([event]) != _place([before]) else ""
             yield f"worker {number} is back{where}"
-        if len(self._ready) >= self._asked and self._untold:
-            yield from self._roll()
+        if len(self._ready) >= self._asked and self._unreported:
+            yield from self._report()
 
     def lose(self, event: WorkerLost) -> bool:
-        """Takes in that a worker is gone; tells whether that is news.
+        """Records that a worker is lost; returns whether this is reported for the first time.
 
-        The journal of its trial and that of the search may both report it.
+        The journals of the search and of the Keras example may both report it.
         """
         number = event.worker
         is_news = self._errors.get(number) != event.error
@@ -63,23 +63,23 @@ class WorkerStatus:
         return is_news
 
     def occupy(self, number: int | None) -> None:
-        """Takes in that a worker has a trial."""
+        """Records that a worker has a trial."""
         if number is not None:
             self._free_since.pop(number, None)
 
     def release(self, number: int) -> None:
-        """Takes in that a worker is done with its trial."""
+        """Records that the trial of a worker has ended."""
         if number in self._ready:
             self._free_since[number] = time.monotonic()
 
-    def call_roll(self) -> Iterator[str]:
-        """Reports the ready workers once."""
-        if not self._is_roll_called and self._ready:
-            yield from self._roll()
+    def report_ready(self) -> Iterator[str]:
+        """Yields the lines about the ready workers, once."""
+        if not self._has_reported and self._ready:
+            yield from self._report()
 
     def differences(self) -> Iterator[str]:
-        """Yields what may give other numbers on some workers, each difference once."""
-        if not self._is_roll_called or self._environment is None:
+        """Yields a warning for each difference between workers and this session, once."""
+        if not self._has_reported or self._environment is None:
             return
         found: dict[tuple[str, ...], list[int]] = {}
         for number, worker in sorted(self._ready.items()):
@@ -90,34 +90,34 @@ class WorkerStatus:
                 self._differences.add(changed)
                 yield _warning(numbers, changed)
 
-    def remarks(self, are_judging: bool) -> Iterator[str]:
-        """Yields how many are not ready, and how many have nothing to do."""
+    def remarks(self, is_rescoring: bool) -> Iterator[str]:
+        """Yields the number of ready workers if some are missing, and the number of idle ones."""
         ready, long_ago_s = len(self._ready), time.monotonic() - _PAUSE_S
         if ready < self._asked and self._asked > 1:
             yield f"{ready} of {self._asked} workers are ready"
         free = sum(since_s < long_ago_s for since_s in tuple(self._free_since.values()))
-        if free and not are_judging:
+        if free and not is_rescoring:
             yield f"{counted(free, 'worker')} {'waits' if free == 1 else 'wait'}"
 
-    def _roll(self) -> Iterator[str]:
-        self._is_roll_called = True
+    def _report(self) -> Iterator[str]:
+        self._has_reported = True
         kinds: dict[tuple[str, int], list[WorkerJoined]] = {}
         for _, worker in sorted(self._ready.items()):
             kind = worker.environment.device, worker.environment.threads
             kinds.setdefault(kind, []).append(worker)
         for alike in kinds.values():
-            untold = [worker for worker in alike if worker.worker in self._untold]
+            unreported = [worker for worker in alike if worker.worker in self._unreported]
             if len(kinds) == 1:
                 count = _of(len(alike), self._asked)
                 yield f"{count} {_are(alike)} ready: {_place(alike, is_host_known=True)}"
-            elif untold:
-                names = _numbered([worker.worker for worker in untold])
-                yield f"{names} {_are(untold)} ready: {_place(untold)}"
-        self._untold -= set(self._ready)
+            elif unreported:
+                names = _numbered([worker.worker for worker in unreported])
+                yield f"{names} {_are(unreported)} ready: {_place(unreported)}"
+        self._unreported -= set(self._ready)
 
 
 def _place(workers: Sequence[WorkerJoined], is_host_known: bool = False) -> str:
-    """Where workers of one kind are, such as "CPU on node7, 1 thread each"."""
+    """Describes workers of one kind, such as "CPU on node7, 1 thread each"."""
     environment, hosts = workers[0].environment, {worker.host for worker in workers}
     where = "" if is_host_known else f" on {workers[0].host}"
     if len(hosts) > 1:
@@ -143,7 +143,7 @@ def _are(workers: Sequence[object]) -> str:
 
 
 def _numbered(numbers: Sequence[int]) -> str:
-    """Such as "worker 3" or "workers 1 to 4 and 7"; if that were long, how many and the first."""
+    """Returns "worker 3" or "workers 1 to 4 and 7"; of many workers, a count and the first."""
     if len(numbers) == 1:
         return f"worker {numbers[0]}"
     runs = [
