@@ -1,8 +1,8 @@
-"""The tools that are compared, each searching the same space over the same images.
+"""The compared tools, each of which searches the same space on the same images.
 
-Every function runs one search in this process and fills in a `Run`. Clocks start when everything
-is imported and the data are loaded: what is timed is the search. Workers on Ray, of Ray Tune or of
-vaetune, are processes of their own, which import TensorFlow while the clock runs.
+Every function runs one search in this process and fills in a `Run`. The clock starts when all
+modules are imported and the data are loaded, so only the search is timed. Ray workers, of Ray Tune
+or of vaetune, are separate processes, which import TensorFlow while the clock runs.
 """
 
 import itertools
@@ -25,13 +25,13 @@ from workloads import (
 
 
 def run_vaetune(run: Run, workload: Workload, folder: Path) -> None:
-    """`vaetune search hyperband --no-baseline`."""
+    """Runs `vaetune search hyperband --no-baseline`."""
     _run_vaetune(run, workload, folder, _hyperband(run, workload))
     _check(run, workload)
 
 
 def run_vaetune_workers(run: Run, workload: Workload, folder: Path) -> None:
-    """The same with `--workers 2`: starting Ray and the workers takes of its time."""
+    """Runs the same with `--workers 2`. Its time includes the start of Ray and the workers."""
     from vaetune.search.executors.ray_cluster import import_ray
 
     import_ray()
@@ -47,7 +47,7 @@ def _hyperband(run: Run, workload: Workload) -> Any:
 
 
 def run_vaetune_random(run: Run, workload: Workload, folder: Path) -> None:
-    """`vaetune search random` with as many trials of the full budget as Hyperband's epochs buy."""
+    """Runs `vaetune search random` with about as many epochs as Hyperband trains."""
     from vaetune.config.spec import Budget, SearchSpec
 
     epochs = workload.max_epochs
@@ -67,12 +67,12 @@ def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any, workers:
     sizes = {"train": workload.train, "validation": workload.validation, "test": 16}
     few = {n: Split(getattr(digits, n).images[:size], None) for n, size in sizes.items()}
     images = ImageSet("digits", "digits", **few, class_names=None, fingerprint="0" * 64)
-    choose_device("auto" if workers == 1 else "cpu")  # imports TensorFlow before the clock starts
+    choose_device("auto" if workers == 1 else "cpu")  # Imports TensorFlow before the clock starts.
 
     class Watcher(NoWatcher):
         def on_event(self, kind: str, event: Any) -> None:
             if isinstance(event, EpochEnded):
-                run.saw(time.perf_counter() - began_s, event.val_loss)
+                run.add_epoch(time.perf_counter() - began_s, event.val_loss)
 
     @contextmanager
     def watch(session: Any, executor: Any) -> Iterator[Watcher]:
@@ -83,19 +83,19 @@ def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any, workers:
     study = run_search(
         spec, images, folder, name="bench", executor=ExecutorOptions(workers), watch=watch
     )
-    # To the end of the last trial: no other contender rescores its finalists after it.
+    # The clock stops with the last trial, because no other tool rescores finalists after it.
     rescored_s = study.rescored.duration_s if study.rescored else 0.0
     run.wall_s = time.perf_counter() - began_s - rescored_s
     run.trials = len(study.trials)
     run.trained = [(dict(t.hyperparameters), t.epoch_to - t.epoch_from) for t in study.trials]
     if workers == 1:
-        _tell_times(run, study.trials)
+        _record_times(run, study.trials)
 
 
-def _tell_times(run: Run, trials: Sequence[Any]) -> None:
-    """Tells what training took of trials that ran one after the other."""
+def _record_times(run: Run, trials: Sequence[Any]) -> None:
+    """Records the training time of trials that ran one after the other."""
     run.training_s = sum(epoch.train_s for trial in trials for epoch in trial.epochs)
-    # From its start to that of the next one: with what comes after its end is journaled.
+    # From the start of a trial to that of the next one, which includes the work after its end.
     promoted = [
         (after.started - trial.started).total_seconds() - sum(e.train_s for e in trial.epochs)
         for trial, after in itertools.pairwise(trials)
@@ -105,7 +105,7 @@ def _tell_times(run: Run, trials: Sequence[Any]) -> None:
 
 
 def run_keras_tuner(run: Run, workload: Workload, folder: Path) -> None:
-    """Keras Tuner's Hyperband as its guide writes it."""
+    """Runs Keras Tuner's Hyperband as in its guide."""
     import example
     import keras
     import keras_tuner
@@ -114,10 +114,10 @@ def run_keras_tuner(run: Run, workload: Workload, folder: Path) -> None:
 
     class Recorder(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            run.saw(time.perf_counter() - began_s, logs["val_loss"])
+            run.add_epoch(time.perf_counter() - began_s, logs["val_loss"])
 
         def __deepcopy__(self, memo: Any) -> Any:
-            return self  # Keras Tuner copies its callbacks for every trial
+            return self  # Keras Tuner copies the callbacks for every trial.
 
     def build(hp: keras_tuner.HyperParameters) -> Any:
         values: dict[str, Any] = {name: hp.Choice(name, v) for name, v in SPACE.items()}
@@ -152,7 +152,7 @@ def run_keras_tuner(run: Run, workload: Workload, folder: Path) -> None:
 
 
 def run_optuna(run: Run, workload: Workload, folder: Path) -> None:
-    """Keras with Optuna's TPE and HyperbandPruner, until as many epochs are trained."""
+    """Runs Optuna's TPE and HyperbandPruner with Keras for the same number of epochs."""
     import example
     import keras
     import optuna
@@ -166,7 +166,7 @@ def run_optuna(run: Run, workload: Workload, folder: Path) -> None:
             self._trial = trial
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            run.saw(time.perf_counter() - began_s, logs["val_loss"])
+            run.add_epoch(time.perf_counter() - began_s, logs["val_loss"])
             self._trial.report(logs["val_loss"], epoch + 1)
             if self._trial.should_prune():
                 self.model.stop_training = True
@@ -201,7 +201,7 @@ def run_optuna(run: Run, workload: Workload, folder: Path) -> None:
         sampler=optuna.samplers.TPESampler(seed=run.seed),
         pruner=optuna.pruners.HyperbandPruner(1, workload.max_epochs, FACTOR),
         storage=f"sqlite:///{folder}/optuna.db",
-        study_name=f"bench {run.seed}",  # it chooses the brackets
+        study_name=f"bench {run.seed}",  # The pruner chooses brackets by this name.
     )
     study.optimize(objective)
     run.wall_s = time.perf_counter() - began_s
@@ -209,7 +209,7 @@ def run_optuna(run: Run, workload: Workload, folder: Path) -> None:
 
 
 def run_ray(run: Run, workload: Workload, folder: Path) -> None:
-    """Keras with Ray Tune's ASHA, one trial at a time, until as many epochs are trained."""
+    """Runs Ray Tune's ASHA with Keras, one trial at a time, for the same number of epochs."""
     import os
 
     import ray
@@ -227,7 +227,7 @@ def run_ray(run: Run, workload: Workload, folder: Path) -> None:
 
     class Stopper(tune.Stopper):
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            run.saw(result["at"] - began_at, result["val_loss"])
+            run.add_epoch(result["at"] - began_at, result["val_loss"])
             return False
 
         def stop_all(self) -> bool:
@@ -286,7 +286,7 @@ TITLES = {
 
 
 def time_steps(trained: list[tuple[dict[str, Any], int]], workload: Workload) -> float:
-    """Seconds of a search's training steps alone: models built, steps compiled beforehand."""
+    """Returns the seconds of a search's training steps, without building and compiling models."""
     import example
     import tensorflow as tf
 
@@ -302,7 +302,7 @@ def time_steps(trained: list[tuple[dict[str, Any], int]], workload: Workload) ->
         vae.optimizer.build(vae.trainable_variables)
         step = tf.function(vae.train_step)
         for batch in {int(batch.shape[0]): batch for batch in batches}.values():
-            step(batch)  # traced, for each size of batch
+            step(batch)  # Traces the step for each batch size.
         began_s = time.perf_counter()
         for _ in range(epochs):
             for batch in batches:
@@ -312,7 +312,11 @@ def time_steps(trained: list[tuple[dict[str, Any], int]], workload: Workload) ->
 
 
 def _check(run: Run, workload: Workload) -> None:
-    """Refuses to compare searches of different length."""
+    """Checks that a search has the expected length, so that times are comparable.
+
+    Raises:
+        SystemExit: It has another number of trials or epochs.
+    """
     expected = (workload.trials, workload.epochs)
     if (run.trials, run.epochs) != expected:
         raise SystemExit(

@@ -1,7 +1,7 @@
-"""Learning curves of many configurations of the default space: the table that searches run on.
+"""The table of recorded learning curves that simulated searches use.
 
-Configurations are a scrambled Sobol sequence (seed 7), numbered. Each was trained for 27 epochs on
-the first 2,048 MNIST training images and validated on 512 others.
+The configurations are a scrambled Sobol sequence (seed 7) over the default space. Each was trained
+for 27 epochs on the first 2,048 MNIST training images and validated on 512 others.
 """
 
 import json
@@ -19,18 +19,18 @@ NAMES = ("latent_dim", "filters_1", "filters_2", "dense_units", "learning_rate")
 _SOBOL_SEED = 7
 
 GIVE_UP_S = 100_000.0
-"""A simulated search that takes longer counts as one that took so long."""
+"""Simulated seconds after which a search is stopped."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What a configuration did.
+    """The learning curve of a configuration.
 
     Attributes:
-        number: Its place in the sequence.
-        values: Its hyperparameters.
-        val_loss: After each epoch, nats per image.
-        cpu_s: CPU seconds of each epoch, training and validation, one thread.
+        number: Index of the configuration in the sequence.
+        values: Hyperparameters by name.
+        val_loss: Validation loss after each epoch, in nats per image.
+        cpu_s: CPU seconds of each epoch's training and validation on one thread.
     """
 
     number: int
@@ -40,9 +40,9 @@ class Curve:
 
 
 def configurations(count: int) -> list[dict[str, Any]]:
-    """The first configurations of the sequence."""
+    """Returns the first configurations of the sequence."""
     low, high = LEARNING_RATES
-    # The sequence is drawn in powers of two.
+    # Sobol sequences are balanced only for powers of two.
     drawn = qmc.Sobol(len(NAMES), scramble=True, seed=_SOBOL_SEED).random_base2(count.bit_length())
     found = []
     for *choices, rate in drawn[:count].tolist():
@@ -55,7 +55,7 @@ def configurations(count: int) -> list[dict[str, Any]]:
 
 
 def read_curves(path: Path = TABLE) -> Iterator[Curve]:
-    """The curves of a table; a last line that was cut off is left out."""
+    """Yields the curves of a table, except a last line that is incomplete."""
     if not path.exists():
         return
     for line in path.read_text().splitlines():
@@ -68,7 +68,7 @@ def read_curves(path: Path = TABLE) -> Iterator[Curve]:
 
 
 def write_curve(curve: Curve, path: Path) -> None:
-    """Adds a curve to a table."""
+    """Appends a curve to a table."""
     row = {
         "i": curve.number,
         **curve.values,

@@ -1,8 +1,7 @@
-"""The Keras example's VAE as a user pastes it into a tuning script.
+"""The Keras example's VAE as a user would paste it into a tuning script.
 
-What it lacks to be tuned at all is added: `test_step`, and that the model counts as built. Its
-speed is left as it is. Architecture, loss and optimizer are those of "Variational AutoEncoder"
-(F. Chollet, 2020).
+Architecture, loss and optimizer are those of "Variational AutoEncoder" (F. Chollet, 2020). Only
+what a tuner needs is added: `test_step`, and `built = True`. Nothing is optimised for speed.
 """
 
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from keras import layers
 
 
 class Sampling(layers.Layer):
-    """z = z_mean + exp(z_log_var / 2) * epsilon."""
+    """Samples z = z_mean + exp(z_log_var / 2) * epsilon."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -27,7 +26,7 @@ class Sampling(layers.Layer):
 
 
 class ExampleVAE(keras.Model):
-    """KL + BCE, in nats per image."""
+    """A VAE whose loss is the sum of KL and BCE, in nats per image."""
 
     def __init__(self, encoder: keras.Model, decoder: keras.Model) -> None:
         super().__init__()
@@ -63,7 +62,7 @@ class ExampleVAE(keras.Model):
 
 
 def build(values: Mapping[str, Any]) -> ExampleVAE:
-    """The compiled model of a configuration, for images (28, 28, 1) in [0, 1]."""
+    """Returns the compiled model of a configuration, for images (28, 28, 1) in [0, 1]."""
     images = keras.Input((28, 28, 1))
     x = layers.Conv2D(values["filters_1"], 3, activation="relu", strides=2, padding="same")(images)
     x = layers.Conv2D(values["filters_2"], 3, activation="relu", strides=2, padding="same")(x)

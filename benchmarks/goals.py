@@ -1,8 +1,8 @@
-"""What vaetune costs beside training: commands, oracle and journal, a large report, memory.
+"""Measures what vaetune costs besides training: commands, oracle, journal, report and memory.
 
-    python benchmarks/goals.py [--results FOLDER OF A FINISHED DEFAULT SEARCH]
+    python benchmarks/goals.py [--results FOLDER]
 
-Writes `results/goals.json`.
+FOLDER holds a finished default search. The result is written to `results/goals.json`.
 """
 
 import argparse
@@ -29,14 +29,14 @@ ROOT = Path(__file__).parent.parent
 REPEATS = 5
 
 TRIALS, EPOCHS = 1000, 30
-"""Of the large report."""
+"""Size of the large report."""
 
 ORACLE_TRIALS = 3000
 MEMORY_TRIALS = 100
 
 
 def measure_command(*arguments: str) -> float:
-    """Median CPU seconds of a vaetune command, user and system."""
+    """Returns the median CPU seconds of a vaetune command, user and system."""
     seconds = []
     for _ in range(REPEATS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -49,10 +49,10 @@ def measure_command(*arguments: str) -> float:
 
 
 def measure_oracle() -> Iterator[tuple[str, float]]:
-    """Milliseconds a trial of the tuner's whole routine but training, at so many trials.
+    """Yields an algorithm and its milliseconds per trial, without training, after 3,000 trials.
 
-    Everything is real but the training, which returns a made-up score at once: no epochs are
-    journaled and there are no checkpoints to keep or remove.
+    Only the training is simulated: it returns a random score at once. So no epochs are journaled,
+    and there are no checkpoints to keep or remove.
     """
     from vaetune.config.spec import Budget, SearchSpec
 
@@ -70,7 +70,7 @@ def measure_oracle() -> Iterator[tuple[str, float]]:
 
 
 def _run_without_training(spec: Any, folder: Path) -> list[float]:
-    """When each trial ended, in seconds."""
+    """Returns the seconds at which each trial ended."""
     import numpy as np
 
     from vaetune import run_search
@@ -102,7 +102,7 @@ def _run_without_training(spec: Any, folder: Path) -> list[float]:
 
 
 class _Guesses:
-    """Scores trials at random instead of training them; see `vaetune.search.Executor`."""
+    """Gives trials random scores instead of training them; see `vaetune.search.Executor`."""
 
     workers = 1
 
@@ -113,7 +113,7 @@ class _Guesses:
         self._scores = random.Random(0)
 
     def wait_until_ready(self, on_wait: Any) -> None:
-        """Returns at once: nothing is trained."""
+        """Returns at once, since nothing is trained."""
 
     def run(self, openings: Any, on_wait: Any) -> None:
         """Ends every trial with a random score."""
@@ -135,7 +135,7 @@ class _NoPictures:
 
 
 def measure_report() -> dict[str, float]:
-    """Seconds and megabytes of a report of a large search, seconds to open it and to filter it."""
+    """Returns seconds and megabytes of a large report, and the seconds to open and filter it."""
     from vaetune.study.journal import JOURNAL_NAME, Journal
 
     with tempfile.TemporaryDirectory() as folder:
@@ -156,7 +156,7 @@ def measure_report() -> dict[str, float]:
 
 
 def _keep_pictures(search: Path) -> None:
-    """Pictures for a tenth of the trials: more than a page has room for."""
+    """Writes pictures for a tenth of the trials, which is more than a page shows."""
     import numpy as np
 
     from vaetune.data.sources import load_images
@@ -279,11 +279,11 @@ _FILTER = """async () => {
   }
   return seconds;
 }"""
-"""Limits the loss again and again; each time ends when the browser has painted what changed."""
+"""Sets several limits of the loss; each time ends when the browser has drawn the change."""
 
 
 def _use_in_browser(page: Path) -> dict[str, float]:
-    """Median seconds until the load event of a page in Chromium, and to filter at its slowest."""
+    """Returns the median seconds to load a page in Chromium, and those of its slowest filter."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium")
@@ -303,7 +303,7 @@ def _use_in_browser(page: Path) -> dict[str, float]:
 
 
 def _filter_everywhere(tab: Any) -> Iterator[float]:
-    """Median seconds of a filter's answer with each of the charts and the table in view."""
+    """Yields the median seconds of a filter with each chart and the table in view."""
     for place in tab.locator("[data-view]:not([hidden]), table.sortable").all():
         place.evaluate("place => place.scrollIntoView({block: 'start', behavior: 'instant'})")
         tab.wait_for_timeout(500)
@@ -311,12 +311,12 @@ def _filter_everywhere(tab: Any) -> Iterator[float]:
 
 
 def measure_time_shares(folder: Path) -> dict[str, float]:
-    """What share of a search's time, from its first trial to its last, goes where."""
+    """Returns the shares of a search's time, from its first trial to its last, by activity."""
     from vaetune.study.builder import load_study
 
     trials = load_study(folder).trials
     ends = [trial.ended for trial in trials if trial.ended]
-    # Of one session: a break between two would count.
+    # The search must have one session: a break between two would count.
     whole_s = (max(ends) - min(trial.started for trial in trials)).total_seconds()
     epochs = [epoch for trial in trials for epoch in trial.epochs]
     training = sum(epoch.train_s for epoch in epochs) / whole_s
@@ -329,8 +329,8 @@ def measure_time_shares(folder: Path) -> dict[str, float]:
 
 
 def measure_memory() -> float:
-    """Megabytes that a trial adds to the process, from the tenth on."""
-    script = ROOT / "tests" / "memory_of_trials.py"
+    """Returns the megabytes that a trial adds to the process, from the tenth trial on."""
+    script = ROOT / "tests" / "stress" / "memory_of_trials.py"
     done = subprocess.run(
         [sys.executable, script, str(MEMORY_TRIALS)], check=True, capture_output=True, text=True
     )
@@ -340,7 +340,7 @@ def measure_memory() -> float:
 
 
 def main() -> None:
-    """Measures all of it and writes it down."""
+    """Measures everything and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=ROOT / "results")
     arguments = parser.parse_args()

@@ -1,14 +1,14 @@
-"""A search on 32 workers of one machine: whether the driver keeps them busy, and what it costs.
+"""Measures a search on 32 workers of one machine: their utilisation and the driver's time.
 
     python benchmarks/many_workers.py [--again] [--profile]
 
-Everything is real but the training: Ray and its 32 processes, oracle, journal, checkpoints and
-pictures, these of tiny arrays. The workers sleep as long as an epoch might take, which differs
-between configurations (`sleeper.py`), and the finalists are rescored with random numbers. The clock
-starts when all workers are ready.
+Only the training is simulated: workers sleep for as long as an epoch might take, which differs
+between configurations (`sleeper.py`), and finalists are rescored with random numbers. Ray and its
+32 processes, oracle, journal, checkpoints and pictures (of small arrays) are real. The clock starts
+when all workers are ready.
 
-Writes `results/many_workers.json`. What it holds of this machine, these versions and settings is
-printed and left as it is, unless `--again` asks for more.
+The result is written to `results/many_workers.json`. A result of this machine, these versions and
+these settings is only printed, unless `--again` is given.
 """
 
 import argparse
@@ -27,21 +27,21 @@ from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
-from sleeper import Pace, at_pace
+from sleeper import Speed, sleeper_class
 from workloads import RESULTS, describe
 
 EVENTS = ("trial_started", "epoch_ended", "trial_ended")
 
 
 class Settings(NamedTuple):
-    """Of a simulated search.
+    """Settings of a simulated search.
 
     Attributes:
-        workers: How many sleep at a time.
-        max_epochs: Of Hyperband, whose factor is 3.
-        iterations: Of the same.
-        epoch_s: Mean seconds of an epoch, over configurations.
-        spread: Standard deviation of the logarithm of a configuration's seconds.
+        workers: Number of workers.
+        max_epochs: Epochs of the longest trials of Hyperband with factor 3.
+        iterations: Number of runs of Hyperband's whole schedule.
+        epoch_s: Mean seconds per epoch, over configurations.
+        spread: Standard deviation of the logarithm of a configuration's seconds per epoch.
     """
 
     workers: int = 32
@@ -52,11 +52,11 @@ class Settings(NamedTuple):
 
 
 class Stopwatch:
-    """Watches a search, from the start of its first trial to the end of its last one.
+    """Times a search, from the start of its first trial to the end of its last one.
 
     Attributes:
-        events: How many starts, epochs and ends of trials there were.
-        words: How often a worker told how far it is.
+        events: Number of starts, epochs and ends of trials.
+        words: Number of progress messages from workers.
     """
 
     def __init__(self) -> None:
@@ -65,21 +65,21 @@ class Stopwatch:
         self._waited = np.zeros(3)
 
     def on_event(self, run: str, event: Any) -> None:
-        """Looks at the clocks; see `search.Watcher`."""
+        """Reads the clocks; see `search.Watcher`."""
         if event.event in EVENTS:
             self.events += 1
             self._marks[1:] = [_clocks()]
 
     def on_progress(self, run: str, trial_id: str | None, share: float) -> None:
-        """Counts words."""
+        """Counts progress messages."""
         self.words += 1
 
     def on_wait(self) -> None:
         """Does nothing."""
 
     @contextmanager
-    def waiting_apart(self) -> Iterator[None]:
-        """Sets apart what `ray.wait` takes: in all other time the driver is at work."""
+    def excluding_waits(self) -> Iterator[None]:
+        """Subtracts the time in `ray.wait`: in all other time the driver works."""
         import ray
 
         wait = ray.wait
@@ -97,7 +97,7 @@ class Stopwatch:
             yield
 
     def seconds(self) -> dict[str, float]:
-        """Of the driver: on the clock, at work, and of CPU, in its own thread and in all."""
+        """Returns the driver's seconds: wall, work, and CPU of its thread and of all threads."""
         passed = self._marks[1] - self._marks[0]
         wall_s, thread_s, _ = passed - self._waited
         return {
@@ -113,7 +113,7 @@ def _clocks() -> NDArray[np.float64]:
 
 
 class RandomlyRescored:
-    """Workers whose models nobody measures: there are none; see `vaetune.search.Executor`."""
+    """Rescores with random numbers, since the workers have no models; see `search.Executor`."""
 
     def __init__(self, executor: Any, images: int) -> None:
         self.workers = executor.workers
@@ -122,12 +122,12 @@ class RandomlyRescored:
         self._images = images
 
     def wait_until_ready(self, on_wait: Any) -> None:
-        """Returns at once: the workers are ready."""
+        """Returns at once, since the workers are ready."""
 
     def measure(
         self, models: Sequence[Any], samples: int, seed: int, on_progress: Any = None
     ) -> list[Any]:
-        """Makes losses up."""
+        """Returns random losses."""
         from vaetune.evaluation import ImageLosses
 
         rng = np.random.default_rng(seed)
@@ -135,7 +135,7 @@ class RandomlyRescored:
 
 
 def simulate(settings: Settings, profile: cProfile.Profile | None = None) -> dict[str, Any]:
-    """Runs the search in a folder of its own and returns what was measured."""
+    """Runs the search in a temporary folder and returns the measurements."""
     from vaetune import SearchSpec, run_search
     from vaetune.config import Budget
     from vaetune.data import ImageSet, Split
@@ -152,7 +152,7 @@ def simulate(settings: Settings, profile: cProfile.Profile | None = None) -> dic
 
         @contextmanager
         def watched(session: Any, executor: Any) -> Iterator[Stopwatch]:
-            with watch.waiting_apart(), profile or nullcontext():
+            with watch.excluding_waits(), profile or nullcontext():
                 yield watch
 
         study = run_search(
@@ -164,8 +164,12 @@ def simulate(settings: Settings, profile: cProfile.Profile | None = None) -> dic
             watch=watched,
         )
     if study.failures:
-        raise SystemExit(f"A trial failed, and none should: {study.failures[0].error}")
-    return {"start_s": workers.start_s, **watch.seconds(), **tell(study, watch, settings.workers)}
+        raise SystemExit(f"A trial failed: {study.failures[0].error}")
+    return {
+        "start_s": workers.start_s,
+        **watch.seconds(),
+        **summarise(study, watch, settings.workers),
+    }
 
 
 class _Sleepers:
@@ -178,7 +182,7 @@ class _Sleepers:
     def __init__(self, settings: Settings, ready: Path) -> None:
         self.start_s = 0.0
         self._workers = settings.workers
-        self._pace = Pace(settings.epoch_s, settings.spread, settings.workers, ready)
+        self._speed = Speed(settings.epoch_s, settings.spread, settings.workers, ready)
 
     @contextmanager
     def open(self, images: Any, device: Any) -> Iterator[RandomlyRescored]:
@@ -186,7 +190,7 @@ class _Sleepers:
         from vaetune.search import ExecutorOptions, open_ray_executor
 
         began_s = time.perf_counter()
-        options, sleeper = ExecutorOptions(self._workers), at_pace(self._pace)
+        options, sleeper = ExecutorOptions(self._workers), sleeper_class(self._speed)
         with open_ray_executor(options, images, "cpu", sleeper) as executor:
             executor.wait_until_ready(lambda: None)
             self.start_s = time.perf_counter() - began_s
@@ -194,11 +198,11 @@ class _Sleepers:
             yield RandomlyRescored(executor, len(images.validation))
 
 
-def tell(study: Any, watch: Stopwatch, workers: int) -> dict[str, Any]:
-    """What a search came to.
+def summarise(study: Any, watch: Stopwatch, workers: int) -> dict[str, Any]:
+    """Returns the size of a search and the utilisation of its workers.
 
-    Utilisation is the report's, in which a worker is busy until the driver took note of a trial's
-    end. Beside it stands the share of the time in which workers slept.
+    Utilisation is computed as in the report: a worker is busy until the driver records the end of
+    its trial. For comparison, the share of the time in which workers slept is returned, too.
     """
     from vaetune.report.analysis.utilisation import compute_utilisation
 
@@ -219,12 +223,12 @@ def tell(study: Any, watch: Stopwatch, workers: int) -> dict[str, Any]:
 def _last_rung_began(study: Any) -> datetime:
     last = study.plan[-1]
     place = (last.iteration, last.bracket, last.rung)
-    of_it = (t for t in study.trials if (t.iteration, t.bracket, t.rung) == place)
-    return min(trial.started for trial in of_it)
+    trials = (t for t in study.trials if (t.iteration, t.bracket, t.rung) == place)
+    return min(trial.started for trial in trials)
 
 
 def _slept(study: Any, workers: int, until: datetime) -> float:
-    """The share of the workers' time in which they slept, until a moment."""
+    """Returns the share of the workers' time in which they slept, until a moment."""
     slept_s = 0.0
     for epoch in (epoch for trial in study.trials for epoch in trial.epochs):
         after_s = max(0.0, (epoch.time - until).total_seconds())
@@ -234,34 +238,34 @@ def _slept(study: Any, workers: int, until: datetime) -> float:
 
 
 def describe_outcome(found: dict[str, Any]) -> str:
-    """The same in lines."""
+    """Describes the measurements in lines."""
 
-    def an_event(name: str) -> str:
+    def per_event(name: str) -> str:
         return f"{1e3 * found[name] / found['events']:.2f} ms"
 
     early, whole = found["utilisation_until_last_rung"], found["utilisation"]
     return "\n".join(
         (
             f"{found['trials']} trials, {found['epochs']} epochs, {found['events']} events, "
-            f"{found['words']} words between",
+            f"{found['words']} progress messages",
             f"utilisation: {early:.1%} until the last rung began, {whole:.1%} of the whole search",
             f"workers slept for {found['slept_until_last_rung']:.1%} until the last rung began",
             f"wall time {found['wall_s']:.0f} s; one worker, without a driver: "
             f"{found['one_worker_s']:.0f} s",
-            f"driver, an event: {an_event('driver_s')} outside ray.wait, of which "
-            f"{an_event('driver_cpu_s')} CPU; {an_event('process_cpu_s')} CPU of all its threads",
+            f"driver, per event: {per_event('driver_s')} outside ray.wait, including "
+            f"{per_event('driver_cpu_s')} CPU; {per_event('process_cpu_s')} CPU of all its threads",
         )
     )
 
 
 def main() -> None:
-    """Measures what is not measured yet, and prints it."""
+    """Runs the search unless it is measured already, and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in Settings()._asdict().items():
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=type(default), default=default)
-    parser.add_argument("--again", action="store_true", help="measure what is measured already")
-    parser.add_argument("--profile", action="store_true", help="print where time goes")
+    parser.add_argument("--again", action="store_true", help="measure again")
+    parser.add_argument("--profile", action="store_true", help="print a profile of the driver")
     parser.add_argument("--results", type=Path, default=RESULTS / "many_workers.json")
     arguments = parser.parse_args()
     settings = Settings(*(getattr(arguments, name) for name in Settings._fields))

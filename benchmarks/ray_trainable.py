@@ -1,4 +1,4 @@
-"""What Ray's worker processes run: a module of its own, since they import it by name."""
+"""The training in Ray's worker processes, which import this module by its name."""
 
 import time
 from typing import Any
@@ -10,7 +10,7 @@ from workloads import BATCH_SIZE
 
 
 class Report(keras.callbacks.Callback):
-    """Reports every epoch to Ray Tune, with the time at which it ended."""
+    """Reports the loss and the end of every epoch to Ray Tune."""
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         tune.report({"val_loss": logs["val_loss"], "at": time.time()})

@@ -1,9 +1,10 @@
 """Records learning curves with vaetune's own training, for the tabular benchmark.
 
-    python benchmarks/record_curves.py MNIST.npz            # adds what the table lacks
-    python benchmarks/record_curves.py MNIST.npz --again 5  # records five of it once more
+    python benchmarks/record_curves.py MNIST.npz            # add the missing curves
+    python benchmarks/record_curves.py MNIST.npz --again 5  # record five curves a second time
 
-Goes on where it was stopped. Several may run side by side with --share 0/2 and --share 1/2.
+If it was stopped, the same command continues. With --share 0/2 and --share 1/2, two processes
+divide the work.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def record(number: int, data: Path) -> Curve:
     runner = EpochRunner(vae, on_device)
     start = read_variables(vae.variables), read_variables(vae.optimizer.variables)
     runner.restore(*start)
-    # Its first call prepares the steps.
+    # The first call traces the steps.
     runner.train(Epoch(image_order(BATCH_SIZE, SEED, number, 0), BATCH_SIZE))
     runner.restore(*start)
     val_loss, cpu_s = [], []
@@ -51,12 +52,12 @@ def record(number: int, data: Path) -> Curve:
 
 
 def main() -> None:
-    """Records what is missing."""
+    """Records the missing curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="MNIST as an .npz file")
-    parser.add_argument("--again", type=int, help="record so many of the table's curves anew")
-    parser.add_argument("--until", type=int, default=256, help="of the sequence, with the table")
-    parser.add_argument("--share", default="0/1", help="this one's part of the work, such as 0/2")
+    parser.add_argument("--again", type=int, help="number of curves to record a second time")
+    parser.add_argument("--until", type=int, default=256, help="number of configurations")
+    parser.add_argument("--share", default="0/1", help="part of the work to do, such as 0/2")
     arguments = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf

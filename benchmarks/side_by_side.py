@@ -1,10 +1,10 @@
-"""vaetune beside what a user would pick instead, over the same space and images.
+"""Compares vaetune with other tools on the same space and images.
 
-Each search runs in a process and a folder of its own, contenders in turn, seed after seed. What
-is done is kept in `results/side_by_side.jsonl`: the same command goes on after a break. What was
-measured on another machine or with other versions is measured anew, and counts no more.
+    python benchmarks/side_by_side.py [--workload NAME] [--seeds 3] [--contender NAME]
 
-    python benchmarks/side_by_side.py [--workload NAME] [--seeds 3] [--contender NAME]...
+Each search runs in its own process and folder. For each seed, the contenders take turns. Results
+are appended to `results/side_by_side.jsonl`, so the same command continues after a stop. Results of
+another machine or of other versions are replaced.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from workloads import RESULTS, STEPS_ALONE, WORKLOADS, Run, describe, read_runs,
 
 
 def run_here(workload: str, contender: str, seed: int, results: Path) -> None:
-    """Runs one search in this process and adds it to the results."""
+    """Runs one search in this process and appends it to the results."""
     run = Run(workload, contender, seed, environment=describe())
     if contender == STEPS_ALONE:
         of_vaetune = {one.key: one for one in read_runs(results)}[(workload, "vaetune", seed)]
@@ -33,7 +33,7 @@ def run_here(workload: str, contender: str, seed: int, results: Path) -> None:
 
 
 def main() -> None:
-    """Runs what is missing of the results."""
+    """Runs the missing searches."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workload", choices=WORKLOADS, default="one-step")
     parser.add_argument("--contender", choices=[*CONTENDERS, STEPS_ALONE], action="append")

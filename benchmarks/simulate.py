@@ -1,14 +1,13 @@
-"""Search algorithms compared on the table of learning curves: no training, 100 seeds.
+"""Compares search algorithms on the table of learning curves, without training.
 
     python benchmarks/simulate.py [--seeds 100]
 
-A configuration that is asked for is answered by the nearest one of the table (the latent size,
-filters and units by their place among the choices, the learning rate by its logarithm, each scaled
-to [0, 1]); its seconds are those of the table. Every trial costs what its tool was measured to
-cost beside training (`side_by_side.py --workload one-step`), a promoted one included. The clock
-stops when a trial's validation loss comes within so many nats of the table's lowest.
-
-Writes `results/simulated.json`.
+A configuration has the curve and the seconds of the nearest configuration in the table. Distances
+use the latent size, filters and units by their index among the choices, and the logarithm of the
+learning rate, each scaled to [0, 1]. Every trial, a promoted one included, also takes the fixed
+cost of its tool (measured by `side_by_side.py --workload one-step`). The result is the time until
+the best validation loss is within 5, 2 and 1 nats of the lowest one in the table. It is written to
+`results/simulated.json`.
 """
 
 import argparse
@@ -26,11 +25,18 @@ from curves import EPOCHS, GIVE_UP_S, NAMES, Curve, read_curves
 from workloads import FACTOR, LEARNING_RATES, RESULTS, SPACE, read_runs
 
 WITHIN = (5.0, 2.0, 1.0)
-"""Nats above the lowest validation loss of the table."""
+"""Distances from the lowest validation loss of the table, in nats."""
 
 
 class Clock:
-    """Simulated time, and when it first came how near to the best."""
+    """Simulated time, and when each distance from the lowest loss was reached.
+
+    Args:
+        per_trial_s: Fixed cost of a trial, in seconds.
+
+    Attributes:
+        reached_s: Simulated seconds by distance, in nats.
+    """
 
     def __init__(self, per_trial_s: float) -> None:
         self._per_trial_s = per_trial_s
@@ -40,11 +46,11 @@ class Clock:
         self.reached_s: dict[float, float] = {}
 
     def begin(self) -> None:
-        """A trial begins."""
+        """Starts a trial."""
         self._now_s += self._per_trial_s
 
     def train(self, curve: Curve, epoch: int) -> float:
-        """A trial trains one epoch, counted from 1; returns its validation loss."""
+        """Trains one epoch, counted from 1, and returns its validation loss."""
         self._now_s += curve.cpu_s[epoch - 1]
         loss = curve.val_loss[epoch - 1]
         self._best = min(self._best, loss)
@@ -55,13 +61,13 @@ class Clock:
 
     @property
     def is_over(self) -> bool:
-        """Whether all is reached, or too much time has passed."""
+        """Whether all distances are reached, or the time is up."""
         return len(self.reached_s) == len(WITHIN) or self._now_s > GIVE_UP_S
 
 
 @cache
 def table() -> list[Curve]:
-    """All curves."""
+    """Returns all curves."""
     return list(read_curves())
 
 
@@ -71,7 +77,7 @@ def _points() -> np.ndarray:
 
 
 def look_up(values: Mapping[str, Any]) -> Curve:
-    """The curve of the nearest configuration."""
+    """Returns the curve of the nearest configuration."""
     distances = ((_points() - _point(values)) ** 2).sum(axis=1)
     return table()[int(distances.argmin())]
 
@@ -90,7 +96,7 @@ def _draw(rng: np.random.Generator) -> Curve:
 
 
 def random_search(clock: Clock, seed: int) -> None:
-    """Every configuration for all epochs."""
+    """Trains random configurations for all epochs."""
     rng = np.random.default_rng(seed)
     while not clock.is_over:
         curve = _draw(rng)
@@ -99,13 +105,13 @@ def random_search(clock: Clock, seed: int) -> None:
             clock.train(curve, epoch)
 
 
-def hyperband(clock: Clock, seed: int, goes_on: bool = True) -> None:
-    """Keras Tuner's schedule (27 epochs, factor 3) by its own oracle, round after round.
+def hyperband(clock: Clock, seed: int, continues: bool = True) -> None:
+    """Repeats Keras Tuner's schedule (27 epochs, factor 3) with its own oracle.
 
     Args:
         clock: Simulated time.
-        seed: Of the oracle.
-        goes_on: Whether a promoted trial goes on where its parent ended, or starts again.
+        seed: Random seed of the oracle.
+        continues: True if a promoted trial continues its parent, False if it restarts.
     """
     from vaetune.device import import_tensorflow
 
@@ -126,12 +132,12 @@ def hyperband(clock: Clock, seed: int, goes_on: bool = True) -> None:
             asked = assignment(oracle, trial)
             curve = look_up(asked.hyperparameters)
             clock.begin()
-            if not goes_on:
+            if not continues:
                 for epoch in range(1, asked.epoch_from + 1):
                     clock.train(curve, epoch)
-            told = range(asked.epoch_from + 1, asked.epoch_to + 1)
+            epochs = range(asked.epoch_from + 1, asked.epoch_to + 1)
             oracle.update_trial(
-                trial.trial_id, {OBJECTIVE: min(clock.train(curve, epoch) for epoch in told)}
+                trial.trial_id, {OBJECTIVE: min(clock.train(curve, epoch) for epoch in epochs)}
             )
             trial.status = TrialStatus.COMPLETED
             oracle.end_trial(trial)
@@ -140,7 +146,7 @@ def hyperband(clock: Clock, seed: int, goes_on: bool = True) -> None:
 
 
 def asha(clock: Clock, seed: int) -> None:
-    """The stopping rule of Ray's ASHA: at 1, 3 and 9 epochs the best third so far goes on."""
+    """Follows the stopping rule of Ray's ASHA: after 1, 3 and 9 epochs the best third continues."""
     rng = np.random.default_rng(seed)
     rungs: dict[int, list[float]] = {1: [], 3: [], 9: []}
     while not clock.is_over:
@@ -149,7 +155,7 @@ def asha(clock: Clock, seed: int) -> None:
         for epoch in range(1, EPOCHS + 1):
             loss = clock.train(curve, epoch)
             if epoch in rungs:
-                # Of what others left at this rung; the first to come is let through.
+                # Compared with earlier trials at this rung; the first trial always continues.
                 others = rungs[epoch]
                 is_stopped = bool(others) and loss > np.percentile(others, 100 / FACTOR)
                 others.append(loss)
@@ -158,7 +164,7 @@ def asha(clock: Clock, seed: int) -> None:
 
 
 def optuna_search(clock: Clock, seed: int) -> None:
-    """Optuna's TPE with its HyperbandPruner."""
+    """Runs Optuna's TPE with its HyperbandPruner."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -171,7 +177,7 @@ def optuna_search(clock: Clock, seed: int) -> None:
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=seed),
         pruner=optuna.pruners.HyperbandPruner(1, EPOCHS, FACTOR),
-        study_name=str(seed),  # it chooses the brackets
+        study_name=str(seed),  # The pruner chooses brackets by this name.
     )
     while not clock.is_over:
         trial = study.ask(distributions)
@@ -188,21 +194,21 @@ def optuna_search(clock: Clock, seed: int) -> None:
 
 
 ALGORITHMS: dict[str, tuple[Callable[[Clock, int], None], str]] = {
-    "Hyperband, promoted trials go on (vaetune)": (hyperband, "vaetune"),
-    "Hyperband, promoted trials go on (Keras Tuner's fixed cost)": (hyperband, "keras-tuner"),
-    "Hyperband, promoted trials start again (vaetune's fixed cost)": (
-        partial(hyperband, goes_on=False),
+    "Hyperband, promoted trials continue (vaetune)": (hyperband, "vaetune"),
+    "Hyperband, promoted trials continue (Keras Tuner's fixed cost)": (hyperband, "keras-tuner"),
+    "Hyperband, promoted trials restart (vaetune's fixed cost)": (
+        partial(hyperband, continues=False),
         "vaetune",
     ),
     "ASHA's stopping rule (Ray Tune's fixed cost)": (asha, "ray"),
     "TPE with HyperbandPruner (Optuna)": (optuna_search, "optuna"),
     "Random search (vaetune's fixed cost)": (random_search, "vaetune"),
 }
-"""Each with the tool whose fixed cost its trials have."""
+"""The algorithms by title, each with the tool that provides the fixed cost of a trial."""
 
 
 def fixed_costs() -> dict[str, float]:
-    """Seconds a trial costs each tool beside its training steps: medians of what was measured."""
+    """Returns the median seconds that a trial costs each tool besides its training steps."""
     from tables import fixed_cost
 
     runs = list(read_runs(RESULTS / "side_by_side.jsonl"))
@@ -211,14 +217,14 @@ def fixed_costs() -> dict[str, float]:
 
 
 def simulate(title: str, per_trial_s: float, seed: int) -> dict[float, float]:
-    """When one search came within how many nats."""
+    """Simulates one search and returns the seconds by distance, see `Clock.reached_s`."""
     clock = Clock(per_trial_s)
     ALGORITHMS[title][0](clock, seed)
     return clock.reached_s
 
 
 def main() -> None:
-    """Simulates all algorithms and writes their times down."""
+    """Simulates all algorithms and writes their times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=100)
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
-"""A worker that sleeps where others train, for searches on more workers than there are cores.
+"""A worker that sleeps instead of training, to run more workers than there are cores.
 
-It runs in the processes of Ray's workers and imports no TensorFlow.
+It runs in the processes of Ray's workers and does not import TensorFlow.
 """
 
 import math
@@ -23,20 +23,20 @@ from vaetune.study.records import Assignment, Environment
 from vaetune.training.tasks import Began, Completed, EpochDone, Message, Progressed, Task
 
 PROGRESS_S = 0.25
-"""Between two words of how far an epoch is, as from the real worker."""
+"""Seconds between two progress messages, as in the real worker."""
 
 _WEIGHTS = np.zeros(100, np.float32)
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How long made-up epochs take.
+class Speed:
+    """Duration of simulated epochs.
 
     Attributes:
-        epoch_s: Mean seconds of an epoch, over configurations.
-        spread: Standard deviation of the logarithm of a configuration's seconds.
-        workers: So many are to be up before any of them says that it is ready.
-        folder: In which each leaves a file when it is.
+        epoch_s: Mean seconds per epoch, over configurations.
+        spread: Standard deviation of the logarithm of a configuration's seconds per epoch.
+        workers: Number of workers that must have started before any of them is ready.
+        folder: Folder in which each worker writes a file when it has started.
     """
 
     epoch_s: float
@@ -47,13 +47,13 @@ class Pace:
 
 @dataclass(frozen=True)
 class Curve:
-    """A configuration, made up.
+    """A simulated learning curve.
 
     Attributes:
-        epoch_s: Seconds of each of its epochs.
-        end: The loss that it comes to.
-        fall: How much higher it begins.
-        epochs: In which that shrinks to a third.
+        epoch_s: Seconds per epoch.
+        end: Loss that the curve approaches.
+        fall: Difference between the first loss and `end`.
+        epochs: Number of epochs in which this difference shrinks to a third.
     """
 
     epoch_s: float
@@ -62,48 +62,48 @@ class Curve:
     epochs: float
 
     def loss(self, epoch: int) -> float:
-        """After an epoch, absolute."""
+        """Returns the loss after an epoch, counted from 1."""
         return self.end + self.fall * 3 ** (-epoch / self.epochs)
 
 
-def make_up(pace: Pace, seed: int, configuration: int) -> Curve:
-    """The curve of a configuration, the same each time."""
+def simulate_curve(speed: Speed, seed: int, configuration: int) -> Curve:
+    """Returns the curve of a configuration, which is the same each time."""
     rng = np.random.default_rng([seed, configuration])
     # exp(spread * z) has a mean of exp(spread ** 2 / 2).
-    factor = math.exp(pace.spread * rng.standard_normal() - pace.spread**2 / 2)
+    factor = math.exp(speed.spread * rng.standard_normal() - speed.spread**2 / 2)
     end, fall, epochs = rng.uniform(100, 200), rng.uniform(50, 300), rng.uniform(1, 12)
-    return Curve(pace.epoch_s * factor, end, fall, epochs)
+    return Curve(speed.epoch_s * factor, end, fall, epochs)
 
 
 class Sleeper:
-    """Takes its time, and answers with made-up losses; see `worker.Worker`.
+    """Sleeps through its epochs and returns simulated losses; see `ray_worker.Worker`.
 
     Attributes:
-        pace: See `at_pace`.
+        speed: Duration of the epochs; `sleeper_class` sets it.
     """
 
-    pace: Pace
+    speed: Speed
 
     def __init__(self, images: ImageSet, device: Device, threads: int) -> None:
         self._images = images
         self._threads = threads
-        self._told_s = 0.0
+        self._sent_s = 0.0
 
     def describe(self) -> tuple[str, Environment]:
-        """Waits for the others: the search is measured, not how so many processes start."""
-        (self.pace.folder / str(os.getpid())).touch()
-        while len(list(self.pace.folder.iterdir())) < self.pace.workers:
+        """Waits for the other workers, so that only the search is measured and not their start."""
+        (self.speed.folder / str(os.getpid())).touch()
+        while len(list(self.speed.folder.iterdir())) < self.speed.workers:
             time.sleep(0.1)
         environment = describe_environment(ChosenDevice("CPU", self._threads))
         nothing = {"command": (), "revision": None}
         return socket.gethostname(), environment.model_copy(update=nothing)
 
     def run(self, task: Task) -> Iterator[Message]:
-        """Does a task."""
+        """Sleeps through a task and yields its messages."""
         state = task.start
         for asked in task.lineage:
             yield Began(asked.trial_id, _WEIGHTS.size)
-            curve = make_up(self.pace, task.spec.seed, asked.configuration)
+            curve = simulate_curve(self.speed, task.spec.seed, asked.configuration)
             for epoch in range((state.epoch if state else 0) + 1, asked.epoch_to + 1):
                 slept_s = yield from self._sleep(asked.trial_id, epoch, curve.epoch_s)
                 state = _checkpoint(epoch, curve.loss(epoch))
@@ -112,11 +112,11 @@ class Sleeper:
             yield Completed(state.best_val_loss, self._take_pictures())
 
     def _sleep(self, trial_id: str, epoch: int, seconds: float) -> Generator[Message, None, float]:
-        """Sleeps through an epoch, and tells how far it is as often as the real worker."""
+        """Sleeps through an epoch, with as many progress messages as the real worker sends."""
         began_s = time.monotonic()
         while (passed_s := time.monotonic() - began_s) < seconds:
-            if time.monotonic() >= self._told_s + PROGRESS_S:
-                self._told_s = time.monotonic()
+            if time.monotonic() >= self._sent_s + PROGRESS_S:
+                self._sent_s = time.monotonic()
                 yield Progressed(trial_id, epoch, passed_s / seconds)
             time.sleep(min(PROGRESS_S, seconds - passed_s))
         return passed_s
@@ -128,13 +128,13 @@ class Sleeper:
         return Artifacts(shown[:RECONSTRUCTIONS], samples, z_mean, None)
 
 
-def at_pace(pace: Pace) -> type[Sleeper]:
-    """A class of workers, for `open_crew`."""
-    return type("Sleeper", (Sleeper,), {"pace": pace})
+def sleeper_class(speed: Speed) -> type[Sleeper]:
+    """Returns a class of workers for `open_ray_executor`."""
+    return type("Sleeper", (Sleeper,), {"speed": speed})
 
 
 def _checkpoint(epoch: int, loss: float) -> Checkpoint:
-    """After an epoch, which is the best so far: losses only fall."""
+    """Returns the checkpoint after an epoch, which is the best so far because losses only fall."""
     return Checkpoint(
         epoch=epoch,
         weights=(_WEIGHTS,),

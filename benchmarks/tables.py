@@ -1,7 +1,7 @@
-"""Tables and the picture of `README.md`, made from the files that the measuring commands wrote.
+"""Writes the tables and the chart of the two README.md from the measured results.
 
-python benchmarks/tables.py          # writes them, prints the goals and what was measured
-python benchmarks/tables.py --check  # fails if they are not those of the files
+python benchmarks/tables.py          # write them and print the goals
+python benchmarks/tables.py --check  # fail if they differ from the results
 """
 
 import argparse
@@ -24,9 +24,9 @@ BEGIN, END = "<!-- begin {} -->", "<!-- end {} -->"
 
 
 def fixed_cost(runs: Iterable[Run], contender: str) -> dict[int, float]:
-    """Seconds a trial of each seed's search beside training steps, at one step an epoch.
+    """Returns the seconds per trial besides training steps, by seed, at one step per epoch.
 
-    The steps are timed alone, for the configurations and epochs of vaetune's search of the seed.
+    The steps are those of vaetune's search with the same seed, timed without a search.
     """
     by_key = {run.key: run for run in runs}
     found = {}
@@ -46,16 +46,16 @@ def goals_table(
     commands: Sequence[Command],
     many: dict[str, Any] | None,
 ) -> str:
-    """What was aimed at, and what came.
+    """Returns the table of goals and measured values.
 
     Args:
-        runs: Side by side.
-        goals: Of `goals.py`.
-        commands: Of `two_workers.py`.
-        many: Of `many_workers.py`.
+        runs: Runs of `side_by_side.py`.
+        goals: Result of `goals.py`.
+        commands: Commands of `two_workers.py`.
+        many: Result of `many_workers.py`.
     """
     rows = [*_search_goals(runs)]
-    rows += _goals_beside_training(goals) if goals else ()
+    rows += _goals_besides_training(goals) if goals else ()
     rows += _goals_of_two_workers(runs, commands)
     rows += _goals_of_many_workers(many) if many else ()
     return _markdown(("measure", "goal", "measured", "reached"), rows)
@@ -79,8 +79,8 @@ def _search_goals(runs: Sequence[Run]) -> Iterator[Row]:
     costs = [cost / theirs[seed] for seed, cost in ours.items() if seed in theirs]
     yield _goal("fixed cost of a trial, as a share of Keras Tuner's", 0.25, "", costs)
     promoted = [r.promoted_s for r in runs if r.key[:2] == ("one-step", "vaetune")]
-    beside = [seconds for seconds in promoted if seconds]
-    yield _goal("a promoted trial beside its training steps", 0.1, " s", beside)
+    costs = [seconds for seconds in promoted if seconds]
+    yield _goal("cost of a promoted trial besides its training steps", 0.1, " s", costs)
     search = [run for run in runs if run.key[:2] == ("digits", "vaetune")]
     shares = [run.training_s / run.wall_s for run in search if run.training_s]
     yield _goal("default search: share of its time inside training steps", 0.9, "", shares, True)
@@ -89,23 +89,27 @@ def _search_goals(runs: Sequence[Run]) -> Iterator[Row]:
 
 
 def _shares_of_keras_tuner(runs: Sequence[Run], workload: str, contender: str) -> list[float]:
-    """A contender's wall times on a workload, each as a share of Keras Tuner's of the seed."""
+    """Returns a contender's wall times as shares of Keras Tuner's with the same seed."""
     plain = {run.seed: run.wall_s for run in runs if run.key[:2] == (workload, "keras-tuner")}
     ours = {run.seed: run.wall_s for run in runs if run.key[:2] == (workload, contender)}
     return [ours[seed] / plain[seed] for seed in sorted(ours.keys() & plain.keys())]
 
 
-def _goals_beside_training(goals: dict[str, Any]) -> Iterator[Row]:
+def _goals_besides_training(goals: dict[str, Any]) -> Iterator[Row]:
     yield _goal("`vaetune --help`, CPU time", 0.5, " s", [goals["help_cpu_s"]])
     yield _goal("`vaetune trials` of a default search, CPU time", 1, " s", [goals["trials_cpu_s"]])
     yield _goal("`vaetune report` of a default search, CPU time", 3, " s", [goals["report_cpu_s"]])
     for algorithm, cost in goals["oracle_ms"].items():
-        yield _goal(f"oracle and journal a trial, {algorithm}, at 3,000 trials", 5, " ms", [cost])
+        yield _goal(
+            f"oracle and journal per trial, {algorithm}, after 3,000 trials", 5, " ms", [cost]
+        )
     report = goals["large_report"]
-    yield _goal("report of 1,000 trials x 30 epochs: written in", 5, " s", [report["write_s"]])
+    yield _goal(
+        "report of 1,000 trials x 30 epochs: time to write it", 5, " s", [report["write_s"]]
+    )
     yield _goal("... its size", 5, " MB", [report["megabytes"]])
-    yield _goal("... opened in Chromium in", 1, " s", [report["open_s"]])
-    yield _goal("... a filter answers in", 0.1, " s", [report["filter_s"]])
+    yield _goal("... time to open it in Chromium", 1, " s", [report["open_s"]])
+    yield _goal("... time of a filter", 0.1, " s", [report["filter_s"]])
     memory = [goals["memory_mb_per_trial"]]
     yield _goal("memory that a trial adds, over 100 trials", 1, " MB", memory)
 
@@ -123,11 +127,13 @@ def _goals_of_many_workers(many: dict[str, Any]) -> Iterator[Row]:
     yield _goal(
         f"{workers} simulated workers: utilisation until the last rung", 0.9, "", busy, True
     )
-    yield _goal("... driver a trial event", 5, " ms", [1e3 * many["driver_s"] / many["events"]])
+    yield _goal(
+        "... driver time per trial event", 5, " ms", [1e3 * many["driver_s"] / many["events"]]
+    )
 
 
 def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
-    """Every contender's searches of a workload."""
+    """Returns the table of all contenders on a workload."""
     rows = []
     for name, title in TITLES.items():
         of = [run for run in runs if run.key[:2] == (workload, name)]
@@ -148,12 +154,12 @@ def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
             row.append(_with_spread(best))
         row.append(f"{statistics.median(run.megabytes for run in of):.0f}")
         rows.append(row)
-    fifth = "fixed cost a trial, s" if workload == "one-step" else "best loss, nats"
+    fifth = "fixed cost per trial, s" if workload == "one-step" else "best loss, nats"
     return _markdown(("search", "wall time, s", "trials", "epochs", fifth, "on disk, MB"), rows)
 
 
 def race_table(runs: Sequence[Run]) -> str:
-    """How long each contender took to the loss that random search ends with."""
+    """Returns the table of times to the final loss of random search."""
     race = {run.key: run for run in runs if run.workload == "digits"}
     seeds = sorted(run.seed for run in race.values() if run.contender == "vaetune-random")
     rows = []
@@ -178,7 +184,7 @@ def race_table(runs: Sequence[Run]) -> str:
 
 
 def curves_table() -> str:
-    """Curves that were recorded a second time, against those of the table."""
+    """Returns the table of curves that were recorded twice."""
     before = {curve.number: curve for curve in read_curves(TABLE)}
     rows = []
     for again in sorted(read_curves(RESULTS / "curves_again.jsonl"), key=lambda c: c.number):
@@ -189,22 +195,22 @@ def curves_table() -> str:
         ]
         seconds = [f"{statistics.median(curve.cpu_s):.1f}" for curve in (first, again)]
         rows.append((str(again.number), *losses, " / ".join(seconds)))
-    heads = ("configuration", "1 epoch", "3", "9", "27", "CPU seconds an epoch")
+    heads = ("configuration", "1 epoch", "3", "9", "27", "CPU seconds per epoch")
     return _markdown(heads, rows)
 
 
 def simulated_table(simulated: dict[str, Any]) -> str:
-    """Median simulated time to within so many nats of the best known."""
+    """Returns the table of median simulated times."""
     rows = []
     for title, medians in simulated["median_s"].items():
         low, high = simulated["quartiles_s"][title]["1.0"]
         rows.append((title, *map(_hours, medians.values()), f"{_hours(low)} to {_hours(high)}"))
     heads = [f"within {float(nats):g} nats" for nats in next(iter(simulated["median_s"].values()))]
-    return _markdown(("search", *heads, "quartiles of the last"), rows)
+    return _markdown(("search", *heads, "quartiles for 1 nat"), rows)
 
 
 def environment_line(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
-    """Machine and versions, of the last run."""
+    """Returns a line about machine and versions, from the last run."""
     cores = f"{goals['cores']} cores of " if goals else ""
     found = dict(runs[-1].environment)
     processor, python = found.pop("processor"), found.pop("python")
@@ -213,7 +219,7 @@ def environment_line(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
 
 
 def draw_race(runs: Sequence[Run]) -> None:
-    """Best validation loss against wall time, a line a seed."""
+    """Draws the best validation loss over the wall time, one line per seed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
@@ -228,7 +234,7 @@ def draw_race(runs: Sequence[Run]) -> None:
     axes.set(
         xlabel="wall time, seconds",
         ylabel="best validation loss, nats per image",
-        title="Searches over 5,000 digits, 72 or 75 epochs each, a line a seed",
+        title="Searches on 5,000 digits, 72 or 75 epochs each, one line per seed",
     )
     axes.set_ylim(top=220)
     axes.grid(alpha=0.3)
@@ -240,7 +246,7 @@ def draw_race(runs: Sequence[Run]) -> None:
 
 
 def summary_table(runs: Sequence[Run]) -> str:
-    """The tools in a line each."""
+    """Returns the table with one row per tool."""
     rows = []
     for name in ("vaetune", "keras-tuner", "optuna", "ray"):
         of = [run for run in runs if run.key[:2] == ("digits", name)]
@@ -260,7 +266,7 @@ def summary_table(runs: Sequence[Run]) -> str:
 
 
 def workers_sentence(runs: Sequence[Run], commands: Sequence[Command]) -> str:
-    """What a second worker brings on the cores that one worker has too."""
+    """Returns a sentence about two workers on the cores of one."""
     ours, theirs = ratios(commands), _shares_of_keras_tuner(runs, "workers", "vaetune-workers")
     if not ours or not theirs:
         return "Not measured yet."
@@ -273,7 +279,7 @@ def workers_sentence(runs: Sequence[Run], commands: Sequence[Command]) -> str:
 
 
 def time_sentence(goals: dict[str, Any] | None) -> str:
-    """Where the time of a default search goes."""
+    """Returns a sentence about where the time of a default search goes."""
     if not goals:
         return "Not measured yet."
     shares = [f"{share:.1%} {what}" for what, share in goals["time_shares"].items()]
@@ -281,7 +287,7 @@ def time_sentence(goals: dict[str, Any] | None) -> str:
 
 
 def parts() -> dict[str, str]:
-    """What stands between the marks of the pages, by the marks' names."""
+    """Returns the texts between the markers of the pages, by name of the marker."""
     runs = list(read_runs(RESULTS / "side_by_side.jsonl"))
     names = ("goals", "simulated", "many_workers")
     goals, simulated, many = (_read(RESULTS / f"{name}.json") for name in names)
@@ -300,7 +306,7 @@ def parts() -> dict[str, str]:
 
 
 def render(text: str, found: dict[str, str]) -> str:
-    """A page with what was found between its marks."""
+    """Returns a page with new texts between its markers."""
     for name, part in found.items():
         if BEGIN.format(name) in text:
             before, rest = text.split(BEGIN.format(name))
@@ -320,7 +326,7 @@ def main() -> None:
         if not arguments.check:
             page.write_text(rendered)
         elif rendered != page.read_text():
-            sys.exit(f"{page} is not what the results say: run benchmarks/tables.py")
+            sys.exit(f"{page} differs from the results. Run benchmarks/tables.py to update it.")
     if not arguments.check:
         draw_race(list(read_runs(RESULTS / "side_by_side.jsonl")))
         print(found["goals"])

@@ -1,11 +1,11 @@
-"""The default search by the command line, with one worker and with two, alternately.
+"""Times the default search on the command line, alternately with one worker and with two.
 
     python benchmarks/two_workers.py [--repeats 3]
 
-The whole command is timed: imports, the Keras example beside the search, the rescoring of its
-finalists, the report. What is done is kept in `results/two_workers.jsonl`: the same command goes on
-after a break, anew with the search that it was stopped in. What was measured on another machine or
-with other versions is measured anew, and counts no more.
+The whole command is timed: imports, the search, the Keras example, the rescoring of finalists and
+the report. Results are appended to `results/two_workers.jsonl`, so the same command continues after
+a stop; the search that was stopped is repeated. Results of another machine or of other versions are
+replaced.
 """
 
 import argparse
@@ -30,13 +30,18 @@ WORKERS = (1, 2)
 
 @dataclass(frozen=True)
 class Command:
-    """A search by the command line.
+    """A search on the command line.
 
     Attributes:
-        search: Its name, or its file.
-        wall_s: From the start of the command to its end.
-        best: The winner's score, nats per image.
-        load: How many processes wanted a core in the minute before it.
+        search: Name of the search, or its file.
+        repeat: Number of the repeat, from 1.
+        workers: Number of workers.
+        wall_s: Seconds from the start of the command to its end.
+        trials: Number of trials.
+        epochs: Number of epochs trained.
+        best: Score of the winner, in nats per image.
+        load: Load average of the minute before the command.
+        environment: Processor and versions.
     """
 
     search: str
@@ -51,18 +56,18 @@ class Command:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What tells it from the others."""
+        """Identifies the command."""
         return self.search, self.repeat, self.workers
 
 
 def read_commands(path: Path) -> dict[tuple[str, int, int], Command]:
-    """What was measured, the last of each key."""
+    """Returns the measured commands by key; the last one of each key counts."""
     commands = (Command(**line) for line in read_lines(path))
     return {command.key: command for command in commands}
 
 
 def ratios(commands: Sequence[Command]) -> list[float]:
-    """The wall time of two workers as a share of one worker's, of each repeat that has both."""
+    """Returns the wall time of two workers as a share of one worker's, for each full repeat."""
     wall_s = {(command.repeat, command.workers): command.wall_s for command in commands}
     repeats = sorted({repeat for repeat, _ in wall_s})
     pairs = ([wall_s.get((repeat, workers)) for workers in WORKERS] for repeat in repeats)
@@ -70,7 +75,7 @@ def ratios(commands: Sequence[Command]) -> list[float]:
 
 
 def run(search: str, repeat: int, workers: int) -> Command:
-    """Runs the command in a folder of its own."""
+    """Runs the command in a temporary folder."""
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as results:
         flags = ("--quiet", "--workers", str(workers), "--results", results)
@@ -94,7 +99,7 @@ def _outcome(results: Path, workers: int) -> tuple[int, int, float]:
 
 
 def describe_command(command: Command) -> str:
-    """A line of what came of it."""
+    """Describes a command in a line."""
     workers = f"{command.workers} worker{'s' * (command.workers > 1)}"
     return (
         f"repeat {command.repeat}, {workers}: {command.wall_s:.1f} s, {command.trials} trials, "
@@ -103,9 +108,9 @@ def describe_command(command: Command) -> str:
 
 
 def main() -> None:
-    """Runs what is missing of the results."""
+    """Runs the missing commands."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--search", default=SEARCH, help="another one's name or file")
+    parser.add_argument("--search", default=SEARCH, help="name or file of the search")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--results", type=Path, default=PATH)
     arguments = parser.parse_args()

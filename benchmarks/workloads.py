@@ -1,4 +1,4 @@
-"""What is searched in the side-by-side runs, and what a run records."""
+"""Workloads of the comparison, and the record of a run."""
 
 import json
 import platform
@@ -24,11 +24,11 @@ SPACE = {
     "latent_dim": [2, 4, 8, 16, 32],
 }
 LEARNING_RATES = (1e-4, 1e-2)
-"""Log-uniform between; with `SPACE` it is the default space of vaetune."""
+"""Bounds of the log-uniform learning rate; with `SPACE` this is vaetune's default space."""
 
 
 STEPS_ALONE = "steps-alone"
-"""The training steps of vaetune's search of the same seed, without any search around them."""
+"""Contender that runs only the training steps of vaetune's search with the same seed."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,14 @@ class Workload:
     """Images and a budget.
 
     Attributes:
-        train: Training images.
-        validation: Validation images.
-        max_epochs: Of the longest trials.
-        trials: Of Keras Tuner's Hyperband with `FACTOR`.
-        epochs: Of the same; the other contenders may train as many in all.
-        contenders: Who is asked to search it, in turn.
+        name: Name on the command line.
+        title: Description in the tables.
+        train: Number of training images.
+        validation: Number of validation images.
+        contenders: Names of the tools that search it, in turn.
+        max_epochs: Epochs of the longest trials.
+        trials: Number of trials of Keras Tuner's Hyperband with `FACTOR`.
+        epochs: Number of epochs of all trials together, for every contender.
     """
 
     name: str
@@ -55,7 +57,7 @@ class Workload:
 
 
 _ALONE = ("vaetune", "keras-tuner", "optuna", "ray", "vaetune-random")
-"""Train one trial at a time."""
+"""Contenders that train one trial at a time."""
 
 WORKLOADS = {
     workload.name: workload
@@ -103,7 +105,7 @@ WORKLOADS = {
     )
 }
 MEASURED = ("one-step", "digits", "workers")
-"""The workloads that the tables tell of."""
+"""Workloads with a table."""
 
 
 @dataclass
@@ -111,14 +113,18 @@ class Run:
     """One search by one contender.
 
     Attributes:
-        wall_s: From before the first trial to after the last one.
-        trials: How many were begun.
-        epochs: How many were trained in all.
-        curve: Seconds since the start and validation loss, wherever that became lower.
-        trained: The configuration and the epochs of each trial, where it is known.
-        training_s: Seconds inside training steps, where the contender tells.
-        promoted_s: Median seconds of a promoted trial beside its training, where it tells.
-        megabytes: Left on the disk.
+        workload: Name of the workload.
+        contender: Name of the tool.
+        seed: Random seed of the search.
+        wall_s: Seconds from before the first trial to after the last one.
+        trials: Number of trials.
+        epochs: Number of epochs of all trials together.
+        curve: Pairs of seconds since the start and validation loss, for every improvement.
+        trained: Configuration and number of epochs of each trial, if known.
+        training_s: Seconds inside training steps, if known.
+        promoted_s: Median seconds of a promoted trial besides its training, if known.
+        megabytes: Size of the files that the search leaves.
+        environment: Processor and versions.
     """
 
     workload: str
@@ -136,15 +142,15 @@ class Run:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What tells a run from the others."""
+        """Identifies the run."""
         return self.workload, self.contender, self.seed
 
     @property
     def best(self) -> float:
-        """The lowest validation loss, nats per image."""
+        """Lowest validation loss, in nats per image."""
         return self.curve[-1][1]
 
-    def saw(self, seconds: float, val_loss: float) -> None:
+    def add_epoch(self, seconds: float, val_loss: float) -> None:
         """Records an epoch's validation loss."""
         self.epochs += 1
         if val_loss < (self.curve[-1][1] if self.curve else np.inf):
@@ -152,7 +158,7 @@ class Run:
 
 
 def load_arrays(workload: Workload) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Training and validation images (n, 28, 28, 1) in [0, 1]."""
+    """Returns training and validation images of shape (n, 28, 28, 1) in [0, 1]."""
     from vaetune.data.images import to_unit_interval
     from vaetune.data.sources import load_images
 
@@ -164,7 +170,7 @@ def load_arrays(workload: Workload) -> tuple[NDArray[np.float32], NDArray[np.flo
 
 
 def describe() -> dict[str, str]:
-    """Versions and machine."""
+    """Returns the processor and the versions of packages."""
     packages = ("vaetune", "tensorflow", "keras", "keras-tuner", "optuna", "ray", "numpy")
     found = {"python": platform.python_version(), "processor": _processor()}
     for package in packages:
@@ -176,25 +182,25 @@ def describe() -> dict[str, str]:
 
 
 def read_runs(path: Path) -> Iterator[Run]:
-    """The runs of a results file, the last of each key."""
+    """Yields the runs of a results file; the last one of each key counts."""
     runs = (Run(**line) for line in read_lines(path))
     yield from {run.key: run for run in runs}.values()
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a results file, if there is one; a line that was cut off is left out."""
+    """Yields the lines of a results file, if it exists, except incomplete ones."""
     for line in path.read_text().splitlines() if path.exists() else ():
         with suppress(json.JSONDecodeError):
             yield json.loads(line)
 
 
 def write_run(path: Path, run: Run) -> None:
-    """Adds a run to a results file."""
+    """Appends a run to a results file."""
     append_line(path, json.dumps(asdict(run)))
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a file, whose last one may have been cut off."""
+    """Appends a line to a file, after a line break if its last line is incomplete."""
     path.parent.mkdir(exist_ok=True)
     is_torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
     with path.open("a") as file:

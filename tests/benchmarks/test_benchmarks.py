@@ -17,7 +17,7 @@ from contenders import CONTENDERS
 from curves import NAMES, Curve, configurations, read_curves, write_curve
 from image_sets import make_images, make_split
 from journals import PLAN, VALUES, Shared
-from sleeper import Pace, Sleeper, at_pace, make_up
+from sleeper import Sleeper, Speed, simulate_curve, sleeper_class
 from tables import goals_table
 from torture import SEARCH_FILE
 from two_workers import Command, ratios, read_commands
@@ -151,7 +151,7 @@ def test_of_the_same_search_the_last_run_counts(tmp_path):
 def test_a_run_keeps_what_became_lower_and_counts_every_epoch():
     run = Run("digits", "vaetune", 1)
     for second, loss in enumerate([300.0, 310.0, 250.0, 250.0, float("nan"), 249.0]):
-        run.saw(second, loss)
+        run.add_epoch(second, loss)
     assert run.curve == [(0, 300.0), (2, 250.0), (5, 249.0)]
     assert run.epochs == 6
 
@@ -290,7 +290,7 @@ def test_a_small_search_is_timed_with_one_worker_and_with_two(tmp_path):
 # Many workers that sleep
 
 
-PACE = Pace(epoch_s=0.0, spread=0.0, workers=1, folder=Path())
+SPEED = Speed(epoch_s=0.0, spread=0.0, workers=1, folder=Path())
 
 
 def make_assignment(trial_id, epoch_from, epoch_to, parent=None):
@@ -308,7 +308,7 @@ def make_assignment(trial_id, epoch_from, epoch_to, parent=None):
 
 def sleep_through(*parts, **told):
     """What a worker answers to a task, but for how far it is."""
-    sleeper = at_pace(PACE)(make_images(), "cpu", 1)
+    sleeper = sleeper_class(SPEED)(make_images(), "cpu", 1)
     answered = sleeper.run(Task(SearchSpec(), parts, **told))
     return [message for message in answered if not isinstance(message, Progressed)]
 
@@ -316,7 +316,7 @@ def sleep_through(*parts, **told):
 def test_a_sleeper_answers_as_a_trial_would():
     asked = make_assignment("0000", 0, 3)
     began, *epochs, completed = sleep_through(asked, start=None)
-    curve = make_up(PACE, SearchSpec().seed, configuration=3)
+    curve = simulate_curve(SPEED, SearchSpec().seed, configuration=3)
     assert began == Began("0000", 100)
     assert [type(one) for one in epochs] == [EpochDone] * 3
     assert [one.ended.epoch for one in epochs] == [one.checkpoint.epoch for one in epochs]
@@ -344,17 +344,17 @@ def test_a_sleeper_goes_on_where_its_parent_ended_and_where_another_worker_was_l
 
 
 def test_configurations_differ_in_their_seconds_around_the_mean():
-    pace = replace(PACE, epoch_s=2.0, spread=0.6)
-    seconds = [make_up(pace, 0, number).epoch_s for number in range(4000)]
+    speed = replace(SPEED, epoch_s=2.0, spread=0.6)
+    seconds = [simulate_curve(speed, 0, number).epoch_s for number in range(4000)]
     assert statistics.mean(seconds) == pytest.approx(2.0, rel=0.03)
     logarithms = [np.log(one) for one in seconds]
     assert statistics.stdev(logarithms) == pytest.approx(0.6, rel=0.03)
-    assert make_up(pace, 0, 7) == make_up(pace, 0, 7) != make_up(pace, 1, 7)
+    assert simulate_curve(speed, 0, 7) == simulate_curve(speed, 0, 7) != simulate_curve(speed, 1, 7)
 
 
 def test_a_sleeper_is_ready_when_all_are(tmp_path):
     (tmp_path / "another").touch()
-    sleeper = at_pace(replace(PACE, workers=2, folder=tmp_path))(make_images(), "cpu", 1)
+    sleeper = sleeper_class(replace(SPEED, workers=2, folder=tmp_path))(make_images(), "cpu", 1)
     _, environment = sleeper.describe()
     assert (environment.device, environment.threads) == ("CPU", 1)
     assert len(list(tmp_path.iterdir())) == 2
@@ -459,5 +459,5 @@ def test_the_goals_of_workers_are_told_once_they_were_measured():
         "| default search, 2 workers: wall time, as a share of Keras Tuner's "
         "| at most 0.72 | 0.7 (0.6 to 0.9) | yes |",
         "| 32 simulated workers: utilisation until the last rung | at least 0.9 | 0.95 | yes |",
-        "| ... driver a trial event | at most 5 ms | 6 ms | **no** |",
+        "| ... driver time per trial event | at most 5 ms | 6 ms | **no** |",
     ]

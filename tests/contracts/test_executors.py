@@ -9,7 +9,7 @@ import crews
 import pytest
 import sleeper
 from crews import FOLDER, crew_of
-from sleeper import Pace, at_pace
+from sleeper import Speed, sleeper_class
 from tiny_searches import DEVICE, IMAGES, TINY
 
 import vaetune
@@ -151,8 +151,8 @@ def made_up(ray):
 
 @pytest.fixture(scope="module")
 def sleeping(ray, tmp_path_factory):
-    pace = Pace(epoch_s=0.0, spread=0.0, workers=1, folder=tmp_path_factory.mktemp("ready"))
-    with crew_of(ray, 1, IMAGES, WorkerResources(1, 0.0), at_pace(pace)) as executor:
+    speed = Speed(epoch_s=0.0, spread=0.0, workers=1, folder=tmp_path_factory.mktemp("ready"))
+    with crew_of(ray, 1, IMAGES, WorkerResources(1, 0.0), sleeper_class(speed)) as executor:
         yield executor
 
 

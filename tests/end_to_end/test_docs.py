@@ -215,9 +215,7 @@ def test_links_of_markdown_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_every_code_block_says_what_it_is(page):
-    unknown = {language for language, _ in fences(page)} - LANGUAGES
-    # The benchmarks' own page has commands of Python alone.
-    assert unknown <= ({""} if page.parent.name == "benchmarks" else set())
+    assert {language for language, _ in fences(page)} <= LANGUAGES
 
 
 @pytest.mark.parametrize("line", list(commands()))
