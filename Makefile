@@ -1,4 +1,4 @@
-# vaetune: `make search` to find a VAE, `make test` to check that all of it works.
+# vaetune: `make search` finds a VAE, `make test` checks that everything works.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 .DEFAULT_GOAL := help
 .PHONY: install search test check docs bench torture clean help
 
-install: $(VENV)/installed ## make .venv and install vaetune with tested versions
+install: $(VENV)/installed ## create .venv and install vaetune with the tested versions
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,24 +18,24 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 
-search: install ## search on the packaged digits, export the best model, write the report
+search: install ## search on the packaged digits, export the winner and write the report
 	$(BIN)/vaetune search hyperband
 	$(BIN)/vaetune best --export
 	@echo "Open results/report.html in a browser."
 
-check: $(VENV)/installed-dev ## lint and types
+check: $(VENV)/installed-dev ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: check ## lint, types and the whole test suite, as CI runs it
+test: check ## check style and types and run all tests, as in CI
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
 
 docs: $(VENV)/installed-dev ## build the documentation into build/docs/
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --fresh-env docs build/docs
 	@echo "Open build/docs/index.html in a browser."
 
-bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and Ray Tune (four hours; it goes on)
+bench: $(VENV)/installed-dev ## compare with Keras Tuner, Optuna and Ray Tune (four hours; can be continued)
 	$(BIN)/python benchmarks/side_by_side.py --workload one-step
 	$(BIN)/python benchmarks/side_by_side.py --workload digits
 	$(BIN)/python benchmarks/side_by_side.py --workload workers
@@ -46,13 +46,13 @@ bench: $(VENV)/installed-dev ## measure vaetune beside Keras Tuner, Optuna and R
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/tables.py
 
-torture: $(VENV)/installed-dev ## the long forms of tests; kill searches and workers at least 95 times, compare
+torture: $(VENV)/installed-dev ## run long tests that kill searches and workers at least 95 times
 	$(BIN)/python -m pytest -n 2 -m long
 	$(BIN)/python tests/stress/torture.py
 
-clean: ## remove .venv, caches and builds; results stay
+clean: ## remove .venv, caches and builds, but no results
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-help: ## show this
+help: ## show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -492,7 +492,7 @@ def test_the_help_tells_of_watching(monkeypatch, capsys):
     signal.signal(signal.SIGTERM, handler)
     out = " ".join(capsys.readouterr().out.split())
     assert "--watch" in out
-    assert "If no search is running, vaetune waits for the next one. Ctrl-C ends it" in out
+    assert "If no search is running, vaetune waits for the next one. Press Ctrl-C" in out
 
 
 @contextmanager

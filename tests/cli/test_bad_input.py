@@ -1,0 +1,163 @@
+"""Bad input to a search: one clear line, exit code 1, nothing on disk is harmed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from user_folder import BAYESIAN, SEARCH_FILE, noise, run_process
+
+from vaetune.cli import app
+
+
+def test_a_search_that_does_not_exist(refused):
+    assert 'No search named "hyperbnd". Did you mean "hyperband"?' in refused("search", "hyperbnd")
+
+
+def test_a_search_file_that_does_not_exist(refused):
+    assert "No search file at none.toml" in refused("search", "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[budget]\nmax_epochs = = 3", r"not valid TOML: .*line 2"),
+        ("[budget]\nmax_epoch = 3", r'unknown key "budget.max_epoch". Did you mean "max_epochs"'),
+        ("[space]\nlatent_dims = 3", r'unknown hyperparameter .* Did you mean "latent_dim"'),
+        (
+            "[space]\nlatent_dim = { values = [] }",
+            r"space\.latent_dim\.values must contain at least",
+        ),
+        ("[space]\nlatent_dim = { min = 4, max = 2 }", r"min must be less than max"),
+        ('algorithm = "hyperbad"', r'Did you mean "hyperband"'),
+    ],
+)
+def test_a_search_file_with_a_mistake(refused, folder, text, told):
+    (folder / "bad.toml").write_text(text)
+    assert re.search(told, refused("search", "bad.toml"))
+
+
+def test_a_flag_with_a_mistake(refused):
+    assert "--max-epochs should be greater" in refused("search", "squares.toml", "--max-epochs", 0)
+
+
+def test_final_seeds_below_none_are_refused(refused):
+    assert "--final-seeds" in refused("search", "squares.toml", "--final-seeds", -1)
+
+
+def test_a_bayesian_search_too_short_for_its_process_is_refused(refused, folder):
+    (folder / "short.toml").write_text(
+        SEARCH_FILE.replace('"hyperband"', '"bayesian"').replace("max_epochs = 3", BAYESIAN)
+    )
+    error = refused("search", "short.toml", "--max-trials", 3)
+    assert "--max-trials must be greater than budget.initial_trials, received 3 and 3" in error
+
+
+def test_a_complaint_of_two_values_names_the_flag_that_was_given(refused):
+    error = refused("search", "squares.toml", "--min-epochs", 5)
+    assert error.startswith("vaetune: --min-epochs must be at most max_epochs")
+
+
+def test_extending_and_overwriting_exclude_each_other(vaetune, folder):
+    code, _, error = vaetune("search", "squares.toml", "--extend", "--overwrite")
+    assert code == 2
+    assert "not both" in error
+    assert not (folder / "results").exists()
+
+
+def save_images(folder, **arrays):
+    np.savez(folder / "bad.npz", **arrays)
+    return "--dataset", "bad.npz"
+
+
+def with_pixel(value):
+    images = noise().astype(np.float32)
+    images[3, 2, 1] = value
+    return images
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"x_train": with_pixel(np.nan)},
+        {"x_train": with_pixel(np.inf)},
+        {"x_train": with_pixel(256)},
+        {"x_train": with_pixel(-1)},
+        {"x_train": np.full((20, 9, 9), "a")},
+        {"x_train": noise(0)},
+        {"x_train": noise(1)},
+        {"x_train": noise(11)},
+        {"x_train": noise(20, 7, 9)},
+        {"x_train": noise(), "y_train": np.zeros(19, int)},
+        {"x_train": np.array([{"pickled": 1}] * 20, dtype=object)},
+        {"pictures": noise()},
+    ],
+    ids=lambda arrays: "-".join(f"{a.dtype.kind}{a.shape}" for a in arrays.values()),
+)
+def test_images_that_no_vae_can_be_trained_on(refused, folder, arrays):
+    flags = save_images(folder, **arrays)
+    assert "bad.npz" in refused("search", "squares.toml", *flags)
+    assert not (folder / "results").exists()
+
+
+def test_a_data_set_that_does_not_exist(refused):
+    assert "digits" in refused("search", "squares.toml", "--dataset", "digit")
+
+
+def test_a_corrupt_png_is_named(refused, folder):
+    (folder / "pictures").mkdir()
+    for number, image in enumerate(noise()):
+        Image.fromarray(image).save(folder / "pictures" / f"{number:02d}.png")
+    broken = folder / "pictures" / "07.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    assert "07.png" in refused("search", "squares.toml", "--dataset", "pictures")
+
+
+def test_images_of_mixed_sizes_are_named(refused, folder):
+    (folder / "pictures").mkdir()
+    for number, image in enumerate(noise()):
+        Image.fromarray(image).save(folder / "pictures" / f"{number:02d}.png")
+    Image.fromarray(noise(1, 12, 9)[0]).save(folder / "pictures" / "05.png")
+    assert "05.png" in refused("search", "squares.toml", "--dataset", "pictures")
+
+
+def test_a_results_folder_that_is_a_file(refused, folder):
+    (folder / "taken").write_text("not a folder")
+    assert "taken" in refused("search", "squares.toml", "--results", "taken")
+
+
+def test_a_results_folder_that_cannot_be_made(refused):
+    assert "/proc/vaetune" in refused("search", "squares.toml", "--results", "/proc/vaetune")
+
+
+def test_a_folder_of_another_program_is_left_alone(refused, folder):
+    (folder / "results" / "squares").mkdir(parents=True)
+    (folder / "results" / "squares" / "thesis.tex").write_text("years of work")
+    assert "thesis.tex" in refused("search", "squares.toml")
+
+
+def test_a_gpu_that_is_not_there(refused, monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert "No GPU found" in refused("search", "squares.toml", "--device", "gpu")
+
+
+def test_a_full_disk(folder):
+    """A real one: the process may not write files of more than a few kilobytes."""
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 8; exec {sys.executable} -m vaetune search squares.toml -q"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])},
+    )
+    assert done.returncode == 1, done.stderr
+    assert re.fullmatch(r"vaetune: [^\n]*cannot be written: File too large[^\n]*\n", done.stderr)
+    done = run_process("search", "squares.toml", "-q", cwd=folder)
+    assert done.returncode == 0, done.stderr

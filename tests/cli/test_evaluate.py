@@ -1,0 +1,214 @@
+"""`vaetune evaluate`: trials and exports on the test images."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from user_folder import QUICK_EVALUATION, QUICK_SEARCH, contents, journals, noise
+
+from vaetune.cli import app
+from vaetune.files import lock_results
+from vaetune.study.builder import load_study
+
+
+@pytest.mark.slow
+def test_evaluate_judges_once_and_prints_what_is_recorded_from_then_on(
+    vaetune, folder, monkeypatch
+):
+    vaetune(*QUICK_SEARCH)
+    before = journals(folder)
+    code, out, error = vaetune(*QUICK_EVALUATION)
+    assert (code, error) == (0, "")
+    assert out.startswith("Winner of squares (complete, ")
+    assert "k = 3 on the first 12 test images" in out
+    assert re.search(r"^ +trial \d{4} +Keras example$", out, re.MULTILINE)
+    assert re.search(r"^  negative ELBO, nats per image +[\d.]+ \+- [\d.]+ ", out, re.MULTILINE)
+    once = journals(folder)
+    assert len(once) == 2
+    for path, content in once.items():
+        assert content.startswith(before[path])
+        added = content.removeprefix(before[path])
+        assert added.count(b"\n") == added.count(b'"event":"trial_evaluated"') == 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vaetune.data.sources.load_images", None)  # it is not even looked at them
+        assert vaetune(*QUICK_EVALUATION) == (0, out, "")
+        code, rows, _ = vaetune(*QUICK_EVALUATION, "--format", "json")
+    assert code == 0
+    winner, example = json.loads(rows)
+    assert (winner["test_images"], winner["protocol"]["importance_samples"]) == (12, 3)
+    assert example["model"] == "Keras example"
+    assert journals(folder) == once
+
+    code, rows, _ = vaetune(*QUICK_EVALUATION, "--again", "--format", "json")
+    measured = [
+        {
+            key: value
+            for key, value in row.items()
+            if key not in ("time", "duration_s", "environment")
+        }
+        for row in json.loads(rows)
+    ]
+    recorded = [{key: row[key] for key in measured[0]} for row in (winner, example)]
+    assert measured == recorded, "equal to the last bit"
+    assert all(len(content) > len(once[path]) for path, content in journals(folder).items())
+
+    code, out, _ = vaetune(*QUICK_EVALUATION, "--images", 5)
+    assert "k = 3 on the first 5 test images" in out
+    code, out, error = vaetune(*QUICK_EVALUATION, "--images", 50)
+    assert error == "There are 12 test images, fewer than --images 50: all are used.\n"
+    assert "k = 3 on the first 12 test images" in out
+    assert vaetune("best")[0] == vaetune("report")[0] == vaetune(*QUICK_SEARCH)[0] == 0
+
+
+@pytest.mark.slow
+def test_evaluate_judges_another_trial_and_does_without_an_example(vaetune, folder):
+    vaetune("search", "squares.toml", "--no-baseline", "--quiet")
+    other = load_study(folder / "results" / "squares").ranking[1]
+    code, out, error = vaetune(*QUICK_EVALUATION, "--trial", other.trial_id)
+    assert code == 0
+    assert error == "No matching Keras example was found, so only the winner is shown.\n"
+    assert out.startswith(f"Trial {other.trial_id} of squares (complete, ")
+    assert "Keras example" not in out
+
+
+@pytest.mark.slow
+def test_an_example_that_is_damaged_costs_the_example_only(vaetune, folder):
+    vaetune(*QUICK_SEARCH)
+    (weights,) = (folder / "results" / "baselines").rglob("checkpoint.npz")
+    weights.write_bytes(b"no archive")
+    code, out, error = vaetune(*QUICK_EVALUATION)
+    assert code == 0
+    assert error.startswith("The Keras example was not evaluated. The checkpoint ")
+    assert "Keras example" not in out
+    assert re.search(r"^ +trial \d{4}$", out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    vaetune("best", "--export", "--output", "handed")
+    vaetune(*QUICK_EVALUATION)
+    before = contents(folder)
+    export = (*QUICK_EVALUATION, "./handed")
+    code, _, error = vaetune(*export)
+    assert code == 1
+    assert 'does not say where its images "squares" are. Name them with --dataset.' in error
+
+    code, out, error = vaetune(*export, "--dataset", "squares.npz")
+    assert (code, error) == (0, "")
+    assert out.startswith("The model in handed/ on the test images\n")
+    recorded = vaetune(*QUICK_EVALUATION)[1]
+    numbers = re.compile(r"^ +(?:negative|reconstruction|KL|active|z_mean) .*$", re.MULTILINE)
+    told, of_trial = numbers.findall(out), numbers.findall(recorded)
+    assert len(told) > 5
+    assert [" ".join(line.split()) for line in told] == [
+        " ".join(line.split()) for line in of_trial
+    ]
+    assert contents(folder) == before, "nothing is recorded"
+
+    np.savez(folder / "other.npz", x_train=noise(30, 9, 10), x_test=noise(12, 9, 10))
+    _, out, error = vaetune(*export, "--dataset", "other.npz")
+    assert error == "These are not the images that the model was trained and validated on.\n"
+    assert "no labels" in out
+    np.savez(folder / "large.npz", x_train=noise(30, 12, 12), x_test=noise(12, 12, 12))
+    _, _, error = vaetune(*export, "--dataset", "large.npz")
+    assert "takes images of 9 x 10 x 1, but" in error
+    assert vaetune(*export, "--trial", "0001")[0] == 2
+    assert vaetune(*QUICK_EVALUATION, "handed", "--dataset", "squares.npz")[0] == 0
+    model = bytearray((folder / "handed" / "vae.keras").read_bytes())
+    model[len(model) // 2 : len(model) // 2 + 99] = b"x" * 99
+    (folder / "handed" / "vae.keras").write_bytes(model)
+    _, _, error = vaetune(*export, "--dataset", "squares.npz")
+    assert re.search(r"^vaetune: .*vae.keras is not a readable Keras model: .*\n$", error)
+    (folder / "handed" / "vae.keras").write_bytes(b"no model")
+    _, _, error = vaetune(*export, "--dataset", "squares.npz")
+    assert "is not a readable Keras model" in error
+
+
+@pytest.mark.slow
+def test_images_that_were_moved_are_found_where_dataset_says(vaetune, folder):
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    (folder / "squares.npz").rename(folder / "moved.npz")
+    assert "There is no image set at" in refused_after_note(vaetune)
+    code, _, _ = vaetune(*QUICK_EVALUATION, "--dataset", "moved.npz")
+    assert code == 0
+
+
+@pytest.mark.parametrize("flag", ["--importance-samples", "--images"])
+def test_evaluating_nothing_is_a_usage_error(vaetune, folder, flag):
+    code, _, error = vaetune("evaluate", flag, 0)
+    assert code == 2
+    assert flag in error
+
+
+@pytest.mark.slow
+def test_what_cannot_be_evaluated_is_refused(vaetune, folder):
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    study = load_study(folder / "results" / "squares")
+    assert "no trial 99. See `vaetune trials`" in refused_after_note(vaetune, "--trial", 99)
+
+    with lock_results(study.folder):
+        assert "is in use by process" in refused_after_note(vaetune)
+
+    weights = study.trial_folder(study.winner.trial_id) / "checkpoint.npz"
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert "is damaged" in refused_after_note(vaetune)
+    weights.unlink()
+    assert "Run the search again" in refused_after_note(vaetune)
+
+    np.savez(folder / "squares.npz", x_train=noise(30, 9, 10), x_test=noise(12, 9, 10))
+    error = refused_after_note(vaetune)
+    assert "was run on other images" in error
+    assert "data fingerprint: " in error
+    np.savez(folder / "squares.npz", x_train=noise(30, 12, 9), x_test=noise(12, 12, 9))
+    assert "shape: 9 x 10 x 1 -> 12 x 9 x 1" in refused_after_note(vaetune)
+    (folder / "squares.npz").unlink()
+    assert "There is no image set at" in refused_after_note(vaetune)
+
+
+def refused_after_note(vaetune, *flags):
+    """The one line of a refusal, behind the note that no Keras example was found."""
+    before = journals(Path())
+    code, out, error = vaetune(*QUICK_EVALUATION, *flags)
+    assert (code, out) == (1, "")
+    *notes, line = error.splitlines()
+    assert [note for note in notes if not note.startswith("No matching Keras example")] == []
+    assert line.startswith("vaetune: ")
+    assert journals(Path()) == before
+    return line
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_an_evaluation_ends_cleanly(vaetune, folder):
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    before = journals(folder)
+    command = [sys.executable, "-m", "vaetune", "evaluate", "--importance-samples", "10000000"]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])},
+    )
+    holder = folder / "results" / "squares" / ".holder"
+    for _ in range(600):
+        if holder.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    time.sleep(2)  # into the long part
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert out == "Stopped. Everything that was recorded before is kept.\n"
+    assert "Traceback" not in error
+    assert journals(folder) == before
+    assert not holder.exists()

@@ -1,0 +1,279 @@
+"""`vaetune search`: what a search prints, records and continues."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from exports import StubReader
+from user_folder import BAYESIAN, SEARCH_FILE, run_process
+
+from vaetune.cli import app
+from vaetune.study.builder import load_study
+
+
+@pytest.mark.slow
+def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
+    code, out, _ = vaetune(
+        "search", "squares.toml", "--max-epochs", 1, "--seed", 0, "--no-baseline", "--device", "cpu"
+    )
+    assert code == 0
+    assert re.search(r"budget\.max_epochs +1 +flag", out)
+    assert re.search(r"seed +0 +flag", out)
+    assert re.search(r"baseline +false +flag", out)
+    assert re.search(r"device +cpu +flag", out)
+    assert load_study(folder / "results" / "squares").started.search.seed == 0
+    assert not (folder / "results" / "baselines").exists()
+
+
+@pytest.mark.slow
+def test_quiet_tells_the_outcome_only(vaetune, folder):
+    _, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
+    assert out.startswith("Winner of squares (complete, 1 trial)")
+
+
+@pytest.mark.slow
+def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
+    vaetune("search", "squares.toml", "--max-epochs", 1)
+    code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1)
+    assert code == 0
+    assert "The search is complete: nothing is left to train." in out
+    assert not re.search(r"^trial 0000 ", out, re.MULTILINE)
+
+    code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
+    assert code == 0
+    assert "Then: 1 finalist trained from 2 other seeds each, 2 epochs at the most." in out
+    assert "All trials are complete: the finalists are compared again." in out
+    assert len(re.findall(r"^configuration 0 seed \d+ +[\d.]+ nats", out, re.MULTILINE)) == 2
+    assert re.search(r"^  other seeds +[\d.]+ \+- [\d.]+ nats, the mean of ", out, re.MULTILINE)
+    code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
+    assert "The search is complete: nothing is left to train." in out
+    assert re.search(r"Keras example +[\d.]+ after 1 epoch", out)
+
+
+@pytest.mark.slow
+def test_a_search_of_which_every_trial_fails_says_why(vaetune, folder):
+    text = SEARCH_FILE.replace("{ min = 1e-3, max = 1e-1, scale", "{ min = 1e30, max = 1e35, scale")
+    (folder / "wild.toml").write_text(text)
+    code, out, error = vaetune("search", "wild.toml", "--max-epochs", 1, "--no-baseline")
+    assert code == 1
+    assert "failed: The" in out
+    assert "Report: results/report.html" in out
+    assert re.fullmatch(r"vaetune: Every trial failed, the first with: The [^\n]+\n", error)
+    code, out, error = vaetune("best")
+    assert code == 1
+    assert 'No trial of "wild" completed. See `vaetune trials wild --failed`.' in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("algorithm", "budget", "trials"),
+    [("random", "max_trials = 3", 3), ("grid", "max_trials = 3", 3), ("bayesian", BAYESIAN, 4)],
+)
+def test_every_algorithm_runs_from_the_command_line(vaetune, folder, algorithm, budget, trials):
+    text = SEARCH_FILE.replace("max_epochs = 3", f"max_epochs = 1\n{budget}")
+    (folder / "mine.toml").write_text(text.replace('"hyperband"', f'"{algorithm}"'))
+    code, out, error = vaetune("search", "mine.toml", "--no-baseline")
+    assert (code, error) == (0, "")
+    assert re.search(rf"algorithm +{algorithm} +file", out)
+    assert f"To train: {trials} trials of {trials} configurations, {trials} epochs." in out
+    assert len(load_study(folder / "results" / "mine").trials) == trials
+
+
+@pytest.mark.slow
+def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch):
+    monkeypatch.setattr("vaetune.export.reader.Reader", StubReader)  # spares a process an export
+    for module in ("study.study", "study.ranking"):
+        monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)  # of five, all would be kept
+    text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 3")
+    (folder / "mine.toml").write_text(text.replace('"hyperband"', '"random"'))
+    vaetune("search", "mine.toml", "--no-baseline", "--keep-best", 1)
+    code, _, error = vaetune("search", "mine.toml", "--no-baseline", "--max-trials", 5)
+    assert code == 1
+    assert "budget.max_trials: 3 -> 5. --extend goes on to the larger budget;" in error
+    code, out, _ = vaetune(
+        *("search", "mine.toml", "--no-baseline", "--max-trials", 5, "--extend", "--keep-best", 1)
+    )
+    assert code == 0
+    assert "The whole search: 5 trials" in out
+    assert "Continuing: not complete, 3 of 5 trials" in out
+    study = load_study(folder / "results" / "mine")
+    for size in {trial.hyperparameters["latent_dim"] for trial in study.trials}:
+        code, out, _ = vaetune("best", "--latent-dim", size, "--export")
+        assert code == 0
+        assert f"latent {size}" in out
+        manifest = json.loads((folder / "results" / "best" / "hyperparameters.json").read_text())
+        assert manifest["hyperparameters"]["latent_dim"] == size
+    last = study.ranking[-1]
+    code, out, error = vaetune("best", "--trial", last.trial_id, "--export")
+    assert out.startswith(f"Trial {last.trial_id} of mine")
+    assert code == 1
+    assert f"The weights of trial {last.trial_id} were not kept" in error
+    code, _, error = vaetune("best", "--latent-dim", 99)
+    assert code == 1
+    assert "no completed trial of latent_dim 99. There are: " in error
+
+
+@pytest.mark.slow
+def test_a_time_budget_ends_with_a_report_and_the_winner_so_far(vaetune, folder, monkeypatch):
+    from vaetune.search import tuner
+
+    clock = time.monotonic
+    ended = []
+    save = tuner.CheckpointKeeper.save
+    monkeypatch.setattr(
+        tuner.CheckpointKeeper, "save", lambda *given: (ended.append(1), save(*given))[1]
+    )
+    late = lambda: clock() + (1e5 if len(ended) >= 5 else 0)  # noqa: E731
+    monkeypatch.setattr(tuner.time, "monotonic", late)
+    former = {"program": "vaetune", "files": ["hyperparameters.json"], "formats": {"litert": {}}}
+    (folder / "results" / "best").mkdir(parents=True)
+    (folder / "results" / "best" / "hyperparameters.json").write_text(json.dumps(former))
+    code, out, error = vaetune(
+        "search", "squares.toml", "--no-baseline", "--time-budget", "5h", "--max-epochs", 3
+    )
+    assert (code, error) == (0, "")
+    assert "The time of 5h is up. Run the same command again to continue." in out
+    assert "Exported to results/best/" in out
+    assert "encoder.tflite" in out, "in no fewer formats than the export before"
+    assert "Stopped by its time budget" in (folder / "results" / "report.html").read_text()
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    code, out, _ = vaetune("search", "squares.toml", "--no-baseline")
+    assert code == 0
+    assert "complete, 6 trials" in out
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_trials(folder):
+    """Resident memory after 30 trials against that after 10, in a process of its own."""
+    script = Path(__file__).parents[1] / "stress" / "memory_of_trials.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "30"], capture_output=True, text=True, check=True
+    )
+    after = {int(n): float(mib) for n, mib in (line.split() for line in done.stdout.splitlines())}
+    assert after[30] - after[10] < 120
+
+
+@pytest.mark.slow
+def test_a_search_of_binarised_images_says_so_with_every_number(vaetune, folder):
+    text = SEARCH_FILE.replace('"squares.npz"', '"squares.npz"\nbinarize = "stochastic"')
+    (folder / "drawn.toml").write_text(text)
+    code, out, _ = vaetune("search", "drawn.toml", "--max-epochs", 1, "--no-baseline")
+    assert code == 0
+    assert re.search(r"data\.binarize +stochastic +file", out)
+    assert "0.00 above" not in out
+    assert "one posterior sample of each, pixels drawn once" in out[out.index("Winner of drawn") :]
+    _, out, _ = vaetune("evaluate", "drawn", "--importance-samples", 2)
+    assert "  pixels drawn once: 1 with the probability that is their value, else 0\n" in out
+    assert "above the entropy floor, 0.00" in out
+
+    _, out, _ = vaetune("evaluate", "drawn", "--importance-samples", 2, "--format", "json")
+    assert json.loads(out)[0]["protocol"]["binarize"] == "stochastic"
+    (folder / "drawn.toml").write_text(text.replace("stochastic", "threshold"))
+    code, _, error = vaetune("search", "drawn.toml", "--max-epochs", 1, "--no-baseline")
+    assert code == 1
+    assert "data.binarize: stochastic -> threshold" in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
+    command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--max-epochs", "27"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])}
+    environment["PYTHONUNBUFFERED"] = "1"
+    process = subprocess.Popen(
+        [*command, "--no-baseline"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("trial 0001"):
+            break
+    process.send_signal(number)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert error == ""
+    assert (
+        "Stopped. Everything found so far is kept; run the same command again to continue." in out
+    )
+    stopped = load_study(folder / "results" / "squares")
+    assert stopped.last_end.reason == "interrupted"
+    assert len(stopped.trials) >= 2
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_that_was_finished(folder):
+    command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--no-baseline"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])}
+    journal = folder / "results" / "squares" / "journal.jsonl"
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if journal.exists() and journal.read_text().count("trial_ended") >= 2:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    killed = load_study(journal.parent)
+    done = run_process("search", "squares.toml", "--no-baseline", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    study = load_study(journal.parent)
+    finished = [trial for trial in killed.trials if trial.status == "completed"]
+    assert len(finished) >= 2
+    assert list(study.trials[: len(finished)]) == finished
+    assert len(study.trials) == 6
+
+
+def test_search_alone_lists_the_searches(vaetune, folder):
+    (folder / "searches").mkdir()
+    (folder / "searches" / "mine.toml").write_text('description = "my own"')
+    (folder / "searches" / "broken.toml").write_text("x =")
+    code, out, _ = vaetune("search")
+    assert code == 0
+    assert re.search(r"^  hyperband +Hyperband over", out, re.MULTILINE)
+    assert re.search(r"^  mine +my own$", out, re.MULTILINE)
+    assert re.search(r"^  broken +cannot be read: .*not valid TOML", out, re.MULTILINE)
+
+
+def test_a_quiet_search_warns_all_the_same(vaetune, folder):
+    quick = ("--max-epochs", 1, "--no-baseline", "--quiet")
+    vaetune("search", "squares.toml", *quick)
+    (folder / "results" / "squares" / "journal.jsonl").unlink()
+    code, _, error = vaetune("search", "squares.toml", *quick)
+    assert code == 0
+    assert error.startswith("journal.jsonl was gone.")
+
+
+def test_ctrl_c_before_a_search_begins_is_told(vaetune, folder, monkeypatch):
+    def stop(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vaetune.data.sources.load_images", stop)
+    code, out, error = vaetune("search", "squares.toml")
+    assert (code, error) == (130, "")
+    assert out == "Stopped. Everything that was recorded before is kept.\n"
+    assert not (folder / "results").exists()
+
+
+@pytest.mark.slow
+def test_a_time_budget_that_ends_before_a_lost_winner_is_made_again(vaetune, folder):
+    quick = ("--max-epochs", 1, "--no-baseline")
+    vaetune("search", "squares.toml", *quick)
+    study = load_study(folder / "results" / "squares")
+    (study.trial_folder(study.winner.trial_id) / "checkpoint.npz").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vaetune.config.spec.Limits.time_budget_s", -1.0)
+        code, out, error = vaetune("search", "squares.toml", *quick, "--time-budget", "1s")
+    assert (code, error) == (0, "")
+    assert "The winner so far is not exported. There is no checkpoint" in out
