@@ -384,7 +384,7 @@ def test_the_driver_is_timed_from_the_first_event_to_the_last_without_its_waitin
     shared = Shared().begin(0, "0000", 1).epoch(1, "0000").finish(2, "0000", score=200.0)
     started, ended, finished = shared.events[-3:]
     monkeypatch.setattr(ray, "wait", lambda seconds: setattr(clocks, "now", clocks.now + seconds))
-    with watch.waiting_apart():
+    with watch.excluding_waits():
         ray.wait(100.0)  # before the first trial
         for event, seconds in ((started, 3.0), (ended, 4.0), (finished, 0.0)):
             clocks.now += 1.0
@@ -405,7 +405,7 @@ def test_what_was_slept_is_counted_until_the_last_rung_began():
     shared.begin(4, "0002", 1, rung=1, epoch_from=1, epoch_to=2, parent="0000", configuration=0)
     shared.epoch(5, "0001").finish(5, "0001", score=210.0)
     shared.epoch(7, "0002", epoch=2).finish(7, "0002", score=190.0)
-    found = many_workers.tell(shared.study(), many_workers.Stopwatch(), workers=2)
+    found = many_workers.summarise(shared.study(), many_workers.Stopwatch(), workers=2)
     # Two seconds and one, of the eight that two workers had.
     assert found["slept_until_last_rung"] == 3 / 8
     # Both had trials until then; the second one had none in the last two of seven seconds.

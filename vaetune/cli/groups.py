@@ -110,7 +110,6 @@ class GroupedCommand(TyperCommand):
         for heading, record in found:
             key = heading if has_groups or heading == ARGUMENTS else OTHER
             sections.setdefault(key, []).append(record)
-        sections[OTHER] = sections.pop(OTHER)  # --help comes last.
         for heading, records in sections.items():
             if records:
                 with formatter.section(heading):
