@@ -292,8 +292,8 @@ def test_who_joins_a_cluster_that_asks_for_no_token_is_told_what_that_means(vaet
         assert (process.returncode, error) == (130, "")
         assert processes_of(session), "it goes on without us"
     assert said == (
-        f"The Ray cluster at {address} asks for no token: whoever reaches its ports can run "
-        "programs on it. Ray's manual tells of RAY_AUTH_MODE.\n"
+        f"The Ray cluster at {address} asks for no token: anyone who can reach its ports can "
+        "run programs on it. See RAY_AUTH_MODE in Ray's manual.\n"
     )
 
 
