@@ -14,7 +14,7 @@ from .executors.resources import (
 )
 from .interrupts import StoppableWatcher
 from .phases import run_session
-from .preflight.estimate import (
+from .preflight.cost_model import (
     DurationRange,
 )
 from .preflight.probe import (
