@@ -22,7 +22,7 @@ from .preflight.probe import (
     probe_search,
 )
 from .resume import (
-    is_left,
+    is_unfinished,
 )
 from .run import run_search
 from .session import (
@@ -48,7 +48,7 @@ __all__ = [
     "TrialSource",
     "Watcher",
     "has_token",
-    "is_left",
+    "is_unfinished",
     "local_executor",
     "open_baseline",
     "open_ray_executor",
