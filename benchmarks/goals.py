@@ -115,16 +115,16 @@ class _Guesses:
     def wait_until_ready(self, on_wait: Any) -> None:
         """Returns at once, since nothing is trained."""
 
-    def run(self, openings: Any, on_wait: Any) -> None:
+    def run(self, searches: Any, on_wait: Any) -> None:
         """Ends every trial with a random score."""
         from vaetune.training import Completed
 
-        for opening in openings:
-            with opening as source:
+        for search in searches:
+            with search as source:
                 source.on_search_begin()
                 while trial := source.next_trial():
                     source.on_trial_begin(trial)
-                    source.take(trial, Completed(self._scores.random(), _NoPictures()))
+                    source.record(trial, Completed(self._scores.random(), _NoPictures()))
                     source.on_trial_end(trial)
                 source.on_search_end()
 

@@ -45,18 +45,18 @@ settings.load_profile("vaetune")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def shared_benches():
-    """Searches of the same images share what is compiled for them, which takes longer than they do.
+def shared_contexts():
+    """Lets searches of the same images share their compiled steps, which take long to compile.
 
-    In the tests' own processes alone: a command in another one compiles as a user's does.
+    This holds for the process of the tests only. A command in another process compiles its own.
     """
     with pytest.MonkeyPatch.context() as patch:
         # Some tests need neither it nor TensorFlow.
         local = sys.modules.get("vaetune.search.executors.local")
         if local:
-            from benches import bench_of
+            from shared_contexts import context_of
 
-            patch.setattr(local, "TrainingContext", bench_of)
+            patch.setattr(local, "TrainingContext", context_of)
         yield
 
 

@@ -95,7 +95,7 @@ def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch
     vaetune("search", "mine.toml", "--no-baseline", "--keep-best", 1)
     code, _, error = vaetune("search", "mine.toml", "--no-baseline", "--max-trials", 5)
     assert code == 1
-    assert "budget.max_trials: 3 -> 5. --extend goes on to the larger budget;" in error
+    assert "budget.max_trials: 3 -> 5. Use --extend to continue with the larger budget." in error
     code, out, _ = vaetune(
         *("search", "mine.toml", "--no-baseline", "--max-trials", 5, "--extend", "--keep-best", 1)
     )
@@ -138,7 +138,7 @@ def test_a_time_budget_ends_with_a_report_and_the_winner_so_far(vaetune, folder,
         "search", "squares.toml", "--no-baseline", "--time-budget", "5h", "--max-epochs", 3
     )
     assert (code, error) == (0, "")
-    assert "The time of 5h is up. Run the same command again to continue." in out
+    assert "The time budget of 5h is used up. Run the same command again to continue." in out
     assert "Exported to results/best/" in out
     assert "encoder.tflite" in out, "in no fewer formats than the export before"
     assert "Stopped by its time budget" in (folder / "results" / "report.html").read_text()
@@ -252,7 +252,7 @@ def test_a_quiet_search_warns_all_the_same(vaetune, folder):
     (folder / "results" / "squares" / "journal.jsonl").unlink()
     code, _, error = vaetune("search", "squares.toml", *quick)
     assert code == 0
-    assert error.startswith("journal.jsonl was gone.")
+    assert error.startswith("journal.jsonl was missing.")
 
 
 def test_ctrl_c_before_a_search_begins_is_told(vaetune, folder, monkeypatch):

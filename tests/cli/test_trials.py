@@ -17,7 +17,7 @@ def test_failures_are_told_everywhere(vaetune, folder):
     code, _, error = vaetune("search", "mine.toml", "--no-baseline", "--max-failure-rate", 0.3)
     assert code == 1
     assert re.search(
-        r"^vaetune: \d of 1\d trials failed, more than the share of 0\.3 that a search may lose\. "
+        r"^vaetune: \d of 1\d trials failed, more than the allowed share of 0\.3\. "
         r"The first failed with: The training loss became \w+ in epoch 1\. "
         r"See `vaetune trials mine --failed`\. To continue anyway: --max-failure-rate 1$",
         error.strip(),

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import crews
 import pytest
+import scripted_workers
 import sleeper
-from crews import FOLDER, crew_of
+from scripted_workers import ORDERS_FOLDER, ray_workers
 from sleeper import Speed, sleeper_class
 from tiny_searches import DEVICE, IMAGES, TINY
 
@@ -80,7 +80,7 @@ class Source:
     def task_of(self, trial):
         return None if trial in self.ended else self.task(trial)
 
-    def take(self, trial, message):
+    def record(self, trial, message):
         if isinstance(message, EpochDone):
             self.note("epoch", trial)
             if trial.trial_id == self.stop_at:
@@ -95,15 +95,15 @@ class Source:
     def on_trial_end(self, trial):
         self.note("end", trial)
 
-    def mending(self):
-        self.note("mending")
+    def repairs(self):
+        self.note("repairs")
         yield self.trials[0], self.task(self.trials[0])
 
-    def keep(self):
-        self.note("keep")
+    def flush(self):
+        self.note("flush")
 
-    def tidy(self):
-        self.note("tidy")
+    def remove_unneeded(self):
+        self.note("remove unneeded")
 
     def on_search_end(self):
         self.note("search end")
@@ -129,10 +129,10 @@ def opening(source, name, calls):
 @pytest.fixture(scope="module")
 def ray(tmp_path_factory):
     """Ray on this machine, whose workers find the support code and the benchmarks."""
-    files = (crews.__file__, sleeper.__file__, Path(vaetune.__file__).parent)
+    files = (scripted_workers.__file__, sleeper.__file__, Path(vaetune.__file__).parent)
     paths = [str(Path(file).parent) for file in files]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER, str(tmp_path_factory.mktemp("orders")))
+        patch.setenv(ORDERS_FOLDER, str(tmp_path_factory.mktemp("orders")))
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         with local_cluster(4, with_gpus=False) as ray:
             yield ray
@@ -145,14 +145,14 @@ def local():
 
 @pytest.fixture(scope="module")
 def made_up(ray):
-    with crew_of(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
+    with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
         yield executor
 
 
 @pytest.fixture(scope="module")
 def sleeping(ray, tmp_path_factory):
     speed = Speed(epoch_s=0.0, spread=0.0, workers=1, folder=tmp_path_factory.mktemp("ready"))
-    with crew_of(ray, 1, IMAGES, WorkerResources(1, 0.0), sleeper_class(speed)) as executor:
+    with ray_workers(ray, 1, IMAGES, WorkerResources(1, 0.0), sleeper_class(speed)) as executor:
         yield executor
 
 
@@ -194,8 +194,8 @@ def test_lost_files_are_recreated_once_all_trials_have_ended(executor):
     assert of(calls, "a", "0000") == mended
     told = of(calls, "a")
     last_end = max(number for number, call in enumerate(told) if call == "end")
-    assert told.index("mending") > last_end
-    assert "tidy" in told[told.index("mending") :]
+    assert told.index("repairs") > last_end
+    assert "remove unneeded" in told[told.index("repairs") :]
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_a_search_begins_before_its_trials_and_ends_after_them(executor):
 def test_what_waits_in_memory_is_written_before_a_search_is_closed(executor):
     told = of(run(executor, {"name": "a"}), "a")
     completed = max(number for number, call in enumerate(told) if call == "completed")
-    assert "keep" in told[completed:]
+    assert "flush" in told[completed:]
 
 
 @pytest.mark.slow
@@ -236,7 +236,7 @@ def test_a_limit_stops_the_search_and_keeps_what_it_has(executor):
     told = of(calls, "a")
     assert calls[-1] == (None, "raised", None)
     assert "stopped" in told
-    assert "keep" in told
+    assert "flush" in told
     assert "search end" not in told
     assert ("a", "begin", "0008") not in calls
 

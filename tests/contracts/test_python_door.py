@@ -201,7 +201,8 @@ def test_a_search_that_is_stopped_says_how_to_continue(tmp_path, monkeypatch):
         patch.setattr(Limits, "time_budget_s", 0.0)
         study, lines = printed_by(short, tmp_path)
     assert lines[-1] == (
-        "The time of 1s is up. Call run_search again with the same arguments to continue."
+        "The time budget of 1s is used up. "
+        "Call run_search again with the same arguments to continue."
     )
     assert study.state == "not complete, 0 of 2 trials"
     _, lines = printed_by(GRID, tmp_path)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from comparisons import assert_same_search
 from long_forms import long
-from outcomes import assert_same_search
 from tiny_searches import TINY, changed, run, stop
 from torture import FILES, Torture, WorkersTorture, descendants, wait_until_gone
 

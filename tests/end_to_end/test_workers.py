@@ -19,11 +19,11 @@ from commands import (
     ray_node,
     short_folder,
 )
-from crews import wait_until
+from comparisons import assert_same_trials
 from exports import vaetune as run_here
 from image_sets import make_split
 from long_forms import long
-from outcomes import assert_same_trials
+from scripted_workers import wait_until
 from torture import SEARCH_FILE
 
 from vaetune.config.names import BASELINES
@@ -253,7 +253,7 @@ def test_the_time_is_up_with_workers_too(vaetune):
     timed = (*SEARCH, *ALL_OF_IT, "--workers", "2", "--results", "timed")
     code, out, error = vaetune.run(*timed, "--time-budget", "1s")
     assert (code, error) == (0, "")
-    assert "The time of 1s is up. Run the same command again to continue." in out
+    assert "The time budget of 1s is used up. Run the same command again to continue." in out
     assert vaetune.left == []
     study = load_study(vaetune.folder / "timed" / "squares")
     assert study.last_end.reason == "time_budget"
@@ -338,9 +338,9 @@ def test_a_cluster_that_wants_a_token_refuses_who_has_another_or_none(
     code, _, error = Vaetune(vaetune.folder, temporary, **shown).run(*on_cluster)
     assert code == 1
     assert error == (
-        f"vaetune: The Ray cluster at {cluster.address} does not let us in: Failed to connect to "
-        f"Ray cluster at {cluster.address}. If it asks for a token, name it: in RAY_AUTH_TOKEN, or "
-        "in the file ~/.ray/auth_token.\n"
+        f"vaetune: The Ray cluster at {cluster.address} refused the connection: Failed to connect "
+        f"to Ray cluster at {cluster.address}. If it needs a token, set RAY_AUTH_TOKEN or write "
+        "the file ~/.ray/auth_token.\n"
     )
     assert not (vaetune.folder / "far").exists()
 
@@ -372,8 +372,8 @@ def test_an_address_where_nothing_listens_is_refused(vaetune):
     code, _, error = vaetune.run(*SEARCH, "--address", f"127.0.0.2:{port}", "--results", "nowhere")
     assert code == 1
     assert error == (
-        f"vaetune: No Ray cluster answers at 127.0.0.2:{port}: Connection refused. Expected is the "
-        "address that `ray start --head` printed, while it runs.\n"
+        f"vaetune: No Ray cluster answers at 127.0.0.2:{port}: Connection refused. Expected the "
+        "address that `ray start --head` printed. Check that the cluster is running.\n"
     )
     assert not (vaetune.folder / "nowhere").exists()
 
@@ -384,7 +384,7 @@ def test_a_gpu_that_is_not_there_is_missed_before_any_worker_starts(vaetune, mon
     code, _, error = run_here(*SEARCH, "--workers", "2", "--device", "gpu", "--results", "no-gpu")
     assert code == 1
     assert error == (
-        "vaetune: No GPU found, and --device gpu asks for one. Use --device cpu or auto; Ray "
+        "vaetune: No GPU found, but --device gpu requires one. Use --device cpu or auto. Ray "
         "counts the GPUs that nvidia-smi lists.\n"
     )
     assert not (vaetune.folder / "no-gpu").exists()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from outcomes import checkpoint_of
+from comparisons import checkpoint_of
 from tiny_searches import GRID, IMAGES, run
 
 from vaetune.evaluation.likelihood import closed_form_kl

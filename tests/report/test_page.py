@@ -197,7 +197,7 @@ def test_what_happened_to_a_search_is_told():
     )
     words = words_of(render_report([study], {}, NOW))
     assert "Trial 0000 was tried again after: OOM <b>" in words
-    assert "trials/0000/a.npz was gone. It is made again." in words
+    assert "trials/0000/a.npz was missing. It is made again." in words
     assert "differs: device: CPU -> GPU (a card)." in words
     assert "Extended to 6 trials of 6 configurations, 6 epochs." in words
     announced = (

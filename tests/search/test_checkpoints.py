@@ -14,7 +14,7 @@ from vaetune.study.events import FileSetAside
 from vaetune.study.journal import Journal, read_journal
 from vaetune.study.ranking import RankedTrial, leaders
 
-STANDINGS = [
+RANKED = [
     RankedTrial("0000", 140.0, 2, configuration=0),
     RankedTrial("0001", 150.0, 4, configuration=1),
     RankedTrial("0002", 130.0, 8, configuration=2),
@@ -34,9 +34,9 @@ STANDINGS = [
     ],
 )
 def test_leaders_are_the_best_and_the_best_of_each_latent_size(most, expected):
-    found = leaders(STANDINGS, most)
+    found = leaders(RANKED, most)
     assert {leader.trial_id for leader in found} == expected
-    assert leaders(reversed(STANDINGS), most) == found
+    assert leaders(reversed(RANKED), most) == found
     assert [leader.score for leader in found] == sorted(leader.score for leader in found)
 
 
@@ -52,12 +52,12 @@ def test_the_finalists_are_kept_each_by_the_best_trial_of_its_configuration():
     assert found == ["0013", "0011", "0009", "0007", "0005"]
 
 
-@pytest.mark.parametrize("ranked_trials", [STANDINGS, CONFIGURATIONS, CONFIGURATIONS[::-1]])
+@pytest.mark.parametrize("ranked_trials", [RANKED, CONFIGURATIONS, CONFIGURATIONS[::-1]])
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_leaders_can_be_told_from_the_leaders_so_far_and_one_more(ranked_trials, most):
     so_far = []
-    for count, standing in enumerate(ranked_trials, start=1):
-        so_far = leaders([*so_far, standing], most)
+    for count, trial in enumerate(ranked_trials, start=1):
+        so_far = leaders([*so_far, trial], most)
         assert so_far == leaders(ranked_trials[:count], most)
 
 
@@ -108,7 +108,7 @@ def told(journal):
 
 def test_what_is_needed_stays_whole_leaders_keep_their_best_and_the_others_go(keeper, tmp_path):
     before = path_of(tmp_path, "0000").read_bytes()
-    keeper.tidy(needed={"0000"}, leaders={"0000", "0001"})
+    keeper.remove_unneeded(needed={"0000"}, leaders={"0000", "0001"})
     assert path_of(tmp_path, "0000").read_bytes() == before
     leader = Checkpoint.load(path_of(tmp_path, "0001").parent)
     assert not leader.is_trainable
@@ -120,13 +120,13 @@ def test_what_is_needed_stays_whole_leaders_keep_their_best_and_the_others_go(ke
 
 
 def test_a_leader_that_is_overtaken_goes(keeper, tmp_path):
-    keeper.tidy(needed=set(), leaders={"0000"})
-    keeper.tidy(needed=set(), leaders={"0001"})
+    keeper.remove_unneeded(needed=set(), leaders={"0000"})
+    keeper.remove_unneeded(needed=set(), leaders={"0001"})
     assert not path_of(tmp_path, "0000").exists()
 
 
 def test_what_an_earlier_session_left_is_tidied_too(keeper, tmp_path, journal):
-    CheckpointKeeper(tmp_path, journal).tidy(needed=set(), leaders={"0002"})
+    CheckpointKeeper(tmp_path, journal).remove_unneeded(needed=set(), leaders={"0002"})
     assert [path.parent.name for path in tmp_path.glob(f"trials/*/{CHECKPOINT_NAME}")] == ["0002"]
 
 
@@ -163,37 +163,37 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_once(tmp_path, journal, mo
 
 
 def test_a_checkpoint_is_found_as_it_was_saved(keeper, journal):
-    found = keeper.find("0000", last_told=3, must_be_there=True)
+    found = keeper.find("0000", last_epoch=3, must_exist=True)
     assert (found.epoch, found.best_epoch) == (3, 2)
     assert told(journal) == []
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_told_once(keeper, tmp_path, journal):
     damage(path_of(tmp_path, "0000"))
-    assert keeper.find("0000", last_told=3, must_be_there=True) is None
-    assert keeper.find("0000", last_told=3, must_be_there=True) is None
+    assert keeper.find("0000", last_epoch=3, must_exist=True) is None
+    assert keeper.find("0000", last_epoch=3, must_exist=True) is None
     assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
     assert told(journal) == [(f"trials/0000/{CHECKPOINT_NAME}", f"trials/0000/{DAMAGED_NAME}")]
 
 
 def test_a_checkpoint_ahead_of_the_journal_is_set_aside(keeper, tmp_path):
-    assert keeper.find("0000", last_told=2, must_be_there=True) is None
+    assert keeper.find("0000", last_epoch=2, must_exist=True) is None
     assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
 
 
 def test_a_missing_checkpoint_is_told_unless_none_was_due(keeper, tmp_path, journal):
     for trial_id in ("0000", "0001"):
         path_of(tmp_path, trial_id).unlink()
-    assert keeper.find("0000", last_told=3, must_be_there=False) is None
+    assert keeper.find("0000", last_epoch=3, must_exist=False) is None
     assert told(journal) == [], "killed before it was written"
-    assert keeper.find("0001", last_told=3, must_be_there=True) is None
+    assert keeper.find("0001", last_epoch=3, must_exist=True) is None
     assert told(journal) == [(f"trials/0001/{CHECKPOINT_NAME}", None)]
 
 
 def test_weights_without_an_optimizer_are_nothing_to_go_on_from(keeper, journal):
-    keeper.tidy(needed=set(), leaders={"0000"})
-    assert keeper.find("0000", last_told=3, must_be_there=True) is None
-    assert keeper.best_of("0000").best_epoch == 2
+    keeper.remove_unneeded(needed=set(), leaders={"0000"})
+    assert keeper.find("0000", last_epoch=3, must_exist=True) is None
+    assert keeper.load("0000").best_epoch == 2
     assert told(journal) == []
 
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from outcomes import checkpoint_of, events_of
+from comparisons import checkpoint_of, events_of
 from tiny_searches import (
     DEVICE,
     GRID,

@@ -8,14 +8,14 @@ from vaetune.config.search_file import ResolvedSearch
 from vaetune.config.spec import Budget, Limits
 from vaetune.errors import InUseError, JournalError, ResultsError
 from vaetune.files import lock_results
-from vaetune.search.resume import is_left
+from vaetune.search.resume import is_unfinished
 from vaetune.study.checkpoint import CHECKPOINT_NAME
 
 QUICK = changed(TINY, algorithm="random", budget=Budget(max_epochs=1, max_trials=2))
 
 
 def left(results, spec=QUICK, images=IMAGES, **options):
-    return is_left(ResolvedSearch("tiny", spec, {}), images, results, **options)
+    return is_unfinished(ResolvedSearch("tiny", spec, {}), images, results, **options)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_what_a_search_would_be_refused_for_is_refused_at_once(done, tmp_path):
         left(done, changed(QUICK, seed=4))
     with pytest.raises(ResultsError, match="holds another experiment: data fingerprint"):
         left(done, images=make_images(fingerprint="a" * 64))
-    with pytest.raises(ResultsError, match="--extend says not how far"):
+    with pytest.raises(ResultsError, match=r"already complete\. To extend it, give a larger"):
         left(done, extend=True)
     with pytest.raises(InUseError, match="is in use by process"), lock_results(done / "tiny"):
         left(done)

@@ -6,9 +6,16 @@ import shutil
 
 import pytest
 import tensorflow as tf
+from comparisons import (
+    assert_same_search,
+    assert_same_weights,
+    checkpoint_of,
+    events_of,
+    recorded,
+    trials_with_checkpoints,
+)
 from image_sets import make_images
 from long_forms import long
-from outcomes import assert_same_search, assert_same_weights, checkpoint_of, events_of, kept, told
 from tiny_searches import (
     DEVICE,
     IMAGES,
@@ -74,11 +81,15 @@ def test_every_trial_leaves_pictures_and_the_leaders_their_weights(undisturbed):
     folders = [undisturbed.trial_folder(trial.trial_id) for trial in undisturbed.trials]
     assert all((folder / "pictures.npz").exists() for folder in folders)
     best = {trial.trial_id for trial in undisturbed.ranking[:3]}
-    assert best <= kept(undisturbed) < {trial.trial_id for trial in undisturbed.trials}
+    assert (
+        best
+        <= trials_with_checkpoints(undisturbed)
+        < {trial.trial_id for trial in undisturbed.trials}
+    )
 
 
 def test_the_same_search_again_gives_the_same_journal(undisturbed, tmp_path):
-    assert told(run(tmp_path)) == told(undisturbed)
+    assert recorded(run(tmp_path)) == recorded(undisturbed)
 
 
 def test_the_seed_changes_what_is_tried(undisturbed, tmp_path):
@@ -157,7 +168,7 @@ def test_other_images_are_refused(finished, tmp_path):
 
 def test_what_is_no_part_of_the_experiment_may_change(undisturbed, finished, tmp_path):
     changed = TINY.model_copy(update={"description": "other words", "device": "cpu"})
-    assert told(run(tmp_path, changed)) == told(undisturbed)
+    assert recorded(run(tmp_path, changed)) == recorded(undisturbed)
 
 
 def test_overwriting_discards_the_old_search(finished, tmp_path):
@@ -177,7 +188,7 @@ def test_a_folder_of_another_program_is_left_alone(tmp_path):
 
 def test_an_overwriting_that_was_cut_off_is_finished(undisturbed, finished, tmp_path):
     (finished.folder / "journal.jsonl").rename(finished.folder / "journal.discarded")
-    assert told(run(tmp_path)) == told(undisturbed)
+    assert recorded(run(tmp_path)) == recorded(undisturbed)
     assert not (finished.folder / "journal.discarded").exists()
 
 
@@ -193,7 +204,7 @@ def test_trials_whose_journal_is_gone_are_set_aside_and_told_of(
         journal.write_bytes(journal.read_bytes()[:500] if content else b"")
     heard = Heard()
     again = run(tmp_path, watcher=heard)
-    assert told(again) == told(undisturbed)
+    assert recorded(again) == recorded(undisturbed)
     (lost,) = again.set_aside
     assert heard.events[0] == lost
     assert (lost.file, lost.aside) == ("journal.jsonl", "journal.torn-0" if content else None)
@@ -314,7 +325,7 @@ def test_a_search_whose_journal_was_torn_goes_on(undisturbed, tmp_path):
     stop(tmp_path, 9)
     journal = tmp_path / "tiny" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"time":"2026-')
-    assert told(run(tmp_path)) == told(undisturbed)
+    assert recorded(run(tmp_path)) == recorded(undisturbed)
     assert [path.read_bytes() for path in journal.parent.glob("journal.torn-*")] == [
         b'{"time":"2026-'
     ]
@@ -368,7 +379,7 @@ def test_a_full_disk_stops_the_search_without_blaming_the_trial(undisturbed, tmp
         "error",
         "No space left on device.",
     )
-    assert told(run(tmp_path)) == told(undisturbed)
+    assert recorded(run(tmp_path)) == recorded(undisturbed)
 
 
 class Untouchable:
@@ -526,8 +537,8 @@ def test_every_algorithm_goes_on_where_it_was_stopped(other, tmp_path):
 def test_every_algorithm_keeps_a_bounded_number_of_checkpoints(other):
     study, spec = other
     sizes = {trial.hyperparameters["latent_dim"] for trial in study.trials}
-    assert len(kept(study)) <= spec.limits.keep_best + len(sizes)
-    assert study.winner.trial_id in kept(study)
+    assert len(trials_with_checkpoints(study)) <= spec.limits.keep_best + len(sizes)
+    assert study.winner.trial_id in trials_with_checkpoints(study)
 
 
 # Extensions
@@ -538,7 +549,9 @@ def larger(spec=TINY, **budget):
 
 
 def test_a_larger_budget_is_refused_unless_it_is_an_extension(finished, tmp_path):
-    with pytest.raises(ResultsError, match=r"hyperband_iterations: 1 -> 2\. --extend goes on"):
+    with pytest.raises(
+        ResultsError, match=r"hyperband_iterations: 1 -> 2\. Use --extend to continue"
+    ):
         run(tmp_path, larger(hyperband_iterations=2))
 
 
@@ -591,8 +604,8 @@ def test_limits_may_change_between_sessions(undisturbed, tmp_path, monkeypatch):
         monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)
     stop(tmp_path, 9)
     study = run(tmp_path, changed(TINY, limits=Limits(keep_best=1)))
-    assert told(study) == told(undisturbed)
-    assert len(kept(study)) < len(kept(undisturbed))
+    assert recorded(study) == recorded(undisturbed)
+    assert len(trials_with_checkpoints(study)) < len(trials_with_checkpoints(undisturbed))
 
 
 def test_each_session_records_where_it_ran(tmp_path):

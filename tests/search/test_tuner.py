@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from comparisons import assert_same_search, checkpoint_of, events_of, trials_with_checkpoints
 from long_forms import long
-from outcomes import assert_same_search, checkpoint_of, events_of, kept
 from tiny_searches import (
     DEVICE,
     IMAGES,
@@ -152,7 +152,7 @@ def test_a_nan_is_not_tried_again_and_tells_its_epoch(tmp_path):
     study = run(tmp_path, changed(TWO_TRIALS, space=space, limits=Limits(max_retries=5)))
     assert events_of(study, TrialRetried) == []
     assert [t.failed_in for t in study.trials] == [t.epochs[-1].epoch for t in study.trials]
-    assert kept(study) == set()
+    assert trials_with_checkpoints(study) == set()
 
 
 def test_a_search_stops_when_too_many_trials_fail(tmp_path, break_building):
@@ -160,7 +160,9 @@ def test_a_search_stops_when_too_many_trials_fail(tmp_path, break_building):
     study = run(tmp_path, TWELVE)
     assert len(study.trials) == 10
     assert study.last_end.reason == "failures"
-    assert study.last_end.message.startswith("6 of 10 trials failed, more than the share of 0.5")
+    assert study.last_end.message.startswith(
+        "6 of 10 trials failed, more than the allowed share of 0.5"
+    )
     again = run(tmp_path, TWELVE)
     assert len(again.trials) == 10, "it stops again, at once"
     assert again.last_end.reason == "failures"
@@ -232,7 +234,7 @@ def test_a_time_budget_stops_after_the_epoch_in_progress(two_trials, tmp_path, m
     spec = changed(TWO_TRIALS, limits=Limits(time_budget="90m"))
     study = run(tmp_path, spec, watcher=clock)
     assert study.last_end.reason == "time_budget"
-    assert study.last_end.message == "The time of 90m is up."
+    assert study.last_end.message == "The time budget of 90m is used up."
     assert len(events_of(study, EpochEnded)) == 2
     assert checkpoint_of(study, "0000").epoch == 2
     assert not study.is_complete
@@ -264,7 +266,7 @@ def test_nothing_follows_from_a_trials_end_before_it_is_journaled(tmp_path):
         blank = np.zeros((1, *IMAGES.image_shape), np.uint8)
         shown = Artifacts(blank, blank, np.zeros((1, 2), np.float32), None)
         for number, trial in enumerate(trials):
-            tuner.take(trial, Completed(100.0 + number, shown))
+            tuner.record(trial, Completed(100.0 + number, shown))
             assert tuner.has_ended(trial)
         other = tuner.next_trial()
         assert assignment(oracle, other).parent is None, "nothing is promoted yet"

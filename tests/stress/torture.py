@@ -31,8 +31,8 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # where pytest is not
 
 import numpy as np
+from comparisons import assert_same_search, assert_same_trials, events_of
 from image_sets import make_split
-from outcomes import assert_same_search, assert_same_trials, events_of
 
 from vaetune.study.builder import load_study
 from vaetune.study.events import WorkerLost

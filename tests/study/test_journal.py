@@ -241,8 +241,8 @@ def test_a_journal_of_an_unknown_format_is_refused_with_advice(tmp_path):
     path.write_text(text.replace(f'"format":{FORMAT}', '"format":99', 1))
     with pytest.raises(JournalError) as refused:
         read(path)
-    assert f"has format 99, this vaetune reads format {FORMAT}" in str(refused.value)
-    assert "Read it with the version that wrote it" in str(refused.value)
+    assert f"has format 99, but this version of vaetune reads format {FORMAT}" in str(refused.value)
+    assert "Use the version that wrote it" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -476,7 +476,7 @@ def test_an_event_of_a_later_version_is_told_as_such(tmp_path):
     path = write_journal(tmp_path, EVENTS[:1])
     with path.open("a") as file:
         file.write('{"time":"2026-03-04T05:06:07Z","event":"trial_dreamt","trial_id":"0000"}\n')
-    with pytest.raises(JournalError, match=r"line 2 tells of 'trial_dreamt'.* a later version"):
+    with pytest.raises(JournalError, match="line 2 has the unknown event 'trial_dreamt': a later"):
         read(path)
 
 

@@ -26,7 +26,7 @@ from journals import (
 
 from vaetune.config.spec import Budget
 from vaetune.errors import JournalError, ResultsError
-from vaetune.study.builder import fold, load_study
+from vaetune.study.builder import build_study, load_study
 from vaetune.study.events import (
     FileSetAside,
     PlanCorrected,
@@ -281,7 +281,7 @@ def test_only_the_trial_of_a_lost_worker_came_nearer_to_its_death():
 
 
 def test_a_worker_that_is_lost_with_an_unknown_trial_is_a_damaged_journal():
-    with pytest.raises(JournalError, match="trial 0007 goes on in it but never started"):
+    with pytest.raises(JournalError, match="events of trial 0007, which never started"):
         make_study(WorkerLost(time=START, worker=1, trial_id="0007", error="killed"))
 
 
@@ -337,14 +337,14 @@ def test_a_study_without_trials_has_an_empty_table():
 
 def test_a_journal_without_events_is_told(tmp_path):
     with pytest.raises(ResultsError, match="stopped before it began"):
-        fold([], tmp_path)
+        build_study([], tmp_path)
 
 
 @pytest.mark.parametrize("lost", [1, 2])
 def test_events_of_a_trial_that_never_started_are_told_as_damage(tmp_path, lost):
     events = make_trial_events("0007", [200.0])[lost:]
     write_search(tmp_path, "tiny", *events)
-    with pytest.raises(JournalError, match=r"tiny.* trial 0007 .*never started"):
+    with pytest.raises(JournalError, match=r"tiny.* trial 0007, which never started"):
         load_study(tmp_path / "tiny")
 
 
@@ -370,23 +370,27 @@ def resumed(trial_id="0000", epoch=0):
     return TrialResumed(time=START, trial_id=trial_id, epoch=epoch)
 
 
-def deaths_of(*events):
-    return fold([make_started(), make_session(), *events], Path("results/tiny")).trials[0].crashes
+def crashes_of(*events):
+    return (
+        build_study([make_started(), make_session(), *events], Path("results/tiny"))
+        .trials[0]
+        .crashes
+    )
 
 
 def test_a_session_that_ended_without_a_word_died_in_the_trial_under_way():
     begun = make_trial_events("0000", status=None)
-    assert deaths_of(*begun) == 0, "it may be running"
-    assert deaths_of(*begun, make_session()) == 1
-    assert deaths_of(*begun, make_session(), resumed(), make_session()) == 2
-    assert deaths_of(*begun, make_session(), make_session(), make_session()) == 1
-    assert deaths_of(*begun, make_session_end("interrupted"), make_session()) == 0
+    assert crashes_of(*begun) == 0, "it may be running"
+    assert crashes_of(*begun, make_session()) == 1
+    assert crashes_of(*begun, make_session(), resumed(), make_session()) == 2
+    assert crashes_of(*begun, make_session(), make_session(), make_session()) == 1
+    assert crashes_of(*begun, make_session_end("interrupted"), make_session()) == 0
 
 
 def test_an_epoch_that_is_finished_forgives_the_deaths_before():
     begun = make_trial_events("0000", status=None)
     epoch = make_epoch("0000", 1, 200.0)
-    assert deaths_of(*begun, make_session(), resumed(), epoch, make_session()) == 1
+    assert crashes_of(*begun, make_session(), resumed(), epoch, make_session()) == 1
 
 
 def test_a_retry_is_told_with_its_trial():
@@ -466,7 +470,7 @@ def test_an_evaluation_opens_no_finished_search():
 
 
 def test_an_evaluation_of_a_trial_that_never_started_is_damage():
-    with pytest.raises(JournalError, match="trial 0007 goes on in it but never started"):
+    with pytest.raises(JournalError, match="events of trial 0007, which never started"):
         make_study(*completed("0000", 210.0), make_evaluated("0007"))
 
 
@@ -538,7 +542,7 @@ def test_other_seeds_have_the_last_word():
 
 
 def test_a_rescored_trial_that_never_started_is_damage():
-    with pytest.raises(JournalError, match="trial 0009 goes on in it but never started"):
+    with pytest.raises(JournalError, match="events of trial 0009, which never started"):
         finalists_of(make_rescored({("0009", 1): 100.0}))
-    with pytest.raises(JournalError, match="trial 0009 goes on in it but never started"):
+    with pytest.raises(JournalError, match="events of trial 0009, which never started"):
         finalists_of(make_retrained({"0009": (100.0,)}))

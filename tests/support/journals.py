@@ -1,4 +1,4 @@
-"""Events of made-up searches, and journals of them."""
+"""Events of invented searches, and their journals."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from vaetune.config.names import BASELINES
 from vaetune.config.space import REFERENCE
 from vaetune.config.spec import Budget, SearchSpec, single_configuration
-from vaetune.study.builder import fold
+from vaetune.study.builder import build_study
 from vaetune.study.events import (
     EpochEnded,
     FinalistsRescored,
@@ -50,7 +50,7 @@ VALUES = {
 
 
 def make_data(**changes):
-    """An image set with a class for each of three digits."""
+    """An image set with three classes of digits."""
     usual = {
         "name": "digits",
         "source": "digits",
@@ -95,7 +95,7 @@ def make_started(name="tiny", *, search=SPEC, kind="search", plan=PLAN, minutes=
 
 
 def make_session(**environment):
-    """A process took the search up."""
+    """A session began."""
     return SessionStarted(time=START, environment=make_environment(**environment))
 
 
@@ -106,12 +106,12 @@ def make_joined(worker=1, host="node7", **environment):
 
 
 def make_session_end(reason="completed"):
-    """A process let go of the search."""
+    """A session ended."""
     return SessionEnded(time=START + timedelta(hours=1), reason=reason)
 
 
 def make_epoch(trial_id, epoch, val_loss):
-    """An epoch whose validation loss is nine tenths reconstruction, a tenth KL."""
+    """An epoch. Three quarters of its validation loss are reconstruction, the rest is KL."""
     return EpochEnded(
         time=START,
         trial_id=trial_id,
@@ -142,7 +142,12 @@ def make_trial_events(
     parameters=69_076,
     error=None,
 ):
-    """A trial from its start over its epochs' validation losses to its end; None leaves that out.
+    """All events of a trial: start, epochs, end.
+
+    Args:
+        trial_id: Id of the trial.
+        losses: Validation loss of each epoch.
+        status: Status at the end; None leaves the end out.
 
     Returns:
         A list of events.
@@ -174,18 +179,18 @@ def make_trial_events(
 
 
 def make_study(*events, folder=Path("results/tiny"), **started):
-    """The study of a search with these events after its first session began."""
-    return fold([make_started(**started), make_session(), *events], folder)
+    """A study with these events in its first session."""
+    return build_study([make_started(**started), make_session(), *events], folder)
 
 
 class Shared:
-    """The events of a search that workers share, each told with the second it happens in.
+    """The events of a search with several workers. Each method adds one, at a given second.
 
     Args:
-        workers: Of its first session, which begins at once.
-        joined: When all of them are ready; None if nothing is told of it.
-        host: Their machine.
-        started: As for `make_started`.
+        workers: Number of workers of the first session, which begins at second 0.
+        joined: Second in which all of them are ready; None to record no `WorkerJoined`.
+        host: Name of their machine.
+        started: Arguments of `make_started`.
     """
 
     def __init__(
@@ -195,9 +200,9 @@ class Shared:
         self.events = [make_started(**started)]
         self.session(0, workers, joined=joined, host=host)
 
-    def add(self, second, kind, **told):
+    def add(self, second, kind, **fields):
         moment = {"time": START + timedelta(seconds=second)}
-        self.events.append(kind(**told | moment))
+        self.events.append(kind(**fields | moment))
         return self
 
     def session(self, second, workers, *, joined=None, host="node7", **environment):
@@ -211,7 +216,7 @@ class Shared:
         here = make_environment(**environment)
         return self.add(second, WorkerJoined, worker=worker, host=host, environment=here)
 
-    def begin(self, second, trial_id, worker, **told):
+    def begin(self, second, trial_id, worker, **fields):
         usual = {
             "configuration": int(trial_id),
             "parent": None,
@@ -221,7 +226,7 @@ class Shared:
             "epoch_to": 1,
             "hyperparameters": VALUES,
         }
-        return self.add(second, TrialStarted, trial_id=trial_id, worker=worker, **usual | told)
+        return self.add(second, TrialStarted, trial_id=trial_id, worker=worker, **usual | fields)
 
     def epoch(self, second, trial_id, epoch=1, val_loss=200.0):
         return self.add(second, EpochEnded, **dict(make_epoch(trial_id, epoch, val_loss)))
@@ -232,15 +237,15 @@ class Shared:
     def resume(self, second, trial_id, worker, epoch=0):
         return self.add(second, TrialResumed, trial_id=trial_id, worker=worker, epoch=epoch)
 
-    def finish(self, second, trial_id, status="completed", **told):
+    def finish(self, second, trial_id, status="completed", **fields):
         usual = {"duration_s": 7.5, "parameters": 69_076}
-        return self.add(second, TrialEnded, trial_id=trial_id, status=status, **usual | told)
+        return self.add(second, TrialEnded, trial_id=trial_id, status=status, **usual | fields)
 
     def end(self, second, reason="completed"):
         return self.add(second, SessionEnded, reason=reason)
 
     def study(self):
-        return fold(self.events, self.folder)
+        return build_study(self.events, self.folder)
 
     def write(self):
         write_journal(self.folder, self.events)
@@ -248,7 +253,7 @@ class Shared:
 
 
 def write_journal(folder, events):
-    """Writes events into the journal of a folder, and returns its path."""
+    """Writes events to the journal in a folder, and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / JOURNAL_NAME
     with Journal(path) as journal:
@@ -258,12 +263,12 @@ def write_journal(folder, events):
 
 
 def write_search(results, name="tiny", *events, **started):
-    """Writes the journal of a search into a folder of results."""
+    """Writes the journal of a search to a results folder."""
     return write_journal(results / name, [make_started(name, **started), make_session(), *events])
 
 
 def write_baseline(results, name="reference", *, like=SPEC, values=REFERENCE, loss=180.0, **data):
-    """Writes the journal of a baseline that was trained to its end."""
+    """Writes the journal of a completed baseline."""
     search = single_configuration(values, like.budget.max_epochs, like=like)
     started = make_started(name, search=search, kind="baseline", **data)
     trial = make_trial_events("0000", [loss + 9, loss], hyperparameters=values)
@@ -272,7 +277,7 @@ def write_baseline(results, name="reference", *, like=SPEC, values=REFERENCE, lo
 
 
 def make_evaluated(trial_id="0000", epoch=2, *, protocol=None, **values):
-    """A trial of three latent dimensions, two of them active, judged on the test images."""
+    """An evaluation on the test images: three latent dimensions, two of them active."""
     usual = {
         "protocol": protocol or EvaluationProtocol(seed=0),
         "test_images": 1000,
@@ -299,13 +304,13 @@ def make_evaluated(trial_id="0000", epoch=2, *, protocol=None, **values):
 
 
 def make_rescored(losses, *, behind=0.25, samples=32, left_out=()):
-    """Finalists rescored in this order, a hundred nats of each reconstruction.
+    """Finalists rescored, each with 100 nats of reconstruction.
 
     Args:
-        losses: By trial and epoch, the lowest first.
-        behind: The standard error of each difference to the first one.
-        samples: Of each posterior.
-        left_out: Other finalists.
+        losses: Negative ELBO by trial id and epoch, the lowest first.
+        behind: Standard error of each difference to the first finalist.
+        samples: Posterior samples per image.
+        left_out: Ids of finalists that were not measured.
     """
     lowest = min(losses.values())
     scores = [
@@ -327,7 +332,11 @@ def make_rescored(losses, *, behind=0.25, samples=32, left_out=()):
 
 
 def make_retrained(losses, *, epochs=3, configurations=None):
-    """Finalists whose configurations were trained from as many seeds as each has losses."""
+    """The configurations of finalists trained from other seeds.
+
+    Args:
+        losses: Loss per seed, by trial id.
+    """
     numbers = configurations or {trial_id: number for number, trial_id in enumerate(losses)}
     count = len(next(iter(losses.values())))
     scores = [

@@ -11,7 +11,7 @@ from vaetune.config.space import REFERENCE
 from vaetune.config.spec import SearchSpec, single_configuration
 from vaetune.report.page import render_report
 from vaetune.study.artifacts import Artifacts, ProbeImages
-from vaetune.study.builder import fold, load_study
+from vaetune.study.builder import build_study, load_study
 from vaetune.study.events import (
     EpochEnded,
     SearchStarted,
@@ -137,7 +137,7 @@ class Story:
         return self
 
     def study(self):
-        return fold(self.events, self.folder)
+        return build_study(self.events, self.folder)
 
     def write(self):
         """Writes the journal, and pictures of the kind that a search leaves."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import tensorflow as tf
-from outcomes import assert_same_weights
+from comparisons import assert_same_weights
 from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 
 from vaetune.config.spec import Budget

@@ -1,4 +1,4 @@
-"""Runs searches: sessions, oracles and executors."""
+"""Runs searches: sessions, oracles, executors and the check before a search."""
 
 import lazy_loader
 

@@ -14,7 +14,7 @@ from .executors.resources import (
 )
 from .interrupts import StoppableWatcher
 from .phases import run_session
-from .preflight.estimate import (
+from .preflight.cost_model import (
     DurationRange,
 )
 from .preflight.probe import (
@@ -22,7 +22,7 @@ from .preflight.probe import (
     probe_search,
 )
 from .resume import (
-    is_left,
+    is_unfinished,
 )
 from .run import run_search
 from .session import (
@@ -48,7 +48,7 @@ __all__ = [
     "TrialSource",
     "Watcher",
     "has_token",
-    "is_left",
+    "is_unfinished",
     "local_executor",
     "open_baseline",
     "open_ray_executor",

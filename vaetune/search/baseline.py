@@ -1,4 +1,4 @@
-"""Names of folders for what is trained outside a search."""
+"""Names for the folders of configurations that are trained outside a search."""
 
 from itertools import count
 from pathlib import Path
@@ -11,14 +11,21 @@ from vaetune.study import Study
 
 
 def free_name(stem: str, spec: SearchSpec, images: ImageSet, results: Path) -> str:
-    """The first free name, or the one that this very experiment has already."""
+    """Returns a name that is free, or that belongs to this very experiment already.
+
+    Args:
+        stem: Beginning of the name.
+        spec: The experiment.
+        images: The image set.
+        results: Folder of all results.
+    """
     stem = f"{stem}-{images.name}-{spec.budget.max_epochs}"
     for attempt in count(1):
         name = stem if attempt == 1 else f"{stem}-{attempt}"
         try:
             past = find_past(results / BASELINES / name)
         except JournalError:
-            continue  # it is damaged, and stays for who wants to mend it
+            continue  # The damaged baseline is left as it is, so that the user can repair it.
         if past is None or _is_same(past, spec, images):
             return name
     raise AssertionError("unreachable: count() does not end")
@@ -30,6 +37,11 @@ def _is_same(past: Study, spec: SearchSpec, images: ImageSet) -> bool:
 
 
 def configuration_name(spec: SearchSpec) -> str:
+    """Returns a name for a single configuration, such as "reference" or "filters-16-32-...".
+
+    Args:
+        spec: A search with a single configuration.
+    """
     values = {name: dimension.numbers()[0] for name, dimension in spec.space.dimensions()}
     if values == REFERENCE:
         return "reference"
@@ -37,5 +49,6 @@ def configuration_name(spec: SearchSpec) -> str:
         f"filters-{values['filters_1']}-{values['filters_2']}-dense-{values['dense_units']}"
         f"-latent-{values['latent_dim']}-rate-{values['learning_rate']:g}"
     )
-    named = {"batch_size": "batch", "beta": "beta"}
-    return name + "".join(f"-{named[key]}-{values[key]:g}" for key in named if key in values)
+    labels = {"batch_size": "batch", "beta": "beta"}
+    optional = [f"-{label}-{values[key]:g}" for key, label in labels.items() if key in values]
+    return name + "".join(optional)

@@ -1,7 +1,8 @@
-"""The finalists of a search judged a second time: rescored, and trained from other seeds.
+"""Measures the finalists of a search again: rescored, and trained from other seeds.
 
-A trial's score is the lowest of its epochs by one posterior sample an image, and the same sample
-in each: the best of many such scores is too good. Rescoring draws other samples, and many.
+The score of a trial is the lowest validation loss of its epochs, with one posterior sample per
+image, the same in each epoch. The best of many such scores is too optimistic. Rescoring therefore
+draws many other samples.
 """
 
 import math
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from vaetune.search.executors.base import Executor
     from vaetune.training import OnProgress
 
-
 TrainAll = Callable[[Sequence[tuple[SearchSpec, str]]], Sequence[Study]]
-"""Trains single configurations, each with a label, unless that was done before."""
+"""Trains single configurations, each with a label for its folder, unless that was done before."""
 
 
 def rescore(
@@ -43,9 +43,9 @@ def rescore(
     """Measures the best epoch of each finalist again.
 
     Args:
-        study: A search; the weights of its finalists are kept.
-        executor: Measures them.
-        on_progress: Called with the share that is done; may raise.
+        study: A search with finalists that have kept their weights.
+        executor: Measures the models.
+        on_progress: Called with the share of the work that is done, in [0, 1]; may raise.
 
     Raises:
         ResultsError: A checkpoint is missing or damaged.
@@ -54,11 +54,11 @@ def rescore(
     models = {}
     for trial in study.finalists:
         checkpoint = Checkpoint.load(study.trial_folder(trial.trial_id))
-        # Trained again on another machine, a lost one may be at its best in another epoch.
+        # A lost finalist that was trained again on another machine may have another best epoch.
         if trial.best and checkpoint.best_epoch == trial.best.epoch:
             models[trial.trial_id] = checkpoint.best_weights
-    found = executor.measure(list(models.values()), samples, seed, on_progress)
-    measured = dict(zip(models, found, strict=True))
+    losses = executor.measure(list(models.values()), samples, seed, on_progress)
+    measured = dict(zip(models, losses, strict=True))
     return Rescoring(
         posterior_samples=samples,
         seed=seed,
@@ -69,19 +69,19 @@ def rescore(
 
 
 def _rank(study: Study, measured: "dict[str, ImageLosses]") -> Iterator[FinalistScore]:
-    """The finalists with their differences to the best one, the best first."""
-    means = {trial_id: float(one.negative_elbo.mean()) for trial_id, one in measured.items()}
-    order = sorted(means, key=lambda one: (not math.isfinite(means[one]), means[one], one))
+    """Yields the scores of the finalists, the best first."""
+    means = {trial_id: float(losses.negative_elbo.mean()) for trial_id, losses in measured.items()}
+    order = sorted(means, key=lambda key: (not math.isfinite(means[key]), means[key], key))
     for trial_id in order:
-        ours, best = measured[trial_id], measured[order[0]]
-        with np.errstate(invalid="ignore"):  # a loss may be infinite
-            behind: NDArray[np.float64] = ours.negative_elbo - best.negative_elbo
+        losses, best = measured[trial_id], measured[order[0]]
+        with np.errstate(invalid="ignore"):  # The difference of two infinite losses is NaN.
+            behind: NDArray[np.float64] = losses.negative_elbo - best.negative_elbo
             yield FinalistScore(
                 trial_id=trial_id,
                 epoch=_best_epoch(study.trial(trial_id)),
-                negative_elbo=estimate(ours.negative_elbo),
-                reconstruction=estimate(ours.reconstruction),
-                kl=estimate(ours.kl),
+                negative_elbo=estimate(losses.negative_elbo),
+                reconstruction=estimate(losses.reconstruction),
+                kl=estimate(losses.kl),
                 behind=estimate(behind),
             )
 
@@ -91,14 +91,15 @@ def _best_epoch(trial: Trial) -> int:
 
 
 def retrain(study: Study, final_seeds: int, executor: "Executor", train: TrainAll) -> Retraining:
-    """Trains the configuration of each finalist from other seeds, at the largest budget.
+    """Trains the configuration of each finalist from other seeds, and measures the best epochs.
 
-    The search's own trial is not among them: it was chosen for its luck too.
+    Each training takes the largest number of epochs of the search. The trial of the search itself
+    is not used, because it was selected for a low loss, which may be luck.
 
     Args:
-        study: A search whose trials are done.
-        final_seeds: From how many seeds.
-        executor: Measures each training at its best epoch.
+        study: A search in which all trials have ended.
+        final_seeds: Number of seeds.
+        executor: Measures the models.
         train: Trains configurations outside the search.
 
     Raises:
@@ -106,19 +107,19 @@ def retrain(study: Study, final_seeds: int, executor: "Executor", train: TrainAl
     """
     seeds = tuple((study.search.seed + n) % 2**31 for n in range(1, final_seeds + 1))
     samples = samples_due(study)
-    finalists = {trial.trial_id for trial in study.finalists}
-    trials = [trial for trial in study.preference if trial.trial_id in finalists]
-    pairs = [(trial, seed) for trial in trials for seed in seeds]
-    trained = train([_single(study, trial, seed) for trial, seed in pairs])
-    losses = _losses_of(trained, partial(executor.measure, samples=samples, seed=study.search.seed))
+    ids = {trial.trial_id for trial in study.finalists}
+    finalists = [trial for trial in study.preference if trial.trial_id in ids]
+    trained = train([_single(study, trial, seed) for trial in finalists for seed in seeds])
+    measure = partial(executor.measure, samples=samples, seed=study.search.seed)
+    losses = _measure_winners(trained, measure)
     scored = []
-    for number, trial in enumerate(trials):
+    for number, trial in enumerate(finalists):
         own = slice(number * final_seeds, (number + 1) * final_seeds)
         scored.append(
             SeedScores(
                 trial_id=trial.trial_id,
                 configuration=trial.configuration,
-                trainings=tuple(one.name for one in trained[own]),
+                trainings=tuple(baseline.name for baseline in trained[own]),
                 losses=tuple(losses[own]),
             )
         )
@@ -131,23 +132,23 @@ def retrain(study: Study, final_seeds: int, executor: "Executor", train: TrainAl
 
 
 def _single(study: Study, trial: Trial, seed: int) -> tuple[SearchSpec, str]:
-    """The training of a finalist's configuration from a seed, with a word of what it is."""
+    """Returns the training of a finalist's configuration from a seed, and a label for it."""
     epochs = study.search.budget.max_epochs
     single = single_configuration(trial.hyperparameters, epochs, like=study.search)
-    described = f"Configuration {trial.configuration} of {study.name}, trained from another seed"
-    changed = {"seed": seed, "description": described}
+    description = f"Configuration {trial.configuration} of {study.name}, trained from another seed"
+    changed = {"seed": seed, "description": description}
     return single.model_copy(update=changed), f"{trial.configuration}-seed-{seed}"
 
 
-def _losses_of(
+def _measure_winners(
     trained: Sequence[Study], measure: "Callable[[Sequence[Arrays]], list[ImageLosses]]"
 ) -> list[float | None]:
-    """The rescored loss of each baseline's best epoch; None if it failed."""
+    """Returns the loss of each baseline's best epoch, nats per image; None if it failed."""
     models = {
-        number: Checkpoint.load(one.trial_folder(one.winner.trial_id)).best_weights
-        for number, one in enumerate(trained)
-        if one.winner is not None
+        number: Checkpoint.load(baseline.trial_folder(baseline.winner.trial_id)).best_weights
+        for number, baseline in enumerate(trained)
+        if baseline.winner is not None
     }
-    found = dict(zip(models, measure(list(models.values())), strict=True))
-    means = {number: float(one.negative_elbo.mean()) for number, one in found.items()}
+    measured = dict(zip(models, measure(list(models.values())), strict=True))
+    means = {number: float(losses.negative_elbo.mean()) for number, losses in measured.items()}
     return [means.get(number) for number in range(len(trained))]

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM, heard where a search can be stopped safely.
+"""Stops a search on Ctrl-C or SIGTERM, but only where that is safe.
 
-Python raises KeyboardInterrupt at any point, even in a destructor, where it is
-lost. Here the first signal is remembered, and raised at the watcher's next call.
+Python raises KeyboardInterrupt wherever the program happens to be, even in a destructor, where
+the exception is lost. Here the first signal is remembered, and raised at the watcher's next call.
 """
 
 import signal
@@ -16,18 +16,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppableWatcher:
-    """Passes everything on to another watcher, and stops the search once a signal came.
+    """Passes all calls to another watcher, and stops the search after a signal.
 
-    A second signal stops it at once.
+    It is a context manager that handles SIGINT and SIGTERM. The first signal raises
+    KeyboardInterrupt at the next call; a second one raises it at once.
 
     Args:
-        watcher: The other one; see `search.Watcher`.
+        watcher: The other watcher.
     """
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._is_stopping = False
-        self._former: dict[signal.Signals, Any] = {}
+        self._former_handlers: dict[signal.Signals, Any] = {}
 
     @staticmethod
     def is_possible() -> bool:
@@ -35,7 +36,9 @@ class StoppableWatcher:
         return threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Self:
-        self._former = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+        self._former_handlers = {
+            number: signal.signal(number, self._on_signal) for number in _SIGNALS
+        }
         return self
 
     def __exit__(
@@ -44,38 +47,39 @@ class StoppableWatcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._former.items():
+        for number, handler in self._former_handlers.items():
             signal.signal(number, handler)
-        self._former = {}
+        self._former_handlers = {}
 
     def on_event(self, run: str, event: Event) -> None:
-        """Passes an event on; then raises KeyboardInterrupt if the search is to stop."""
+        """Passes an event on, then raises KeyboardInterrupt if a signal has arrived."""
         self._watcher.on_event(run, event)
-        self._stop_if_asked()
+        self._raise_if_signaled()
 
     def on_progress(self, run: str, trial_id: str | None, share: float) -> None:
-        """Passes progress on; then raises KeyboardInterrupt if the search is to stop."""
+        """Passes progress on, then raises KeyboardInterrupt if a signal has arrived."""
         self._watcher.on_progress(run, trial_id, share)
-        self._stop_if_asked()
+        self._raise_if_signaled()
 
     def on_wait(self) -> None:
-        """Passes on that nothing happened; then raises KeyboardInterrupt if it is to stop."""
+        """Passes the call on, then raises KeyboardInterrupt if a signal has arrived."""
         self._watcher.on_wait()
-        self._stop_if_asked()
+        self._raise_if_signaled()
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._is_stopping:
             raise KeyboardInterrupt
         self._is_stopping = True
 
-    def _stop_if_asked(self) -> None:
-        self._listen()
+    def _raise_if_signaled(self) -> None:
+        self._take_back_signals()
         if self._is_stopping:
-            self._is_stopping = False  # once: what follows is the search's clean end
+            # It is raised only once, so that the search can end cleanly.
+            self._is_stopping = False
             raise KeyboardInterrupt
 
-    def _listen(self) -> None:
-        # Ray takes SIGTERM for itself when it is brought up, to exit on the spot.
-        for number in self._former:
-            if signal.getsignal(number) != self._hear:
-                signal.signal(number, self._hear)
+    def _take_back_signals(self) -> None:
+        # Ray installs its own handler of SIGTERM when it starts, which exits at once.
+        for number in self._former_handlers:
+            if signal.getsignal(number) != self._on_signal:
+                signal.signal(number, self._on_signal)

@@ -1,4 +1,4 @@
-"""Where the training of a trial continues: its own checkpoint, or the last one of its lineage."""
+"""Finds the checkpoint from which the training of a trial continues."""
 
 import math
 import time
@@ -15,16 +15,16 @@ from vaetune.training import Task
 class TaskPlanner:
     """Makes tasks that continue from the latest checkpoint there is.
 
-    A trial continues from its own checkpoint if a session or a worker was cut off in it. Otherwise
-    it continues from the end of the trial that it was promoted from. If that checkpoint is lost,
-    the task trains the lost part of the lineage again first.
+    A trial continues from its own checkpoint if a session or a worker was interrupted in it.
+    Otherwise it continues from the last checkpoint of the trial that it was promoted from. If that
+    is lost, the task first trains the lost part of the lineage again.
 
     Args:
         spec: The search.
-        oracle: Knows the parent of each trial.
-        keeper: The checkpoints of the search.
-        recorded: The last epoch, absolute, that the journal holds of each trial.
-        deadline_s: Time to stop, as `time.monotonic` counts.
+        oracle: Oracle of the search, which knows the parent of each trial.
+        keeper: Checkpoints of the search.
+        last_epochs: Last epoch, absolute, that the journal holds of each trial.
+        deadline_s: Time at which to stop, in seconds of `time.monotonic`.
     """
 
     def __init__(
@@ -32,20 +32,20 @@ class TaskPlanner:
         spec: SearchSpec,
         oracle: Oracle,
         keeper: CheckpointKeeper,
-        recorded: Mapping[str, int],
+        last_epochs: Mapping[str, int],
         deadline_s: float = math.inf,
     ) -> None:
         self._spec = spec
         self._oracle = oracle
         self._keeper = keeper
-        self._recorded = recorded
+        self._last_epochs = last_epochs
         self._deadline_s = deadline_s
 
     def task(self, asked: Assignment, has_ended: bool) -> Task:
         """Returns the task that trains a trial to its end.
 
         Args:
-            asked: The trial.
+            asked: Assignment of the trial.
             has_ended: Whether it has ended, so that its checkpoint must exist.
         """
         lineage, start = [asked], self._find_checkpoint(asked, has_ended)
@@ -58,18 +58,18 @@ class TaskPlanner:
         continues = start is not None
         return Task(self._spec, tuple(lineage), start, continues, self._seconds_left)
 
-    def pictures_task(self, trial_id: str) -> Task:
-        """Returns the task that takes the pictures of an ended trial again."""
-        kept = self._keeper.best_of(trial_id)
-        return Task(self._spec, (), kept, seconds_left=self._seconds_left)
+    def artifacts_task(self, trial_id: str) -> Task:
+        """Returns the task that recreates the artifacts of an ended trial."""
+        checkpoint = self._keeper.load(trial_id)
+        return Task(self._spec, (), checkpoint, seconds_left=self._seconds_left)
 
     def last_epoch(self, asked: Assignment) -> int:
         """Returns the last epoch of an ended trial, which may have stopped early."""
-        return self._recorded.get(asked.trial_id, asked.epoch_to)
+        return self._last_epochs.get(asked.trial_id, asked.epoch_to)
 
     def _find_checkpoint(self, asked: Assignment, has_ended: bool) -> Checkpoint | None:
-        recorded = self._recorded.get(asked.trial_id)
-        return self._keeper.find(asked.trial_id, recorded, has_ended) if recorded else None
+        last = self._last_epochs.get(asked.trial_id)
+        return self._keeper.find(asked.trial_id, last, has_ended) if last else None
 
     @property
     def _seconds_left(self) -> float:

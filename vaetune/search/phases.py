@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vaetune.config import REFERENCE, SearchSpec, reference_training, single_configuration
 from vaetune.errors import InUseError, StoppedEarly
-from vaetune.search.executors.base import Executor, Opening
+from vaetune.search.executors.base import Executor, PendingSearch
 from vaetune.search.executors.local import local_executor
 from vaetune.search.finalists import rescore, retrain
 from vaetune.search.limits import check_time
@@ -32,20 +32,20 @@ def run_session(
     deadline_s: float | None = None,
     executor: Executor | None = None,
 ) -> Study:
-    """Runs what is left of a search: its trials and its reference, then the finalists.
+    """Runs what is left of a search: its trials and the Keras example, then the finalists.
 
     Args:
-        session: The open search, or a baseline.
+        session: The open search or baseline.
         watcher: Receives events and progress.
-        deadline_s: Time to stop, as `time.monotonic` counts. Default: the end of the time budget in
-            the search file.
+        deadline_s: Time at which to stop, in seconds of `time.monotonic`. Default: the end of the
+            time budget of the search.
         executor: Trains the trials. Default: this process.
 
     Returns:
         The study as it is now. Its `last_end` says whether a limit stopped it.
 
     Raises:
-        KeyboardInterrupt: The user pressed Ctrl-C. It is journaled, and the next session
+        KeyboardInterrupt: The user pressed Ctrl-C. The journal records it, and the next session
             continues.
         VaetuneError: A file cannot be written.
     """
@@ -65,10 +65,13 @@ def run_session(
 
 @dataclass(frozen=True, eq=False)
 class _Phases:
-    """A session with whoever trains it and whoever follows it.
+    """A session with its executor and its watcher.
 
     Attributes:
-        deadline_s: Time to stop, as `time.monotonic` counts.
+        session: The open search or baseline.
+        executor: Trains the trials.
+        watcher: Receives events and progress.
+        deadline_s: Time at which to stop, in seconds of `time.monotonic`.
     """
 
     session: SearchSession
@@ -79,17 +82,18 @@ class _Phases:
     def run_trials(self) -> None:
         """Runs the trials of the search, and the Keras example next to them."""
         tuner = self.session.tuner(self.watcher, self.deadline_s)
-        searches: list[Opening] = [nullcontext(tuner)]
+        searches: list[PendingSearch] = [nullcontext(tuner)]
         if self.session.spec.baseline:
-            # With several workers it comes last: those without a trial left train it.
+            # With several workers it comes last, for workers that have no trial left.
             place = 0 if self.executor.workers == 1 else 1
             searches.insert(place, self._open_reference())
         self._train(searches)
-        if self.session.spec.baseline:  # another process may have trained it, and been stopped
+        if self.session.spec.baseline:
+            # Another process may have trained it before, and may have been stopped since.
             self._train([self._open_reference()])
 
     def decide_winner(self) -> None:
-        """Ranks the finalists by better measurements; what is recorded already stays."""
+        """Ranks the finalists by better measurements, unless the journal holds them already."""
         session = self.session
         check_time(session.spec, self.deadline_s)
         study, seeds = load_study(session.folder), session.spec.limits.final_seeds
@@ -105,39 +109,40 @@ class _Phases:
             took_s = time.monotonic() - began_s
             session.journal.append(FinalistsRetrained(retraining=retraining, duration_s=took_s))
 
-    def _train(self, openings: Sequence[Opening]) -> None:
-        self.executor.run(openings, self.watcher.on_wait)
+    def _train(self, searches: Sequence[PendingSearch]) -> None:
+        self.executor.run(searches, self.watcher.on_wait)
 
     @contextmanager
     def _open_reference(self) -> Iterator[VAETuner | None]:
-        """Opens the Keras example at the search's largest budget, unless it was trained before.
+        """Opens the Keras example with the search's largest number of epochs.
 
-        If another search in the same results folder trains it now, there is nothing to do here.
+        Yields None if it was trained before, or if another search in the same results folder
+        trains it now.
         """
         session = self.session
         if find_baseline(load_study(session.folder), session.results):
             yield None
             return
-        alike = {"training": reference_training(session.spec.training)}
+        training = {"training": reference_training(session.spec.training)}
         single = single_configuration(
             REFERENCE,
             session.spec.budget.max_epochs,
-            like=session.spec.model_copy(update=alike),
+            like=session.spec.model_copy(update=training),
         )
         with ExitStack() as stack:
-            opening = open_baseline(single, session.images, session.device, session.results)
+            pending = open_baseline(single, session.images, session.device, session.results)
             try:
-                reference = stack.enter_context(opening)
+                reference = stack.enter_context(pending)
             except InUseError:
                 yield None
                 return
             yield stack.enter_context(self._source_of(reference))
 
     def _train_singles(self, singles: Sequence[tuple[SearchSpec, str]]) -> list[Study]:
-        """Trains configurations of this search outside it, unless that was done before.
+        """Trains single configurations as baselines, unless that was done before.
 
         Args:
-            singles: Each with a label for its folder, such as "3-seed-1".
+            singles: Configurations, each with a label for its folder, such as "3-seed-1".
         """
         folders: list[Path] = []
 
@@ -160,11 +165,11 @@ class _Phases:
     def _source_of(
         self, baseline: SearchSession, run: str | None = None
     ) -> Iterator[VAETuner | None]:
-        """Yields the trials of a baseline that is trained as part of this search.
+        """Yields the trials of a baseline that this search trains, or None if it is complete.
 
         Args:
             baseline: The open baseline.
-            run: Label of the run for the watcher.
+            run: Label of the baseline for the watcher; see `Watcher.on_event`.
         """
         baseline.listen(self.watcher, run)
         if baseline.is_done:

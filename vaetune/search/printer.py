@@ -1,4 +1,4 @@
-"""A watcher that prints a line per trial, for scripts and notebooks."""
+"""A watcher that prints one line per trial, for scripts and notebooks."""
 
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ _CONTINUE = "Call run_search again with the same arguments to continue."
 
 
 class PrintingWatcher(NoWatcher):
-    """Prints what a search is going to do, what it does, and what it found, line by line.
+    """Prints the plan of a search, its events and its winner, one line each.
 
     Args:
         session: The open search.
@@ -49,7 +49,7 @@ class PrintingWatcher(NoWatcher):
         self._started: dict[tuple[str, str], TrialStarted] = {}
 
     def announce(self) -> None:
-        """Prints what is going to run, before the first trial."""
+        """Prints the plan of the search, before the first trial."""
         session = self._session
         name, past = session.started.name, session.past
         example = f", and the {KERAS_EXAMPLE} to compare" * session.spec.baseline
@@ -62,7 +62,7 @@ class PrintingWatcher(NoWatcher):
             print_line(f"Continuing after {self._ended} of {self._trials} trials and {epochs}.")
 
     def conclude(self, study: Study) -> None:
-        """Prints the winner, and the Keras example to compare.
+        """Prints the winner, and the loss of the Keras example to compare.
 
         Args:
             study: The study after this session.
@@ -77,17 +77,17 @@ class PrintingWatcher(NoWatcher):
             self._compare(study.winner, find_baseline(study, study.results))
 
     def _compare(self, winner: Trial, reference: Study | None) -> None:
-        theirs = reference.winner.score if reference and reference.winner else None
-        if theirs is None or winner.score is None:
+        loss = reference.winner.score if reference and reference.winner else None
+        if loss is None or winner.score is None:
             return
-        difference = f"{abs(theirs - winner.score):.2f} nats"
-        side = "below" if theirs >= winner.score else "above"
+        difference = f"{abs(loss - winner.score):.2f} nats"
+        side = "below" if loss >= winner.score else "above"
         print_line(
-            f"{KERAS_EXAMPLE}: {theirs:.2f} nats per image; the winner is {difference} {side}."
+            f"{KERAS_EXAMPLE}: {loss:.2f} nats per image; the winner is {difference} {side}."
         )
 
     def on_event(self, run: str, event: Event) -> None:
-        """Prints an event that a user wants to know of; see `Watcher.on_event`."""
+        """Prints an event that matters to a user; see `Watcher.on_event`."""
         match event:
             case SessionStarted() if run == "search":
                 print_line(f"Training on {describe_trainers(event)}.")
@@ -144,14 +144,14 @@ class PrintingWatcher(NoWatcher):
 
 def describe_trainers(session: SessionStarted) -> str:
     """Returns the device of a session, and the number of its workers or threads."""
-    one = session.workers == 1
-    many = counted(session.environment.threads, "thread") if one else f"{session.workers} workers"
-    return f"{session.environment.device}, {many}"
+    is_single = session.workers == 1
+    threads = counted(session.environment.threads, "thread")
+    return f"{session.environment.device}, {threads if is_single else f'{session.workers} workers'}"
 
 
 def print_line(text: str) -> None:
     """Prints a line on standard output, where notebooks show it at once."""
-    print(text, flush=True)  # noqa: T201  what the module is for
+    print(text, flush=True)  # noqa: T201  printing is its purpose
 
 
 def _label(run: str, trial_id: str) -> str:

@@ -1,6 +1,6 @@
-"""What earlier sessions of a search left in its folder, and whether it can continue.
+"""Decides whether a search can be continued, and what is left to do.
 
-Needs no TensorFlow: what is refused is refused at once.
+This module does not import TensorFlow, so errors in a command are reported at once.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from vaetune.config import (
 from vaetune.data import ImageSet
 from vaetune.errors import ResultsError
 from vaetune.files import is_whole, lock_results
-from vaetune.search.results_folder import check_own_folder
+from vaetune.search.results_folder import check_usable
 from vaetune.study import (
     CHECKPOINT_NAME,
     PICTURES_NAME,
@@ -29,20 +29,20 @@ from vaetune.study import (
 )
 
 
-def is_left(
+def is_unfinished(
     resolved: ResolvedSearch,
     images: ImageSet,
     results: Path,
     overwrite: bool = False,
     extend: bool = False,
 ) -> bool:
-    """Whether a search has something left to do; of its folder nothing changes.
+    """Returns whether a search has something left to do. Its folder is not changed.
 
-    The arguments and the errors are those of `search.open_search`.
+    The arguments and the errors are those of `open_search`.
     """
     check_not_reserved(resolved.name)
     folder = results / resolved.name
-    check_own_folder(folder)
+    check_usable(folder)
     if not folder.exists():
         return True
     with lock_results(folder):
@@ -55,55 +55,75 @@ def is_left(
 
 
 def find_past(folder: Path) -> Study | None:
+    """Returns the study in a folder, or None if none has begun there.
+
+    Raises:
+        JournalError: Its journal is damaged.
+    """
     return load_study(folder) if has_begun(folder) else None
 
 
 def check_same_experiment(
     past: Study, spec: SearchSpec, images: ImageSet, folder: Path, extend: bool
 ) -> None:
-    """Checks that a search continues the experiment that was begun, or extends it."""
+    """Checks that a folder holds the same experiment, or one that may be extended to it.
+
+    Args:
+        past: The study in the folder.
+        spec: The experiment to run.
+        images: The image set.
+        folder: Folder of the study.
+        extend: Whether the experiment may have a larger budget than the study.
+
+    Raises:
+        ResultsError: The folder holds another experiment, or the study cannot be extended.
+    """
     before, now = past.started.data.fingerprint, images.fingerprint
     changes = differences(spec, past.search)
     other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
-    ways = "--overwrite discards what is there; to keep both, copy the search file to another "
-    ways += "name or use --results."
+    advice = "Use --overwrite to discard it. To keep both, copy the search file to another name "
+    advice += "or use --results."
     if not other_data:
         earlier = [past.started.search, *(extension.search for extension in past.extensions)]
         if any(not differences(spec, known) for known in earlier):
             if extend and past.is_complete and not past.extensions:
                 raise ResultsError(_nothing_to_extend(past))
             return
-        same_else = spec.model_copy(update={"budget": past.search.budget})
-        if not differences(same_else, past.search) and is_larger(spec.budget, past.search.budget):
+        same_budget = spec.model_copy(update={"budget": past.search.budget})
+        is_extension = is_larger(spec.budget, past.search.budget)
+        if is_extension and not differences(same_budget, past.search):
             if extend:
                 return
-            ways = f"--extend goes on to the larger budget; {ways}"
+            advice = f"Use --extend to continue with the larger budget. {advice}"
     raise ResultsError(
-        f"{folder} holds another experiment: {'; '.join(changes + other_data)}. {ways}"
+        f"{folder} holds another experiment: {'; '.join(changes + other_data)}. {advice}"
     )
 
 
 def _nothing_to_extend(past: Study) -> str:
     budget = past.search.budget
-    more = {
+    flags = {
         "--hyperband-iterations": budget.hyperband_iterations,
         "--max-trials": budget.max_trials,
     }
-    ways = [f"a larger {flag} than {value}" for flag, value in more.items() if value is not None]
-    return (
-        f'"{past.name}" is complete, and --extend says not how far: '
-        f"{'give ' + ways[0] if ways else 'a whole grid has no more trials'}."
-    )
+    larger = [f"a larger {flag} than {value}" for flag, value in flags.items() if value is not None]
+    advice = f"To extend it, give {larger[0]}." if larger else "A whole grid has no more trials."
+    return f'"{past.name}" is already complete. {advice}'
 
 
 def is_done(past: Study, limits: Limits) -> bool:
-    """Whether earlier sessions left nothing to do, and no file is damaged."""
+    """Returns whether a study is finished and none of the files that it keeps is damaged.
+
+    Args:
+        past: The study.
+        limits: Limits of this session, which say how many models it keeps and trains again.
+    """
     is_finished = past.is_complete and is_decided(past, limits.final_seeds)
     return is_finished and not _is_damaged(past, limits.keep_best)
 
 
 def _is_damaged(past: Study, keep_best: int) -> bool:
-    """Whether a file of what a search keeps is damaged or gone."""
+    """Returns whether a file that a search keeps is damaged or missing."""
     kept = leaders(ranked_trials(past), keep_best)
     folders = [past.trial_folder(leader.trial_id) for leader in kept]
     names = (CHECKPOINT_NAME, PICTURES_NAME)
@@ -112,24 +132,24 @@ def _is_damaged(past: Study, keep_best: int) -> bool:
 
 
 def samples_due(study: Study) -> int:
-    """Posterior samples that the finalists of a search are rescored with."""
+    """Returns the number of posterior samples per image for rescoring the finalists."""
     data = study.started.data
-    trained = study.epochs_trained * data.train_images
-    return count_samples(trained, data.validation_images, len(study.finalists))
+    images_trained = study.epochs_trained * data.train_images
+    return count_samples(images_trained, data.validation_images, len(study.finalists))
 
 
 def is_rescored(study: Study) -> bool:
-    """Whether the finalists that there are now were judged, with the samples they are due."""
-    known = study.rescored
-    return known is not None and known.rescoring.posterior_samples == samples_due(study)
+    """Returns whether the present finalists are rescored, with `samples_due` samples."""
+    latest = study.rescored
+    return latest is not None and latest.rescoring.posterior_samples == samples_due(study)
 
 
 def is_decided(study: Study, final_seeds: int) -> bool:
-    """Whether the winner of a search whose trials are done is decided.
+    """Returns whether the winner is chosen from the present finalists.
 
     Args:
-        study: A search; there is nothing to judge of a baseline.
-        final_seeds: Number of other seeds to train the finalists from.
+        study: A study in which all trials have ended. A baseline has nothing to choose from.
+        final_seeds: Number of other seeds from which the finalists must be trained.
     """
     if study.started.kind == "baseline" or not study.finalists:
         return True
@@ -137,6 +157,6 @@ def is_decided(study: Study, final_seeds: int) -> bool:
 
 
 def is_retrained(study: Study, final_seeds: int) -> bool:
-    """Whether the present finalists were trained from enough seeds."""
-    known = study.retrained
-    return final_seeds <= (len(known.retraining.seeds) if known else 0)
+    """Returns whether the present finalists are trained from enough other seeds."""
+    latest = study.retrained
+    return final_seeds <= (len(latest.retraining.seeds) if latest else 0)

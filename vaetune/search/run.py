@@ -1,7 +1,7 @@
-"""One assembly of a search: images, device, executor and session.
+"""Runs a search from start to end: images, device, executor and session.
 
-It imports no TensorFlow itself: workers start while this process imports it, and the device is
-chosen before anything else touches it.
+This module does not import TensorFlow itself, so that workers start while this process imports
+it, and the device is chosen before TensorFlow uses one.
 """
 
 import os
@@ -17,7 +17,7 @@ from vaetune.search.executors.base import Executor
 from vaetune.search.executors.resources import ExecutorOptions
 from vaetune.search.interrupts import StoppableWatcher
 from vaetune.search.printer import PrintingWatcher
-from vaetune.search.resume import is_left
+from vaetune.search.resume import is_unfinished
 from vaetune.search.watcher import NoWatcher, Watcher
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from vaetune.study import Study
 
 OpenExecutor = Callable[[ImageSet, ChosenDevice], AbstractContextManager[Executor]]
-"""Opens an executor for an image set, once TensorFlow was brought up on a device."""
+"""Opens an executor for an image set, after TensorFlow was started on a device."""
 
 OpenWatcher = Callable[["SearchSession", Executor], AbstractContextManager[Watcher]]
-"""Opens a watcher for a search whose folder is locked, before its first trial."""
+"""Opens a watcher for an open search, before its first trial."""
 
 
 def run_search(
@@ -45,12 +45,13 @@ def run_search(
 ) -> "Study":
     """Runs a search, or continues one that was stopped.
 
-    A search that was stopped, by Ctrl-C, a full disk or a power cut, continues where it was: call
-    `run_search` again with the same arguments. A complete one is returned at once.
+    After a search was stopped, by Ctrl-C, a full disk or a power cut, call `run_search` again with
+    the same arguments: the search continues. A complete search is returned at once.
 
     Args:
-        search: A search of `load_search`, a specification, or the name of a search file.
-        images: An image set, or what `load_images` takes. Default: the data set of the search.
+        search: Search from `load_search`, a specification, or the name of a search file.
+        images: Image set, or any source that `load_images` accepts. Default: the data set of the
+            search.
         results: Folder of all results.
         name: Name of the search's folder in `results`. Default: the name of its file, or "search".
         executor: Number of workers and the resources of each. Default: one model at a time, in
@@ -58,14 +59,14 @@ def run_search(
         overwrite: Whether to discard earlier results of this name.
         extend: Whether to continue to a larger budget than the search was started with.
         verbose: Whether to print a line per trial, and the winner.
-        watch: Opens a watcher, in place of the lines that `verbose` prints.
+        watch: Opens a watcher that replaces the lines of `verbose`.
 
     Returns:
         The study as it is now. Its `last_end` says whether a limit stopped it.
 
     Raises:
         KeyboardInterrupt: The user pressed Ctrl-C. Everything found so far is kept.
-        ResultsError: The folder cannot be written, or holds another search of this name.
+        ResultsError: The folder cannot be written, or holds a different search of this name.
         DataError: The images cannot be read.
 
     Example:
@@ -77,16 +78,16 @@ def run_search(
     options = executor if isinstance(executor, ExecutorOptions) else ExecutorOptions()
     folder = Path(results)
     with ExitStack() as stack:
-        trains: Executor | None = None
-        if options.needs_ray and is_left(resolved, image_set, folder, overwrite, extend):
+        chosen: Executor | None = None
+        if options.needs_ray and is_unfinished(resolved, image_set, folder, overwrite, extend):
             from vaetune.search.executors.ray_executor import open_ray_executor
 
-            # Workers import TensorFlow while this process does.
+            # The workers import TensorFlow at the same time as this process.
             workers = open_ray_executor(options, image_set, resolved.spec.device)
-            trains = stack.enter_context(workers)
-        # Where workers train, this process does not.
-        wanted = "cpu" if options.needs_ray else resolved.spec.device
-        device = choose_device(wanted, threads=options.threads)
+            chosen = stack.enter_context(workers)
+        # If workers train, this process does not, so it leaves the GPUs to them.
+        requested = "cpu" if options.needs_ray else resolved.spec.device
+        device = choose_device(requested, threads=options.threads)
         from vaetune.search.executors.local import local_executor
         from vaetune.search.phases import run_session
         from vaetune.search.session import open_search
@@ -95,11 +96,11 @@ def run_search(
             open_search(resolved, image_set, device, folder, overwrite=overwrite, extend=extend)
         )
         if callable(executor):
-            trains = stack.enter_context(executor(image_set, device))
-        trains = trains or local_executor(image_set, device)
+            chosen = stack.enter_context(executor(image_set, device))
+        chosen = chosen or local_executor(image_set, device)
         follow = watch or (_printing if verbose else _silent)
-        with follow(session, trains) as watcher:
-            return run_session(session, watcher, executor=trains)
+        with follow(session, chosen) as watcher:
+            return run_session(session, watcher, executor=chosen)
 
 
 def _resolved(search: ResolvedSearch | SearchSpec | str, name: str | None) -> ResolvedSearch:
@@ -135,6 +136,6 @@ def _silent(session: "SearchSession", executor: Executor) -> Iterator[Watcher]:
 
 
 def _stoppable(watcher: Watcher, executor: Executor) -> AbstractContextManager[Watcher]:
-    """Waits for the executor; then Ctrl-C stops the search where that is safe."""
+    """Waits until the executor is ready, and returns a watcher that handles Ctrl-C."""
     executor.wait_until_ready(watcher.on_wait)
     return StoppableWatcher(watcher) if StoppableWatcher.is_possible() else nullcontext(watcher)

@@ -1,4 +1,4 @@
-"""Runs one search: oracle, tuner and journal are in this process, whoever trains."""
+"""Opens a search: locks its folder, opens its journal and restores its state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +24,7 @@ from vaetune.search.oracles.control import make_oracle, replay
 from vaetune.search.oracles.plan import plan
 from vaetune.search.results_folder import (
     DISCARDED,
-    check_own_folder,
+    check_usable,
     discard,
     set_orphans_aside,
 )
@@ -57,13 +57,18 @@ from vaetune.training import choose_probe_images
 
 @dataclass(frozen=True, eq=False)
 class SearchSession:
-    """A search whose folder is locked and whose journal is open.
+    """A search with a locked folder and an open journal.
 
     Attributes:
-        started: The search as its first event tells it.
-        spec: The experiment as it is to be run, with the limits of this session.
-        past: The search as earlier sessions left it; None for a new one.
-        damage: Damage found in the journal when it was opened; it is journaled.
+        started: First event of the journal: the experiment as it was begun.
+        spec: The experiment as this session runs it, with the limits of this session.
+        past: The study as earlier sessions left it; None for a new search.
+        folder: Folder of the search.
+        journal: The open journal.
+        images: The image set.
+        device: The device that TensorFlow was started on.
+        damage: Event about damage that was found when the journal was opened. The journal holds
+            it already.
     """
 
     started: SearchStarted
@@ -77,30 +82,30 @@ class SearchSession:
 
     @property
     def results(self) -> Path:
-        """The folder that all searches share."""
+        """Folder of all results."""
         return shared_folder(self.folder, self.started.kind)
 
     @property
     def plan(self) -> tuple[Rung, ...]:
-        """The trials of the whole search, those of earlier sessions included."""
+        """Trials of the whole search, including those of earlier sessions."""
         return self.past.plan if self.past else self.started.plan
 
     @property
     def is_decided(self) -> bool:
-        """Whether earlier sessions left nothing to judge of the trials that they ran."""
+        """Whether nothing is left to measure of the trials that earlier sessions ran."""
         return self.past is None or is_decided(self.past, self.spec.limits.final_seeds)
 
     @property
     def is_done(self) -> bool:
-        """Whether earlier sessions left nothing to do, and no file is damaged."""
+        """Whether earlier sessions finished the search, and none of its files is damaged."""
         return self.past is not None and is_done(self.past, self.spec.limits)
 
     def listen(self, watcher: Watcher, run: str | None = None) -> None:
-        """Passes the events of this session on to a watcher.
+        """Passes the events of this session to a watcher.
 
         Args:
-            watcher: Receives them.
-            run: Label of the run for the watcher. Default: "search" or "baseline".
+            watcher: Receives the events.
+            run: Label of the run; see `Watcher.on_event`. Default: "search" or "baseline".
         """
         self.journal.listener = partial(watcher.on_event, run or self.started.kind)
         if self.damage:
@@ -108,7 +113,11 @@ class SearchSession:
 
     @contextmanager
     def journaled(self, executor: Executor) -> Iterator[None]:
-        """Journals that a session begins, and how it ends."""
+        """Records the start of a session, and its end.
+
+        Args:
+            executor: Trains the trials.
+        """
         started = SessionStarted(environment=executor.environment, workers=executor.workers)
         try:
             self.journal.append(started)
@@ -120,7 +129,8 @@ class SearchSession:
             self.journal.append(SessionEnded(reason=stop.reason, message=str(stop)))
             raise
         except Exception as error:
-            with suppress(VaetuneError):  # a full disk takes no last word
+            # If the disk is full, the end cannot be recorded either.
+            with suppress(VaetuneError):
                 self.journal.append(SessionEnded(reason="error", message=str(error)))
             raise
         else:
@@ -131,18 +141,19 @@ class SearchSession:
 
         Args:
             watcher: Receives the progress within epochs.
-            deadline_s: Time to stop, as `time.monotonic` counts.
+            deadline_s: Time at which to stop, in seconds of `time.monotonic`.
             run: As for `listen`.
         """
         validation = self.images.validation
-        # Saved wherever trials are trained: the pictures of each trial are of these images.
+        # The artifacts of each trial are made from these images, so a report needs them too.
         choose_probe_images(validation.images, validation.labels).save(self.folder)
         return VAETuner(
-            _oracle_of(self.spec, self.journal),
+            _restore_oracle(self.spec, self.journal),
             self.folder,
             self.spec,
             self.journal,
-            load_study(self.folder),  # includes this session, which ends the ones before
+            # It is read again: the start of this session ends an earlier one that was killed.
+            load_study(self.folder),
             deadline_s,
             partial(watcher.on_progress, run or self.started.kind),
         )
@@ -158,19 +169,22 @@ def open_search(
     overwrite: bool = False,
     extend: bool = False,
 ) -> Iterator[SearchSession]:
-    """Begins a search, or takes it up where an earlier session left it.
+    """Opens a search, new or begun by an earlier session.
 
     Args:
         resolved: The search.
-        images: The image set that it names.
-        device: The device that TensorFlow was brought up on.
-        results: The folder of all results.
-        overwrite: Discard what earlier sessions found.
-        extend: Go on to a larger budget than the search was begun with.
+        images: The image set of the search.
+        device: The device that TensorFlow was started on.
+        results: Folder of all results.
+        overwrite: Whether to discard earlier results of this name.
+        extend: Whether to continue to a larger budget than the search was started with.
+
+    Yields:
+        The open search. Its folder is locked until the context is left.
 
     Raises:
-        ResultsError: The folder cannot be written, holds files of another program, or holds
-            another search of this name.
+        ResultsError: The folder cannot be written, holds files of another program, or holds a
+            different search of this name.
         JournalError: The journal is damaged or in use.
     """
     name = resolved.name
@@ -192,14 +206,23 @@ def open_baseline(
     stem: str | None = None,
     overwrite: bool = False,
 ) -> Iterator[SearchSession]:
-    """Begins the training of one configuration outside any search, or takes it up.
+    """Opens a baseline: a single configuration that is trained outside any search.
 
     Args:
-        spec: Specification made by `single_configuration` or `resolve_single`.
-        name: Its folder in `results/baselines/`; a free one is made up if None.
-        stem: Beginning of a name that is made up. Default: the configuration.
+        spec: A search with a single configuration, from `single_configuration` or
+            `resolve_single`.
+        images: The image set.
+        device: The device that TensorFlow was started on.
+        results: Folder of all results.
+        name: Name of its folder in `results/baselines/`. Default: a free name.
+        stem: Beginning of the free name. Default: a description of the configuration.
+        overwrite: Whether to discard earlier results of this name.
 
-    The other arguments and the errors are those of `open_search`.
+    Yields:
+        The open baseline. Its folder is locked until the context is left.
+
+    Raises:
+        ResultsError, JournalError: As for `open_search`.
     """
     name = name or free_name(stem or configuration_name(spec), spec, images, results)
     begin = partial(SearchStarted, kind="baseline", name=name, origins={})
@@ -218,7 +241,7 @@ def _open(
     overwrite: bool,
     extend: bool = False,
 ) -> Iterator[SearchSession]:
-    check_own_folder(folder)
+    check_usable(folder)
     with lock_results(folder):
         if overwrite:
             discard(folder)
@@ -227,7 +250,7 @@ def _open(
         if past:
             check_same_experiment(past, spec, images, folder, extend)
         elif (folder / DISCARDED).exists():
-            discard(folder)  # an overwriting that was cut off
+            discard(folder)  # An earlier session was interrupted while it discarded the search.
         else:
             damage = set_orphans_aside(folder)
         with Journal(folder / JOURNAL_NAME) as journal:
@@ -237,16 +260,17 @@ def _open(
                 )
             elif extend and is_larger(spec.budget, past.search.budget):
                 extended = past.search.model_copy(update={"budget": spec.budget})
-                to_come = plan(_oracle_of(extended, journal))
-                journal.append(SearchExtended(search=extended, plan=to_come))
+                extended_plan = plan(_restore_oracle(extended, journal))
+                journal.append(SearchExtended(search=extended, plan=extended_plan))
             damage = damage or describe_repair(journal)
             if damage:
                 journal.write(damage)
             study = load_study(folder)
-            now = {"limits": spec.limits, "baseline": spec.baseline, "device": spec.device}
+            # These settings may differ between the sessions of one search.
+            present = {"limits": spec.limits, "baseline": spec.baseline, "device": spec.device}
             yield SearchSession(
                 started=study.started,
-                spec=study.search.model_copy(update=now),
+                spec=study.search.model_copy(update=present),
                 past=study if past else None,
                 folder=folder,
                 journal=journal,
@@ -256,15 +280,15 @@ def _open(
             )
 
 
-def _oracle_of(spec: SearchSpec, journal: Journal) -> Oracle:
-    """The oracle of a search where its journal leaves off."""
+def _restore_oracle(spec: SearchSpec, journal: Journal) -> Oracle:
+    """Returns the oracle of a search in its state at the end of the journal."""
     oracle = make_oracle(spec)
     replay(oracle, read_journal(journal.path))
     return oracle
 
 
 def summarise(images: ImageSet) -> DataSummary:
-    """Describes an image set for the record."""
+    """Returns a summary of an image set for the journal."""
     return DataSummary(
         name=images.name,
         source=images.source,

@@ -9,10 +9,10 @@ class Watcher(Protocol):
     """Receives the events and the progress of a search."""
 
     def on_event(self, run: str, event: Event) -> None:
-        """Called with each event after it is journaled.
+        """Called with each event after the journal holds it.
 
         Args:
-            run: Label of the run: "search", "baseline" for the Keras example, or for example
+            run: Run of the event: "search", "baseline" for the Keras example, or a label such as
                 "configuration 3 seed 1".
             event: The event.
         """
@@ -22,8 +22,8 @@ class Watcher(Protocol):
 
         Args:
             run: As for `on_event`.
-            trial_id: The trial that is in the epoch; None while finalists are measured.
-            share: Share of the work that is done, in [0, 1].
+            trial_id: Id of the trial that is trained; None while finalists are measured.
+            share: Share of the epoch, or of the measurements, that is done, in [0, 1].
         """
 
     def on_wait(self) -> None:

@@ -1,4 +1,4 @@
-"""The record of a search: the journal, and the `Study` that it describes."""
+"""The record of a search: its journal, and the `Study` read from it."""
 
 import lazy_loader
 

@@ -1,6 +1,6 @@
-"""Pictures of a trained VAE, kept as raw arrays next to the journal.
+"""Images and latent points of a trained VAE, stored as raw arrays in the study's folder.
 
-Nothing is drawn during a search: a report draws these arrays when it is written.
+A search does not draw anything. A report draws these arrays when it is written.
 """
 
 from collections.abc import Mapping
@@ -15,42 +15,47 @@ from numpy.typing import NDArray
 from vaetune.files import Arrays, DamagedArchiveError, read_arrays, write_arrays
 
 PICTURES_NAME = "pictures.npz"
+"""File name of the probe images of a study, and of the artifacts of a trial."""
 
 RECONSTRUCTIONS = 10
+"""Validation images that each model reconstructs."""
 
 PRIOR_SAMPLES = 50
+"""Images that each model decodes from samples of the prior."""
 
 LATENT_POINTS = 500
+"""Validation images that each model encodes."""
 
 MANIFOLD_SIDE = 15
+"""Rows and columns of the decoded grid of a model with two latent dimensions."""
 
 Pixels = NDArray[np.uint8]
-"""Images of shape (n, height, width, channels), 0..255."""
+"""Images of shape (n, height, width, channels), values 0 to 255."""
 
 
 @dataclass(frozen=True, eq=False)
 class ProbeImages:
-    """The validation images that every model of a search is shown.
+    """The validation images on which all models of a search are compared.
 
     Attributes:
         originals: Images to reconstruct, spread over the classes, (n, height, width, channels).
-        labels: Class indices of the first `LATENT_POINTS` validation images, or None.
+        labels: Class indices of the first `LATENT_POINTS` validation images; None without labels.
     """
 
     originals: Pixels
     labels: NDArray[np.int64] | None
 
     def save(self, folder: Path) -> None:
-        """Writes the arrays into a study's folder.
+        """Writes the arrays to the folder of a study.
 
         Raises:
-            ResultsError: They cannot be written.
+            ResultsError: The file cannot be written.
         """
         _save(folder / PICTURES_NAME, {"originals": self.originals, "labels": self.labels})
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """Reads the arrays from a study's folder; None if they are not there or damaged."""
+        """Reads the arrays of a study. Returns None if the file is missing or damaged."""
         arrays = _load(folder / PICTURES_NAME)
         if arrays is None or "originals" not in arrays:
             return None
@@ -58,20 +63,22 @@ class ProbeImages:
 
 
 def prior_samples(latent_dim: int, count: int = PRIOR_SAMPLES) -> NDArray[np.float64]:
-    """Latent vectors (count, latent_dim) of N(0, 1), the same each time."""
+    """Returns samples of N(0, 1), shape (count, latent_dim), the same on every call."""
     return np.random.default_rng(0).standard_normal((count, latent_dim))
 
 
 @dataclass(frozen=True, eq=False)
 class Artifacts:
-    """What one model makes of the gallery and of its prior.
+    """Reconstructions, samples and latent points of one model.
 
     Attributes:
-        reconstructions: Reconstructions of the probe images through z_mean; same shape.
+        reconstructions: Reconstructions of `ProbeImages.originals`, decoded from z_mean, of the
+            same shape.
         prior_samples: Decoded samples of N(0, 1), (n, height, width, channels).
         z_mean: Latent means of the first validation images, (points, latent_dim) float32.
-        manifold: For latent_dim 2 the decoded grid of the prior's quantiles,
-            (rows, columns, height, width, channels), the second dimension rising upwards.
+        manifold: For latent_dim 2, the decoded grid of the quantiles of the prior,
+            (rows, columns, height, width, channels); the second dimension increases upwards.
+            Otherwise None.
     """
 
     reconstructions: Pixels
@@ -80,10 +87,10 @@ class Artifacts:
     manifold: Pixels | None
 
     def save(self, folder: Path) -> None:
-        """Writes the arrays into a trial's folder.
+        """Writes the arrays to the folder of a trial.
 
         Raises:
-            ResultsError: They cannot be written.
+            ResultsError: The file cannot be written.
         """
         _save(
             folder / PICTURES_NAME,
@@ -97,7 +104,7 @@ class Artifacts:
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """Reads the arrays from a trial's folder; None if they are not there or damaged."""
+        """Reads the arrays of a trial. Returns None if the file is missing or damaged."""
         arrays = _load(folder / PICTURES_NAME)
         if arrays is None or not {"reconstructions", "prior_samples", "z_mean"} <= set(arrays):
             return None
@@ -110,23 +117,27 @@ class Artifacts:
 
 
 def prior_grid(side: int) -> NDArray[np.float32]:
-    """A square grid of the standard normal's quantiles: equal steps of probability.
+    """Returns a square grid of quantiles of N(0, 1), spaced evenly in probability.
+
+    Args:
+        side: Number of rows and columns.
 
     Returns:
-        Latent vectors, (side, side, 2); the first dimension rises to the right, the second
+        Latent vectors, (side, side, 2). The first dimension increases to the right, the second
         upwards.
     """
     quantiles = [NormalDist().inv_cdf((i + 0.5) / side) for i in range(side)]
-    across, up = np.meshgrid(quantiles, quantiles[::-1])
-    return np.stack([across, up], axis=-1).astype(np.float32)
+    horizontal, vertical = np.meshgrid(quantiles, quantiles[::-1])
+    return np.stack([horizontal, vertical], axis=-1).astype(np.float32)
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any] | None]) -> None:
-    write_arrays(path, {n: a for n, a in arrays.items() if a is not None}, compress=True)
+    present = {name: array for name, array in arrays.items() if array is not None}
+    write_arrays(path, present, compress=True)
 
 
 def _load(path: Path) -> Arrays | None:
-    """A missing or damaged picture costs the picture, never the report."""
+    """Reads a file. Returns None on failure, so that a report loses its images only."""
     try:
         return read_arrays(path)
     except (OSError, DamagedArchiveError):

@@ -1,4 +1,4 @@
-"""A journal read back: its events are folded into a `Study`."""
+"""Builds a `Study` from the events of its journal."""
 
 import os
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ from vaetune.study.trial import Status, TrainingInterval, Trial
 
 
 def load_study(folder: str | os.PathLike[str]) -> Study:
-    """Reads a study from its folder.
+    """Reads the study in a folder from its journal.
 
     Args:
         folder: Folder of a search, such as `results/hyperband`, or of a baseline.
@@ -41,46 +41,54 @@ def load_study(folder: str | os.PathLike[str]) -> Study:
     Raises:
         JournalError: There is no journal, or it is damaged.
     """
-    return fold(read_journal(Path(folder) / JOURNAL_NAME), Path(folder))
+    return build_study(read_journal(Path(folder) / JOURNAL_NAME), Path(folder))
 
 
-def fold(events: Iterable[Event], folder: Path) -> Study:
+def build_study(events: Iterable[Event], folder: Path) -> Study:
     """Builds a study from its events.
+
+    Args:
+        events: All events of the journal, in order.
+        folder: Folder of the study.
 
     Raises:
         ResultsError: There are no events.
-        JournalError: A trial continues that never started.
+        JournalError: An event belongs to a trial that never started.
     """
-    gathered: StudyBuilder | None = None
+    builder: StudyBuilder | None = None
     for event in events:
         if isinstance(event, SearchStarted):
-            gathered = StudyBuilder(folder, event, event.plan)
-        elif gathered is not None:
-            gathered.take(event)
-    if gathered is None:
+            builder = StudyBuilder(folder, event, event.plan)
+        elif builder is not None:
+            builder.apply(event)
+    if builder is None:
         raise ResultsError(f"{folder} holds a search that was stopped before it began.")
-    return gathered.close()
+    return builder.finish()
 
 
 @dataclass
 class _TrialBuilder:
-    """A trial while its events are being gathered."""
+    """A trial while its events are applied."""
 
     start: TrialStarted
     epochs: dict[int, EpochEnded] = field(default_factory=dict)
     retries: list[TrialRetried] = field(default_factory=list)
     crashes: int = 0
-    ended: TrialEnded | None = None
+    end: TrialEnded | None = None
     intervals: list[TrainingInterval] = field(default_factory=list)
 
     def end_interval(self, moment: datetime) -> None:
         last = self.intervals[-1]
         self.intervals[-1] = replace(last, ended=max(last.started, moment))
 
-    def close(self, unfinished: Status) -> Trial:
-        """Makes the trial; `unfinished` is its status unless it has ended."""
+    def finish(self, unfinished: Status) -> Trial:
+        """Returns the trial.
+
+        Args:
+            unfinished: Status to use if the trial has not ended.
+        """
         epochs = tuple(self.epochs[number] for number in sorted(self.epochs))
-        end = self.ended
+        end = self.end
         trained_s = sum(epoch.train_s + epoch.validation_s for epoch in epochs)
         return Trial(
             **{name: getattr(self.start, name) for name in Assignment.model_fields},
@@ -99,7 +107,7 @@ class _TrialBuilder:
         )
 
 
-_SIGNS = (
+_SIGNS_OF_LIFE = (
     SessionStarted,
     WorkerJoined,
     WorkerLost,
@@ -109,16 +117,16 @@ _SIGNS = (
     EpochEnded,
     TrialEnded,
 )
-"""What only a session writes, as long as it trains."""
+"""Events that only a session writes, and only while it trains."""
 
 
 @dataclass
 class StudyBuilder:
-    """A study while its events are being gathered.
+    """A study while its events are applied.
 
     Attributes:
-        under_way: Ids of the trials that are being trained.
-        last_sign: Time of the latest event in `_SIGNS`.
+        active: Ids of the trials that are being trained.
+        last_sign: Time of the latest event of `_SIGNS_OF_LIFE`.
     """
 
     folder: Path
@@ -126,7 +134,7 @@ class StudyBuilder:
     plan: tuple[Rung, ...]
     sessions: list[SessionStarted] = field(default_factory=list)
     trials: dict[str, _TrialBuilder] = field(default_factory=dict)
-    under_way: set[str] = field(default_factory=set)
+    active: set[str] = field(default_factory=set)
     extensions: list[SearchExtended] = field(default_factory=list)
     set_aside: list[FileSetAside] = field(default_factory=list)
     evaluations: list[TrialEvaluated] = field(default_factory=list)
@@ -140,14 +148,49 @@ class StudyBuilder:
     def __post_init__(self) -> None:
         self.last_sign = self.started.time
 
-    def take(self, event: Event) -> None:
-        self._apply_to_trial(event)
-        self._apply_to_study(event)
-        if isinstance(event, _SIGNS):
+    def apply(self, event: Event) -> None:
+        """Adds the next event.
+
+        Raises:
+            JournalError: The event belongs to a trial that never started.
+        """
+        self._dispatch(event)
+        if isinstance(event, _SIGNS_OF_LIFE):
             self.last_sign = event.time
 
-    def _apply_to_trial(self, event: Event) -> None:
-        """Applies what concerns a single trial."""
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case SessionStarted():
+                self._begin_session(event)
+            case TrialStarted() | TrialResumed() | TrialRetried() | EpochEnded() | TrialEnded():
+                self._apply_to_trial(event)
+            case PlanCorrected():
+                self.plan = event.plan
+            case SearchExtended():
+                self.extensions.append(event)
+                self.plan, self.last_end = event.plan, None
+            case FileSetAside():
+                self.set_aside.append(event)
+            case TrialEvaluated():
+                self._trial(event.trial_id)
+                self.evaluations.append(event)
+            case FinalistsRescored():
+                self._check_started(one.trial_id for one in event.rescoring.finalists)
+                self.rescorings.append(event)
+            case FinalistsRetrained():
+                self._check_started(one.trial_id for one in event.retraining.finalists)
+                self.retrainings.append(event)
+            case WorkerJoined():
+                self.workers_joined.append(event)
+            case WorkerLost():
+                self._lose_worker(event)
+            case SessionEnded():
+                self.last_end = event
+                self._end_intervals(event.time)
+
+    def _apply_to_trial(
+        self, event: TrialStarted | TrialResumed | TrialRetried | EpochEnded | TrialEnded
+    ) -> None:
         match event:
             case TrialStarted():
                 self.trials[event.trial_id] = _TrialBuilder(event)
@@ -163,48 +206,18 @@ class StudyBuilder:
                 trial.epochs[event.epoch] = event
                 trial.crashes = 0
             case TrialEnded():
-                self._trial(event.trial_id).ended = event
+                self._trial(event.trial_id).end = event
                 self._end_interval(event.trial_id, event.time)
 
-    def _apply_to_study(self, event: Event) -> None:
-        """Applies what concerns the search as a whole."""
-        match event:
-            case SessionStarted():
-                self._take_session(event)
-            case PlanCorrected():
-                self.plan = event.plan
-            case SearchExtended():
-                self.extensions.append(event)
-                self.plan, self.last_end = event.plan, None
-            case FileSetAside():
-                self.set_aside.append(event)
-            case TrialEvaluated():
-                self._trial(event.trial_id)
-                self.evaluations.append(event)
-            case FinalistsRescored():
-                for score in event.rescoring.finalists:
-                    self._trial(score.trial_id)
-                self.rescorings.append(event)
-            case FinalistsRetrained():
-                for scores in event.retraining.finalists:
-                    self._trial(scores.trial_id)
-                self.retrainings.append(event)
-            case WorkerJoined():
-                self.workers_joined.append(event)
-            case WorkerLost():
-                self._take_loss(event)
-            case SessionEnded():
-                self.last_end = event
-                self._end_intervals(event.time)
-
-    def close(self) -> Study:
-        for trial_id in self.under_way:
+    def finish(self) -> Study:
+        """Returns the study. No further event can be applied."""
+        for trial_id in self.active:
             self.trials[trial_id].end_interval(self.last_sign)
         return Study(
             folder=self.folder,
             started=self.started,
             sessions=tuple(self.sessions),
-            trials=tuple(trial.close(self._unfinished(trial)) for trial in self.trials.values()),
+            trials=tuple(trial.finish(self._unfinished(trial)) for trial in self.trials.values()),
             last_end=self.last_end,
             extensions=tuple(self.extensions),
             plan=self.plan,
@@ -216,48 +229,54 @@ class StudyBuilder:
             workers_lost=tuple(self.workers_lost),
         )
 
-    def _take_session(self, event: SessionStarted) -> None:
-        for trial_id in self.under_way:  # the session before did not end: it was killed
+    def _begin_session(self, event: SessionStarted) -> None:
+        # A trial that is still active shows that the session before was killed.
+        for trial_id in self.active:
             self.trials[trial_id].crashes += 1
         self._end_intervals(self.last_sign)
         self.sessions.append(event)
         self.last_end = None
 
-    def _take_loss(self, event: WorkerLost) -> None:
+    def _lose_worker(self, event: WorkerLost) -> None:
         self.workers_lost.append(event)
         if event.trial_id is not None:
             self._trial(event.trial_id).crashes += 1
             self._end_interval(event.trial_id, event.time)
 
     def _begin_interval(self, event: TrialStarted | TrialResumed, epoch: int) -> None:
-        begun = TrainingInterval(event.worker, event.time, event.time, epoch)  # its end is to come
-        self.trials[event.trial_id].intervals.append(begun)
-        self.under_way.add(event.trial_id)
+        # The end is not known yet, so the interval is empty for now.
+        interval = TrainingInterval(event.worker, event.time, event.time, epoch)
+        self.trials[event.trial_id].intervals.append(interval)
+        self.active.add(event.trial_id)
 
     def _end_interval(self, trial_id: str, moment: datetime) -> None:
-        if trial_id in self.under_way:
+        if trial_id in self.active:
             self.trials[trial_id].end_interval(moment)
-            self.under_way.remove(trial_id)
+            self.active.remove(trial_id)
 
     def _end_intervals(self, moment: datetime) -> None:
-        for trial_id in tuple(self.under_way):
+        for trial_id in tuple(self.active):
             self._end_interval(trial_id, moment)
 
     def _unfinished(self, trial: _TrialBuilder) -> Status:
-        """The status of a trial that has not ended."""
+        """Returns the status of a trial that has not ended."""
         if self.last_end is not None:
             return "stopped"
-        # Without a session that says so, what is under way was killed, or is running now. A
-        # process without workers first continues what it finds unfinished.
-        is_alone = trial.intervals[-1].worker is None
-        return "running" if is_alone or trial.start.trial_id in self.under_way else "queued"
+        # The latest session has not recorded its end: it was killed, or it is running now. A
+        # session without workers first continues the trials that it finds unfinished.
+        is_local = trial.intervals[-1].worker is None
+        return "running" if is_local or trial.start.trial_id in self.active else "queued"
+
+    def _check_started(self, trial_ids: Iterable[str]) -> None:
+        for trial_id in trial_ids:
+            self._trial(trial_id)
 
     def _trial(self, trial_id: str) -> _TrialBuilder:
         try:
             return self.trials[trial_id]
         except KeyError:
             raise JournalError(
-                f"The journal in {self.folder} is damaged: trial {trial_id} goes on in it "
-                "but never started. Restore the file from a copy, or search again with "
+                f"The journal in {self.folder} is damaged: it has events of trial {trial_id}, "
+                "which never started. Restore the file from a copy, or search again with "
                 "--overwrite."
             ) from None

@@ -1,4 +1,4 @@
-"""The studies in a results folder, and which one a name refers to."""
+"""Lists the studies in a results folder, and finds one by name."""
 
 import os
 import shlex
@@ -17,12 +17,12 @@ from vaetune.study.study import Study
 
 @dataclass(frozen=True, repr=False)
 class StudyCatalog(Sequence[Study]):
-    """The searches, or baselines, of a results folder: a sequence of studies.
+    """The searches, or the baselines, of a results folder: a sequence of studies.
 
     Attributes:
         folder: The results folder, or its folder of baselines.
-        studies: The studies that have begun, the latest one first.
-        unreadable: Reasons why other journals cannot be read, by the name of their folder.
+        studies: All studies that have begun, the latest started first.
+        unreadable: Folder name of each study with an unreadable journal, mapped to the reason.
     """
 
     folder: Path
@@ -91,23 +91,24 @@ def list_studies(results: str | os.PathLike[str] = "results") -> StudyCatalog:
         >>> for study in vaetune.list_studies():
         ...     print(study.name, study.state)
     """
-    return _load_all(Path(results), leave_out=RESERVED_NAMES)
+    return _load_all(Path(results), excluded=RESERVED_NAMES)
 
 
 def list_baselines(results: Path) -> StudyCatalog:
-    """Every baseline in a folder of results."""
+    """Reads all baselines in a results folder."""
     return _load_all(results / BASELINES)
 
 
 def find_study(results: Path, name: str | None) -> Study:
-    """The search of that name, or the most recently started one.
+    """Returns the study of a name.
 
     Args:
-        results: The folder of all results.
-        name: Name of a search, or "baselines/NAME", or the path of a study's folder.
+        results: Folder of all results.
+        name: Name of a search, "baselines/NAME", or the path of a study's folder. None: the most
+            recently started search.
 
     Raises:
-        ResultsError: There is none.
+        ResultsError: There is no such study.
         JournalError: Its journal is damaged.
     """
     if name is None or not is_path(name):
@@ -123,7 +124,17 @@ def find_study(results: Path, name: str | None) -> Study:
 
 
 def find_baseline(study: Study, results: Path) -> Study | None:
-    """The baseline to hold a search against: same data, same training, same largest budget."""
+    """Finds the Keras example that a search can be compared with.
+
+    It has the same data, training settings, seed and largest number of epochs as the search.
+
+    Args:
+        study: A search.
+        results: Folder of all results.
+
+    Returns:
+        The trained Keras example, or None if there is no such run.
+    """
     wanted = study.search
     for baseline in list_baselines(results).studies:
         other = baseline.started.search
@@ -141,26 +152,26 @@ def find_baseline(study: Study, results: Path) -> Study | None:
 
 
 def is_path(name: str) -> bool:
-    """Whether a study is named by where it is, in its folder of results or anywhere."""
+    """Returns whether a name is the path of a study's folder."""
     return "/" in name or "\\" in name
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a folder holds a journal with a first line: before that there is no search."""
+    """Returns whether a folder holds a study: a journal with a complete first line."""
     try:
         with (folder / JOURNAL_NAME).open("rb") as journal:
             return journal.readline().endswith(b"\n")
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # reading it tells why it cannot be read
+        return True  # There is a journal. Reading it raises an error that says what is wrong.
 
 
-def _load_all(folder: Path, leave_out: Sequence[str] = ()) -> StudyCatalog:
+def _load_all(folder: Path, excluded: Sequence[str] = ()) -> StudyCatalog:
     studies: list[Study] = []
     unreadable: dict[str, str] = {}
     for path in sorted(folder.glob("*")):
-        if path.name in leave_out or not path.is_dir() or not has_begun(path):
+        if path.name in excluded or not path.is_dir() or not has_begun(path):
             continue
         try:
             studies.append(load_study(path))
@@ -171,12 +182,12 @@ def _load_all(folder: Path, leave_out: Sequence[str] = ()) -> StudyCatalog:
 
 
 def command(words: str, study: Study, *flags: str) -> str:
-    """A command of vaetune about a study, to be pasted into a shell.
+    """Returns a shell command about a study, such as "vaetune best hyperband".
 
     Args:
-        words: Such as "best".
-        study: Its name follows, and its results folder unless it is the default.
-        flags: Further options.
+        words: Name of the command, such as "best".
+        study: The study. Its results folder is named unless it is the default.
+        flags: Further arguments.
     """
     where = [] if study.results == Path("results") else ["--results", str(study.results)]
     return f"vaetune {words} {shlex.join([study.address, *flags, *where])}"

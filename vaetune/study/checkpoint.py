@@ -1,4 +1,4 @@
-"""The state of a trial after an epoch, in one file that is there whole or not at all."""
+"""The state of a trial after an epoch, in one file that is replaced atomically."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,20 +17,23 @@ Arrays = Sequence[NDArray[Any]]
 _GROUPS = ("weights", "optimizer", "best_weights", "best_optimizer")
 
 _LATEST = {"best_weights": "weights", "best_optimizer": "optimizer"}
+"""Groups that are stored once if the best epoch is the latest one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state that a trial continues from, and its best weights.
+    """State from which a trial continues, and its best weights.
 
     Attributes:
-        epoch: The last finished epoch, absolute.
-        weights: The model's variables after it, random state of the sampler included.
-        optimizer: The optimizer's variables after it.
-        best_epoch: The epoch of the trial with the lowest validation loss.
-        best_val_loss: Validation loss of the best epoch, nats per image.
-        best_weights: The model's variables after the best epoch.
-        best_optimizer: Optimizer variables after the best epoch, if promotions continue from it.
+        epoch: Last finished epoch, absolute.
+        weights: Variables of the model after `epoch`, with the random state of its sampler.
+        optimizer: Variables of the optimizer after `epoch`; empty if only the best weights are
+            kept.
+        best_epoch: Epoch of the trial with the lowest validation loss, absolute.
+        best_val_loss: Validation loss of `best_epoch`, nats per image.
+        best_weights: Variables of the model after `best_epoch`.
+        best_optimizer: Variables of the optimizer after `best_epoch`; empty unless promotions
+            continue from the best epoch.
     """
 
     epoch: int
@@ -43,38 +46,38 @@ class Checkpoint:
 
     @property
     def is_trainable(self) -> bool:
-        """Whether training can continue from it."""
+        """Whether training can continue from this checkpoint."""
         return len(self.optimizer) > 0
 
     def weights_only(self) -> "Checkpoint":
-        """What an export needs: a third of the size, or a quarter."""
+        """Returns the part that an export needs, a quarter to a third of the size."""
         return replace(self, weights=(), optimizer=(), best_optimizer=())
 
     def save(self, folder: Path) -> None:
-        """Writes the checkpoint into a trial's folder, replacing the one before in one step.
+        """Writes the checkpoint to a trial's folder and atomically replaces the previous one.
 
         Raises:
-            ResultsError: It cannot be written; the one before is unharmed.
+            ResultsError: The file cannot be written. The previous checkpoint is unchanged.
         """
         write_arrays(folder / CHECKPOINT_NAME, self._to_arrays())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads the checkpoint of a trial's folder.
+        """Reads the checkpoint in a trial's folder.
 
         Raises:
-            ResultsError: It is missing or damaged.
+            ResultsError: The file is missing or damaged.
         """
         path = folder / CHECKPOINT_NAME
         try:
             return cls._from_arrays(read_arrays(path))
         except FileNotFoundError:
             raise ResultsError(
-                f"There is no checkpoint at {path}. Run the search again: it makes it anew."
+                f"There is no checkpoint at {path}. Run the search again to recreate it."
             ) from None
         except (OSError, KeyError, ValueError, DamagedArchiveError) as error:
             raise ResultsError(
-                f"The checkpoint {path} is damaged: {error}. Run the search again: it mends it."
+                f"The checkpoint {path} is damaged: {error}. Run the search again to repair it."
             ) from error
 
     def _to_arrays(self) -> dict[str, Any]:
@@ -85,7 +88,7 @@ class Checkpoint:
         }
         for group in _GROUPS:
             if group in _LATEST and self.is_trainable and self.best_epoch == self.epoch:
-                continue  # the same arrays as the latest
+                continue  # They equal the latest arrays, so they are not stored twice.
             values = getattr(self, group)
             arrays |= {f"{group}/{index}": value for index, value in enumerate(values)}
         return arrays

@@ -1,4 +1,4 @@
-"""Where a search runs: versions, machine, revision. All for the record."""
+"""Describes where a search runs: machine, package versions, Git revision."""
 
 import os
 import platform
@@ -14,7 +14,11 @@ _PACKAGES = ("vaetune", "keras", "tensorflow", "keras-tuner", "numpy", "pandas")
 
 
 def describe_environment(device: ChosenDevice) -> Environment:
-    """Describes this process and machine."""
+    """Returns a description of this process and its machine.
+
+    Args:
+        device: The device that trains.
+    """
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -29,7 +33,7 @@ def describe_environment(device: ChosenDevice) -> Environment:
 
 
 def _command() -> tuple[str, ...]:
-    """The command line of vaetune; of a script the name only, since its arguments are its own."""
+    """Returns the command line of vaetune, or the name of a script without its own arguments."""
     program = Path(sys.argv[0])
     if program.stem == "vaetune" or program.parts[-2:] == ("vaetune", "__main__.py"):
         return ("vaetune", *sys.argv[1:])
@@ -37,7 +41,7 @@ def _command() -> tuple[str, ...]:
 
 
 def changes(before: Environment, now: Environment) -> list[str]:
-    """Lists what may change a trial's numbers, as "what: before -> now"."""
+    """Lists differences that may change a trial's losses, each as "what: before -> now"."""
     packages = sorted({*before.versions, *now.versions})
     pairs = {
         "device": (before.device, now.device),
@@ -55,7 +59,7 @@ def _versions() -> dict[str, str]:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            continue  # run from a source tree that was never installed
+            continue  # vaetune itself may run from a source tree that was never installed.
     return found
 
 
@@ -69,7 +73,7 @@ def _cpu() -> str:
 
 
 def _revision() -> str | None:
-    """The commit of the working directory, if it is a Git checkout."""
+    """Returns the commit of the working directory, or None outside a Git checkout."""
     command = ["git", "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)

@@ -1,4 +1,4 @@
-"""The events of a journal."""
+"""The events that a journal records."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from vaetune.study.records import Assignment, DataSummary, Environment, Record, 
 from vaetune.study.scores import Evaluation, Rescoring, Retraining
 
 FORMAT = 1
+"""Version of the journal's format."""
 
 Kind = Literal["search", "baseline"]
 
@@ -26,7 +27,17 @@ class _Event(Record):
 
 
 class SearchStarted(_Event):
-    """The first line: the experiment and what it will take."""
+    """First event of a journal: the experiment and its planned trials.
+
+    Attributes:
+        format: Version of the journal's format.
+        kind: "search", or "baseline" for a single configuration that is trained alone.
+        name: Name of the search's folder.
+        search: The experiment.
+        origins: Source of each setting, such as "file" or "flag", by its key.
+        data: The image set.
+        plan: Planned trials.
+    """
 
     event: Literal["search_started"] = "search_started"
     format: int = FORMAT
@@ -39,12 +50,12 @@ class SearchStarted(_Event):
 
 
 class SessionStarted(_Event):
-    """A process took the search up, for the first time or again.
+    """A process began to run the search, or continued it.
 
     Attributes:
-        environment: Environment of the training; with several workers, device and threads are those
-            of the first one.
-        workers: Processes that train at the same time.
+        environment: Machine and software on which the trials run. With several workers: those of
+            the first worker.
+        workers: Number of models trained in parallel.
     """
 
     event: Literal["session_started"] = "session_started"
@@ -53,11 +64,12 @@ class SessionStarted(_Event):
 
 
 class WorkerJoined(_Event):
-    """A worker is ready to train, for the first time or in the place of one that was lost.
+    """A worker is ready to train.
 
     Attributes:
-        worker: Its number, from 1; a worker has that of the one whose place it takes.
-        host: The machine that it runs on.
+        worker: Number of the worker, from 1. A worker that replaces a lost one has its number.
+        host: Name of its machine.
+        environment: Machine and software on which it trains.
     """
 
     event: Literal["worker_joined"] = "worker_joined"
@@ -67,10 +79,13 @@ class WorkerJoined(_Event):
 
 
 class WorkerLost(_Event):
-    """A worker is gone: killed, out of memory, or its machine is.
+    """A worker was lost: it was killed or ran out of memory, or its machine is gone.
 
     Attributes:
-        trial_id: The trial that it trained, which continues elsewhere from its last finished epoch.
+        worker: Number of the worker, from 1.
+        trial_id: Id of the trial that it trained, which continues on another worker from its last
+            finished epoch; None if the worker was idle.
+        error: Reason, in one line.
     """
 
     event: Literal["worker_lost"] = "worker_lost"
@@ -83,7 +98,7 @@ class TrialStarted(Assignment, _Event):
     """A trial began.
 
     Attributes:
-        worker: Number of the worker that trains it; None for the process of the search.
+        worker: Number of the worker that trains it, from 1; None for the process of the search.
     """
 
     event: Literal["trial_started"] = "trial_started"
@@ -94,8 +109,9 @@ class TrialResumed(_Event):
     """A trial continues that an earlier session or a lost worker had begun.
 
     Attributes:
-        epoch: The last epoch, absolute, whose outcome was found.
-        worker: Number of the worker that trains it now; None for the process of the search.
+        epoch: Last epoch, absolute, that the journal holds of the trial.
+        worker: Number of the worker that trains it now, from 1; None for the process of the
+            search.
     """
 
     event: Literal["trial_resumed"] = "trial_resumed"
@@ -105,10 +121,11 @@ class TrialResumed(_Event):
 
 
 class TrialRetried(_Event):
-    """A trial met an error that may pass, and is tried again from its last finished epoch.
+    """A trial met a transient error, and is tried again from its last finished epoch.
 
     Attributes:
-        attempt: Number of retries of this trial in its session.
+        attempt: Number of errors of this trial so far in its session, from 1.
+        error: The error, in one line.
     """
 
     event: Literal["trial_retried"] = "trial_retried"
@@ -119,10 +136,16 @@ class TrialRetried(_Event):
 
 
 class EpochEnded(_Event):
-    """One epoch's losses, all in nats per image; the validation's are at beta = 1.
+    """A trial finished an epoch.
 
-    An epoch that is trained again after a crash is not recorded again; if one is there twice, the
-    last one counts.
+    All losses are in nats per image; the validation losses are those at beta = 1. An epoch that
+    is trained again after a crash is not recorded again. If an epoch is recorded twice, the last
+    record counts.
+
+    Attributes:
+        epoch: Number of the epoch, absolute, from 1.
+        train_s: Duration of the training, in seconds.
+        validation_s: Duration of the validation, in seconds.
     """
 
     event: Literal["epoch_ended"] = "epoch_ended"
@@ -142,10 +165,13 @@ class TrialEnded(_Event):
     """A trial completed or failed.
 
     Attributes:
-        score: Lowest validation loss, nats per image, as reported to the oracle.
-        parameters: Trainable parameters of the model, if it could be built.
-        duration_s: Wall time in seconds over all sessions.
-        failed_in: The epoch, absolute, that a failed trial was in; None if it had not begun one.
+        score: Lowest validation loss, nats per image, which the oracle receives; None if the
+            trial failed.
+        parameters: Number of trainable parameters; None if the model could not be built.
+        duration_s: Wall time in seconds, over all sessions.
+        failed_in: Epoch, absolute, in which the trial failed; None if it failed before its first
+            epoch, or did not fail.
+        error: Reason of the failure, in one line.
     """
 
     event: Literal["trial_ended"] = "trial_ended"
@@ -160,17 +186,18 @@ class TrialEnded(_Event):
 
 
 class PlanCorrected(_Event):
-    """Other trials than announced are to come, since some failed."""
+    """The planned trials changed because a trial failed."""
 
     event: Literal["plan_corrected"] = "plan_corrected"
     plan: tuple[Rung, ...]
 
 
 class SearchExtended(_Event):
-    """The user asked for more of the same search.
+    """The user extended the search to a larger budget.
 
     Attributes:
-        search: The experiment with its larger budget; all else is as it was.
+        search: The experiment with its larger budget, otherwise unchanged.
+        plan: Planned trials, including those of the smaller budget.
     """
 
     event: Literal["search_extended"] = "search_extended"
@@ -179,12 +206,12 @@ class SearchExtended(_Event):
 
 
 class FileSetAside(_Event):
-    """A file of the search was damaged or gone, and is made again.
+    """A file of the search was damaged or missing, and is recreated.
 
     Attributes:
-        file: Its name, relative to the search's folder.
-        aside: New name of the file; None if it was missing.
-        remedy: Statement of how it is recreated.
+        file: Path of the file, relative to the folder of the search.
+        aside: Path of the damaged file now, relative to the same folder; None if it was missing.
+        remedy: A sentence that says how it is recreated.
     """
 
     event: Literal["file_set_aside"] = "file_set_aside"
@@ -194,18 +221,19 @@ class FileSetAside(_Event):
 
 
 def describe_loss(event: FileSetAside) -> str:
-    """What happened to a file, in a sentence or two."""
-    happened = f"was damaged, see {event.aside}" if event.aside else "was gone"
+    """Says in a sentence or two what happened to a damaged or missing file."""
+    happened = f"was damaged, see {event.aside}" if event.aside else "was missing"
     return f"{event.file} {happened}. {event.remedy}"
 
 
 class TrialEvaluated(_Event):
-    """A trial's best epoch was judged on the test images.
+    """The best epoch of a trial was evaluated on the test images.
 
     Attributes:
-        epoch: Epoch of the evaluated weights, absolute. A promoted trial may have a better one by
-            now.
-        environment: Environment of the evaluation.
+        epoch: Epoch that was evaluated, absolute. A trial that has trained further may have a
+            better one by now.
+        duration_s: Duration of the evaluation, in seconds.
+        environment: Machine and software on which it was evaluated.
     """
 
     event: Literal["trial_evaluated"] = "trial_evaluated"
@@ -217,7 +245,11 @@ class TrialEvaluated(_Event):
 
 
 class FinalistsRescored(_Event):
-    """The best configurations of the search were judged again, by many posterior samples."""
+    """The finalists were measured again, with many posterior samples.
+
+    Attributes:
+        duration_s: Duration of the measurement, in seconds.
+    """
 
     event: Literal["finalists_rescored"] = "finalists_rescored"
     rescoring: Rescoring
@@ -225,7 +257,11 @@ class FinalistsRescored(_Event):
 
 
 class FinalistsRetrained(_Event):
-    """The finalists were trained again from other seeds, and measured in the same way."""
+    """The configurations of the finalists were trained from other seeds and measured.
+
+    Attributes:
+        duration_s: Duration of training and measurement, in seconds.
+    """
 
     event: Literal["finalists_retrained"] = "finalists_retrained"
     retraining: Retraining
@@ -236,7 +272,12 @@ EndReason = Literal["completed", "interrupted", "time_budget", "failures", "erro
 
 
 class SessionEnded(_Event):
-    """A session ended: the search is complete, or can be continued."""
+    """A session ended.
+
+    Attributes:
+        reason: "completed" if nothing is left to do; otherwise the reason why it stopped.
+        message: Details of the reason.
+    """
 
     event: Literal["session_ended"] = "session_ended"
     reason: EndReason

@@ -1,7 +1,7 @@
-"""The append-only record of a search: one JSON object a line, one writer.
+"""The append-only record of a search: one JSON object per line, written by one process.
 
-Everything a person reads is made from it, and a search continues from it after a crash. An
-event is on the disk before anything that follows from it happens.
+Everything that is shown about a search is read from its journal, and after a crash a search
+continues from it. An event is on the disk before anything happens that depends on it.
 """
 
 import json
@@ -25,40 +25,42 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="e
 
 
 class Journal:
-    """Writes a journal. One process at a time holds it: open it inside `lock_results`.
+    """Appends events to a journal.
+
+    Only one process may write to a journal: open it inside `lock_results`.
 
     Args:
-        path: The journal's file; it is created with its first event.
+        path: File of the journal. It is created if it does not exist.
 
     Attributes:
-        listener: Called with each event once it is on the disk.
-        repaired: File with the torn last line that was set aside when the journal was opened, if
-            any.
+        listener: Callable that receives each event once it is on the disk.
+        repaired: File that holds an incomplete last line, which was moved there when the journal
+            was opened; None if every line was complete.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.listener: Listener | None = None
-        self.repaired = _set_torn_line_aside(path)
+        self.repaired = _move_incomplete_line(path)
         with writing_to(path):
-            # Unbuffered: nothing of a line that failed is left to be written later.
+            # Unbuffered, so that no part of a line that failed can be written later.
             self._file = path.open("ab", buffering=0)
 
     def append(self, event: Event) -> None:
-        """Writes an event through to the disk, then tells the listener.
+        """Writes an event to the disk, then passes it to the listener.
 
         Raises:
-            ResultsError: See `write`.
+            ResultsError: The event cannot be written; see `write`.
         """
         self.write(event)
         self.publish(event)
 
     def write(self, event: Event) -> None:
-        """Writes an event to the disk, without passing it on to the listener; see `publish`.
+        """Writes an event to the disk. `publish` passes it to the listener.
 
         Raises:
-            ResultsError: The disk is full or the file cannot be written. The journal then ends
-                with the event before.
+            ResultsError: The disk is full, or the file cannot be written. The journal then ends
+                with the previous event.
         """
         line = event.model_dump_json().encode() + b"\n"
         end = os.fstat(self._file.fileno()).st_size
@@ -72,12 +74,12 @@ class Journal:
             raise
 
     def publish(self, event: Event) -> None:
-        """Tells the listener of an event that is recorded already."""
+        """Passes an event that is recorded already to the listener."""
         if self.listener:
             self.listener(event)
 
     def close(self) -> None:
-        """Closes the file; every event is on the disk already."""
+        """Closes the file. Every event is on the disk already."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -93,21 +95,23 @@ class Journal:
 
 
 def describe_repair(journal: Journal) -> FileSetAside | None:
-    """What was found torn when the journal was opened, to be journaled."""
+    """Returns an event that records the repair of the journal, or None if it was intact."""
     if journal.repaired is None:
         return None
     return FileSetAside(
         file=JOURNAL_NAME,
         aside=journal.repaired.name,
-        remedy="Its last line was torn: what that told is done again.",
+        remedy="Its last line was incomplete: the work that it recorded is done again.",
     )
 
 
 def read_journal(path: Path) -> Iterator[Event]:
-    """Yields the events of a journal, without a last line that is still being written.
+    """Yields the events of a journal.
+
+    An incomplete last line is skipped: a search may be writing it now.
 
     Raises:
-        JournalError: There is none, its format is unknown, or a line is damaged.
+        JournalError: There is no journal, its format is unknown, or a line is damaged.
     """
     try:
         content = path.read_bytes()
@@ -119,11 +123,11 @@ def read_journal(path: Path) -> Iterator[Event]:
     for number, line in enumerate(whole_lines.splitlines(), start=1):
         if number == 1:
             _check_format(line, path)
-        yield _parsed(line, number, path)
+        yield _parse(line, number, path)
 
 
-def _set_torn_line_aside(path: Path) -> Path | None:
-    """Moves what follows the last line break into a file of its own."""
+def _move_incomplete_line(path: Path) -> Path | None:
+    """Moves the text after the last line break to a file of its own, and returns its path."""
     if not path.is_file():
         return None
     content = path.read_bytes()
@@ -144,33 +148,32 @@ def _check_format(line: bytes, path: Path) -> None:
     except (ValueError, RecursionError):
         version = None
     if version is None:
-        raise JournalError(f"{path} is not a journal of vaetune: its first line names no format.")
+        raise JournalError(f"{path} is not a journal of vaetune: its first line has no format.")
     if version != FORMAT:
         raise JournalError(
-            f"{path} has format {version}, this vaetune reads format {FORMAT}. "
-            "Read it with the version that wrote it, or search again under another name."
+            f"{path} has format {version}, but this version of vaetune reads format {FORMAT}. "
+            "Use the version that wrote it, or search again under another name."
         )
 
 
-def _parsed(line: bytes, number: int, path: Path) -> Event:
+def _parse(line: bytes, number: int, path: Path) -> Event:
     try:
         return _EVENT.validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "extra_forbidden":
             raise JournalError(
-                f"{path}, line {number} holds {first['loc'][-1]!r}, which this vaetune does not "
-                "know: a later version wrote it. Read it with that one, or search again under "
-                "another name."
+                f"{path}, line {number} has the unknown field {first['loc'][-1]!r}: a later "
+                "version of vaetune wrote it. Use that version, or search again under another "
+                "name."
             ) from error
         if first["type"] == "union_tag_invalid":
             raise JournalError(
-                f"{path}, line {number} tells of {first['ctx']['tag']!r}, which this vaetune does "
-                "not know: a later version wrote it, or it is damaged. Read it with that one, "
-                "restore the file from a copy, or search again with --overwrite."
+                f"{path}, line {number} has the unknown event {first['ctx']['tag']!r}: a later "
+                "version of vaetune wrote it, or it is damaged. Use that version, restore the "
+                "file from a copy, or search again with --overwrite."
             ) from error
-        what = first["msg"]
         raise JournalError(
-            f"{path}, line {number} is damaged ({what}). Restore the file from a copy, "
+            f"{path}, line {number} is damaged ({first['msg']}). Restore the file from a copy, "
             "or search again with --overwrite."
         ) from error

@@ -1,4 +1,4 @@
-"""How completed trials are ranked, and which of them keep their weights."""
+"""Ranks completed trials, and chooses those that keep their weights."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,12 @@ from vaetune.study.trial import Trial
 
 @dataclass(frozen=True)
 class RankedTrial:
-    """A completed trial among the others."""
+    """A completed trial with the values that decide whether it keeps its weights.
+
+    Attributes:
+        score: Lowest validation loss, nats per image.
+        configuration: Number of its configuration.
+    """
 
     trial_id: str
     score: float
@@ -21,7 +26,7 @@ class RankedTrial:
 
 
 def ranked_trials(study: Study) -> list[RankedTrial]:
-    """The completed trials of a study."""
+    """Returns the completed trials of a study, lowest score first."""
     return [
         RankedTrial(
             trial.trial_id, trial.score, trial.hyperparameters["latent_dim"], trial.configuration
@@ -31,37 +36,44 @@ def ranked_trials(study: Study) -> list[RankedTrial]:
     ]
 
 
-def leaders(ranked_trials: Iterable[RankedTrial], most: int) -> list[RankedTrial]:
-    """The trials whose trained weights are kept.
+def leaders(trials: Iterable[RankedTrial], keep_best: int) -> list[RankedTrial]:
+    """Returns the trials that keep their trained weights.
 
-    They are the best ones, the best of each latent size, and the finalists: the best of each of
-    the best configurations.
+    These are the best trials, the best trial of each latent size, and the finalists: the best
+    trial of each of the best configurations.
 
-    Those of all trials are those of the leaders so far and the trials since.
+    The leaders can be updated incrementally: pass the previous leaders and the trials completed
+    since then.
 
     Args:
-        ranked_trials: Completed trials.
-        most: Number of best trials to keep.
+        trials: Completed trials, in any order.
+        keep_best: Number of best trials to include.
 
     Returns:
-        The best first.
+        The leaders, lowest score first.
     """
-    ranked = sorted(ranked_trials, key=lambda standing: (standing.score, standing.trial_id))
+    ranked = sorted(trials, key=lambda trial: (trial.score, trial.trial_id))
     best_of_size: dict[Number, RankedTrial] = {}
     best_of_configuration: dict[int, RankedTrial] = {}
-    for standing in ranked:
-        best_of_size.setdefault(standing.latent_dim, standing)
-        best_of_configuration.setdefault(standing.configuration, standing)
+    for trial in ranked:
+        best_of_size.setdefault(trial.latent_dim, trial)
+        best_of_configuration.setdefault(trial.configuration, trial)
     finalists = list(best_of_configuration.values())[:FINALISTS]
-    kept = {s.trial_id for s in (*ranked[:most], *best_of_size.values(), *finalists)}
-    return [standing for standing in ranked if standing.trial_id in kept]
+    chosen = (*ranked[:keep_best], *best_of_size.values(), *finalists)
+    ids = {trial.trial_id for trial in chosen}
+    return [trial for trial in ranked if trial.trial_id in ids]
 
 
 def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = None) -> Trial:
-    """The winner of a study, or the trial of an id, or the best of a latent size.
+    """Returns a trial of a study: the winner, a given trial, or the best of a latent size.
+
+    Args:
+        study: The study.
+        trial_id: Id of the trial to return. None: the winner.
+        latent_dim: Latent size to choose from. None: any.
 
     Raises:
-        ResultsError: There is none, or the trial asked for has no finished epoch.
+        ResultsError: There is no such trial, or it has no finished epoch.
     """
     if trial_id is not None:
         trial = study.trial(trial_id)
@@ -74,7 +86,7 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
         )
     if not study.ranking:
         raise ResultsError(
-            f'"{study.name}" has no completed trial yet. Go on with its search command.'
+            f'"{study.name}" has no completed trial yet. Run its search command to continue.'
         )
     for trial in study.preference:
         if latent_dim in (None, trial.hyperparameters["latent_dim"]):

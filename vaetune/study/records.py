@@ -1,4 +1,4 @@
-"""The records that journal events are made of: data, plan, environment, assignment."""
+"""Parts of journal events: data set, plan, environment, assignment."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -9,12 +9,14 @@ from vaetune.config import Number
 
 
 class Record(BaseModel):
-    # Infinities and NaN are no JSON: they are written as strings.
+    """An immutable part of a journal, stored as a JSON object."""
+
+    # JSON has no infinities and no NaN, so they are written as strings.
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
 
 def _as_unicode(text: object) -> object:
-    """Escapes what UTF-8 cannot say, such as a path or an argument in Latin-1."""
+    """Escapes bytes that UTF-8 cannot encode, such as those of a path in Latin-1."""
     return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
 
 
@@ -22,12 +24,16 @@ Text = Annotated[str, BeforeValidator(_as_unicode)]
 
 
 class DataSummary(Record):
-    """The image set of a search.
+    """Description of the image set of a search.
 
     Attributes:
+        name: Name of the data set.
+        source: Data set name, file or folder that it was loaded from.
         fingerprint: SHA-256 of all arrays, hexadecimal.
         image_shape: Height, width, channels.
-        entropy_floor: Nats per validation image that no model's reconstruction goes below.
+        class_names: Names of the classes; None without labels.
+        entropy_floor: Lower bound on the reconstruction loss of any model, nats per validation
+            image.
     """
 
     name: Text
@@ -42,7 +48,17 @@ class DataSummary(Record):
 
 
 class Rung(Record):
-    """Trials of one budget, those of a bracket's first rung new, the others promoted."""
+    """The trials of a search that train over the same epochs, in one bracket.
+
+    The trials of the first rung of a bracket (rung 0) are new configurations. The others are
+    promoted from the rung below.
+
+    Attributes:
+        iteration: Run of the whole Hyperband schedule, from 0.
+        trials: Number of trials.
+        epoch_from: Epochs that each trial's configuration has trained already.
+        epoch_to: Last epoch, absolute.
+    """
 
     iteration: int = 0
     bracket: int
@@ -53,19 +69,23 @@ class Rung(Record):
 
     @property
     def epochs(self) -> int:
-        """Epochs that the rung's trials train together."""
+        """Sum of the epochs that the trials train."""
         return self.trials * (self.epoch_to - self.epoch_from)
 
 
 class Environment(Record):
-    """Where a session ran.
+    """Machine and software on which a session ran.
 
     Attributes:
-        device: The device that trains, such as "CPU" or a GPU's name.
-        threads: Threads that one operation may use.
+        python: Version of Python.
+        platform: Operating system and its version.
+        cpu: Model name of the processor.
+        cores: Number of CPU cores.
+        threads: CPU threads per operation.
+        device: Device that trains: "CPU", or the name of a GPU.
         versions: Package versions by name.
-        revision: Git revision of the working directory, if it is a checkout.
-        command: The command line.
+        revision: Git commit of the working directory; None outside a checkout.
+        command: Command line, one string per argument.
     """
 
     python: str
@@ -80,12 +100,15 @@ class Environment(Record):
 
 
 class Assignment(Record):
-    """What a trial is to do: train a configuration over the epochs (epoch_from, epoch_to].
+    """The task of a trial: train a configuration over the epochs (epoch_from, epoch_to].
 
     Attributes:
-        configuration: Its number in the order drawn; promotions share it.
-        parent: The trial that this one continues, if it is a promotion.
-        iteration: Index of the run of Hyperband's whole schedule, from 0.
+        configuration: Number of the configuration, in the order drawn. Promotions keep it.
+        parent: Id of the trial that this one is promoted from; None for a new configuration.
+        iteration: Run of the whole Hyperband schedule, from 0.
+        epoch_from: Last epoch before this trial, absolute; 0 for a new configuration.
+        epoch_to: Last epoch of this trial, absolute.
+        hyperparameters: Values of the model's hyperparameters, by name.
     """
 
     trial_id: str

@@ -1,4 +1,4 @@
-"""The numbers that models are ranked by: evaluations, rescored finalists, other seeds."""
+"""The measurements that rank models: evaluations, rescored finalists, other seeds."""
 
 import math
 import statistics
@@ -8,28 +8,34 @@ from dataclasses import dataclass, replace
 from vaetune.config import Binarize
 
 POSTERIOR_SAMPLES = 32
+"""Posterior samples per image, at most."""
 
 IMPORTANCE_SAMPLES = 500
+"""Samples per image of the importance-weighted bound."""
 
 IMPORTANCE_IMAGES = 1000
+"""Test images of the importance-weighted bound, at most."""
 
 NEIGHBOURS = 5
+"""Training images that vote on the class of a test image."""
 
 ACTIVE_VARIANCE = 0.01
-"""Of z_mean over images; a dimension below it tells images not apart (Burda et al. 2016)."""
+"""Variance of z_mean over images. A latent dimension with less variance does not distinguish
+images (Burda et al. 2016)."""
 
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """How a model is measured. Two evaluations by one protocol give the same numbers.
+    """Settings of an evaluation. Two evaluations with one protocol give the same numbers.
 
     Attributes:
         seed: Random seed of the posterior samples.
-        posterior_samples: For each image, of the negative ELBO.
-        importance_samples: k, for each image, of the importance-weighted bound.
-        importance_images: Number of test images for that bound, the first ones.
+        posterior_samples: Posterior samples per image for the negative ELBO.
+        importance_samples: Samples per image, k, for the importance-weighted bound.
+        importance_images: Number of test images for that bound; the first ones are used.
         neighbours: Training images that vote on the class of a test image.
-        active_variance: A latent dimension is active when z_mean varies more, over test images.
+        active_variance: Variance of z_mean over test images above which a latent dimension counts
+            as active.
         binarize: Binarization of the pixels; see `DataSpec`.
     """
 
@@ -42,13 +48,18 @@ class EvaluationProtocol:
     binarize: Binarize = "none"
 
     def limited_to(self, test_images: int) -> "EvaluationProtocol":
-        """Returns the protocol for a number of test images."""
+        """Returns the protocol with `importance_images` limited to the available test images."""
         return replace(self, importance_images=min(self.importance_images, test_images))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over images, with its standard error over images; None for a single image."""
+    """A mean with its standard error.
+
+    Attributes:
+        mean: Mean over images, or over seeds.
+        standard_error: Standard error of the mean; None if it is of a single value.
+    """
 
     mean: float
     standard_error: float | None
@@ -56,23 +67,24 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A trained VAE on test images. Likelihoods are those of the loss: see `model.VAE`.
+    """Measurements of a trained VAE on test images. Likelihoods are those of its loss; see `VAE`.
 
     Attributes:
-        protocol: Settings of the evaluation, limited to the images there were.
-        test_images: Number of test images for all but the importance-weighted bound.
-        negative_elbo: Nats per image, over the posterior samples of the protocol.
-        reconstruction: Binary cross-entropy part of the negative ELBO, nats per image.
-        kl: The other part, in closed form, nats per image.
-        entropy_floor: Nats per image that no model's reconstruction of them goes below.
-        importance_weighted_bound: On the negative log-likelihood, nats per image; from above.
-        kl_per_dimension: Nats per image, a value a latent dimension; they add up to `kl`.
-        variance_per_dimension: Variance of z_mean over the images, one value per latent dimension.
-        knn_accuracy: Share of the test images whose class the nearest z_mean of training images
-            tell; None without labels.
-        psnr: Decibels, mean over the images decoded from z_mean. Decoding z_mean gives no ELBO.
-        ssim: Mean structural similarity of the same, at most 1.
-        ssim_window: Pixels a side of its Gaussian window.
+        protocol: Settings of the evaluation, with the number of images that were available.
+        test_images: Number of test images, for all values except the importance-weighted bound.
+        negative_elbo: Negative ELBO over the posterior samples of the protocol, nats per image.
+        reconstruction: Binary cross-entropy, the first part of the negative ELBO, nats per image.
+        kl: KL divergence in closed form, the second part, nats per image.
+        entropy_floor: Lower bound on the reconstruction loss of any model, nats per image.
+        importance_weighted_bound: Upper bound on the negative log-likelihood, nats per image.
+        kl_per_dimension: KL divergence of each latent dimension, nats per image; the sum is `kl`.
+        variance_per_dimension: Variance of z_mean over the images, for each latent dimension.
+        knn_accuracy: Share of test images classified correctly by the nearest z_mean of training
+            images; None without labels.
+        psnr: Peak signal-to-noise ratio in decibels, the mean over images decoded from z_mean.
+            Decoding z_mean gives no ELBO.
+        ssim: Mean structural similarity of the same images, at most 1.
+        ssim_window: Side of its Gaussian window, in pixels.
     """
 
     protocol: EvaluationProtocol
@@ -91,44 +103,46 @@ class Evaluation:
 
     @property
     def above_entropy_floor(self) -> float:
-        """The negative ELBO above the entropy floor, nats per image."""
+        """Negative ELBO minus the entropy floor, nats per image."""
         return self.negative_elbo.mean - self.entropy_floor
 
     @property
     def active_units(self) -> int:
-        """How many latent dimensions tell images apart."""
-        return sum(v > self.protocol.active_variance for v in self.variance_per_dimension)
+        """Number of latent dimensions that distinguish images."""
+        least = self.protocol.active_variance
+        return sum(variance > least for variance in self.variance_per_dimension)
 
 
 FINALISTS = 5
-"""Configurations that are judged a second time, each by its best trial."""
+"""Configurations that are measured a second time, each by its best trial."""
 
 MIN_SAMPLES = 4
+"""Posterior samples per image, at least."""
 
-_SHARE = 0.1
-"""Maximum share of the training time that rescoring may take."""
+_RESCORING_SHARE = 0.1
+"""Share of the training time of a search that rescoring may take."""
 
-_DECODINGS = 2
-"""Decoded images in the time of training on one; with one and the same model it is 2.4 to 3.1.
+_DECODED_PER_TRAINED = 2
+"""Images decoded in the time of training on one. Measured for one model: 2.4 to 3.1.
 
-What is left over is for finalists that are larger than the other models.
+The margin allows for finalists that are larger than the other models.
 """
 
 SURE = 2.0
-"""A lead of this many standard errors is beyond the noise."""
+"""Number of standard errors from which a lead counts as larger than the noise."""
 
 
 @dataclass(frozen=True)
 class FinalistScore:
-    """A finalist on the validation images, its best epoch by many posterior samples.
+    """Losses of a finalist's best epoch on the validation images, with many posterior samples.
 
     Attributes:
-        epoch: Epoch of the measured weights, absolute.
-        negative_elbo: Nats per image.
-        reconstruction: Binary cross-entropy part of the negative ELBO, nats per image.
-        kl: The other part, in closed form, nats per image.
-        behind: Negative ELBO above the best finalist's: mean over the images of the difference on
-            the same image, with the standard error of that mean.
+        epoch: The best epoch, absolute.
+        negative_elbo: Negative ELBO, nats per image.
+        reconstruction: Binary cross-entropy, the first part of the negative ELBO, nats per image.
+        kl: KL divergence in closed form, the second part, nats per image.
+        behind: Difference of its negative ELBO to that of the best finalist, nats per image: the
+            mean of the differences on each image, with the standard error of that mean.
     """
 
     trial_id: str
@@ -141,12 +155,12 @@ class FinalistScore:
 
 @dataclass(frozen=True)
 class Lead:
-    """How far the first of a ranking is before the second.
+    """Distance between the first and the second of a ranking.
 
     Attributes:
-        winner: A trial.
-        runner_up: Another.
-        nats: Their difference in nats per image, with its standard error.
+        winner: Id of the first trial.
+        runner_up: Id of the second trial.
+        nats: Difference of their losses, nats per image, with its standard error.
     """
 
     winner: str
@@ -155,20 +169,22 @@ class Lead:
 
     @property
     def is_sure(self) -> bool | None:
-        """Whether it is beyond the noise: `SURE` standard errors or more; None if unknown."""
+        """Whether it is at least `SURE` standard errors, beyond the noise; None if unknown."""
         error = self.nats.standard_error
         return None if error is None else self.nats.mean >= SURE * error
 
 
 @dataclass(frozen=True)
 class Rescoring:
-    """The finalists of a search, the lowest negative ELBO first.
+    """The finalists of a search, measured with many posterior samples.
 
     Attributes:
-        posterior_samples: For each image.
-        seed: Random seed of the samples.
+        posterior_samples: Posterior samples per image.
+        seed: Random seed of these samples.
         images: Number of validation images.
-        left_out: Finalists whose weights are not those in the journal.
+        finalists: Losses of the finalists, the lowest negative ELBO first.
+        left_out: Ids of finalists that were not measured: the weights found are not those of the
+            best epoch in the journal.
     """
 
     posterior_samples: int
@@ -179,7 +195,7 @@ class Rescoring:
 
     @property
     def lead(self) -> Lead | None:
-        """Of the best over the next one; None without a next one."""
+        """Lead of the best finalist over the second; None with fewer than two."""
         if len(self.finalists) < 2:
             return None
         first, second, *_ = self.finalists
@@ -188,12 +204,13 @@ class Rescoring:
 
 @dataclass(frozen=True)
 class SeedScores:
-    """A finalist's configuration, trained again from several seeds.
+    """Losses of a finalist's configuration, trained from several other seeds.
 
     Attributes:
-        trial_id: The finalist.
-        trainings: Names of the baselines.
-        losses: Negative ELBO of each, nats per image, rescored; None of one that failed.
+        trial_id: Id of the finalist.
+        configuration: Number of its configuration.
+        trainings: Names of the baselines, one per seed.
+        losses: Rescored negative ELBO per seed, nats per image; None where the training failed.
     """
 
     trial_id: str
@@ -203,7 +220,7 @@ class SeedScores:
 
     @property
     def mean(self) -> Estimate:
-        """The mean over the seeds, with its standard error over them; infinite if one failed."""
+        """Mean over the seeds with its standard error; infinite if a training failed."""
         finite = [loss for loss in self.losses if loss is not None and math.isfinite(loss)]
         if len(finite) < len(self.losses):
             return Estimate(math.inf, None)
@@ -215,12 +232,13 @@ class SeedScores:
 
 @dataclass(frozen=True)
 class Retraining:
-    """The finalists' configurations trained from other seeds, the lowest mean first.
+    """The configurations of the finalists, trained from other seeds.
 
     Attributes:
-        seeds: The same for each.
-        epochs: Epochs of each training, the search's largest budget.
-        posterior_samples: For each of the validation images, which the losses are of.
+        seeds: Random seeds, the same for each configuration.
+        epochs: Epochs of each training: the largest number of epochs of the search.
+        posterior_samples: Posterior samples per validation image.
+        finalists: Losses of the configurations, the lowest mean first.
     """
 
     seeds: tuple[int, ...]
@@ -230,36 +248,43 @@ class Retraining:
 
     @property
     def lead(self) -> Lead | None:
-        """Of the best over the next one; None without a next one that has a mean."""
+        """Lead of the best configuration over the second; None if there is no finite second."""
         if len(self.finalists) < 2:
             return None
         first, second, *_ = self.finalists
-        ours, theirs = first.mean, second.mean
-        if not math.isfinite(theirs.mean):
+        best, next_best = first.mean, second.mean
+        if not math.isfinite(next_best.mean):
             return None
-        errors = (ours.standard_error, theirs.standard_error)
+        errors = (best.standard_error, next_best.standard_error)
         known = [error for error in errors if error is not None]
         error = math.hypot(*known) if len(known) == 2 else None
-        return Lead(first.trial_id, second.trial_id, Estimate(theirs.mean - ours.mean, error))
+        difference = Estimate(next_best.mean - best.mean, error)
+        return Lead(first.trial_id, second.trial_id, difference)
 
 
 def count_samples(images_trained: int, images: int, finalists: int) -> int:
-    """Posterior samples an image, so that rescoring takes at most a tenth of a search's time.
+    """Returns the posterior samples per image that rescoring can afford.
 
-    It follows from counts and not from a clock: the same search has the same numbers again.
+    Rescoring may take a tenth of the training time of a search. The number depends on counts
+    and not on a clock, so the same search always gets the same number.
 
     Args:
         images_trained: Training images of the whole search, counted in each epoch.
-        images: Validation images.
+        images: Number of validation images.
         finalists: Number of finalists to rescore.
 
     Returns:
-        At least `MIN_SAMPLES`, which a tiny search takes longer for.
+        A number between `MIN_SAMPLES` and `POSTERIOR_SAMPLES`. With `MIN_SAMPLES`, rescoring a
+        tiny search may take longer than a tenth.
     """
-    affordable = int(_SHARE * _DECODINGS * images_trained / max(1, images * finalists))
+    budget = _RESCORING_SHARE * _DECODED_PER_TRAINED * images_trained
+    affordable = int(budget / max(1, images * finalists))
     return max(MIN_SAMPLES, min(POSTERIOR_SAMPLES, affordable))
 
 
 def rank_by_mean(finalists: Sequence[SeedScores]) -> tuple[SeedScores, ...]:
-    """The lowest mean first; those that failed from a seed last, in the order they came in."""
-    return tuple(sorted(finalists, key=lambda one: one.mean.mean))
+    """Sorts finalists by their mean, the lowest first.
+
+    Finalists with a failed training come last, in the given order.
+    """
+    return tuple(sorted(finalists, key=lambda finalist: finalist.mean.mean))

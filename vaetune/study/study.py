@@ -1,4 +1,4 @@
-"""A search as its journal tells it: trials, their curves, the winner."""
+"""A search, as recorded in its journal: trials, learning curves, the winner."""
 
 import math
 from dataclasses import dataclass, replace
@@ -33,21 +33,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Study:
-    """A search or a baseline as its journal tells it.
+    """A search or a baseline, as recorded in its journal.
 
     Attributes:
-        folder: Folder of its journal, checkpoints and pictures.
-        sessions: The processes that ran it, in order.
+        folder: Folder with the journal, the checkpoints and the artifacts.
+        started: First event of the journal: the experiment as it was begun.
+        sessions: Processes that ran the search, in order.
+        trials: Trials, in the order in which they started.
         last_end: End of the latest session; None if it is running or was killed.
-        extensions: Extensions of its budget, in order.
-        plan: The trials of the whole search: as announced, extended, and corrected for failures.
-        set_aside: Files that were damaged or gone, and made again.
-        evaluations: Evaluations on the test images, in order.
-        rescorings: Rescorings of finalists, in order; see `rescored`.
-        retrainings: Trainings of finalists from other seeds, in order; see `retrained`.
-        workers_joined: Workers that were ready to train, in order; one that takes the place of a
-            lost one has its number. There are none where a process trains alone.
-        workers_lost: Workers that were gone, in order.
+        extensions: Extensions of the budget, in order.
+        plan: Trials of the whole search: as planned, extended, and corrected for failures.
+        set_aside: Files that were damaged or missing, and were recreated.
+        evaluations: Evaluations of trials on the test images, in order.
+        rescorings: Measurements of the finalists with many posterior samples, in order; see
+            `rescored`.
+        retrainings: Trainings of the finalists from other seeds, in order; see `retrained`.
+        workers_joined: Workers that became ready to train, in order. A worker that replaces a
+            lost one has its number. Empty if the search's own process trains.
+        workers_lost: Workers that were lost, in order.
     """
 
     folder: Path
@@ -79,16 +82,17 @@ class Study:
 
     @property
     def search(self) -> SearchSpec:
-        """The experiment, as the last extension left it."""
+        """The experiment, with the budget of the latest extension."""
         return self.extensions[-1].search if self.extensions else self.started.search
 
     @property
     def name(self) -> str:
+        """Name of the study."""
         return self.started.name
 
     @property
     def address(self) -> str:
-        """How a command line names it."""
+        """Name on a command line, such as "hyperband" or "baselines/reference"."""
         return f"{BASELINES}/{self.name}" if self.started.kind == "baseline" else self.name
 
     @property
@@ -98,37 +102,37 @@ class Study:
 
     @property
     def environment(self) -> Environment | None:
-        """Where the latest session ran."""
+        """Machine and software of the latest session; None before the first one."""
         return self.sessions[-1].environment if self.sessions else None
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to run."""
+        """Whether all trials have ended and the winner is chosen."""
         return self.last_end is not None and self.last_end.reason == "completed"
 
     @property
     def state(self) -> str:
-        """How far the study is, such as "complete, 23 trials, 1 failed"."""
+        """Progress of the study, such as "complete, 23 trials, 1 failed"."""
         ended, planned = sum(trial.ended is not None for trial in self.trials), self.trials_planned
         failed = f", {len(self.failures):,} failed" if self.failures else ""
-        of = ended if self.is_complete else planned
-        trials = f"{of:,} trial{'s' * (of != 1)}{failed}"
+        total = ended if self.is_complete else planned
+        trials = f"{total:,} trial{'s' * (total != 1)}{failed}"
         return f"complete, {trials}" if self.is_complete else f"not complete, {ended:,} of {trials}"
 
     @property
     def trials_planned(self) -> int:
-        """Trials of the whole search."""
+        """Number of trials of the whole search."""
         return sum(rung.trials for rung in self.plan)
 
     @cached_property
     def ranking(self) -> tuple[Trial, ...]:
-        """The completed trials of any budget, lowest score first, ties by id."""
+        """Completed trials with any number of epochs, lowest score first, ties by id."""
         scored = [(t.score, t.trial_id, t) for t in self.trials if t.status == "completed"]
         return tuple(t for score, _, t in sorted(scored, key=_rank) if score is not None)
 
     @cached_property
     def finalists(self) -> tuple[Trial, ...]:
-        """The best trial of each of the best configurations, lowest score first."""
+        """Best trial of each of the `FINALISTS` best configurations, lowest score first."""
         best: dict[int, Trial] = {}
         for trial in self.ranking:
             best.setdefault(trial.configuration, trial)
@@ -136,53 +140,54 @@ class Study:
 
     @cached_property
     def rescored(self) -> FinalistsRescored | None:
-        """The latest rescoring, if it was of the finalists that there are now."""
+        """Latest rescoring; None if it is not of the present finalists and their best epochs."""
         latest = self.rescorings[-1] if self.rescorings else None
         if latest is None:
             return None
         epochs = {trial.trial_id: trial.best and trial.best.epoch for trial in self.finalists}
-        judged = {one.trial_id: one.epoch for one in latest.rescoring.finalists}
-        known = judged | {one: epochs.get(one) for one in latest.rescoring.left_out}
-        return latest if known == epochs else None
+        measured = {score.trial_id: score.epoch for score in latest.rescoring.finalists}
+        skipped = {trial_id: epochs.get(trial_id) for trial_id in latest.rescoring.left_out}
+        return latest if measured | skipped == epochs else None
 
     @cached_property
     def retrained(self) -> FinalistsRetrained | None:
-        """The latest training from other seeds, if it was of the finalists that there are now."""
+        """Latest training from other seeds; None if it is not of the present finalists."""
         latest = self.retrainings[-1] if self.retrainings else None
         present = {trial.trial_id for trial in self.finalists}
-        of = {one.trial_id for one in latest.retraining.finalists} if latest else set()
-        return latest if of == present else None
+        retrained = {scores.trial_id for scores in latest.retraining.finalists} if latest else set()
+        return latest if retrained == present else None
 
     @cached_property
     def preference(self) -> tuple[Trial, ...]:
-        """The completed trials, the winner first.
+        """Completed trials, the winner first.
 
-        The finalists come as they did when they were retrained, else as they were rescored; the
-        others by score.
+        The finalists are ordered by the training from other seeds, or else by the rescoring. The
+        other trials follow by score.
         """
-        judged: tuple[SeedScores | FinalistScore, ...] = ()
+        finalists: tuple[SeedScores | FinalistScore, ...] = ()
         if self.retrained:
-            judged = self.retrained.retraining.finalists
+            finalists = self.retrained.retraining.finalists
         elif self.rescored:
-            judged = self.rescored.rescoring.finalists
-        first = [self.trial(one.trial_id) for one in judged]
+            finalists = self.rescored.rescoring.finalists
+        first = [self.trial(finalist.trial_id) for finalist in finalists]
         ids = {trial.trial_id for trial in first}
         return (*first, *(trial for trial in self.ranking if trial.trial_id not in ids))
 
     @property
     def winner(self) -> Trial | None:
-        """The trial to take: see `preference`."""
+        """Best trial, see `preference`; None before a trial has completed."""
         return next(iter(self.preference), None)
 
     @property
     def failures(self) -> tuple[Trial, ...]:
+        """Failed trials, in the order in which they started."""
         return tuple(trial for trial in self.trials if trial.status == "failed")
 
     def trial(self, trial_id: str) -> Trial:
-        """The trial of that id.
+        """Returns the trial of an id, with or without leading zeros.
 
         Raises:
-            ResultsError: There is none.
+            ResultsError: There is no such trial.
         """
         for trial in self.trials:
             if trial.trial_id in (trial_id, trial_id.zfill(len(trial.trial_id))):
@@ -192,11 +197,16 @@ class Study:
     def evaluation(
         self, trial: Trial, protocol: EvaluationProtocol | None = None
     ) -> TrialEvaluated | None:
-        """The latest evaluation of a trial's best epoch, by this protocol or by any."""
+        """Returns the latest evaluation of a trial's best epoch, or None if there is none.
+
+        Args:
+            trial: A trial of this study.
+            protocol: Settings that the evaluation must have. None: any.
+        """
         epoch = trial.best.epoch if trial.best else None
         for event in reversed(self.evaluations):
-            is_of_it = (event.trial_id, event.epoch) == (trial.trial_id, epoch)
-            if is_of_it and protocol in (None, event.evaluation.protocol):
+            matches = (event.trial_id, event.epoch) == (trial.trial_id, epoch)
+            if matches and protocol in (None, event.evaluation.protocol):
                 return event
         return None
 
@@ -207,27 +217,28 @@ class Study:
         return own.limited_to(self.started.data.test_images)
 
     def lineage(self, trial: Trial) -> tuple[Trial, ...]:
-        """The trials that trained a configuration up to this one, oldest first."""
-        line = [trial]
-        while line[0].parent is not None:
-            line.insert(0, self.trial(line[0].parent))
-        return tuple(line)
+        """Returns the trials that trained a configuration up to this trial, oldest first."""
+        lineage = [trial]
+        while lineage[0].parent is not None:
+            lineage.insert(0, self.trial(lineage[0].parent))
+        return tuple(lineage)
 
     def curve(self, trial: Trial) -> tuple[EpochEnded, ...]:
-        """Every epoch of a configuration up to this trial's last, through its promotions."""
-        return tuple(epoch for part in self.lineage(trial) for epoch in part.epochs)
+        """Returns all epochs of a configuration up to this trial's last, across promotions."""
+        return tuple(epoch for ancestor in self.lineage(trial) for epoch in ancestor.epochs)
 
     def trial_folder(self, trial_id: str) -> Path:
-        """Where the checkpoint and the pictures of a trial are."""
+        """Returns the folder of a trial's checkpoint and artifacts."""
         return trial_folder(self.folder, trial_id)
 
     def trials_table(self) -> "pd.DataFrame":
-        """One row a trial, in the order they started, with `TRIAL_COLUMNS`."""
-        import pandas as pd  # half the time of an import of this module; a report needs no table
+        """Returns a table with `TRIAL_COLUMNS`, one row per trial, in the order they started."""
+        # Pandas takes half of this module's import time, and a report does not need it.
+        import pandas as pd
 
         rows = [trial_row(trial) for trial in self.trials]
         table = pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
-        # Whole numbers stay whole where some are missing.
+        # Nullable integers stay integers where values are missing.
         return table.astype({"parameters": "Int64", "best_epoch": "Int64"})
 
     def _measured_again(self) -> dict[str, dict[str, float]]:
@@ -245,16 +256,17 @@ class Study:
 
     @property
     def space(self) -> Space:
+        """Search space of the experiment."""
         return self.search.space
 
     @property
     def epochs_planned(self) -> int:
-        """Epochs that the whole schedule trains."""
+        """Number of epochs that all planned trials train together."""
         return sum(rung.epochs for rung in self.plan)
 
     @property
     def epochs_trained(self) -> int:
-        """Epochs that were trained so far."""
+        """Number of epochs trained so far by all trials together."""
         return sum(len(trial.epochs) for trial in self.trials)
 
 
@@ -267,7 +279,7 @@ def shared_folder(folder: Path, kind: Kind) -> Path:
     """Returns the folder of all results.
 
     Args:
-        folder: Folder of one study.
-        kind: Kind of the study.
+        folder: Folder of a study.
+        kind: "search" or "baseline".
     """
     return folder.parents[1 if kind == "baseline" else 0]

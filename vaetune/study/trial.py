@@ -1,4 +1,4 @@
-"""A trial as the journal describes it."""
+"""A trial, as recorded in the journal."""
 
 import math
 from collections.abc import Mapping
@@ -33,19 +33,20 @@ TRIAL_COLUMNS = (
     "error",
     "traceback",
 )
-"""The columns of a table of trials; losses are those of the trial's best epoch."""
+"""Columns of a table of trials. Losses are those of the best epoch of the trial."""
 
 
 @dataclass(frozen=True)
 class TrainingInterval:
-    """A time in which a trial was trained without a break.
+    """A period in which one worker trained a trial without interruption.
 
-    It ends with the trial, the worker or the session.
+    It ends when the trial ends, when the worker is lost, or when the session ends.
 
     Attributes:
-        worker: Number of the worker that trained it; None for the process of the search.
-        ended: While it is not over, and if its session was killed: the last sign of that session.
-        epoch: The last, absolute, that was finished when it began.
+        worker: Number of the worker; None for the process of the search itself.
+        ended: End of the period. While it lasts, or if the session was killed: the time of the
+            last event that the session recorded.
+        epoch: Last epoch, absolute, that was finished when the period began.
     """
 
     worker: int | None
@@ -59,16 +60,22 @@ class Trial:
     """One configuration trained over the epochs (epoch_from, epoch_to].
 
     Attributes:
-        parent: The trial that this one continues, if it is a promotion.
+        configuration: Number of the configuration, in the order drawn. Promotions keep it.
+        parent: Id of the trial that this one is promoted from; None for a new configuration.
+        iteration: Run of the whole Hyperband schedule, from 0.
+        hyperparameters: Values of the model's hyperparameters, by name.
         epochs: Losses of each finished epoch, in order.
-        parameters: Trainable parameters, once the trial has ended.
-        duration_s: Wall time in seconds over all sessions.
-        failed_in: The epoch that a failed trial was in; None if it had not begun one.
-        error: One line that says why a trial failed.
-        retries: Errors after which it was tried again.
-        crashes: Number of times in a row that its process was killed without finishing an epoch.
-        intervals: Times of its training, each with its worker, in order. There are several if a
-            worker was lost or a session ended.
+        parameters: Number of trainable parameters; None before the trial has ended.
+        duration_s: Wall time in seconds, over all sessions.
+        failed_in: Epoch, absolute, in which the trial failed; None if it failed before its first
+            epoch, or did not fail.
+        error: Reason of the failure, in one line.
+        traceback: Python traceback of the failure.
+        retries: Errors after which the trial was tried again.
+        crashes: Number of times in a row that the process that trained it was killed before it
+            finished another epoch.
+        intervals: Periods in which it was trained, in order. There are several if its worker was
+            lost or its session ended.
     """
 
     trial_id: str
@@ -99,18 +106,18 @@ class Trial:
 
     @cached_property
     def best(self) -> EpochEnded | None:
-        """The epoch with the lowest validation loss, the earliest of equals."""
+        """Epoch with the lowest validation loss; the earliest one of several."""
         finite = [epoch for epoch in self.epochs if math.isfinite(epoch.val_loss)]
         return min(finite, key=lambda epoch: epoch.val_loss, default=None)
 
     @property
     def score(self) -> float | None:
-        """The lowest validation loss, nats per image."""
+        """Lowest validation loss, nats per image; None before the first finite one."""
         return self.best.val_loss if self.best else None
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
-    """A trial as `TRIAL_COLUMNS` name it."""
+    """Returns a trial as a row with `TRIAL_COLUMNS`."""
     best = trial.best
     return {
         "trial_id": trial.trial_id,
@@ -135,5 +142,10 @@ def trial_row(trial: Trial) -> dict[str, Any]:
 
 
 def trial_folder(folder: Path, trial_id: str) -> Path:
-    """Where the checkpoint and the pictures of a trial are, in the folder of a study."""
+    """Returns the folder of a trial's checkpoint and artifacts.
+
+    Args:
+        folder: Folder of the study.
+        trial_id: Id of the trial.
+    """
     return folder / "trials" / trial_id

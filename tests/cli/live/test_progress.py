@@ -745,7 +745,7 @@ def test_what_happens_to_a_search_is_told():
     retry = TrialRetried(**moment, attempt=1, error="OOM [red]", traceback="where")
     assert "trial 0000 is trained again after: OOM [red]" in say(begin, retry)
     lost = {"time": begin.time, "file": "trials/0/x.npz", "remedy": "It is made again."}
-    assert say(FileSetAside(**lost, aside=None)) == "trials/0/x.npz was gone. It is made again."
+    assert say(FileSetAside(**lost, aside=None)) == "trials/0/x.npz was missing. It is made again."
     told = say(FileSetAside(**lost, aside="trials/0/y"))
     assert told == "trials/0/x.npz was damaged, see trials/0/y. It is made again."
 

@@ -13,7 +13,7 @@ from vaetune.report.charts.tradeoffs import (
     draw_tradeoff,
     list_candidates,
 )
-from vaetune.study.builder import fold
+from vaetune.study.builder import build_study
 
 FLOOR = 45.5
 
@@ -39,7 +39,9 @@ def make_search():
 def make_baseline(tmp_path, loss=170.0):
     search = single_configuration(REFERENCE, 3, like=SPEC)
     started = make_started("reference", search=search, kind="baseline")
-    return fold([started, *make_trial_events("0000", [loss], hyperparameters=REFERENCE)], tmp_path)
+    return build_study(
+        [started, *make_trial_events("0000", [loss], hyperparameters=REFERENCE)], tmp_path
+    )
 
 
 def test_a_candidate_is_a_configuration_at_its_lowest_loss(tmp_path):

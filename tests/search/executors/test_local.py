@@ -26,11 +26,11 @@ class Source:
     def on_search_end(self):
         pass
 
-    def mending(self):
-        self.told.append(f"mend {self.name}")
+    def repairs(self):
+        self.told.append(f"repair {self.name}")
         return iter(())
 
-    def tidy(self):
+    def remove_unneeded(self):
         pass
 
 
@@ -57,9 +57,9 @@ def run(*names):
 
 def test_each_search_is_opened_when_the_one_before_is_closed():
     assert run("a", "done", "b") == [
-        *("open a", "search a", "mend a", "close a"),
+        *("open a", "search a", "repair a", "close a"),
         *("open done", "close done"),
-        *("open b", "search b", "mend b", "close b"),
+        *("open b", "search b", "repair b", "close b"),
     ]
 
 

@@ -38,7 +38,7 @@ def left_over():
 
 @pytest.mark.parametrize("address", ["", "6379", "h", ":6379", "h:", "h:x", "h:0", "h:65536"])
 def test_what_is_no_address_is_refused(address):
-    expected = f"--address {address} is no address of a Ray cluster. Expected is HOST:PORT"
+    expected = f"--address {address} is not the address of a Ray cluster. Expected HOST:PORT"
     with pytest.raises(ExecutorError, match=re.escape(expected)), joined_cluster(address):
         pass
 

@@ -7,24 +7,24 @@ import time
 import types
 from pathlib import Path
 
-import crews
 import numpy as np
 import pytest
+import scripted_workers
 import tensorflow as tf
-from crews import (
+from comparisons import assert_same_trials, checkpoint_of, events_of, trials_with_checkpoints
+from long_forms import long
+from scripted_workers import (
     END,
-    FOLDER,
-    ObedientWorker,
+    ORDERS_FOLDER,
+    CallbackWatcher,
+    MemoryWorker,
     Orders,
-    Watching,
-    WeighingWorker,
-    crew_of,
+    ScriptedWorker,
     loss_of,
+    ray_workers,
     run_on,
     wait_until,
 )
-from long_forms import long
-from outcomes import assert_same_trials, checkpoint_of, events_of, kept
 from tiny_searches import DEVICE, IMAGES, TINY, TINY_REFERENCE, StopAfter, changed, run, stop
 
 import vaetune
@@ -88,9 +88,9 @@ def orders(folder_of_orders):
 @pytest.fixture(scope="module")
 def ray(folder_of_orders):
     """Ray on this machine, which it takes to have two GPUs."""
-    here = [Path(crews.__file__).parent, Path(vaetune.__file__).parents[1]]
+    here = [Path(scripted_workers.__file__).parent, Path(vaetune.__file__).parents[1]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER, str(folder_of_orders))
+        patch.setenv(ORDERS_FOLDER, str(folder_of_orders))
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, here)))
         patch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
         with local_cluster(TRAINERS * THREADS + MADE_UP, with_gpus=True) as ray:
@@ -101,7 +101,9 @@ def ray(folder_of_orders):
 @pytest.fixture(scope="module")
 def trainers(ray):
     """Three workers that train for real."""
-    with crew_of(ray, TRAINERS, IMAGES, WorkerResources(THREADS, 0.0), ObedientWorker) as executor:
+    with ray_workers(
+        ray, TRAINERS, IMAGES, WorkerResources(THREADS, 0.0), ScriptedWorker
+    ) as executor:
         yield executor
 
 
@@ -110,7 +112,7 @@ def counting(ray):
     """Runs a search on so many workers that only count epochs."""
 
     def run_counting(results, spec, workers=2, watcher=None, deadline_s=None):
-        with crew_of(ray, workers, IMAGES, WorkerResources(1, 0.0)) as executor:
+        with ray_workers(ray, workers, IMAGES, WorkerResources(1, 0.0)) as executor:
             return run_on(executor, results, spec, IMAGES, watcher, deadline_s)
 
     return run_counting
@@ -145,7 +147,7 @@ def counted_by_one(ray, tmp_path_factory):
     def run_once(spec):
         key = spec.model_dump_json()
         if key not in known:
-            with crew_of(ray, 1, IMAGES, WorkerResources(1, 0.0)) as executor:
+            with ray_workers(ray, 1, IMAGES, WorkerResources(1, 0.0)) as executor:
                 known[key] = run_on(executor, tmp_path_factory.mktemp("counted"), spec, IMAGES)
             assert_counted(known[key])
         return known[key]
@@ -226,7 +228,7 @@ def test_workers_measure_what_one_process_measures(trainers, by_one_process):
 
 def test_an_error_that_may_pass_is_tried_again(trainers, by_one_process, orders, tmp_path):
     spec = random_search(2, 3)
-    orders.tell("run-out-1")
+    orders.give("run-out-1")
     study = run_on(trainers, tmp_path, spec, IMAGES)
     (retried,) = events_of(study, TrialRetried)
     assert (retried.trial_id, retried.attempt) == (trial_of(study, 1).trial_id, 1)
@@ -253,10 +255,10 @@ def test_one_process_goes_on_with_what_workers_were_stopped_in(
     orders.hold(3, 2)  # so that there is something left to do, however fast they are
 
     def let_go_once_the_time_is_up():
-        if time.monotonic() > deadline_s and orders.held(3, 2):
-            orders.let_go(3, 2)
+        if time.monotonic() > deadline_s and orders.waiting_process(3, 2):
+            orders.release(3, 2)
 
-    watcher = Watching(on_wait=let_go_once_the_time_is_up)
+    watcher = CallbackWatcher(on_wait=let_go_once_the_time_is_up)
     left = run_on(trainers, tmp_path, TINY, IMAGES, watcher, deadline_s)
     assert left.last_end.reason == "time_budget"
     ours = run(tmp_path, TINY)
@@ -278,13 +280,13 @@ def test_the_trial_of_a_worker_that_is_killed_goes_on_elsewhere(
         if isinstance(event, WorkerJoined):
             joined.append(event.worker)
             if len(joined) == 4:
-                orders.let_go(4, 1)
+                orders.release(4, 1)
 
     def kill():
-        if orders.held(3, 3):
+        if orders.waiting_process(3, 3):
             orders.kill(3, 3)
 
-    study = run_on(trainers, tmp_path, TINY, IMAGES, Watching(watch, kill))
+    study = run_on(trainers, tmp_path, TINY, IMAGES, CallbackWatcher(watch, kill))
     trial = trial_of(study, 3)
     (lost,) = events_of(study, WorkerLost)
     assert lost.trial_id == trial.trial_id
@@ -334,7 +336,7 @@ def test_a_search_that_is_stopped_anywhere_goes_on_with_other_workers(
 def test_a_configuration_that_kills_its_workers_fails_and_the_others_complete(
     counting, orders, tmp_path
 ):
-    orders.tell_always("die-1")
+    orders.give_always("die-1")
     study = counting(tmp_path, TINY, workers=3)
     (failed,) = study.failures
     assert (failed.configuration, failed.failed_in) == (1, 1)
@@ -352,7 +354,7 @@ def test_a_configuration_that_kills_its_workers_fails_and_the_others_complete(
 def test_workers_that_are_killed_while_they_are_idle_are_replaced(
     ray, counted_by_one, orders, tmp_path
 ):
-    with crew_of(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
+    with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
         run_on(executor, tmp_path / "before", TINY, IMAGES)
         wait_until(lambda: len(orders.ready) == 2, "two workers")
         for process in orders.ready:
@@ -368,10 +370,10 @@ def test_a_worker_that_is_killed_when_its_trial_is_done_loses_nothing(
     orders.hold(0, END)
 
     def kill():
-        if orders.held(0, END):
+        if orders.waiting_process(0, END):
             orders.kill(0, END)
 
-    study = counting(tmp_path, TINY, watcher=Watching(on_wait=kill))
+    study = counting(tmp_path, TINY, watcher=CallbackWatcher(on_wait=kill))
     (lost,) = events_of(study, WorkerLost)
     assert lost.trial_id == trial_of(study, 0).trial_id
     assert set(orders.trained.values()) == {1}
@@ -381,7 +383,7 @@ def test_a_worker_that_is_killed_when_its_trial_is_done_loses_nothing(
 def test_a_worker_that_is_killed_while_it_measures_is_replaced(
     counting, counted_by_one, orders, tmp_path
 ):
-    orders.tell("die-measuring")
+    orders.give("die-measuring")
     study = counting(tmp_path, TINY)
     assert len(study.finalists) == 5
     assert len(orders.read("measured")) >= 5
@@ -391,7 +393,7 @@ def test_a_worker_that_is_killed_while_it_measures_is_replaced(
 def test_measuring_that_kills_every_worker_is_given_up_and_can_be_tried_again(
     counting, counted_by_one, orders, tmp_path
 ):
-    orders.tell_always("die-measuring")
+    orders.give_always("die-measuring")
     killed = r"5 workers in a row were lost while they measured a finalist\. Its process was killed"
     with pytest.raises(ExecutorError, match=killed):
         counting(tmp_path, TINY)
@@ -407,11 +409,11 @@ def test_what_was_lost_of_a_complete_search_is_made_again_by_workers(
     study = counting(tmp_path, TINY)
     winner, before = study.winner, orders.trained
     (study.trial_folder(winner.trial_id) / CHECKPOINT_NAME).unlink()
-    orders.tell(f"die-{winner.configuration}")
+    orders.give(f"die-{winner.configuration}")
     again = counting(tmp_path, TINY)
     assert len(events_of(again, WorkerLost)) == 1
     assert (orders.trained - before).keys() == {(winner.configuration, e) for e in (1, 2, 3)}
-    assert kept(again) == kept(study)
+    assert trials_with_checkpoints(again) == trials_with_checkpoints(study)
     assert_same_trials(again, counted_by_one(TINY))
 
 
@@ -419,7 +421,7 @@ def test_making_it_again_is_given_up_if_that_kills_every_worker(counting, orders
     winner = counting(tmp_path, TINY).winner
     lost = load_study(tmp_path / "tiny").trial_folder(winner.trial_id) / CHECKPOINT_NAME
     lost.unlink()
-    orders.tell_always(f"die-{winner.configuration}")
+    orders.give_always(f"die-{winner.configuration}")
     files = rf"lost files of trial {winner.trial_id}\."
     killed = rf"5 workers in a row were lost while they recreated {files}"
     with pytest.raises(ExecutorError, match=killed):
@@ -432,9 +434,9 @@ def test_making_it_again_is_given_up_if_that_kills_every_worker(counting, orders
 def test_a_worker_that_dies_before_it_is_ready_is_tried_again_three_times(
     counting, counted_by_one, orders, tmp_path
 ):
-    orders.tell("die-early")
+    orders.give("die-early")
     assert_same_trials(counting(tmp_path / "once", TINY), counted_by_one(TINY))
-    orders.tell_always("die-early")
+    orders.give_always("die-early")
     with pytest.raises(ExecutorError, match=r"Worker [12] cannot start\. Its process was killed"):
         counting(tmp_path / "always", TINY)
 
@@ -447,18 +449,18 @@ def test_a_worker_whose_machine_lacks_a_module_is_said_to_want_it(ray, monkeypat
         r"Worker 1 cannot start\. Its machine has no Python module 'only_here': install the same "
         r"version of vaetune\[distributed\] on every machine of the cluster\."
     )
-    crewing = crew_of(ray, 1, IMAGES, WorkerResources(1, 0.0), only_here.Stranger)
-    with crewing as executor, pytest.raises(ExecutorError, match=wanted):
+    workers = ray_workers(ray, 1, IMAGES, WorkerResources(1, 0.0), only_here.Stranger)
+    with workers as executor, pytest.raises(ExecutorError, match=wanted):
         executor.wait_until_ready(lambda: None)
 
 
 def test_too_many_failures_stop_a_search(counting, orders, tmp_path):
     spec = random_search(14, 1)
     for configuration in range(14):
-        orders.tell_always(f"fail-{configuration}")
+        orders.give_always(f"fail-{configuration}")
     study = counting(tmp_path, spec, workers=3)
     assert study.last_end.reason == "failures"
-    assert {trial.error for trial in study.failures} == {"It was told to."}
+    assert {trial.error for trial in study.failures} == {"It was ordered to."}
     assert 10 <= len(study.failures) < 14
     orders.clear()
     raised = changed(spec, limits=Limits(max_failure_rate=1.0))
@@ -471,19 +473,19 @@ def test_when_the_time_is_up_epochs_in_progress_are_ended_and_kept(
     spec = random_search(4, 3)
     for configuration in (0, 1):
         orders.hold(configuration, 1)
-    with crew_of(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
+    with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
         wait_until(lambda: len(orders.ready) == 2, "two workers")
         deadline_s = time.monotonic() + 3
 
         def let_one_go_once_the_time_is_up():
-            held = [number for number in (0, 1) if orders.held(number, 1)]
+            held = [number for number in (0, 1) if orders.waiting_process(number, 1)]
             if time.monotonic() > deadline_s and held:
-                orders.let_go(held[0], 1)
+                orders.release(held[0], 1)
 
-        watcher = Watching(on_wait=let_one_go_once_the_time_is_up)
+        watcher = CallbackWatcher(on_wait=let_one_go_once_the_time_is_up)
         left = run_on(executor, tmp_path, spec, IMAGES, watcher, deadline_s)
     assert [len(trial.epochs) for trial in left.trials] == [1, 1]
-    assert kept(left) == {trial.trial_id for trial in left.trials}
+    assert trials_with_checkpoints(left) == {trial.trial_id for trial in left.trials}
     assert left.last_end.reason == "time_budget"
     ours = counting(tmp_path, spec, workers=3)
     assert set(orders.trained.values()) == {1}
@@ -491,7 +493,7 @@ def test_when_the_time_is_up_epochs_in_progress_are_ended_and_kept(
 
 
 class OnceJoined:
-    """Calls back once so many workers have joined, as an argument of `Watching`."""
+    """Calls back once so many workers have joined, as an argument of `CallbackWatcher`."""
 
     def __init__(self, workers, call):
         self._left, self._call = workers, call
@@ -513,10 +515,10 @@ def test_nobody_asks_for_trials_while_nothing_changes(ray, counting, orders, tmp
         if joined:
             seen.append((len(asked), len(waits)))
             if len(seen) == 3:
-                orders.let_go(0, 1)
+                orders.release(0, 1)
 
     orders.hold(0, 1)
-    watcher = Watching(OnceJoined(3, lambda: joined.append(True)), look_three_times)
+    watcher = CallbackWatcher(OnceJoined(3, lambda: joined.append(True)), look_three_times)
     study = counting(tmp_path, random_search(1, 1), workers=3, watcher=watcher)
     told = [e for kind in (TrialStarted, TrialEnded, WorkerJoined) for e in events_of(study, kind)]
     assert len(told) == 5
@@ -529,8 +531,8 @@ def test_nobody_asks_for_trials_while_nothing_changes(ray, counting, orders, tmp
 @pytest.mark.parametrize(("share", "gpus"), [(1.0, ["0", "1"]), (0.5, ["0", "0", "1", "1"])])
 def test_each_worker_sees_the_gpus_of_its_share(ray, orders, tmp_path, share, gpus):
     orders.hold(0, 1)
-    watcher = Watching(OnceJoined(len(gpus), lambda: orders.let_go(0, 1)))
-    with crew_of(ray, len(gpus), IMAGES, WorkerResources(1, share)) as executor:
+    watcher = CallbackWatcher(OnceJoined(len(gpus), lambda: orders.release(0, 1)))
+    with ray_workers(ray, len(gpus), IMAGES, WorkerResources(1, share)) as executor:
         study = run_on(executor, tmp_path, random_search(1, 1), IMAGES, watcher)
     seen = [joined.environment.device for joined in events_of(study, WorkerJoined)]
     assert sorted(seen) == [f"GPU {number}" for number in gpus]
@@ -544,10 +546,10 @@ def test_workers_map_the_images_and_get_no_test_images(ray, orders, tmp_path):
     labels = np.zeros(50_000, np.int64)
     splits = [Split(np.zeros((n, *shape), np.uint8), labels[:n]) for n in (48_000, 800, 1_200)]
     images = ImageSet("large", "large.npz", *splits, ("zero",), "f" * 64)
-    with crew_of(ray, 1, images, WorkerResources(1, 0.0), WeighingWorker) as executor:
+    with ray_workers(ray, 1, images, WorkerResources(1, 0.0), MemoryWorker) as executor:
         run_on(executor, tmp_path, random_search(1, 1), images)
     bytes_of_all = 48_800 * 64 * 64
-    (line,) = orders.read("weighed")
+    (line,) = orders.read("memory")
     *counts, grown = map(int, line.split())
     assert counts == [48_000, 800, 0]
     assert grown < bytes_of_all / 3

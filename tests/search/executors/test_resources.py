@@ -42,7 +42,7 @@ def test_more_workers_than_there_is_room_for_are_refused_with_what_would_fit():
     with pytest.raises(ExecutorError) as refused:
         allocate(spec, "auto", 8, 1)
     assert str(refused.value) == (
-        "8 workers of 0.25 GPUs each do not fit: there is room for 4. "
+        "8 workers with 0.25 GPUs each do not fit: there is room for 4. "
         "Use --workers 4 or --gpus-per-worker 0.125."
     )
 
@@ -55,14 +55,12 @@ def test_on_a_cluster_workers_may_wait_for_room():
 @pytest.mark.parametrize("address", [None, "10.0.0.5:6379"])
 def test_more_gpus_for_a_worker_than_there_are_are_refused(address):
     spec = ExecutorOptions(1, gpus_per_worker=2, address=address)
-    with pytest.raises(
-        ExecutorError, match=r"--gpus-per-worker 2 is more than there is: Ray counts 1 GPU\."
-    ):
+    with pytest.raises(ExecutorError, match=r"--gpus-per-worker 2 is more than Ray found: 1 GPU\."):
         allocate(spec, "auto", 8, 1)
 
 
 def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(ExecutorError, match="No GPU found, and --device gpu asks for one"):
+    with pytest.raises(ExecutorError, match="No GPU found, but --device gpu requires one"):
         allocate(ExecutorOptions(2), "gpu", 8, 0)
 
 
@@ -78,7 +76,7 @@ def test_a_gpu_that_is_not_there_is_refused():
         ),
     ],
 )
-def test_a_crew_is_described_in_words(spec, text):
+def test_options_are_described_in_words(spec, text):
     assert str(spec) == text
 
 

@@ -12,7 +12,7 @@ from vaetune.config.space import REFERENCE, Choice, Range, Space
 from vaetune.config.spec import Budget, SearchSpec, single_configuration
 from vaetune.errors import JournalError
 from vaetune.search.oracles.base import TUNER_ID
-from vaetune.search.oracles.control import assignment, hand_out, make_oracle, replay
+from vaetune.search.oracles.control import assignment, make_oracle, replay, request_trial
 from vaetune.search.oracles.plan import draw_configurations, plan
 from vaetune.study.events import TrialEnded, TrialStarted
 
@@ -242,7 +242,7 @@ def run_on_workers(oracle, workers, order, fails=lambda asked: False, most=10**6
     """
     events, busy, busiest = [], [], 0
     while len(events) < most:
-        while len(busy) < workers and (trial := hand_out(oracle)).status == RUNNING:
+        while len(busy) < workers and (trial := request_trial(oracle)).status == RUNNING:
             events.append(TrialStarted(**dict(assignment(oracle, trial))))
             busy.append(trial)
         busiest = max(busiest, len(busy))
@@ -356,7 +356,7 @@ def test_workers_that_can_begin_something_do_not_wait(name, busiest):
 
 def test_a_journal_of_another_search_is_refused():
     events = journal_of(make_oracle(spec_of(9, seed=1)), trials_to_end=3, trials_to_start=4)
-    with pytest.raises(JournalError, match=r"at trial 0000 the oracle asks for another one"):
+    with pytest.raises(JournalError, match=r"at trial 0000 the oracle asks for a different one"):
         replay(make_oracle(spec_of(9, seed=2)), events)
 
 
@@ -445,7 +445,7 @@ def test_the_configurations_to_come_are_known_before_any_trial(algorithm, space)
 
 def test_of_a_large_grid_some_configurations_are_drawn():
     oracle = make_oracle(SearchSpec(algorithm="grid", budget=Budget(max_epochs=9)))
-    (drawn,) = draw_configurations(oracle, most=50).values()
+    (drawn,) = draw_configurations(oracle, max_points=50).values()
     assert len(drawn) == 50
     for name, dimension in SearchSpec().space.dimensions():
         values = {one[name] for one in drawn}

@@ -6,24 +6,26 @@ import pytest
 
 from vaetune.cli.check import describe_duration_range
 from vaetune.config.space import DEFAULT_SPACE, REFERENCE, Choice, Range, Space
+from vaetune.search.preflight.cost_model import (
+    CostModel,
+    DurationRange,
+    Timing,
+    TrialGroup,
+    fit_cost_model,
+    size_of,
+)
 from vaetune.search.preflight.estimate import (
     FASTER,
-    RESCORING,
+    RESCORING_FACTOR,
     SLOWER,
     START_S,
     SUGGESTION_S,
-    CostModel,
-    DurationRange,
     Sharing,
-    Timing,
-    TrialGroup,
-    corners,
     disk_bytes,
     estimate_duration,
-    fit_cost_model,
+    extremes,
     group_trials,
-    size_of,
-    spread,
+    sample_by_size,
 )
 from vaetune.study.records import Rung
 
@@ -41,7 +43,7 @@ def configuration(width, **others):
 POOL = [configuration(width) for width in (4, 8, 12, 16, 24, 32)]
 
 
-def make_pace(rates=(1e-3, 1e-10, 1e-9), overhead_s=0.5, batch_size=128, **changed):
+def make_cost_model(rates=(1e-3, 1e-10, 1e-9), overhead_s=0.5, batch_size=128, **changed):
     """A machine that takes so many seconds a step, a multiplication and an activation."""
     given = {"image_shape": SHAPE, "train_images": 1000, "validation_images": 200}
     return CostModel(
@@ -53,14 +55,14 @@ def make_pace(rates=(1e-3, 1e-10, 1e-9), overhead_s=0.5, batch_size=128, **chang
     )
 
 
-def measure(pace, hyperparameters, batch_size=128):
-    """What a machine of this pace would be measured to take."""
-    size = size_of(pace.image_shape, hyperparameters)
-    per_step, per_multiplication, per_activation = pace.rates
+def measure(cost_model, hyperparameters, batch_size=128):
+    """What a machine of this cost_model would be measured to take."""
+    size = size_of(cost_model.image_shape, hyperparameters)
+    per_step, per_multiplication, per_activation = cost_model.rates
     per_image = per_multiplication * size.multiplications + per_activation * size.activations
     step_s = per_step + batch_size * per_image
-    validation_s = pace.validation_share * step_s / batch_size
-    return Timing(hyperparameters, batch_size, step_s, validation_s, pace.overhead_s)
+    validation_s = cost_model.validation_share * step_s / batch_size
+    return Timing(hyperparameters, batch_size, step_s, validation_s, cost_model.overhead_s)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (9, 10, 3), (128, 128, 3)])
@@ -86,62 +88,64 @@ def test_the_activations_are_what_the_convolutions_write():
 
 
 def test_the_pace_is_found_again_in_what_was_measured():
-    pace = make_pace()
-    measured = [measure(pace, one, size) for one, size in zip(POOL, (8, 16, 32) * 2, strict=True)]
+    cost_model = make_cost_model()
+    measured = [
+        measure(cost_model, one, size) for one, size in zip(POOL, (8, 16, 32) * 2, strict=True)
+    ]
     found = fit_cost_model(measured, SHAPE, 1000, 200, 128)
-    assert found.rates == pytest.approx(pace.rates, rel=1e-6)
+    assert found.rates == pytest.approx(cost_model.rates, rel=1e-6)
     assert (found.validation_share, found.overhead_s) == pytest.approx((0.3, 0.5))
     for one in POOL:
-        assert found.epoch_s(one) == pytest.approx(pace.epoch_s(one))
+        assert found.epoch_s(one) == pytest.approx(cost_model.epoch_s(one))
 
 
 def test_noise_makes_no_rate_negative():
-    pace = make_pace(rates=(1e-3, 0.0, 1e-9))
-    measured = [measure(pace, one) for one in POOL[:3]]
+    cost_model = make_cost_model(rates=(1e-3, 0.0, 1e-9))
+    measured = [measure(cost_model, one) for one in POOL[:3]]
     measured[2] = Timing(POOL[2], 128, measured[1].step_s * 0.9, 1e-4, 0.1)
     assert min(fit_cost_model(measured, SHAPE, 1000, 200, 128).rates) >= 0
 
 
 def test_one_configuration_is_enough_to_go_by():
-    pace = make_pace()
-    found = fit_cost_model([measure(pace, REFERENCE)] * 2, SHAPE, 1000, 200, 128)
-    assert found.epoch_s(REFERENCE) == pytest.approx(pace.epoch_s(REFERENCE), rel=0.05)
+    cost_model = make_cost_model()
+    found = fit_cost_model([measure(cost_model, REFERENCE)] * 2, SHAPE, 1000, 200, 128)
+    assert found.epoch_s(REFERENCE) == pytest.approx(cost_model.epoch_s(REFERENCE), rel=0.05)
 
 
 def test_an_epoch_is_its_steps_and_the_validation():
-    pace = make_pace(rates=(0.5, 0.0, 0.0), batch_size=100)
-    assert pace.epoch_s(REFERENCE) == pytest.approx(10 * 0.5 + 0.3 * 200 * 0.5 / 100)
+    cost_model = make_cost_model(rates=(0.5, 0.0, 0.0), batch_size=100)
+    assert cost_model.epoch_s(REFERENCE) == pytest.approx(10 * 0.5 + 0.3 * 200 * 0.5 / 100)
 
 
 def test_a_searched_batch_size_counts():
-    pace = make_pace(rates=(0.5, 0.0, 0.0), batch_size=100, validation_images=0)
-    assert pace.epoch_s(configuration(4, batch_size=50)) == pytest.approx(20 * 0.5)
+    cost_model = make_cost_model(rates=(0.5, 0.0, 0.0), batch_size=100, validation_images=0)
+    assert cost_model.epoch_s(configuration(4, batch_size=50)) == pytest.approx(20 * 0.5)
 
 
 def test_a_batch_is_no_larger_than_the_training_images():
-    pace = make_pace(rates=(0.5, 0.0, 0.0), batch_size=10**6, validation_images=0)
-    assert pace.epoch_s(REFERENCE) == pytest.approx(0.5)
+    cost_model = make_cost_model(rates=(0.5, 0.0, 0.0), batch_size=10**6, validation_images=0)
+    assert cost_model.epoch_s(REFERENCE) == pytest.approx(0.5)
 
 
 def test_trials_that_are_all_known_have_no_span():
-    pace = make_pace()
-    span = pace.span(TrialGroup(POOL, len(POOL), 3))
-    expected = sum(3 * pace.epoch_s(one) + 0.5 for one in POOL)
+    cost_model = make_cost_model()
+    span = cost_model.duration(TrialGroup(POOL, len(POOL), 3))
+    expected = sum(3 * cost_model.epoch_s(one) + 0.5 for one in POOL)
     assert (span.low, span.middle, span.high) == pytest.approx((expected,) * 3)
 
 
 def test_trials_of_which_some_are_chosen_span_the_smallest_and_the_largest():
-    pace = make_pace()
-    costs = [3 * pace.epoch_s(one) + 0.5 for one in POOL]
-    span = pace.span(TrialGroup(POOL[::-1], 2, 3))
+    cost_model = make_cost_model()
+    costs = [3 * cost_model.epoch_s(one) + 0.5 for one in POOL]
+    span = cost_model.duration(TrialGroup(POOL[::-1], 2, 3))
     expected = (sum(costs[:2]), sum(costs) / 3, sum(costs[-2:]))
     assert (span.low, span.middle, span.high) == pytest.approx(expected)
 
 
 def test_more_trials_than_are_known_cost_what_the_known_do_on_average():
-    pace = make_pace()
-    assert pace.span(TrialGroup(POOL, 60, 1)).middle == pytest.approx(
-        10 * pace.span(TrialGroup(POOL, 6, 1)).middle
+    cost_model = make_cost_model()
+    assert cost_model.duration(TrialGroup(POOL, 60, 1)).middle == pytest.approx(
+        10 * cost_model.duration(TrialGroup(POOL, 6, 1)).middle
     )
 
 
@@ -162,63 +166,67 @@ def test_the_first_rung_is_known_and_promotions_are_some_of_it():
 
 
 def test_what_a_gaussian_process_suggests_is_not_known():
-    lots = group_trials([rung(0, 6, 0, 9, bracket=0)], {(0, 0): POOL}, initial_trials=4)
-    assert lots == [TrialGroup(POOL[:4], 4, 9), TrialGroup(POOL, 2, 9)]
+    groups = group_trials([rung(0, 6, 0, 9, bracket=0)], {(0, 0): POOL}, initial_trials=4)
+    assert groups == [TrialGroup(POOL[:4], 4, 9), TrialGroup(POOL, 2, 9)]
 
 
 def test_a_search_spans_from_a_faster_machine_to_a_slower_one():
-    pace = make_pace()
-    trained = pace.span(TrialGroup(POOL, 6, 3))
-    span = estimate_duration(pace, [TrialGroup(POOL, 6, 3)], begin_s=5.0, suggestions=2)
+    cost_model = make_cost_model()
+    trained = cost_model.duration(TrialGroup(POOL, 6, 3))
+    span = estimate_duration(cost_model, [TrialGroup(POOL, 6, 3)], start_s=5.0, suggestions=2)
     assert span.low == pytest.approx(trained.low * FASTER + 5.0 + 2 * SUGGESTION_S[0])
-    assert span.high == pytest.approx(trained.high * SLOWER * RESCORING + 5.0 + 2 * SUGGESTION_S[1])
+    assert span.high == pytest.approx(
+        trained.high * SLOWER * RESCORING_FACTOR + 5.0 + 2 * SUGGESTION_S[1]
+    )
     assert span.low < trained.middle + 5.0 + 2 * sum(SUGGESTION_S) / 2 < span.middle < span.high
 
 
-def shared(lots, workers, longest, oversubscription=1.0):
+def shared(groups, workers, longest, oversubscription=1.0):
     """What workers take, beside what it takes to start them and one process."""
-    span = estimate_duration(make_pace(), lots, 0.0, 0, Sharing(workers, oversubscription, longest))
-    (low, high), noise = START_S, SLOWER * RESCORING
+    span = estimate_duration(
+        make_cost_model(), groups, 0.0, 0, Sharing(workers, oversubscription, longest)
+    )
+    (low, high), noise = START_S, SLOWER * RESCORING_FACTOR
     return (span.low - low) / FASTER, (span.high - high) / noise
 
 
 def test_workers_share_trials_evenly_at_best_and_wait_for_the_longest_at_worst():
-    pace, lots = make_pace(), [TrialGroup(POOL, 6, 3)]
-    alone, longest = pace.span(lots[0]), pace.span(TrialGroup(POOL, 1, 3))
-    low, high = shared(lots, 2, TrialGroup(POOL, 1, 3))
+    cost_model, groups = make_cost_model(), [TrialGroup(POOL, 6, 3)]
+    alone, longest = cost_model.duration(groups[0]), cost_model.duration(TrialGroup(POOL, 1, 3))
+    low, high = shared(groups, 2, TrialGroup(POOL, 1, 3))
     assert low == pytest.approx(alone.low / 2)
     assert high == pytest.approx(alone.high / 2 + longest.high / 2)
     # Of more workers than trials the longest one sets the time.
-    low, high = shared(lots, 100, TrialGroup(POOL[-1:], 1, 3))
+    low, high = shared(groups, 100, TrialGroup(POOL[-1:], 1, 3))
     assert low == pytest.approx(longest.high)
     assert longest.high < high < 1.1 * longest.high
 
 
 def test_workers_whose_threads_share_a_core_are_as_much_slower():
-    lots, longest = [TrialGroup(POOL, 60, 3)], TrialGroup(POOL, 1, 3)
-    assert shared(lots, 4, longest, oversubscription=2.0)[0] == pytest.approx(
-        shared(lots, 2, longest)[0]
+    groups, longest = [TrialGroup(POOL, 60, 3)], TrialGroup(POOL, 1, 3)
+    assert shared(groups, 4, longest, oversubscription=2.0)[0] == pytest.approx(
+        shared(groups, 2, longest)[0]
     )
 
 
 def test_a_trial_alone_gains_nothing_by_workers():
     alone = TrialGroup(POOL[:1], 1, 3)
-    seconds = make_pace().span(alone).low
+    seconds = make_cost_model().duration(alone).low
     assert shared([alone], 2, alone) == pytest.approx((seconds, seconds))
 
 
-def test_the_corners_of_a_space_are_its_smallest_and_largest_values():
-    low, high = corners(DEFAULT_SPACE)
+def test_the_extremes_of_a_space_are_its_smallest_and_largest_values():
+    low, high = extremes(DEFAULT_SPACE)
     assert [low[name] for name in REFERENCE] == [16, 32, 16, 2, pytest.approx(1e-3)]
     assert [high[name] for name in REFERENCE] == [64, 128, 256, 32, pytest.approx(1e-3)]
     space = Space(batch_size=Choice(values=(64, 32)), dense_units=Range(min=4, max=9))
-    assert [corner["batch_size"] for corner in corners(space)] == [32, 64]
-    assert [corner["dense_units"] for corner in corners(space)] == [4, 9]
+    assert [corner["batch_size"] for corner in extremes(space)] == [32, 64]
+    assert [corner["dense_units"] for corner in extremes(space)] == [4, 9]
 
 
 def test_configurations_are_taken_from_smaller_to_larger_ones():
-    assert spread(POOL[::-1], SHAPE, 3) == [POOL[1], POOL[2], POOL[4]]
-    assert spread(POOL[:1], SHAPE, 3) == POOL[:1]
+    assert sample_by_size(POOL[::-1], SHAPE, 3) == [POOL[1], POOL[2], POOL[4]]
+    assert sample_by_size(POOL[:1], SHAPE, 3) == POOL[:1]
 
 
 def test_the_disk_holds_what_training_goes_on_from_the_leaders_and_pictures():

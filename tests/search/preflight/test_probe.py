@@ -14,7 +14,8 @@ from vaetune.errors import DeviceError
 from vaetune.search.oracles.control import make_oracle
 from vaetune.search.oracles.plan import plan
 from vaetune.search.preflight import probe
-from vaetune.search.preflight.estimate import DurationRange, TrialGroup, corners
+from vaetune.search.preflight.cost_model import DurationRange, TrialGroup
+from vaetune.search.preflight.estimate import extremes
 from vaetune.search.preflight.probe import probe_search
 from vaetune.study.scores import FINALISTS
 
@@ -23,7 +24,7 @@ from vaetune.study.scores import FINALISTS
 def quickly(monkeypatch, tmp_path):
     """Times a single step of each configuration; temporary folders are made in `tmp_path`."""
     monkeypatch.setattr(probe, "MIN_STEPS", 1)
-    monkeypatch.setattr(probe, "LONGEST_S", 0.0)
+    monkeypatch.setattr(probe, "TIMED_S", 0.0)
     monkeypatch.setattr(probe.tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
@@ -31,7 +32,7 @@ def quickly(monkeypatch, tmp_path):
 def test_a_rehearsal_measures_and_leaves_nothing(tmp_path):
     came = probe_search(TINY, IMAGES)
     assert came.plan == plan(make_oracle(TINY))
-    smallest, largest = corners(TINY.space)
+    smallest, largest = extremes(TINY.space)
     assert [came.timed[0].hyperparameters, came.timed[-1].hyperparameters] == [smallest, largest]
     assert len(came.timed) == 5
     for one in came.timed:
@@ -48,11 +49,11 @@ def foretold(monkeypatch):
     """What is to be foretold of, without a measurement."""
     given = {}
 
-    def estimate_duration(pace, lots, begin_s, suggestions, sharing):
-        given.update(pace=pace, lots=lots, suggestions=suggestions, sharing=sharing)
+    def estimate_duration(cost_model, groups, start_s, suggestions, sharing):
+        given.update(groups=groups, suggestions=suggestions, sharing=sharing)
 
     monkeypatch.setattr(probe, "estimate_duration", estimate_duration)
-    monkeypatch.setattr(probe.Probe, "prove", lambda *given: None)
+    monkeypatch.setattr(probe.Probe, "check_device", lambda *given: None)
     return given
 
 
@@ -62,7 +63,7 @@ def test_what_is_trained_beside_the_trials_counts(foretold):
         TINY, algorithm="bayesian", budget=budget, baseline=True, limits=Limits(final_seeds=2)
     )
     probe_search(spec, IMAGES)
-    first, suggested, baseline, finals = foretold["lots"]
+    first, suggested, baseline, finals = foretold["groups"]
     assert (first.trials, suggested.trials, foretold["suggestions"]) == (4, 5, 5)
     assert baseline == TrialGroup([REFERENCE], 1, 3)
     assert (finals.trials, finals.epochs) == (2 * FINALISTS, 3)
@@ -107,15 +108,15 @@ def test_a_model_that_comes_back_as_another_one_is_told(monkeypatch):
 
     monkeypatch.setattr(probe, "load_model", lambda path: build_vae(IMAGES.image_shape, REFERENCE))
     with pytest.raises(
-        DeviceError, match=r"saved and read back gives another output.*--device cpu"
+        DeviceError, match=r"gives a different output after saving and loading.*--device cpu"
     ):
         probe_search(TINY, IMAGES)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
 def test_a_lack_of_memory_names_the_configuration(error):
-    _, largest = corners(TINY.space)
-    with pytest.raises(DeviceError) as refused, probe._memory_told(largest):
+    _, largest = extremes(TINY.space)
+    with pytest.raises(DeviceError) as refused, probe._explain_memory_errors(largest):
         raise error
     message = str(refused.value)
     assert "not enough memory to train the configuration filters 3/4, dense 5, latent 3" in message

@@ -1,1 +1,1 @@
-"""Who trains: this process, or workers on Ray."""
+"""Executors: they train models in this process, or in worker processes on Ray."""

@@ -27,10 +27,11 @@ class SourceTrial(Protocol):
 class TrialSource(Protocol):
     """The trials of one search, in the order in which an executor must ask for them.
 
-    An executor calls `on_search_begin` once. It then takes trials from `next_trial`, passes each
+    An executor calls `on_search_begin` once. It then gets trials from `next_trial`, passes each
     to `on_trial_begin`, trains the tasks of `task_of` until `has_ended` is true, and passes the
-    trial to `on_trial_end`. Every message of a task goes to `take`. When no trial is left, it
-    trains the tasks of `mending` and calls `tidy`; `on_search_end` follows the last trial.
+    trial to `on_trial_end`. Every message of a task goes to `record`. When no trial is left, it
+    trains the tasks of `repairs` and calls `remove_unneeded`; `on_search_end` follows the last
+    trial.
     """
 
     def on_search_begin(self) -> None:
@@ -51,12 +52,12 @@ class TrialSource(Protocol):
         """
 
     def on_trial_moved(self, trial: SourceTrial, worker: int) -> None:
-        """Records that a trial whose worker was lost continues on another worker."""
+        """Records that a trial continues on another worker because its worker was lost."""
 
     def task_of(self, trial: SourceTrial) -> "Task | None":
         """Returns what is left to train of a trial, or None if the trial has ended."""
 
-    def take(self, trial: SourceTrial, message: "Message") -> None:
+    def record(self, trial: SourceTrial, message: "Message") -> None:
         """Records a message of the training.
 
         Raises:
@@ -71,13 +72,13 @@ class TrialSource(Protocol):
     def on_trial_end(self, trial: SourceTrial) -> None:
         """Records the outcome of a trial that has ended."""
 
-    def mending(self) -> "Iterator[tuple[SourceTrial, Task]]":
+    def repairs(self) -> "Iterator[tuple[SourceTrial, Task]]":
         """Yields tasks that recreate lost or damaged files, after the last trial has ended."""
 
-    def keep(self) -> None:
+    def flush(self) -> None:
         """Writes all checkpoints that are still in memory."""
 
-    def tidy(self) -> None:
+    def remove_unneeded(self) -> None:
         """Removes checkpoints that no trial needs."""
 
     def on_search_end(self) -> None:
@@ -89,7 +90,7 @@ class TrialSource(Protocol):
         Args:
             worker: Number of the worker, from 1.
             host: Name of its machine.
-            environment: Device, machine and versions of the worker.
+            environment: Machine and software on which it trains.
         """
 
     def on_worker_lost(self, worker: int, error: str, trial: SourceTrial | None = None) -> None:
@@ -102,8 +103,11 @@ class TrialSource(Protocol):
         """
 
 
-Opening = AbstractContextManager[TrialSource | None]
-"""A search to be trained: entered when a worker is free for it; None if nothing is left."""
+PendingSearch = AbstractContextManager[TrialSource | None]
+"""A search to train. Entering it opens the search and returns its trials, or None if all is done.
+
+An executor enters it when a worker is free for it.
+"""
 
 
 class Executor(Protocol):
@@ -127,11 +131,11 @@ class Executor(Protocol):
             ExecutorError: No worker can start.
         """
 
-    def run(self, openings: Iterable[Opening], on_wait: Callable[[], None]) -> None:
+    def run(self, searches: Iterable[PendingSearch], on_wait: Callable[[], None]) -> None:
         """Trains all trials of some searches and recreates their lost files.
 
         Args:
-            openings: The searches, the most urgent first; each is closed when it is done.
+            searches: The searches, the most urgent first. Each is closed when it is done.
             on_wait: Called a few times per second while other processes train; may raise.
 
         Raises:

@@ -6,7 +6,7 @@ from functools import cached_property
 from vaetune.data import ImageSet
 from vaetune.device import ChosenDevice
 from vaetune.evaluation import ImageLosses, Rescorer
-from vaetune.search.executors.base import Opening, SourceTrial, TrialSource
+from vaetune.search.executors.base import PendingSearch, SourceTrial, TrialSource
 from vaetune.study import Arrays, describe_environment
 from vaetune.training import OnProgress, Task, TrainingContext, train_task
 
@@ -16,7 +16,7 @@ def local_executor(images: ImageSet, device: ChosenDevice) -> "LocalExecutor":
 
     Args:
         images: The image set. Its test images are not used.
-        device: The device that TensorFlow was brought up on.
+        device: The device that TensorFlow was started on.
     """
     return LocalExecutor(TrainingContext(images), device)
 
@@ -26,7 +26,7 @@ class LocalExecutor:
 
     Args:
         context: The images on the device and the compiled steps.
-        device: The device that TensorFlow was brought up on.
+        device: The device that TensorFlow was started on.
     """
 
     workers = 1
@@ -38,13 +38,13 @@ class LocalExecutor:
     def wait_until_ready(self, on_wait: Callable[[], None]) -> None:
         """Returns at once: this process is ready."""
 
-    def run(self, openings: Iterable[Opening], on_wait: Callable[[], None]) -> None:
+    def run(self, searches: Iterable[PendingSearch], on_wait: Callable[[], None]) -> None:
         """Trains the searches one after the other; see `Executor.run`."""
-        for opening in openings:
-            with opening as source:
+        for search in searches:
+            with search as source:
                 if source is not None:
                     self._train_all(source)
-                    self._mend(source)
+                    self._repair(source)
 
     def _train_all(self, source: TrialSource) -> None:
         source.on_search_begin()
@@ -55,18 +55,18 @@ class LocalExecutor:
             source.on_trial_end(trial)
         source.on_search_end()
 
-    def _mend(self, source: TrialSource) -> None:
+    def _repair(self, source: TrialSource) -> None:
         """Recreates lost and damaged files of a search."""
-        for trial, task in source.mending():
+        for trial, task in source.repairs():
             self._train(source, trial, task)
-        source.tidy()
+        source.remove_unneeded()
 
     def _train(self, source: TrialSource, trial: SourceTrial, task: Task) -> None:
         try:
             for message in train_task(task, self._context):
-                source.take(trial, message)
+                source.record(trial, message)
         finally:
-            source.keep()
+            source.flush()
 
     def measure(
         self,
@@ -79,11 +79,11 @@ class LocalExecutor:
         measured = []
         for done, weights in enumerate(models):
 
-            def tell(share: float, done: int = done) -> None:
+            def report(share: float, done: int = done) -> None:
                 if on_progress:
                     on_progress((done + share) / len(models))
 
-            measured.append(self._rescorer.measure(weights, samples, seed, tell))
+            measured.append(self._rescorer.measure(weights, samples, seed, report))
         return measured
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Ray brought up quietly: on this machine alone, or joined where it runs already."""
+"""Starts Ray on this machine, or joins a running cluster, without its console output."""
 
 import logging
 import os
@@ -18,31 +18,31 @@ from vaetune.errors import ExecutorError
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray prints the end of a process to stdout; this process reports it in its own words.
+    # Ray reports lost processes on stdout. The search reports them itself.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
 
 _LOCAL = {
-    # To Ray this means that no other machine will join: all that it starts listens on loopback.
+    # Ray then expects no other machine to join, and its processes listen on loopback only.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_worker_niceness": "0",
 }
 
-_ANSWER_S = 5.0
-"""In which a cluster answers a first knock; Ray itself would knock for minutes."""
+_CONNECT_TIMEOUT_S = 5.0
+"""Seconds to wait for a first answer of a cluster. Ray itself would try for minutes."""
 
-_LONGEST_PATH = 22
-"""Of the folder that Ray's own folder is made in."""
+_MAX_PATH_LENGTH = 22
+"""Characters in the path of the folder that contains Ray's own folder, at most."""
 
 _TOKEN_FILE = Path("~/.ray/auth_token")
 
 
 def import_ray() -> Any:
-    """Imports Ray.
+    """Imports Ray and returns the module.
 
     Raises:
-        ExecutorError: It is not installed.
+        ExecutorError: Ray is not installed.
     """
     os.environ.update(_QUIET)
     try:
@@ -57,24 +57,25 @@ def import_ray() -> Any:
 
 @contextmanager
 def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
-    """Starts Ray on this machine for this process, and removes everything afterwards.
+    """Starts Ray on this machine for this process, and removes it completely afterwards.
 
-    It listens on loopback only, and requires a token that is new each time.
+    Ray listens on loopback only. Clients must present a token, which is new each time.
 
     Args:
-        cpus: Number of CPUs that Ray counts, and hands out at most.
-        with_gpus: Whether it is to hand out GPUs.
+        cpus: Number of CPUs that Ray hands out to workers.
+        with_gpus: Whether Ray hands out GPUs.
     """
     folder = tempfile.mkdtemp(prefix="vaetune-", dir=_short_folder())
     token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
-        # `address` is given, or Ray would join the cluster in RAY_ADDRESS.
-        starting = _started(
+        # Without an explicit address, Ray would join the cluster named in RAY_ADDRESS.
+        starting = _connected(
             address="local",
             num_cpus=cpus,
             num_gpus=None if with_gpus else 0,
             include_dashboard=False,
-            # Ray opens its own folder to everybody, but not its parent.
+            # Ray makes its own folder accessible to all users, but mkdtemp's folder around it
+            # is private.
             _temp_dir=f"{folder}/r",
         )
         with _environment(_LOCAL | token), starting as ray:
@@ -85,36 +86,40 @@ def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
 
 @contextmanager
 def joined_cluster(address: str) -> Iterator[Any]:
-    """Joins a running cluster; it keeps running afterwards.
+    """Joins a running cluster, and leaves it running afterwards.
 
     Args:
-        address: HOST:PORT of its head.
+        address: HOST:PORT of the head of the cluster.
 
     Raises:
-        ExecutorError: Nothing answers there, or it refuses the connection.
+        ExecutorError: There is no cluster at this address, or it refuses the connection.
     """
     host, port = _parse(address)
     try:
-        socket.create_connection((host, port), timeout=_ANSWER_S).close()
+        socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise ExecutorError(
-            f"No Ray cluster answers at {address}: {error.strerror or error}. Expected is the "
-            "address that `ray start --head` printed, while it runs."
+            f"No Ray cluster answers at {address}: {error.strerror or error}. Expected the "
+            "address that `ray start --head` printed. Check that the cluster is running."
         ) from error
     settings = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
     if has_token():
         settings["RAY_AUTH_MODE"] = "token"
-    with _environment(settings), _started(address=address) as ray:
+    with _environment(settings), _connected(address=address) as ray:
         yield ray
 
 
 def _short_folder() -> str | None:
-    """Where temporary files go; Ray's sockets have room for a short path only."""
-    return None if len(tempfile.gettempdir()) <= _LONGEST_PATH else "/tmp"
+    """Returns a folder for temporary files, or None for the default one.
+
+    The path must be short, because the path of a socket is limited and Ray's sockets lie deep
+    below it.
+    """
+    return None if len(tempfile.gettempdir()) <= _MAX_PATH_LENGTH else "/tmp"
 
 
 def has_token() -> bool:
-    """Whether Ray finds a token to show to a cluster."""
+    """Returns whether Ray finds a token with which to join a cluster."""
     given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     return bool(given) or _TOKEN_FILE.expanduser().is_file()
 
@@ -123,18 +128,18 @@ def _parse(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise ExecutorError(
-            f"--address {address} is no address of a Ray cluster. Expected is HOST:PORT, such as "
+            f"--address {address} is not the address of a Ray cluster. Expected HOST:PORT, such as "
             "10.0.0.5:6379."
         )
     return host.strip("[]"), int(port)
 
 
 @contextmanager
-def _started(**arguments: Any) -> Iterator[Any]:
-    """Ray with this process as its driver."""
+def _connected(**arguments: Any) -> Iterator[Any]:
+    """Yields Ray, initialized with the given arguments, with this process as its driver."""
     ray = import_ray()
-    _read_settings_again()
-    with _signals_kept():
+    _reload_settings()
+    with _preserved_signal_handlers():
         try:
             with hold_back_native_stderr(show_on_error=False):
                 ray.init(
@@ -143,43 +148,44 @@ def _started(**arguments: Any) -> Iterator[Any]:
                     configure_logging=False,
                     **arguments,
                 )
-        except SystemExit:  # Ray's answer to SIGTERM, which is a stop like any other
+        except SystemExit:  # Ray exits on SIGTERM; here SIGTERM stops the search like Ctrl-C.
             ray.shutdown()
             raise KeyboardInterrupt from None
         except Exception as error:
             ray.shutdown()
-            raise ExecutorError(_why_not(error, arguments["address"])) from error
+            raise ExecutorError(_explain(error, arguments["address"])) from error
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def _read_settings_again() -> None:
-    """Lets Ray take in its environment variables: it reads them once, when it is imported."""
-    with suppress(ImportError, AttributeError):  # a later Ray may have moved them
+def _reload_settings() -> None:
+    """Makes Ray read its environment variables, which it otherwise reads only on import."""
+    with suppress(ImportError, AttributeError):  # A later version of Ray may have moved them.
         raylet: Any = import_module("ray._raylet")
         raylet.Config.initialize("")
         raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _why_not(error: Exception, address: str) -> str:
+def _explain(error: Exception, address: str) -> str:
     if address == "local":
         return f"Ray does not start on this machine: {_in_one_line(error)}"
-    advice = "If it asks for a token, name it: in RAY_AUTH_TOKEN, or in the file ~/.ray/auth_token."
-    return f"The Ray cluster at {address} does not let us in: {_in_one_line(error)} {advice}"
+    advice = "If it needs a token, set RAY_AUTH_TOKEN or write the file ~/.ray/auth_token."
+    return f"The Ray cluster at {address} refused the connection: {_in_one_line(error)} {advice}"
 
 
 def _in_one_line(error: Exception) -> str:
-    """What Ray says, as a sentence."""
+    """Returns the message of an error as one sentence."""
     return f"{' '.join(str(error).split()).rstrip('.')}."
 
 
 @contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables, which processes that are started inherit, for a while.
+    """Sets environment variables for this process and those that it starts.
 
-    Afterwards Ray's are as they were, those too that Ray has set itself.
+    Afterwards all of Ray's variables have their earlier values, including those that Ray itself
+    has set.
     """
     before = dict(os.environ)
     os.environ.update(settings)
@@ -196,8 +202,8 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Gives back the signal handlers that Ray takes over."""
+def _preserved_signal_handlers() -> Iterator[None]:
+    """Restores the handlers of SIGINT and SIGTERM, which Ray replaces."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
     try:

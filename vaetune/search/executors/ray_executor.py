@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vaetune.data import ImageSet
 from vaetune.device import ChosenDevice, Device, available_cores
 from vaetune.errors import ExecutorError, VaetuneError
-from vaetune.search.executors.base import Opening
+from vaetune.search.executors.base import PendingSearch
 from vaetune.search.executors.ray_cluster import joined_cluster, local_cluster
 from vaetune.search.executors.ray_worker import Worker, share_images
 from vaetune.search.executors.resources import ExecutorOptions, WorkerResources, allocate
@@ -39,7 +39,7 @@ def open_ray_executor(
     device: Device,
     worker_class: type = Worker,
 ) -> Iterator["RayExecutor"]:
-    """Starts workers, and ends all of their processes afterwards.
+    """Yields an executor with new workers, and ends all of their processes afterwards.
 
     Args:
         options: Number of workers, and the resources of each.
@@ -53,15 +53,15 @@ def open_ray_executor(
     cores = available_cores()
     with ExitStack() as stack:
         if options.address is None:
-            # Ray counts as many CPUs as the workers ask for, so that none of them has to wait.
-            wanted = options.threads_each(cores) * options.workers
-            starting = local_cluster(wanted, with_gpus=device != "cpu")
-            ray = stack.enter_context(starting)
+            # Ray may count more CPUs than there are, so that every worker starts at once.
+            cpus = options.threads_each(cores) * options.workers
+            cluster = local_cluster(cpus, with_gpus=device != "cpu")
+            ray = stack.enter_context(cluster)
             gpus = ray.cluster_resources().get("GPU", 0.0)
         else:
             ray = stack.enter_context(joined_cluster(options.address))
-            counted = ray.cluster_resources()
-            cores, gpus = int(counted.get("CPU", 1.0)), counted.get("GPU", 0.0)
+            total = ray.cluster_resources()
+            cores, gpus = int(total.get("CPU", 1.0)), total.get("GPU", 0.0)
         resources = allocate(options, device, cores, gpus)
         executor = RayExecutor(ray, options.workers, resources, images, device, worker_class)
         stack.callback(executor.shut_down)
@@ -70,18 +70,18 @@ def open_ray_executor(
 
 @dataclass(eq=False)
 class _Slot:
-    """The place of one worker, which another worker takes when it is lost.
+    """A worker and its present work. Another worker takes the slot when it is lost.
 
     Attributes:
         number: Number of the worker, from 1.
         actor: The worker as a Ray actor.
         greeting: Ray's reference to the worker's answer that it is ready.
         joined: Its machine and environment; None before it is ready.
-        job: The task that it trains.
-        stream: Ray's stream of the messages of that task.
-        model: Index of the model that it measures.
+        job: The job that it trains; None if it trains nothing.
+        stream: Ray's stream of the messages of that job.
+        model: Index of the model that it measures; None if it measures nothing.
         answer: Ray's reference to the measured losses.
-        false_starts: Number of times in a row that it was lost before it was ready.
+        false_starts: Number of times in a row that a worker was lost before it was ready.
     """
 
     number: int
@@ -100,7 +100,7 @@ class _Slot:
 
     @property
     def expected(self) -> Any:
-        """What this process waits for; None if the worker is idle."""
+        """Ray's reference to the next message of the worker; None if it is idle."""
         if self.joined is None:
             return self.greeting
         return self.stream if self.job else self.answer
@@ -140,7 +140,7 @@ class RayExecutor:
         self._actor_class = ray.remote(worker_class)
         self._queue: TrialQueue | None = None
         self._measured: dict[int, ImageLosses] = {}
-        self._lost_in_vain = 0
+        self._lost_without_result = 0
         self._slots = [_Slot(number) for number in range(1, workers + 1)]
         for slot in self._slots:
             self._start_worker(slot)
@@ -149,10 +149,9 @@ class RayExecutor:
     def environment(self) -> Environment:
         """The environment of the first ready worker, with the command line of this process."""
         ready = (slot.joined for slot in self._slots if slot.joined)
-        _, of_worker = next(ready)
-        here = describe_environment(ChosenDevice(of_worker.device, of_worker.threads))
-        known = {"command": here.command, "revision": here.revision}
-        return of_worker.model_copy(update=known)
+        _, remote = next(ready)
+        here = describe_environment(ChosenDevice(remote.device, remote.threads))
+        return remote.model_copy(update={"command": here.command, "revision": here.revision})
 
     def wait_until_ready(self, on_wait: Callable[[], None]) -> None:
         """Waits until a worker is ready; see `Executor.wait_until_ready`."""
@@ -166,7 +165,7 @@ class RayExecutor:
 
     def _start_worker(self, slot: _Slot) -> None:
         slot.joined = slot.job = slot.stream = slot.model = slot.answer = None
-        # Spread over the machines: workers on one machine would share its cores.
+        # Workers on one machine would share its cores, so they are spread over the machines.
         slot.actor = self._actor_class.options(
             num_cpus=self.resources.threads,
             num_gpus=self.resources.gpus,
@@ -176,10 +175,10 @@ class RayExecutor:
 
     # Training
 
-    def run(self, openings: Iterable[Opening], on_wait: Callable[[], None]) -> None:
+    def run(self, searches: Iterable[PendingSearch], on_wait: Callable[[], None]) -> None:
         """Trains all trials of some searches; see `Executor.run`."""
         joined = {slot.number: slot.joined for slot in self._slots if slot.joined}
-        with TrialQueue(openings, joined) as queue:
+        with TrialQueue(searches, joined) as queue:
             self._queue = queue
             try:
                 self._hand_out(queue)
@@ -192,7 +191,7 @@ class RayExecutor:
                 self._queue = None
 
     def _is_busy(self, queue: TrialQueue) -> bool:
-        if queue.stop:  # workers finish the epochs that they are in
+        if queue.stop:  # Workers finish the epochs that they are training.
             return any(slot.job for slot in self._slots)
         return not queue.is_done
 
@@ -210,10 +209,10 @@ class RayExecutor:
     # Messages
 
     def _receive(self, on_wait: Callable[[], None]) -> bool:
-        """Waits a while for a message of a worker.
+        """Waits up to `WAIT_S` for a message of a worker.
 
         Returns:
-            Whether a worker may be idle now, or a lost worker's trial may continue on another.
+            Whether there may be a new job to hand out: a worker became idle, or was lost.
         """
         expected = [slot.expected for slot in self._slots if slot.expected is not None]
         ready, _ = self._ray.wait(expected, num_returns=1, timeout=WAIT_S)
@@ -222,7 +221,7 @@ class RayExecutor:
             return False
         slot = next(slot for slot in self._slots if slot.expected is ready[0])
         try:
-            return self._take(slot)
+            return self._handle(slot)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, VaetuneError):
                 raise error.cause from None
@@ -231,7 +230,7 @@ class RayExecutor:
             self._replace(slot, error)
             return True
 
-    def _take(self, slot: _Slot) -> bool:
+    def _handle(self, slot: _Slot) -> bool:
         if slot.joined is None:
             slot.joined = self._ray.get(slot.greeting)
             slot.false_starts = 0
@@ -239,29 +238,29 @@ class RayExecutor:
                 self._queue.on_worker_joined(slot.number, slot.joined)
             return True
         if slot.job is not None and self._queue:
-            return self._take_message(slot, slot.job, self._queue)
+            return self._handle_message(slot, slot.job, self._queue)
         if slot.model is not None:
             self._measured[slot.model] = self._ray.get(slot.answer)
             slot.model = slot.answer = None
-            self._lost_in_vain = 0
+            self._lost_without_result = 0
         return True
 
-    def _take_message(self, slot: _Slot, job: Job, queue: TrialQueue) -> bool:
+    def _handle_message(self, slot: _Slot, job: Job, queue: TrialQueue) -> bool:
         try:
             message = self._ray.get(next(slot.stream))
         except StopIteration:
             slot.job = slot.stream = None
             queue.finish(job)
             return True
-        if job.mends and isinstance(message, EpochDone):
-            self._lost_in_vain = 0
-        queue.take(job, message)
+        if job.is_repair and isinstance(message, EpochDone):
+            self._lost_without_result = 0
+        queue.record(job, message)
         return False
 
     # Lost workers
 
     def _replace(self, slot: _Slot, error: Exception) -> None:
-        """Starts another worker in the place of a lost one; its trial continues elsewhere."""
+        """Starts another worker in the slot of a lost one, and hands its trial back."""
         reason = _why_lost(error)
         self._ray.kill(slot.actor)
         if slot.joined is None:
@@ -272,25 +271,26 @@ class RayExecutor:
         else:
             if self._queue:
                 self._queue.on_worker_lost(slot.number, reason, slot.job)
-            self._check_not_deadly(slot, reason)
+            self._check_losses(slot, reason)
         self._start_worker(slot)
 
-    def _check_not_deadly(self, slot: _Slot, reason: str) -> None:
-        """Stops what crashes every worker, where no trial can be marked as failed instead.
+    def _check_losses(self, slot: _Slot, reason: str) -> None:
+        """Stops work that loses every worker, if no trial can be marked as failed instead.
 
         Raises:
-            ExecutorError: It crashed too many workers in a row.
+            ExecutorError: Too many workers in a row were lost.
         """
         if slot.model is not None:
-            done = "measured a finalist"
-        elif slot.job and slot.job.mends:
-            done = f"recreated lost files of trial {slot.job.trial.trial_id}"
+            work = "measured a finalist"
+        elif slot.job and slot.job.is_repair:
+            work = f"recreated lost files of trial {slot.job.trial.trial_id}"
         else:
             return
-        self._lost_in_vain += 1
-        if self._lost_in_vain >= MAX_CRASHES:
+        self._lost_without_result += 1
+        if self._lost_without_result >= MAX_CRASHES:
             raise ExecutorError(
-                f"{self._lost_in_vain} workers in a row were lost while they {done}. {reason} "
+                f"{self._lost_without_result} workers in a row were lost while they {work}. "
+                f"{reason} "
                 "Everything found so far is kept; run the same command again to continue."
             )
 
@@ -306,25 +306,25 @@ class RayExecutor:
         """Measures models on all workers; see `Executor.measure`."""
         self._measured = {}
 
-        def tell() -> None:
+        def report() -> None:
             if on_progress:
                 on_progress(len(self._measured) / len(models))
 
         while len(self._measured) < len(models):
-            taken = {*self._measured, *(slot.model for slot in self._slots)}
-            left = deque(number for number in range(len(models)) if number not in taken)
+            begun = {*self._measured, *(slot.model for slot in self._slots)}
+            left = deque(number for number in range(len(models)) if number not in begun)
             for slot in self._slots:
                 if slot.is_idle and left:
                     slot.model = left.popleft()
                     arguments = (models[slot.model], samples, seed)
                     slot.answer = slot.actor.measure.remote(*arguments)
-            self._receive(tell)
-            tell()
+            self._receive(report)
+            report()
         return [self._measured[number] for number in range(len(models))]
 
 
 def _why_lost(error: Exception) -> str:
-    """Explains in a sentence why Ray lost a worker."""
+    """Returns a sentence that explains why a worker was lost."""
     text = " ".join(str(error).split())
     if "No module named" in text:
         missing = text[text.index("No module named") :].split(" ")[3].strip("'\"")

@@ -1,4 +1,4 @@
-"""A worker: a process that trains what a driver sends it, and has nothing that must survive it."""
+"""A worker: a process that trains tasks for a search, and keeps no state that must survive it."""
 
 import socket
 import time
@@ -19,50 +19,50 @@ if TYPE_CHECKING:
 
 
 _PROGRESS_S = 0.25
-"""Minimum seconds between two progress messages."""
+"""Seconds between two messages about the progress of an epoch, at least."""
 
 
 class Worker:
-    """What runs in each worker's process.
+    """The Ray actor that runs in the process of each worker.
 
     Args:
         images: The image set, in memory that all workers of a machine share; see `share_images`.
-        device: Device on which to train.
+        device: Device to train on.
         threads: CPU threads per operation.
     """
 
     def __init__(self, images: ImageSet, device: Device, threads: int) -> None:
         self._images = images
-        self._wanted = device
+        self._requested = device
         self._threads = threads
 
     def describe(self) -> tuple[str, Environment]:
-        """Brings the device up; returns the machine's name and what it is.
+        """Starts the device, and returns the name of the machine and its environment.
 
         Raises:
-            DeviceError: A GPU is wanted and there is none.
+            DeviceError: A GPU is requested and there is none.
         """
-        device = choose_device(self._wanted, threads=self._threads)
+        device = choose_device(self._requested, threads=self._threads)
         environment = describe_environment(device)
-        # Of the command and the checkout only the driver can tell.
+        # Only the process of the search knows its command line and its Git checkout.
         return socket.gethostname(), environment.model_copy(
             update={"command": (), "revision": None}
         )
 
     def run(self, task: Task) -> Iterator[Message]:
-        """Does a task; see `train_task`."""
+        """Trains a task; see `train_task`."""
         from vaetune.training import train_task
 
-        told_s = time.monotonic()
+        last_s = time.monotonic()
         for message in train_task(task, self._context):
             if isinstance(message, Progressed):
-                if time.monotonic() < told_s + _PROGRESS_S:
+                if time.monotonic() < last_s + _PROGRESS_S:
                     continue
-                told_s = time.monotonic()
+                last_s = time.monotonic()
             yield message
 
     def measure(self, weights: "Arrays", samples: int, seed: int) -> "ImageLosses":
-        """Measures a model; see `rescorer.Rescorer`."""
+        """Measures a model on the validation images; see `Rescorer`."""
         return self._rescorer.measure(weights, samples, seed)
 
     @cached_property
@@ -79,6 +79,6 @@ class Worker:
 
 
 def share_images(images: ImageSet) -> ImageSet:
-    """What a worker is given: training and validation images, never the test images."""
+    """Returns the images that workers receive: all but the test images."""
     test = Split(images.test.images[:0], None)
     return replace(images, test=test)

@@ -8,26 +8,26 @@ from types import TracebackType
 from typing import Self
 
 from vaetune.errors import StoppedEarly
-from vaetune.search.executors.base import Opening, SourceTrial, TrialSource
+from vaetune.search.executors.base import PendingSearch, SourceTrial, TrialSource
 from vaetune.study import Environment
 from vaetune.training import Message, Task
 
 WorkerPlace = tuple[str, Environment]
-"""The machine of a worker, and what it trains on."""
+"""The name of a worker's machine, and the environment in which it trains."""
 
 
 @dataclass(eq=False)
 class OpenSource:
-    """A search whose trials are being trained.
+    """A search with trials that are being trained.
 
     Attributes:
         source: Its trials.
-        stack: Closes it.
+        stack: Exit stack that closes the search.
         retries: Trials that have begun and wait for a worker, because theirs was lost or they met
             a transient error.
-        moved: Ids of those whose worker was lost.
-        busy: Number of workers that train for it.
-        mending: Tasks that recreate lost files, once all trials have ended.
+        moved: Ids of the trials in `retries` that must continue on another worker.
+        busy: Number of workers that train for the search.
+        repairs: Tasks that recreate lost files; None before all trials have ended.
     """
 
     source: TrialSource
@@ -35,7 +35,7 @@ class OpenSource:
     retries: deque[SourceTrial] = field(default_factory=deque)
     moved: set[str] = field(default_factory=set)
     busy: int = 0
-    mending: Iterator[tuple[SourceTrial, Task]] | None = None
+    repairs: Iterator[tuple[SourceTrial, Task]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,32 +43,38 @@ class Job:
     """A task for a worker.
 
     Attributes:
-        mends: Whether the trial has ended already, and the task recreates one of its files.
+        search: The search of the trial.
+        trial: The trial.
+        task: The task that the worker trains.
+        is_repair: Whether the trial has ended already, and the task recreates one of its files.
     """
 
     search: OpenSource
     trial: SourceTrial
     task: Task
-    mends: bool
+    is_repair: bool
 
 
 class TrialQueue:
-    """Decides what each idle worker trains next, and reports the results back.
+    """Chooses what each idle worker trains next, and reports the outcome to the search.
 
-    A context manager: leaving it closes the searches that are still open.
+    It is a context manager. Leaving it closes the searches that are still open.
 
     Args:
-        openings: The searches, the most urgent first. The next one is opened only when the open
+        searches: The searches, the most urgent first. The next one is opened only when the open
             ones have no trial for an idle worker.
         joined: The workers that are ready, by number.
 
     Attributes:
-        stop: The limit that stopped the search; None while it runs.
+        stop: The limit that stopped the search, so that no further task is handed out; None
+            while none is reached.
     """
 
-    def __init__(self, openings: Iterable[Opening], joined: Mapping[int, WorkerPlace]) -> None:
+    def __init__(
+        self, searches: Iterable[PendingSearch], joined: Mapping[int, WorkerPlace]
+    ) -> None:
         self.stop: StoppedEarly | None = None
-        self._waiting = deque(openings)
+        self._pending = deque(searches)
         self._joined = dict(joined)
         self._open: list[OpenSource] = []
         self._stack = ExitStack()
@@ -87,7 +93,7 @@ class TrialQueue:
     @property
     def is_done(self) -> bool:
         """Whether all searches are closed."""
-        return not (self._open or self._waiting)
+        return not (self._open or self._pending)
 
     def next_job(self, worker: int) -> Job | None:
         """Returns a task for an idle worker, or None if there is none for now.
@@ -106,22 +112,22 @@ class TrialQueue:
             self._stop_with(stop)
             return None
 
-    def take(self, job: Job, message: Message) -> None:
-        """Passes a message of a task on to its search.
+    def record(self, job: Job, message: Message) -> None:
+        """Passes a message of a task to its search.
 
         Raises:
             StoppedEarly: A limit other than the time budget is reached.
             ResultsError: A file cannot be written.
         """
         try:
-            job.search.source.take(job.trial, message)
+            job.search.source.record(job.trial, message)
         except StoppedEarly as stop:
             self._stop_with(stop)
 
     def finish(self, job: Job) -> None:
-        """Ends a trial whose task came to its end, or lets it be tried again."""
+        """Ends the trial of a finished task, or queues it to be tried again."""
         job.search.busy -= 1
-        if job.mends or self.stop:
+        if job.is_repair or self.stop:
             return
         if job.search.source.has_ended(job.trial):
             job.search.source.on_trial_end(job.trial)
@@ -129,32 +135,33 @@ class TrialQueue:
             job.search.retries.append(job.trial)
 
     def on_worker_joined(self, worker: int, place: WorkerPlace) -> None:
-        """Reports a worker that is ready to all open searches."""
+        """Reports a new worker to all open searches."""
         self._joined[worker] = place
         for search in self._open:
             search.source.on_worker_joined(worker, *place)
 
     def on_worker_lost(self, worker: int, reason: str, job: Job | None) -> None:
-        """Reports a lost worker to all open searches; its trial continues elsewhere.
+        """Reports a lost worker to all open searches, and queues its trial for another one.
 
         Args:
             worker: Number of the worker, from 1.
-            reason: Cause of the loss, in one line.
-            job: The task that it trained, if any.
+            reason: Reason of the loss, in one line.
+            job: The job of the worker; None if it was idle.
         """
         self._joined.pop(worker, None)
         for search in self._open:
-            trial = job.trial if job and job.search is search and not job.mends else None
+            trial = job.trial if job and job.search is search and not job.is_repair else None
             search.source.on_worker_lost(worker, reason, trial)
             if trial:
                 search.retries.append(trial)
                 search.moved.add(trial.trial_id)
         if job is not None:
             job.search.busy -= 1
-            job.search.mending = None  # to be looked through again
+            job.search.repairs = None  # A repair may be lost, so the lost files are listed again.
 
     def _stop_with(self, stop: StoppedEarly) -> None:
-        # Workers finish their epochs when the time is up. Any other limit ends the search at once.
+        # At the end of the time budget, workers finish their epochs. Any other limit ends the
+        # search at once.
         if stop.reason != "time_budget":
             raise stop
         self.stop = stop
@@ -163,19 +170,19 @@ class TrialQueue:
         for search in tuple(self._open):
             if job := self._job_of(search, worker):
                 return job
-        while self._waiting:
-            opened = self._open_next(self._waiting.popleft())
+        while self._pending:
+            opened = self._open_next(self._pending.popleft())
             if opened and (job := self._job_of(opened, worker)):
                 return job
         return None
 
-    def _open_next(self, opening: Opening) -> OpenSource | None:
+    def _open_next(self, pending: PendingSearch) -> OpenSource | None:
         inner = ExitStack()
-        self._stack.push(inner)  # closes the search if it does not come to its end
-        source = inner.enter_context(opening)
+        self._stack.push(inner)  # It closes the search if the queue is left before its end.
+        source = inner.enter_context(pending)
         if source is None:
             return None
-        inner.callback(source.keep)
+        inner.callback(source.flush)
         source.on_search_begin()
         for worker, place in self._joined.items():
             source.on_worker_joined(worker, *place)
@@ -184,16 +191,16 @@ class TrialQueue:
         return opened
 
     def _close(self, search: OpenSource) -> None:
-        search.source.tidy()
+        search.source.remove_unneeded()
         search.source.on_search_end()
         self._open.remove(search)
         search.stack.close()
 
     def _job_of(self, search: OpenSource, worker: int) -> Job | None:
-        """Returns a task of a search; closes the search if nothing is left."""
+        """Returns a task of a search; closes the search if nothing is left to do."""
         while trial := self._next_trial(search, worker):
             task = search.source.task_of(trial)
-            if task is None:  # its workers crashed too often
+            if task is None:  # The trial has failed, because its workers crashed too often.
                 search.moved.discard(trial.trial_id)
                 search.source.on_trial_end(trial)
                 continue
@@ -201,17 +208,17 @@ class TrialQueue:
                 search.moved.remove(trial.trial_id)
                 search.source.on_trial_moved(trial, worker)
             search.busy += 1
-            return Job(search, trial, task, mends=False)
-        return self._mending_job(search)
+            return Job(search, trial, task, is_repair=False)
+        return self._repair_job(search)
 
-    def _mending_job(self, search: OpenSource) -> Job | None:
-        if search.mending is None and not search.busy:
-            search.mending = search.source.mending()
-        if search.mending is not None:
-            found = next(search.mending, None)
+    def _repair_job(self, search: OpenSource) -> Job | None:
+        if search.repairs is None and not search.busy:
+            search.repairs = search.source.repairs()
+        if search.repairs is not None:
+            found = next(search.repairs, None)
             if found is not None:
                 search.busy += 1
-                return Job(search, *found, mends=True)
+                return Job(search, *found, is_repair=True)
             if not search.busy:
                 self._close(search)
         return None
@@ -219,7 +226,7 @@ class TrialQueue:
     def _next_trial(self, search: OpenSource, worker: int) -> SourceTrial | None:
         if search.retries:
             return search.retries.popleft()
-        trial = search.source.next_trial() if search.mending is None else None
+        trial = search.source.next_trial() if search.repairs is None else None
         if trial is not None:
             search.source.on_trial_begin(trial, worker)
         return trial

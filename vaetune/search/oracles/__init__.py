@@ -1,1 +1,1 @@
-"""Keras Tuner's oracles, corrected and rebuilt from the journal."""
+"""Keras Tuner's oracles, corrected, with their state restored from the journal."""

@@ -1,4 +1,4 @@
-"""What all oracles share."""
+"""Base classes of the oracles."""
 
 import copy
 from typing import Any
@@ -10,20 +10,27 @@ from vaetune.config import SearchSpec
 from vaetune.study import Assignment
 
 OBJECTIVE = "val_loss"
+"""Name of the metric that the oracles minimize."""
 
 TUNER_ID = "tuner0"
-"""Name of the tuner for Keras Tuner; oracles get a different name per trial, see `hand_out`."""
+"""Name of the tuner for Keras Tuner. Oracles receive a different name for each trial; see
+`request_trial`."""
 
-_NEVER = 10**9
+_UNLIMITED = 10**9
 
 
 class Oracle(keras_tuner.Oracle):
-    """What all oracles here share: the seed as given, and nothing written to disk.
+    """Base class of all oracles. It keeps the seed as given, and writes nothing to the disk.
+
+    Args:
+        spec: The search.
+        hyperparameters: Search space, as declared by `VAEHyperModel`.
+        settings: Further arguments of `keras_tuner.Oracle`.
 
     Attributes:
         assignments: Assignment of each trial, by id; see `assignment`.
-        configurations: Number of different configurations among them.
-        max_epochs: Epochs of a trial for which the oracle sets none.
+        configurations: Number of configurations in `assignments`.
+        max_epochs: Number of epochs of a trial for which the algorithm sets none.
     """
 
     def __init__(
@@ -37,10 +44,10 @@ class Oracle(keras_tuner.Oracle):
             hyperparameters=hyperparameters,
             allow_new_entries=False,
             tune_new_entries=False,
-            max_consecutive_failed_trials=_NEVER,
+            max_consecutive_failed_trials=_UNLIMITED,
             **settings,
         )
-        # Keras Tuner treats 0 as "no seed given".
+        # Keras Tuner treats 0 as "no seed given", so the seed is set again.
         self.seed = spec.seed
         self._seed_state = spec.seed
         self.verbose = 0
@@ -49,24 +56,24 @@ class Oracle(keras_tuner.Oracle):
         """Does nothing: the journal is the record."""
 
     def _save_trial(self, trial: Trial) -> None:
-        # Called by create_trial, update_trial and end_trial; see `save`.
+        # Keras Tuner calls this in create_trial, update_trial and end_trial; see `save`.
         pass
 
     def promotable(self) -> set[str]:
-        """Returns the ended trials that others may still continue."""
+        """Returns the ids of ended trials that may still be promoted."""
         return set()
 
     def iteration(self, trial_id: str) -> int:
-        """Which run of the whole schedule a trial belongs to, from 0."""
+        """Returns the run of the whole schedule to which a trial belongs, from 0."""
         return 0
 
     def dry_run_copy(self) -> "Oracle":
-        """A copy that asks for as many trials, to be run to its end on made-up scores."""
+        """Returns a copy that asks for the same number of trials, to be run on invented scores."""
         return copy.deepcopy(self)
 
 
 class BoundedOracle(Oracle):
-    """An oracle that runs a number of trials, each with the largest budget.
+    """Base class of oracles with a limited number of trials, each with all epochs.
 
     Attributes:
         trial_limit: Maximum number of trials.
@@ -75,9 +82,9 @@ class BoundedOracle(Oracle):
     def __init__(
         self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters, **settings: Any
     ) -> None:
-        # Keras Tuner must not know it: it pads trial ids to the number's width, and an extended
-        # search would rename its old trials.
-        self.trial_limit = spec.budget.max_trials or _NEVER
+        # Keras Tuner does not receive the limit, because it pads trial ids to the width of the
+        # limit: extending a search would change the ids of its trials.
+        self.trial_limit = spec.budget.max_trials or _UNLIMITED
         super().__init__(spec, hyperparameters, max_trials=None, **settings)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bayesian optimization."""
+"""The oracle of Bayesian optimization."""
 
 import copy
 import warnings
@@ -16,20 +16,21 @@ from vaetune.search.oracles.simple import RandomOracle
 
 
 class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Keras Tuner's Bayesian optimisation, which resumes and repeats no configuration.
+    """Bayesian optimization of Keras Tuner that can be resumed and repeats no configuration.
 
-    Its own loses the state of its random numbers when it is reloaded; here every suggestion
-    draws from numbers of its own, so that a search continues as if it had never stopped.
+    Keras Tuner's own oracle loses the state of its random generator when it is reloaded. Here
+    each suggestion has a random generator of its own, so a resumed search continues as if it had
+    not stopped.
 
     Attributes:
-        replayed: While a journal is replayed, the hyperparameters of the trial to come: what the
-            Gaussian process once suggested is not worked out again.
+        recorded: Hyperparameters of the next trial while a journal is replayed, so that the
+            Gaussian process does not compute its suggestions again; otherwise None.
     """
 
     def __init__(self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters) -> None:
-        self.replayed: Mapping[str, Number] | None = None
+        self.recorded: Mapping[str, Number] | None = None
         super().__init__(spec, hyperparameters, num_initial_points=spec.budget.initial_trials)
-        self.gpr = self._make_gpr()  # with the seed as it was given
+        self.gpr = self._make_gpr()  # Made again with the seed as given.
         self._spec = spec
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -37,8 +38,8 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
         completed = sum(trial.status == TrialStatus.COMPLETED for trial in self.trials.values())
         if completed < self.num_initial_points or len(self.trials) >= self.trial_limit:
             return super().populate_space(trial_id)
-        if self.replayed is not None:
-            return {"status": TrialStatus.RUNNING, "values": dict(self.replayed)}
+        if self.recorded is not None:
+            return {"status": TrialStatus.RUNNING, "values": dict(self.recorded)}
         entropy = np.random.SeedSequence([self.seed, len(self.trials)]).generate_state(2)
         self._random_state = np.random.RandomState(int(entropy[0]))
         with warnings.catch_warnings():
@@ -52,17 +53,18 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
         return response
 
     def _fit_to_completed(self) -> None:
-        """Fits the Gaussian process to the trials that have ended.
+        """Fits the Gaussian process to the completed trials.
 
-        Keras Tuner guesses by it what those under way will come to. As it is, it may be that of
-        an earlier suggestion, or of none: that depends on when a search was stopped.
+        Keras Tuner predicts the scores of ongoing trials with the Gaussian process of the last
+        suggestion. Which suggestion that is depends on when the search was stopped, so it is
+        fitted again first.
         """
-        known: Any = copy.copy(self)
+        completed: Any = copy.copy(self)
         trials = self.trials.items()
-        known.trials = {i: one for i, one in trials if one.status == TrialStatus.COMPLETED}
-        known.ongoing_trials = {}
-        self.gpr.fit(*known._vectorize_trials())
+        completed.trials = {key: t for key, t in trials if t.status == TrialStatus.COMPLETED}
+        completed.ongoing_trials = {}
+        self.gpr.fit(*completed._vectorize_trials())
 
     def dry_run_copy(self) -> Oracle:
-        """A random search of as many trials: the Gaussian process would take minutes."""
+        """Returns a random search of the same length: a Gaussian process would take minutes."""
         return RandomOracle(self._spec, self.hyperparameters.copy())

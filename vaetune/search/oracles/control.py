@@ -1,7 +1,7 @@
-"""Keras Tuner's oracles by name: Hyperband corrected, state kept in the journal alone.
+"""Creates an oracle, asks it for trials, reports scores to it, and restores it from a journal.
 
-An oracle is rebuilt by replaying the journal's events through its own methods, so the two can
-never disagree. Keras Tuner's own files are not written.
+An oracle is restored by passing the events of the journal through its own methods, so that the
+two always agree. Keras Tuner's own files are not written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,17 +29,17 @@ _ORACLES: Mapping[str, type[Oracle]] = {
 
 
 def make_oracle(spec: SearchSpec) -> Oracle:
-    """The oracle of a search, at its beginning."""
+    """Returns the oracle of a new search."""
     hyperparameters = keras_tuner.HyperParameters()
     VAEHyperModel(space=spec.space).declare_hyperparameters(hyperparameters)
     return _ORACLES[spec.algorithm](spec, hyperparameters)
 
 
 def assignment(oracle: Oracle, trial: Trial) -> Assignment:
-    """Reads what a trial is to do from among its hyperparameters, where Keras Tuner puts it.
+    """Returns the assignment of a trial, which Keras Tuner stores among its hyperparameters.
 
-    To be asked first in the order in which the trials were created: that numbers the
-    configurations.
+    Call this in creation order: the first call for a trial assigns the number of its
+    configuration.
     """
     known = oracle.assignments.get(trial.trial_id)
     if known is None:
@@ -61,61 +61,70 @@ def _read_assignment(oracle: Oracle, trial: Trial) -> Assignment:
         rung=values.get("tuner/round", 0),
         epoch_from=values.get("tuner/initial_epoch", 0),
         epoch_to=values.get("tuner/epochs", oracle.max_epochs),
-        hyperparameters=_own_values(values),
+        hyperparameters=_model_values(values),
     )
 
 
-def _own_values(values: Mapping[str, Any]) -> dict[str, Number]:
-    """The hyperparameters of the model, without Keras Tuner's control data."""
+def _model_values(values: Mapping[str, Any]) -> dict[str, Number]:
+    """Returns the hyperparameters of the model, without the control data of Keras Tuner."""
     names = Space.model_fields
     return {name: values[name] for name in names if name in values}
 
 
-def hand_out(oracle: Oracle) -> Trial:
-    """Asks an oracle for a trial, whichever others are under way.
+def request_trial(oracle: Oracle) -> Trial:
+    """Asks an oracle for another trial, even if others are running.
 
     Returns:
-        A trial whose status is RUNNING, or IDLE where others have to end first, or STOPPED.
+        A trial with one of these statuses: RUNNING; IDLE if others have to end first; STOPPED if
+        there are no more trials.
     """
-    # An oracle gives the tuner that has a trial the same one again.
+    # An oracle returns the same trial again to a tuner that already has one, so each trial is
+    # requested under a new name.
     return oracle.create_trial(f"{TUNER_ID}-{len(oracle.trials)}")
 
 
 def replay(oracle: Oracle, events: Iterable[Event]) -> None:
-    """Brings a new oracle to where the journal leaves off.
+    """Brings a new oracle to its state at the end of a journal.
 
-    Trials that have not ended are among its `ongoing_trials`.
+    Trials that have not ended are in its `ongoing_trials` afterwards.
+
+    Args:
+        oracle: A new oracle of the search.
+        events: Events of the journal, in order.
 
     Raises:
-        JournalError: The oracle asks for another trial than the journal records.
+        JournalError: The oracle asks for a trial that differs from the one in the journal.
     """
     for event in events:
         if isinstance(event, TrialStarted):
             _replay_start(oracle, event)
         elif isinstance(event, TrialEnded):
-            end(oracle, event.trial_id, event.score)
+            end_trial(oracle, event.trial_id, event.score)
     if isinstance(oracle, BayesianOracle):
-        oracle.replayed = None
+        oracle.recorded = None
 
 
 def _replay_start(oracle: Oracle, event: TrialStarted) -> None:
     if isinstance(oracle, BayesianOracle):
-        oracle.replayed = event.hyperparameters
-    trial = hand_out(oracle)
-    if trial.status != TrialStatus.RUNNING or assignment(oracle, trial) != _as_told(event):
+        oracle.recorded = event.hyperparameters
+    trial = request_trial(oracle)
+    recorded = Assignment(**{name: getattr(event, name) for name in Assignment.model_fields})
+    if trial.status != TrialStatus.RUNNING or assignment(oracle, trial) != recorded:
         raise JournalError(
-            f"The journal does not fit its own search: at trial {event.trial_id} the oracle asks "
-            "for another one. It was written by another version, or edited. Search again with "
-            "--overwrite or under another name."
+            f"The journal does not match its own search: at trial {event.trial_id} the oracle "
+            "asks for a different one. Another version of vaetune wrote it, or it was edited. "
+            "Search again with --overwrite or under another name."
         )
 
 
-def _as_told(event: TrialStarted) -> Assignment:
-    return Assignment(**{name: getattr(event, name) for name in Assignment.model_fields})
+def end_trial(oracle: Oracle, trial_id: str, score: float | None) -> None:
+    """Reports the end of a trial to an oracle.
 
-
-def end(oracle: Oracle, trial_id: str, score: float | None) -> None:
-    """Tells an oracle that a trial completed with a score, or failed if there is none."""
+    Args:
+        oracle: The oracle.
+        trial_id: Id of the trial.
+        score: Lowest validation loss, nats per image; None if the trial failed.
+    """
     trial = oracle.get_trial(trial_id)
     trial.status = TrialStatus.FAILED
     if score is not None:

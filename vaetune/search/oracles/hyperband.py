@@ -1,4 +1,4 @@
-"""Hyperband."""
+"""The oracle of Hyperband."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from vaetune.search.oracles.base import Oracle
 
 
 class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
-    """Keras Tuner's Hyperband, which no failure and no small space starves.
+    """Hyperband of Keras Tuner that does not stall after failures or in small spaces.
 
-    With no failure and a space that is not exhausted, it asks for exactly the trials that
-    Keras Tuner's own oracle asks for. Beyond that, a rung whose trials have all ended promotes
-    as many of the survivors as were planned, and a space with no new configuration left
-    promotes what it has.
+    Without failures, and as long as the space has new configurations, it asks for exactly the
+    same trials as Keras Tuner's own oracle. Otherwise, a rung in which all trials have ended
+    promotes the planned number of completed trials, and after the space is exhausted, the
+    brackets promote the trials that they have.
 
     References:
         Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization",
@@ -34,14 +34,17 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
             factor=spec.budget.factor,
             hyperband_iterations=spec.budget.hyperband_iterations,
         )
-        # Keras Tuner has no setting for it; the brackets follow from it.
+        # Keras Tuner has no argument for it. The brackets depend on it, so they are made again.
         self.min_epochs = spec.budget.min_epochs
         self._current_bracket = self._get_num_brackets() - 1
         self._brackets: list[dict[str, Any]] = []
         self._start_new_bracket()
 
     def promotable(self) -> set[str]:
-        """The ended trials that may still be promoted: no more than there is room for."""
+        """Returns the ids of ended trials that may still be promoted.
+
+        In each rung, these are at most as many as the next rung has room for.
+        """
         found: set[str] = set()
         for bracket in self._brackets:
             rounds, number = bracket["rounds"], bracket["bracket_num"]
@@ -52,7 +55,7 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
         return found
 
     def iteration(self, trial_id: str) -> int:
-        """Which run of the whole schedule a trial belongs to, from 0."""
+        """Returns the run of the whole schedule to which a trial belongs, from 0."""
         parent = self.trials[trial_id].hyperparameters.values.get("tuner/trial_id")
         current: int = self._current_iteration
         return self._iterations.setdefault(trial_id, self._iterations.get(parent, current))
@@ -71,10 +74,10 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
         return response
 
     def _look_ahead(self) -> None:
-        """Draws the next configuration before it is known to be wanted.
+        """Draws the next configuration in advance.
 
-        That there is no other then follows from what was handed out, and not from whether a worker
-        asked without success, which the journal does not record.
+        Exhaustion of the space must depend only on the trials handed out so far, because the
+        journal does not record unsuccessful requests.
         """
         if self._next_values is None and not self._is_exhausted:
             self._next_values = super()._random_values()
@@ -88,10 +91,13 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
         return {"status": TrialStatus.IDLE if self.ongoing_trials else TrialStatus.STOPPED}
 
     def _overdue_promotion(self, trial_id: str) -> dict[str, Any] | None:
-        """Promotes from a rung that can grow no more, where Keras Tuner waits for ever.
+        """Promotes from a rung that is complete but from which Keras Tuner would never promote.
 
-        Its rule wants more completed trials than the rung is to lose, counted against the
-        planned size; a rung that is smaller than planned, or has failures, never gets there.
+        Keras Tuner's rule compares the number of completed trials with the planned size of the
+        rung. A rung that has failures, or is smaller than planned, never satisfies it.
+
+        Returns:
+            The promotion, or None if there is none to make here.
         """
         for bracket in self._brackets:
             rounds, number = bracket["rounds"], bracket["bracket_num"]
@@ -102,7 +108,7 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
                 waiting = self._waiting(rounds, below)
                 if waiting and len(rounds[below + 1]) < self._get_size(number, below + 1):
                     if not self._is_exhausted and self._is_full(rounds[below], number, below):
-                        return None  # Keras Tuner's own rule does it, in its own order
+                        return None  # Keras Tuner's rule promotes from it, in its own order.
                     return self._promote(trial_id, bracket, below, waiting)
         return None
 
@@ -126,15 +132,16 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
         return {"status": TrialStatus.RUNNING, "values": values}
 
     def _label_bracket(self, trial_id: str, values: dict[str, Any]) -> None:
-        # Keras Tuner writes the bracket it is filling, not the one that the trial belongs to.
+        # Keras Tuner writes the bracket that it fills now, which may not be that of the trial.
         for bracket in self._brackets:
             if any(entry["id"] == trial_id for entries in bracket["rounds"] for entry in entries):
                 values["tuner/bracket"] = bracket["bracket_num"]
 
     def _waiting(self, rounds: Sequence[list[dict[str, Any]]], below: int) -> list[Trial]:
-        """The completed trials of a rung that have not been promoted."""
-        taken = {entry["past_id"] for entry in rounds[below + 1]}
-        return [trial for trial in self._completed(rounds[below]) if trial.trial_id not in taken]
+        """Returns the completed trials of a rung that are not promoted yet."""
+        promoted = {entry["past_id"] for entry in rounds[below + 1]}
+        completed = self._completed(rounds[below])
+        return [trial for trial in completed if trial.trial_id not in promoted]
 
     def _completed(self, entries: list[dict[str, Any]]) -> list[Trial]:
         trials = [self.trials[entry["id"]] for entry in entries]

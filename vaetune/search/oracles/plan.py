@@ -1,4 +1,4 @@
-"""The trials that a search is going to run."""
+"""Predicts the trials of a search by running a copy of its oracle."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,39 +8,45 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from vaetune.config import Number
 from vaetune.search.oracles.base import Oracle
-from vaetune.search.oracles.control import assignment, end, hand_out
+from vaetune.search.oracles.control import assignment, end_trial, request_trial
 from vaetune.search.oracles.simple import GridOracle
 from vaetune.study import Rung
 
 
 def plan(oracle: Oracle) -> tuple[Rung, ...]:
-    """Counts the trials of a search, those that an oracle has asked for and those to come.
+    """Returns the trials of a whole search, including those that have run.
 
-    Which configurations are drawn does not depend on the scores, so the counts are exact as
-    long as no more trials fail. The oracle stays as it is.
+    The number of trials does not depend on their scores, so the plan is exact unless further
+    trials fail. The oracle is not changed.
+
+    Args:
+        oracle: The oracle of the search, in any state.
     """
     grid_size = _grid_size(oracle)
     if grid_size is not None:
         return (
             Rung(bracket=0, rung=0, trials=grid_size, epoch_from=0, epoch_to=oracle.max_epochs),
         )
-    rehearsed = oracle.dry_run_copy()
-    for trial in list(rehearsed.ongoing_trials.values()):
-        end(rehearsed, trial.trial_id, math.inf)
-    for trial in dry_run(rehearsed):
-        assignment(rehearsed, trial)
+    copy = oracle.dry_run_copy()
+    for trial in list(copy.ongoing_trials.values()):
+        end_trial(copy, trial.trial_id, math.inf)
+    for trial in dry_run(copy):
+        assignment(copy, trial)
     sizes: dict[tuple[int, int, int, int, int], int] = {}
-    for asked in rehearsed.assignments.values():
+    for asked in copy.assignments.values():
         key = (asked.iteration, asked.bracket, asked.rung, asked.epoch_from, asked.epoch_to)
         sizes[key] = sizes.get(key, 0) + 1
     names = ("iteration", "bracket", "rung", "epoch_from", "epoch_to")
     rungs = [Rung(trials=n, **dict(zip(names, key, strict=True))) for key, n in sizes.items()]
-    # As one worker would run them, whichever began first among several.
+    # In the order in which a single worker would run them.
     return tuple(sorted(rungs, key=lambda rung: (rung.iteration, -rung.bracket, rung.rung)))
 
 
 def _grid_size(oracle: Oracle) -> int | None:
-    """How many trials a grid holds, worked out: running through a large one takes minutes."""
+    """Returns the number of trials of a grid search, or None for other algorithms.
+
+    It is computed, because a dry run of a large grid takes minutes.
+    """
     if not isinstance(oracle, GridOracle):
         return None
     points = math.prod(len({hp.default, *hp.values}) for hp in oracle.hyperparameters.space)
@@ -48,24 +54,28 @@ def _grid_size(oracle: Oracle) -> int | None:
 
 
 def draw_configurations(
-    oracle: Oracle, most: int = 1000
+    oracle: Oracle, max_points: int = 1000
 ) -> dict[tuple[int, int], list[Mapping[str, Number]]]:
-    """The configurations that a new search begins with, by iteration and bracket.
+    """Returns the configurations that a new search draws, by iteration and bracket.
 
-    They are those it will draw, whatever the scores, but for two: a Bayesian search continues with
-    suggestions of its own, and stands here for a random one of as many trials; of a grid with
-    more than `most` points, `most` are drawn at random. The oracle stays as it is.
+    They are exact, whatever the scores, with two exceptions: a Bayesian search is represented by a
+    random search of the same length, and a grid with more than `max_points` points by `max_points`
+    random ones. The oracle is not changed.
+
+    Args:
+        oracle: The oracle of a new search.
+        max_points: Maximum number of points of a grid.
     """
     grid_size = _grid_size(oracle)
-    if grid_size is not None and grid_size > most:
-        return {(0, 0): _draw_from_grid(oracle, most)}
-    rehearsed = oracle.dry_run_copy()
+    if grid_size is not None and grid_size > max_points:
+        return {(0, 0): _draw_from_grid(oracle, max_points)}
+    copy = oracle.dry_run_copy()
     drawn: dict[tuple[int, int], list[Mapping[str, Number]]] = {}
-    for trial in dry_run(rehearsed):
-        asked = assignment(rehearsed, trial)
+    for trial in dry_run(copy):
+        asked = assignment(copy, trial)
         if asked.parent is None:
-            place = (asked.iteration, asked.bracket)
-            drawn.setdefault(place, []).append(asked.hyperparameters)
+            key = (asked.iteration, asked.bracket)
+            drawn.setdefault(key, []).append(asked.hyperparameters)
     return drawn
 
 
@@ -79,8 +89,9 @@ def _draw_from_grid(oracle: Oracle, count: int) -> list[Mapping[str, Number]]:
 
 
 def dry_run(oracle: Oracle) -> Iterator[Trial]:
+    """Yields the trials of an oracle one by one, and ends each with an invented score."""
     score = 0.0
-    while (trial := hand_out(oracle)).status == TrialStatus.RUNNING:
+    while (trial := request_trial(oracle)).status == TrialStatus.RUNNING:
         yield trial
-        end(oracle, trial.trial_id, score)
+        end_trial(oracle, trial.trial_id, score)
         score += 1.0

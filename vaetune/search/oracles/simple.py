@@ -1,4 +1,4 @@
-"""Random search, grid search and a single configuration."""
+"""The oracles of random search, grid search and a single configuration."""
 
 from typing import Any
 
@@ -9,29 +9,31 @@ from vaetune.search.oracles.base import BoundedOracle, Oracle
 
 
 class RandomOracle(BoundedOracle, keras_tuner.oracles.RandomSearchOracle):
-    """Keras Tuner's random search."""
+    """Random search of Keras Tuner."""
 
 
 class GridOracle(BoundedOracle, keras_tuner.oracles.GridSearchOracle):
-    """Keras Tuner's grid search: the reference's values first, ranges in ten steps.
+    """Grid search of Keras Tuner: the values of the Keras example first, ranges in ten steps.
 
-    Its own hands out a point when the one before it has ended, in case that brought another
-    hyperparameter; here all of them are known, and many workers find work.
+    Keras Tuner's own oracle waits until a trial has ended before it asks for the next one, in case
+    the trial declares another hyperparameter. Here all hyperparameters are known from the start,
+    so several workers can train at the same time.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
         response = super().populate_space(trial_id)
         if response["status"] == TrialStatus.RUNNING and self.trials:
-            self._populate_next.append(trial_id)  # of the first one, Keras Tuner does it itself
+            # Keras Tuner does this itself for the first trial.
+            self._populate_next.append(trial_id)
         return response
 
 
 class SingleOracle(Oracle):
-    """Asks for one trial, of the values that every hyperparameter is pinned at."""
+    """Asks for a single trial, with the pinned values of the hyperparameters."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Hands out the one trial, once."""
+        """Chooses the single trial, once; see `keras_tuner.Oracle.populate_space`."""
         if self.trials:
             return {"status": TrialStatus.STOPPED}
         return {"status": TrialStatus.RUNNING, "values": dict(self.hyperparameters.values)}

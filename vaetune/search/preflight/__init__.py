@@ -1,1 +1,1 @@
-"""A search tried before it is run, and what it is going to take."""
+"""Checks a search before it runs: a short test of the device, and an estimate of the duration."""

@@ -1,6 +1,6 @@
-"""A search tried out before it is run: the device, a few steps, what it is going to take.
+"""Tests the device with a few steps of a search, and estimates what the search needs.
 
-Nothing is written outside a temporary folder.
+Only a temporary folder is written to.
 """
 
 import resource
@@ -29,19 +29,21 @@ from vaetune.errors import DeviceError
 from vaetune.models import VAE, build_vae, draw_variables, load_model
 from vaetune.search.oracles.control import make_oracle
 from vaetune.search.oracles.plan import draw_configurations, plan
-from vaetune.search.preflight.estimate import (
+from vaetune.search.preflight.cost_model import (
     CostModel,
     DurationRange,
     Hyperparameters,
-    Sharing,
     Timing,
     TrialGroup,
-    corners,
+    fit_cost_model,
+)
+from vaetune.search.preflight.estimate import (
+    Sharing,
     disk_bytes,
     estimate_duration,
-    fit_cost_model,
+    extremes,
     group_trials,
-    spread,
+    sample_by_size,
 )
 from vaetune.study import FINALISTS, Checkpoint, Rung
 from vaetune.training import (
@@ -57,30 +59,31 @@ from vaetune.training import (
     write_variables,
 )
 
-LONGEST_S = 0.8
-"""Of the steps that are timed of a configuration, if there are three of them."""
+TIMED_S = 0.8
+"""Seconds after which no further step of a configuration is timed."""
 
 MIN_STEPS, MAX_STEPS = 3, 20
+"""Number of steps that are timed of each configuration."""
 
-BETWEEN = 3
-"""Number of timed configurations besides the smallest, the largest and the Keras example."""
+MIDDLE_CONFIGURATIONS = 3
+"""Configurations that are timed in addition to the smallest, the largest and the Keras example."""
 
-_SHOWN = 8
-"""Images that the saved model has to reconstruct as it did before."""
+_COMPARED_IMAGES = 8
+"""Images that a saved model must reconstruct as it did before."""
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Result of a dry run.
+    """Result of a probe.
 
     Attributes:
-        plan: The trials of the search.
-        duration: Duration of the whole search, including its Keras example.
-        workers: Number of workers.
-        timed: Timings that the estimate is based on.
-        peak_memory: Bytes of main memory that this process held at most, images included.
-        image_memory: Bytes of the images alone.
-        disk: Bytes that the search keeps at once, at most.
+        plan: Trials of the search.
+        duration: Estimated duration of the whole search, including the Keras example.
+        workers: Number of workers that share the trials.
+        timed: Measured durations, from the smallest to the largest configuration.
+        peak_memory: Largest main memory of this process so far, in bytes, including the images.
+        image_memory: Size of the images, in bytes.
+        disk: Largest disk space that the search needs at one time, in bytes.
     """
 
     plan: tuple[Rung, ...]
@@ -93,35 +96,41 @@ class ProbeResult:
 
 
 class Probe:
-    """A runner of the search's own kind, on its images, that tries configurations.
+    """Trains a few steps of configurations, with the images and the code of the search.
 
     Args:
         spec: The search.
-        images: Its images, as `data.prepare_images` made them.
+        images: Image set of the search, from `prepare_images`.
     """
 
     def __init__(self, spec: SearchSpec, images: ImageSet) -> None:
         self._spec = spec
         self._images = images
         data = put_on_device(images)
-        some = data.validation[:VALIDATION_BATCH_SIZE]
-        self._validated = int(some.shape[0])
+        batch = data.validation[:VALIDATION_BATCH_SIZE]
+        self._validation_images = int(batch.shape[0])
         self._runner = EpochRunner(
             build_vae(images.image_shape, REFERENCE),
-            DeviceData(data.train, some, data.draws_pixels),
+            DeviceData(data.train, batch, data.draws_pixels),
             spec.training.precision,
         )
-        self._data = data  # all of the validation images count as memory
+        # All validation images stay on the device, so that the memory is that of a search.
+        self._data = data
 
-    def prove(self, hyperparameters: Hyperparameters, folder: Path) -> None:
-        """Builds a model, trains it on a batch, saves it, reads it back: it must be the same.
+    def check_device(self, hyperparameters: Hyperparameters, folder: Path) -> None:
+        """Trains a model on a batch, and checks that it is the same after saving and loading.
+
+        Args:
+            hyperparameters: Configuration of the model.
+            folder: Folder for the saved model.
 
         Raises:
-            DeviceError: It does not fit into memory, or what was read back is another model.
+            DeviceError: The model does not fit into memory, or the loaded model gives other
+                outputs.
         """
         shape = self._images.image_shape
-        shown = to_unit_interval(self._images.validation.images[:_SHOWN])
-        with _memory_told(hyperparameters):
+        images = to_unit_interval(self._images.validation.images[:_COMPARED_IMAGES])
+        with _explain_memory_errors(hyperparameters):
             vae = build_vae(shape, hyperparameters)
             self._runner.begin(
                 read_variables(vae.variables), float(hyperparameters["learning_rate"])
@@ -130,21 +139,24 @@ class Probe:
             write_variables(vae.variables, self._runner.read()[0])
             path = folder / "probed.keras"
             vae.save(path)
-            if not np.allclose(
-                _reconstruct(vae, shown), _reconstruct(load_model(path), shown), atol=1e-5
-            ):
+            before, after = _reconstruct(vae, images), _reconstruct(load_model(path), images)
+            if not np.allclose(before, after, atol=1e-5):
                 raise DeviceError(
-                    "A model that was saved and read back gives another output on this device. "
+                    "On this device a model gives a different output after saving and loading. "
                     "Use --device cpu, and check the installation of Keras and TensorFlow."
                 )
 
-    def time(self, hyperparameters: Hyperparameters, folder: Path) -> Timing:
-        """Trains a few steps of a configuration, validates once, and keeps it as a trial is kept.
+    def measure(self, hyperparameters: Hyperparameters, folder: Path) -> Timing:
+        """Measures training steps, the validation, and the overhead of a trial.
+
+        Args:
+            hyperparameters: Configuration of the model.
+            folder: Folder for the checkpoint and the artifacts.
 
         Raises:
-            DeviceError: It does not fit into memory.
+            DeviceError: The model does not fit into memory.
         """
-        with _memory_told(hyperparameters):
+        with _explain_memory_errors(hyperparameters):
             began_s = time.perf_counter()
             variables = draw_variables(self._images.image_shape, hyperparameters)
             self._runner.begin(read_variables(variables), float(hyperparameters["learning_rate"]))
@@ -155,13 +167,13 @@ class Probe:
             began_s = time.perf_counter()
             self._runner.validate()
             validated_s = time.perf_counter() - began_s
-            kept_s = self._keep(folder)
+            saved_s = self._time_saving(folder)
         return Timing(
             hyperparameters=hyperparameters,
             batch_size=len(epoch.order),
             step_s=step_s,
-            validation_s=validated_s / self._validated,
-            overhead_s=drawn_s + kept_s,
+            validation_s=validated_s / self._validation_images,
+            overhead_s=drawn_s + saved_s,
         )
 
     def _one_step(self, hyperparameters: Hyperparameters) -> Epoch:
@@ -169,17 +181,17 @@ class Probe:
         return replace(epoch, order=epoch.order[: epoch.batch_size])
 
     def _time_steps(self, epoch: Epoch) -> float:
-        """Seconds a step, the median; a first one is not counted."""
+        """Returns the median duration of a step, in seconds, after a first untimed one."""
         self._runner.train(epoch)
-        taken: list[float] = []
-        while len(taken) < MIN_STEPS or (sum(taken) < LONGEST_S and len(taken) < MAX_STEPS):
+        steps_s: list[float] = []
+        while len(steps_s) < MIN_STEPS or (sum(steps_s) < TIMED_S and len(steps_s) < MAX_STEPS):
             began_s = time.perf_counter()
             self._runner.train(epoch)
-            taken.append(time.perf_counter() - began_s)
-        return median(taken)
+            steps_s.append(time.perf_counter() - began_s)
+        return median(steps_s)
 
-    def _keep(self, folder: Path) -> float:
-        """Writes a checkpoint and pictures; returns the seconds that it took."""
+    def _time_saving(self, folder: Path) -> float:
+        """Writes a checkpoint and artifacts, and returns the duration in seconds."""
         began_s = time.perf_counter()
         weights, optimizer = self._runner.read()
         Checkpoint(1, weights, optimizer, 1, 0.0, weights).save(folder)
@@ -192,39 +204,40 @@ class Probe:
 def probe_search(
     spec: SearchSpec, images: ImageSet, workers: int = 1, oversubscription: float = 1.0
 ) -> ProbeResult:
-    """Tries a search: checks the device, times a few configurations, estimates the rest.
+    """Tests the device, measures a few configurations, and estimates what a search needs.
 
     Args:
         spec: The search.
-        images: Its images, as `data.prepare_images` made them.
-        workers: Number of workers, each with as many threads as this process.
-        oversubscription: Number of their threads per core.
+        images: Image set of the search, from `prepare_images`.
+        workers: Number of workers that will share the trials, each with as many threads as this
+            process has.
+        oversubscription: Threads of all workers per core.
 
     Raises:
-        DeviceError: The largest configuration does not fit into memory, or a model that was saved
-            and read back is another one.
+        DeviceError: The largest configuration does not fit into memory, or a model gives other
+            outputs after saving and loading.
     """
     began_s = time.perf_counter()
     oracle = make_oracle(spec)
-    to_come, drawn = plan(oracle), draw_configurations(oracle)
+    planned, drawn = plan(oracle), draw_configurations(oracle)
     pool = [one for configurations in drawn.values() for one in configurations]
-    stage = Probe(spec, images)
-    begin_s = time.perf_counter() - began_s
-    smallest, largest = corners(spec.space)
-    between, example = spread(pool, images.image_shape, BETWEEN), _example(spec)
+    probe = Probe(spec, images)
+    start_s = time.perf_counter() - began_s
+    smallest, largest = extremes(spec.space)
+    middle = sample_by_size(pool, images.image_shape, MIDDLE_CONFIGURATIONS)
+    reference = _reference(spec)
     with tempfile.TemporaryDirectory(prefix="vaetune-check-") as folder:
-        stage.prove(largest, Path(folder))
-        probes = (smallest, *between, *example, largest)
-        timed = [stage.time(one, Path(folder)) for one in probes]
-    lots = group_trials(to_come, drawn, spec.budget.initial_trials)
-    lots_beside = _lots_beside(spec, example, pool)
-    longest = TrialGroup([*pool, *example], 1, spec.budget.max_epochs)
+        probe.check_device(largest, Path(folder))
+        configurations = (smallest, *middle, *reference, largest)
+        timed = [probe.measure(one, Path(folder)) for one in configurations]
+    groups = group_trials(planned, drawn, spec.budget.initial_trials)
+    longest = TrialGroup([*pool, *reference], 1, spec.budget.max_epochs)
     return ProbeResult(
-        plan=to_come,
+        plan=planned,
         duration=estimate_duration(
-            _pace(timed, spec, images),
-            [*lots, *lots_beside],
-            begin_s,
+            _cost_model(timed, spec, images),
+            [*groups, *_baseline_groups(spec, reference, pool)],
+            start_s,
             _suggestions(spec),
             Sharing(workers, max(1.0, oversubscription), longest) if workers > 1 else None,
         ),
@@ -234,29 +247,29 @@ def probe_search(
         image_memory=sum(
             split.images.nbytes for split in (images.train, images.validation, images.test)
         ),
-        disk=disk_bytes(lots, to_come, images.image_shape, spec.limits.keep_best),
+        disk=disk_bytes(groups, planned, images.image_shape, spec.limits.keep_best),
     )
 
 
-def _example(spec: SearchSpec) -> list[Hyperparameters]:
-    """The Keras example, if it is trained too; with values for what this search adds to it."""
+def _reference(spec: SearchSpec) -> list[Hyperparameters]:
+    """Returns the Keras example, if it is trained too, with a value for every hyperparameter."""
     added = {name: value for name, value in OPTIONAL.items() if getattr(spec.space, name)}
     return [{**REFERENCE, **added}] if spec.baseline else []
 
 
-def _lots_beside(
-    spec: SearchSpec, example: Sequence[Hyperparameters], pool: Sequence[Hyperparameters]
+def _baseline_groups(
+    spec: SearchSpec, reference: Sequence[Hyperparameters], pool: Sequence[Hyperparameters]
 ) -> list[TrialGroup]:
-    """What is trained in addition to the trials: the Keras example, finalists from other seeds."""
-    finals = spec.limits.final_seeds * min(FINALISTS, len(pool))
-    lots = (
-        TrialGroup(example, len(example), spec.budget.max_epochs),
-        TrialGroup(pool, finals, spec.budget.max_epochs),
+    """Returns the Keras example, and the finalists that are trained from other seeds."""
+    retrainings = spec.limits.final_seeds * min(FINALISTS, len(pool))
+    groups = (
+        TrialGroup(reference, len(reference), spec.budget.max_epochs),
+        TrialGroup(pool, retrainings, spec.budget.max_epochs),
     )
-    return [lot for lot in lots if lot.trials]
+    return [group for group in groups if group.trials]
 
 
-def _pace(timed: Sequence[Timing], spec: SearchSpec, images: ImageSet) -> CostModel:
+def _cost_model(timed: Sequence[Timing], spec: SearchSpec, images: ImageSet) -> CostModel:
     batch_size = spec.training.batch_size or REFERENCE_BATCH_SIZE
     return fit_cost_model(
         timed, images.image_shape, len(images.train), len(images.validation), batch_size
@@ -264,9 +277,9 @@ def _pace(timed: Sequence[Timing], spec: SearchSpec, images: ImageSet) -> CostMo
 
 
 def _suggestions(spec: SearchSpec) -> int:
-    """How often a Gaussian process is asked."""
-    most, initial = spec.budget.max_trials, spec.budget.initial_trials
-    return most - initial if most and initial else 0
+    """Returns the number of suggestions of the Gaussian process of a Bayesian search."""
+    trials, initial = spec.budget.max_trials, spec.budget.initial_trials
+    return trials - initial if trials and initial else 0
 
 
 def _reconstruct(vae: VAE, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -275,8 +288,8 @@ def _reconstruct(vae: VAE, images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _memory_told(hyperparameters: Hyperparameters) -> Iterator[None]:
-    """Says which configuration memory does not suffice for."""
+def _explain_memory_errors(hyperparameters: Hyperparameters) -> Iterator[None]:
+    """Raises a DeviceError that names the configuration, if it does not fit into memory."""
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
@@ -288,6 +301,7 @@ def _memory_told(hyperparameters: Hyperparameters) -> Iterator[None]:
 
 
 def _peak_memory() -> int:
-    """The most main memory that this process has held, in bytes."""
+    """Returns the largest main memory of this process so far, in bytes."""
+    # macOS counts in bytes, Linux in kibibytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,4 +1,4 @@
-"""What a search came to, to be held against another."""
+"""Compares the results of searches."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ from vaetune.study.events import EpochEnded, TrialEnded, TrialStarted
 from vaetune.study.journal import read_journal
 
 
-def told(study):
-    """What a journal tells of trials and epochs, without times; the last of equals."""
+def recorded(study):
+    """The trials and epochs in a journal, without times; of equal keys the last one."""
     events = {}
     for event in read_journal(study.folder / "journal.jsonl"):
         if isinstance(event, TrialStarted | EpochEnded | TrialEnded):
@@ -19,12 +19,12 @@ def told(study):
 
 
 def events_of(study, kind):
-    """The events of a kind in a study's journal, in order."""
+    """The events of a class in a study's journal, in order."""
     return [e for e in read_journal(study.folder / "journal.jsonl") if isinstance(e, kind)]
 
 
-def kept(study):
-    """The trials that have a checkpoint."""
+def trials_with_checkpoints(study):
+    """The ids of the trials that have a checkpoint."""
     return {path.parent.name for path in study.folder.glob(f"trials/*/{CHECKPOINT_NAME}")}
 
 
@@ -40,27 +40,27 @@ def assert_same_weights(left, right):
 
 def assert_same_search(ours, theirs):
     """The same trials, scores, winner and kept weights."""
-    assert told(ours) == told(theirs)
+    assert recorded(ours) == recorded(theirs)
     assert ours.winner.trial_id == theirs.winner.trial_id
-    assert kept(ours) == kept(theirs)
-    for trial_id in kept(theirs):
+    assert trials_with_checkpoints(ours) == trials_with_checkpoints(theirs)
+    for trial_id in trials_with_checkpoints(theirs):
         assert_same_weights(checkpoint_of(ours, trial_id), checkpoint_of(theirs, trial_id))
 
 
-def place_of(trial):
-    """What a trial is in its search, whenever it began and whoever trained it."""
+def position_of(trial):
+    """The position of a trial in its search, independent of order and worker."""
     return (trial.iteration, trial.configuration, trial.bracket, trial.rung)
 
 
-def trained(study):
-    """What was trained and what it gave, by `place_of`; without times and numbers of trials."""
-    return {place_of(trial): _outcome(study, trial) for trial in study.trials}
+def trained_trials(study):
+    """The results of all trials by `position_of`, without times and trial ids."""
+    return {position_of(trial): _outcome(study, trial) for trial in study.trials}
 
 
 def _outcome(study, trial):
     times = {"time", "trial_id", "train_s", "validation_s"}
     return {
-        "parent": trial.parent and place_of(study.trial(trial.parent)),
+        "parent": trial.parent and position_of(study.trial(trial.parent)),
         "epochs asked": (trial.epoch_from, trial.epoch_to),
         "hyperparameters": dict(trial.hyperparameters),
         "epochs": [epoch.model_dump_json(exclude=times) for epoch in trial.epochs],  # NaN is NaN
@@ -70,32 +70,32 @@ def _outcome(study, trial):
     }
 
 
-def judged(study):
-    """How the finalists were judged again, the best first, by `place_of`."""
+def finalist_losses(study):
+    """The losses of the finalists, rescored and retrained, the best first, by `position_of`."""
     rescored = study.rescored.rescoring.finalists if study.rescored else ()
     retrained = study.retrained.retraining.finalists if study.retrained else ()
     losses = [(one.epoch, one.negative_elbo, one.reconstruction, one.kl) for one in rescored]
-    places = [place_of(study.trial(one.trial_id)) for one in (*rescored, *retrained)]
+    positions = [position_of(study.trial(one.trial_id)) for one in (*rescored, *retrained)]
     seeds = [(one.trainings, one.losses) for one in retrained]
-    return list(zip(places, losses + seeds, strict=True))
+    return list(zip(positions, losses + seeds, strict=True))
 
 
 def assert_same_trials(ours, theirs):
-    """The same trials, losses, winner and best weights, bit for bit, by any number of workers."""
-    assert len(ours.trials) == len(trained(ours)), "a trial was run twice"
-    assert trained(ours) == trained(theirs)
-    assert judged(ours) == judged(theirs)
-    winners = [study.winner and place_of(study.winner) for study in (ours, theirs)]
+    """The same trials, losses, winner and best weights, bit for bit, with any number of workers."""
+    assert len(ours.trials) == len(trained_trials(ours)), "a trial was run twice"
+    assert trained_trials(ours) == trained_trials(theirs)
+    assert finalist_losses(ours) == finalist_losses(theirs)
+    winners = [study.winner and position_of(study.winner) for study in (ours, theirs)]
     assert winners[0] == winners[1]
     weights, expected = _best_weights(ours), _best_weights(theirs)
     assert weights.keys() & expected.keys() or not expected, "no trial has weights in both"
-    for place in weights.keys() & expected.keys():
-        for one, other in zip(weights[place], expected[place], strict=True):
+    for position in weights.keys() & expected.keys():
+        for one, other in zip(weights[position], expected[position], strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 def _best_weights(study):
     return {
-        place_of(study.trial(trial_id)): checkpoint_of(study, trial_id).best_weights
-        for trial_id in kept(study)
+        position_of(study.trial(trial_id)): checkpoint_of(study, trial_id).best_weights
+        for trial_id in trials_with_checkpoints(study)
     }

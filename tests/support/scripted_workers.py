@@ -1,6 +1,7 @@
-"""Workers that do as a test tells them, on Ray; imported in their processes too, where it is light.
+"""Ray workers that follow orders of a test.
 
-Real ones train; made-up ones only count epochs, know no TensorFlow, and are there in a second.
+The workers' processes import this module too, so it imports little. A `ScriptedWorker` trains
+models. A `CountingWorker` only counts epochs without TensorFlow, and starts within a second.
 """
 
 import os
@@ -19,29 +20,29 @@ from vaetune.study.artifacts import Artifacts
 from vaetune.study.checkpoint import Checkpoint
 from vaetune.training.tasks import Began, Completed, EpochDone, Failed, Progressed, TimeUp
 
-FOLDER = "VAETUNE_TEST_ORDERS"
-"""In the environment of workers: where they look for orders."""
+ORDERS_FOLDER = "VAETUNE_TEST_ORDERS"
+"""Environment variable of workers: the folder of the orders."""
 
 END = "end"
-"""In the place of an epoch: when all is told of a trial, but for that there is no more to come."""
+"""In place of an epoch: after the last message of a trial, before the end of its stream."""
 
 PATIENCE_S = 120.0
-"""After which a test that waits for a process gives up."""
+"""Seconds after which a test that waits for a process fails."""
 
 
 def wait_until(done, what):
-    """Waits for what another process does."""
+    """Waits until `done` returns something true, and returns it."""
     deadline_s = time.monotonic() + PATIENCE_S
     while not (found := done()):
-        assert time.monotonic() < deadline_s, f"never came: {what}"
+        assert time.monotonic() < deadline_s, f"timed out waiting for {what}"
         time.sleep(0.02)
     return found
 
 
 class Orders:
-    """What workers are told, and what they tell, as files in a folder.
+    """Orders to workers, and the workers' notes, as files in a folder.
 
-    Configurations and epochs are named by their numbers.
+    Configurations and epochs are given by their numbers.
     """
 
     def __init__(self, folder):
@@ -49,7 +50,7 @@ class Orders:
 
     @classmethod
     def of_this_process(cls):
-        return cls(os.environ[FOLDER])
+        return cls(os.environ[ORDERS_FOLDER])
 
     def clear(self):
         for path in self._folder.iterdir():
@@ -58,51 +59,51 @@ class Orders:
     # For the test
 
     def hold(self, configuration, epoch):
-        """Whoever trained this epoch waits before it tells of it, until it is let go."""
+        """Lets the worker that trained this epoch wait before it reports it, until `release`."""
         (self._folder / f"hold-{configuration}-{epoch}").touch()
 
-    def let_go(self, configuration, epoch):
+    def release(self, configuration, epoch):
         (self._folder / f"held-{configuration}-{epoch}").unlink(missing_ok=True)
         (self._folder / f"hold-{configuration}-{epoch}").unlink()
 
-    def held(self, configuration, epoch):
-        """The process that waits there; None before one does."""
+    def waiting_process(self, configuration, epoch):
+        """The process that waits in an epoch; None if no process waits."""
         with suppress(FileNotFoundError, ValueError):
             return int((self._folder / f"held-{configuration}-{epoch}").read_text())
         return None
 
     def kill(self, configuration, epoch):
-        """Kills the process that waits there, and lets the next one pass."""
-        os.kill(self.held(configuration, epoch), signal.SIGKILL)
-        self.let_go(configuration, epoch)
+        """Kills the process that waits in an epoch. The next worker does not wait."""
+        os.kill(self.waiting_process(configuration, epoch), signal.SIGKILL)
+        self.release(configuration, epoch)
 
-    def tell(self, order):
-        """Gives an order that is obeyed once, such as "die-1": in configuration 1."""
+    def give(self, order):
+        """Gives an order that is followed once, such as "die-1": in configuration 1."""
         (self._folder / order).touch()
 
-    def tell_always(self, order):
-        """Gives an order that is obeyed each time."""
+    def give_always(self, order):
+        """Gives an order that is followed each time."""
         (self._folder / f"{order}-always").touch()
 
     @property
     def trained(self):
-        """How often each configuration and epoch was trained, whatever became of it."""
+        """The number of times that each configuration and epoch was trained."""
         lines = self.read("trained")
         return Counter(tuple(int(number) for number in line.split()) for line in lines)
 
     @property
     def ready(self):
-        """The processes of the workers that came up, in order."""
+        """The processes of the workers that became ready, in order."""
         return [int(line) for line in self.read("ready")]
 
     def read(self, name):
-        """The lines that workers noted under a name."""
+        """The lines that workers wrote under a name."""
         path = self._folder / name
         return path.read_text().splitlines() if path.exists() else []
 
     # For workers
 
-    def is_told(self, order):
+    def has_order(self, order):
         if (self._folder / f"{order}-always").exists():
             return True
         try:
@@ -111,29 +112,29 @@ class Orders:
             return False
         return True
 
-    def die_if_told(self, order):
-        if self.is_told(order):
+    def crash_if_ordered(self, order):
+        if self.has_order(order):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def note(self, name, line):
         with (self._folder / name).open("a") as file:
             file.write(f"{line}\n")
 
-    def obey(self, configuration, epoch):
-        """Called when an epoch is trained and nobody is told of it yet."""
+    def follow(self, configuration, epoch):
+        """Called when an epoch is trained but not reported yet."""
         self.note("trained", f"{configuration} {epoch}")
         self.wait_if_held(configuration, epoch)
-        self.die_if_told(f"die-{configuration}")
+        self.crash_if_ordered(f"die-{configuration}")
 
     def wait_if_held(self, configuration, epoch):
         hold = self._folder / f"hold-{configuration}-{epoch}"
         if hold.exists():
             (self._folder / f"held-{configuration}-{epoch}").write_text(str(os.getpid()))
-            wait_until(lambda: not hold.exists(), "leave to go on")
+            wait_until(lambda: not hold.exists(), "permission to continue")
 
 
-class ObedientWorker(Worker):
-    """Trains for real, and obeys orders."""
+class ScriptedWorker(Worker):
+    """Trains models, and follows orders."""
 
     def describe(self):
         described = super().describe()
@@ -143,12 +144,12 @@ class ObedientWorker(Worker):
     def run(self, task):
         orders = Orders.of_this_process()
         configurations = {part.trial_id: part.configuration for part in task.lineage}
-        if any(orders.is_told(f"run-out-{number}") for number in configurations.values()):
+        if any(orders.has_order(f"run-out-{number}") for number in configurations.values()):
             _run_out_of_memory_once()
         for message in self._train(task):
             if isinstance(message, EpochDone):
                 ended = message.ended
-                orders.obey(configurations[ended.trial_id], ended.epoch)
+                orders.follow(configurations[ended.trial_id], ended.epoch)
             yield message
         for configuration in configurations.values():
             orders.wait_if_held(configuration, END)
@@ -157,12 +158,12 @@ class ObedientWorker(Worker):
         return super().run(task)
 
     def measure(self, weights, samples, seed):
-        Orders.of_this_process().die_if_told("die-measuring")
+        Orders.of_this_process().crash_if_ordered("die-measuring")
         return super().measure(weights, samples, seed)
 
 
 def _run_out_of_memory_once():
-    """Lets the next epoch that is trained in this process fail, in a way that may pass."""
+    """Lets the next epoch that is trained in this process fail with a transient error."""
     import tensorflow as tf
 
     from vaetune.training.runner import EpochRunner
@@ -176,8 +177,8 @@ def _run_out_of_memory_once():
     EpochRunner.train_in_parts = run_out
 
 
-class WeighingWorker(Worker):
-    """Tells how many images it got, and what of its own memory it takes to begin a trial."""
+class MemoryWorker(Worker):
+    """Notes the number of its images, and the private memory that it takes to begin a trial."""
 
     def run(self, task):
         before = _own_memory()
@@ -186,27 +187,27 @@ class WeighingWorker(Worker):
                 break
         counts = [len(part) for part in (self._images.train, self._images.validation)]
         counts += [len(self._images.test), _own_memory() - before]
-        Orders.of_this_process().note("weighed", " ".join(map(str, counts)))
+        Orders.of_this_process().note("memory", " ".join(map(str, counts)))
         yield message
-        yield Failed("It is weighed.", "no traceback", None, is_transient=False)
+        yield Failed("Its memory is measured.", "no traceback", None, is_transient=False)
 
 
 def _own_memory():
-    """Bytes that this process alone has, as opposed to those that it maps."""
+    """The private memory of this process in bytes, without mapped files."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("RssAnon:"))
     return 1024 * int(line.split()[1])
 
 
-class MadeUpWorker(ObedientWorker):
-    """Counts the epochs that it is to train; knows no TensorFlow.
+class CountingWorker(ScriptedWorker):
+    """Counts epochs instead of training, without TensorFlow.
 
-    Its device tells which GPUs it sees.
+    The name of its device contains the GPUs that it sees.
     """
 
     def describe(self):
         orders = Orders.of_this_process()
-        orders.die_if_told("die-early")
+        orders.crash_if_ordered("die-early")
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         orders.note("ready", os.getpid())
         return "made-up", make_environment(device=f"GPU {gpus}" if gpus else "CPU", command=())
@@ -222,23 +223,23 @@ class MadeUpWorker(ObedientWorker):
                     yield TimeUp()
                     return
                 yield Progressed(part.trial_id, epoch, 0.0)
-                if orders.is_told(f"fail-{part.configuration}"):
-                    yield Failed("It was told to.", "no traceback", epoch, is_transient=False)
+                if orders.has_order(f"fail-{part.configuration}"):
+                    yield Failed("It was ordered to.", "no traceback", epoch, is_transient=False)
                     return
                 state = _count(part.configuration, epoch, state)
                 yield EpochDone(_ended(part.trial_id, state), state)
             continues_trial = False
-        yield Completed(state.best_val_loss, _make_up_pictures(self._images))
+        yield Completed(state.best_val_loss, _artifacts(self._images))
 
     def measure(self, weights, samples, seed):
         orders = Orders.of_this_process()
-        orders.die_if_told("die-measuring")
+        orders.crash_if_ordered("die-measuring")
         orders.note("measured", os.getpid())
-        return _MadeUp(loss_of(weights[0]) + np.arange(samples, dtype=np.float64))
+        return _Losses(loss_of(weights[0]) + np.arange(samples, dtype=np.float64))
 
 
 def _count(configuration, epoch, before):
-    """The state of a configuration after an epoch: its number, and every epoch that it had."""
+    """The state of a configuration after an epoch: its number, and all of its epochs so far."""
     history = before.weights[0] if before else np.array([configuration], np.float32)
     history = np.append(history, np.float32(epoch))
     loss = loss_of(history)
@@ -246,44 +247,47 @@ def _count(configuration, epoch, before):
 
 
 def loss_of(history):
-    """Falls with every epoch; an epoch that was left out or had twice shows."""
+    """A loss that decreases with each epoch, and differs if an epoch is missing or repeated.
+
+    No two configurations have the same loss: a tie would be broken by the trial ids, which depend
+    on the order in which workers ask for trials.
+    """
     configuration, epochs = int(history[0]), history[1:]
-    return (
-        100.0 + (7 * configuration) % 5 + 40 / float(np.sum(epochs * 2 ** np.arange(epochs.size)))
-    )
+    of_configuration = (7 * configuration) % 5 + configuration / 256
+    return 100.0 + of_configuration + 40 / float(np.sum(epochs * 2 ** np.arange(epochs.size)))
 
 
 def _ended(trial_id, state):
     return make_epoch(trial_id, state.epoch, state.best_val_loss)
 
 
-def _make_up_pictures(images):
+def _artifacts(images):
     pixels = np.zeros((2, *images.image_shape), np.uint8)
     return Artifacts(pixels, pixels, np.zeros((2, 2), np.float32), None)
 
 
-class _MadeUp:
-    """What a worker measured; it becomes a `ImageLosses` where it arrives."""
+class _Losses:
+    """Losses that become an `ImageLosses` when they are unpickled."""
 
     def __init__(self, losses):
         self._losses = losses
 
     def __reduce__(self):
-        return _as_measured, (self._losses,)
+        return _to_image_losses, (self._losses,)
 
 
-def _as_measured(losses):
+def _to_image_losses(losses):
     from vaetune.evaluation.rescore import ImageLosses
 
     return ImageLosses(losses, np.zeros_like(losses))
 
 
-class Watching:
-    """Does what a test wants when something happens, and remembers what did.
+class CallbackWatcher:
+    """A watcher that calls functions of a test, and counts the waits.
 
     Args:
         on_event: Called with each event.
-        on_wait: Called when nothing was heard for a while: whatever workers told was taken.
+        on_wait: Called while workers send no message, so that all earlier ones are recorded.
     """
 
     def __init__(self, on_event=None, on_wait=None):
@@ -304,11 +308,11 @@ class Watching:
 
 
 @contextmanager
-def crew_of(ray, workers, images, share, worker_class=MadeUpWorker):
-    """Workers on a Ray that is up."""
+def ray_workers(ray, workers, images, resources, worker_class=CountingWorker):
+    """Yields an executor with workers on a running Ray."""
     from vaetune.search.executors.ray_executor import RayExecutor
 
-    executor = RayExecutor(ray, workers, share, images, "cpu", worker_class)
+    executor = RayExecutor(ray, workers, resources, images, "cpu", worker_class)
     try:
         yield executor
     finally:
@@ -316,7 +320,7 @@ def crew_of(ray, workers, images, share, worker_class=MadeUpWorker):
 
 
 def run_on(executor, results, spec, images, watcher=None, deadline_s=None, name="tiny"):
-    """Runs a search on workers, or goes on with it."""
+    """Runs a search on workers, or continues it."""
     from vaetune.config.search_file import ResolvedSearch
     from vaetune.search.phases import run_session
     from vaetune.search.session import open_search

@@ -1,0 +1,19 @@
+"""Training contexts that all searches of the same images share in a process of tests."""
+
+from vaetune.data.images import fingerprint_of
+from vaetune.training.trial import TrainingContext
+
+MAX_CONTEXTS = 8
+"""Number of contexts that are kept."""
+
+_contexts = {}
+
+
+def context_of(images):
+    """A `TrainingContext` of the images; the same one if there is one of the same images."""
+    key = fingerprint_of((images.train, images.validation), images.binarize)
+    if key not in _contexts:
+        if len(_contexts) == MAX_CONTEXTS:
+            del _contexts[next(iter(_contexts))]  # the oldest
+        _contexts[key] = TrainingContext(images)
+    return _contexts[key]
