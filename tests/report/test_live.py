@@ -31,7 +31,7 @@ from torture import SEARCH_FILE
 from vaetune.cli import app
 from vaetune.errors import ResultsError
 from vaetune.files import is_in_use, lock_results
-from vaetune.report.live import Clock, Ended, Unwritten, Waiting, Written, watch
+from vaetune.report.live import Clock, Ended, WriteFailed, Waiting, Written, watch
 from vaetune.report.output import is_live_page, write_report
 from vaetune.study.journal import JOURNAL_NAME, Journal
 
@@ -389,8 +389,8 @@ def test_a_page_that_cannot_be_written_is_told_once_and_tried_again(tmp_path):
         stage.at(101, search.append, *make_trial_events("0000", [200.0]))
         stage.at(250, setattr, stage, "is_broken", False).at(300, search.end)
         told = list(stage.watch())
-    assert names(told) == ["Written", "Unwritten", "Written", "Ended", "Written"]
-    assert told[1] == Unwritten("The disk is full.")
+    assert names(told) == ["Written", "WriteFailed", "Written", "Ended", "Written"]
+    assert told[1] == WriteFailed("The disk is full.")
     tries = [second for second in page_times(stage) if 100 < second < 250]
     assert all(30 <= later - before <= 40 for before, later in itertools.pairwise(tries))
     assert len(tries) >= 4

@@ -66,25 +66,27 @@ def export_and_print(
     formats: Sequence[str],
     device: "Device",
 ) -> None:
-    """Exports a trial, and prints what was written and how far it is apart from the original."""
+    """Exports a trial, and prints the files and the maximum differences from the original."""
     from vaetune.export import export_trial
 
-    with _shown_what_is_done() as tell:
-        export = export_trial(study, trial, target, formats, device=device, on_step=tell)
+    with _show_steps() as on_step:
+        export = export_trial(study, trial, results, target, reader, formats, on_step)
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in target.iterdir())
     say(f"Exported to {target}/: {', '.join(names)}")
-    for name, apart in export.apart.items():
-        told = (f"{what} {value:.0e}" if value else f"{what} 0" for what, value in apart.items())
-        say(f"  {name}: {', '.join(told)} apart from the original")
+    for name, differences in export.max_difference.items():
+        values = (
+            f"{part} {value:.0e}" if value else f"{part} 0" for part, value in differences.items()
+        )
+        say(f"  {name}: maximum difference from the original: {', '.join(values)}")
     for name, reason in export.failures.items():
-        note(f"vaetune: {name} is not in it: {reason}")
+        note(f"vaetune: {name} was not exported: {reason}")
     if export.failures:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _shown_what_is_done() -> Iterator[Callable[[str], None]]:
-    """Shows the current step in a terminal, and nothing in a file or a pipe."""
+def _show_steps() -> Iterator[Callable[[str], None]]:
+    """Shows the current step in a terminal, and nothing in a file or pipe."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -92,4 +94,4 @@ def _shown_what_is_done() -> Iterator[Callable[[str], None]]:
         with console.status("Restoring the model") as status:
             yield status.update
     else:
-        yield lambda doing: None
+        yield lambda step: None

@@ -10,7 +10,7 @@ from .charts.grids import (
 )
 from .charts.latent_walks import (
     MAX_DIMENSIONS,
-    REACH,
+    TRAVERSAL_LIMIT,
     Walks,
     find_active,
     interpolate,
@@ -19,8 +19,8 @@ from .charts.latent_walks import (
 )
 from .live import (
     Ended,
-    Happening,
-    Unwritten,
+    WatchEvent,
+    WriteFailed,
     Waiting,
     Written,
     watch,
@@ -69,10 +69,11 @@ from .text.units import (
 __all__ = [
     "DPI",
     "MAX_DIMENSIONS",
-    "REACH",
+    "REPORT_NAME",
+    "TRAVERSAL_LIMIT",
     "Ended",
-    "Happening",
-    "Unwritten",
+    "WatchEvent",
+    "WriteFailed",
     "Waiting",
     "Walks",
     "Written",

@@ -64,7 +64,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Unwritten:
+class WriteFailed:
     """The page could not be written, and will be tried again.
 
     Attributes:
@@ -89,15 +89,15 @@ class Ended:
 _KIND = re.compile(rb'"event":\s*"(\w+)"')
 """An event's kind; within a text its quotation marks would be escaped."""
 
-Happening = Waiting | Written | Unwritten | Ended
+WatchEvent = Waiting | Written | WriteFailed | Ended
 
 WriteReport = Callable[[Path, bool], Path]
 
 
 def watch(
     results: Path, clock: Clock | None = None, write: WriteReport = write_report
-) -> Iterator[Happening]:
-    """Writes the page of a results folder again as its searches run, until they have ended.
+) -> Iterator[WatchEvent]:
+    """Writes the page of a folder of results anew as its searches go on, until they have ended.
 
     These are all that run at the first look and all that begin later; where none runs, one is
     waited for. The last page is not live. Whoever stops earlier has that one to write.
@@ -278,7 +278,7 @@ class _Desk:
         self._not_before_s = self._epochs_not_before_s = clock.now()
         self._reason = ""
 
-    def take(self, look: _Look) -> Iterator[Happening]:
+    def take(self, look: _Look) -> Iterator[WatchEvent]:
         """Takes in what a look found, and writes the page if one is due."""
         self._has_news |= look.news or self._is_replaced()
         self._has_epochs |= look.epochs
@@ -291,7 +291,7 @@ class _Desk:
             return False
         return self._has_news or (self._has_epochs and now_s >= self._epochs_not_before_s)
 
-    def _try_to_write(self, running: frozenset[str]) -> Iterator[Happening]:
+    def _try_to_write(self, running: frozenset[str]) -> Iterator[WatchEvent]:
         began_s = self._clock.now()
         try:
             self._page = self._write(self._results, True)
@@ -299,7 +299,7 @@ class _Desk:
             if self._page is None and isinstance(error, ResultsError):
                 raise
             if str(error) != self._reason:
-                yield Unwritten(str(error))
+                yield WriteFailed(str(error))
             self._reason = str(error)
             self._rest(began_s, RETRY_S)
             return
