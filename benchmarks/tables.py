@@ -212,7 +212,7 @@ def environment_line(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
     return f"Measured on {cores}{processor}, Python {python}, {versions}."
 
 
-def draw_race(runs: Sequence[Run]) -> None:
+def draw_comparison(runs: Sequence[Run]) -> None:
     """Best validation loss against wall time, a line a seed."""
     from matplotlib.figure import Figure
 
@@ -322,7 +322,7 @@ def main() -> None:
         elif rendered != page.read_text():
             sys.exit(f"{page} is not what the results say: run benchmarks/tables.py")
     if not arguments.check:
-        draw_race(list(read_runs(RESULTS / "side_by_side.jsonl")))
+        draw_comparison(list(read_runs(RESULTS / "side_by_side.jsonl")))
         print(found["goals"])
 
 

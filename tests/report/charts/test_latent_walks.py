@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vaetune.report.charts.latent_walks import (
-    TRAVERSAL_LIMIT,
     STEPS,
+    TRAVERSAL_LIMIT,
     Activity,
     find_active,
     interpolate,
