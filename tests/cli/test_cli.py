@@ -170,8 +170,8 @@ def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
 
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
     assert code == 0
-    assert "After it: 1 finalist trained from 2 other seeds each, 2 epochs at the most." in out
-    assert "All trials are done: now the finalists are measured again." in out
+    assert "After it: 1 finalist trained from 2 other seeds each, at most 2 epochs." in out
+    assert "All of its trials are done already: now its finalists are judged again." in out
     assert len(re.findall(r"^configuration 0 seed \d+ +[\d.]+ nats", out, re.MULTILINE)) == 2
     assert re.search(r"^  other seeds +[\d.]+ \+- [\d.]+ nats, the mean of ", out, re.MULTILINE)
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
@@ -319,7 +319,7 @@ def test_failures_are_told_everywhere(vaetune, folder):
     rows = json.loads(vaetune("trials", "--format", "json")[1])
     assert [row["failed_in"] for row in rows if row["status"] == "failed"] == [1] * len(failures)
     page = (folder / "results" / "report.html").read_text()
-    assert "Stopped, too many trials failed" in page
+    assert "Stopped because too many trials failed" in page
     assert page.count("failed in epoch 1") == len(failures)
     code, out, _ = vaetune("search", "mine.toml", "--no-baseline", "--max-failure-rate", 1)
     assert code == 0
@@ -346,9 +346,11 @@ def test_the_report_shows_what_the_keras_example_draws(vaetune, folder, workers)
     assert (code, error) == (0, "")
     for kept in (True, False):  # an earlier version kept no images beside it
         page = (folder / "results" / "report.html").read_text()
-        pairs = page[page.index("<h3>Pictures</h3>") : page.index("<h3>How it was found</h3>")]
+        pairs = page[
+            page.index("<h3>Images</h3>") : page.index("<h3>How was the winner found?</h3>")
+        ]
         assert "pictures were not kept" not in pairs
-        assert "images above the Keras example&#39;s reconstructions" in pairs
+        assert "images above the reconstructions of the Keras example" in pairs
         assert re.search(r"latent means of the Keras example, coloured by \d classes", pairs)
         if kept:
             (probe_images,) = (folder / "results" / "baselines").glob("*/pictures.npz")

@@ -55,7 +55,7 @@ def watch_results(results: Path) -> None:
 
 
 def _describe(event: "WatchEvent") -> str:
-    from vaetune.report import Ended, WriteFailed, Waiting, Written
+    from vaetune.report import Ended, Waiting, WriteFailed, Written
 
     match event:
         case Waiting():

@@ -19,9 +19,9 @@ from .charts.latent_walks import (
 )
 from .live import (
     Ended,
+    Waiting,
     WatchEvent,
     WriteFailed,
-    Waiting,
     Written,
     watch,
 )
@@ -72,10 +72,10 @@ __all__ = [
     "REPORT_NAME",
     "TRAVERSAL_LIMIT",
     "Ended",
-    "WatchEvent",
-    "WriteFailed",
     "Waiting",
     "Walks",
+    "WatchEvent",
+    "WriteFailed",
     "Written",
     "compute_clusters",
     "compute_interpolations",
