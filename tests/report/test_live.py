@@ -404,7 +404,7 @@ def test_a_page_that_can_never_be_written_is_refused_at_once(tmp_path):
 
 def test_a_file_is_no_folder_to_wait_in(tmp_path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(ResultsError, match="is a file. Expected a folder of results"):
+    with pytest.raises(ResultsError, match=r"is a file\. Expected a folder of results"):
         list(Stage(tmp_path / "taken").watch())
 
 

@@ -70,7 +70,7 @@ def export_and_print(
     from vaetune.export import export_trial
 
     with _show_steps() as on_step:
-        export = export_trial(study, trial, results, target, reader, formats, on_step)
+        export = export_trial(study, trial, target, formats, device=device, on_step=on_step)
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in target.iterdir())
     say(f"Exported to {target}/: {', '.join(names)}")
     for name, differences in export.max_difference.items():

@@ -63,7 +63,7 @@ def _describe(event: "WatchEvent") -> str:
         case Written(is_live=False):
             return f"Report: {event.page}, no longer live"
         case Written():
-            return "; ".join(f"{study.name}: {state_of(study)}" for study in event.running)
+            return "; ".join(f"{study.name}: {study.state}" for study in event.running)
         case Ended():
             return _describe_end(event.name, event.study)
         case WriteFailed():

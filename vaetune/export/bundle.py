@@ -77,7 +77,7 @@ def write_export(
     baseline = find_baseline(study, results)
 
     def write(folder: Path) -> dict[str, Verification]:
-        verifications = _write_models(folder, vae, chosen_formats(formats), on_step)
+        verifications = _write_models(folder, vae, names, on_step)
         on_step("Drawing the figures")
         figures = draw_showcase(vae, study, trial)
         for name, image in figures.items():

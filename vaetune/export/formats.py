@@ -22,8 +22,21 @@ from vaetune.models import VAE
 ALWAYS = "keras"
 """The format that every export includes."""
 
-POSTERIOR = ("z_mean", "z_log_var")
-"""The outputs of the encoder: every format has these names in this order."""
+
+class Posterior(NamedTuple):
+    """The outputs of the encoder: every format has these names in this order.
+
+    Attributes:
+        z_mean: Posterior means (n, latent_dim).
+        z_log_var: Posterior log-variances (n, latent_dim).
+    """
+
+    z_mean: Any
+    z_log_var: Any
+
+
+POSTERIOR = Posterior._fields
+"""Names of the outputs of the encoder, in order."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,9 @@ def chosen_formats(names: Iterable[str]) -> tuple[str, ...]:
 
     Args:
         names: Requested names of `FORMATS`, or "all".
+
+    Raises:
+        ResultsError: A name is unknown.
     """
     wanted = {ALWAYS, *names}
     if unknown := sorted(wanted - {*FORMATS, "all"}):
@@ -115,7 +131,7 @@ def _write_saved_model(folder: Path, vae: VAE) -> None:
     encoder, decoder = _named_parts(vae)
 
     def encode(image: tf.Tensor) -> Posterior:
-        # A dictionary has no order once it is loaded: it differs from process to process.
+        # A loaded SavedModel does not keep the order of a dictionary.
         return Posterior(**encoder(image))
 
     def reconstruct(image: tf.Tensor) -> Any:

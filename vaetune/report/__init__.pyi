@@ -69,7 +69,6 @@ from .text.units import (
 __all__ = [
     "DPI",
     "MAX_DIMENSIONS",
-    "REPORT_NAME",
     "TRAVERSAL_LIMIT",
     "Ended",
     "Waiting",

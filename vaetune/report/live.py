@@ -289,14 +289,7 @@ class _PageWriter:
         self._reason = ""
 
     def update(self, changes: _Changes) -> Iterator[WatchEvent]:
-        """Writes the page if changes have made that necessary and the pause is over.
-
-        Args:
-            changes: Changes since the last poll.
-
-        Yields:
-            Events of the watch.
-        """
+        """Writes the page if it has changed and the pause is over. Yields what happened."""
         self._has_news |= changes.has_news or self._is_replaced()
         self._has_epochs |= changes.has_epochs
         if changes.has_search and self._is_due():

@@ -67,7 +67,7 @@ def open_saved_model(folder: Path) -> Endpoints:
         named = loaded.signatures["encode"](image=tf.constant(images))
         difference = max(float(np.max(np.abs(named[n] - getattr(posterior, n)))) for n in named)
         if difference:
-            raise ValueError("saved_model: outputs by position are others than those by name")
+            raise ValueError("saved_model: outputs by position differ from outputs by name")
         return list(posterior)
 
     return {

@@ -34,13 +34,13 @@ from vaetune.report.charts.tradeoffs import (
 )
 from vaetune.report.sections import headline as headlines
 from vaetune.report.sections.finalists import Finalists, compute_finalists
+from vaetune.report.sections.incidents import list_incidents
 from vaetune.report.sections.page_data import compute_records
 from vaetune.report.sections.side_by_side import Pair, pair_pictures
 from vaetune.report.sections.tables import (
     Fact,
     Leaderboard,
     Setting,
-    list_incidents,
     list_settings,
     list_workers,
     rank_trials,

@@ -157,6 +157,20 @@ def describe_lead(lead: Lead) -> str:
     return f"trial {lead.winner} leads trial {lead.runner_up} by {_describe_nats(lead)}."
 
 
+def describe_finalists(event: FinalistsRescored | FinalistsRetrained) -> str:
+    """Describes the rescoring or retraining of finalists in one line."""
+    if isinstance(event, FinalistsRescored):
+        finalists = counted(len(event.rescoring.finalists), "finalist")
+        samples = counted(event.rescoring.posterior_samples, "posterior sample")
+        done = f"Rescored {finalists} with {samples} of each image, in {event.duration_s:.1f} s"
+        lead = event.rescoring.lead
+    else:
+        finalists = counted(len(event.retraining.finalists), "finalist")
+        seeds = counted(len(event.retraining.seeds), "other seed")
+        done, lead = f"Trained {finalists} from {seeds} each", event.retraining.lead
+    return f"{done}: {describe_lead(lead)}" if lead else f"{done}."
+
+
 def _describe_nats(lead: Lead) -> str:
     noise = {True: "beyond the noise", False: "inside the noise", None: "noise unknown"}
     return f"{with_error(lead.nats)} nats, {noise[lead.is_sure]}"
