@@ -218,7 +218,7 @@ def environment_line(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
     return f"Measured on {cores}{processor}, Python {python}, {versions}."
 
 
-def draw_race(runs: Sequence[Run]) -> None:
+def draw_comparison(runs: Sequence[Run]) -> None:
     """Draws the best validation loss over the wall time, one line per seed."""
     from matplotlib.figure import Figure
 
@@ -328,7 +328,7 @@ def main() -> None:
         elif rendered != page.read_text():
             sys.exit(f"{page} differs from the results. Run benchmarks/tables.py to update it.")
     if not arguments.check:
-        draw_race(list(read_runs(RESULTS / "side_by_side.jsonl")))
+        draw_comparison(list(read_runs(RESULTS / "side_by_side.jsonl")))
         print(found["goals"])
 
 

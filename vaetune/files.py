@@ -5,12 +5,12 @@ import os
 import socket
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -76,25 +76,45 @@ def is_whole(path: Path) -> bool:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], compress: bool = False) -> None:
-    """Writes arrays to a file and to the disk. The file is replaced in one atomic step.
-
-    Args:
-        path: Path of an `.npz` file. Its folder is created if needed.
-        arrays: Arrays by name.
-        compress: Whether to compress the arrays.
+    """Writes arrays to an `.npz` file; see `write_atomically`.
 
     Raises:
-        ResultsError: The file cannot be written. An earlier file is unharmed.
+        ResultsError: They cannot be written. An earlier file stays as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    write: Any = np.savez_compressed if compress else np.savez
+    save: Any = np.savez_compressed if compress else np.savez
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            write(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+    write_atomically(path, lambda file: save(file, **arrays))
+
+
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], object], own_temporary: bool = False
+) -> None:
+    """Writes a file to the disk and replaces an earlier one in one step.
+
+    Readers see the earlier file or the new one, even after a power failure.
+
+    Args:
+        path: File to write.
+        write: Function that writes the contents into an open file.
+        own_temporary: True to give the temporary file a name of its own for each process, for files
+            that several processes may write at the same time.
+
+    Raises:
+        ResultsError: The file cannot be written. An earlier file stays as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid() if own_temporary else 'tmp'}")
+    with writing_to(path):
+        try:
+            with temporary.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 _LOCK_NAME = ".lock"
@@ -162,11 +182,15 @@ def _holder(folder: Path) -> str:
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
-    """Turns an OSError raised while writing to a path into a ResultsError."""
+    """Turns errors of the operating system into one clear error message.
+
+    Raises:
+        ResultsError: The body raised an OSError.
+    """
     try:
         yield
     except OSError as error:
         raise ResultsError(
-            f"{path} cannot be written: {error.strerror}. Earlier results are unharmed. Fix the "
-            "problem and run the same command again."
+            f"{path} cannot be written: {error.strerror}. Everything recorded before is unharmed. "
+            "Fix the problem and run the same command again."
         ) from error

@@ -15,9 +15,11 @@ def test_the_report_shows_what_the_keras_example_draws(vaetune, folder, workers)
     assert (code, error) == (0, "")
     for kept in (True, False):  # an earlier version kept no images beside it
         page = (folder / "results" / "report.html").read_text()
-        pairs = page[page.index("<h3>Pictures</h3>") : page.index("<h3>How it was found</h3>")]
-        assert "pictures were not kept" not in pairs
-        assert "images above the Keras example&#39;s reconstructions" in pairs
+        pairs = page[
+            page.index("<h3>Images</h3>") : page.index("<h3>How was the winner found?</h3>")
+        ]
+        assert "images were kept" not in pairs
+        assert "images above the reconstructions of the Keras example" in pairs
         assert re.search(r"latent means of the Keras example, coloured by \d classes", pairs)
         if kept:
             (probe_images,) = (folder / "results" / "baselines").glob("*/pictures.npz")

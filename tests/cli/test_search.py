@@ -47,7 +47,7 @@ def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
 
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
     assert code == 0
-    assert "Then: 1 finalist trained from 2 other seeds each, 2 epochs at the most." in out
+    assert "Then: 1 finalist trained from 2 other seeds each, at most 2 epochs." in out
     assert "All trials are complete: the finalists are compared again." in out
     assert len(re.findall(r"^configuration 0 seed \d+ +[\d.]+ nats", out, re.MULTILINE)) == 2
     assert re.search(r"^  other seeds +[\d.]+ \+- [\d.]+ nats, the mean of ", out, re.MULTILINE)

@@ -32,7 +32,7 @@ def test_failures_are_told_everywhere(vaetune, folder):
     rows = json.loads(vaetune("trials", "--format", "json")[1])
     assert [row["failed_in"] for row in rows if row["status"] == "failed"] == [1] * len(failures)
     page = (folder / "results" / "report.html").read_text()
-    assert "Stopped, too many trials failed" in page
+    assert "Stopped because too many trials failed" in page
     assert page.count("failed in epoch 1") == len(failures)
     code, out, _ = vaetune("search", "mine.toml", "--no-baseline", "--max-failure-rate", 1)
     assert code == 0

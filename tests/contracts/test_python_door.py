@@ -258,7 +258,7 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
     steps = []
     export = vaetune.export_trial(study, folder=str(tmp_path / "model"), on_step=steps.append)
     assert export.folder == tmp_path / "model"
-    assert list(export.apart) == ["keras"]
+    assert list(export.max_difference) == ["keras"]
     assert steps == [
         "Writing the model as keras",
         "Drawing what it makes",

@@ -307,7 +307,7 @@ def test_best_so_far_falls_as_the_journal_says(visit, report):
 def test_only_weights_that_are_there_are_offered(visit, report):
     page = visit(hash_="#?varied!trial=0009")
     dialog = page.locator("dialog.trial")
-    assert "Its weights were not kept" in dialog.inner_text()
+    assert "its weights were not kept" in dialog.inner_text()
     checkpoint = report.parent / "varied" / "trials" / "0009" / CHECKPOINT_NAME
     checkpoint.write_bytes(b"")
     try:
@@ -433,7 +433,7 @@ def test_a_trials_page_tells_its_whole_story(visit):
     sizes = dialog.locator("img").evaluate_all("images => images.map(i => i.naturalWidth)")
     assert len(sizes) == 2
     assert min(sizes) > 0
-    dialog.get_by_role("button", name="The trial ranked after").click()
+    dialog.get_by_role("button", name="Next trial by rank").click()
     assert dialog.locator("h3").inner_text() == "Trial 0010"
 
 
@@ -521,7 +521,9 @@ def test_workers_have_lanes_and_the_legend_tells_what_they_are(visit_shared):
     assert "worker 3: GPU (a card) on node8, 1 thread" in legend
     # From 10 s to 300 s; 0000 for 90 and 160 s, 0001 for 100, 0002 for 180, the example for 90.
     told = timeline.locator("figcaption").inner_text().replace("\N{NO-BREAK SPACE}", " ")
-    assert told.startswith("3 workers trained for 71 % of the time, idle 4 min 10 s of worker time")
+    assert told.startswith(
+        "3 workers trained for 71 % of the time and were idle for 4 min 10 s of worker time"
+    )
 
 
 def test_a_bar_is_pointed_at_anywhere_and_each_of_a_trial_leads_to_it(visit_shared):

@@ -76,7 +76,7 @@ def test_without_formats_it_is_keras_alone(exported, tmp_path):
     left_out = {file for name in FORMATS for file in FORMATS[name].files if name != "keras"}
     assert not names & {*left_out, "predict.py"}
     assert set(FORMATS["keras"].files) <= names
-    assert (list(done.apart), done.failures) == (["keras"], {})
+    assert (list(done.max_difference), done.failures) == (["keras"], {})
 
 
 def test_the_weights_are_those_of_the_best_epoch(exported):
@@ -212,7 +212,7 @@ def test_a_model_that_asks_for_unsafe_loading_is_refused(tmp_path, inside):
     assert "\n" not in str(error.value)
 
 
-def test_the_command_says_where_it_is_and_how_far_each_format_is_apart(handed_over):
+def test_the_command_says_where_it_is_and_the_maximum_differences(handed_over):
     _, folder, out = handed_over
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
     lines = out.splitlines()
@@ -223,7 +223,7 @@ def test_the_command_says_where_it_is_and_how_far_each_format_is_apart(handed_ov
     told = {"keras": parts, "saved-model": saved, "onnx": parts, "litert": parts}
     assert len(lines) == start + 1 + len(told)
     for line, (name, expected) in zip(lines[start + 1 :], told.items(), strict=True):
-        assert re.fullmatch(rf"  {name}: largest differences from the original: {expected}", line)
+        assert re.fullmatch(rf"  {name}: maximum difference from the original: {expected}", line)
 
 
 def test_an_optional_dependency_that_is_missing_costs_its_format_only(
@@ -236,10 +236,10 @@ def test_an_optional_dependency_that_is_missing_costs_its_format_only(
         *("--results", study.folder.parent, "--output", tmp_path / "model"),
     )
     assert code == 1
-    reason = "needs tf2onnx and onnxruntime, not installed: pip install 'vaetune[onnx]'"
-    assert error == f"vaetune: onnx is left out: {reason}\n"
-    apart = r"^  litert: largest differences from the original: encode \S+, decode \S+$"
-    assert re.search(apart, out, re.MULTILINE)
+    reason = "tf2onnx and onnxruntime not installed. Run: pip install 'vaetune[onnx]'"
+    assert error == f"vaetune: onnx was not exported: {reason}\n"
+    litert = r"^  litert: maximum difference from the original: encode \S+, decode \S+$"
+    assert re.search(litert, out, re.MULTILINE)
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {*FORMATS["keras"].files, *FORMATS["litert"].files} <= names
     assert not {*FORMATS["onnx"].files, "predict.py"} & names
@@ -260,7 +260,7 @@ def test_a_format_that_cannot_be_written_leaves_nothing_half_written(
     done = export_and_print(study, tmp_path, "litert")
     assert done.failures == {"litert": "RuntimeError: no kernel for this"}
     assert not (done.folder / "encoder.tflite").exists()
-    assert list(done.apart) == ["keras"]
+    assert list(done.max_difference) == ["keras"]
 
 
 def test_a_format_that_says_something_else_is_not_handed_over(exported, tmp_path):
@@ -282,7 +282,7 @@ def test_where_no_format_could_be_handed_over_the_old_export_stays(exported, tmp
     study, _ = exported
     folder = export_and_print(study, tmp_path).folder
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(ResultsError, match=r"No format could be handed over\. keras: it is gone"):
+    with pytest.raises(ResultsError, match=r"No format could be exported\. keras: it is gone"):
         export_and_print(study, tmp_path, reader=StubReader(error="it is gone"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["best"]

@@ -47,7 +47,7 @@ def test_an_export_to_which_somebody_added_files_is_refused(tmp_path, listed):
     folder = write_export(tmp_path / "best", "vae.keras", listed=listed)
     for name in ("a.tex", "b.tex", "c.tex", "d.tex"):
         (folder / name).write_text("years of work")
-    with pytest.raises(ResultsError, match=r"no export wrote .*: a\.tex, b\.tex, c\.tex and more"):
+    with pytest.raises(ResultsError, match=r"did not write .*: a\.tex, b\.tex, c\.tex and more"):
         check_replaceable(folder)
 
 
@@ -55,7 +55,7 @@ def test_a_file_that_somebody_added_to_a_folder_of_an_export_is_refused(tmp_path
     folder = write_export(tmp_path / "best", "vae.keras")
     (folder / "saved_model").mkdir()
     (folder / "saved_model" / "notes.tex").write_text("years of work")
-    with pytest.raises(ResultsError, match=r"no export wrote .*: saved_model/notes\.tex\."):
+    with pytest.raises(ResultsError, match=r"vaetune did not write .*: saved_model/notes\.tex\."):
         check_replaceable(folder)
 
 
@@ -83,7 +83,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path, manifest):
 
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("years of work")
-    with pytest.raises(ResultsError, match="file cannot be exported to: Not a directory"):
+    with pytest.raises(ResultsError, match=r"Cannot export to .*file: Not a directory"):
         check_replaceable(tmp_path / "file")
 
 
@@ -92,7 +92,7 @@ def test_the_ground_is_not_pulled_from_under_the_working_directory(tmp_path, mon
     inside.mkdir(parents=True)
     monkeypatch.chdir(inside)
     for folder in (inside, tmp_path / "model", tmp_path):
-        with pytest.raises(ResultsError, match="holds the working directory"):
+        with pytest.raises(ResultsError, match="contains the working directory"):
             check_replaceable(folder)
 
 

@@ -59,7 +59,7 @@ def test_what_was_never_written_is_removed_without_complaint(tmp_path):
 
 def test_a_missing_dependency_names_the_extra_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "find_spec", lambda module: None)
-    with pytest.raises(ResultsError, match=r"tf2onnx.*: pip install 'vaetune\[onnx\]'"):
+    with pytest.raises(ResultsError, match=r"tf2onnx.*Run: pip install 'vaetune\[onnx\]'"):
         write_format("onnx", tmp_path, tiny_vae())
     assert not list(tmp_path.iterdir())
 

@@ -90,9 +90,9 @@ def test_the_licence_is_left_to_the_user_who_is_told_so():
     card = card_of()
     assert metadata_of(card)["license"] == "other"
     front = card.split("---\n")[1]
-    assert "# The licence is yours to choose" in front
+    assert "# Choose a licence before you share the model" in front
     assert "# license_name:" in front
-    assert "Not chosen yet" in section(card, "## Licence")
+    assert "No licence has been chosen yet" in section(card, "## Licence")
 
 
 def test_the_metadata_tells_only_of_formats_that_were_written():
@@ -104,7 +104,7 @@ def test_the_metadata_tells_only_of_formats_that_were_written():
 
 
 def test_the_data_is_told_with_its_whole_fingerprint():
-    told = rows(section(card_of(), "## How it was made"))
+    told = rows(section(card_of(), "## Training"))
     assert told["name"] == ["digits"]
     assert told["SHA-256 of all arrays"] == [f"`{'ab' * 32}`"]
     assert told["training, validation and test images"] == ["5,000, 1,000, 1,000"]
@@ -116,21 +116,22 @@ def test_where_the_images_were_is_not_told():
 
 
 def test_the_search_is_told_with_versions_seed_date_and_command():
-    text = section(card_of(), "## How it was made")
+    text = section(card_of(), "## Training")
     told = rows(text)
     assert told["found by"] == [
-        "search tiny (hyperband), begun 2026-03-04, complete: 2 trials, 2 configurations, 4 epochs"
+        "search tiny (hyperband), started 2026-03-04, complete: 2 trials, "
+        "2 configurations, 4 epochs"
     ]
     assert told["trial"] == ["0001, configuration 1, bracket 1, rung 0; rank 1 of 2"]
-    assert told["epochs"] == ["2 of 3, the best by validation loss"]
+    assert told["epoch"] == ["2 of 3, the best by validation loss"]
     assert told["seed"] == ["0"]
-    assert told["with"] == ["keras 3.15.1, tensorflow 2.21.0, Python 3.11.2"]
+    assert told["versions"] == ["keras 3.15.1, tensorflow 2.21.0, Python 3.11.2"]
     assert "\n```\nvaetune search tiny\n```\n" in text
     assert told["space.latent_dim"] == ["2, 4, 8, 16, 32"]
 
 
 def test_every_hyperparameter_is_told():
-    told = rows(section(card_of(), "## How it was made"))
+    told = rows(section(card_of(), "## Training"))
     assert {name: told[name] for name in VALUES} == {
         "filters_1": ["16"],
         "filters_2": ["128"],
@@ -142,7 +143,7 @@ def test_every_hyperparameter_is_told():
 
 def test_validation_figures_are_those_of_the_best_epoch_beside_the_keras_example(tmp_path):
     card = card_of(baseline=make_baseline(tmp_path))
-    told = rows(section(card, "### On validation images"))
+    told = rows(section(card, "### Validation images"))
     assert told["negative ELBO, nats per image"] == ["180.00", "194.25"]
     assert told["KL"] == ["45.00", "48.56"]
     assert told["best epoch"] == ["2", "2"]
@@ -150,9 +151,9 @@ def test_validation_figures_are_those_of_the_best_epoch_beside_the_keras_example
 
 def test_without_test_figures_it_says_so_and_names_the_command():
     card = card_of()
-    text = section(card, "### On test images: not measured")
+    text = section(card, "### Test images: not evaluated")
     assert "\n```\nvaetune evaluate tiny\n```\n" in text
-    assert "on test images it has not been measured" in card
+    assert "It has not been evaluated on the test images" in card
     assert "Standard errors" not in card
 
 
@@ -180,25 +181,25 @@ def test_where_things_are_on_the_users_machine_is_not_told(tmp_path):
 def test_test_figures_stand_beside_the_keras_examples_with_their_protocol(tmp_path):
     theirs = make_evaluated("0000", 2, negative_elbo=Estimate(195.5, 2.5))
     card = card_of(make_evaluated("0001"), baseline=make_baseline(tmp_path, theirs))
-    text = section(card, "### On test images")
+    text = section(card, "### Test images")
     told = rows(text)
     assert told["negative ELBO, nats per image"] == ["130.50 ± 1.25", "195.50 ± 2.50"]
     assert told["active units"] == ["2 of 3", "2 of 3"]
     assert "- 1,000 test images; 32 posterior samples of each, seed 0; ± is" in text
     assert "k = 500 on the first 1,000 test images" in text
     assert "- KL of each latent dimension, nats: 12.00, 8.00, 0.25" in text
-    assert "130.50 nats per image, the Keras example's 195.50" in card
+    assert "130.50 nats per image; that of the Keras example is 195.50" in card
 
 
 def test_test_figures_of_another_protocol_are_not_compared(tmp_path):
     other = make_evaluated("0000", 2, protocol=EvaluationProtocol(seed=0, posterior_samples=1))
     card = card_of(make_evaluated("0001"), baseline=make_baseline(tmp_path, other))
-    told = rows(section(card, "### On test images"))
+    told = rows(section(card, "### Test images"))
     assert told["negative ELBO, nats per image"] == ["130.50 ± 1.25"]
 
 
 def test_test_figures_of_an_earlier_epoch_do_not_count():
-    assert "### On test images: not measured" in card_of(make_evaluated("0001", epoch=1))
+    assert "### Test images: not evaluated" in card_of(make_evaluated("0001", epoch=1))
 
 
 def make_rescored(trial_id, epoch, loss, behind):
@@ -213,7 +214,7 @@ def test_finalists_that_were_judged_again_say_so():
     )
     rescoring = Rescoring(posterior_samples=32, seed=0, images=1000, finalists=finalists)
     event = FinalistsRescored(time=START, rescoring=rescoring, duration_s=1.0)
-    text = section(card_of(event), "### On validation images")
+    text = section(card_of(event), "### Validation images")
     assert "- Rescored: 181.25 ± 1.50 nats (32 posterior samples of 1,000" in text
     assert "Rescored" not in card_of()
 
@@ -221,10 +222,10 @@ def test_finalists_that_were_judged_again_say_so():
 def test_a_baseline_is_handed_over_without_a_search(tmp_path):
     baseline = make_baseline(tmp_path)
     card = write_card(ExportFacts(baseline, baseline.winner, baseline, ("keras",), (), False))
-    told = rows(section(card, "## How it was made"))
-    assert told["found by"] == ["nothing: one configuration, trained outside any search"]
+    told = rows(section(card, "## Training"))
+    assert told["found by"] == ["no search: a single configuration was trained"]
     assert "rank" not in told["trial"][0]
-    validated = rows(section(card, "### On validation images"))
+    validated = rows(section(card, "### Validation images"))
     assert validated["best epoch"] == ["2"], "not beside itself"
     assert "vaetune evaluate baselines/reference\n" in card
 
@@ -235,9 +236,9 @@ def test_a_baseline_is_handed_over_without_a_search(tmp_path):
 @pytest.mark.parametrize(
     ("method", "said", "unsaid"),
     [
-        ("none", "The loss is no likelihood of pixels", "Likelihoods are of pixels binarised"),
-        ("threshold", "Likelihoods are of pixels binarised** by a threshold", "no likelihood"),
-        ("stochastic", "Likelihoods are of pixels binarised** by chance", "no likelihood"),
+        ("none", "The loss is not a likelihood of pixels", "Likelihoods are for pixels binarised"),
+        ("threshold", "Likelihoods are for pixels binarised** by a threshold", "not a likelihood"),
+        ("stochastic", "Likelihoods are for pixels binarised** at random", "not a likelihood"),
     ],
 )
 def test_limits_tell_what_likelihoods_compare_with(method, said, unsaid):
@@ -249,14 +250,14 @@ def test_limits_tell_what_likelihoods_compare_with(method, said, unsaid):
 
 def test_limits_tell_of_the_one_seed_and_of_what_the_model_is_not_for():
     text = section(card_of(search=SPEC.model_copy(update={"seed": 77})), "## Limits")
-    assert "One training, from one seed** (77)" in text
-    assert "Not for decisions about people" in text
+    assert "The model was trained once, with seed 77.**" in text
+    assert "Do not use the model for decisions about people" in text
 
 
 def test_pictures_that_were_drawn_are_shown_and_no_others():
     card = card_of(figures=("traversal.png", "reconstructions.png"))
     assert re.findall(r"\]\((\w+\.png)\)", card) == ["reconstructions.png", "traversal.png"]
-    assert "## What it draws" not in card_of(figures=())
+    assert "## Images" not in card_of(figures=())
 
 
 def test_each_format_that_was_written_has_its_files_and_its_code():
@@ -284,11 +285,11 @@ def test_names_are_shown_as_they_are_and_are_no_markup():
     card = write_card(replace(handover, study=replace(handover.study, started=started)))
     assert metadata_of(card)["license"] == "other"
     assert [line for line in card.splitlines() if line.startswith("# ")][-1].startswith(
-        r"# A variational autoencoder of a\|b \# c \<script\>alert(1)\</script\> \`d\` \[e\]"
+        r"# A variational autoencoder for a\|b \# c \<script\>alert(1)\</script\> \`d\` \[e\]"
     )
     shown = re.sub(r"\\[\\`*\[\]<>|#~$&!_]", "", re.sub(r"```.*?```", "", card, flags=re.DOTALL))
     assert not re.search(r"<script|alert\(1\)<|\[e\]|!\[g\]|\*i\*|&amp;", shown)
-    assert len(rows(section(card, "## How it was made"))["classes"]) == 1
+    assert len(rows(section(card, "## Training"))["classes"]) == 1
 
 
 def test_plain_text_is_left_alone():

@@ -159,17 +159,17 @@ def test_an_image_of_another_size_is_resized_with_a_note(export, capsys):
     predict.main(["encode", "double.png"])
     printed = capsys.readouterr()
     assert len(json.loads(printed.out)["z_mean"]) == 2
-    told = "predict: double.png has 18 x 20 pixels, the model 9 x 10: resized"
+    told = "predict: double.png has 18 x 20 pixels, the model expects 9 x 10: the image was resized"
     assert printed.err == f"{told}.\n"
     Image.fromarray(PIXELS).resize((10, 18)).save("tall.png")
     predict.main(["encode", "tall.png"])
-    assert "resized, its proportions changed.\n" in capsys.readouterr().err
+    assert "resized and its proportions changed.\n" in capsys.readouterr().err
 
 
 def test_an_image_of_another_size_is_refused_where_the_steps_say_so(steps, refused):
     steps(resize={"policy": "refuse"})
     Image.fromarray(PIXELS).resize((20, 18)).save("double.png")
-    expected = "predict: double.png has 18 x 20 pixels, the model 9 x 10. Resize it first."
+    expected = "predict: double.png has 18 x 20 pixels, the model expects 9 x 10. Resize it first."
     assert refused("encode", "double.png") == expected
 
 
@@ -178,17 +178,19 @@ def test_what_is_no_image_is_refused(export, refused, tmp_path, content):
     whole = (tmp_path / "image.png").read_bytes()
     if content is not None:
         (tmp_path / "broken.png").write_bytes(whole[:60] if content == "cut off" else content)
-    assert refused("encode", "broken.png").startswith("predict: broken.png is no readable image (")
+    assert refused("encode", "broken.png").startswith(
+        "predict: broken.png cannot be read as an image ("
+    )
 
 
 def test_pixels_of_no_known_scale_are_refused(export, refused):
     Image.fromarray(np.full((9, 10), -1.0, dtype=np.float32)).save("deep.tiff")
-    assert "it has pixel values outside 0..65535" in refused("encode", "deep.tiff")
+    assert "pixel values are outside 0..65535" in refused("encode", "deep.tiff")
 
 
 def test_what_cannot_be_written_is_refused(export, refused):
     assert "no/such.png cannot be written" in refused("sample", "no/such.png")
-    assert "Give a file name that ends in .png" in refused("sample", "samples.unknown")
+    assert "Choose a file name that ends in .png" in refused("sample", "samples.unknown")
 
 
 @pytest.mark.parametrize("name", ["preprocessing.json", "encoder.onnx"])

@@ -22,25 +22,25 @@ def instead(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("exit 3", "ended with code 3: it printed nothing"),
-        ("echo one >&2; echo two >&2; exit 1", "ended with code 1: two"),
-        ("kill -SEGV $$", "ended with code -11: it printed nothing"),
+        ("exit 3", "ended with exit code 3: it printed nothing"),
+        ("echo one >&2; echo two >&2; exit 1", "ended with exit code 1: two"),
+        ("kill -SEGV $$", "ended with exit code -11: it printed nothing"),
     ],
 )
 def test_a_process_that_dies_is_told_of_for_each_format(tmp_path, instead, script, reason):
     instead(script)
     with Reader() as opened:
         answers = opened.read(tmp_path, ["keras", "onnx"], {})
-    error = f"the process that read it back {reason}"
+    error = f"the verifying process {reason}"
     assert answers == {"keras": {"error": error}, "onnx": {"error": error}}
 
 
 def test_what_was_read_before_it_died_counts(tmp_path, instead):
-    instead("""read task; echo '{"format": "keras", "apart": {"encode": 0.0}}'; exit 1""")
+    instead("""read task; echo '{"format": "keras", "max_difference": {"encode": 0.0}}'; exit 1""")
     with Reader() as opened:
         answers = opened.read(tmp_path, ["keras", "onnx"], {})
-    assert answers["keras"] == {"apart": {"encode": 0.0}}
-    assert "ended with code 1" in answers["onnx"]["error"]
+    assert answers["keras"] == {"max_difference": {"encode": 0.0}}
+    assert "ended with exit code 1" in answers["onnx"]["error"]
 
 
 def test_a_process_that_hangs_is_ended(tmp_path, instead, monkeypatch):

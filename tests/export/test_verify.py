@@ -13,7 +13,12 @@ from vaetune.export import formats as formats_module
 from vaetune.export.formats import FORMATS, write_format
 from vaetune.export.reader import Reader
 from vaetune.export.standalone import read_back as program
-from vaetune.export.standalone.read_back import RefuseVaetune, apart, check_litert_outputs, compare
+from vaetune.export.standalone.read_back import (
+    RefuseVaetune,
+    check_litert_outputs,
+    compare,
+    max_difference,
+)
 from vaetune.export.verify import TOLERANCE, read_back
 from vaetune.study.artifacts import ProbeImages
 
@@ -36,8 +41,13 @@ def damaged(tmp_path_factory):
 
 def test_a_sound_format_is_accepted_beside_damaged_ones(damaged):
     assert damaged["saved-model"].error is None
-    assert set(damaged["saved-model"].apart) == {"encode", "decode", "reconstruct", "sample"}
-    assert max(damaged["saved-model"].apart.values()) <= TOLERANCE
+    assert set(damaged["saved-model"].max_difference) == {
+        "encode",
+        "decode",
+        "reconstruct",
+        "sample",
+    }
+    assert max(damaged["saved-model"].max_difference.values()) <= TOLERANCE
 
 
 def test_a_format_that_needs_vaetune_is_found_out(damaged):
@@ -74,7 +84,9 @@ def named_parts_of(named_parts):
 
 @pytest.mark.parametrize(("name", "file"), [("onnx", "encoder.onnx"), ("litert", "encoder.tflite")])
 def test_outputs_in_another_order_are_found_out(swapped, name, file):
-    expected = f"{file}: expected outputs z_mean, z_log_var in this order, read z_log_var, z_mean"
+    expected = (
+        f"{file}: expected the outputs z_mean, z_log_var in this order, received z_log_var, z_mean"
+    )
     assert swapped[name].error == f"ValueError: {expected}"
 
 
@@ -87,13 +99,13 @@ def test_a_position_that_leads_elsewhere_than_its_name_is_found_out():
 
     interpreter = Outputs([{"name": "z_mean", "index": 1}, {"name": "z_log_var", "index": 2}])
     signature = Outputs({"z_mean": {"index": 2}, "z_log_var": {"index": 1}})
-    with pytest.raises(ValueError, match="by position are others than those by name"):
+    with pytest.raises(ValueError, match="by position differ from outputs by name"):
         check_litert_outputs("x.tflite", interpreter, signature, ("z_mean", "z_log_var"))
 
 
 def test_a_format_that_says_something_else_is_found_out(damaged):
-    assert damaged["litert"].error.startswith("decode is ")
-    assert damaged["litert"].apart["encode"] <= TOLERANCE
+    assert damaged["litert"].error.startswith("decode differs ")
+    assert damaged["litert"].max_difference["encode"] <= TOLERANCE
 
 
 def test_every_reason_is_one_line(damaged):
@@ -117,7 +129,7 @@ def test_every_endpoint_of_a_sound_export_is_compared(handed_over):
 @pytest.mark.parametrize("value", [2e-5, float("nan"), float("inf")])
 def test_what_is_too_far_apart_is_no_number_to_hand_over(tmp_path, value):
     read = read_back(StubReader(value), tmp_path, ["onnx"], tiny_vae(), None)
-    assert read["onnx"].error == f"encode is {value:.0e} apart from the original"
+    assert read["onnx"].error == f"encode differs from the original by {value:.0e}, more than 1e-05"
 
 
 def test_the_whole_model_counts_as_well(tmp_path):
@@ -126,7 +138,7 @@ def test_the_whole_model_counts_as_well(tmp_path):
     assert read_back(StubReader(0.0), tmp_path, ["keras"], vae, None)["keras"].error is None
     vae.encoder.get_layer("z_mean").bias.assign([1.0, 0.0])
     read = read_back(StubReader(0.0), tmp_path, ["keras"], vae, None)
-    assert read["keras"].error == "encode is 1e+00 apart from the original"
+    assert read["keras"].error == "encode differs from the original by 1e+00, more than 1e-05"
     (tmp_path / "vae.keras").write_text("no model")
     read = read_back(StubReader(0.0), tmp_path, ["keras"], vae, None)
     assert "vae.keras" in read["keras"].error
@@ -151,7 +163,7 @@ def test_nothing_of_vaetune_is_found():
     refusal = RefuseVaetune()
     assert refusal.find_spec("vaetunes") is None
     for name in ("vaetune", "vaetune.models"):
-        with pytest.raises(ModuleNotFoundError, match="must not need vaetune"):
+        with pytest.raises(ModuleNotFoundError, match="must load without vaetune"):
             refusal.find_spec(name)
 
 
@@ -164,22 +176,22 @@ def test_the_program_refuses_vaetune_before_it_reads_anything(tmp_path, monkeypa
     answers = io.StringIO()
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(task)))
-    monkeypatch.setattr(program, "own_stdout", lambda: answers)
+    monkeypatch.setattr(program, "reserve_stdout", lambda: answers)
     monkeypatch.setattr(program, "OPEN", {"keras": open_with_vaetune})
     program.main()
-    error = "ModuleNotFoundError: an export must not need vaetune"
+    error = "ModuleNotFoundError: an export must load without vaetune"
     assert json.loads(answers.getvalue()) == {"format": "keras", "error": error}
 
 
 def test_differences_are_relative_to_the_largest_value_above_one():
-    assert apart(np.array([0.5, 0.75]), np.array([0.25, 0.75])) == 0.25
-    assert apart(np.array([0.5, -100.0]), np.array([0.25, -100.0])) == 0.0025
-    assert np.isnan(apart(np.array([0.0, np.nan]), np.array([0.0, 0.0])))
+    assert max_difference(np.array([0.5, 0.75]), np.array([0.25, 0.75])) == 0.25
+    assert max_difference(np.array([0.5, -100.0]), np.array([0.25, -100.0])) == 0.0025
+    assert np.isnan(max_difference(np.array([0.0, np.nan]), np.array([0.0, 0.0])))
 
 
 def test_another_shape_is_no_match():
-    with pytest.raises(ValueError, match=r"expected shape \(3, 2\), read \(1, 2\)"):
-        apart(np.zeros((1, 2)), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"expected shape \(3, 2\), received \(1, 2\)"):
+        max_difference(np.zeros((1, 2)), np.zeros((3, 2)))
 
 
 def test_one_output_of_nan_beside_a_sound_one_is_found_out():

@@ -72,7 +72,7 @@ class Scripts(HTMLParser):
 
 @given(st.text() | st.sampled_from(["</script>", "<!--<script>", "]]>", "\u2028", "&lt;/script>"]))
 def test_data_stay_within_their_element_and_come_back_as_they_were(text):
-    page = f'<script type="application/json">{assets.to_data({text: [text, None]})}</script>'
+    page = f'<script type="application/json">{assets.to_json({text: [text, None]})}</script>'
     parsed = Scripts(page)
     assert parsed.others == []
     assert [json.loads(script) for script in parsed.scripts] == [{text: [text, None]}]
@@ -80,4 +80,4 @@ def test_data_stay_within_their_element_and_come_back_as_they_were(text):
 
 def test_what_json_has_no_word_for_is_refused():
     with pytest.raises(ValueError, match="JSON"):
-        assets.to_data([float("nan")])
+        assets.to_json([float("nan")])

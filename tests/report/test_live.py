@@ -31,7 +31,7 @@ from torture import SEARCH_FILE
 from vaetune.cli import app
 from vaetune.errors import ResultsError
 from vaetune.files import is_in_use, lock_results
-from vaetune.report.live import Clock, Ended, Unwritten, Waiting, Written, watch
+from vaetune.report.live import Clock, Ended, Waiting, WriteFailed, Written, watch
 from vaetune.report.output import is_live_page, write_report
 from vaetune.study.journal import JOURNAL_NAME, Journal
 
@@ -389,8 +389,8 @@ def test_a_page_that_cannot_be_written_is_told_once_and_tried_again(tmp_path):
         stage.at(101, search.append, *make_trial_events("0000", [200.0]))
         stage.at(250, setattr, stage, "is_broken", False).at(300, search.end)
         told = list(stage.watch())
-    assert names(told) == ["Written", "Unwritten", "Written", "Ended", "Written"]
-    assert told[1] == Unwritten("The disk is full.")
+    assert names(told) == ["Written", "WriteFailed", "Written", "Ended", "Written"]
+    assert told[1] == WriteFailed("The disk is full.")
     tries = [second for second in page_times(stage) if 100 < second < 250]
     assert all(30 <= later - before <= 40 for before, later in itertools.pairwise(tries))
     assert len(tries) >= 4
@@ -404,7 +404,7 @@ def test_a_page_that_can_never_be_written_is_refused_at_once(tmp_path):
 
 def test_a_file_is_no_folder_to_wait_in(tmp_path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(ResultsError, match="is a file; expected a folder of results"):
+    with pytest.raises(ResultsError, match=r"is a file\. Expected a folder of results"):
         list(Stage(tmp_path / "taken").watch())
 
 
@@ -538,7 +538,7 @@ def test_a_search_in_another_process_is_watched_to_its_end(tmp_path):
     assert out.endswith("Report: results/report.html, no longer live\n")
     page = (tmp_path / "results" / "report.html").read_text()
     assert "Complete: 6 trials" in page
-    assert "refreshes itself" not in page
+    assert "reloads every" not in page
 
 
 @pytest.mark.slow
@@ -564,7 +564,7 @@ def test_a_signal_ends_a_watch_in_order(tmp_path, number):
 def test_only_a_live_page_says_so_and_has_what_reloads_it(tmp_path):
     write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]))
     live = write_report(tmp_path, live=True).read_text()
-    assert re.search(r"<b>Live:</b> <span>written <time [^>]*>\d\d:\d\d:\d\d UTC</time>", live)
+    assert re.search(r"<b>Live:</b> <span>written at <time [^>]*>\d\d:\d\d:\d\d UTC</time>", live)
     head = live[: live.index("</head>")]
     assert '<noscript><meta http-equiv="refresh" content="30"></noscript>' in head
     assert "location.reload()" in live
@@ -659,7 +659,7 @@ def visit(chromium):
 @pytest.mark.browser
 def test_a_live_page_reloads_and_keeps_the_hash_and_the_place(visit, live_page):
     visited = visit(live_page)
-    assert "refreshes itself every 10 s" in visited.says
+    assert "reloads every 10 s" in visited.says
     visited.page.evaluate("window.scrollTo({ top: 700, behavior: 'instant' })")
     visited.page.wait_for_timeout(1000)  # charts that come into sight are drawn
     seen = visited.page.evaluate(IN_SIGHT)
@@ -678,7 +678,7 @@ def test_a_live_page_reloads_and_keeps_the_hash_and_the_place(visit, live_page):
 def test_pause_holds_over_a_reload_until_it_is_resumed(visit, live_page):
     visited = visit(live_page)
     visited.page.get_by_role("button", name="Pause").click()
-    assert "does not refresh itself" in visited.says
+    assert "does not reload" in visited.says
     assert not visited.reloads_in(60)
     visited.page.reload()
     assert not visited.reloads_in(60)
@@ -734,8 +734,8 @@ def test_no_reload_takes_a_dialog_or_a_text_away_or_is_made_out_of_sight(
 @pytest.mark.browser
 def test_an_old_page_says_that_watching_may_have_ended_and_seldom_reloads(visit, live_page):
     visited = visit(live_page, after_s=400)
-    assert "watching may have ended" in visited.says
+    assert "the watch may have ended" in visited.says
     assert "every 60 s" in visited.says
     assert not visited.reloads_in(50)
     assert visited.reloads_in(12)
-    assert "watching may have ended" not in visit(live_page, after_s=200).says
+    assert "the watch may have ended" not in visit(live_page, after_s=200).says

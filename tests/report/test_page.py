@@ -52,15 +52,15 @@ def test_the_page_opens_on_the_winner_beside_the_reference(tmp_path):
     page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))
     assert headline_of(page) == (
         "Trial 0003 (configuration 1) reaches 131.2 nats per image, 46.0 below the Keras example "
-        "at the same 3 epochs."
+        "after the same 3 epochs."
     )
 
 
 @pytest.mark.parametrize(
     ("losses", "told"),
     [
-        ((300.0, 120.0, 125.0), "11.2 above the Keras example at the same 3 epochs."),
-        ((300.0, 131.27, 140.0), "level with the Keras example at the same 3 epochs."),
+        ((300.0, 120.0, 125.0), "11.2 above the Keras example after the same 3 epochs."),
+        ((300.0, 131.27, 140.0), "equal to the Keras example after the same 3 epochs."),
         ((300.0, 150.0), "18.8 below the Keras example after 2."),
     ],
 )
@@ -96,9 +96,9 @@ def test_the_page_says_what_its_numbers_are(tmp_path):
     words = words_of(page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path)))
     assert "one posterior sample" in words
     assert "12 validation images" in words
-    assert "Every picture here is of validation images" in words
+    assert "All original images on this page are validation images" in words
     assert "entropy floor, 45.5 nats" in words
-    assert "Pixels as they are: no comparison with likelihoods of binarised images." in words
+    assert "Pixels as they are: not comparable with likelihoods of binarised images." in words
 
 
 def test_the_export_is_one_command_away():
@@ -114,7 +114,7 @@ def test_commands_name_results_that_are_elsewhere(tmp_path):
 
 @pytest.mark.parametrize(
     ("wanted", "told"),
-    [(True, "none has been trained on these data"), (False, "(baseline = false)")],
+    [(True, "it has not been trained on these data"), (False, "(baseline = false)")],
 )
 def test_without_a_reference_the_winner_stands_alone(tmp_path, wanted, told):
     page = page_of(usual(tmp_path / "tiny", spec=SearchSpec(baseline=wanted)))
@@ -135,8 +135,8 @@ def test_a_search_in_progress_says_so_and_how_to_go_on():
         "Trial 0000 (configuration 0) reaches 212.5 nats per image so far after 1 epoch."
     )
     assert "In progress: 1 of 4 trials" in words_of(page)
-    assert "it is running, or" not in headline_of(page)
-    assert "Its last news is 59 min 0 s old" in words_of(page)
+    assert "running" not in headline_of(page)
+    assert "Its last event is 59 min 0 s old" in words_of(page)
     assert "<code>vaetune search tiny</code>" in page
 
 
@@ -170,7 +170,7 @@ def test_a_search_that_broke_off_shows_why():
         ("time_budget", "Stopped by its time budget", "vaetune search tiny"),
         (
             "failures",
-            "Stopped, too many trials failed",
+            "Stopped because too many trials failed",
             "vaetune search tiny --max-failure-rate 1",
         ),
     ],
@@ -196,19 +196,20 @@ def test_what_happened_to_a_search_is_told():
         PlanCorrected(**moment, plan=fewer),
     )
     words = words_of(render_report([study], {}, NOW))
-    assert "Trial 0000 was tried again after: OOM <b>" in words
+    assert "Trial 0000 was retried after this error: OOM <b>" in words
     assert "trials/0000/a.npz was missing. It is made again." in words
-    assert "differs: device: CPU -> GPU (a card)." in words
+    assert "differs from the one before: device: CPU -> GPU (a card)." in words
     assert "Extended to 6 trials of 6 configurations, 6 epochs." in words
     announced = (
-        "Announced were 6 trials of 6 configurations, 6 epochs; after failures it is 2 trials"
+        "The plan was 6 trials of 6 configurations, 6 epochs. Because of failures it is now "
+        "2 trials"
     )
     assert announced in words
 
 
 def test_of_a_search_without_incidents_nothing_is_told():
     study = make_study(*make_trial_events("0000", [212.5]))
-    assert "What happened to it" not in words_of(render_report([study], {}, NOW))
+    assert "Incidents" not in words_of(render_report([study], {}, NOW))
 
 
 # Workers
@@ -229,7 +230,7 @@ def test_the_workers_of_the_latest_session_are_told_with_their_devices():
     assert "Workers 4, CPU on node9, 1 thread each Processor" in words
     assert "vaetune search tiny on CPU, 8 workers" in words
     assert "vaetune search tiny on CPU, 4 workers" in words
-    assert "differs: threads: 2 -> 1; workers: 8 -> 4." in words
+    assert "differs from the one before: threads: 2 -> 1; workers: 8 -> 4." in words
     assert "Device CPU" not in words
 
 
@@ -270,14 +271,13 @@ def test_each_lost_worker_is_told_with_what_became_of_its_trial():
     shared.lose(90, 2, error="").resume(95, "0000", 2, epoch=1)
     words = words_of_shared(shared)
     for told in (
-        "Worker 1 was lost on 4 March 2026, 05:07 UTC while it trained trial 0000: OOM. "
-        "The trial went on after epoch 1 on worker 2.",
-        "Worker 2 was lost on 4 March 2026, 05:07 UTC while it trained trial 0001: "
-        "killed by signal 9. The trial was begun again on worker 3.",
-        "Worker 3 was lost on 4 March 2026, 05:07 UTC while it trained trial 0001: "
-        "killed by signal 9. The trial has not gone on yet.",
-        "Worker 2 was lost on 4 March 2026, 05:07 UTC while it had no trial of this search: "
-        "no message was recorded.",
+        "Worker 1 was lost on 4 March 2026, 05:07 UTC while it was training trial 0000: OOM. "
+        "The trial continued after epoch 1 on worker 2.",
+        "Worker 2 was lost on 4 March 2026, 05:07 UTC while it was training trial 0001: "
+        "killed by signal 9. The trial started again on worker 3.",
+        "Worker 3 was lost on 4 March 2026, 05:07 UTC while it was training trial 0001: "
+        "killed by signal 9. The trial has not continued yet.",
+        "Worker 2 was lost on 4 March 2026, 05:07 UTC while it was idle: no message was recorded.",
     ):
         assert told in words
 
@@ -290,7 +290,7 @@ def test_a_trial_that_was_not_tried_again_failed():
 def test_a_trial_that_the_search_itself_took_up_says_so():
     shared = Shared(1).begin(10, "0000", 1).lose(20, 1, "0000").session(100, 1)
     shared.resume(101, "0000", None)
-    assert "The trial was begun again in the process of the search." in words_of_shared(shared)
+    assert "The trial started again in the process of the search." in words_of_shared(shared)
 
 
 def lose_many(shared, times, error="killed"):
@@ -308,8 +308,8 @@ def test_ten_lost_workers_are_told_one_by_one_and_more_together():
     assert words.count("was lost on") == 0
     assert (
         "Workers were lost 11 times from 4 March 2026, 05:06 UTC to 4 March 2026, 05:16 UTC; "
-        "most often worker 1, 6 times. Why a worker was lost, 11 times: killed. "
-        "They trained 11 trials, which went on but for 0010 (queued)."
+        "most often worker 1, 6 times. Reason for 11 lost workers: killed. "
+        "They were training 11 trials. All of them continued except 0010 (queued)."
     ) in words
 
 
@@ -319,30 +319,30 @@ def test_only_the_most_frequent_reasons_are_told():
         shared.lose(1000 + n, 2, error=f"reason {n}")
     shared.resume(1100, "0004", 1)
     words = words_of_shared(shared)
-    assert "Why a worker was lost, 5 times: killed." in words
-    assert "Why a worker was lost, 1 time: reason 3." in words
+    assert "Reason for 5 lost workers: killed." in words
+    assert "Reason for 1 lost worker: reason 3." in words
     assert "reason 4" not in words
-    assert "Workers were lost for 3 other reasons too." in words
-    assert "They trained 5 trials, which went on." in words
+    assert "There were 3 other reasons for lost workers." in words
+    assert "They were training 5 trials. All of them continued." in words
 
 
 def test_workers_that_were_lost_without_a_trial_trained_none():
     shared = Shared(2)
     for n in range(11):
         shared.lose(n, 1)
-    assert "None of them trained a trial of this search." in words_of_shared(shared)
+    assert "None of them was training a trial of this search." in words_of_shared(shared)
 
 
 def test_a_page_that_knows_of_a_running_search_counts_the_trials_under_way():
     shared = Shared(3).begin(10, "0000", 1).begin(10, "0001", 2).begin(10, "0002", 3)
     study = shared.lose(20, 3, "0002").study()
     page = render_report([study], {study.name: None}, NOW, running=[study.name])
-    assert "Running: 0 of 4 trials, 2 under way" in words_of(page)
+    assert "Running: 0 of 4 trials, 2 in parallel" in words_of(page)
     assert [row.split()[5] for row in leaderboard_of(page)[1:]] == ["running", "running", "queued"]
     alone = make_study(*make_trial_events("0000", [], status=None))
     page = render_report([alone], {alone.name: None}, NOW, running=[alone.name])
     assert "Running: 0 of 4 trials" in words_of(page)
-    assert "under way" not in words_of(page)
+    assert "in parallel" not in words_of(page)
 
 
 def test_when_all_trials_fail_the_page_opens_on_why():
@@ -352,7 +352,7 @@ def test_when_all_trials_fail_the_page_opens_on_why():
     page = page_of(story.end())
     words = words_of(page)
     assert headline_of(page) == "All 2 trials failed."
-    assert words.index("out of memory") < words.index("Every trial")
+    assert words.index("out of memory") < words.index("All trials")
     assert "<code>vaetune search tiny --overwrite</code>" in page
 
 
@@ -437,16 +437,18 @@ def test_other_searches_follow_with_a_way_to_each(tmp_path):
 def test_winners_are_compared_only_on_the_same_data(tmp_path):
     other = DATA.model_copy(update={"fingerprint": "cd" * 32})
     first, second = usual(tmp_path / "first"), usual(tmp_path / "second")
-    assert "Searches compared" in words_of(page_of(first, second))
-    assert "Searches compared" not in words_of(page_of(first, usual(tmp_path / "2nd", data=other)))
+    assert "Comparison of searches" in words_of(page_of(first, second))
+    assert "Comparison of searches" not in words_of(
+        page_of(first, usual(tmp_path / "2nd", data=other))
+    )
     unfinished = Story(tmp_path / "second")
-    assert "Searches compared" not in words_of(page_of(first, unfinished))
+    assert "Comparison of searches" not in words_of(page_of(first, unfinished))
 
 
 def test_compared_winners_stand_best_first(tmp_path):
     better = Story(tmp_path / "better").trial("0000", [99.5]).end()
     page = page_of(usual(tmp_path / "tiny"), better)
-    table = re.search(r'<table class="contest">.*?</table>', page, flags=re.DOTALL)[0]
+    table = re.search(r'<table class="search-group">.*?</table>', page, flags=re.DOTALL)[0]
     _, first, second = Outline(table).texts_of("tr", table)
     assert first.startswith("better 99.50")
     assert second.startswith("tiny 131.25")
@@ -466,16 +468,16 @@ def test_pictures_stand_side_by_side_as_inlined_files(tmp_path):
     reference(tmp_path).write()
     page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))
     assert [alt for alt, _ in images_of(page)] == [
-        "4 images above the winner's reconstructions",
-        "4 images above the Keras example's reconstructions",
-        "4 samples from the winner's prior",
-        "4 samples from the Keras example's prior",
+        "4 images above the reconstructions of the winner",
+        "4 images above the reconstructions of the Keras example",
+        "4 samples from the prior, decoded by the winner",
+        "4 samples from the prior, decoded by the Keras example",
         "3 by 3 images over the two latent dimensions of the Keras example",
     ]
     for _, source in images_of(page):
         encoded = source.removeprefix("data:image/png;base64,")
         assert base64.b64decode(encoded, validate=True).startswith(b"\x89PNG")
-    assert "4 latent dimensions make no flat map" in words_of(page)
+    assert "not available, because the model has 4 latent dimensions" in words_of(page)
     labels = Outline(page).values("aria-label")
     assert "Scatter of 12 latent means of the winner, coloured by 3 classes" in labels
 
@@ -491,7 +493,7 @@ def test_a_damaged_picture_costs_the_picture_and_not_the_page(tmp_path, damage):
     archive = study.trial_folder("0003") / PICTURES_NAME
     archive.write_bytes(damage(archive.read_bytes())) if damage else archive.unlink()
     page = page_of(usual(tmp_path / "tiny"))
-    assert "No pictures are kept with this search." in words_of(page)
+    assert "This search has no stored images." in words_of(page)
     assert "131.2" in headline_of(page)
 
 
@@ -499,7 +501,9 @@ def test_a_lost_gallery_costs_the_reconstructions_alone(tmp_path):
     study = usual(tmp_path / "tiny").write()
     (study.folder / PICTURES_NAME).unlink()
     page = page_of(usual(tmp_path / "tiny"))
-    assert [alt for alt, _ in images_of(page)] == ["4 samples from the winner's prior"]
+    assert [alt for alt, _ in images_of(page)] == [
+        "4 samples from the prior, decoded by the winner"
+    ]
 
 
 # One safe file
@@ -837,7 +841,7 @@ def test_the_table_is_sorted_by_keyboard(visit):
 def test_the_first_key_press_offers_the_answer(visit):
     page = visit()
     page.keyboard.press("Tab")
-    skip = page.get_by_role("link", name="Skip to the answer")
+    skip = page.get_by_role("link", name="Skip to the result")
     assert skip.bounding_box()["x"] >= 0
     page.keyboard.press("Enter")
     assert page.url.endswith("#search-1")

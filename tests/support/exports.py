@@ -45,11 +45,13 @@ def vaetune(*arguments):
 
 
 class StubReader:
-    """Reads nothing and finds every format apart by so much; a context like `Reader`."""
+    """Reads nothing and reports the same difference for every format; a context like `Reader`."""
 
-    def __init__(self, apart=1e-7, error=None):
+    def __init__(self, difference=1e-7, error=None):
         self.answer = (
-            {"apart": {"encode": apart, "decode": apart}} if error is None else {"error": error}
+            {"max_difference": {"encode": difference, "decode": difference}}
+            if error is None
+            else {"error": error}
         )
 
     def __enter__(self):

@@ -67,25 +67,27 @@ def export_and_print(
     formats: Sequence[str],
     device: "Device",
 ) -> None:
-    """Exports a trial, and prints the files and how far their outputs differ from the original."""
+    """Exports a trial, and prints the files and the maximum differences from the original."""
     from vaetune.export import export_trial
 
-    with _step_status() as show_step:
-        export = export_trial(study, trial, target, formats, device=device, on_step=show_step)
+    with _show_steps() as on_step:
+        export = export_trial(study, trial, target, formats, device=device, on_step=on_step)
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in target.iterdir())
     say(f"Exported to {target}/: {', '.join(names)}")
-    for name, apart in export.apart.items():
-        found = (f"{what} {value:.0e}" if value else f"{what} 0" for what, value in apart.items())
-        say(f"  {name}: largest differences from the original: {', '.join(found)}")
+    for name, differences in export.max_difference.items():
+        values = (
+            f"{part} {value:.0e}" if value else f"{part} 0" for part, value in differences.items()
+        )
+        say(f"  {name}: maximum difference from the original: {', '.join(values)}")
     for name, reason in export.failures.items():
-        note(f"vaetune: {name} is left out: {reason}")
+        note(f"vaetune: {name} was not exported: {reason}")
     if export.failures:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _step_status() -> Iterator[Callable[[str], None]]:
-    """Yields a function that shows the current step in a terminal, and does nothing in a pipe."""
+def _show_steps() -> Iterator[Callable[[str], None]]:
+    """Shows the current step in a terminal, and nothing in a file or pipe."""
     from rich.console import Console
 
     console = Console(stderr=True)

@@ -9,7 +9,7 @@ from vaetune.cli.console import clean_interrupt, say
 from vaetune.cli.options import Results
 
 if TYPE_CHECKING:
-    from vaetune.report import Happening
+    from vaetune.report import WatchEvent
     from vaetune.study import Study
 
 
@@ -41,10 +41,10 @@ def watch_results(results: Path) -> None:
 
     page, printed = results / REPORT_NAME, ""
     try:
-        for number, happening in enumerate(watch(results)):
+        for number, event in enumerate(watch(results)):
             if number == 0:
                 say(f"Watching {results}/: {page} is updated as trials end. Press Ctrl-C to stop.")
-            line = _describe(happening)
+            line = _describe(event)
             if line not in ("", printed):
                 say(line)
                 printed = line
@@ -54,20 +54,20 @@ def watch_results(results: Path) -> None:
             say(f"Report: {write_report(results)}, no longer live")
 
 
-def _describe(happening: "Happening") -> str:
-    from vaetune.report import Ended, Unwritten, Waiting, Written
+def _describe(event: "WatchEvent") -> str:
+    from vaetune.report import Ended, Waiting, WriteFailed, Written
 
-    match happening:
+    match event:
         case Waiting():
             return "No search is running. Waiting for one to start."
         case Written(is_live=False):
-            return f"Report: {happening.page}, no longer live"
+            return f"Report: {event.page}, no longer live"
         case Written():
-            return "; ".join(f"{study.name}: {study.state}" for study in happening.running)
+            return "; ".join(f"{study.name}: {study.state}" for study in event.running)
         case Ended():
-            return _describe_end(happening.name, happening.study)
-        case Unwritten():
-            return f"The report was not updated. {happening.reason}"
+            return _describe_end(event.name, event.study)
+        case WriteFailed():
+            return f"The report was not updated. {event.reason}"
 
 
 def _describe_end(name: str, study: "Study | None") -> str:

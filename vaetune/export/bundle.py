@@ -1,4 +1,4 @@
-"""The best trial as a folder that others can use."""
+"""Exports the model of a trial as a folder that others can use."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from vaetune.export.manifest import MANIFEST, build_manifest, describe_preproces
 from vaetune.export.model_card import ExportFacts, write_card
 from vaetune.export.reader import Reader
 from vaetune.export.showcase import draw_showcase
-from vaetune.export.standalone.read_back import describe
+from vaetune.export.standalone.read_back import describe_error
 from vaetune.export.verify import Verification, read_back
 from vaetune.models import VAE
 from vaetune.study import ProbeImages, Study, Trial, find_baseline
@@ -29,16 +29,17 @@ _NEEDED_BY_PREDICT = "onnx"
 
 @dataclass(frozen=True)
 class Export:
-    """What was handed over.
+    """An export that was written.
 
     Attributes:
         folder: Folder of the export.
-        apart: Largest differences from the original, by format and endpoint.
-        failures: Reasons why requested formats are missing, by format.
+        max_difference: Maximum difference from the original, by format and endpoint; see
+            `standalone.read_back.max_difference`.
+        failures: Reason why a requested format is not part of the export, by format.
     """
 
     folder: Path
-    apart: Mapping[str, Mapping[str, float]]
+    max_difference: Mapping[str, Mapping[str, float]]
     failures: Mapping[str, str]
 
 
@@ -49,23 +50,25 @@ def write_export(
     target: Path,
     reader: Reader,
     formats: Iterable[str] = (ALWAYS,),
-    tell: Callable[[str], None] = lambda doing: None,
+    on_step: Callable[[str], None] = lambda step: None,
 ) -> Export:
-    """Hands a trial's model over as a folder, whole or not at all.
+    """Exports a trial's model to a folder, completely or not at all.
 
-    Each format is read back by a process that cannot import vaetune. One that cannot be written,
-    or says something else than the original, is left out; the others are handed over.
+    A process that cannot import vaetune reads each format back. A format that cannot be written or
+    that differs from the original is left out; the other formats are exported.
 
     Args:
-        results: Results folder, which holds the baselines.
-        target: The folder to write.
-        reader: Reads the export back.
-        formats: Names of `FORMATS`, or "all"; Keras's own is always written.
-        tell: Hears what is being done.
+        study: Search or baseline that the trial belongs to.
+        trial: Trial to export, with the weights of its best epoch.
+        results: Folder of results, which holds the baselines.
+        target: Folder to write.
+        reader: Process that reads the export back.
+        formats: Names of `FORMATS`, or "all". The Keras format is always written.
+        on_step: Called with a description of each step as it begins.
 
     Raises:
-        ResultsError: The folder cannot be written or holds what is not vaetune's, no format could
-            be handed over, or the trial's checkpoint is missing or damaged.
+        ResultsError: The folder cannot be written or holds other files, no format could be
+            exported, or the trial's checkpoint is missing or damaged.
     """
     check_replaceable(target)
     names = chosen_formats(formats)
@@ -74,79 +77,83 @@ def write_export(
     baseline = find_baseline(study, results)
 
     def write(folder: Path) -> dict[str, Verification]:
-        read = _write_models(folder, vae, names, tell)
-        tell("Drawing what it makes")
+        verifications = _write_models(folder, vae, names, on_step)
+        on_step("Drawing the figures")
         figures = draw_showcase(vae, study, trial)
         for name, image in figures.items():
             (folder / name).write_bytes(image)
-        tell("Reading the model back")
-        whole = [name for name in read if read[name].error is None]
-        read |= read_back(reader, folder, whole, vae, ProbeImages.load(study.folder))
-        _remove_failed(folder, read)
-        handed = tuple(name for name, one in read.items() if one.error is None)
-        has_predict = _NEEDED_BY_PREDICT in handed
-        _write_words(
-            folder, ExportFacts(study, trial, baseline, handed, tuple(figures), has_predict), read
-        )
-        return read
+        on_step("Reading the model back")
+        written = [name for name, one in verifications.items() if one.error is None]
+        verifications |= read_back(reader, folder, written, vae, ProbeImages.load(study.folder))
+        _remove_failed(folder, verifications)
+        verified = tuple(name for name, one in verifications.items() if one.error is None)
+        has_predict = _NEEDED_BY_PREDICT in verified
+        facts = ExportFacts(study, trial, baseline, verified, tuple(figures), has_predict)
+        _write_documents(folder, facts, verifications)
+        return verifications
 
-    read = replace_folder(target, write)
+    verifications = replace_folder(target, write)
     return Export(
         target,
-        {name: one.apart for name, one in read.items() if one.error is None},
-        {name: one.error for name, one in read.items() if one.error is not None},
+        {name: one.max_difference for name, one in verifications.items() if one.error is None},
+        {name: one.error for name, one in verifications.items() if one.error is not None},
     )
 
 
 def _write_models(
-    folder: Path, vae: VAE, names: Iterable[str], tell: Callable[[str], None]
+    folder: Path, vae: VAE, names: Iterable[str], on_step: Callable[[str], None]
 ) -> dict[str, Verification]:
-    """Writes each format; of those that could not be, there is an error."""
+    """Writes each format and returns, by format, the error that occurred, if any."""
     written = {}
     for name in names:
-        tell(f"Writing the model as {name}")
+        on_step(f"Writing the model as {name}")
         try:
             write_format(name, folder, vae)
         except OSError:
-            raise  # such as a full disk: nothing is handed over
+            raise  # Such as a full disk: the whole export fails.
         except ResultsError as error:
             written[name] = Verification({}, str(error))
-        except Exception as error:  # noqa: BLE001  whatever a library raises, others are written
-            written[name] = Verification({}, describe(error))
+        except Exception as error:  # noqa: BLE001  whatever a library raises, write the others
+            written[name] = Verification({}, describe_error(error))
         else:
             written[name] = Verification({})
     return written
 
 
-def _remove_failed(folder: Path, read: Mapping[str, Verification]) -> None:
-    """Leaves nothing of a format that is not handed over.
+def _remove_failed(folder: Path, verifications: Mapping[str, Verification]) -> None:
+    """Removes the files of formats that failed.
 
     Raises:
-        ResultsError: That is all of them.
+        ResultsError: All formats failed.
     """
-    failed = {name: one.error for name, one in read.items() if one.error is not None}
-    if len(failed) == len(read):
+    failed = {name: one.error for name, one in verifications.items() if one.error is not None}
+    if len(failed) == len(verifications):
         reasons = "; ".join(f"{name}: {error}" for name, error in failed.items())
-        raise ResultsError(f"No format could be handed over. {reasons}")
+        raise ResultsError(f"No format could be exported. {reasons}")
     for name in failed:
         remove_format(name, folder)
 
 
-def _write_words(folder: Path, handed: ExportFacts, read: Mapping[str, Verification]) -> None:
-    """Writes the description of the models, for people and programs, and finally the manifest."""
-    study, trial = handed.study, handed.trial
-    if handed.has_predict:
+def _write_documents(
+    folder: Path, facts: ExportFacts, verifications: Mapping[str, Verification]
+) -> None:
+    """Writes predict.py, the model card, the preprocessing and, last, the manifest."""
+    study, trial = facts.study, facts.trial
+    if facts.has_predict:
         (folder / _PREDICT).write_bytes(
             (files("vaetune.export.standalone") / _PREDICT).read_bytes()
         )
-    (folder / "README.md").write_text(write_card(handed), encoding="utf-8")
+    (folder / "README.md").write_text(write_card(facts), encoding="utf-8")
     _write_json(folder / "preprocessing.json", describe_preprocessing(study))
-    told = {
-        name: {"files": list(FORMATS[name].files), "apart": dict(read[name].apart)}
-        for name in handed.formats
+    formats = {
+        name: {
+            "files": list(FORMATS[name].files),
+            "apart": dict(verifications[name].max_difference),
+        }
+        for name in facts.formats
     }
     names = sorted({MANIFEST, *list_files(folder)})
-    manifest = {**build_manifest(study, trial), "formats": told, "files": names}
+    manifest = {**build_manifest(study, trial), "formats": formats, "files": names}
     _write_json(folder / MANIFEST, manifest)
 
 

@@ -1,4 +1,4 @@
-"""The folder of an export: whether it may be replaced, and how it is replaced as a whole."""
+"""The folder of an export: checks that it may be replaced, and replaces it in one step."""
 
 import shutil
 from collections.abc import Callable
@@ -10,83 +10,89 @@ from vaetune.export.manifest import MANIFEST, read_manifest
 
 _Written = TypeVar("_Written")
 
-_FORMER_FILES = (
+_UNLISTED_FILES = (
     *("vae.keras", "encoder.keras", "decoder.keras", "README.md", MANIFEST),
     *("clusters.png", "reconstructions.png", "manifold.png", "prior_samples.png"),
 )
-"""What an export may hold whose manifest does not list its files."""
+"""Files of an older export; its manifest does not list them."""
 
 
 def check_replaceable(target: Path) -> None:
-    """Checks that a folder does not exist, is empty, or is an export with no other files.
+    """Checks that a folder is missing, empty, or an export without any other files.
 
     Raises:
-        ResultsError: It is anything else, or the working directory is inside it.
+        ResultsError: It is anything else, or it contains the working directory.
     """
     try:
         found = list_files(target)
         if Path.cwd().is_relative_to(target.resolve()):
             raise ResultsError(
-                f"{target} holds the working directory and cannot be replaced from within. "
-                "Name another folder with --output, or go elsewhere first."
+                f"{target} contains the working directory and cannot be replaced. "
+                "Choose another folder with --output, or change the working directory first."
             )
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ResultsError(f"{target} cannot be exported to: {error.strerror}.") from error
+        raise ResultsError(f"Cannot export to {target}: {error.strerror}.") from error
     if not found:
         return
     manifest = read_manifest(target)
     if manifest is None:
         raise ResultsError(
             f"{target} is not an export of vaetune and will not be overwritten. "
-            "Move it away, or name another folder with --output."
+            "Move it away, or choose another folder with --output."
         )
     listed = manifest.get("files")
-    foreign = sorted(found - set(map(str, listed if isinstance(listed, list) else _FORMER_FILES)))
+    own = set(map(str, listed if isinstance(listed, list) else _UNLISTED_FILES))
+    foreign = sorted(found - own)
     if foreign:
         raise ResultsError(
-            f"{target} holds what no export wrote and will not be overwritten: "
+            f"{target} holds files that vaetune did not write and will not be overwritten: "
             f"{', '.join(foreign[:3])}{' and more' * (len(foreign) > 3)}. "
-            "Move it away, or name another folder with --output."
+            "Move it away, or choose another folder with --output."
         )
 
 
 def replace_folder(target: Path, write: Callable[[Path], _Written]) -> _Written:
-    """Writes a new folder next to the old one, then swaps them.
+    """Writes a new folder next to the old one, then swaps the two.
+
+    Args:
+        target: Folder to replace.
+        write: Writes the contents into an empty folder.
 
     Returns:
-        What `write` returns.
+        The result of `write`.
 
     Raises:
-        ResultsError: The folder cannot be written. The old one is unharmed, as it is by whatever
-            `write` raises.
+        ResultsError: The folder cannot be written. If this or any other error occurs, the old
+            folder stays as it was.
     """
-    real = target.resolve()  # a link keeps pointing to the folder
-    fresh, old = (real.with_name(f".{real.name}.vaetune-{age}") for age in ("new", "old"))
+    real = target.resolve()  # A symbolic link keeps pointing to the folder.
+    new, old = (real.with_name(f".{real.name}.vaetune-{age}") for age in ("new", "old"))
     try:
         if old.exists() and not real.exists():
-            old.rename(real)  # a swap that was cut off half-way
-        for left_over in (fresh, old):
-            shutil.rmtree(left_over, ignore_errors=True)
-        fresh.mkdir(parents=True)
+            old.rename(real)  # An earlier process was killed between the two renames.
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        new.mkdir(parents=True)
         try:
-            written = write(fresh)
-            check_replaceable(target)  # somebody may have put something there meanwhile
-            _swap(fresh, real, old)
+            written = write(new)
+            check_replaceable(target)  # The folder may have changed during the export.
+            _swap(new, real, old)
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
         raise ResultsError(f"{target} cannot be written: {error.strerror or error}.") from error
     shutil.rmtree(old, ignore_errors=True)
     return written
 
 
-def _swap(fresh: Path, real: Path, old: Path) -> None:
+def _swap(new: Path, real: Path, old: Path) -> None:
+    """Renames `real` to `old` and `new` to `real`; undoes the first if the second fails."""
     try:
         if real.exists():
             real.rename(old)
-        fresh.rename(real)
+        new.rename(real)
     except BaseException:
         if old.exists() and not real.exists():
             old.rename(real)
@@ -94,10 +100,10 @@ def _swap(fresh: Path, real: Path, old: Path) -> None:
 
 
 def list_files(folder: Path) -> set[str]:
-    """The files of a folder and of those in it, and folders that are empty, by relative path.
+    """The relative paths of all files below a folder, and of all empty folders.
 
     Raises:
-        OSError: It is no folder, is not there, or cannot be read.
+        OSError: The folder does not exist, is not a folder, or cannot be read.
     """
     found = set()
     for path in folder.iterdir():

@@ -1,7 +1,7 @@
-"""The formats a VAE is handed over in, each written by the library that others read it with.
+"""Export formats of a VAE. The library that defines a format writes it.
 
-Sampling stays outside encoder and decoder: ONNX Runtime and LiteRT have no random numbers of a
-seed. Only `vae.keras` and the SavedModel's `sample` draw any.
+Encoder and decoder do not sample, because ONNX Runtime and LiteRT have no seeded random numbers.
+Only `vae.keras` and the SavedModel's `sample` endpoint draw random numbers.
 """
 
 import shutil
@@ -20,15 +20,15 @@ from vaetune.errors import ResultsError, short_repr
 from vaetune.models import VAE
 
 ALWAYS = "keras"
-"""The format of every export."""
+"""The format that every export includes."""
 
 
 class Posterior(NamedTuple):
-    """The outputs of an encoder, in this order and with these names in every format.
+    """The outputs of the encoder: every format has these names in this order.
 
     Attributes:
-        z_mean: Means of the posterior, (n, latent_dim).
-        z_log_var: Logarithms of its variances, (n, latent_dim).
+        z_mean: Posterior means (n, latent_dim).
+        z_log_var: Posterior log-variances (n, latent_dim).
     """
 
     z_mean: Any
@@ -36,16 +36,17 @@ class Posterior(NamedTuple):
 
 
 POSTERIOR = Posterior._fields
+"""Names of the outputs of the encoder, in order."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to hand a model over.
+    """An export format.
 
     Attributes:
-        files: Names of the files that it writes, or of one folder.
-        write: Writes them into a folder.
-        needs: Modules that it is written and read back with and that vaetune does not install.
+        files: Names of the files or of the folder that the format consists of.
+        write: Function that writes a model into a folder.
+        needs: Modules that write or read the format and that vaetune does not install by default.
     """
 
     files: tuple[str, ...]
@@ -54,13 +55,13 @@ class Format:
 
 
 def chosen_formats(names: Iterable[str]) -> tuple[str, ...]:
-    """The formats that an export of these names has, in the order of `FORMATS`.
+    """The formats to export, in the order of `FORMATS`. Keras is always one of them.
 
     Args:
-        names: Names in `FORMATS`, or "all".
+        names: Requested names of `FORMATS`, or "all".
 
     Raises:
-        ResultsError: There is no format of a name.
+        ResultsError: A name is unknown.
     """
     wanted = {ALWAYS, *names}
     if unknown := sorted(wanted - {*FORMATS, "all"}):
@@ -74,25 +75,25 @@ def write_format(name: str, folder: Path, vae: VAE) -> None:
     """Writes one format into a folder.
 
     Raises:
-        ResultsError: What it is written with is not installed.
-        OSError: The disk is full, or will not be written to.
-        Exception: Whatever the library raises that writes it.
+        ResultsError: A module that the format needs is not installed.
+        OSError: The disk is full or not writable.
+        Exception: Any error of the library that writes the format.
     """
     chosen = FORMATS[name]
     missing = [module for module in chosen.needs if find_spec(module) is None]
     if missing:
         raise ResultsError(
-            f"needs {' and '.join(missing)}, not installed: pip install 'vaetune[{name}]'"
+            f"{' and '.join(missing)} not installed. Run: pip install 'vaetune[{name}]'"
         )
     with warnings.catch_warnings():
-        # What libraries announce of their own future is not the user's to mend.
+        # Users cannot act on deprecations inside TensorFlow and tf2onnx.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         chosen.write(folder, vae)
 
 
 def remove_format(name: str, folder: Path) -> None:
-    """Removes what there is of a format."""
+    """Removes all files of a format that exist."""
     for file in FORMATS[name].files:
         path = folder / file
         if path.is_dir():
@@ -102,13 +103,15 @@ def remove_format(name: str, folder: Path) -> None:
 
 
 def sample_latents(count: Any, seed: Any, latent_dim: int) -> tf.Tensor:
-    """Draws latent vectors of the prior N(0, 1), the same for the same seed on every device.
+    """Samples latent vectors from the prior N(0, 1), reproducibly on every device.
 
     Args:
-        count: Number of latent vectors, as a number or a scalar tensor, like `seed`.
+        count: Number of samples, an integer or a scalar tensor.
+        seed: Random seed, an integer or a scalar tensor.
+        latent_dim: Number of latent dimensions.
 
     Returns:
-        z, (count, latent_dim) float32.
+        z of shape (count, latent_dim), float32.
     """
     shape = tf.stack([count, latent_dim])
     return tf.random.stateless_normal(shape, seed=tf.stack([seed, 0]), alg="philox")
@@ -128,7 +131,7 @@ def _write_saved_model(folder: Path, vae: VAE) -> None:
     encoder, decoder = _named_parts(vae)
 
     def encode(image: tf.Tensor) -> Posterior:
-        # A dictionary has no order once it is loaded: it differs from process to process.
+        # A loaded SavedModel does not keep the order of a dictionary.
         return Posterior(**encoder(image))
 
     def reconstruct(image: tf.Tensor) -> Any:
@@ -153,7 +156,7 @@ def _write_onnx(folder: Path, vae: VAE) -> None:
 
 
 def _order_onnx_outputs(path: Path) -> None:
-    """Puts the encoder's outputs in the order of `POSTERIOR`: Keras sorts them by name."""
+    """Reorders the encoder's outputs as in `POSTERIOR`, because Keras sorts them by name."""
     import onnx
 
     model = onnx.load(path)
@@ -170,10 +173,14 @@ def _write_litert(folder: Path, vae: VAE) -> None:
 
 
 def _name_litert_tensors(path: Path, outputs: Sequence[str]) -> None:
-    """Names inputs and outputs as the signature does, and puts the outputs in this order.
+    """Gives the tensors the names of the signature, and sorts the outputs.
 
-    TensorFlow's converter gives them names such as "StatefulPartitionedCall_1:0", in the order of
-    the signature's names.
+    TensorFlow's converter names tensors like "StatefulPartitionedCall_1:0" and sorts the outputs
+    by their names in the signature.
+
+    Args:
+        path: File with the model.
+        outputs: Names of the outputs, in the order wanted.
     """
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -187,14 +194,15 @@ def _name_litert_tensors(path: Path, outputs: Sequence[str]) -> None:
 
 
 def _export_parts(vae: VAE, keras_name: str, folder: Path, suffix: str) -> None:
-    """Lets Keras write encoder and decoder, which must have been called once before."""
+    """Exports encoder and decoder with Keras."""
     for part in _named_parts(vae):
+        # Keras exports only models that have been called.
         part(np.zeros((1, *part.input_shape[1:]), dtype=np.float32), training=False)
         part.export(folder / f"{part.name}{suffix}", format=keras_name, verbose=False)
 
 
 def _named_parts(vae: VAE) -> tuple[keras.Model, keras.Model]:
-    """Encoder and decoder without sampling, with the names that files keep of their outputs."""
+    """The encoder without sampling and the decoder, with named outputs for the files."""
     posterior = dict(zip(POSTERIOR, vae.encoder.outputs[:2], strict=True))
     return (
         keras.Model(vae.encoder.input, posterior, name="encoder"),
@@ -208,4 +216,4 @@ FORMATS: Mapping[str, Format] = {
     "onnx": Format(("encoder.onnx", "decoder.onnx"), _write_onnx, needs=("tf2onnx", "onnxruntime")),
     "litert": Format(("encoder.tflite", "decoder.tflite"), _write_litert),
 }
-"""Every format by its name on the command line; an optional extra is called the same."""
+"""All formats by their names on the command line. Optional extras of the package match them."""

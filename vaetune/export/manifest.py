@@ -1,4 +1,4 @@
-"""The manifest of an export, and the preprocessing of images that it describes."""
+"""The files of an export for programs: hyperparameters.json and preprocessing.json."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ PROGRAM = "vaetune"
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any] | None:
-    """What a folder says of itself, if it says that it is an export; else None."""
+    """The manifest of an export, or None if the folder is not an export of vaetune."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -25,6 +25,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any] | None:
 
 
 def build_manifest(study: Study, trial: Trial) -> dict[str, Any]:
+    """The facts of hyperparameters.json about a trial, its losses and its data."""
     best = trial.best
     data = study.started.data
     return {
@@ -47,7 +48,7 @@ def build_manifest(study: Study, trial: Trial) -> dict[str, Any]:
             "fingerprint": data.fingerprint,
             "image_shape": list(data.image_shape),
             "pixel_range": [0.0, 1.0],
-            # Not where the images are: an export is for others.
+            # The path of the images is left out, because exports are shared.
             **study.search.data.model_dump(include={"binarize", "train_on"}),
         },
         "seed": study.search.seed,
@@ -57,16 +58,16 @@ def build_manifest(study: Study, trial: Trial) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Exported:
-    """An export of a model, as its manifest describes it.
+    """An export, as its manifest describes it.
 
     Attributes:
         folder: Folder of the export.
-        trial_id: The trial that it was.
-        epoch: The epoch of its weights.
+        trial_id: Id of the exported trial.
+        epoch: Epoch of the exported weights.
         seed: Random seed of the search.
-        data: Data set that the model was trained on. `dataset` is the name of the images and not a
+        data: Data that the model was trained on. `dataset` is the name of the images and not a
             path.
-        fingerprint: Fingerprint of those images.
+        fingerprint: Hash of the images.
     """
 
     folder: Path
@@ -78,7 +79,7 @@ class Exported:
 
 
 def find_export(folder: Path) -> Exported | None:
-    """What is exported to a folder; None if that is no export of vaetune."""
+    """Reads the export in a folder; None if the folder is not an export of vaetune."""
     manifest = read_manifest(folder)
     try:
         return None if manifest is None else _read_export(folder, manifest)
@@ -88,25 +89,25 @@ def find_export(folder: Path) -> Exported | None:
 
 def _read_export(folder: Path, manifest: Mapping[str, Any]) -> Exported:
     data = manifest["data"]
-    ways = {key: data[key] for key in ("binarize", "train_on") if key in data}
+    options = {key: data[key] for key in ("binarize", "train_on") if key in data}
     return Exported(
         folder=folder,
         trial_id=str(manifest["trial_id"]),
         epoch=int(manifest["epochs"]),
         seed=int(manifest["seed"]),
-        data=DataSpec(dataset=data["name"], **ways),
+        data=DataSpec(dataset=data["name"], **options),
         fingerprint=str(data["fingerprint"]),
     )
 
 
 THRESHOLD = 0.5
+"""Pixel value from which binarisation by threshold gives 1."""
 
 
 def describe_preprocessing(study: Study) -> dict[str, Any]:
-    """What `preprocessing.json` says; `predict.py` does it in this order.
+    """The contents of `preprocessing.json`, in the order in which `predict.py` applies them.
 
-    It is what was done to the training images, and for a file of another size what comes next to
-    it: those were of one size.
+    The steps are those of the training images. Resizing is added for files of another size.
     """
     height, width, channels = study.started.data.image_shape
     method = study.search.data.binarize

@@ -1,6 +1,6 @@
-"""A model card: what a model is, how it is used, how good it is, and what it is not for.
+"""Writes a model card: what a model is, how to use it, its quality and its limits.
 
-It holds recorded facts alone, in Markdown with the metadata that the Hugging Face Hub reads.
+The card contains only recorded facts. It is Markdown with the metadata of the Hugging Face Hub.
 
 References:
     Mitchell et al., "Model Cards for Model Reporting", 2019.
@@ -18,7 +18,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from vaetune.report import (
     MAX_DIMENSIONS,
-    REACH,
+    TRAVERSAL_LIMIT,
     counted,
     describe_protocol,
     describe_rescored,
@@ -31,41 +31,43 @@ from vaetune.study import EpochEnded, Study, Trial, TrialEvaluated
 
 Rows = list[tuple[str, ...]]
 
-_THIS, _EXAMPLE = "this model", "Keras example"
+_MODEL, _REFERENCE = "this model", "Keras example"
 
-_PICTURES: Mapping[str, tuple[str, str]] = {
+_FIGURES: Mapping[str, tuple[str, str]] = {
     "reconstructions.png": (
         "Reconstructions",
-        "Validation images, and below them what is decoded from their z_mean.",
+        "Validation images above the images decoded from their z_mean.",
     ),
     "prior_samples.png": (
         "Samples",
-        "Decoded from random z of the prior N(0, 1), not chosen.",
+        "Images decoded from random z of the prior N(0, 1), without any selection.",
     ),
     "manifold.png": (
-        "The latent space",
-        "Decoded from a grid over both dimensions, in equal steps of the prior's probability.",
+        "Latent space",
+        "Images decoded from a grid over both latent dimensions, in steps of equal prior "
+        "probability.",
     ),
     "interpolations.png": (
-        "Between images",
-        "Decoded from the straight line between the z_mean of two validation images.",
+        "Interpolations",
+        "Images decoded from straight lines between the z_mean of two validation images.",
     ),
     "traversal.png": (
-        "One dimension at a time",
-        f"Decoded from -{REACH} to {REACH} along each active dimension, all others at 0; the most "
-        f"active first, {MAX_DIMENSIONS} at most. The variance is that of z_mean over validation "
-        "images.",
+        "Traversals",
+        f"Images decoded from z between -{TRAVERSAL_LIMIT} and {TRAVERSAL_LIMIT} along one active "
+        "dimension per row, with all other dimensions at 0. The rows show at most "
+        f"{MAX_DIMENSIONS} dimensions, in descending order of the variance of z_mean over "
+        "validation images.",
     ),
     "clusters.png": (
-        "Where images lie",
-        "The z_mean of validation images, in colours of their classes where there are any.",
+        "Latent means",
+        "z_mean of validation images, coloured by class if the images have labels.",
     ),
 }
-"""Title and caption of each picture, in the order in which they are to be seen."""
+"""Title and caption of each figure, in the order of the card."""
 
 _FILES: Mapping[str, Rows] = {
     "keras": [
-        ("vae.keras", "the whole model, with vaetune's class"),
+        ("vae.keras", "the whole model, which needs vaetune"),
         ("encoder.keras", "images to z_mean and z_log_var"),
         ("decoder.keras", "z to images"),
     ],
@@ -77,21 +79,21 @@ _FILES: Mapping[str, Rows] = {
     ],
 }
 
-_NOT_OF_THE_EXPERIMENT = ("description", "baseline", "device", "data.dataset", "limits.")
-"""Settings that change nothing of a model, and a path of the user's own."""
+_HIDDEN_SETTINGS = ("description", "baseline", "device", "data.dataset", "limits.")
+"""Settings without influence on the model, and the path of the user's images."""
 
 
 @dataclass(frozen=True)
 class ExportFacts:
-    """An export that is being written.
+    """The facts that a model card describes.
 
     Attributes:
-        study: The search, or the baseline, that the trial is of.
-        trial: The trial of which the model is handed over.
-        baseline: The Keras example trained on the same images, if there is one.
-        formats: The formats that were written and read back, such as ("keras", "onnx").
-        figures: Names of the pictures that were written.
-        has_predict: Whether `predict.py` was written.
+        study: Search or baseline that the trial belongs to.
+        trial: Exported trial.
+        baseline: Run of the Keras example on the same images, or None.
+        formats: Names of the exported formats, such as ("keras", "onnx").
+        figures: File names of the figures.
+        has_predict: Whether the export includes `predict.py`.
     """
 
     study: Study
@@ -102,9 +104,9 @@ class ExportFacts:
     has_predict: bool
 
 
-def write_card(handover: ExportFacts) -> str:
-    """The model card of an export, as Markdown that begins with YAML metadata."""
-    study, trial = handover.study, handover.trial
+def write_card(facts: ExportFacts) -> str:
+    """The model card of an export: Markdown that begins with YAML metadata."""
+    study, trial = facts.study, facts.trial
     return _template().render(
         study=study,
         trial=trial,
@@ -113,13 +115,13 @@ def write_card(handover: ExportFacts) -> str:
         latent_dim=trial.hyperparameters["latent_dim"],
         shape=study.started.data.image_shape,
         binarize=study.search.data.binarize,
-        formats=handover.formats,
-        has_predict=handover.has_predict,
-        pictures=[(n, *told) for n, told in _PICTURES.items() if n in handover.figures],
-        files=_files(handover),
-        **_told_of_test_images(handover),
-        **_told_of_validation_images(handover),
-        **_told_of_origin(study, trial),
+        formats=facts.formats,
+        has_predict=facts.has_predict,
+        figures=[(name, *texts) for name, texts in _FIGURES.items() if name in facts.figures],
+        files=_files(facts),
+        **_test_context(facts),
+        **_validation_context(facts),
+        **_training_context(study, trial),
     )
 
 
@@ -136,82 +138,90 @@ def _template() -> Template:
 
 
 def plain(text: str, longest: int = 100) -> str:
-    """Text as Markdown that shows it as it is: names come from files and folders."""
+    """Escapes a text for Markdown, because names come from files and folders.
+
+    Args:
+        text: Any text.
+        longest: Characters to keep.
+    """
     return _MARKUP.sub(r"\\\g<0>", printable(text, longest))
 
 
 _MARKUP = re.compile(r"[\\`*\[\]<>|#~$&!]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 
 
-def _told_of_test_images(handover: ExportFacts) -> dict[str, Any]:
-    judged = _judged(handover)
-    event = judged.get(_THIS)
+def _test_context(facts: ExportFacts) -> dict[str, Any]:
+    """The template's variables about the test images."""
+    evaluations = _find_evaluations(facts)
+    event = evaluations.get(_MODEL)
     evaluation = event.evaluation if event else None
-    example = judged.get(_EXAMPLE)
-    theirs = f", the Keras example's {example.evaluation.negative_elbo.mean:.2f}" if example else ""
-    rows = _side_by_side([evaluation_rows(each) for each in judged.values()])
+    reference = evaluations.get(_REFERENCE)
+    elbo = f"{reference.evaluation.negative_elbo.mean:.2f}" if reference else ""
+    rows = _table([evaluation_rows(each) for each in evaluations.values()])
     return {
         "evaluation": evaluation,
-        "judged": list(judged),
-        "judged_rows": [tuple(map(_neat, row)) for row in rows],
-        "against": theirs,
+        "evaluated": list(evaluations),
+        "evaluation_rows": [tuple(map(_typeset, row)) for row in rows],
+        "reference_elbo": f"; that of the Keras example is {elbo}" if elbo else "",
         "protocol": _protocol(event) if event else [],
-        "evaluate_command": _evaluate_command(handover.study, handover.trial),
+        "evaluate_command": _evaluate_command(facts.study, facts.trial),
     }
 
 
-def _judged(handover: ExportFacts) -> dict[str, TrialEvaluated]:
-    """What the test images say of the model, and of the Keras example by the same protocol."""
-    event = handover.study.evaluation(handover.trial)
+def _find_evaluations(facts: ExportFacts) -> dict[str, TrialEvaluated]:
+    """The evaluation of the model, and that of the Keras example by the same protocol."""
+    event = facts.study.evaluation(facts.trial)
     if event is None:
         return {}
-    baseline, theirs = _example(handover) or (None, None)
-    other = baseline.evaluation(theirs, event.evaluation.protocol) if baseline and theirs else None
-    return {_THIS: event} | ({_EXAMPLE: other} if other else {})
+    baseline, reference = _find_reference(facts) or (None, None)
+    protocol = event.evaluation.protocol
+    other = baseline.evaluation(reference, protocol) if baseline and reference else None
+    return {_MODEL: event} | ({_REFERENCE: other} if other else {})
 
 
-def _example(handover: ExportFacts) -> tuple[Study, Trial] | None:
-    """Describes the Keras example next to the model, unless it is the model."""
-    baseline = handover.baseline
-    if baseline is None or baseline.winner is None or baseline.folder == handover.study.folder:
+def _find_reference(facts: ExportFacts) -> tuple[Study, Trial] | None:
+    """The Keras example, unless there is none or the exported model is the Keras example."""
+    baseline = facts.baseline
+    if baseline is None or baseline.winner is None or baseline.folder == facts.study.folder:
         return None
     return baseline, baseline.winner
 
 
 def _protocol(event: TrialEvaluated) -> list[str]:
-    lines = _neat(describe_protocol(event.evaluation)).splitlines()
+    lines = _typeset(describe_protocol(event.evaluation)).splitlines()
     each = ", ".join(f"{kl:.2f}" for kl in event.evaluation.kl_per_dimension)
     return [*(line.strip() for line in lines), f"KL of each latent dimension, nats: {each}"]
 
 
-def _neat(text: str) -> str:
+def _typeset(text: str) -> str:
     return text.replace("+-", "\N{PLUS-MINUS SIGN}")
 
 
 def _evaluate_command(study: Study, trial: Trial) -> str:
-    which = [] if trial == study.winner else ["--trial", trial.trial_id]
-    return printable(f"vaetune evaluate {shlex.join([study.address, *which])}", 500)
+    options = [] if trial == study.winner else ["--trial", trial.trial_id]
+    return printable(f"vaetune evaluate {shlex.join([study.address, *options])}", 500)
 
 
 def _without_folders(command: Sequence[str]) -> str:
-    """A command without where things are on the user's machine: of a path the last part."""
+    """A command with every path cut to its last part, to hide folders of the user's machine."""
     words = [re.sub(r"[^=]*[/\\](?=[^/\\])", "", word.rstrip("/\\")) for word in command]
     return printable(shlex.join(words), longest=1000)
 
 
-def _told_of_validation_images(handover: ExportFacts) -> dict[str, Any]:
-    study, trial = handover.study, handover.trial
-    _, theirs = _example(handover) or (None, None)
-    models = {_THIS: trial, _EXAMPLE: theirs}
+def _validation_context(facts: ExportFacts) -> dict[str, Any]:
+    """The template's variables about the validation images."""
+    study, trial = facts.study, facts.trial
+    _, reference = _find_reference(facts) or (None, None)
+    models = {_MODEL: trial, _REFERENCE: reference}
     best = {name: one.best for name, one in models.items() if one and one.best}
-    again = {
+    scores = {
         "Rescored": describe_rescored(study, trial),
         "Trained from other seeds": describe_retrained(study, trial),
     }
     return {
         "validated": list(best),
-        "validated_rows": _side_by_side([_losses(epoch) for epoch in best.values()]),
-        "judged_again": [f"{what}: {_neat(told)}" for what, told in again.items() if told],
+        "validation_rows": _table([_losses(epoch) for epoch in best.values()]),
+        "more_scores": [f"{name}: {_typeset(text)}" for name, text in scores.items() if text],
         "is_winner": trial == study.winner and study.started.kind == "search",
     }
 
@@ -225,12 +235,15 @@ def _losses(epoch: EpochEnded) -> dict[str, str]:
     }
 
 
-def _side_by_side(told: Sequence[Mapping[str, str]]) -> Rows:
+def _table(columns: Sequence[Mapping[str, str]]) -> Rows:
     """Rows of a table with a column for each model."""
-    return [(key.strip(), *(each[key] for each in told)) for key in told[0]] if told else []
+    if not columns:
+        return []
+    return [(key.strip(), *(column[key] for column in columns)) for key in columns[0]]
 
 
-def _told_of_origin(study: Study, trial: Trial) -> dict[str, Any]:
+def _training_context(study: Study, trial: Trial) -> dict[str, Any]:
+    """The template's variables about data, training and settings."""
     environment = study.environment
     return {
         "data_rows": _data_rows(study),
@@ -242,14 +255,14 @@ def _told_of_origin(study: Study, trial: Trial) -> dict[str, Any]:
 
 
 def _data_rows(study: Study) -> Rows:
-    data, chosen = study.started.data, study.search.data
+    data = study.started.data
     counts = (data.train_images, data.validation_images, data.test_images)
     rows: Rows = [
         ("name", plain(data.name)),
         ("training, validation and test images", ", ".join(f"{count:,}" for count in counts)),
         ("height, width, channels", ", ".join(map(str, data.image_shape))),
         ("classes", _classes(data.class_names)),
-        ("binarised", chosen.binarize),
+        ("binarisation", study.search.data.binarize),
         ("SHA-256 of all arrays", f"`{data.fingerprint}`"),
     ]
     return rows
@@ -269,9 +282,9 @@ def _origin_rows(study: Study, trial: Trial) -> Rows:
     best, environment = trial.best, study.environment
     duration_s = sum(part.duration_s for part in study.lineage(trial))
     rows: Rows = [
-        ("found by", _finder(study)),
-        ("trial", _place(study, trial)),
-        ("epochs", f"{best.epoch if best else 0} of {trial.epoch_to}, the best by validation loss"),
+        ("found by", _describe_study(study)),
+        ("trial", _describe_trial(study, trial)),
+        ("epoch", f"{best.epoch if best else 0} of {trial.epoch_to}, the best by validation loss"),
         ("trained", f"{trial.started:%Y-%m-%d %H:%M} UTC, {duration_s:.1f} s"),
         ("seed", str(study.search.seed)),
     ]
@@ -279,54 +292,54 @@ def _origin_rows(study: Study, trial: Trial) -> Rows:
         versions = {**environment.versions, "Python": environment.python}
         rows += [
             (
-                "on",
+                "machine",
                 plain(
                     f"{environment.device}, {counted(environment.threads, 'thread')}; "
                     f"{environment.cpu}; {environment.platform}"
                 ),
             ),
             (
-                "with",
+                "versions",
                 plain(", ".join(f"{name} {version}" for name, version in versions.items()), 500),
             ),
         ]
     return rows
 
 
-def _finder(study: Study) -> str:
+def _describe_study(study: Study) -> str:
     if study.started.kind == "baseline":
-        described = plain(study.search.description)
-        return described or "nothing: one configuration, trained outside any search"
+        description = plain(study.search.description)
+        return description or "no search: a single configuration was trained"
     configurations = len({trial.configuration for trial in study.trials})
     failed = f", {len(study.failures)} failed" if study.failures else ""
     return (
-        f"search {plain(study.name)} ({study.search.algorithm}), begun "
+        f"search {plain(study.name)} ({study.search.algorithm}), started "
         f"{study.started.time:%Y-%m-%d}, {'complete' if study.is_complete else 'not complete'}: "
         f"{counted(len(study.trials), 'trial')}{failed}, "
         f"{counted(configurations, 'configuration')}, {counted(study.epochs_trained, 'epoch')}"
     )
 
 
-def _place(study: Study, trial: Trial) -> str:
-    place = f"{trial.trial_id}, configuration {trial.configuration}"
+def _describe_trial(study: Study, trial: Trial) -> str:
+    text = f"{trial.trial_id}, configuration {trial.configuration}"
     if study.search.algorithm == "hyperband":
-        place += f", bracket {trial.bracket}, rung {trial.rung}"
+        text += f", bracket {trial.bracket}, rung {trial.rung}"
     if study.started.kind == "search" and trial in study.preference:
-        place += f"; rank {study.preference.index(trial) + 1} of {len(study.preference)}"
-    return place
+        text += f"; rank {study.preference.index(trial) + 1} of {len(study.preference)}"
+    return text
 
 
 def _settings(study: Study) -> Rows:
     settings = list_settings(study.search)
-    return [(key, value) for key, value in settings if not key.startswith(_NOT_OF_THE_EXPERIMENT)]
+    return [(key, value) for key, value in settings if not key.startswith(_HIDDEN_SETTINGS)]
 
 
-def _files(handover: ExportFacts) -> Rows:
-    rows = [row for name in handover.formats for row in _FILES[name]]
-    if handover.has_predict:
-        rows.append(("predict.py", "a command for image files, with numpy, Pillow, onnxruntime"))
+def _files(facts: ExportFacts) -> Rows:
+    rows = [row for name in facts.formats for row in _FILES[name]]
+    if facts.has_predict:
+        rows.append(("predict.py", "a program for image files; needs numpy, Pillow, onnxruntime"))
     rows += [
-        ("preprocessing.json", "what becomes of an image before it is encoded"),
-        ("hyperparameters.json", "this card's facts, for programs"),
+        ("preprocessing.json", "how to prepare an image before it is encoded, for programs"),
+        ("hyperparameters.json", "the facts of this card, for programs"),
     ]
-    return [(f"[{name}]({name})", what) for name, what in rows]
+    return [(f"[{name}]({name})", content) for name, content in rows]

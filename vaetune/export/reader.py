@@ -1,4 +1,4 @@
-"""A process of its own that reads an export, and cannot import vaetune."""
+"""Reads an export in a separate process that cannot import vaetune."""
 
 import json
 import os
@@ -14,13 +14,14 @@ from typing import Any, Self
 from vaetune.files import write_arrays
 
 TIMEOUT_S = 600.0
+"""Seconds until the process is killed."""
 
 
 class Reader:
-    """Runs `standalone/read_back.py`, for one export.
+    """A process that runs `standalone/read_back.py` for one export.
 
-    It brings TensorFlow up as soon as the context is entered, while the export is being written.
-    However the context is left, the process ends.
+    The process starts when the context is entered, so that it loads TensorFlow while the export is
+    being written. It ends when the context is left.
     """
 
     def __enter__(self) -> Self:
@@ -32,7 +33,7 @@ class Reader:
         }
         with as_file(files("vaetune.export.standalone") / "read_back.py") as script:
             self._process = subprocess.Popen(
-                # -P: nothing is imported from the script's own folder.
+                # With -P, Python imports no module from the folder of the script.
                 [sys.executable, "-P", str(script)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -48,32 +49,34 @@ class Reader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._process:  # closes its pipes, and waits for it
+        with self._process:  # Closes the pipes and waits for the process.
             self._process.kill()
 
     def read(
         self, folder: Path, formats: Sequence[str], reference: Mapping[str, Any]
     ) -> dict[str, Mapping[str, Any]]:
-        """Reads formats from a folder; to be called once.
+        """Reads formats from a folder. Call this once.
 
         Args:
-            reference: Inputs and outputs of the original, by the names in `read_back.OUTPUTS`.
+            folder: Folder of the export.
+            formats: Names of the formats to read.
+            reference: Inputs and the outputs of the original; see `verify.Reference`.
 
         Returns:
-            For each format how far its endpoints are "apart" from the original, or the "error"
-            in one line that kept it from being read.
+            For each format either "max_difference", by endpoint, or "error", the line that says why
+            it could not be read.
         """
         with TemporaryDirectory(prefix="vaetune-") as temporary:
             path = Path(temporary) / "reference.npz"
             write_arrays(path, reference)
             task = {"folder": str(folder.resolve()), "reference": str(path), "formats": formats}
-            answers, printed = self._ask(task)
-        end = f"the process that read it back ended with code {self._process.returncode}"
-        lost = {"error": f"{end}: {printed or 'it printed nothing'}"}
-        return {name: answers.get(name, lost) for name in formats}
+            answers, printed = self._send(task)
+        end = f"the verifying process ended with exit code {self._process.returncode}"
+        missing = {"error": f"{end}: {printed or 'it printed nothing'}"}
+        return {name: answers.get(name, missing) for name in formats}
 
-    def _ask(self, task: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], str]:
-        """What the process answers of each format, and the last line it printed besides."""
+    def _send(self, task: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], str]:
+        """The answers of the process by format, and the last line of its stderr."""
         try:
             out, printed = self._process.communicate(json.dumps(task) + "\n", timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:

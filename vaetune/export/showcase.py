@@ -1,6 +1,6 @@
-"""The pictures of an export: what a model makes of images and of its latent space.
+"""Draws the figures of an export: reconstructions, samples and the latent space of the model.
 
-The images are the validation images that the search kept, the same for all of its models.
+The images are the validation images that the search kept; all models of a search get the same ones.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,13 +38,13 @@ _SAMPLES_SIDE = 16
 
 
 @dataclass(frozen=True, eq=False)
-class _Shown:
-    """Validation images that the model was shown.
+class _EncodedImages:
+    """Validation images and their latent means.
 
     Attributes:
-        originals: (n, height, width, channels), at least one.
-        z_mean: Latent means of the originals, (n, latent_dim).
-        labels: Labels of the images whose z_mean was kept, or None.
+        originals: Images (n, height, width, channels), at least one, 0..255.
+        z_mean: Latent means (n, latent_dim) of the originals.
+        labels: Class labels of the validation images of `_Inputs.points`, or None.
     """
 
     originals: Pixels
@@ -53,106 +53,109 @@ class _Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class _Exhibit:
-    """A model and what was kept for its pictures, as far as it is there and fits the model.
+class _Inputs:
+    """A model and the data that its figures are drawn from. Missing or unsuitable data are None.
 
     Attributes:
-        points: z_mean of validation images, (n, latent_dim).
+        vae: Model with the weights of the trial's best epoch.
+        encoded: Validation images with their latent means.
+        points: Latent means (n, latent_dim) of validation images, as the trial stored them.
+        classes: Names of the classes.
     """
 
     vae: VAE
-    shown: _Shown | None
+    encoded: _EncodedImages | None
     points: NDArray[np.float32] | None
     classes: tuple[str, ...] | None
 
 
 def draw_showcase(vae: VAE, study: Study, trial: Trial) -> dict[str, bytes]:
-    """Draws what there is to show; what was not kept, or is damaged, is left out.
+    """Draws all figures for which the data exist; missing or damaged data are skipped.
 
     Args:
-        vae: With the weights of the trial's best epoch.
-        study: The search of the trial: it kept validation images.
-        trial: Its folder holds the z_mean of validation images.
+        vae: Model with the weights of the trial's best epoch.
+        study: Search of the trial, which kept validation images.
+        trial: Trial to draw. Its folder holds the latent means of validation images.
 
     Returns:
-        Files of PNG by their names, in the order in which they are to be seen.
+        PNG files by name, in the order in which the model card shows them.
     """
-    shown = _show(vae, ProbeImages.load(study.folder))
-    points = _fitting_points(vae, Artifacts.load(study.trial_folder(trial.trial_id)))
-    exhibit = _Exhibit(vae, shown, points, study.started.data.class_names)
-    drawn = ((name, draw(exhibit)) for name, draw in _KINDS.items())
-    return {name: to_png(figure, DPI) for name, figure in drawn if figure}
+    encoded = _encode_images(vae, ProbeImages.load(study.folder))
+    points = _find_points(vae, Artifacts.load(study.trial_folder(trial.trial_id)))
+    inputs = _Inputs(vae, encoded, points, study.started.data.class_names)
+    figures = ((name, draw(inputs)) for name, draw in _FIGURES.items())
+    return {name: to_png(figure, DPI) for name, figure in figures if figure}
 
 
-def _show(vae: VAE, probe_images: ProbeImages | None) -> _Shown | None:
+def _encode_images(vae: VAE, probe_images: ProbeImages | None) -> _EncodedImages | None:
     if probe_images is None or len(probe_images.originals) == 0:
         return None
-    if probe_images.originals.shape[1:] != vae.image_shape:
+    originals = probe_images.originals
+    if originals.shape[1:] != vae.image_shape:
         return None
-    return _Shown(probe_images.originals, encode(vae, probe_images.originals), probe_images.labels)
+    return _EncodedImages(originals, encode(vae, originals), probe_images.labels)
 
 
-def _fitting_points(vae: VAE, pictures: Artifacts | None) -> NDArray[np.float32] | None:
-    if pictures is None or pictures.z_mean.shape[1:] != (vae.latent_dim,):
+def _find_points(vae: VAE, artifacts: Artifacts | None) -> NDArray[np.float32] | None:
+    if artifacts is None or artifacts.z_mean.shape[1:] != (vae.latent_dim,):
         return None
-    return pictures.z_mean
+    return artifacts.z_mean
 
 
-def _draw_reconstructions(exhibit: _Exhibit) -> Figure | None:
-    shown = exhibit.shown
-    if shown is None:
+def _draw_reconstructions(inputs: _Inputs) -> Figure | None:
+    encoded = inputs.encoded
+    if encoded is None:
         return None
-    decoded = decode(exhibit.vae, shown.z_mean)
-    return draw_grid(compute_reconstructions(shown.originals, decoded))
+    decoded = decode(inputs.vae, encoded.z_mean)
+    return draw_grid(compute_reconstructions(encoded.originals, decoded))
 
 
-def _draw_interpolations(exhibit: _Exhibit) -> Figure | None:
-    """Neighbours in a gallery are of different classes, if there are any: see `make_gallery`."""
-    shown = exhibit.shown
-    if shown is None or len(shown.originals) < 2:
+def _draw_interpolations(inputs: _Inputs) -> Figure | None:
+    """Interpolates between neighbours, which `choose_probe_images` takes from two classes."""
+    encoded = inputs.encoded
+    if encoded is None or len(encoded.originals) < 2:
         return None
-    paired = len(shown.originals) // 2 * 2
-    decoded = _decode_walks(exhibit.vae, interpolate(shown.z_mean[:paired]))
-    return draw_grid(compute_interpolations(shown.originals[:paired], decoded))
+    paired = len(encoded.originals) // 2 * 2
+    decoded = _decode_walks(inputs.vae, interpolate(encoded.z_mean[:paired]))
+    return draw_grid(compute_interpolations(encoded.originals[:paired], decoded))
 
 
-def _draw_traversal(exhibit: _Exhibit) -> Figure | None:
-    active = () if exhibit.points is None else find_active(exhibit.points)
+def _draw_traversal(inputs: _Inputs) -> Figure | None:
+    active = () if inputs.points is None else find_active(inputs.points)
     if not active:
         return None
     dimensions, values = active[:MAX_DIMENSIONS], traversal_values()
-    along = traverse(dimensions, exhibit.vae.latent_dim, values)
-    decoded = _decode_walks(exhibit.vae, along)
+    walks = traverse(dimensions, inputs.vae.latent_dim, values)
+    decoded = _decode_walks(inputs.vae, walks)
     return draw_grid(compute_traversal(dimensions, values.tolist(), decoded))
 
 
-def _draw_samples(exhibit: _Exhibit) -> Figure:
-    z = prior_samples(exhibit.vae.latent_dim, _SAMPLES_SIDE**2)
-    return draw_grid(compute_samples(decode(exhibit.vae, z), _SAMPLES_SIDE))
+def _draw_samples(inputs: _Inputs) -> Figure:
+    z = prior_samples(inputs.vae.latent_dim, _SAMPLES_SIDE**2)
+    return draw_grid(compute_samples(decode(inputs.vae, z), _SAMPLES_SIDE))
 
 
-def _draw_manifold(exhibit: _Exhibit) -> Figure | None:
-    if exhibit.vae.latent_dim != 2:
+def _draw_manifold(inputs: _Inputs) -> Figure | None:
+    if inputs.vae.latent_dim != 2:
         return None
-    decoded = _decode_walks(exhibit.vae, prior_grid(_MANIFOLD_SIDE))
+    decoded = _decode_walks(inputs.vae, prior_grid(_MANIFOLD_SIDE))
     return draw_grid(compute_manifold(decoded))
 
 
-def _draw_clusters(exhibit: _Exhibit) -> Figure | None:
-    if exhibit.points is None:
+def _draw_clusters(inputs: _Inputs) -> Figure | None:
+    if inputs.points is None:
         return None
-    labels = exhibit.shown.labels if exhibit.shown else None
-    info = compute_clusters(exhibit.points, labels, exhibit.classes)
-    return draw_clusters(info)
+    labels = inputs.encoded.labels if inputs.encoded else None
+    return draw_clusters(compute_clusters(inputs.points, labels, inputs.classes))
 
 
 def _decode_walks(vae: VAE, z: Walks) -> Pixels:
-    """Images (walks, steps, height, width, channels) of walks, decoded together."""
+    """Decodes walks (walks, steps, latent_dim) to (walks, steps, height, width, channels)."""
     decoded = decode(vae, z.reshape(-1, z.shape[-1]))
     return decoded.reshape(*z.shape[:2], *decoded.shape[1:])
 
 
-_KINDS: Mapping[str, Callable[[_Exhibit], Figure | None]] = {
+_FIGURES: Mapping[str, Callable[[_Inputs], Figure | None]] = {
     "reconstructions.png": _draw_reconstructions,
     "prior_samples.png": _draw_samples,
     "manifold.png": _draw_manifold,

@@ -1,6 +1,7 @@
-"""A trial's model exported, for scripts, notebooks and commands.
+"""Exports the model of a trial, for scripts, notebooks and commands.
 
-It imports no TensorFlow itself: the process that reads an export back imports it at the same time.
+This module does not import TensorFlow. It first starts the process that verifies the export, so
+that both processes load TensorFlow at the same time.
 """
 
 import os
@@ -28,17 +29,17 @@ def export_trial(
 ) -> "Export":
     """Writes a trained model to a folder and verifies it, as `vaetune best --export` does.
 
-    A separate process without vaetune loads each format. A format that cannot be written, or that
-    gives other numbers than the original, is left out, and `failures` of the result says why. An
-    earlier export in the folder is replaced at the end, as a whole.
+    A separate process without vaetune loads each format. A format that cannot be written or that
+    differs from the original is left out, and `failures` of the result says why. An earlier export
+    in the folder is replaced at the end, completely or not at all.
 
     Args:
-        study: A search or a baseline.
-        trial: A trial or its id. Default: the winner.
+        study: Search or baseline that the trial belongs to.
+        trial: Trial or its id. Default: the winner.
         folder: Folder to write.
         formats: Formats besides "keras": "saved-model", "onnx", "litert" or "all".
-        device: Device that TensorFlow is brought up on if it does not run yet.
-        on_step: Called with each step in words, such as "Writing the model as onnx".
+        device: Device for TensorFlow, unless TensorFlow has already been initialised.
+        on_step: Called with a description of each step, such as "Writing the model as onnx".
 
     Raises:
         ResultsError: There is no such trial or format, the trial's weights were not kept, the
@@ -49,12 +50,12 @@ def export_trial(
         >>> vae = vaetune.load_model("model/vae.keras")
     """
     target = Path(folder)
-    present = load_study(study.folder)  # evaluations may have been added since
-    picked = pick(present, trial.trial_id if isinstance(trial, Trial) else trial)
+    current = load_study(study.folder)  # Evaluations may have been added since `study` was loaded.
+    picked = pick(current, trial.trial_id if isinstance(trial, Trial) else trial)
     names = (formats,) if isinstance(formats, str) else tuple(formats)
     check_replaceable(target)
     with Reader() as reader:
         choose_device(device)
         from vaetune.export.bundle import write_export
 
-        return write_export(present, picked, present.results, target, reader, names, on_step)
+        return write_export(current, picked, current.results, target, reader, names, on_step)

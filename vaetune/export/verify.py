@@ -1,4 +1,4 @@
-"""Whether an export says the same as the original."""
+"""Verifies that an export gives the same outputs as the original model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from vaetune.export.formats import sample_latents
 from vaetune.export.reader import Reader
-from vaetune.export.standalone.read_back import apart, describe, worst
+from vaetune.export.standalone.read_back import describe_error, largest, max_difference
 from vaetune.models import VAE
 from vaetune.study import ProbeImages
 
 TOLERANCE = 1e-5
-"""How far an export may be apart from the original; see `apart`."""
+"""Largest `max_difference` that is accepted between an export and the original."""
 
 _SEED = 20231126
 
@@ -30,17 +30,17 @@ _NOISY_IMAGES = 3
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What a model says.
+    """Inputs for an export, and the outputs that the original model gives for them.
 
     Attributes:
-        images: (n, height, width, channels) in [0, 1].
-        z_mean: Latent means of the images, (n, latent_dim), like `z_log_var`.
-        reconstructed: The decoded z_mean, shaped as the images.
-        z: Latent vectors of the prior, (m, latent_dim).
-        decoded: Decoded z, (m, height, width, channels).
-        seed: Random seed of the samples.
-        sampled: Images that the SavedModel must sample with that seed, (count, height, width,
-            channels).
+        images: Images (n, height, width, channels) in [0, 1].
+        z_mean: Posterior means (n, latent_dim) of the images.
+        z_log_var: Posterior log-variances (n, latent_dim) of the images.
+        reconstructed: Images decoded from z_mean, same shape as `images`.
+        z: Latent vectors (m, latent_dim) drawn from the prior.
+        decoded: Images (m, height, width, channels) decoded from z.
+        seed: Random seed of `sampled`.
+        sampled: Images (count, height, width, channels) that the SavedModel samples with the seed.
     """
 
     images: NDArray[np.float32]
@@ -55,41 +55,49 @@ class Reference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of a format.
+    """The result of verifying a format.
 
     Attributes:
-        apart: Largest differences from the original, by endpoint.
-        error: Reason why the format is left out, in one line; None if it is sound.
+        max_difference: Maximum difference from the original, by endpoint.
+        error: Reason why the format is not exported, in one line; None if it passed.
     """
 
-    apart: Mapping[str, float]
+    max_difference: Mapping[str, float]
     error: str | None = None
 
 
 def read_back(
     reader: Reader, folder: Path, formats: Sequence[str], vae: VAE, probe_images: ProbeImages | None
 ) -> dict[str, Verification]:
-    """Reads formats from a folder and compares them with the original.
+    """Reads formats from a folder and compares their outputs with the original.
 
-    `vae.keras` alone is read in this process: it needs the class.
+    `vae.keras` is read in this process, because it needs the class `VAE`; the reader reads
+    everything else.
 
     Args:
-        reader: Reads all else.
-        vae: The original, with its variables on the CPU: a GPU rounds differently.
-        probe_images: Real images to encode in addition to noise; None if there are none.
+        reader: Process that reads the export.
+        folder: Folder of the export.
+        formats: Names of the formats to verify.
+        vae: Original model. Its variables must be on the CPU, because a GPU rounds differently.
+        probe_images: Validation images to encode besides noise, or None.
+
+    Returns:
+        The result of each format, by name.
     """
-    original = _measure(vae, _probe_images(vae, probe_images))
-    read = {
-        name: _judge(answer)
-        for name, answer in reader.read(folder, formats, asdict(original)).items()
+    reference = _compute_reference(vae, _make_inputs(vae, probe_images))
+    verifications = {
+        name: _verify(answer)
+        for name, answer in reader.read(folder, formats, asdict(reference)).items()
     }
-    if "keras" in read and read["keras"].error is None:
-        read["keras"] = _with_whole(read["keras"], folder / "vae.keras", original)
-    return read
+    if "keras" in verifications and verifications["keras"].error is None:
+        verifications["keras"] = _verify_keras(
+            folder / "vae.keras", reference, verifications["keras"]
+        )
+    return verifications
 
 
-def _probe_images(vae: VAE, probe_images: ProbeImages | None) -> NDArray[np.float32]:
-    """Validation images as far as they were kept, noise, black and white."""
+def _make_inputs(vae: VAE, probe_images: ProbeImages | None) -> NDArray[np.float32]:
+    """Validation images if the search kept any, noise, a black and a white image."""
     noise = np.random.default_rng(_SEED).random((_NOISY_IMAGES, *vae.image_shape))
     extremes = np.stack([np.zeros(vae.image_shape), np.ones(vae.image_shape)])
     fits = probe_images is not None and probe_images.originals.shape[1:] == vae.image_shape
@@ -97,8 +105,8 @@ def _probe_images(vae: VAE, probe_images: ProbeImages | None) -> NDArray[np.floa
     return np.concatenate([*real, noise, extremes]).astype(np.float32)
 
 
-def _measure(vae: VAE, images: NDArray[np.float32]) -> Reference:
-    """Takes what a model says of images (n, height, width, channels), on the CPU."""
+def _compute_reference(vae: VAE, images: NDArray[np.float32]) -> Reference:
+    """Computes the outputs of a model for images (n, height, width, channels), on the CPU."""
     random = np.random.default_rng(_SEED)
     z = random.standard_normal((_LATENTS, vae.latent_dim)).astype(np.float32)
     with tf.device("CPU:0"):
@@ -119,24 +127,42 @@ def _measure(vae: VAE, images: NDArray[np.float32]) -> Reference:
     )
 
 
-def _with_whole(parts: Verification, path: Path, original: Reference) -> Verification:
-    """Adds the verification of the whole model to that of its parts."""
+def _verify_keras(path: Path, reference: Reference, parts: Verification) -> Verification:
+    """Verifies the whole model in vae.keras and combines the result with that of its parts.
+
+    Args:
+        path: File with the whole model.
+        reference: Inputs and outputs of the original.
+        parts: Result of encoder.keras and decoder.keras.
+    """
     try:
         with tf.device("CPU:0"):
             loaded = keras.saving.load_model(path, safe_mode=True)
-        again = _measure(loaded, original.images)
-        encoded = [apart(getattr(again, n), getattr(original, n)) for n in ("z_mean", "z_log_var")]
-        whole = {"encode": worst(encoded), "decode": apart(again.decoded, original.decoded)}
-    except Exception as error:  # noqa: BLE001  whatever a library raises, the others are read
-        return Verification({}, describe(error))
-    return _judge({"apart": {n: worst([whole[n], parts.apart[n]]) for n in whole}})
+        outputs = _compute_reference(loaded, reference.images)
+        whole = {
+            "encode": largest(
+                [
+                    max_difference(outputs.z_mean, reference.z_mean),
+                    max_difference(outputs.z_log_var, reference.z_log_var),
+                ]
+            ),
+            "decode": max_difference(outputs.decoded, reference.decoded),
+        }
+    except Exception as error:  # noqa: BLE001  whatever a library raises, verify the others
+        return Verification({}, describe_error(error))
+    combined = {name: largest([whole[name], parts.max_difference[name]]) for name in whole}
+    return _verify({"max_difference": combined})
 
 
-def _judge(answer: Mapping[str, Any]) -> Verification:
-    """Accepts a format that is close to the original throughout."""
+def _verify(answer: Mapping[str, Any]) -> Verification:
+    """Accepts a format if every endpoint is within `TOLERANCE` of the original."""
     if "error" in answer:
         return Verification({}, answer["error"])
-    for name, value in answer["apart"].items():
-        if not value <= TOLERANCE:  # NaN as well
-            return Verification(answer["apart"], f"{name} is {value:.0e} apart from the original")
-    return Verification(answer["apart"])
+    differences = answer["max_difference"]
+    for endpoint, value in differences.items():
+        if not value <= TOLERANCE:  # This form also rejects NaN.
+            return Verification(
+                differences,
+                f"{endpoint} differs from the original by {value:.0e}, more than {TOLERANCE:.0e}",
+            )
+    return Verification(differences)

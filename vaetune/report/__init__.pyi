@@ -10,7 +10,7 @@ from .charts.grids import (
 )
 from .charts.latent_walks import (
     MAX_DIMENSIONS,
-    REACH,
+    TRAVERSAL_LIMIT,
     Walks,
     find_active,
     interpolate,
@@ -19,9 +19,9 @@ from .charts.latent_walks import (
 )
 from .live import (
     Ended,
-    Happening,
-    Unwritten,
     Waiting,
+    WatchEvent,
+    WriteFailed,
     Written,
     watch,
 )
@@ -69,12 +69,12 @@ from .text.units import (
 __all__ = [
     "DPI",
     "MAX_DIMENSIONS",
-    "REACH",
+    "TRAVERSAL_LIMIT",
     "Ended",
-    "Happening",
-    "Unwritten",
     "Waiting",
     "Walks",
+    "WatchEvent",
+    "WriteFailed",
     "Written",
     "compute_clusters",
     "compute_interpolations",

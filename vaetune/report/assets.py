@@ -1,7 +1,7 @@
-"""The page's own style and script, and what a browser may load: nothing else.
+"""Assembles the style, the script and the Content-Security-Policy of the page.
 
-The charts are drawn with modules of d3 (`d3/README.md`), which stand in the page as they were
-published; the script itself is in `js/`, a file for each thing that the page does.
+The charts use modules of d3 (see `d3/README.md`), which are embedded unchanged. The page's own
+script is in `js/`.
 """
 
 import base64
@@ -23,46 +23,46 @@ _D3 = (
     *("array", "color", "interpolate", "format", "time", "time-format", "scale", "dispatch"),
     *("selection", "drag", "timer", "ease", "transition", "brush", "contour"),
 )
-"""Modules of d3, each after those that it needs."""
+"""Modules of d3, each after the modules that it needs."""
 
 _SCRIPTS = (
     *("dom", "records", "selection", "axes", "download", "chart", "scatter", "course"),
     *("parallel", "space", "latent", "filters", "trials", "trial", "main"),
 )
-"""Files of the script, in one scope: each uses those before it when it is loaded."""
+"""Files of the script. They share one scope, and each may use the files before it."""
 
 
 def read_style() -> str:
-    """The style sheets."""
+    """Reads the style sheets."""
     return "".join(_read(f"{name}.css") for name in _STYLES)
 
 
 def read_script(live: bool) -> str:
-    """The modules of d3, then the page's own script.
+    """Reads the modules of d3 and the page's own script.
 
     Args:
-        live: Whether the page reloads itself.
+        live: True to add the code that reloads the page.
     """
     modules = "".join(_read(f"d3/d3-{name}.min.js") for name in _D3)
     own = "\n".join(_read(f"js/{name}.js") for name in _SCRIPTS)
     return f'{modules}\n(() => {{\n"use strict";\n{own}}})();\n{_read("live.js") if live else ""}'
 
 
-def to_data(told: Any) -> Markup:
-    """JSON for a script element, which no text in it can end."""
-    return htmlsafe_json_dumps(told, dumps=_dump)
+def to_json(value: Any) -> Markup:
+    """Converts a value to JSON for a script element; no text in it can end the element."""
+    return htmlsafe_json_dumps(value, dumps=_dump)
 
 
-def allow_only(style: str, script: str) -> str:
-    """A Content-Security-Policy: this page's own style and script, images within it, no request."""
+def build_policy(style: str, script: str) -> str:
+    """A Content-Security-Policy that allows this style, this script and embedded images only."""
     return (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
-def _dump(told: Any) -> str:
-    return json.dumps(told, separators=(",", ":"), allow_nan=False)
+def _dump(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _read(name: str) -> str:
@@ -76,20 +76,20 @@ def _hash(text: str) -> str:
 _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
 )
-"""What HTML forbids, and what turns the direction of the text that follows."""
+"""Characters that HTML forbids, and characters that change the direction of text."""
 
 
-def printable_within(told: Any) -> Any:
-    """The same for all text in what JSON will hold."""
-    if isinstance(told, Mapping):
-        return {key: printable_within(value) for key, value in told.items()}
-    if isinstance(told, list | tuple):
-        return [printable_within(value) for value in told]
-    return printable_value(told)
+def replace_unprintable(value: Any) -> Any:
+    """Replaces unprintable characters in all texts of nested mappings and sequences."""
+    if isinstance(value, Mapping):
+        return {key: replace_unprintable(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [replace_unprintable(part) for part in value]
+    return printable_value(value)
 
 
 def printable_value(value: Any) -> Any:
-    """Marks characters that no page may hold; what is markup is the page's own."""
+    """Replaces unprintable characters if a value is a text and not markup."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)

@@ -1,25 +1,25 @@
-// A page that is being written again and again loads itself anew: not while it is out of sight,
-// while somebody is at it, or after Pause. Where the reader was is found again.
+// Reloads a live page, unless it is hidden, in use or paused. After a reload, the scroll position, the
+// focus and open details are restored.
 (() => {
   "use strict";
 
   const EVERY_S = 10;
-  const EVERY_WHEN_OLD_S = 60; // the watch may have ended
+  const EVERY_WHEN_OLD_S = 60; // The watch may have ended.
   const OLD_S = 300;
   const TYPED_INTO = "textarea, [contenteditable], input:not([type=checkbox], [type=radio], [type=range], [type=button])";
-  const ALONE_S = 5; // so long after the last key, pointer or scroll nobody is at it
+  const ALONE_S = 5; // seconds without keys, pointer or scrolling after which nobody uses the page
   const bar = document.getElementById("live");
   const title = bar.querySelector("b");
-  const words = bar.querySelector("span");
+  const text = bar.querySelector("span");
   const time = bar.querySelector("time");
   const written = Date.parse(time.dateTime);
   const button = document.createElement("button");
   const loaded = performance.now();
   let touched = -Infinity;
-  let hasMoved = false; // the reader, by a scroll of their own
+  let hasMoved = false; // true if the reader has scrolled or used keys
   let isPaused = remember("paused") === true;
 
-  // What outlives the page; nothing where the browser keeps nothing for files.
+  // Reads or stores a value that outlives the page. Some browsers store nothing for local files.
   function remember(name, value) {
     const key = `vaetune ${location.pathname} ${name}`;
     try {
@@ -43,14 +43,14 @@
     );
   }
 
-  // No live region: a screen reader reads it when asked to, and not at each load.
+  // This is not a live region, so that screen readers do not read it after each reload.
   function show() {
     title.textContent = isPaused ? "Paused:" : "Live:";
     button.textContent = isPaused ? "Resume" : "Pause";
-    const age = isOld() ? `, and not again in ${duration(Date.now() - written)}: watching may have ended` : "";
-    const next = isPaused ? "does not refresh itself" : `refreshes itself every ${every()} s while left alone`;
-    const told = `${age}; ${next}`;
-    if (words.lastChild.data !== told) words.replaceChildren("written ", time, told);
+    const age = isOld() ? `, ${duration(Date.now() - written)} ago; the watch may have ended` : "";
+    const next = isPaused ? "does not reload" : `reloads every ${every()} s while not in use`;
+    const state = `${age}; ${next}`;
+    if (text.lastChild.data !== state) text.replaceChildren("written at ", time, state);
   }
 
   function duration(ms) {
@@ -65,9 +65,9 @@
     location.reload();
   }
 
-  // Charts are built as they come near, so that heights differ from load to load: the place is an
-  // element and how far below the window's top it is.
-  // Tables below charts are there only while they are open: they do not count.
+  // Charts are built when they come into view, so heights differ after a reload. Therefore the scroll
+  // position is stored as an element and its distance from the top of the window. Tables below charts
+  // do not count, because they exist only while they are open.
   const isFirm = (element) => !element.closest(".twin");
   const marks = () => [...document.querySelectorAll("article, article h3, article figure, article table")].filter(isFirm);
 
@@ -82,7 +82,7 @@
     };
   }
 
-  // An element by what it is the how-manieth of, within the nearest that has an id.
+  // The name of an element: the nearest id, a tag, and the element's number among these tags.
   function nameOf(element) {
     if (element.id) return [element.id];
     const parent = element.closest("[id]") ?? document.body;

@@ -1,52 +1,52 @@
-"""The report's file: written atomically, never over a file of another program."""
+"""Writes the report to a file, atomically and never over a file of another program."""
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vaetune.config import BASELINES, REPORT_NAME
 from vaetune.errors import ResultsError
-from vaetune.files import is_in_use
+from vaetune.files import is_in_use, write_atomically
 from vaetune.report.page import GENERATOR, render_report
 from vaetune.study import find_baseline, list_baselines, list_studies
 
 _LIVE = b'<noscript><meta http-equiv="refresh"'
-"""What only a live page has, near its beginning."""
+"""Text near the beginning of a page that only live pages contain."""
 
 
-def write_report(results: str | os.PathLike[str] = "results", live: bool = False) -> Path:
-    """Writes `report.html` with all searches of a results folder.
+def write_report(results: Path, live: bool = False) -> Path:
+    """Writes `report.html` about all searches in a folder of results.
 
     Args:
-        results: Folder of all results.
-        live: Whether the page is to be written again and again; see `watch`.
+        results: Folder of results.
+        live: True if the page will be written repeatedly; see `watch`.
 
     Returns:
-        The page's path.
+        Path of the page.
 
     Raises:
-        ResultsError: There is no search, the page cannot be written, or a file of another
-            program is in its place.
+        ResultsError: There is no search, the page cannot be written, or a file of another program
+            has its name.
         JournalError: No journal can be read.
     """
     results = Path(results)
     target = results / REPORT_NAME
     check_replaceable(target)
     catalog = list_studies(results)
-    catalog.find(None)  # raises where there is none
+    catalog.find(None)  # Raises an error if there is no search.
     baselines = {study.name: find_baseline(study, results) for study in catalog.studies}
     unreadable = dict(catalog.unreadable)
     for name, reason in list_baselines(results).unreadable.items():
         unreadable[f"{BASELINES}/{name}"] = reason
-    open_ended = [study for study in catalog.studies if live and study.last_end is None]
-    running = {study.name for study in open_ended if is_in_use(study.folder)}
+    unfinished = [study for study in catalog.studies if live and study.last_end is None]
+    running = {study.name for study in unfinished if is_in_use(study.folder)}
     page = render_report(catalog.studies, baselines, datetime.now(UTC), unreadable, live, running)
-    _write_atomically(target, page.encode())
+    # A search and `vaetune report` may write the page at the same time.
+    write_atomically(target, lambda file: file.write(page.encode()), own_temporary=True)
     return target
 
 
 def is_live_page(page: Path) -> bool:
-    """Whether a page is there that was written to be written again."""
+    """Whether a page exists and was written as live."""
     try:
         with page.open("rb") as file:
             return _LIVE in file.read(4096)
@@ -55,10 +55,10 @@ def is_live_page(page: Path) -> bool:
 
 
 def check_replaceable(target: Path) -> None:
-    """Leaves a page alone that vaetune did not write.
+    """Checks that a page is missing or was written by vaetune.
 
     Raises:
-        ResultsError: There is one.
+        ResultsError: It is a file of another program, or cannot be read.
     """
     try:
         with target.open("rb") as page:
@@ -70,23 +70,5 @@ def check_replaceable(target: Path) -> None:
     if f'<meta name="generator" content="{GENERATOR} '.encode() not in head:
         raise ResultsError(
             f"{target} was not written by vaetune and will not be overwritten. "
-            "Move it away, or use other results with --results."
+            "Move it away, or choose another folder with --results."
         )
-
-
-def _write_atomically(target: Path, content: bytes) -> None:
-    """A reader sees the old page or the new one, whenever the power goes."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise ResultsError(
-            f"{target} cannot be written: {error.strerror}. What is recorded is unharmed; "
-            "`vaetune report` writes the page again."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

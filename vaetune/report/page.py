@@ -1,4 +1,4 @@
-"""Studies -> one HTML page that needs nothing else: no file, no network, no TensorFlow."""
+"""Renders studies as one self-contained HTML page, without a network and without TensorFlow."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -7,11 +7,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vaetune.report import assets
-from vaetune.report.charts.comparison import compute_race, draw_race
+from vaetune.report.charts.comparison import compute_comparison, draw_comparison
 from vaetune.report.charts.svg import to_svg
 from vaetune.report.sections.section import Chart, build_section
 from vaetune.report.sections.side_by_side import ROLE_NAMES
-from vaetune.report.sections.tables import Contest, compare_searches
+from vaetune.report.sections.tables import SearchGroup, compare_searches
 from vaetune.report.text import units
 from vaetune.report.text.units import counted
 from vaetune.study import Study
@@ -19,9 +19,10 @@ from vaetune.version import __version__
 
 GENERATOR = "vaetune"
 
-_RACE = (
-    "Best so far, among completed trials, of each search against its working time: breaks between "
-    "sessions are left out; training the Keras example counts. The loss axis is logarithmic."
+_COMPARISON = (
+    "Lowest loss so far among the completed trials of each search, against its working time. "
+    "Breaks between sessions are excluded; the time to train the Keras example is included. The "
+    "loss axis is logarithmic."
 )
 
 
@@ -33,15 +34,15 @@ def render_report(
     live: bool = False,
     running: Collection[str] = (),
 ) -> str:
-    """Renders a page from what is recorded: the same text for the same input.
+    """Renders the page. The same arguments give the same text.
 
     Args:
-        studies: Searches, the one to open with first.
-        baselines: By the name of a search, the baseline to hold it against.
+        studies: Searches in the order of the page.
+        baselines: Run of the Keras example for each search, by name of the search.
         now: Time at which the page is written.
-        unreadable: Reasons why other searches are missing, by name.
-        live: Whether the page is written again and again: it then reloads itself.
-        running: The names of those that are known to be under way.
+        unreadable: Reasons why other searches are not on the page, by name.
+        live: True if the page will be written repeatedly and should reload itself.
+        running: Names of the searches that are known to be running.
     """
     style, script = assets.read_style(), assets.read_script(live)
     sections = [
@@ -50,31 +51,33 @@ def render_report(
         )
         for number, study in enumerate(studies, start=1)
     ]
-    contests = compare_searches(studies)
+    groups = compare_searches(studies)
     return (
         _templates()
         .get_template("template.html.j2")
         .render(
             sections=sections,
             role_names=ROLE_NAMES,
-            contests=contests,
-            races=[_race(contest, f"race-{n}") for n, contest in enumerate(contests, start=1)],
+            groups=groups,
+            comparisons=[
+                _draw_group(group, f"comparison-{n}") for n, group in enumerate(groups, start=1)
+            ],
             unreadable=unreadable or {},
             generator=f"{GENERATOR} {__version__}",
             now=now,
             live=live,
             style=Markup(style),
             script=Markup(script),
-            policy=assets.allow_only(style, script),
+            policy=assets.build_policy(style, script),
         )
     )
 
 
-def _race(contest: Contest, name: str) -> Chart:
-    info = compute_race(contest.studies)
-    said = "Lowest validation loss so far of each search against its working time"
-    left_out = f" {info.left_out} more with worse winners are not drawn." if info.left_out else ""
-    return Chart(Markup(to_svg(draw_race(info), name, said)), _RACE + left_out)
+def _draw_group(group: SearchGroup, name: str) -> Chart:
+    info = compute_comparison(group.studies)
+    label = "Lowest validation loss so far of each search against its working time"
+    more = f" {info.left_out} more with worse winners are not drawn." if info.left_out else ""
+    return Chart(Markup(to_svg(draw_comparison(info), name, label)), _COMPARISON + more)
 
 
 def _templates() -> Environment:
@@ -86,15 +89,15 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = (
+    filters = (
         units.nats,
-        units.instant,
-        units.clock,
-        units.whole,
+        units.date_time,
+        units.time_of_day,
+        units.integer,
         counted,
         units.hyperparameter,
         units.duration,
         units.percent,
     )
-    templates.filters |= {word.__name__: word for word in words}
+    templates.filters |= {one.__name__: one for one in filters}
     return templates

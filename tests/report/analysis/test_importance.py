@@ -15,7 +15,7 @@ from stories import NOW, Outline
 
 from vaetune.config.space import Choice, Range, Space
 from vaetune.config.spec import SearchSpec
-from vaetune.report.analysis.importance import compute_importance, why_unknown
+from vaetune.report.analysis.importance import compute_importance, explain_missing_importance
 from vaetune.report.page import render_report
 
 SPACE = Space(
@@ -208,17 +208,17 @@ def test_equals_of_the_last_of_the_best_are_among_the_best():
 @pytest.mark.parametrize(
     ("configurations", "loss", "reason"),
     [
-        ([], by_latent_dim, "equally many epochs; there are 0."),
-        (draw_configurations(3), by_latent_dim, "equally many epochs; there are 3."),
+        ([], by_latent_dim, "the same number of epochs; there are 0."),
+        (draw_configurations(3), by_latent_dim, "the same number of epochs; there are 3."),
         ([VALUES] * 9, lambda _: 200.0, "All configurations have the same hyperparameters."),
         (draw_configurations(9), lambda _: 200.0, "Too many configurations have the same loss"),
-        (draw_configurations(9), lambda _: math.nan, "equally many epochs; there are 0."),
+        (draw_configurations(9), lambda _: math.nan, "the same number of epochs; there are 0."),
     ],
 )
 def test_where_there_is_too_little_to_tell_it_says_why(configurations, loss, reason):
     study = search(*measure(configurations, loss))
     assert compute_importance(study) is None
-    assert reason in why_unknown(study)
+    assert reason in explain_missing_importance(study)
 
 
 def test_a_value_just_outside_of_the_space_is_no_error():
@@ -226,7 +226,7 @@ def test_a_value_just_outside_of_the_space_is_no_error():
     configurations[0] |= {"learning_rate": math.nextafter(1e-2, 1), "latent_dim": 3}
     study = search(*measure(configurations, by_latent_dim))
     assert compute_importance(study).configurations == 20
-    assert why_unknown(study) == ""
+    assert explain_missing_importance(study) == ""
 
 
 numbers = st.sampled_from([1e-4, 2e-4, 1e-3, 1e-2])
@@ -242,7 +242,7 @@ def test_any_search_has_shares_or_a_reason(rows):
     losses = iter([loss for _, loss in rows])
     study = search(*measure(configurations, lambda _: next(losses)))
     found = compute_importance(study)
-    assert (found is None) == bool(why_unknown(study))
+    assert (found is None) == bool(explain_missing_importance(study))
     if found:
         assert 0 < found.best < found.configurations
         assert sum(share for _, share in found.shares) == pytest.approx(1)
@@ -304,10 +304,12 @@ def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
     page = render_report([study], {}, NOW)
     found = compute_importance(study)
     words = Outline(page).words
-    assert words.index("How it was found") < words.index("What mattered")
-    assert words.index("What mattered") < words.index("What it costs")
-    assert "the best 5 configurations apart from all 30, by their losses after epoch 1" in words
-    assert "Uncertain" not in words
+    assert words.index("How was the winner found?") < words.index("Which hyperparameters mattered?")
+    assert words.index("Which hyperparameters mattered?") < words.index(
+        "What does a low loss cost?"
+    )
+    assert "being among the best 5 of all 30 configurations, by the losses after epoch 1" in words
+    assert "importances are uncertain" not in words
     for name, share in found.shares:
         assert f"{name} {100 * share:.0f} %" in words
         assert f'<rect width="{100 * share:.1f}" height="8"/>' in page
@@ -315,15 +317,15 @@ def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
 
 def test_the_page_says_when_it_is_uncertain():
     study = search(*measure(draw_configurations(10), by_latent_dim))
-    assert "Uncertain: of so few configurations" in Outline(render_report([study], {}, NOW)).words
+    assert "The importances are uncertain" in Outline(render_report([study], {}, NOW)).words
 
 
 def test_the_page_says_why_there_is_none():
     study = search(*measure(draw_configurations(2), by_latent_dim))
     words = Outline(render_report([study], {}, NOW)).words
-    assert "Which hyperparameters mattered is not told. That takes at least 4" in words
+    assert "The importance of hyperparameters cannot be computed. This needs at least 4" in words
 
 
 def test_before_the_first_epoch_nothing_is_said_of_it():
     study = search(*make_trial_events("0000", status=None, hyperparameters=VALUES))
-    assert "<h3>What mattered" not in render_report([study], {}, NOW)
+    assert "<h3>Which hyperparameters mattered" not in render_report([study], {}, NOW)

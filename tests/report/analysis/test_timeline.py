@@ -100,7 +100,7 @@ def test_a_trial_of_a_lost_worker_has_a_span_on_each_and_the_loss_is_told():
         ("0001", 1, 2, 10.0, 40.0),
         ("0002", 0, 1, 51.0, 61.0),
     ]
-    (loss,) = timeline_of(study).losses
+    (loss,) = timeline_of(study).lost_workers
     assert (loss.worker, loss.lane, loss.at_s, loss.trial_id) == (1, 0, 30.0, "0000")
     assert [span.place for span in spans_of(study)] == [
         "CPU on node7, 2 threads",
@@ -145,7 +145,7 @@ def test_workers_that_come_and_go_are_signs_of_a_session():
 def test_the_keras_example_is_in_the_lane_of_its_worker():
     study = Shared(2).begin(10, "0000", 2).finish(90, "0000").end(90).study()
     example = Shared(2, kind="baseline").begin(5, "0000", 1).finish(70, "0000").end(70).study()
-    assert [(s.lane, s.start_s, s.end_s) for s in timeline_of(study, example).reference] == [
+    assert [(s.lane, s.start_s, s.end_s) for s in timeline_of(study, example).reference_spans] == [
         (0, 5.0, 70.0)
     ]
 
@@ -153,7 +153,7 @@ def test_the_keras_example_is_in_the_lane_of_its_worker():
 def test_a_keras_example_of_another_time_is_not_in_it():
     later = Shared(2).session(5000, 2).begin(5010, "0000", 2).finish(5090, "0000").study()
     example = Shared(2, kind="baseline").begin(1000, "0000", 1).finish(2000, "0000").study()
-    assert timeline_of(later, example).reference == ()
+    assert timeline_of(later, example).reference_spans == ()
 
 
 # What workers are
@@ -201,8 +201,8 @@ def test_workers_are_busy_from_the_first_start_to_the_last_sign_of_trials():
     assert found.by_worker == pytest.approx({1: 1.0, 2: 20 / 60})
     assert found.until_last_rung == pytest.approx(50 / 60)
     assert describe_utilisation(found).replace("\N{NO-BREAK SPACE}", " ") == (
-        "2 workers trained for 67 % of the time: 83 % until the last rung began, "
-        "idle 40.0 s of worker time in all."
+        "2 workers trained for 67 % of the time (83 % until the last rung began) "
+        "and were idle for 40.0 s of worker time."
     )
 
 
@@ -216,7 +216,7 @@ def test_sessions_are_summed_with_the_workers_that_each_had():
     assert found.by_worker == pytest.approx({1: 50 / 70, 2: 40 / 70, 3: 20 / 20})
     assert found.until_last_rung is None
     assert describe_utilisation(found).replace("\N{NO-BREAK SPACE}", " ") == (
-        "2 to 3 workers trained for 69 % of the time, idle 50.0 s of worker time in all."
+        "2 to 3 workers trained for 69 % of the time and were idle for 50.0 s of worker time."
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from journals import make_study, make_trial_events
 from scipy.stats import spearmanr
 
-from vaetune.report.charts.brackets import compute_foresight, compute_rungs, draw_rungs
+from vaetune.report.charts.brackets import compute_rung_correlations, compute_rungs, draw_rungs
 
 FLOOR = 45.5
 
@@ -30,21 +30,23 @@ def test_each_bracket_has_its_trials_where_their_rungs_ended():
     info = compute_rungs(make_ladder())
     assert [bracket.title for bracket in info.brackets] == ["bracket 1", "bracket 0"]
     first, second = info.brackets
-    assert [(s.trial_id, s.epoch, s.excess) for s in first.stops] == [
+    assert [(s.trial_id, s.epoch, s.excess) for s in first.results] == [
         ("0000", 1, 210.0 - FLOOR),
         ("0001", 1, 200.0 - FLOOR),
         ("0002", 1, None),
         ("0003", 3, 180.0 - FLOOR),
     ]
-    assert [(s.trial_id, s.epoch, s.excess) for s in second.stops] == [("0004", 3, 195.0 - FLOOR)]
+    assert [(s.trial_id, s.epoch, s.excess) for s in second.results] == [("0004", 3, 195.0 - FLOOR)]
     assert (info.low, info.high) == (180.0 - FLOOR, 210.0 - FLOOR)
 
 
 def test_promotions_failures_and_the_winner_are_told_apart():
     (first, _) = compute_rungs(make_ladder()).brackets
-    assert [s.parent for s in first.stops] == [None, None, None, "0001"]
-    assert [s.failed for s in first.stops] == [False, False, True, False]
-    assert [s.wins for s in first.stops] == [False, True, False, True], "its earlier rung too"
+    assert [s.parent for s in first.results] == [None, None, None, "0001"]
+    assert [s.failed for s in first.results] == [False, False, True, False]
+    assert [s.is_winner for s in first.results] == [False, True, False, True], (
+        "its earlier rung too"
+    )
 
 
 def test_iterations_are_told_apart_where_there_are_several():
@@ -89,7 +91,7 @@ def configurations(losses):
 def test_rungs_are_compared_by_the_configurations_that_both_measured():
     short = [[300.0], [299.0]]
     losses = [[250.0, 9, 130.0], [240.0, 9, 140.0], [230.0, 9, 120.0], [220.0, 9, 110.0]]
-    (only,) = compute_foresight(configurations(short + losses))
+    (only,) = compute_rung_correlations(configurations(short + losses))
     assert (only.epoch, only.later, only.configurations) == (1, 3, 4)
     before, _, after = zip(*losses, strict=True)
     assert only.correlation == pytest.approx(spearmanr(before, after).statistic)
@@ -97,7 +99,7 @@ def test_rungs_are_compared_by_the_configurations_that_both_measured():
 
 def test_equal_losses_share_their_rank():
     losses = [[1.0, 5.0], [1.0, 7.0], [2.0, 5.0], [3.0, 9.0], [0.5]]
-    (only,) = compute_foresight(configurations(losses))
+    (only,) = compute_rung_correlations(configurations(losses))
     before, after = zip(*losses[:4], strict=True)
     assert only.correlation == pytest.approx(spearmanr(before, after).statistic)
 
@@ -112,4 +114,4 @@ def test_equal_losses_share_their_rank():
     ids=["too few", "not finite", "level"],
 )
 def test_where_nothing_can_be_compared_nothing_is_told(losses):
-    assert compute_foresight(configurations(losses)) == ()
+    assert compute_rung_correlations(configurations(losses)) == ()

@@ -219,7 +219,7 @@ def test_a_configuration_is_one_line_through_its_promotions(tmp_path):
     assert winner.trial_id == "0003"
     assert winner.epochs == (1, 2, 3)
     assert winner.val_losses == (201.0, 150.0, 131.25)
-    assert winner.pauses == (1, 3)
+    assert winner.trial_ends == (1, 3)
     assert info.curves[-2].val_losses == REFERENCE_LOSSES
     assert info.max_epoch == 3
 

@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 from stories import NOW, START, Outline, Story, usual
 
-from vaetune.report.charts.comparison import MOST, compute_race, draw_race
+from vaetune.report.charts.comparison import MAX_SEARCHES, compute_comparison, draw_comparison
 from vaetune.report.charts.style import LINES, THEME
 from vaetune.report.charts.svg import to_svg
 from vaetune.report.page import render_report
@@ -20,9 +20,9 @@ def search(name, losses, tmp_path, **told):
 def test_each_search_is_followed_through_its_own_working_time(tmp_path):
     late = Story(tmp_path / "late", start=START + timedelta(days=9))
     late.trial("0000", [300.0]).end("interrupted").session(after_s=7200).trial("0001", [150.0, 160])
-    info = compute_race([usual(tmp_path / "tiny").study(), late.study()])
-    assert [runner.name for runner in info.runners] == ["tiny", "late"]
-    first, second = (runner.progress for runner in info.runners)
+    info = compute_comparison([usual(tmp_path / "tiny").study(), late.study()])
+    assert [curve.name for curve in info.curves] == ["tiny", "late"]
+    first, second = (curve.progress for curve in info.curves)
     assert first.losses == (212.5, 201.0, 150.0, 131.25)
     assert first.seconds == (60.0, 120.0, 240.0, 300.0)
     assert (second.seconds, second.losses) == ((60.0, 120.0), (300.0, 150.0))
@@ -31,9 +31,9 @@ def test_each_search_is_followed_through_its_own_working_time(tmp_path):
 
 
 def test_the_best_few_are_drawn_and_the_others_counted(tmp_path):
-    studies = [search(f"n{n}", [100.0 + n], tmp_path) for n in range(MOST + 3)]
-    info = compute_race(studies)
-    assert [runner.name for runner in info.runners] == [f"n{n}" for n in range(6)]
+    studies = [search(f"n{n}", [100.0 + n], tmp_path) for n in range(MAX_SEARCHES + 3)]
+    info = compute_comparison(studies)
+    assert [curve.name for curve in info.curves] == [f"n{n}" for n in range(6)]
     assert info.left_out == 3
     page = render_report(studies, {}, NOW)
     assert "3 more with worse winners are not drawn." in Outline(page).words
@@ -43,26 +43,28 @@ def test_the_best_few_are_drawn_and_the_others_counted(tmp_path):
 def test_time_is_logarithmic_where_one_search_took_much_longer(tmp_path, epochs, is_log):
     short = search("short", [200.0], tmp_path)
     long = search("long", [250.0 - epoch for epoch in range(epochs)], tmp_path)
-    info = compute_race([short, long])
+    info = compute_comparison([short, long])
     assert info.is_log == is_log
-    (axes,) = draw_race(info).axes
+    (axes,) = draw_comparison(info).axes
     assert axes.get_xscale() == ("log" if is_log else "linear")
     assert axes.get_xlabel() == "minutes of working time"
 
 
 def test_every_search_has_a_colour_and_a_pattern_of_its_own_and_a_name(tmp_path):
-    names = ["a_b", "$x$", *(f"n{n}" for n in range(MOST - 2))]
-    figure = draw_race(compute_race([search(n, [200.0, 150.0], tmp_path) for n in names]))
+    names = ["a_b", "$x$", *(f"n{n}" for n in range(MAX_SEARCHES - 2))]
+    figure = draw_comparison(
+        compute_comparison([search(n, [200.0, 150.0], tmp_path) for n in names])
+    )
     (axes,) = figure.axes
     drawn = [(line.get_color(), str(line._unscaled_dash_pattern)) for line in axes.get_lines()]
-    assert len({colour for colour, _ in drawn}) == len({dash for _, dash in drawn}) == MOST
+    assert len({colour for colour, _ in drawn}) == len({dash for _, dash in drawn}) == MAX_SEARCHES
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(names)
     assert all(line.get_ydata()[-1] == 150.0 - 45.5 for line in axes.get_lines()), "the floor"
 
 
 def test_the_page_recolours_the_lines(tmp_path):
-    studies = [search(f"n{n}", [100.0 + n], tmp_path) for n in range(MOST)]
-    drawing = to_svg(draw_race(compute_race(studies)))
+    studies = [search(f"n{n}", [100.0 + n], tmp_path) for n in range(MAX_SEARCHES)]
+    drawing = to_svg(draw_comparison(compute_comparison(studies)))
     page = render_report(studies, {}, NOW)
     for colour, _ in LINES:
         assert THEME[colour] in drawing
@@ -88,5 +90,5 @@ def test_the_page_draws_searches_that_it_compares_and_no_others(tmp_path):
     page = render_report(studies, {}, NOW)
     said = "Lowest validation loss so far of each search against its working time"
     assert page.count(f'aria-label="{said}"') == 1
-    assert "Best so far, among completed trials, of each search" in Outline(page).words
+    assert "Lowest loss so far among the completed trials of each search" in Outline(page).words
     assert said not in render_report(studies[:1], {}, NOW)

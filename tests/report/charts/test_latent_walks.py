@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vaetune.report.charts.latent_walks import (
-    REACH,
     STEPS,
+    TRAVERSAL_LIMIT,
     Activity,
     find_active,
     interpolate,
@@ -60,5 +60,5 @@ def test_a_traversal_moves_one_dimension_and_leaves_the_others_at_the_priors_mea
 
 def test_the_range_of_a_traversal_is_even_and_passes_through_zero():
     values = traversal_values()
-    assert (values[0], values[STEPS // 2], values[-1]) == (-REACH, 0.0, REACH)
-    assert np.diff(values) == pytest.approx(np.full(STEPS - 1, 2 * REACH / (STEPS - 1)))
+    assert (values[0], values[STEPS // 2], values[-1]) == (-TRAVERSAL_LIMIT, 0.0, TRAVERSAL_LIMIT)
+    assert np.diff(values) == pytest.approx(np.full(STEPS - 1, 2 * TRAVERSAL_LIMIT / (STEPS - 1)))

@@ -82,16 +82,16 @@ def test_the_pareto_front_is_what_nothing_else_beats(pairs):
         beaten = any(
             x <= point.x and y <= point.y and (x, y) != (point.x, point.y) for x, y in places
         )
-        if point.leads:
+        if point.on_front:
             assert not beaten
         elif not beaten:
-            assert sum((p.x, p.y) == (point.x, point.y) and p.leads for p in info.points) == 1
+            assert sum((p.x, p.y) == (point.x, point.y) and p.on_front for p in info.points) == 1
 
 
 def test_the_reference_takes_no_part_in_the_front_and_lies_below_the_winner():
     candidates = [make_candidate(0, 5, 60, "winner"), make_candidate(1, 1, 50, "reference")]
     info = compute_tradeoffs(candidates)[0]
-    assert [(point.role, point.leads) for point in info.points] == [
+    assert [(point.role, point.on_front) for point in info.points] == [
         ("reference", False),
         ("winner", True),
     ]

@@ -103,8 +103,8 @@ def test_that_the_noise_is_not_known_is_said_beside_the_answer(losses, lead):
     page = page_of(make_study(*events[0], *events[1]))
     header = re.search(r"<article.*?</header>", page, flags=re.DOTALL)[0]
     assert (
-        f"Whether the lead of {lead} nats over the runner-up is larger than the noise is not "
-        "assessed: the finalists have not been rescored."
+        f"The winner leads the runner-up by {lead} nats. The finalists have not been rescored, "
+        "so this lead may be noise."
     ) in header
 
 
@@ -137,7 +137,7 @@ def test_the_page_has_a_row_each_and_no_style_of_their_own():
 def test_the_runners_up_show_their_pictures_folded(tmp_path):
     study = draw(make_search(folder=tmp_path))
     found = compute_finalists(study)
-    assert [one.trial_id for one in found.drawings] == ["0001", "0002", "0003", "0004"]
+    assert [one.trial_id for one in found.images] == ["0001", "0002", "0003", "0004"]
     assert found.classes == ("zero", "one", "two")
     section = section_of(page_of(study))
     assert section.count("<details id=") == 4
@@ -151,7 +151,7 @@ def test_a_damaged_picture_costs_the_pictures_and_not_the_row(tmp_path):
     (study.trial_folder("0002") / PICTURES_NAME).write_bytes(b"no archive")
     found = compute_finalists(study)
     assert len(found.rows) == 5
-    assert [one.place for one in found.drawings] == [2, 4, 5]
+    assert [one.place for one in found.images] == [2, 4, 5]
 
 
 def test_names_of_classes_and_of_hyperparameters_are_only_text(tmp_path):
@@ -219,10 +219,12 @@ def test_finalists_stand_in_the_order_that_they_were_rescored_in():
 def test_the_page_tells_the_lead_and_its_noise():
     page = page_of(rescored())
     header = re.search(r"<article.*?</header>", page, flags=re.DOTALL)[0]
-    assert "it leads trial 0007 by 0.75 \N{PLUS-MINUS SIGN} 0.25 nats: more than two" in header
+    assert (
+        "the winner leads trial 0007 by 0.75 \N{PLUS-MINUS SIGN} 0.25 nats: more than two" in header
+    )
     assert "Trial 0002 (configuration 2) reaches 192.0 nats" in header
     table = section_of(page)
-    assert "rescored, by 32 posterior samples of 1,000 validation images" in table
+    assert "“Rescored” uses 32 posterior samples of 1,000 validation images" in table
     assert "<td>190.50 \N{PLUS-MINUS SIGN} 1.25</td>" in table
     assert "Other seeds" not in table
 
@@ -235,7 +237,7 @@ def test_the_page_tells_what_other_seeds_gave():
     assert [row.seeds for row in found.rows][::4] == ["191.00 \N{PLUS-MINUS SIGN} 1.00", "failed"]
     assert found.retrained == "2 other seeds for 3 epochs each"
     page = page_of(study)
-    assert "its configuration leads that of trial 0002 by 3.50" in page
+    assert "the winner&#39;s configuration leads that of trial 0002 by 3.50" in page
     assert "mean of trainings from 2 other seeds for 3 epochs each" in section_of(page)
 
 
@@ -265,5 +267,5 @@ def test_a_winner_that_was_not_judged_by_the_test_images_says_how_to(tmp_path):
     study = replace(rescored(), evaluations=(make_evaluated("0007", 2),))
     page = page_of(study)
     assert "Test images" not in page
-    assert "Nothing here was measured on the 1,000 test images" in page
+    assert "The 1,000 test images have not been used" in page
     assert "<code>vaetune evaluate tiny</code>" in page

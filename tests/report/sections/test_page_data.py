@@ -136,7 +136,7 @@ def test_bars_tell_which_worker_trained_what_when_and_what_it_was():
         (1, 1, 0, 10.0, 40.0),
         (2, 0, 1, 44.0, 70.0),
     ]
-    assert [(lost.lane, lost.at_s, lost.title) for lost in workers.losses] == [
+    assert [(lost.lane, lost.at_s, lost.title) for lost in workers.lost_workers] == [
         (0, 30.0, "worker 1 was lost: killed")
     ]
 
@@ -168,5 +168,7 @@ def test_the_keras_example_that_a_worker_trained_meanwhile_is_told_and_counts():
     example = Shared(2, kind="baseline").begin(5, "0000", 1).finish(60, "0000").end(60).study()
     study = Shared(2).begin(10, "0000", 2).finish(60, "0000").study()
     workers = compute_records(study, example).workers
-    assert [(one.lane, one.start_s, one.end_s) for one in workers.reference] == [(0, 5.0, 60.0)]
+    assert [(one.lane, one.start_s, one.end_s) for one in workers.reference_bars] == [
+        (0, 5.0, 60.0)
+    ]
     assert workers.note.startswith("2 workers trained for 100")

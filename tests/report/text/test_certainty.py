@@ -32,9 +32,9 @@ RESCORED = {("0001", 1): 180.5, ("0000", 1): 181.25, ("0002", 1): 186.0}
 @pytest.mark.parametrize(("error", "verdict"), [(0.25, "more"), (0.5, "inside the noise, less")])
 def test_a_lead_is_held_against_images_and_samples(error, verdict):
     assert describe_certainty(study_of(make_rescored(RESCORED, behind=error))) == (
-        "Rescored with 32 posterior samples of 1,000 validation images, it leads trial 0000 by "
-        f"0.75 +- {error:.2f} nats: {verdict} than two standard errors of that difference over "
-        "these images and samples. How much another training seed would change is not assessed."
+        "Rescored with 32 posterior samples of 1,000 validation images, the winner leads trial "
+        f"0000 by 0.75 +- {error:.2f} nats: {verdict} than two standard errors of this difference "
+        "over these images and samples. The effect of another training seed was not measured."
     )
 
 
@@ -43,8 +43,9 @@ def test_a_lead_among_seeds_is_held_against_seeds():
     study = study_of(make_rescored(RESCORED), seeds)
     assert study.winner.trial_id == "0000"
     assert describe_certainty(study) == (
-        "Trained from 2 other seeds for 3 epochs each, its configuration leads that of trial 0001 "
-        "by 8.50 +- 1.12 nats on average: more than two standard errors over the seeds."
+        "Trained from 2 other seeds for 3 epochs each, the winner's configuration leads "
+        "that of trial 0001 by 8.50 +- 1.12 nats on average: more than two standard errors over "
+        "the seeds."
     )
     assert describe_retrained(study, study.winner) == (
         "182.00 +- 1.00 nats, the mean of 181.00, 183.00 (2 other seeds, 3 epochs; trial 0000 "
@@ -56,7 +57,7 @@ def test_a_lead_among_seeds_is_held_against_seeds():
 def test_one_seed_tells_no_noise():
     seeds = make_retrained({"0000": (182.0,), "0001": (190.0,), "0002": (None,)})
     told = describe_certainty(study_of(seeds))
-    assert told.endswith("by 8.00 nats; of a single seed no noise is known.")
+    assert told.endswith("by 8.00 nats. The noise is unknown, because there is only one seed.")
     failed = make_retrained({"0000": (182.0,), "0001": (None,), "0002": (None,)})
     assert "no two of the finalists' configurations" in describe_certainty(study_of(failed))
     assert describe_retrained(study_of(failed), study_of().trial("0001")).startswith("failed (1")
@@ -64,7 +65,7 @@ def test_one_seed_tells_no_noise():
 
 def test_a_search_that_is_not_rescored_says_so():
     assert "have not been rescored" in describe_certainty(study_of())
-    assert "lead of 1.00 nats" in describe_certainty(study_of())
+    assert "by 1.00 nats" in describe_certainty(study_of())
 
 
 def test_finalists_that_could_not_be_rescored_leave_the_noise_unknown():

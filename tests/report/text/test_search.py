@@ -275,7 +275,7 @@ def test_pixels_that_were_binarised_are_told_and_have_no_floor(study):
     binary = replace(study, started=started.model_copy(update={"search": spec, "data": data}))
     told = describe(binary)
     assert told["validation loss"].strip() == "190.00 nats per image (negative ELBO)"
-    assert told["measured on"].endswith("of each, pixels binarised at one half")
+    assert told["measured on"].endswith("of each, pixels binarised by a threshold")
 
 
 def test_what_was_trained_alone_tells_what_it_is(study):

@@ -100,7 +100,7 @@ def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(foretold
     assert "Estimated time for 2 workers: 1 to 3 seconds." in told
     assert "Each worker needs as much, without the images." in told
     assert "Batches are limited to the number of training images" in describe_probe(came, TINY, 40)
-    assert "Its batches are" not in describe_probe(came, TINY, 41)
+    assert "Batches are limited" not in describe_probe(came, TINY, 41)
 
 
 def test_a_model_that_comes_back_as_another_one_is_told(monkeypatch):

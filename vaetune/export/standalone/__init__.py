@@ -1,4 +1,5 @@
-"""Programs that run without vaetune.
+"""Programs that run without vaetune and must not import it.
 
-`predict.py` is copied into an export as it is; `read_back.py` checks one in a process of its own.
+`predict.py` is copied into exports unchanged. `read_back.py` verifies an export in a process that
+cannot import vaetune.
 """

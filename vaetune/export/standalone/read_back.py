@@ -1,8 +1,8 @@
-"""Reads an export where vaetune cannot be imported, and compares it with the original.
+"""Reads an export without vaetune and compares its outputs with those of the original.
 
-A process of its own, started by `vaetune.readback`. It takes one line of JSON from stdin: the
-folder of the export, the file of reference values and the formats; and answers with one line of
-JSON on stdout for each format.
+`vaetune.export.reader` starts this program in a separate process. It reads one line of JSON from
+stdin, with the folder of the export, the file of reference values and the formats. It writes one
+line of JSON to stdout for each format.
 """
 
 import json
@@ -26,23 +26,23 @@ OUTPUTS = {
     "reconstruct": ("reconstructed",),
     "sample": ("sampled",),
 }
-"""What each endpoint gives, by the names of the reference values."""
+"""Names of the reference values that the outputs of each endpoint are compared with."""
 
-MAX_WORDS = 300
-"""Maximum length of an error message, in characters."""
+MAX_CHARACTERS = 300
+"""Characters of an error message that are passed on."""
 
 
 class RefuseVaetune:
-    """An import hook that refuses vaetune, even if it is installed."""
+    """An import hook that raises an error if vaetune is imported, even if it is installed."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Refuses what an export must not need.
+        """Refuses to import vaetune and leaves all other modules to the next hook.
 
         Raises:
-            ModuleNotFoundError: The name is vaetune or one of its modules.
+            ModuleNotFoundError: vaetune or one of its modules is imported.
         """
         if name.partition(".")[0] == "vaetune":
-            raise ModuleNotFoundError("an export must not need vaetune", name=name)
+            raise ModuleNotFoundError("an export must load without vaetune", name=name)
 
 
 def open_keras(folder: Path) -> Endpoints:
@@ -67,7 +67,7 @@ def open_saved_model(folder: Path) -> Endpoints:
         named = loaded.signatures["encode"](image=tf.constant(images))
         difference = max(float(np.max(np.abs(named[n] - getattr(posterior, n)))) for n in named)
         if difference:
-            raise ValueError("saved_model: outputs by position are others than those by name")
+            raise ValueError("saved_model: outputs by position differ from outputs by name")
         return list(posterior)
 
     return {
@@ -92,7 +92,7 @@ def open_onnx(folder: Path) -> Endpoints:
         ("decoder.onnx", decoder, ("image",)),
     ):
         check_names(name, [output.name for output in session.get_outputs()], expected)
-    return {  # by position: the names that stand there were checked
+    return {  # None asks for all outputs by position; their names were checked above.
         "encode": lambda images: encoder.run(None, {"image": images}),
         "decode": lambda z: decoder.run(None, {"latent": z}),
     }
@@ -102,7 +102,7 @@ def open_litert(folder: Path) -> Endpoints:
     import tensorflow as tf
 
     with warnings.catch_warnings():
-        # It points to the package of LiteRT alone, which reads the same files.
+        # The warning recommends the separate LiteRT package, which reads the same files.
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
         interpreters = [
             tf.lite.Interpreter(str(folder / f"{name}.tflite")) for name in ("encoder", "decoder")
@@ -119,30 +119,31 @@ def open_litert(folder: Path) -> Endpoints:
 
 
 def check_names(file: str, names: Sequence[str], expected: Sequence[str]) -> None:
-    """Checks that outputs have these names, in this order: many take them by position.
+    """Checks the names and the order of outputs, because many programs take them by position.
 
     Raises:
-        ValueError: They have others.
+        ValueError: The names or their order are different.
     """
     if list(names) != list(expected):
         raise ValueError(
-            f"{file}: expected outputs {', '.join(expected)} in this order, read {', '.join(names)}"
+            f"{file}: expected the outputs {', '.join(expected)} in this order, "
+            f"received {', '.join(names)}"
         )
 
 
 def check_litert_outputs(
     file: str, interpreter: Any, signature: Any, expected: Sequence[str]
 ) -> None:
-    """Checks the names of outputs, and that position and signature lead to the same tensors.
+    """Checks the names of outputs, and that positions and signature refer to the same tensors.
 
     Raises:
-        ValueError: They do not.
+        ValueError: The names, their order or the tensors are different.
     """
     by_position = interpreter.get_output_details()
     check_names(file, [output["name"] for output in by_position], expected)
     by_name = signature.get_output_details()
     if [by_name[name]["index"] for name in expected] != [one["index"] for one in by_position]:
-        raise ValueError(f"{file}: outputs by position are others than those by name")
+        raise ValueError(f"{file}: outputs by position differ from outputs by name")
 
 
 OPEN: Mapping[str, Callable[[Path], Endpoints]] = {
@@ -154,7 +155,12 @@ OPEN: Mapping[str, Callable[[Path], Endpoints]] = {
 
 
 def compare(endpoints: Endpoints, reference: Arrays) -> dict[str, float]:
-    """How far each endpoint is apart from the original, for a batch and for its first row."""
+    """The maximum difference of each endpoint from the original, for a batch and a single row.
+
+    Args:
+        endpoints: Functions of the exported model, by name.
+        reference: Inputs and outputs of the original.
+    """
     images, z = reference["images"], reference["z"]
     count = len(reference["sampled"])
     calls: dict[str, list[tuple[int, tuple[Any, ...]]]] = {
@@ -164,52 +170,54 @@ def compare(endpoints: Endpoints, reference: Arrays) -> dict[str, float]:
         "sample": [(count, (np.int32(count), np.int32(reference["seed"])))],
     }
     return {
-        name: worst(
+        name: largest(
             [
-                apart(np.asarray(got), reference[output][:rows])
+                max_difference(np.asarray(received), reference[output][:rows])
                 for rows, arguments in calls[name]
-                for output, got in zip(OUTPUTS[name], call(*arguments), strict=True)
+                for output, received in zip(OUTPUTS[name], call(*arguments), strict=True)
             ]
         )
         for name, call in endpoints.items()
     }
 
 
-def worst(differences: Sequence[float]) -> float:
-    """The largest, NaN being the largest of all: `max` would lose it."""
+def largest(differences: Sequence[float]) -> float:
+    """The largest difference, or NaN if any is NaN; the builtin `max` may ignore NaN."""
     return float(np.max(differences))
 
 
-def apart(got: NDArray[Any], expected: NDArray[Any]) -> float:
-    """The largest difference, relative to the largest value where that is above one.
+def max_difference(received: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The largest absolute difference, divided by the largest expected value if that is above 1.
 
-    So it is absolute for pixels. Elements of z are sums of thousands of float32 numbers, rounded
-    by the largest of them: one model in one process rounds a batch and a single image otherwise.
+    For pixels this is the absolute difference. Elements of z are sums of thousands of float32
+    numbers, and their rounding error grows with the largest of them. Even the original rounds a
+    batch and a single image differently.
 
     Raises:
         ValueError: The shapes differ.
     """
-    if got.shape != expected.shape:
-        raise ValueError(f"expected shape {expected.shape}, read {got.shape}")
-    difference = np.max(np.abs(got.astype(np.float64) - expected))
+    if received.shape != expected.shape:
+        raise ValueError(f"expected shape {expected.shape}, received {received.shape}")
+    difference = np.max(np.abs(received.astype(np.float64) - expected))
     return float(difference / max(1.0, np.max(np.abs(expected))))
 
 
-def answer(folder: Path, name: str, reference: Arrays) -> dict[str, Any]:
+def verify_format(folder: Path, name: str, reference: Arrays) -> dict[str, Any]:
+    """The answer for one format: its maximum differences, or the error that occurred."""
     try:
-        return {"format": name, "apart": compare(OPEN[name](folder), reference)}
-    except Exception as error:  # noqa: BLE001  whatever a library raises, the others are read
-        return {"format": name, "error": describe(error)}
+        return {"format": name, "max_difference": compare(OPEN[name](folder), reference)}
+    except Exception as error:  # noqa: BLE001  whatever a library raises, verify the others
+        return {"format": name, "error": describe_error(error)}
 
 
-def describe(error: Exception) -> str:
-    """An error in one line, cut off where it becomes a report."""
-    words = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}..."
+def describe_error(error: Exception) -> str:
+    """The type and message of an error in one line, cut off after `MAX_CHARACTERS`."""
+    line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}..."
 
 
-def own_stdout() -> TextIO:
-    """Stdout for the answers alone: what libraries print goes to stderr."""
+def reserve_stdout() -> TextIO:
+    """Reserves stdout for the answers and redirects everything that libraries print to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers
@@ -217,14 +225,15 @@ def own_stdout() -> TextIO:
 
 def main() -> None:
     sys.meta_path.insert(0, RefuseVaetune())
-    answers = own_stdout()
-    import tensorflow  # noqa: F401  takes seconds: before there is anything to read
+    answers = reserve_stdout()
+    import tensorflow  # noqa: F401  takes seconds, so import it while the export is being written
 
     task = json.loads(sys.stdin.readline())
     with np.load(task["reference"]) as archive:
         reference = dict(archive)
     for name in task["formats"]:
-        print(json.dumps(answer(Path(task["folder"]), name, reference)), file=answers, flush=True)
+        answer = verify_format(Path(task["folder"]), name, reference)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

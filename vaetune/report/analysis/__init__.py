@@ -1,1 +1,1 @@
-"""What a study shows: importance, timeline, utilisation."""
+"""Analyses of a study: hyperparameter importance, timeline and utilisation of workers."""

@@ -1,4 +1,4 @@
-"""Which hyperparameters set the best configurations apart from all, by PED-ANOVA."""
+"""Computes the importance of hyperparameters with PED-ANOVA."""
 
 import math
 import random
@@ -19,37 +19,42 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-ENOUGH = 20
-"""Of fewer configurations the shares are uncertain."""
+CERTAIN_CONFIGURATIONS = 20
+"""Number of configurations below which the importances are uncertain."""
 
-LEAST = 4
-"""Importance needs at least this many configurations."""
+MIN_CONFIGURATIONS = 4
+"""Number of configurations below which no importance is computed."""
 
 BEST_SHARE = 0.1
-"""How many of the configurations count as the best, but at least `BEST_COUNT` of them."""
+"""Share of the configurations that count as the best, but see `MIN_BEST`."""
 
-BEST_COUNT = 5
+MIN_BEST = 5
+"""Smallest number of configurations that count as the best."""
 
 SHUFFLES = 20
-"""Of the losses, to tell what chance makes of them; fewer where they would take a second."""
+"""Number of random permutations of the losses, to find out how much importance is chance."""
 
-SHUFFLED_IN_ALL = 4_000
-"""Configurations, but each at least five times."""
+MIN_SHUFFLES = 5
+"""Smallest number of permutations, for searches with many configurations."""
+
+MAX_SHUFFLED = 4_000
+"""Limit for permutations times configurations, which keeps the time below a second."""
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What share each hyperparameter has in what sets the best configurations apart from all.
+    """The importance of each hyperparameter for being among the best configurations.
 
     Attributes:
-        epoch: Absolute; losses are the lowest up to it, so that budgets are not mixed.
-        configurations: Number of configurations measured at that epoch.
-        best: Number of them that count as the best.
-        shares: Names and shares, which add up to 1, the highest first.
-        chances: In how many of the shuffles each hyperparameter, in the order of the shares, had
-            as high an importance as here. Shares alone divide up noise as well as anything.
-        shuffles: Number of random reassignments of the losses to the configurations.
-        uncertain: Whether the configurations are fewer than `ENOUGH`.
+        epoch: Absolute epoch. The loss of a configuration is its lowest up to this epoch, so that
+            different budgets are not mixed.
+        configurations: Number of configurations measured at this epoch.
+        best: Number of configurations that count as the best.
+        shares: Names and importances, which add up to 1, in descending order.
+        chances: Number of permutations in which a hyperparameter is at least as important, in the
+            order of `shares`. Shares alone cannot be distinguished from noise.
+        shuffles: Number of random permutations of the losses.
+        uncertain: True if there are fewer than `CERTAIN_CONFIGURATIONS` configurations.
     """
 
     epoch: int
@@ -66,7 +71,8 @@ class _Sample:
     """Configurations measured at one epoch.
 
     Attributes:
-        losses: The lowest of each up to the epoch, nats per image.
+        epoch: Absolute epoch.
+        losses: Lowest loss of each configuration up to the epoch, nats per image.
         values: Values of each hyperparameter that differs, in the order of the losses.
     """
 
@@ -76,34 +82,35 @@ class _Sample:
 
     @property
     def best(self) -> int:
-        """How many count as the best, those that equal the last of them included."""
-        wanted = max(math.ceil(BEST_SHARE * len(self.losses)), BEST_COUNT)
+        """The number of configurations that count as the best, including ties with the last."""
+        wanted = max(math.ceil(BEST_SHARE * len(self.losses)), MIN_BEST)
         last = sorted(self.losses)[min(wanted, len(self.losses) - 1) - 1]
         return sum(loss <= last for loss in self.losses)
 
 
 def compute_importance(study: Study) -> Importance | None:
-    """Shares out what the best configurations have in common and all together have not.
+    """Computes how much each hyperparameter separates the best configurations from all others.
 
-    Losses are compared after equally many epochs: the latest at which a rung or trial ends and
-    `ENOUGH` configurations were measured. A later one has promoted configurations alone, which
-    are a biased choice: what got them promoted is common to them all and seems not to matter.
-    An earlier one tells less of where training leads. Where none has enough, it is the one with
-    the most configurations.
+    Losses are compared after the same number of epochs: the latest epoch at which a rung or trial
+    ends and at least `CERTAIN_CONFIGURATIONS` configurations were measured. At later epochs there
+    are only promoted configurations. Comparing only these is biased: they share what got them
+    promoted, which then seems unimportant. Earlier epochs say less about the final losses. If no
+    epoch has enough configurations, the epoch with the most is used.
 
     Returns:
-        None where there is too little to tell; `why_unknown` says what.
+        None if there are too few data; `explain_missing_importance` gives the reason.
 
     References:
         Watanabe, Bansal and Hutter (2023), PED-ANOVA: Efficiently Quantifying Hyperparameter
         Importance in Arbitrary Subspaces.
     """
     sample = _sample(study)
-    if _obstacle(sample):
+    if _missing_reason(sample):
         return None
     found, *shuffled = _ped_anova(study, sample, [sample.losses, *_shuffles(sample.losses)])
     whole = sum(found.values()) or 1.0
-    order = sorted(found, key=lambda name: -found[name])  # equals in the order of the space
+    # Sorting is stable: equal importances keep the order of the search space.
+    order = sorted(found, key=lambda name: -found[name])
     return Importance(
         epoch=sample.epoch,
         configurations=len(sample.losses),
@@ -111,21 +118,21 @@ def compute_importance(study: Study) -> Importance | None:
         shares=tuple((name, found[name] / whole) for name in order),
         chances=tuple(sum(one[name] >= found[name] for one in shuffled) for name in order),
         shuffles=len(shuffled),
-        uncertain=len(sample.losses) < ENOUGH,
+        uncertain=len(sample.losses) < CERTAIN_CONFIGURATIONS,
     )
 
 
-def why_unknown(study: Study) -> str:
-    """Why a study has no importances, in a sentence; empty if it has."""
-    return _obstacle(_sample(study))
+def explain_missing_importance(study: Study) -> str:
+    """Explains in a sentence why a study has no importances; empty if it has."""
+    return _missing_reason(_sample(study))
 
 
-def _obstacle(sample: _Sample) -> str:
+def _missing_reason(sample: _Sample) -> str:
     count = len(sample.losses)
-    if count < LEAST:
+    if count < MIN_CONFIGURATIONS:
         return (
-            f"That takes at least {LEAST} configurations measured after equally many epochs; "
-            f"there are {count}."
+            f"This needs at least {MIN_CONFIGURATIONS} configurations measured after the same "
+            f"number of epochs; there are {count}."
         )
     if not sample.values:
         return "All configurations have the same hyperparameters."
@@ -135,10 +142,10 @@ def _obstacle(sample: _Sample) -> str:
 
 
 def _sample(study: Study) -> _Sample:
-    """The configurations that are compared, in the order drawn."""
+    """Selects the configurations to compare, in the order drawn."""
     ends = sorted({trial.epoch_to for trial in study.trials})
     found = {epoch: _lowest_losses(study, epoch) for epoch in ends}
-    enough = [epoch for epoch in ends if len(found[epoch]) >= ENOUGH]
+    enough = [epoch for epoch in ends if len(found[epoch]) >= CERTAIN_CONFIGURATIONS]
     epoch = enough[-1] if enough else max(ends, key=lambda at: (len(found[at]), at), default=0)
     losses = found.get(epoch, {})
     drawn = {trial.configuration: trial.hyperparameters for trial in study.trials}
@@ -147,35 +154,35 @@ def _sample(study: Study) -> _Sample:
         for name, _ in study.space.dimensions()
         if all(name in drawn[number] for number in losses)
     }
-    differing = {name: told for name, told in values.items() if len(set(told)) > 1}
+    differing = {name: column for name, column in values.items() if len(set(column)) > 1}
     return _Sample(epoch, tuple(losses.values()), differing)
 
 
 def _lowest_losses(study: Study, epoch: int) -> dict[int, float]:
-    """The lowest loss up to an epoch of each configuration that has a finite one at it."""
+    """The lowest loss up to an epoch, for each configuration with a finite loss at that epoch."""
     lowest: dict[int, float] = {}
     measured = set()
     for trial in study.trials:
         for one in trial.epochs:
             if one.epoch <= epoch and math.isfinite(one.val_loss):
-                held = lowest.get(trial.configuration, math.inf)
-                lowest[trial.configuration] = min(held, one.val_loss)
+                before = lowest.get(trial.configuration, math.inf)
+                lowest[trial.configuration] = min(before, one.val_loss)
                 if one.epoch == epoch:
                     measured.add(trial.configuration)
     return {number: lowest[number] for number in sorted(measured)}
 
 
 def _shuffles(losses: Sequence[float]) -> Iterator[Sequence[float]]:
-    """The losses in other orders, the same each time."""
-    chance = random.Random(0)
-    for _ in range(min(SHUFFLES, max(5, SHUFFLED_IN_ALL // len(losses)))):
-        yield chance.sample(losses, len(losses))
+    """Yields random permutations of the losses, with a fixed seed."""
+    generator = random.Random(0)
+    for _ in range(min(SHUFFLES, max(MIN_SHUFFLES, MAX_SHUFFLED // len(losses)))):
+        yield generator.sample(losses, len(losses))
 
 
 def _ped_anova(
-    study: Study, sample: _Sample, dealt: Sequence[Sequence[float]]
+    study: Study, sample: _Sample, permutations: Sequence[Sequence[float]]
 ) -> list[dict[str, float]]:
-    """Importances by hyperparameter, for each way to deal out the losses."""
+    """Computes the importance of each hyperparameter, for each permutation of the losses."""
     with _without_scikit_learn():
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     import optuna
@@ -185,14 +192,15 @@ def _ped_anova(
         name: _distribution(dimensions[name], values) for name, values in sample.values.items()
     }
     names = list(sample.values)
-    # Half a configuration less: a quantile is rounded up, and must not be by a rounding error.
+    # Optuna rounds the quantile up to whole configurations. Half a configuration less keeps a
+    # rounding error from adding one.
     evaluator = PedAnovaImportanceEvaluator(
         target_quantile=(sample.best - 0.5) / len(sample.losses)
     )
     found = []
-    with _silent(optuna):
-        asked = optuna.create_study()
-        asked.add_trials(
+    with _silence(optuna):
+        optuna_study = optuna.create_study()
+        optuna_study.add_trials(
             optuna.trial.create_trial(
                 params={name: sample.values[name][place] for name in names},
                 distributions=distributions,
@@ -200,26 +208,26 @@ def _ped_anova(
             )
             for place, loss in enumerate(sample.losses)
         )
-        for losses in dealt:
-            told = get_param_importances(
-                asked,
+        for losses in permutations:
+            importances = get_param_importances(
+                optuna_study,
                 evaluator=evaluator,
                 params=names,
-                target=partial(_dealt, losses),
+                target=partial(_loss_of, losses),
                 normalize=False,
             )
-            found.append({name: told[name] for name in names})
+            found.append({name: importances[name] for name in names})
     return found
 
 
-def _dealt(losses: Sequence[float], trial: "FrozenTrial") -> float:
+def _loss_of(losses: Sequence[float], trial: "FrozenTrial") -> float:
     return losses[trial.number]
 
 
 def _distribution(
     dimension: Choice | Range | Pinned, values: Sequence[Number]
 ) -> "BaseDistribution":
-    """A dimension in Optuna's words, widened to the values that were recorded.
+    """Converts a dimension to an Optuna distribution that includes all recorded values.
 
     Rounding may put a value of a logarithmic range just outside the range.
     """
@@ -239,25 +247,25 @@ def _distribution(
 
 
 @contextmanager
-def _silent(optuna: ModuleType) -> Iterator[None]:
-    """Optuna announces each study, and warns that a target is minimised and `normalize` new."""
-    told = optuna.logging.get_verbosity()
+def _silence(optuna: ModuleType) -> Iterator[None]:
+    """Silences Optuna, which logs each study and warns about `target` and `normalize`."""
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        optuna.logging.set_verbosity(told)
+        optuna.logging.set_verbosity(verbosity)
 
 
 @contextmanager
 def _without_scikit_learn() -> Iterator[None]:
-    """Imports Optuna's importances without scikit-learn, unless either is there already.
+    """Imports `optuna.importance` without scikit-learn, unless one of them is imported already.
 
-    Optuna imports it together with PED-ANOVA, for an evaluator that is not used here: more than a
-    second of CPU, when a whole report should take less than three. What was imported without it
-    is forgotten afterwards, so that whoever wants the other evaluators finds them whole.
+    Optuna imports scikit-learn for an evaluator that is not used here. This takes more than a
+    second of CPU time, and a whole report should take less than three. Afterwards the modules are
+    removed from `sys.modules`, so that other code can import all evaluators.
     """
     import optuna
 
@@ -265,8 +273,8 @@ def _without_scikit_learn() -> Iterator[None]:
     if "sklearn" in sys.modules or package in sys.modules:
         yield
         return
-    # Optuna has a stand-in there that imports the package when it is first used.
-    stand_in = {name: value for name, value in vars(optuna).items() if name == "importance"}
+    # The attribute `optuna.importance` is a proxy that imports the package on first use.
+    proxy = {name: value for name, value in vars(optuna).items() if name == "importance"}
     sys.modules["sklearn"] = None  # type: ignore[assignment]  # importing it raises ImportError
     try:
         yield
@@ -275,4 +283,4 @@ def _without_scikit_learn() -> Iterator[None]:
         for name in [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]:
             del sys.modules[name]
         vars(optuna).pop("importance", None)
-        vars(optuna).update(stand_in)
+        vars(optuna).update(proxy)

@@ -1,4 +1,4 @@
-"""Brackets and rungs as they ran, and how well short rungs predict the ranking of long ones."""
+"""Draws brackets and rungs, and computes how well short rungs predict the ranking of long ones."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,29 +18,31 @@ from vaetune.report.charts.style import (
     WINNER,
     Axes,
     add_legend,
+    chart_style,
     make_logarithmic,
     new_charts,
-    own_style,
     set_text,
 )
 from vaetune.study import Study, Trial
 
 SIZE = (11.2, 3.6)
-"""Inches: as wide as the page."""
+"""Width and height in inches. The chart is as wide as the page."""
 
 MIN_PAIRS = 3
-"""A rank correlation needs at least this many configurations."""
+"""Number of configurations below which no rank correlation is computed."""
 
 
 @dataclass(frozen=True)
-class Stop:
-    """A trial where its rung ended.
+class RungResult:
+    """The result of a trial at the end of its rung.
 
     Attributes:
-        epoch: The last that it was to train, absolute.
-        excess: Its score above the data's entropy floor, nats per image; None without a score.
-        parent: The trial of the rung before, if it was promoted.
-        wins: Whether it trained the winning configuration.
+        trial_id: Id of the trial.
+        epoch: Last epoch that the trial was to train, absolute.
+        excess: Score above the data's entropy floor, nats per image; None without a score.
+        parent: Id of the trial in the previous rung if the trial is a promotion, else None.
+        failed: True if the trial failed.
+        is_winner: True if the trial belongs to the winning configuration.
     """
 
     trial_id: str
@@ -48,24 +50,30 @@ class Stop:
     excess: float | None
     parent: str | None
     failed: bool
-    wins: bool
+    is_winner: bool
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """Trials that compete with each other, in the order they started."""
+    """Trials that compete with each other.
+
+    Attributes:
+        title: Name of the bracket.
+        results: Results of the trials, in the order in which they started.
+    """
 
     title: str
-    stops: tuple[Stop, ...]
+    results: tuple[RungResult, ...]
 
 
 @dataclass(frozen=True)
 class RungsInfo:
-    """The brackets of a search in the order they began.
+    """The brackets of a search.
 
     Attributes:
-        low: The lowest excess, nats per image.
-        high: The highest.
+        brackets: Brackets in the order in which they began.
+        low: Lowest excess, nats per image.
+        high: Highest excess, nats per image.
     """
 
     brackets: tuple[Bracket, ...]
@@ -74,14 +82,14 @@ class RungsInfo:
 
 
 @dataclass(frozen=True)
-class Foresight:
-    """How a rung's order agrees with that of a later one.
+class RungCorrelation:
+    """The rank correlation of losses at the ends of two rungs.
 
     Attributes:
         epoch: Last epoch of the earlier rung.
         later: Last epoch of the later rung.
-        configurations: Those that were measured at both.
-        correlation: Spearman's, of their losses at the two epochs: 1 if the order is the same.
+        configurations: Number of configurations measured at both epochs.
+        correlation: Spearman's rank correlation, -1 to 1; 1 if both orders are the same.
     """
 
     epoch: int
@@ -91,29 +99,26 @@ class Foresight:
 
 
 def compute_rungs(study: Study) -> RungsInfo | None:
-    """Gathers the stops of each bracket; None where no trial could be promoted."""
+    """Collects the results of each bracket; None if no trial was promoted."""
     if all(trial.parent is None for trial in study.trials):
         return None
     keys = dict.fromkeys((trial.iteration, trial.bracket) for trial in study.trials)
     several = len({iteration for iteration, _ in keys}) > 1
-    brackets = tuple(
-        Bracket(_title(key, several), tuple(_stops(study, key)))
-        for key in keys  # in the order they began
-    )
-    found = [s.excess for b in brackets for s in b.stops if s.excess is not None]
+    brackets = tuple(Bracket(_title(key, several), tuple(_results(study, key))) for key in keys)
+    found = [r.excess for b in brackets for r in b.results if r.excess is not None]
     return RungsInfo(brackets, min(found, default=1.0), max(found, default=1.0))
 
 
-def compute_foresight(study: Study) -> tuple[Foresight, ...]:
-    """Compares the losses at the ends of rungs, for each rung and the next longer ones."""
+def compute_rung_correlations(study: Study) -> tuple[RungCorrelation, ...]:
+    """Computes the rank correlation of each rung with each longer rung."""
     ends = sorted({trial.epoch_to for trial in study.trials})
     losses = _losses_by_epoch(study.trials)
-    return tuple(_foresights(ends, losses))
+    return tuple(_correlations(ends, losses))
 
 
-def _foresights(
+def _correlations(
     ends: Sequence[int], losses: Mapping[int, Mapping[int, float]]
-) -> Iterator[Foresight]:
+) -> Iterator[RungCorrelation]:
     for place, epoch in enumerate(ends):
         for later in ends[place + 1 :]:
             both = sorted(losses.get(epoch, {}).keys() & losses.get(later, {}).keys())
@@ -122,7 +127,7 @@ def _foresights(
             before, after = ([losses[at][number] for number in both] for at in (epoch, later))
             correlation = _rank_correlation(before, after)
             if correlation is not None:
-                yield Foresight(epoch, later, len(both), correlation)
+                yield RungCorrelation(epoch, later, len(both), correlation)
 
 
 def _losses_by_epoch(trials: Iterable[Trial]) -> dict[int, dict[int, float]]:
@@ -136,7 +141,7 @@ def _losses_by_epoch(trials: Iterable[Trial]) -> dict[int, dict[int, float]]:
 
 
 def _rank_correlation(left: Sequence[float], right: Sequence[float]) -> float | None:
-    """Spearman's rank correlation, equals sharing their mean rank; None if one side is level."""
+    """Spearman's rank correlation with mean ranks for ties; None if all values of a side tie."""
     before, after = _ranks(left), _ranks(right)
     if np.ptp(before) == 0 or np.ptp(after) == 0:
         return None
@@ -154,25 +159,25 @@ def _title(key: tuple[int, int], several: bool) -> str:
     return f"iteration {iteration + 1}, bracket {bracket}" if several else f"bracket {bracket}"
 
 
-def _stops(study: Study, key: tuple[int, int]) -> Iterator[Stop]:
+def _results(study: Study, key: tuple[int, int]) -> Iterator[RungResult]:
     floor = study.started.data.entropy_floor
     winner = study.winner
     for trial in study.trials:
         if (trial.iteration, trial.bracket) != key:
             continue
-        yield Stop(
+        yield RungResult(
             trial_id=trial.trial_id,
             epoch=trial.epoch_to,
             excess=None if trial.score is None else max(trial.score - floor, 1e-3),
             parent=trial.parent,
             failed=trial.status == "failed",
-            wins=winner is not None and trial.configuration == winner.configuration,
+            is_winner=winner is not None and trial.configuration == winner.configuration,
         )
 
 
-@own_style()
+@chart_style()
 def draw_rungs(info: RungsInfo) -> Figure:
-    """Draws a panel a bracket: trials where their rungs ended, a line for each promotion."""
+    """Draws a panel for each bracket, with a point for each trial and a line for each promotion."""
     figure, panels = new_charts(len(info.brackets), *SIZE)
     named: dict[str, object] = {}
     for bracket, axes in zip(info.brackets, panels, strict=True):
@@ -185,45 +190,54 @@ def draw_rungs(info: RungsInfo) -> Figure:
 
 
 def _draw_bracket(axes: Axes, bracket: Bracket, high: float) -> dict[str, object]:
-    """Draws the stops and promotions of the others, then those of the winner, then failures."""
-    places = {s.trial_id: (s.epoch, high if s.excess is None else s.excess) for s in bracket.stops}
+    """Draws the other trials and their promotions, then those of the winner.
+
+    Returns:
+        Handles of the legend, by name.
+    """
+    points = {
+        result.trial_id: (result.epoch, high if result.excess is None else result.excess)
+        for result in bracket.results
+    }
     named: dict[str, object] = {}
-    for wins, name in ((False, "others"), (True, "winner")):
-        stops = [stop for stop in bracket.stops if stop.wins == wins]
-        colour, width = (WINNER, 2.2) if wins else (OTHER, 1.0)
-        axes.plot(*_promotions(stops, places), color=colour, linewidth=width, zorder=2)
+    for is_winner, name in ((False, "others"), (True, "winner")):
+        results = [result for result in bracket.results if result.is_winner == is_winner]
+        colour, width = (WINNER, 2.2) if is_winner else (OTHER, 1.0)
+        axes.plot(*_promotions(results, points), color=colour, linewidth=width, zorder=2)
         for failed in (False, True):
-            x, y = _apart([places[stop.trial_id] for stop in stops if stop.failed == failed])
+            x, y = _split([points[one.trial_id] for one in results if one.failed == failed])
             if not x:
                 continue
             style: dict[str, Any] = {"marker": "X", "markersize": 8.0, "color": FAILED}
             if not failed:
-                style = {"marker": "o", "markersize": 6.0 if wins else 4.5, "color": colour}
-            drawn = axes.plot(x, y, linestyle="none", markeredgewidth=0, zorder=3, **style)
-            named["failed" if failed else name] = drawn[0]
-    _mark_ends(axes, sorted({stop.epoch for stop in bracket.stops}))
+                style = {"marker": "o", "markersize": 6.0 if is_winner else 4.5, "color": colour}
+            (points_drawn,) = axes.plot(
+                x, y, linestyle="none", markeredgewidth=0, zorder=3, **style
+            )
+            named["failed" if failed else name] = points_drawn
+    _set_axes(axes, sorted({result.epoch for result in bracket.results}))
     axes.set_title(bracket.title, fontsize=11, color=MUTED, loc="left")
     set_text(axes.set_xlabel, "epochs")
     return named
 
 
 def _promotions(
-    stops: Iterable[Stop], places: Mapping[str, tuple[int, float]]
+    results: Iterable[RungResult], points: Mapping[str, tuple[int, float]]
 ) -> tuple[list[float], list[float]]:
-    """A line from each parent to its promotion, with a gap after it."""
+    """Coordinates of lines from parents to promotions; NaN separates the lines."""
     ends: list[tuple[float, float]] = []
-    for stop in stops:
-        if stop.parent is not None and stop.parent in places:
-            ends += [places[stop.parent], places[stop.trial_id], (math.nan, math.nan)]
-    return _apart(ends)
+    for result in results:
+        if result.parent is not None and result.parent in points:
+            ends += [points[result.parent], points[result.trial_id], (math.nan, math.nan)]
+    return _split(ends)
 
 
-def _apart(places: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in places], [y for _, y in places]
+def _split(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
 
 
-def _mark_ends(axes: Axes, ends: Sequence[int]) -> None:
-    """Both axes logarithmic, a tick where a rung ends."""
+def _set_axes(axes: Axes, ends: Sequence[int]) -> None:
+    """Makes both axes logarithmic, with a tick at the end of each rung."""
     make_logarithmic(axes, "y")
     make_logarithmic(axes, "x")
     axes.xaxis.set_major_locator(FixedLocator(ends))

@@ -1,7 +1,7 @@
-"""Numbers -> Info -> figure: where a VAE puts what it sees.
+"""Draws the latent means of images, coloured by class.
 
-Every picture is computed as a frozen Info first, and drawn from it by a pure function with
-matplotlib's object API: no pyplot, no display, no global state.
+As for all charts, a `compute_` function returns a frozen Info, and a pure `draw_` function draws it
+with matplotlib's object API: without pyplot, a display or global state.
 """
 
 import io
@@ -13,7 +13,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vaetune.report.charts.style import MAX_NAMES, Axes, add_legend, new_chart, own_style, set_text
+from vaetune.report.charts.style import (
+    MAX_NAMES,
+    Axes,
+    add_legend,
+    chart_style,
+    new_chart,
+    set_text,
+)
 from vaetune.report.text.units import printable
 
 CLASS_COLOURS = (
@@ -28,21 +35,23 @@ CLASS_COLOURS = (
     "#717581",
     "#92dadd",
 )
-"""Petroff (2021), "Accessible color sequences for data visualization": ten that the colour-blind
-tell apart, on light and on dark."""
+"""Ten colours that colour-blind people can distinguish, on light and dark backgrounds.
+
+Reference: Petroff (2021), "Accessible color sequences for data visualization".
+"""
 
 CLASS_MARKERS = ("o", "s", "^", "D", "v")
 
 
 @dataclass(frozen=True, eq=False)
 class ClustersInfo:
-    """Where a model puts images in its latent space.
+    """Latent means of images, in one or two dimensions.
 
     Attributes:
-        points: (n, 2), or (n, 1) for one latent dimension.
+        points: Coordinates (n, 2), or (n, 1) for one latent dimension.
         classes: Names of the classes, in the order of their labels; empty without labels.
-        members: For each point the index of its class; zeros without labels.
-        axis_names: One for each column of the points.
+        members: Index of the class of each point, (n,); zeros without labels.
+        axis_names: Names of the columns of `points`.
     """
 
     points: NDArray[np.float64]
@@ -56,12 +65,12 @@ def compute_clusters(
     labels: NDArray[np.int64] | None,
     class_names: Sequence[str] | None,
 ) -> ClustersInfo:
-    """Latent means in at most two dimensions: beyond, their first two principal components.
+    """Projects latent means with more than two dimensions onto two principal components.
 
     Args:
-        z_mean: (n, latent_dim); rows that are not finite are left out.
+        z_mean: Latent means (n, latent_dim). Rows that are not finite are left out.
         labels: Class indices (n,), or None.
-        class_names: One for each class index; the index itself where there is none.
+        class_names: Name of each class index. The index is used for classes without a name.
     """
     count = len(z_mean) if labels is None else min(len(z_mean), len(labels))
     finite = np.isfinite(z_mean[:count]).all(axis=1)
@@ -74,14 +83,14 @@ def compute_clusters(
     return ClustersInfo(points, classes, members.astype(np.int64), axis_names)
 
 
-@own_style()
+@chart_style()
 def draw_clusters(info: ClustersInfo) -> Figure:
     """Draws a scatter of latent means, coloured by class; one dimension as strips of points."""
     figure, axes = new_chart(5.4, 5.0)
     points = info.points
     rows = info.members.astype(np.float64)
     if len(info.axis_names) == 1:
-        # A strip a class; the scatter across it only keeps points apart and is the same each time.
+        # Each class has a strip. Seeded jitter across the strip only separates the points.
         jitter = np.random.default_rng(0).uniform(-0.35, 0.35, len(rows))
         points = np.column_stack([points[:, 0], rows + jitter])
     handles = [
@@ -98,24 +107,29 @@ def draw_clusters(info: ClustersInfo) -> Figure:
     return figure
 
 
-@own_style()
+@chart_style()
 def to_png(figure: Figure, dpi: int = 160) -> bytes:
-    """A figure as a PNG file, on white."""
+    """Renders a figure as a PNG file with a white background.
+
+    Args:
+        figure: Figure to render.
+        dpi: Pixels per inch.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def _principal_components(z: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Projects (n, d) onto the two directions of largest variance, and names their shares."""
+    """Projects points (n, d) onto two principal components and names the components."""
     centred = z - z.mean(axis=0) if len(z) else z
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     directions = directions[:2]
-    # A singular vector's sign is arbitrary: its largest weight is made positive.
+    # The sign of a singular vector is arbitrary, so its largest weight is made positive.
     largest = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)]
     projected = centred @ (directions * np.where(largest < 0, -1.0, 1.0)[:, None]).T
     points = np.zeros((len(z), 2))
-    points[:, : projected.shape[1]] = projected  # a single point has one direction only
+    points[:, : projected.shape[1]] = projected  # A single point has only one component.
     variance = np.zeros(max(2, len(singular)))
     variance[: len(singular)] = singular**2
     shares = variance / max(variance.sum(), np.finfo(np.float64).tiny)
@@ -136,7 +150,7 @@ def _draw_class(axes: Axes, points: NDArray[np.float64], index: int) -> Any:
         points[:, 0],
         points[:, 1],
         linestyle="none",
-        # The second ten classes have the colours of the first, and other markers.
+        # Classes from the eleventh on reuse the colours with other markers.
         marker=CLASS_MARKERS[(index + index // len(CLASS_COLOURS)) % len(CLASS_MARKERS)],
         markersize=4.2,
         markeredgewidth=0,

@@ -1,4 +1,4 @@
-"""Searches on the same data side by side: how soon each found what."""
+"""Draws the lowest loss so far of several searches on the same data against their working time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,87 +10,95 @@ from vaetune.report.charts.curves import TIME_UNITS, ProgressInfo, compute_progr
 from vaetune.report.charts.style import (
     LINES,
     add_legend,
+    chart_style,
     make_logarithmic,
     new_chart,
-    own_style,
     set_text,
 )
 from vaetune.study import Study
 
 SIZE = (11.2, 3.8)
-"""Inches: as wide as the page."""
+"""Width and height in inches. The chart is as wide as the page."""
 
-MOST = len(LINES)
-"""Maximum number of searches drawn: more lines cannot be distinguished."""
+MAX_SEARCHES = len(LINES)
+"""Largest number of searches that are drawn. More lines could not be distinguished."""
 
-APART = 10
-"""Time is logarithmic if the longest search took this many times as long as the shortest."""
+LOG_RATIO = 10
+"""The time axis is logarithmic if the durations of the searches differ by at least this factor."""
 
 
 @dataclass(frozen=True)
-class Runner:
-    """A search, and the lowest validation loss among its completed trials as it fell."""
+class SearchCurve:
+    """The lowest validation loss so far of a search.
+
+    Attributes:
+        name: Name of the search.
+        progress: Lowest validation loss among completed trials, over working time.
+    """
 
     name: str
     progress: ProgressInfo
 
 
 @dataclass(frozen=True)
-class RaceInfo:
-    """Searches on the same data against their own working time.
+class ComparisonInfo:
+    """Searches on the same data.
 
     Attributes:
-        runners: The best winner first.
-        floor: The data's entropy floor, nats per image.
+        curves: Curve of each search, the one with the best winner first.
+        floor: Entropy floor of the data, nats per image.
         left_out: Number of searches with worse winners that are not drawn.
-        is_log: Whether time is on a logarithmic scale.
+        is_log: True if the time axis is logarithmic.
     """
 
-    runners: tuple[Runner, ...]
+    curves: tuple[SearchCurve, ...]
     floor: float
     left_out: int
     is_log: bool
 
 
-def compute_race(studies: Sequence[Study]) -> RaceInfo:
-    """Follows the best so far of each search.
+def compute_comparison(studies: Sequence[Study]) -> ComparisonInfo:
+    """Computes the lowest loss so far of each search.
 
     Args:
-        studies: On the same data, the best winner first.
+        studies: Searches on the same data, the one with the best winner first.
     """
-    runners = tuple(Runner(study.name, compute_progress(study, None)) for study in studies[:MOST])
-    firsts = [second for runner in runners for second in runner.progress.seconds[:1]]
-    untils = [runner.progress.until_s for runner in runners]
-    is_log = min(firsts, default=0) > 0 and max(untils) >= APART * min(untils)
+    curves = tuple(
+        SearchCurve(study.name, compute_progress(study, None)) for study in studies[:MAX_SEARCHES]
+    )
+    firsts = [second for curve in curves for second in curve.progress.seconds[:1]]
+    untils = [curve.progress.until_s for curve in curves]
+    is_log = min(firsts, default=0) > 0 and max(untils) >= LOG_RATIO * min(untils)
     floor = studies[0].started.data.entropy_floor
-    return RaceInfo(runners, floor, len(studies) - len(runners), is_log)
+    return ComparisonInfo(curves, floor, len(studies) - len(curves), is_log)
 
 
-@own_style()
-def draw_race(info: RaceInfo) -> Figure:
-    """Draws a line of steps for each search, in a colour and a pattern of its own."""
+@chart_style()
+def draw_comparison(info: ComparisonInfo) -> Figure:
+    """Draws a step line for each search, each with its own colour and pattern."""
     figure, axes = new_chart(*SIZE)
-    longest_s = max(runner.progress.until_s for runner in info.runners)
+    longest_s = max(curve.progress.until_s for curve in info.curves)
     unit_s, unit = next((s, u) for s, u in TIME_UNITS if longest_s >= 3 * s or s == 1)
     handles: list[Any] = []
-    for runner, (colour, pattern) in zip(info.runners, LINES, strict=False):
-        told = runner.progress
+    for curve, (colour, pattern) in zip(info.curves, LINES, strict=False):
+        progress = curve.progress
+        losses = (*progress.losses, *progress.losses[-1:])
         (line,) = axes.step(
-            [second / unit_s for second in (*told.seconds, told.until_s)],
-            [max(loss - info.floor, 1e-3) for loss in (*told.losses, *told.losses[-1:])],
+            [second / unit_s for second in (*progress.seconds, progress.until_s)],
+            [max(loss - info.floor, 1e-3) for loss in losses],
             where="post",
             color=colour,
             linestyle=pattern,
             linewidth=2.2,
-            zorder=3 - 0.1 * len(handles),  # the best on top
+            zorder=3 - 0.1 * len(handles),  # The best search is on top.
         )
         handles.append(line)
-    make_logarithmic(axes, "y")  # the first epochs would flatten what is compared
+    make_logarithmic(axes, "y")  # On a linear axis, the high first losses would flatten the rest.
     if info.is_log:
         make_logarithmic(axes, "x")
     else:
         axes.set_xlim(0, max(longest_s / unit_s, 1e-3) * 1.02)
     set_text(axes.set_xlabel, f"{unit} of working time")
     set_text(axes.set_ylabel, "nats above the entropy floor")
-    add_legend(figure, handles, [runner.name for runner in info.runners], handle_width=3.2)
+    add_legend(figure, handles, [curve.name for curve in info.curves], handle_width=3.2)
     return figure

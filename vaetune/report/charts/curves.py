@@ -1,4 +1,4 @@
-"""How a search went, in two charts: every configuration's losses, and the best so far."""
+"""Draws the learning curves of a search, and its lowest loss so far."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from vaetune.report.charts.style import (
     WINNER,
     Axes,
     add_legend,
+    chart_style,
     new_chart,
-    own_style,
     set_text,
 )
 from vaetune.study import Study, Trial
@@ -26,10 +26,10 @@ from vaetune.study import Study, Trial
 Role = Literal["winner", "reference", "other"]
 
 SIZE = (5.4, 4.0)
-"""Inches; a page shows both charts side by side."""
+"""Width and height in inches. The page shows both charts side by side."""
 
 TIME_UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
-"""Of axes, with their seconds."""
+"""Units of time axes, with their lengths in seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,19 @@ class Curve:
     """Validation losses of one configuration, through its promotions.
 
     Attributes:
-        trial_id: The last trial that trained it.
+        trial_id: Id of the last trial that trained the configuration.
+        role: Role of the configuration in the chart.
         epochs: Absolute epochs that were measured.
-        val_losses: Nats per image, NaN where the loss was not finite.
-        pauses: Epochs at which one of its trials ended, so that it was promoted or dropped.
-        failed_at: The epoch at which it failed, if it did.
+        val_losses: Validation losses at these epochs, nats per image; NaN if not finite.
+        trial_ends: Epochs at which trials ended, so that the configuration was promoted or dropped.
+        failed_at: Epoch at which the configuration failed, or None.
     """
 
     trial_id: str
     role: Role
     epochs: tuple[int, ...]
     val_losses: tuple[float, ...]
-    pauses: tuple[int, ...]
+    trial_ends: tuple[int, ...]
     failed_at: int | None
 
 
@@ -57,10 +58,10 @@ class CurvesInfo:
     """The learning curves of a search.
 
     Attributes:
-        curves: The emphasised ones last.
+        curves: Curves in the order of drawing, the emphasised ones last.
         low: Lower end of the loss axis, nats per image.
-        high: Its upper end; first epochs and diverging trials may lie above it.
-        max_epoch: The last epoch that the plan or a trial reaches.
+        high: Upper end of the loss axis; first epochs and diverging trials may lie above it.
+        max_epoch: Last epoch of the plan or of any trial.
     """
 
     curves: tuple[Curve, ...]
@@ -71,13 +72,13 @@ class CurvesInfo:
 
 @dataclass(frozen=True)
 class ProgressInfo:
-    """The lowest validation loss among completed trials, as it fell.
+    """The lowest validation loss so far, among completed trials.
 
     Attributes:
-        seconds: Since the search started, without the breaks between sessions.
-        losses: Nats per image; each is lower than the one before.
-        until_s: The last moment that the journal knows of, in the same seconds.
-        reference: The baseline's loss, nats per image.
+        seconds: Times of the improvements, in seconds of working time.
+        losses: Validation losses after the improvements, nats per image, descending.
+        until_s: Time of the last event of the journal, in seconds of working time.
+        reference: Validation loss of the Keras example, nats per image, or None.
     """
 
     seconds: tuple[float, ...]
@@ -87,7 +88,12 @@ class ProgressInfo:
 
 
 def compute_curves(study: Study, baseline: Study | None) -> CurvesInfo:
-    """Gathers a line for each configuration of a search, and one for the baseline."""
+    """Collects a curve for each configuration of a search and one for the Keras example.
+
+    Args:
+        study: Search to draw.
+        baseline: Run of the Keras example, or None.
+    """
     winner = study.winner
     promoted = {trial.parent for trial in study.trials}
     curves = [
@@ -106,7 +112,12 @@ def compute_curves(study: Study, baseline: Study | None) -> CurvesInfo:
 
 
 def compute_progress(study: Study, baseline: Study | None) -> ProgressInfo:
-    """Follows the best completed trial through the search's working time."""
+    """Computes the lowest loss so far over the search's working time.
+
+    Args:
+        study: Search to draw.
+        baseline: Run of the Keras example, or None.
+    """
     clock = WorkingTime(study)
     completed = [epoch for t in study.trials if t.status == "completed" for epoch in t.epochs]
     seconds: list[float] = []
@@ -120,9 +131,9 @@ def compute_progress(study: Study, baseline: Study | None) -> ProgressInfo:
     return ProgressInfo(tuple(seconds), tuple(losses), until_s, reference)
 
 
-@own_style()
+@chart_style()
 def draw_curves(info: CurvesInfo) -> Figure:
-    """Draws validation loss against absolute epochs, the winner and the reference emphasised."""
+    """Draws validation loss against epochs and emphasises the winner and the Keras example."""
     figure, axes = new_chart(*SIZE)
     named = {}
     for role, name in _ROLE_NAMES.items():
@@ -142,9 +153,9 @@ def draw_curves(info: CurvesInfo) -> Figure:
     return figure
 
 
-@own_style()
+@chart_style()
 def draw_progress(info: ProgressInfo) -> Figure:
-    """Draws the lowest validation loss so far as steps over time, together with the reference."""
+    """Draws the lowest validation loss so far against time, and the loss of the Keras example."""
     figure, axes = new_chart(*SIZE)
     unit_s, unit = next((s, u) for s, u in TIME_UNITS if info.until_s >= 3 * s or s == 1)
     handles = {}
@@ -200,13 +211,13 @@ def _curve(study: Study, trial: Trial, role: Role) -> Curve:
         role=role,
         epochs=tuple(epoch.epoch for epoch in measured),
         val_losses=tuple(losses),
-        pauses=tuple(part.epochs[-1].epoch for part in line if part.epochs),
+        trial_ends=tuple(part.epochs[-1].epoch for part in line if part.epochs),
         failed_at=failed_at,
     )
 
 
 def _loss_range(curves: list[Curve]) -> tuple[float, float]:
-    """Leaves room for what is being compared: a few high first epochs must not flatten the rest."""
+    """The range of the loss axis. High first losses are cut off, as they would flatten the rest."""
     losses = np.array([loss for curve in curves for loss in curve.val_losses])
     losses = losses[np.isfinite(losses)]
     if not len(losses):
@@ -220,42 +231,45 @@ def _loss_range(curves: list[Curve]) -> tuple[float, float]:
 
 
 def _draw_curves(axes: Axes, curves: Sequence[Curve], high: float) -> Any:
-    """Draws curves of one role as one line with gaps: a thousand lines would take seconds."""
+    """Draws all curves of one role as a single line with gaps.
+
+    A thousand separate lines would take seconds.
+    """
     style = _STYLES[curves[0].role]
     x: list[float] = []
     y: list[float] = []
-    paused: list[tuple[int, float]] = []
+    ends: list[tuple[int, float]] = []
     for curve in curves:
         x += [*curve.epochs, math.nan]
         y += [*curve.val_losses, math.nan]
         losses = dict(zip(curve.epochs, curve.val_losses, strict=True))
-        paused += [(epoch, losses[epoch]) for epoch in curve.pauses]
+        ends += [(epoch, losses[epoch]) for epoch in curve.trial_ends]
     (line,) = axes.plot(
         x, y, color=style["color"], linewidth=style["linewidth"], linestyle=style["linestyle"]
     )
-    inside = [place for place in paused if place[1] <= high]
-    above = [(epoch, high) for epoch, loss in paused if loss > high]
+    inside = [(epoch, loss) for epoch, loss in ends if loss <= high]
+    above = [(epoch, high) for epoch, loss in ends if loss > high]
     _mark(axes, inside, "o", style)
     _mark(axes, above, "^", {**style, "markersize": 6.0})
     return line
 
 
 def _mark_failures(axes: Axes, curves: Sequence[Curve], high: float) -> Any:
-    """Marks where configurations failed: on their lines, or on the upper edge without one."""
-    places = []
+    """Marks the last points of failed configurations, or the upper edge if they have no loss."""
+    points = []
     for curve in curves:
         last = curve.val_losses[-1] if curve.val_losses else math.nan
-        places.append((curve.failed_at or 0, min(last, high) if math.isfinite(last) else high))
-    return _mark(axes, places, "X", {"color": FAILED, "markersize": 8.0})
+        points.append((curve.failed_at or 0, min(last, high) if math.isfinite(last) else high))
+    return _mark(axes, points, "X", {"color": FAILED, "markersize": 8.0})
 
 
 def _mark(
-    axes: Axes, places: Sequence[tuple[float, float]], marker: str, style: Mapping[str, Any]
+    axes: Axes, points: Sequence[tuple[float, float]], marker: str, style: Mapping[str, Any]
 ) -> Any:
-    """Draws markers that may overlap the frame, which must not move for them."""
+    """Draws markers that may overlap the frame without changing the layout."""
     (marks,) = axes.plot(
-        [x for x, _ in places],
-        [y for _, y in places],
+        [x for x, _ in points],
+        [y for _, y in points],
         marker=marker,
         markersize=style["markersize"],
         markeredgewidth=0,

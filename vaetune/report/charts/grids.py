@@ -1,7 +1,4 @@
-"""Images in rows and columns: what a VAE makes of images, of its prior and of walks in between.
-
-Each grid is computed as a frozen Info first, and drawn from it by a pure function.
-"""
+"""Draws images in rows and columns: reconstructions, samples, interpolations and traversals."""
 
 import io
 import math
@@ -16,21 +13,23 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vaetune.report.charts.latent_walks import Activity
-from vaetune.report.charts.style import INK, MUTED, Axes, own_style
+from vaetune.report.charts.style import INK, MUTED, Axes, chart_style
 from vaetune.study import Pixels, prior_grid
 
 DPI = 160
-"""Of a figure of a grid: at it each pixel of an image is a whole square of the PNG."""
+"""Resolution of figures. At this value each pixel of an image is a whole square in the PNG."""
 
 _BREAK = 8
+"""Width in pixels of the extra gap before a column of `GridInfo.breaks`."""
 
 _MARGIN = 12
+"""Margin around a figure, in pixels."""
 
 _LINE, _LETTER = 28, 13
-"""Pixels of a name's height and of a letter's width, at `DPI`."""
+"""Height of a line and width of a letter, in pixels at `DPI`."""
 
 _WIDTH, _HEIGHT = 1240, 2600
-"""Pixels that small images are enlarged to, at most."""
+"""Largest size in pixels to which small images are enlarged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +37,14 @@ class GridInfo:
     """Images in rows and columns.
 
     Attributes:
-        tiles: (rows, columns, height, width, channels), 0..255.
-        gap: Pixels between two images.
-        row_names: Labels left of the rows, or empty.
+        tiles: Images (rows, columns, height, width, channels), 0..255.
+        gap: Space between two images, in pixels.
+        row_names: Labels to the left of the rows, or empty.
         column_names: Labels above the columns, or empty.
-        caption: Caption below the grid, or empty.
-        breaks: Columns that stand apart from the one before.
-        across: For a manifold: first latent coordinate of each column.
-        down: For a manifold: second latent coordinate of each row, from the top.
+        caption: Text below the images, or empty.
+        breaks: Columns with extra space before them.
+        across: Values of the first latent dimension for the columns of a manifold, or empty.
+        down: Values of the second latent dimension for the rows of a manifold, or empty.
     """
 
     tiles: Pixels
@@ -59,7 +58,7 @@ class GridInfo:
 
     @property
     def image(self) -> Pixels:
-        """All images in one, (height, width, 4): the gaps between them are transparent."""
+        """All images in one, (height, width, 4), with transparent gaps."""
         rows, columns, height, width, channels = self.tiles.shape
         padded = np.zeros((rows, columns, height + self.gap, width + self.gap, 4), np.uint8)
         padded[:, :, :height, :width, :3] = self.tiles[..., : 3 if channels >= 3 else 1]
@@ -73,13 +72,13 @@ class GridInfo:
 
     @property
     def row_centres(self) -> list[float]:
-        """The middle of each row of images, in pixels from the top."""
+        """The centre of each row of images, in pixels from the top."""
         rows, height = self.tiles.shape[0], self.tiles.shape[2]
         return [row * (height + self.gap) + (height - 1) / 2 for row in range(rows)]
 
     @property
     def column_centres(self) -> list[float]:
-        """The middle of each column of images, in pixels from the left."""
+        """The centre of each column of images, in pixels from the left."""
         columns, width = self.tiles.shape[1], self.tiles.shape[3]
         return [
             column * (width + self.gap)
@@ -90,10 +89,10 @@ class GridInfo:
 
 
 def compute_manifold(manifold: Pixels) -> GridInfo:
-    """The decoded grid of the prior's quantiles.
+    """Arranges images decoded from a grid of the prior's quantiles.
 
     Args:
-        manifold: (rows, columns, height, width, channels), decoded from `prior_grid`.
+        manifold: Images (rows, columns, height, width, channels), decoded from `prior_grid`.
     """
     rows, columns = manifold.shape[:2]
     across = tuple(float(z) for z in prior_grid(columns)[0, :, 0])
@@ -102,11 +101,11 @@ def compute_manifold(manifold: Pixels) -> GridInfo:
 
 
 def compute_samples(samples: Pixels, columns: int = 10) -> GridInfo:
-    """Decoded samples of the prior, in whole rows.
+    """Arranges samples in complete rows; samples that do not fill a row are left out.
 
     Args:
-        samples: (n, height, width, channels), n at least 1.
-        columns: Images in a row, fewer if there are fewer samples.
+        samples: Decoded samples (n, height, width, channels), n at least 1.
+        columns: Images per row, or fewer if there are fewer samples.
     """
     columns = min(columns, len(samples))
     rows = len(samples) // columns
@@ -114,22 +113,22 @@ def compute_samples(samples: Pixels, columns: int = 10) -> GridInfo:
 
 
 def compute_reconstructions(originals: Pixels, reconstructions: Pixels) -> GridInfo:
-    """Originals above what the model makes of them.
+    """Arranges originals above their reconstructions.
 
     Args:
-        originals: (n, height, width, channels).
-        reconstructions: Same shape.
+        originals: Images (n, height, width, channels).
+        reconstructions: Reconstructions, same shape.
     """
     return GridInfo(np.stack([originals, reconstructions]), row_names=("original", "reconstructed"))
 
 
 def compute_interpolations(originals: Pixels, decoded: Pixels) -> GridInfo:
-    """A row for each pair of images: the first, what lies between their z_mean, the second.
+    """Arranges a row for each pair of images, with the interpolation between the two.
 
     Args:
-        originals: (2 * pairs, height, width, channels), neighbours making a pair.
-        decoded: (pairs, steps, height, width, channels), from one z_mean to the other, both
-            included.
+        originals: Images (2 * pairs, height, width, channels); neighbours form a pair.
+        decoded: Images (pairs, steps, height, width, channels), decoded from the line between the
+            two z_mean, ends included.
     """
     pairs, steps = decoded.shape[:2]
     ends = originals.reshape(pairs, 2, *originals.shape[1:])
@@ -137,7 +136,7 @@ def compute_interpolations(originals: Pixels, decoded: Pixels) -> GridInfo:
     return GridInfo(
         np.concatenate([ends[:, :1], decoded, ends[:, 1:]], axis=1),
         column_names=("image", *(f"{share:.1f}" for share in shares), "image"),
-        caption="share of the right image's z_mean, the rest being the left one's",
+        caption="weight of the right image's z_mean; the left one's has the rest",
         breaks=(1, steps + 1),
     )
 
@@ -145,12 +144,12 @@ def compute_interpolations(originals: Pixels, decoded: Pixels) -> GridInfo:
 def compute_traversal(
     dimensions: Sequence[Activity], values: Sequence[float], decoded: Pixels
 ) -> GridInfo:
-    """Returns a row for each latent dimension, from low to high values.
+    """Arranges a row for each latent dimension, from low to high values.
 
     Args:
-        dimensions: Latent dimensions of the rows.
-        values: Coordinates of the columns, along a row's dimension.
-        decoded: (dimensions, values, height, width, channels).
+        dimensions: Latent dimension of each row.
+        values: Value of the row's dimension in each column.
+        decoded: Decoded images (dimensions, values, height, width, channels).
     """
     return GridInfo(
         decoded,
@@ -162,9 +161,9 @@ def compute_traversal(
     )
 
 
-@own_style()
+@chart_style()
 def draw_grid(info: GridInfo) -> Figure:
-    """Draws images side by side, and around them their names or latent coordinates, if any."""
+    """Draws the images, with row names, column names or latent coordinates around them."""
     image = info.image
     height, width = image.shape[:2]
     scale = max(1, min(_WIDTH // width, _HEIGHT // height))
@@ -185,13 +184,13 @@ def draw_grid(info: GridInfo) -> Figure:
 
 
 def grid_to_png(info: GridInfo, least_width: int = 840, most_width: int = 1000) -> bytes:
-    """The bare images as a PNG file, each pixel enlarged to a whole square where there is room.
+    """Renders the images without labels as a PNG file.
 
     Args:
-        info: The images.
-        least_width: In pixels. Small images are enlarged at least so far, that a browser's
-            smoothing leaves their pixels square.
-        most_width: In pixels. Large images are reduced to it: a page that holds them stays small.
+        info: Images to render.
+        least_width: Smallest width in pixels. Small images are enlarged to at least this width, so
+            that their pixels stay square when a browser smooths them.
+        most_width: Largest width in pixels. Large images are reduced to it to keep the page small.
     """
     pixels = info.image
     scale = -(-least_width // pixels.shape[1])
@@ -224,7 +223,15 @@ def _tick_a_few(axis: Any, centres: Sequence[float], values: Sequence[float]) ->
 
 
 def _spread(centres: Sequence[float], sizes: Sequence[float]) -> Sequence[int]:
-    """Every name, or every second and so on, as far as there is room for them, in pixels."""
+    """Selects every name, every second, and so on, so that the names do not overlap.
+
+    Args:
+        centres: Centre of each name, in pixels.
+        sizes: Size of each name along the axis, in pixels.
+
+    Returns:
+        Indices of the names to show.
+    """
     for step in range(1, len(centres)):
         chosen = range(0, len(centres), step)
         if all(centres[j] - centres[i] >= (sizes[i] + sizes[j]) / 2 for i, j in pairwise(chosen)):
@@ -233,7 +240,7 @@ def _spread(centres: Sequence[float], sizes: Sequence[float]) -> Sequence[int]:
 
 
 def _make_room(figure: Figure, axes: Axes) -> None:
-    """Widens a figure by what stands around its images, which keep their size in pixels."""
+    """Enlarges a figure to fit its labels; the images keep their size in pixels."""
     width, height = (round(side) for side in figure.bbox.size)
     box = axes.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
     left, bottom = (math.ceil(max(0.0, -side)) + _MARGIN for side in (box.x0, box.y0))
@@ -244,5 +251,5 @@ def _make_room(figure: Figure, axes: Axes) -> None:
 
 
 def _signed(value: float) -> str:
-    """A latent coordinate, with a minus as wide as a digit and no sign at zero."""
+    """A latent coordinate with a minus sign as wide as a digit, and no sign at zero."""
     return f"{value:z.1f}".replace("-", "\N{MINUS SIGN}")

@@ -1,4 +1,4 @@
-"""Walks through latent space: between images, and along one dimension after the other."""
+"""Computes walks through latent space: between images, and along single dimensions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from vaetune.study import ACTIVE_VARIANCE
 
 STEPS = 11
+"""Number of latent vectors in a walk."""
 
-REACH = 2.5
-"""Standard deviations of the prior that a traversal covers on either side, 99% of the prior."""
+TRAVERSAL_LIMIT = 2.5
+"""Largest coordinate of a traversal: 99% of the prior lies between minus and plus this value."""
 
 MAX_DIMENSIONS = 32
+"""Largest number of dimensions in the figure of traversals."""
 
 Walks = NDArray[np.float32]
 """Latent vectors of shape (walks, steps, latent_dim)."""
@@ -21,10 +23,10 @@ Walks = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Activity:
-    """How much a latent dimension tells images apart.
+    """The activity of a latent dimension, which shows how much it distinguishes images.
 
     Attributes:
-        dimension: Its index.
+        dimension: Index of the dimension.
         variance: Variance of its z_mean over images.
     """
 
@@ -33,10 +35,10 @@ class Activity:
 
 
 def find_active(z_mean: NDArray[np.floating[Any]]) -> tuple[Activity, ...]:
-    """The active dimensions, the most active first.
+    """Finds the active dimensions and sorts them by descending variance.
 
     Args:
-        z_mean: Latent means of images, (n, latent_dim). Rows that are not finite are left out.
+        z_mean: Latent means (n, latent_dim) of images. Rows that are not finite are left out.
 
     References:
         Burda et al. 2016, section 5.2.
@@ -52,11 +54,11 @@ def find_active(z_mean: NDArray[np.floating[Any]]) -> tuple[Activity, ...]:
 
 
 def interpolate(z_mean: NDArray[np.floating[Any]], steps: int = STEPS) -> Walks:
-    """Straight lines from the first of each two latent vectors to the second, ends included.
+    """Computes straight lines between pairs of latent vectors, ends included.
 
     Args:
-        z_mean: (2 * walks, latent_dim), neighbours making a pair.
-        steps: Number of steps per walk.
+        z_mean: Latent vectors (2 * walks, latent_dim); neighbours form a pair.
+        steps: Number of latent vectors in each walk.
     """
     pairs = z_mean.reshape(-1, 2, 1, z_mean.shape[1])
     shares = np.linspace(0.0, 1.0, steps)[:, None]
@@ -64,12 +66,12 @@ def interpolate(z_mean: NDArray[np.floating[Any]], steps: int = STEPS) -> Walks:
 
 
 def traverse(dimensions: tuple[Activity, ...], latent_dim: int, values: NDArray[Any]) -> Walks:
-    """A walk along each dimension, while all others are 0.
+    """Computes a walk along each dimension with all other dimensions at 0.
 
     Args:
-        dimensions: To walk along.
+        dimensions: Dimensions to walk along.
         latent_dim: Number of latent dimensions.
-        values: (steps,), of the dimension that is walked along.
+        values: Values (steps,) of the dimension along the walk.
     """
     z = np.zeros((len(dimensions), len(values), latent_dim), np.float32)
     for row, each in enumerate(dimensions):
@@ -78,5 +80,9 @@ def traverse(dimensions: tuple[Activity, ...], latent_dim: int, values: NDArray[
 
 
 def traversal_values(steps: int = STEPS) -> NDArray[np.float64]:
-    """Equal steps over the range of a traversal."""
-    return np.linspace(-REACH, REACH, steps)
+    """Equally spaced values of a traversal.
+
+    Args:
+        steps: Number of values.
+    """
+    return np.linspace(-TRAVERSAL_LIMIT, TRAVERSAL_LIMIT, steps)

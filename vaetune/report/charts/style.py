@@ -1,4 +1,4 @@
-"""How every chart looks: colours, axes, legends, and text that is only text."""
+"""The style of all charts: colours, axes and legends."""
 
 import math
 import warnings
@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from vaetune.report.text.units import printable
 
 Axes: TypeAlias = Any
-"""A matplotlib Axes: the library publishes no types."""
+"""A matplotlib Axes, which has no published types."""
 
 INK = "#1d2127"
 
@@ -45,8 +45,11 @@ LINES = (
     (_OLIVE, (0, (2.5, 1.2))),
     (INK, (0, (7, 1.5, 1.5, 1.5, 1.5, 1.5))),
 )
-"""Colours and patterns of lines that are compared: chosen so that people tell them apart with any
-colour vision, on white and, by the page's variables, on black."""
+"""Colours and patterns of lines that are compared.
+
+People with any colour vision can distinguish them, on white and, with the page's CSS variables, on
+black.
+"""
 
 THEME = {
     INK: "currentColor",
@@ -61,10 +64,11 @@ THEME = {
     _PURPLE: "var(--line-4, #6a1a78)",
     _OLIVE: "var(--line-5, #7d8c13)",
 }
-"""What a page may recolour: an SVG names these colours by CSS variables, a PNG has them as is."""
+"""CSS variables that replace colours in an SVG, so that the page can change them. A PNG keeps the
+colours."""
 
 MAX_NAMES = 26
-"""Entries of a legend."""
+"""Largest number of entries of a legend."""
 
 _STYLE = {
     **{key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"},
@@ -74,12 +78,11 @@ _STYLE = {
 
 
 @contextmanager
-def own_style() -> Iterator[None]:
-    """Draws and writes figures alike for everyone, whatever a matplotlibrc says (TeX, colours).
+def chart_style() -> Iterator[None]:
+    """Draws and writes figures in the same style for all users, whatever their matplotlibrc says.
 
-    Any name passes without a warning. In a script that matplotlib's own font lacks, a PNG shows
-    a box for each letter and an SVG leaves it to the reader's fonts; where names leave no room
-    for the chart, they run over it.
+    Names of any kind cause no warning. If matplotlib's font lacks a script, a PNG shows a box for
+    each letter and an SVG uses the reader's fonts. Names that are too long overlap the chart.
     """
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         for message in (r"Glyph .* missing from", "constrained_layout not applied"):
@@ -88,13 +91,24 @@ def own_style() -> Iterator[None]:
 
 
 def new_chart(width: float, height: float) -> tuple[Figure, Axes]:
-    """Returns an empty chart of a size in inches, with quiet axes."""
+    """Creates an empty chart with light axes.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+    """
     figure, (axes,) = new_charts(1, width, height)
     return figure, axes
 
 
 def new_charts(count: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
-    """Returns charts side by side, of a size in inches, that share the vertical axis."""
+    """Creates empty charts side by side that share the vertical axis.
+
+    Args:
+        count: Number of charts.
+        width: Total width in inches.
+        height: Height in inches.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     row: Sequence[Axes] = figure.subplots(1, count, sharey=True, squeeze=False)[0]
     for axes in row:
@@ -108,7 +122,7 @@ def new_charts(count: int, width: float, height: float) -> tuple[Figure, Sequenc
 
 
 def make_logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
-    """Puts an axis on a logarithmic scale, with plain numbers at 1, 2 and 5 of each decade."""
+    """Makes an axis logarithmic, with plain numbers at 1, 2 and 5 of each decade."""
     axes.set(**{f"{which}scale": "log"})
     axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -124,30 +138,36 @@ def _short(value: float) -> str:
 
 
 def set_text(setter: Any, text: str) -> None:
-    """Labels an axis: never as mathematics, whatever the text."""
+    """Labels an axis. The text is never parsed as mathematics.
+
+    Args:
+        setter: Method such as `axes.set_xlabel`.
+        text: Any text.
+    """
     setter(text, parse_math=False, color=INK, fontsize=11)
 
 
 def add_legend(
     figure: Figure, handles: Sequence[Any], names: Sequence[str], handle_width: float = 1.6
 ) -> None:
-    """Names what is drawn above a chart, unless there is nothing or too much to name.
+    """Adds a legend above a chart, unless it would have no entries or more than `MAX_NAMES`.
 
     Args:
-        figure: The chart.
-        handles: Artists to name in the legend.
-        names: One for each handle.
-        handle_width: Width of a legend handle, in ems.
+        figure: Figure of the chart.
+        handles: Artists such as lines.
+        names: Name of each handle.
+        handle_width: Width of the sample in front of each name, in ems.
     """
     if not names or len(names) > MAX_NAMES:
         return
     shown = [printable(name) for name in names]
     columns = _legend_columns([len(name) + 1.7 * handle_width + 2.3 for name in shown])
-    # matplotlib fills column by column; people read row by row.
+    # matplotlib fills a legend column by column, but people read row by row.
     order = [i for column in range(columns) for i in range(column, len(shown), columns)]
     legend = figure.legend(
         [handles[i] for i in order],
-        [""] * len(order),  # matplotlib reads a name's underscore and dollars: set them after
+        # matplotlib interprets underscores and dollar signs, so the names are set below.
+        [""] * len(order),
         loc="outside upper left",
         ncols=columns,
         frameon=False,
@@ -163,7 +183,12 @@ def add_legend(
 
 
 def _legend_columns(widths: Sequence[float], room: float = 57.0) -> int:
-    """As many columns as there is room for, in characters, in rows of about equal length."""
+    """The number of columns that fit, with rows of about equal length.
+
+    Args:
+        widths: Widths of the entries, in characters.
+        room: Width of the legend, in characters.
+    """
     if sum(widths) <= room:
         return len(widths)
     rows = math.ceil(len(widths) / max(1, room // max(widths)))

@@ -1,4 +1,4 @@
-"""A figure as SVG inside a page: it follows the page's colours and fonts, light and dark."""
+"""Converts figures to SVG that follows the page's fonts and its light and dark colours."""
 
 import io
 import re
@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
 
-from vaetune.report.charts.style import THEME, own_style
+from vaetune.report.charts.style import THEME, chart_style
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
@@ -15,17 +15,17 @@ _REFERENCE = re.compile(r"#([^)]+)")
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-@own_style()
+@chart_style()
 def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
-    """A figure as an SVG element, the same bytes for the same figure.
+    """Converts a figure to an SVG element, reproducibly.
 
-    There are no style attributes and no style elements: matplotlib's would apply to the whole
-    page, and a Content-Security-Policy forbids them. Text stays text, in the page's font.
+    The SVG has no style attributes and no style elements: matplotlib's would apply to the whole
+    page, and the Content-Security-Policy forbids them. Text stays text, in the page's font.
 
     Args:
-        figure: Drawn with the colours of `vaetune.figures`.
-        name: Starts each id; another one for each figure of a page.
-        description: Text for screen readers.
+        figure: Figure drawn with the colours of `charts.style`.
+        name: Prefix of all ids, unique within the page.
+        description: Text for screen readers; without it they skip the figure.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", facecolor="none", metadata=_NO_METADATA)
@@ -34,13 +34,14 @@ def to_svg(figure: Figure, name: str = "figure", description: str = "") -> str:
         _simplify(element)
     _rename(root, name)
     head = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": root.attrib["viewBox"]}
-    said = {"role": "img", "aria-label": description} if description else {"aria-hidden": "true"}
-    root.attrib = head | said | {"stroke-linejoin": "round", "font-family": "system-ui, sans-serif"}
+    label = {"role": "img", "aria-label": description} if description else {"aria-hidden": "true"}
+    style = {"stroke-linejoin": "round", "font-family": "system-ui, sans-serif"}
+    root.attrib = head | label | style
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def _simplify(element: ElementTree.Element) -> None:
-    """Drops namespaces, styles and decimals that no eye can see."""
+    """Removes namespaces, styles and invisible decimals."""
     element.tag = element.tag.rpartition("}")[2]
     for child in list(element):
         if child.tag.endswith("}style"):
@@ -63,7 +64,7 @@ def _shorter(value: str) -> str:
 
 
 def _rename(root: ElementTree.Element, name: str) -> None:
-    """Keeps the ids that are referred to, and makes them this figure's own."""
+    """Prefixes the ids that are referred to with the name, and removes all others."""
     referred = set()
     for element in root.iter():
         for attribute in ("href", "clip-path"):

@@ -1,4 +1,4 @@
-"""What a lower loss costs: parameters, training time, latent dimensions; rate and distortion."""
+"""Draws the loss against parameters and training time, and distortion against rate."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,27 +12,31 @@ from vaetune.report.charts.style import (
     REFERENCE,
     WINNER,
     add_legend,
+    chart_style,
     make_logarithmic,
     new_chart,
-    own_style,
     set_text,
 )
 from vaetune.study import Study, Trial
 
 SIZE = (4.0, 3.3)
-"""Inches; a page shows three charts side by side."""
+"""Width and height in inches. The page shows three charts side by side."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration where its last trial left it.
+    """A completed configuration with its lowest loss.
 
     Attributes:
-        trial_id: The trial that measured the configuration's lowest loss.
-        excess: Loss above the data's entropy floor, nats per image.
-        reconstruction: At the same epoch.
-        kl: At the same epoch.
-        train_s: Wall time of all its trials.
+        trial_id: Id of the trial that measured the lowest loss.
+        role: Role of the configuration in the chart.
+        excess: Lowest loss above the data's entropy floor, nats per image.
+        loss: Lowest validation loss, nats per image.
+        reconstruction: Reconstruction loss at the same epoch, nats per image.
+        kl: KL divergence at the same epoch, nats per image.
+        parameters: Number of parameters, or None if unknown.
+        train_s: Wall time of all trials of the configuration, in seconds.
+        latent_dim: Number of latent dimensions.
     """
 
     trial_id: str
@@ -51,24 +55,30 @@ class Point:
     """A candidate in a chart.
 
     Attributes:
-        leads: Whether no other of the search has less of both, or less of one and as much of
-            the other: the Pareto front.
+        trial_id: Id of the trial.
+        role: Role of the configuration.
+        x: Horizontal coordinate.
+        y: Vertical coordinate.
+        on_front: True if the point is on the Pareto front: no other configuration of the search is
+            lower in one coordinate without being higher in the other.
     """
 
     trial_id: str
     role: Role
     x: float
     y: float
-    leads: bool
+    on_front: bool
 
 
 @dataclass(frozen=True)
 class TradeoffInfo:
-    """Loss above the floor against a cost, or distortion against rate.
+    """A chart of loss against a cost, or of distortion against rate.
 
     Attributes:
-        points: The emphasised ones last.
-        is_log: Whether both axes are logarithmic.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        points: Points in the order of drawing, the emphasised ones last.
+        is_log: True if both axes are logarithmic.
     """
 
     x_label: str
@@ -78,7 +88,12 @@ class TradeoffInfo:
 
 
 def list_candidates(study: Study, baseline: Study | None) -> tuple[Candidate, ...]:
-    """The completed configurations of a search, by number, and the baseline's last."""
+    """Lists the completed configurations of a search by number, then the Keras example.
+
+    Args:
+        study: Search to draw.
+        baseline: Run of the Keras example, or None.
+    """
     best: dict[int, Trial] = {}
     for trial in reversed(study.ranking):
         best[trial.configuration] = trial
@@ -93,7 +108,7 @@ def list_candidates(study: Study, baseline: Study | None) -> tuple[Candidate, ..
 
 
 def compute_tradeoffs(candidates: Sequence[Candidate]) -> tuple[TradeoffInfo, ...]:
-    """Loss against parameters, against training time, and distortion against rate."""
+    """Computes the charts: loss against parameters and training time, distortion against rate."""
     excess = "nats above the entropy floor"
     return (
         _info(candidates, "parameters", excess, lambda c: c.parameters, lambda c: c.excess),
@@ -110,7 +125,10 @@ def compute_tradeoffs(candidates: Sequence[Candidate]) -> tuple[TradeoffInfo, ..
 
 
 def best_per_latent_dim(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The winner, and the lowest loss of each other latent size; the reference is none."""
+    """The candidate with the lowest loss for each latent_dim; for the winner's, the winner.
+
+    The Keras example is excluded.
+    """
 
     def place(one: Candidate) -> tuple[bool, float, str]:
         return one.role != "winner", one.loss, one.trial_id
@@ -121,12 +139,12 @@ def best_per_latent_dim(candidates: Sequence[Candidate]) -> tuple[Candidate, ...
     return tuple(best[size] for size in sorted(best))
 
 
-@own_style()
+@chart_style()
 def draw_tradeoff(info: TradeoffInfo) -> Figure:
-    """Draws a point a configuration, and a line along the Pareto front."""
+    """Draws a point for each configuration, and a line along the Pareto front."""
     figure, axes = new_chart(*SIZE)
     named: dict[str, Any] = {}
-    front = sorted((point.x, point.y) for point in info.points if point.leads)
+    front = sorted((point.x, point.y) for point in info.points if point.on_front)
     if len(front) > 1:
         (named["Pareto front"],) = axes.step(*zip(*front, strict=True), where="post", **_FRONT)
     for role, (name, style) in _STYLES.items():
@@ -158,7 +176,7 @@ _EMPHASIS: dict[Role, int] = {"other": 0, "reference": 1, "winner": 2}
 def _candidate(study: Study, run: Study, trial: Trial, role: Role) -> Candidate:
     best = trial.best
     if best is None:
-        raise ValueError(f"trial {trial.trial_id} is completed without an epoch")
+        raise ValueError(f"Trial {trial.trial_id} is completed but has no epoch.")
     floor = study.started.data.entropy_floor
     return Candidate(
         trial_id=trial.trial_id,
@@ -196,7 +214,7 @@ def _is_own(candidate: Candidate) -> bool:
 
 
 def _front(placed: Iterator[tuple[float, float, str]]) -> Iterator[str]:
-    """The ids of those that nothing to their left comes below."""
+    """Yields the ids of the points that are lower than all points to their left."""
     lowest = float("inf")
     for _, y, trial_id in sorted(placed):
         if y < lowest:

@@ -1,10 +1,10 @@
-// Scales and axes. An axis follows its column: logarithmic, linear, or equal steps between choices;
-// a loss is drawn by the logarithm of what it lies above the data's entropy floor.
+// Scales and axes. The scale of an axis depends on its column: logarithmic, linear, or equal steps
+// between choices. Losses use the logarithm of the difference to the data's entropy floor.
 
-const SPREAD = 24; // pixels at most over which points of one choice are spread
+const SPREAD = 24; // largest width in pixels over which the points of one choice are spread
 
-// Moves points of one choice apart, the same way each time.
-const apart = (index, room) => (((index * 0.618) % 1) - 0.5) * Math.min(SPREAD, room);
+// Spreads the points of one choice reproducibly.
+const spread = (index, room) => (((index * 0.618) % 1) - 0.5) * Math.min(SPREAD, room);
 
 function rangeOf(values) {
   let low = Infinity;
@@ -17,8 +17,9 @@ function rangeOf(values) {
   return low <= high ? [low, high] : [0, 1];
 }
 
-// A scale from values to pixels, [first, last], with ticks, their labels, and the way back.
-// kind: a column's scale; floor: the entropy floor, nats per image; margin: room at either end.
+// Makes a scale from values to pixels, with ticks, labels and the inverse mapping.
+// kind: scale of the column; floor: entropy floor in nats per image; pixels: [first, last];
+// margin: free space at both ends, relative to the range.
 function makeScale({ values, kind, floor = 0, pixels, margin = 0.04 }) {
   if (kind === "choice") return choiceScale(values, pixels);
   const [low, high] = rangeOf(values);
@@ -33,7 +34,7 @@ function makeScale({ values, kind, floor = 0, pixels, margin = 0.04 }) {
     const ends = [scale.invert(first) + offset, scale.invert(last) + offset].sort((a, b) => a - b);
     return ends.map((end) => Number(end.toPrecision(5)));
   };
-  at.ends = pixels; // of the lowest value, and of the highest
+  at.ends = pixels; // pixels of the lowest and the highest value
   at.title = (column) => (offset > 0 ? `${column.title}, nats above the entropy floor` : titled(column));
   return at;
 }
@@ -51,7 +52,7 @@ function choiceScale(values, pixels) {
     return choices.filter((_, i) => i % every === 0).map((tick) => ({ pixel: scale(tick), label: short(tick) }));
   };
   at.between = (first, last) => {
-    // Points are spread around their choice; between two choices the nearer one is meant.
+    // Points are spread around their choice. A range between two choices selects the nearer one.
     const reach = Math.min(SPREAD / 2, scale.step() / 2);
     const [low, high] = [Math.min(first, last) - reach, Math.max(first, last) + reach];
     const inside = choices.filter((choice) => scale(choice) >= low && scale(choice) <= high);
@@ -65,7 +66,7 @@ function choiceScale(values, pixels) {
   return at;
 }
 
-// Where a bound stands that is no choice itself: at the choice next to it.
+// The position of a bound that is not a choice: that of the next choice.
 function outside(choices, value, scale) {
   const next = choices.find((choice) => choice >= value) ?? choices.at(-1);
   return next === undefined ? scale.range()[0] : scale(next);
@@ -81,7 +82,7 @@ function widenLog(low, high, margin) {
   return [low / room, high * room];
 }
 
-// Round numbers: evenly spaced on a short logarithmic axis, else so many of each decade as fit.
+// Round numbers for ticks: evenly spaced on a short logarithmic axis, else as many per decade as fit.
 function ticksOf([low, high], count, isLog) {
   if (!isLog || high / low < 3) return d3.ticks(low, high, count);
   let ticks = [];
@@ -94,7 +95,7 @@ function ticksOf([low, high], count, isLog) {
   return ticks;
 }
 
-// Draws an axis below or on the left of a frame {left, top, right, bottom}, with rules across it.
+// Draws an axis below or to the left of a frame {left, top, right, bottom}, with rules across it.
 function drawAxis(layer, scale, side, frame, { title = "", count = 5, rules = true } = {}) {
   const below = side === "bottom";
   for (const { pixel, label } of scale.ticks(count)) {

@@ -1,16 +1,17 @@
-// What every chart has: a heading with its controls, a drawing that follows the selection, marks to
-// point at, to walk along by keyboard and to open, a table of what it shows, and files of itself.
+// The base class of all charts: a heading with controls, a drawing that follows the selection, marks
+// that can be reached by pointer and keyboard, a table of the values, and downloads.
 //
-// Marks of one look are a single path: a thousand trials are redrawn in a few milliseconds.
+// All marks of the same look are a single path, so that a thousand trials are redrawn in a few
+// milliseconds.
 
 const MARGIN = { left: 58, right: 14, top: 26, bottom: 42 };
-const REACH = 22; // pixels from a mark at which a pointer means it
+const REACH = 22; // largest distance in pixels between the pointer and the mark that it selects
 
 const dots = (points) => points.map(({ x, y }) => `M${x.toFixed(1)},${y.toFixed(1)}h.01`).join("");
 const crosses = (points) => points.map(({ x, y }) => `M${(x - 4).toFixed(1)},${(y - 4).toFixed(1)}l8,8m0,-8l-8,8`).join("");
 const rings = (points) => points.map(({ x, y }) => `M${(x - 3.5).toFixed(1)},${y.toFixed(1)}a3.5,3.5 0 1 0 7,0a3.5,3.5 0 1 0 -7,0`).join("");
 
-// Those of points, in order, that lie lower than all before them.
+// The points that are lower than all points before them.
 function descent(points, height) {
   let lowest = Infinity;
   return points.filter((point) => height(point) < lowest && ((lowest = height(point)), true));
@@ -19,7 +20,7 @@ function descent(points, height) {
 const stairs = (points) => points.map(({ x, y }, i) => (i === 0 ? `M${x},${y}` : `H${x}V${y}`)).join("");
 const through = (points) => points.map(({ x, y }, i) => `${i ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");
 
-// How a look is drawn, for a legend.
+// A sample of a look, for a legend.
 function swatch(look) {
   const at = [{ x: 8, y: 5 }];
   const [shape] = look.split(" ");
@@ -27,9 +28,9 @@ function swatch(look) {
   return svg("svg", { class: "key", width: 16, height: 10, "aria-hidden": "true" }, svg("path", { class: look, d: path }));
 }
 
-const legendOf = (entries) => entries.map(([look, words]) => html("span", {}, swatch(look), words));
+const legendOf = (entries) => entries.map(([look, name]) => html("span", {}, swatch(look), name));
 
-// A table whose rows begin with their names.
+// A table with the names of the rows in the first column.
 function plainTable(head, rows) {
   const cell = (text, i) => (i === 0 ? html("th", { scope: "row" }, text) : html("td", {}, text));
   return html("table", { class: "plain" },
@@ -38,11 +39,12 @@ function plainTable(head, rows) {
 }
 
 class Chart {
-  // host: an element; settings: {name, title, note, ratio: height to width, least and most: pixels,
-  // controls: [{name, label, options, drops: columns whose ranges mean nothing once it changes}]}
+  // host: element; settings: {name, title, note, ratio: height relative to width, least: smallest
+  // width and most: largest height in pixels, controls: [{name, label, options, drops: columns to
+  // clear the ranges of when the control changes}]}
   constructor(host, page, settings) {
     Object.assign(this, { host, page, records: page.records, selection: page.selection, settings });
-    this.points = []; // {x, y, index}: where marks are
+    this.points = []; // positions of the marks: {x, y, index}
     this.build();
     this.resized = new ResizeObserver(() => this.width !== this.room() && this.layout());
     this.resized.observe(this.stage);
@@ -60,7 +62,7 @@ class Chart {
         class: "plot",
         tabindex: 0,
         role: "slider",
-        "aria-label": `${title}. Arrow keys walk along the trials, Enter opens one.`,
+        "aria-label": `${title}. Use the arrow keys to move between trials and Enter to open one.`,
         "aria-valuemin": 1,
         "aria-valuenow": 1,
         onkeydown: (event) => this.press(event),
@@ -97,7 +99,7 @@ class Chart {
     return html("label", {}, html("span", {}, label), list);
   }
 
-  // The value of a control: as chosen, else its first.
+  // The chosen value of a control, or its first option.
   chosen(name) {
     const { options } = this.settings.controls.find((control) => control.name === name);
     const wanted = this.selection.views.get(name);
@@ -124,7 +126,7 @@ class Chart {
     return Math.round(Math.min(this.settings.most ?? 340, Math.max(220, width * (this.settings.ratio ?? 0.62))));
   }
 
-  // A change: now if it can be seen, else when it comes into view.
+  // Updates the chart now if it is visible, else when it comes into view.
   wake() {
     if (this.page.isInSight(this)) this.update();
     else this.isStale = true;
@@ -141,7 +143,7 @@ class Chart {
     if (this.twin.open) this.tabulate();
   }
 
-  // Sorts points by look and draws each look as one path, the emphasised ones last.
+  // Groups points by look and draws each look as one path, the emphasised ones last.
   mark(points, look = () => "other") {
     const looks = new Map();
     for (const point of points) {
@@ -165,7 +167,7 @@ class Chart {
     this.layers[layer].append(svg("path", { class: `line ${look}`, d: path }));
   }
 
-  // Rings around the open trial, and smaller ones around the rest of its configuration.
+  // Draws a ring around the open trial, and smaller rings around the rest of its configuration.
   emphasise() {
     const { trial } = this.selection;
     if (trial === null) return;
@@ -184,7 +186,7 @@ class Chart {
       .filter(({ index }) => !seen.has(index) && seen.add(index));
   }
 
-  // By keyboard
+  // Keyboard
   press(event) {
     const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10, Home: -Infinity, End: Infinity };
     if (event.key in steps) this.walk(steps[event.key]);
@@ -218,7 +220,7 @@ class Chart {
     this.page.tip.hide();
   }
 
-  // By pointer
+  // Pointer
   nearest(event) {
     const box = this.drawing.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
@@ -245,11 +247,11 @@ class Chart {
   }
 
   openMark({ index }) {
-    this.current = index; // where the keyboard goes on
+    this.current = index; // The arrow keys continue from here.
     this.page.open(index, this.drawing);
   }
 
-  // The same in figures
+  // Table
   tabulate() {
     if (!this.twin.open) return;
     const { head, rows } = this.table();
@@ -257,7 +259,7 @@ class Chart {
     this.tableBody.replaceChildren(plainTable(head, seen.map(({ cells }) => cells)));
   }
 
-  // Rows of the selected trials with the columns of these keys.
+  // Rows of all trials with the columns of these keys.
   tableOf(keys) {
     const columns = keys.map((key) => this.records.columns.get(key));
     return {
@@ -269,7 +271,7 @@ class Chart {
     };
   }
 
-  // What the looks mean: [class, words] each.
+  // Shows the legend. Each entry is [look, name].
   explain(entries) {
     if (this.settings.legend !== false) this.legend.replaceChildren(...legendOf(entries));
   }

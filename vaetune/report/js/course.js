@@ -1,4 +1,4 @@
-// How a search was found: best so far, brackets and rungs, learning curves, a timeline.
+// Charts of the search over time: lowest loss so far, learning curves, brackets, timeline.
 
 const BY_TIME = [["time", "working time"], ["epochs", "epochs trained"]];
 
@@ -6,8 +6,8 @@ class Progress extends Scatter {
   constructor(host, page) {
     super(host, page, {
       name: "progress",
-      title: "Best so far",
-      note: "A point a trial where its loss was lowest; the line is the lowest so far of the selected ones that completed. Breaks between sessions are left out.",
+      title: "Lowest loss so far",
+      note: "Each point is a trial at its lowest loss. The line is the lowest loss so far of the selected completed trials. Breaks between sessions are excluded.",
       controls: [{ name: "progress", label: "Against", options: BY_TIME, drops: ["best_s", "best_after"] }],
       x: (chart) => (chart.chosen("progress") === "epochs" ? "best_after" : "best_s"),
       y: "loss",
@@ -35,7 +35,7 @@ class Progress extends Scatter {
 
   explainLooks() {
     const reference = this.records.reference ? [["line reference", "Keras example"]] : [];
-    this.explain([["line winner", "best so far"], ...this.usualLooks(), ...reference]);
+    this.explain([["line winner", "lowest so far"], ...this.usualLooks(), ...reference]);
   }
 }
 
@@ -44,7 +44,7 @@ class Curves extends Chart {
     super(host, page, {
       name: "curves",
       title: "Learning curves",
-      note: "Validation loss of every trial against absolute epochs; a promoted trial goes on where its parent stopped.",
+      note: "Validation loss of every trial against epochs. A promoted trial continues where its parent stopped.",
     });
   }
 
@@ -73,7 +73,7 @@ class Curves extends Chart {
       ...this.usualLooks().filter(([look]) => look.includes("failed"))]);
   }
 
-  // From its parent's last point on.
+  // The path of a trial, from its parent's last point.
   pathOf(index, x) {
     const { curves, parent } = this.records;
     const before = parent[index] === null ? [] : [parent[index]];
@@ -120,7 +120,7 @@ class Rungs extends Chart {
     super(host, page, {
       name: "rungs",
       title: "Brackets and rungs",
-      note: "A point a trial where its rung ended, a line for each promotion, a cross where one failed.",
+      note: "Each point is a trial at the end of its rung, each line a promotion, and each cross a failed trial.",
     });
   }
 
@@ -185,11 +185,11 @@ class Rungs extends Chart {
   }
 }
 
-const LEFT_OUT = "Breaks between sessions are left out;";
-const ALONE = `A bar a trial; trials that ran at the same time are in lanes of their own. ${LEFT_OUT} a gap is other work, such as training the Keras example.`;
-const SHARED = `A lane a worker, and one that takes the place of a lost one goes on in its lane; a bar for each time that it took up a trial. ${LEFT_OUT} a gap is a worker that had nothing to train.`;
+const NO_BREAKS = "Breaks between sessions are excluded.";
+const ONE_PROCESS = `Each bar is a trial. Trials that ran at the same time are in separate lanes. ${NO_BREAKS} Gaps are other work, such as training the Keras example.`;
+const WORKERS = `Each lane is a worker; the replacement of a lost worker uses the same lane. Each bar is a period in which the worker trained a trial. ${NO_BREAKS} Gaps are times in which the worker had nothing to train.`;
 
-// So high are lanes at the most, at the least, and together, in pixels.
+// Largest and smallest height of a lane, and largest height of all lanes together, in pixels.
 const LANE = { most: 34, least: 9, together: 420 };
 
 class Timeline extends Chart {
@@ -198,7 +198,7 @@ class Timeline extends Chart {
     super(host, page, {
       name: "timeline",
       title: "Timeline",
-      note: workers ? `${workers.note} ${SHARED}`.trim() : ALONE,
+      note: workers ? `${workers.note} ${WORKERS}`.trim() : ONE_PROCESS,
     });
   }
 
@@ -218,7 +218,7 @@ class Timeline extends Chart {
     return MARGIN.top + MARGIN.bottom + this.lanes.length * this.step;
   }
 
-  // When trials ran: {index, lane, from, to}, several of one that several workers took up.
+  // The periods in which trials were trained: {index, lane, from, to, place}.
   spans() {
     const { records } = this;
     if (this.workers) {
@@ -239,10 +239,10 @@ class Timeline extends Chart {
     const bars = spans.map((span) => ({ ...span, ...this.barOf(span) }));
     const looks = { faded: "", other: "", running: "", failed: "", winner: "" };
     for (const bar of bars) looks[this.lookOf(bar.index)] += this.pathOf(bar);
-    looks.reference = (this.workers?.reference ?? []).map((one) => this.pathOf(this.barOf({ lane: one.lane, from: one.start_s, to: one.end_s }))).join("");
+    looks.reference = (this.workers?.reference_bars ?? []).map((one) => this.pathOf(this.barOf({ lane: one.lane, from: one.start_s, to: one.end_s }))).join("");
     for (const [look, path] of Object.entries(looks)) if (path) layers.marks.append(svg("path", { class: `bars ${look}`, d: path }));
     this.points = bars;
-    this.markLosses();
+    this.markLostWorkers();
     this.explainLooks(looks);
   }
 
@@ -258,7 +258,7 @@ class Timeline extends Chart {
     return `M${left.toFixed(1)},${top}h${width.toFixed(1)}v${height}h${-width.toFixed(1)}z`;
   }
 
-  // Where lanes are thin, only some of them.
+  // Names all lanes, or only some of them if they are thin.
   nameLanes() {
     const { frame, layers, lanes, step } = this;
     const every = Math.ceil(13 / step);
@@ -271,9 +271,9 @@ class Timeline extends Chart {
     });
   }
 
-  markLosses() {
+  markLostWorkers() {
     const half = Math.min(4, this.step / 2 - 1);
-    for (const { lane, at_s: at, title } of this.workers?.losses ?? []) {
+    for (const { lane, at_s: at, title } of this.workers?.lost_workers ?? []) {
       const [x, y] = [this.x(at), this.frame.top + (lane + 0.5) * this.step];
       const cross = `M${(x - half).toFixed(1)},${(y - half).toFixed(1)}l${2 * half},${2 * half}m0,${-2 * half}l${-2 * half},${2 * half}`;
       this.layers.marks.append(svg("g", { class: "loss" }, svg("title", {}, title), svg("path", { class: "edge", d: cross }), svg("path", { class: "cross failed", d: cross })));
@@ -284,7 +284,7 @@ class Timeline extends Chart {
     const { workers } = this;
     this.explain([["line winner", "winner"], ["line other", "completed"],
       ...(looks.failed ? [["line failed", "failed"]] : []), ...(looks.running ? [["line running", "unfinished"]] : []),
-      ...(looks.reference ? [["line reference", "Keras example"]] : []), ...(workers?.losses.length ? [["cross failed", "worker lost"]] : [])]);
+      ...(looks.reference ? [["line reference", "Keras example"]] : []), ...(workers?.lost_workers.length ? [["cross failed", "worker lost"]] : [])]);
     for (const kind of workers?.kinds ?? []) this.legend.append(html("span", {}, kind));
   }
 
@@ -295,7 +295,7 @@ class Timeline extends Chart {
     return records.isFailed(index) ? "failed" : records.isUnfinished(index) ? "running" : "other";
   }
 
-  // A pointer means the bar that it is on.
+  // The bar under the pointer, or the nearest one.
   nearest(event) {
     const box = this.drawing.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];

@@ -1,4 +1,4 @@
-// Elements. Whatever comes from a search becomes text, never markup: nothing here parses HTML.
+// Creates elements and formats numbers. Text of a search never becomes markup: no HTML is parsed.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -18,7 +18,7 @@ const svg = (name, attributes = {}, ...children) => fill(document.createElementN
 let ids = 0;
 const newId = (stem) => `${stem}-${++ids}`;
 
-// Numbers as the page writes them: a minus as wide as its plus, no more digits than tell apart.
+// The text for a missing value, and the same formats as in text/units.py.
 const NOTHING = "–";
 
 function short(value) {

@@ -1,4 +1,4 @@
-// Files out of the page: the selected trials as CSV, any chart as SVG or PNG. Nothing leaves it.
+// Downloads: the selected trials as CSV, any chart as SVG or PNG. Nothing is sent over a network.
 
 function save(name, type, content) {
   const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
@@ -9,7 +9,7 @@ function save(name, type, content) {
 
 const fileName = (...parts) => parts.join("-").replace(/[^\w.-]+/g, "-");
 
-// RFC 4180. A text that a spreadsheet would run as a formula starts with an apostrophe.
+// A CSV cell by RFC 4180. An apostrophe keeps spreadsheets from running a text as a formula.
 function csvCell(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "number") return String(value);
@@ -37,13 +37,13 @@ const KEPT = [
   "opacity", "font-family", "font-size", "font-weight", "text-anchor", "visibility", "display",
 ];
 
-// A drawing that looks alike outside the page: its styles are written into it, paper behind.
+// A copy of a drawing that looks the same outside the page, with styles and background included.
 function standalone(drawing) {
   const { width, height } = drawing.getBoundingClientRect();
   const copy = drawing.cloneNode(true);
   const originals = [drawing, ...drawing.querySelectorAll("*")];
   [copy, ...copy.querySelectorAll("*")].forEach((element, i) => {
-    if (element.closest("defs")) return; // looks as what uses it
+    if (element.closest("defs")) return; // Definitions get the styles of the elements that use them.
     const style = getComputedStyle(originals[i]);
     for (const name of KEPT) {
       if (style.getPropertyValue(name)) element.setAttribute(name, style.getPropertyValue(name));
@@ -72,9 +72,9 @@ function savePng(drawing, name) {
   picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
 }
 
-// Buttons for a drawing that is found when they are pressed.
-function saveButtons(find, name, called) {
-  const button = (label, press) => html("button", { type: "button", onclick: press, "aria-label": `${label}: ${called}` }, label);
+// Buttons that save a drawing. find: returns the drawing when a button is pressed.
+function saveButtons(find, name, title) {
+  const button = (label, press) => html("button", { type: "button", onclick: press, "aria-label": `Save as ${label}: ${title}` }, label);
   return [
     button("SVG", () => save(`${name}.svg`, "image/svg+xml", standalone(find()).text)),
     button("PNG", () => savePng(find(), name)),

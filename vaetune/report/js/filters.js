@@ -1,4 +1,4 @@
-// The bar that says what is selected: find, filter, clear, take it as CSV.
+// The bar that shows the selection: search, filters, reset and CSV download.
 
 class Filters {
   constructor(host, page) {
@@ -11,15 +11,15 @@ class Filters {
 
   build() {
     const { records, selection } = this;
-    this.find = html("input", { type: "search", placeholder: "Find a trial, a value, an error", "aria-label": "Find trials",
+    this.find = html("input", { type: "search", placeholder: "Find a trial, value or error", "aria-label": "Find trials",
       oninput: (event) => selection.change((one) => (one.text = event.target.value)) });
-    this.said = html("output", { "aria-live": "polite" });
+    this.count = html("output", { "aria-live": "polite" });
     this.reset = html("button", { type: "button", onclick: () => selection.change((one) => one.clear()) }, "Select all");
-    const csv = html("button", { type: "button", onclick: () => this.takeCsv() }, "CSV");
+    const csv = html("button", { type: "button", onclick: () => this.saveCsv() }, "CSV");
     csv.setAttribute("aria-label", "Save the selected trials as CSV");
     this.panel = html("details", { class: "filters", id: `${this.page.anchor}-filters` }, html("summary", {}, "Filters"), html("div", { class: "panel" }, this.statusBox(), this.topBox(), ...this.rangeBoxes()));
     this.host.replaceChildren(html("div", { class: "chooser", role: "search", "aria-label": `Selection of ${records.name}` },
-      this.find, this.panel, this.said, this.reset, csv));
+      this.find, this.panel, this.count, this.reset, csv));
     this.panel.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       this.panel.open = false;
@@ -33,12 +33,12 @@ class Filters {
 
   statusBox() {
     const found = [...new Set(this.records.statuses)].sort();
-    this.statusInputs = found.map((status) => html("input", { type: "checkbox", value: status, onchange: () => this.takeStatuses() }));
+    this.statusInputs = found.map((status) => html("input", { type: "checkbox", value: status, onchange: () => this.readStatuses() }));
     return html("fieldset", {}, html("legend", {}, "Status"),
       ...found.map((status, i) => html("label", {}, this.statusInputs[i], ` ${status}`)));
   }
 
-  takeStatuses() {
+  readStatuses() {
     const ticked = this.statusInputs.filter((input) => input.checked).map((input) => input.value);
     this.selection.change((one) => (one.statuses = ticked.length === this.statusInputs.length ? null : new Set(ticked)));
   }
@@ -57,13 +57,13 @@ class Filters {
     return wanted.map((key) => records.columns.get(key)).filter((column) => column.differs).map((column) => {
       const [low, high] = rangeOf(column.values);
       const ends = [["at least", low], ["at most", high]].map(([name, end]) =>
-        html("input", { type: "number", step: "any", placeholder: short(end).replace("−", "-"), "aria-label": `${column.title} ${name}`, onchange: () => this.takeRange(column.key) }));
+        html("input", { type: "number", step: "any", placeholder: short(end).replace("−", "-"), "aria-label": `${column.title} ${name}`, onchange: () => this.readRange(column.key) }));
       this.inputs.set(column.key, ends);
       return html("fieldset", {}, html("legend", {}, titled(column)), ends[0], " to ", ends[1]);
     });
   }
 
-  takeRange(key) {
+  readRange(key) {
     const [low, high] = this.inputs.get(key).map((input) => (input.value === "" ? null : Number(input.value)));
     this.selection.setRange(key, low === null && high === null ? null : [low ?? -Infinity, high ?? Infinity]);
   }
@@ -71,7 +71,7 @@ class Filters {
   update() {
     const { selection, records } = this;
     const all = selection.isEverything;
-    this.said.value = all ? counted(records.count, "trial") : `${selection.size} of ${counted(records.count, "trial")}`;
+    this.count.value = all ? counted(records.count, "trial") : `${selection.size} of ${counted(records.count, "trial")}`;
     this.reset.disabled = all;
     this.host.classList.toggle("everything", all);
     if (document.activeElement !== this.find) this.find.value = selection.text;
@@ -85,7 +85,7 @@ class Filters {
     this.panel.querySelector("summary").textContent = active ? `Filters (${active})` : "Filters";
   }
 
-  takeCsv() {
+  saveCsv() {
     save(`${fileName(this.records.name, "trials")}.csv`, "text/csv;charset=utf-8", selectedCsv(this.records, this.selection));
   }
 }

@@ -1,4 +1,4 @@
-// Where a trial's model puts validation images. Places are 0..STEPS along both axes.
+// Draws the latent means of validation images. Coordinates are 0..STEPS along both axes.
 
 const STEPS = 255;
 const COLOURS = 10;
@@ -12,8 +12,8 @@ function drawLatent({ x, y, axis_names: names }, { labels, class_names: classes 
   const drawing = svg("svg", { class: "latent", viewBox: "-8 -8 271 271", role: "img", "aria-label": `Latent means: ${names.join(" against ")}` },
     [...paths].sort(([a], [b]) => a - b).map(([label, path]) => svg("path", { class: lookOf(label), d: path })));
   const legend = classes.map((name, label) => html("li", {}, html("i", { class: lookOf(label) }), name));
-  return [drawing, html("ul", { class: "classes" }, legend), html("p", { class: "note" }, `Across: ${names[0]}; up: ${names[1]}.`)];
+  return [drawing, html("ul", { class: "classes" }, legend), html("p", { class: "note" }, `Horizontal axis: ${names[0]}. Vertical axis: ${names[1]}.`)];
 }
 
-// The second ten classes have the colours of the first, in another shape.
+// Classes from the eleventh on reuse the colours with another shape.
 const lookOf = (label) => `class-${label % COLOURS} ${label < COLOURS ? "round" : "square"}`;

@@ -1,4 +1,4 @@
-// Brings each search of the page to life.
+// Builds the charts, the selection and the pages of trials for each search of the page.
 
 const VIEWS = {
   rungs: (host, page) => new Rungs(host, page),
@@ -9,18 +9,19 @@ const VIEWS = {
   slices: buildSlices,
   contour: (host, page) => new Contour(host, page),
   parameters: (host, page) => new Scatter(host, page, { name: "parameters", title: "Loss against size", x: "parameters", y: "loss", front: true, ratio: 0.85 }),
-  seconds: (host, page) => new Scatter(host, page, { name: "seconds", title: "Loss against training time", note: "Wall time with the trials that it goes on from.", x: "total_s", y: "loss", front: true, legend: false, ratio: 0.85 }),
-  latent: (host, page) => new Scatter(host, page, { name: "latent", title: "Loss against latent size", x: "latent_dim", y: "loss", front: true, legend: false, ratio: 0.85 }),
-  distortion: (host, page) => new Scatter(host, page, { name: "distortion", title: "Rate against distortion", note: "KL and reconstruction, which add up to the negative ELBO.", x: "kl", y: "reconstruction", front: true, legend: false, ratio: 0.85 }),
+  seconds: (host, page) => new Scatter(host, page, { name: "seconds", title: "Loss against training time", note: "Wall time includes the trials that a promoted trial continues.", x: "total_s", y: "loss", front: true, legend: false, ratio: 0.85 }),
+  latent: (host, page) => new Scatter(host, page, { name: "latent", title: "Loss against latent_dim", x: "latent_dim", y: "loss", front: true, legend: false, ratio: 0.85 }),
+  distortion: (host, page) => new Scatter(host, page, { name: "distortion", title: "Distortion against rate", note: "Reconstruction (distortion) and KL (rate) add up to the negative ELBO.", x: "kl", y: "reconstruction", front: true, legend: false, ratio: 0.85 }),
 };
 
-// So many hyperparameters must differ for these.
-const LEAST_DIFFERING = { parallel: 1, slices: 1, contour: 2 };
+// The number of hyperparameters that must differ for a chart to be shown.
+const MIN_DIFFERING = { parallel: 1, slices: 1, contour: 2 };
 
-// Charts of so many trials are built at once; of more, in idle moments and when they come into view.
+// Number of trials up to which all charts are built at once. Charts of more trials are built when the
+// browser is idle or when they come into view.
 const AT_ONCE = 200;
 
-// What a pointer or the keyboard is at, in a few lines beside it.
+// A tooltip about the trial under the pointer or at the keyboard's position.
 class Tip {
   constructor(records) {
     this.records = records;
@@ -42,17 +43,17 @@ class Tip {
   }
 }
 
-// One search of the page: its records, its selection, and everything that shows them.
+// One search of the page with its records, its selection, and all views of them.
 class SearchPage {
-  constructor(article, told, selection, records) {
-    Object.assign(this, { article, anchor: article.id, records, selection, pictures: told.pictures });
+  constructor(article, data, selection, records) {
+    Object.assign(this, { article, anchor: article.id, records, selection, pictures: data.pictures });
     this.tip = new Tip(records);
-    this.inSight = new Set(); // elements in sight
+    this.inSight = new Set(); // visible elements
     const observe = (react, rootMargin) => new IntersectionObserver((entries) => entries.forEach(react), { rootMargin });
     this.watcher = observe((entry) => this.seen(entry), "0px");
     this.builder = observe(({ target, isIntersecting }) => isIntersecting && this.build(target), "400px");
-    this.views = new Map(); // a chart or the table, by the element it is in
-    this.waiting = new Map(); // how to build a chart, by the element it will be in
+    this.views = new Map(); // charts and the table, by element
+    this.waiting = new Map(); // functions that build a chart, by element
   }
 
   start() {
@@ -60,7 +61,7 @@ class SearchPage {
     new Filters(article.querySelector("[data-selection]"), this);
     this.trialPage = new TrialPage(this);
     for (const host of article.querySelectorAll("[data-view]")) {
-      if (this.records.differing.length < (LEAST_DIFFERING[host.dataset.view] ?? 0)) continue;
+      if (this.records.differing.length < (MIN_DIFFERING[host.dataset.view] ?? 0)) continue;
       if (host.dataset.view === "contour" && equalEpochs(this.records).length === 0) continue;
       host.hidden = false;
       this.waiting.set(host, VIEWS[host.dataset.view]);
@@ -91,7 +92,7 @@ class SearchPage {
 
   open(index, from) {
     this.tip.hide();
-    for (const page of pages) if (page !== this) page.selection.open(null); // one trial at a time
+    for (const page of pages) if (page !== this) page.selection.open(null); // Only one trial is open at a time.
     this.trialPage.open(index, from);
   }
 
@@ -116,34 +117,34 @@ class SearchPage {
   }
 }
 
-// Paper opens no <details>: they are open while the page is printed.
+// Opens all <details> while the page is printed.
 function openForPrint() {
   const closed = [...document.querySelectorAll("article details:not([open])")];
   for (const details of closed) details.open = true;
   window.addEventListener("afterprint", () => closed.forEach((d) => (d.open = false)), { once: true });
 }
 
-// Charts that stay as they were drawn can be saved as well.
+// Adds buttons that save a chart without interaction.
 function saveStatic(figure) {
   const drawing = figure.querySelector(".chart svg");
   if (!drawing) return;
-  const called = drawing.getAttribute("aria-label") ?? "chart";
+  const title = drawing.getAttribute("aria-label") ?? "chart";
   const search = pages.find(({ article }) => article.contains(drawing))?.records.name ?? "searches";
-  const name = fileName(search, called.split(" ").slice(0, 3).join("-").toLowerCase());
-  figure.append(html("p", { class: "tools" }, ...saveButtons(() => drawing, name, called)));
+  const name = fileName(search, title.split(" ").slice(0, 3).join("-").toLowerCase());
+  figure.append(html("p", { class: "tools" }, ...saveButtons(() => drawing, name, title)));
 }
 
 const selections = new Map();
 const pages = [...document.querySelectorAll("script[data-search]")].map((source) => {
-  const told = JSON.parse(source.textContent);
-  const records = new Records(told);
+  const data = JSON.parse(source.textContent);
+  const records = new Records(data);
   const selection = new Selection(records);
   selections.set(records.name, selection);
-  return new SearchPage(document.getElementById(source.dataset.search), told, selection, records);
+  return new SearchPage(document.getElementById(source.dataset.search), data, selection, records);
 });
 const address = new Address(selections);
 for (const page of pages) page.start();
-address.goToAnchor(); // charts have moved it
+address.goToAnchor(); // The charts have moved the anchor.
 document.querySelectorAll("figure").forEach((figure) => figure.closest("[data-view]") || saveStatic(figure));
 document.documentElement.classList.add("alive");
 window.addEventListener("beforeprint", openForPrint);

@@ -1,12 +1,12 @@
-// Parallel coordinates: a line a trial across its hyperparameters and its loss. Dragging along an
-// axis selects the trials that pass there.
+// Parallel coordinates: a line for each trial across its hyperparameters and its loss. Dragging along
+// an axis selects the trials that pass there.
 
 class Parallel extends Chart {
   constructor(host, page) {
     super(host, page, {
       name: "parallel",
       title: "Parallel coordinates",
-      note: "A line a trial, the stronger its colour the better its loss ranks. Drag along an axis to select what passes there and press beside that to let go, or use the filters. Trials were trained for different numbers of epochs: select one number on that axis to compare like with like.",
+      note: "Each line is a trial; a stronger colour means a better rank. Drag along an axis to select the trials that pass there, and click next to the selected range to clear it. The filters do the same. Trials have different numbers of epochs: select one number on that axis for a fair comparison.",
       ratio: 0.4,
       most: 400,
       least: 560,
@@ -60,7 +60,7 @@ class Parallel extends Chart {
       const corners = this.points.filter((point) => point.index === index).sort((a, b) => a.x - b.x);
       this.line(through(corners), "open", "front");
     }
-    this.explain([["line shade-0", "best seventh"], [`line shade-${SHADES - 1}`, "last seventh"],
+    this.explain([["line shade-0", "best seventh"], [`line shade-${SHADES - 1}`, "worst seventh"],
       ...(records.all.some((index) => records.isFailed(index)) ? [["line failed", "failed"]] : [])]);
   }
 
@@ -98,7 +98,8 @@ class Parallel extends Chart {
       const scale = this.scales.get(key);
       if (selection !== null) this.selection.setRange(key, rangeBetween(scale, ...selection, ...scale.ends));
     } else if (type === "end") {
-      // A press: on a range it changes nothing, beside it lets go; without one it opens a trial.
+      // A click on the range changes nothing, and a click next to it clears it. Without a range, a
+      // click opens a trial.
       const found = this.brushes.get(key).placed ? null : this.nearest(sourceEvent);
       if (found) this.openMark(found);
       if (found || selection !== null) this.update();

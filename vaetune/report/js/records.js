@@ -1,20 +1,20 @@
-// A search as the page's JSON tells it: trials by index, a column of numbers for each measure.
+// The data of a search, from the page's JSON: trials by index, and a column for each number.
 
-const SHADES = 7; // of a colour, for ranks
+const SHADES = 7; // number of shades of colour for ranks
 
 class Records {
-  constructor(told) {
-    Object.assign(this, told);
-    this.columns = new Map(told.columns.map((column) => [column.key, column]));
-    this.hyperparameters = told.columns.filter((column) => column.kind === "hyperparameter");
+  constructor(data) {
+    Object.assign(this, data);
+    this.columns = new Map(data.columns.map((column) => [column.key, column]));
+    this.hyperparameters = data.columns.filter((column) => column.kind === "hyperparameter");
     this.differing = this.hyperparameters.filter((column) => column.differs);
-    this.count = told.trials.length;
+    this.count = data.trials.length;
     this.all = Array.from({ length: this.count }, (_, index) => index);
-    this.index = new Map(told.trials.map((id, index) => [id, index]));
-    this.parent = told.parents.map((id) => (id === null ? null : (this.index.get(id) ?? null)));
+    this.index = new Map(data.trials.map((id, index) => [id, index]));
+    this.parent = data.parents.map((id) => (id === null ? null : (this.index.get(id) ?? null)));
     this.children = this.all.map(() => []);
     this.parent.forEach((parent, index) => parent !== null && this.children[parent].push(index));
-    this.winnerIndex = told.winner === null ? null : this.index.get(told.winner);
+    this.winnerIndex = data.winner === null ? null : this.index.get(data.winner);
     this.winners = new Set(this.winnerIndex === null ? [] : this.lineage(this.winnerIndex));
     this.quantiles = this.rankLosses();
     this.texts = this.all.map((index) => this.searchable(index));
@@ -32,14 +32,14 @@ class Records {
     return !["completed", "failed"].includes(this.statuses[index]);
   }
 
-  // The configuration's trials up to this one, oldest first.
+  // The trials of a configuration up to this one, oldest first.
   lineage(index) {
     const line = [];
     for (let at = index; at !== null; at = this.parent[at]) line.unshift(at);
     return line;
   }
 
-  // Every trial of the configuration that this one belongs to.
+  // All trials of the configuration that a trial belongs to.
   family(index) {
     const found = [];
     const visit = (at) => {
@@ -50,7 +50,7 @@ class Records {
     return found;
   }
 
-  // Epochs through the promotions: {epoch, val, reconstruction, kl, train}.
+  // The epochs of a trial and the trials that it continues: {epoch, val, reconstruction, kl, train}.
   curve(index) {
     return this.lineage(index).flatMap((at) =>
       this.curves.epochs[at].map((epoch, row) => ({
@@ -77,7 +77,8 @@ class Records {
     ];
   }
 
-  // Sevenths of the ranking by loss, for colours: 0 the best. Equal counts, since losses are skewed.
+  // The seventh of the ranking by loss that each trial belongs to, 0 for the best. Ranks are used for
+  // colours instead of losses, because the distribution of losses is skewed.
   rankLosses() {
     const losses = this.columns.get("loss").values;
     const order = this.all.filter((i) => losses[i] !== null && !this.isFailed(i)).sort((a, b) => losses[a] - losses[b]);
@@ -88,7 +89,7 @@ class Records {
 
   searchable(index) {
     const values = this.hyperparameters.map((column) => `${column.title}=${short(column.values[index])}`);
-    const told = [this.trials[index], this.statuses[index], ...values, this.errors[this.trials[index]] ?? ""];
-    return told.join(" ").toLowerCase();
+    const texts = [this.trials[index], this.statuses[index], ...values, this.errors[this.trials[index]] ?? ""];
+    return texts.join(" ").toLowerCase();
   }
 }

@@ -1,8 +1,8 @@
-// A point a trial, over two columns: trade-offs, slices, best so far. Dragging selects a rectangle.
+// A chart with a point for each trial over two columns. Dragging selects a rectangle.
 
 class Scatter extends Chart {
-  // settings also: {x, y: column keys or functions of the chart that give them, shade: a point's look,
-  // front: whether the Pareto front is drawn, across: whether the lower axis has a title}
+  // Further settings: {x, y: column keys, or functions that return them, shade: look of a point,
+  // front: true to draw the Pareto front, across: false to leave out the title of the lower axis}
   constructor(host, page, settings) {
     super(host, page, { note: "", ...settings });
   }
@@ -30,8 +30,8 @@ class Scatter extends Chart {
       .filter((index) => across.values[index] !== null)
       .map((index) => ({ index, x: this.x(across.values[index]), y: up.values[index] === null ? frame.top : this.y(up.values[index]) }))
       .filter(({ index }) => up.values[index] !== null || records.isFailed(index));
-    // Points on a choice stand side by side, not on top of each other.
-    if (across.scale === "choice") this.shown.forEach((point) => (point.x += apart(point.index, this.width / 30)));
+    // The points of a choice are spread, so that they do not cover each other.
+    if (across.scale === "choice") this.shown.forEach((point) => (point.x += spread(point.index, this.width / 30)));
     this.under(across, up);
     this.mark(this.shown, this.settings.shade);
     if (reference) this.drawReference(this.x(reference[0]), this.y(reference[1]));
@@ -39,7 +39,7 @@ class Scatter extends Chart {
     this.explainLooks();
   }
 
-  // Lines below the points: the Pareto front of the selected trials.
+  // Draws lines below the points: the Pareto front of the selected trials.
   under(across, up) {
     if (!this.settings.front) return;
     const chosen = this.shown.filter(({ index }) => this.selection.has(index) && this.records.statuses[index] === "completed");
@@ -88,7 +88,7 @@ class Scatter extends Chart {
   }
 
   brushed({ type, selection, sourceEvent }) {
-    if (!sourceEvent) return; // moved by us
+    if (!sourceEvent) return; // The page moved the brush, not the user.
     this.isBrushing = type !== "end";
     this.page.tip.hide();
     if (type === "start") {
@@ -100,7 +100,7 @@ class Scatter extends Chart {
     if (hasMoved(this.pressed, sourceEvent)) {
       if (selection !== null) this.limit(keys, this.rangesIn(selection, keys));
     } else if (type === "end") {
-      // A press: a trial there is opened; beside the rectangle it lets go.
+      // A click opens a trial, or clears the rectangle if there is no trial.
       const found = this.nearest(sourceEvent);
       if (found) this.openMark(found);
       if (found || selection !== null) this.update();
@@ -108,7 +108,7 @@ class Scatter extends Chart {
     }
   }
 
-  // A range for each axis: as it was where its sides did not move, open where they reach the frame.
+  // A range for each axis: unchanged if its sides did not move, open if they reach the frame.
   rangesIn([[left, top], [right, bottom]], keys) {
     const { frame } = this;
     const sides = [[left, right, this.x, frame.left, frame.right], [top, bottom, this.y, frame.top, frame.bottom]];
@@ -132,7 +132,7 @@ class Scatter extends Chart {
 
 const hasMoved = ([x, y], event) => Math.hypot(event.clientX - x, event.clientY - y) >= 3;
 
-// Where a range lies within a frame; one that is too narrow to take hold of is widened.
+// The pixels of a range within a frame. A range that is too narrow to drag is widened.
 function pixelsOf(scale, range, [start, end]) {
   const clip = (pixel) => Math.max(Math.min(start, end), Math.min(Math.max(start, end), pixel));
   const [low, high] = range.map((value, i) => (Number.isFinite(value) ? scale(value) : scale.ends[i])).sort((a, b) => a - b);
@@ -140,7 +140,7 @@ function pixelsOf(scale, range, [start, end]) {
   return [clip(low - room), clip(high + room)];
 }
 
-// What lies between two pixels; open towards an end of the axis that is reached, null where both are.
+// The range between two pixels: open at an end of the axis that is reached, null if both are reached.
 function rangeBetween(scale, first, last, start, end) {
   const isOpen = [Math.abs(first - Math.min(start, end)) < 1, Math.abs(last - Math.max(start, end)) < 1];
   if (isOpen[0] && isOpen[1]) return null;

@@ -1,21 +1,21 @@
-// The one selection of a search: which trials are meant, which one is open, how things are shown.
-// Every chart, the table and the URL's hash follow it.
+// The selection of a search: the selected trials, the open trial and the settings of charts. All
+// charts, the table and the hash of the URL follow it.
 
 class Selection {
   constructor(records) {
     this.records = records;
     this.followers = new Set();
     this.clear();
-    this.trial = null; // the id of the open trial
-    this.views = new Map(); // how charts are set, by name: "progress" -> "epochs"
+    this.trial = null; // id of the open trial
+    this.views = new Map(); // settings of charts by name, such as "progress" -> "epochs"
     this.select();
   }
 
   clear() {
-    this.ranges = new Map(); // by column: [low, high], both included
-    this.statuses = null; // a set, or all
+    this.ranges = new Map(); // inclusive ranges [low, high] by column
+    this.statuses = null; // set of statuses, or null for all
     this.text = "";
-    this.top = null; // so many of the best
+    this.top = null; // number of best trials, or null for all
   }
 
   get isEverything() {
@@ -30,14 +30,14 @@ class Selection {
     this.followers.add(follower);
   }
 
-  // Takes a change and tells the followers.
+  // Applies a change and notifies the followers.
   change(apply) {
     apply(this);
     this.select();
     for (const follower of this.followers) follower(this);
   }
 
-  // A range of a column, null for none. What keeps tells nobody: see change.
+  // Sets the range of a column, or clears it if null. The keep methods notify no followers.
   keepRange(key, range) {
     if (range === null) this.ranges.delete(key);
     else this.ranges.set(key, range);
@@ -47,7 +47,7 @@ class Selection {
     this.change(() => this.keepRange(key, range));
   }
 
-  // How something is shown; null as at first.
+  // Sets how something is shown, or resets it if null.
   keepView(name, value) {
     if (value === null) this.views.delete(name);
     else this.views.set(name, value);
@@ -80,7 +80,7 @@ class Selection {
     this.size = this.mask.reduce((sum, one) => sum + one, 0);
   }
 
-  // As pairs of text for the hash; only what is not as it was at first.
+  // The selection as pairs of text for the hash; defaults are left out.
   write() {
     const end = (bound) => (Number.isFinite(bound) ? bound : "");
     const pairs = [...this.ranges].map(([key, [low, high]]) => [key, `${end(low)}~${end(high)}`]);
@@ -92,27 +92,27 @@ class Selection {
     return pairs;
   }
 
-  // Reads such pairs; what means nothing here is passed over.
+  // Reads such pairs and ignores unknown keys.
   read(pairs) {
     this.change(() => {
       this.clear();
       this.trial = null;
       this.views = new Map();
-      for (const [key, value] of pairs) this.take(key, value);
+      for (const [key, value] of pairs) this.readPair(key, value);
     });
   }
 
-  take(key, value) {
+  readPair(key, value) {
     if (key === "status") this.statuses = new Set(value.split(","));
     else if (key === "find") this.text = value;
     else if (key === "top") this.top = Number.isInteger(Number(value)) && Number(value) > 0 ? Number(value) : null;
     else if (key === "trial") this.trial = this.records.index.has(value) ? value : null;
     else if (key.startsWith("view.")) this.views.set(key.slice(5), value);
-    else if (this.records.columns.has(key)) this.takeRange(key, value);
+    else if (this.records.columns.has(key)) this.readRange(key, value);
   }
 
-  // "120~135"; an end may be open.
-  takeRange(key, value) {
+  // Reads a range such as "120~135", "120~" or "~135".
+  readRange(key, value) {
     const [, low, high] = /^([^~]*)~([^~]*)$/.exec(value) ?? [];
     if (low === undefined || (low === "" && high === "")) return;
     const range = [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)];
@@ -120,10 +120,10 @@ class Selection {
   }
 }
 
-// All searches' selections in the URL: #anchor?search!key=value&...
+// The selections of all searches in the URL: #anchor?search!key=value&...
 class Address {
   constructor(selections) {
-    this.selections = selections; // by the names of searches
+    this.selections = selections; // selections by name of the search
     this.scheduled = false;
     this.read();
     for (const selection of selections.values()) selection.follow(() => this.schedule());
@@ -133,15 +133,15 @@ class Address {
   read() {
     const [anchor, state] = this.split();
     this.anchor = anchor;
-    if (state === null) return void this.schedule(); // a plain link: the selections stay
-    const told = new Map([...this.selections.keys()].map((name) => [name, []]));
+    if (state === null) return void this.schedule(); // A link without a state keeps the selections.
+    const pairsOf = new Map([...this.selections.keys()].map((name) => [name, []]));
     for (const part of state.split("&").filter(Boolean)) {
       const [, name, key, value] = /^([^!]*)!([^=]*)=(.*)$/.exec(part) ?? [];
-      if (name !== undefined) told.get(decode(name))?.push([decode(key), decode(value)]);
+      if (name !== undefined) pairsOf.get(decode(name))?.push([decode(key), decode(value)]);
     }
-    for (const [name, pairs] of told) this.selections.get(name).read(pairs);
+    for (const [name, pairs] of pairsOf) this.selections.get(name).read(pairs);
     const [, ...others] = [...this.selections.values()].filter(({ trial }) => trial !== null);
-    for (const selection of others) selection.open(null); // one trial at a time
+    for (const selection of others) selection.open(null); // Only one trial is open at a time.
     this.goToAnchor();
   }
 
@@ -158,7 +158,7 @@ class Address {
   schedule() {
     if (this.scheduled) return;
     this.scheduled = true;
-    // Browsers refuse more than some hundred changes of the address in half a minute.
+    // Browsers refuse more than some hundred changes of the address within half a minute.
     setTimeout(() => {
       this.scheduled = false;
       this.write();

@@ -1,6 +1,6 @@
-// What mattered: the loss over each hyperparameter, and over each pair of them.
+// Charts of the loss over each hyperparameter and over pairs of hyperparameters.
 
-// One small chart for each hyperparameter that differs; the darker, the longer a trial was trained.
+// Builds a small chart for each hyperparameter that differs. Darker points were trained for longer.
 function buildSlices(host, page) {
   const { records } = page;
   const budgets = [...new Set(records.columns.get("epochs").values)].sort((a, b) => a - b);
@@ -13,8 +13,8 @@ function buildSlices(host, page) {
     host.append(place);
     return [place, column];
   });
-  const longer = budgets.length > 1 ? `; the stronger its colour, the longer it was trained (${budgets.join(", ")} epochs)` : "";
-  host.before(html("h4", { class: "block" }, "Loss over each hyperparameter"), html("p", { class: "note" }, `A point a trial${longer}. The winner is the largest; what failed is a red cross.`));
+  const longer = budgets.length > 1 ? ` A stronger colour means more epochs (${budgets.join(", ")}).` : "";
+  host.before(html("h4", { class: "block" }, "Loss over each hyperparameter"), html("p", { class: "note" }, `Each point is a trial.${longer} The largest point is the winner; red crosses are failed trials.`));
   return charts.map(([place, column]) =>
     new Scatter(place, page, {
       name: `slice-${column.key}`,
@@ -32,10 +32,10 @@ function buildSlices(host, page) {
 }
 
 const GRID = 40;
-const NEAR = 0.12; // of a side: the standard deviation of the weights
-const LEAST_WEIGHT = 0.15; // of a point at no distance
+const NEAR = 0.12; // standard deviation of the Gaussian weights, relative to the side of the frame
+const LEAST_WEIGHT = 0.15; // smallest sum of weights at which the surface is drawn
 
-// The loss over two hyperparameters at equal epochs: measured points on a smoothed surface.
+// The loss over two hyperparameters after the same number of epochs, as points on a smooth surface.
 class Contour extends Chart {
   constructor(host, page) {
     const { differing } = page.records;
@@ -60,7 +60,7 @@ class Contour extends Chart {
     const after = Number(this.chosen("after"));
     const x = makeScale({ values: across.values, kind: across.scale, pixels: [frame.left, frame.right] });
     const y = makeScale({ values: up.values, kind: up.scale, pixels: [frame.bottom, frame.top] });
-    const shift = (column, index, room) => (column.scale === "choice" ? apart(index, room) : 0);
+    const shift = (column, index, room) => (column.scale === "choice" ? spread(index, room) : 0);
     const measured = lossesAfter(records, after).map(({ index, loss }) => ({
       index, loss, x: x(across.values[index]) + shift(across, index, this.width / 30), y: y(up.values[index]) + shift(up, index * 7, this.height / 20),
     }));
@@ -73,14 +73,14 @@ class Contour extends Chart {
     layers.marks.append(svg("path", { class: "dot rim", d: dots(measured) }));
     this.mark(measured, ({ index }) => (winners.has(index) ? "winner" : "measured"));
     this.noteLine.textContent =
-      `Losses of ${chosen.length} configurations, each at its lowest up to epoch ${after}, so that budgets are not mixed; ` +
-      "the surface is their average weighted by nearness, on the logarithm above the entropy floor, and is left out far from any.";
-    this.explain([["dot measured", "configuration"], ...(winners.size ? [["dot winner", "the winner's"]] : []),
+      `Lowest losses of ${chosen.length} configurations up to epoch ${after}. ` +
+      "The surface is their average on the logarithmic scale above the entropy floor, weighted by distance. It is not drawn far from all points.";
+    this.explain([["dot measured", "configuration"], ...(winners.size ? [["dot winner", "winner"]] : []),
       ...bands.map((from, i) => [`dot shade-${i}`, `${i ? "from" : "lowest"} ${nats(from, 1)}`])]);
   }
 
-  // A Gaussian average of the logarithms above the floor, in bands of equal width; returns the loss
-  // that each begins at. Where nothing was measured near by there is no surface.
+  // Draws a Gaussian average of the logarithms above the floor, in bands of equal width. Returns the
+  // loss at which each band begins. The surface is not drawn far from all points.
   surface(points, frame) {
     if (points.length < 4) return [];
     const { floor } = this.records;
@@ -119,7 +119,7 @@ class Contour extends Chart {
   }
 }
 
-// The epochs that rungs end at, or trials have come to, the one with the most configurations first.
+// The epochs at which rungs or trials end, the one with the most configurations first.
 function equalEpochs(records) {
   const ends = new Set([...records.columns.get("epochs").values, ...records.curves.epochs.map((epochs) => epochs.at(-1))]);
   const counted = [...ends].map((epoch) => [epoch, lossesAfter(records, epoch).length]).filter(([, count]) => count > 0);
@@ -127,7 +127,7 @@ function equalEpochs(records) {
   return counted.map(([epoch, count]) => [String(epoch), `epoch ${epoch} (${count})`]);
 }
 
-// The lowest loss of each configuration that was measured at an epoch, up to that epoch.
+// The lowest loss up to an epoch, for each configuration that was measured at this epoch.
 function lossesAfter(records, after) {
   const { curves } = records;
   return records.all.flatMap((index) => {

@@ -1,4 +1,4 @@
-// A trial's own page, beside the others: what it was, how it went, what it drew, why it failed.
+// The page of a trial: hyperparameters, losses, curves, images and errors.
 
 class TrialPage {
   constructor(page) {
@@ -7,7 +7,7 @@ class TrialPage {
     this.title = html("h3", { id: name, tabindex: -1 });
     this.content = html("div", { class: "content" });
     const step = (by, label, text) => html("button", { type: "button", "aria-label": label, onclick: () => this.step(by) }, text);
-    this.steps = [step(-1, "The trial ranked before", "←"), step(1, "The trial ranked after", "→")];
+    this.steps = [step(-1, "Previous trial by rank", "←"), step(1, "Next trial by rank", "→")];
     this.dialog = html("dialog", { class: "trial", "aria-labelledby": name },
       html("div", { class: "head" }, this.title, html("span", { class: "tools" },
         ...this.steps, html("button", { type: "button", "aria-label": "Close", onclick: () => this.close() }, "×"))),
@@ -19,7 +19,7 @@ class TrialPage {
     this.update();
   }
 
-  // The trials by rank, those without one behind them.
+  // The trials by rank, followed by those without a rank.
   get order() {
     const ranks = this.records.columns.get("rank").values;
     return [...this.records.all].sort((a, b) => (ranks[a] ?? Infinity) - (ranks[b] ?? Infinity) || a - b);
@@ -54,7 +54,7 @@ class TrialPage {
     this.shown = index;
     this.fill(index);
     if (this.dialog.open) return;
-    // On a narrow screen it covers the page, so what lies behind must not be reached.
+    // On a narrow screen the dialog covers the page, so the page must not receive the focus.
     if (matchMedia("(min-width: 60rem)").matches) this.dialog.show();
     else this.dialog.showModal();
   }
@@ -86,9 +86,9 @@ class TrialPage {
       ["Parameters", value("parameters") === null ? NOTHING : value("parameters").toLocaleString("en")],
       ["Time", duration(value("seconds"))],
       ...(records.workers ? [["Trained by", this.workersOf(index)]] : []),
-      ...(records.parent[index] === null ? [] : [["With the trials before it", duration(value("total_s"))]]),
+      ...(records.parent[index] === null ? [] : [["Time including the trials it continues", duration(value("total_s"))]]),
     ];
-    return pairsTable("Validation losses are in nats per image", rows);
+    return pairsTable("Losses are validation losses in nats per image.", rows);
   }
 
   workersOf(index) {
@@ -106,10 +106,10 @@ class TrialPage {
     const { records } = this;
     const family = records.family(index).sort((a, b) => records.value("epoch_from", a) - records.value("epoch_from", b));
     const items = family.map((one) => {
-      const told = `epochs ${records.value("epoch_from", one) + 1}–${records.value("epochs", one)}, ${records.statuses[one]}, loss ${nats(records.value("loss", one))}`;
+      const text = `epochs ${records.value("epoch_from", one) + 1}–${records.value("epochs", one)}, ${records.statuses[one]}, loss ${nats(records.value("loss", one))}`;
       const id = records.trials[one];
       const name = one === index ? html("b", {}, id) : html("button", { type: "button", class: "link", onclick: () => this.open(one, this.from) }, id);
-      return html("li", {}, name, ` ${told}`);
+      return html("li", {}, name, ` ${text}`);
     });
     return html("section", {}, html("h4", {}, `Configuration ${records.value("configuration", index)}`), html("ol", { class: "lineage" }, items));
   }
@@ -131,7 +131,7 @@ class TrialPage {
       drawing.append(svg("path", { class: `line ${look}`, d: through(kept) }));
       if (key === "val") drawing.append(svg("path", { class: `dot ${look}`, d: dots(kept) }));
     }
-    const legend = html("p", { class: "legend" }, legendOf(kinds.map(([, words, look]) => [`line ${look}`, words])));
+    const legend = html("p", { class: "legend" }, legendOf(kinds.map(([, title, look]) => [`line ${look}`, title])));
     const rows = curve.map((row) => [String(row.epoch), ...[row.val, row.reconstruction, row.kl, row.train].map((loss) => nats(loss))]);
     const file = fileName(this.records.name, "trial", this.records.trials[index]);
     return html("section", {}, html("div", { class: "topline" }, html("h4", {}, "Losses, nats per image"), html("span", { class: "tools" }, ...saveButtons(() => drawing, file, "losses of the trial"))),
@@ -139,24 +139,24 @@ class TrialPage {
       html("details", { class: "twin" }, html("summary", {}, "Table"), plainTable(["Epoch", "Validation", "Recon.", "KL", "Training"], rows)));
   }
 
-  // What the page tells of the failure already, once more.
+  // A copy of the page's section about the failure.
   failure(index) {
-    const told = document.getElementById(`${this.page.anchor}-failed-${this.records.trials[index]}`);
-    if (!told) return null;
-    const copies = [...told.children].filter((child) => child.tagName !== "SUMMARY").map((child) => child.cloneNode(true));
-    return html("section", { class: "failure" }, html("h4", {}, "Why it failed"),
+    const section = document.getElementById(`${this.page.anchor}-failed-${this.records.trials[index]}`);
+    if (!section) return null;
+    const copies = [...section.children].filter((child) => child.tagName !== "SUMMARY").map((child) => child.cloneNode(true));
+    return html("section", { class: "failure" }, html("h4", {}, "Error"),
       html("p", { class: "error" }, this.records.errors[this.records.trials[index]]), copies);
   }
 
   pictures(index) {
     const { pictures } = this.page;
     const found = pictures.trials.find((one) => one.trial_id === this.records.trials[index]);
-    if (!found) return html("p", { class: "missing" }, `No pictures of it are on this page: none were kept${pictures.left_out ? ", or there was no room" : ""}.`);
+    if (!found) return html("p", { class: "missing" }, `This page has no images of this trial: none were kept${pictures.left_out ? ", or they would have made the page too large" : ""}.`);
     const image = (source, alt) => html("img", { class: "pixels", src: source, alt });
     const figure = (title, ...content) => html("figure", {}, html("figcaption", {}, html("h4", {}, title)), ...content);
     return html("section", { class: "own-pictures" }, ...[
       found.reconstructions && figure("Reconstructions", image(found.reconstructions, "Validation images above their reconstructions")),
-      figure("Samples", image(found.samples, "Decoded draws from the prior")),
+      figure("Samples", image(found.samples, "Images decoded from random samples of the prior")),
       found.latent && figure("Latent space", drawLatent(found.latent, pictures)),
     ].filter(Boolean));
   }
@@ -165,8 +165,8 @@ class TrialPage {
     const { records } = this;
     if (records.value("loss", index) === null) return null;
     const isKept = records.kept.includes(records.trials[index]);
-    const missing = "Its weights were not kept: only those of the leaders are (keep_best), and of the best of each latent size.";
-    return html("section", {}, html("h4", {}, "Take it"), !isKept ? html("p", { class: "missing" }, missing) :
+    const missing = "This trial cannot be exported, because its weights were not kept. Only the best trials (keep_best) and the best trial for each latent_dim keep their weights.";
+    return html("section", {}, html("h4", {}, "Export this trial"), !isKept ? html("p", { class: "missing" }, missing) :
       html("pre", { class: "command" }, html("code", {}, `${records.export} ${records.trials[index]}`)));
   }
 }

@@ -1,8 +1,8 @@
-// The table of every trial: sorted by the column whose header is pressed, first upwards, then
-// downwards; cells without a value stay last. It shows the selected trials, so many at a time.
-// Without JavaScript all of them stand there in the order of their ranks.
+// The table of all trials. A click on the header of a column sorts by it, ascending at first and then
+// descending; cells without a value come last. The table shows the selected trials.
+// Without JavaScript it shows all trials by rank.
 
-const PAGE = 100;
+const PAGE = 100; // number of rows shown at first
 
 class TrialsTable {
   constructor(table, page) {
@@ -34,8 +34,8 @@ class TrialsTable {
     scroll.after(html("p", { class: "topline" }, this.more));
   }
 
-  // Whether all trials have the same in a column; asked for a thousand trials it takes a while.
-  isAlike(column) {
+  // True if all trials have the same value in a column. This is slow for a thousand trials.
+  isConstant(column) {
     return column > 1 && new Set(this.rows.map(({ row }) => row.cells[column].textContent)).size <= 1;
   }
 
@@ -43,7 +43,7 @@ class TrialsTable {
     const upwards = this.headers[column].getAttribute("aria-sort") !== "ascending";
     const isUsual = upwards && column === 0;
     this.selection.setView("sort", isUsual ? null : `${upwards ? "" : "-"}${column}`);
-    this.update(); // also where the table is out of sight
+    this.update(); // even if the table is not visible
   }
 
   wake() {
@@ -54,19 +54,19 @@ class TrialsTable {
   update() {
     this.isStale = false;
     this.sort();
-    this.hideAlike();
+    this.hideConstantColumns();
     const open = this.selection.trial;
     const seen = this.rows.filter(({ index }) => this.selection.has(index));
     const shown = seen.slice(0, this.most);
-    for (const one of shown) this.dress(one);
+    for (const one of shown) this.addButton(one);
     this.body.replaceChildren(...shown.map(({ row }) => row));
     for (const { row, index } of shown) row.classList.toggle("opened", this.records.trials[index] === open);
     this.more.hidden = shown.length === seen.length;
     this.more.textContent = `Show all ${counted(seen.length, "selected trial")}`;
   }
 
-  // A trial's id becomes a button once its row is shown.
-  dress({ row, index }) {
+  // Turns the id of a trial into a button when its row is shown.
+  addButton({ row, index }) {
     const cell = row.cells[1];
     if (cell.firstElementChild) return;
     const id = this.records.trials[index];
@@ -74,27 +74,27 @@ class TrialsTable {
   }
 
   sort() {
-    const said = this.selection.views.get("sort") ?? "0";
-    if (said === this.sorted) return;
-    const column = Math.abs(parseInt(said, 10));
+    const order = this.selection.views.get("sort") ?? "0";
+    if (order === this.sorted) return;
+    const column = Math.abs(parseInt(order, 10));
     if (!(column < this.headers.length)) return;
-    const upwards = !said.startsWith("-");
+    const upwards = !order.startsWith("-");
     const numeric = this.headers[column].dataset.kind === "number";
     for (const header of this.headers) header.removeAttribute("aria-sort");
     this.headers[column].setAttribute("aria-sort", upwards ? "ascending" : "descending");
     const keys = new Map(this.rows.map(({ row }) => [row, keyOf(row.cells[column], numeric)]));
     this.rows.sort((a, b) => compare(keys.get(a.row), keys.get(b.row), upwards));
-    this.sorted = said;
+    this.sorted = order;
   }
 
-  hideAlike() {
+  hideConstantColumns() {
     const wanted = this.selection.views.get("columns") === "differing";
     this.differing.checked = wanted;
-    if (wanted === (this.hides ?? false)) return;
-    this.hides = wanted;
-    this.alike ??= this.headers.map((_, column) => this.isAlike(column));
-    this.alike.forEach((alike, column) => {
-      if (!alike) return;
+    if (wanted === (this.hidesConstant ?? false)) return;
+    this.hidesConstant = wanted;
+    this.constant ??= this.headers.map((_, column) => this.isConstant(column));
+    this.constant.forEach((constant, column) => {
+      if (!constant) return;
       this.headers[column].hidden = wanted;
       for (const { row } of this.rows) row.cells[column].hidden = wanted;
     });

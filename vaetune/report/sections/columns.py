@@ -20,14 +20,17 @@ VALUE_DIGITS = 7
 
 @dataclass(frozen=True)
 class Column:
-    """A number for each trial, None where it has none.
+    """A column of numbers, one for each trial.
 
     Attributes:
-        title: In the field's words.
+        key: Name of the column in the page's script.
+        title: Name of the column for readers.
         unit: Unit of the values, or empty.
-        scale: Scale of an axis: "excess" is logarithmic above the data's entropy floor, "choice"
-            has equal steps between the values.
-        differs: Whether the trials have more than one value.
+        kind: Kind of the column.
+        scale: Scale of an axis: "linear", "log", "excess" (logarithmic above the data's entropy
+            floor) or "choice" (equal steps between the values that occur).
+        differs: True if the trials have more than one value.
+        values: Values in the order of the trials; None for a trial without a value.
     """
 
     key: str
@@ -42,20 +45,21 @@ class Column:
 def build_column(
     key: str, title: str, unit: str, kind: Kind, scale: Scale, values: Sequence[Value]
 ) -> Column:
-    kept = tuple(map(significant, values))
-    differs = len({value for value in kept if value is not None}) > 1
-    if scale == "log" and any(value is not None and value <= 0 for value in kept):
+    """Builds a column with rounded values; a column with values of at most 0 is never "log"."""
+    rounded = tuple(map(round_value, values))
+    differs = len({value for value in rounded if value is not None}) > 1
+    if scale == "log" and any(value is not None and value <= 0 for value in rounded):
         scale = "linear"
-    return Column(key, title, unit, kind, scale, differs, kept)
+    return Column(key, title, unit, kind, scale, differs, rounded)
 
 
-def rounded(loss: float) -> Value:
-    """A loss of a curve; None in place of what JSON cannot hold."""
+def round_loss(loss: float) -> Value:
+    """Rounds a loss of a learning curve; None if it is not finite, which JSON cannot hold."""
     return round(loss, LOSS_DIGITS) if math.isfinite(loss) else None
 
 
-def significant(value: Value) -> Value:
-    """A number of a table; None in place of what JSON cannot hold."""
+def round_value(value: Value) -> Value:
+    """Rounds any other number; None if it is not finite, which JSON cannot hold."""
     if value is None or isinstance(value, int):
         return value
     return float(f"{value:.{VALUE_DIGITS}g}") if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The winner and the configurations that came next: their distance and their pictures."""
+"""Compares the winner with the next best configurations: losses, hyperparameters, images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,23 @@ from vaetune.study import FinalistScore, ProbeImages, Study, Trial
 
 @dataclass(frozen=True)
 class Finalist:
-    """The best trial of a configuration; losses are in nats per image, of its best epoch.
+    """The best trial of a configuration. Losses are in nats per image, at its best epoch.
 
     Attributes:
-        place: Among configurations, from 1.
-        excess: The loss above the data's entropy floor.
-        rescored: The negative ELBO by many posterior samples, with its standard error.
-        behind: Difference of the rescored loss, or of the loss, from the best one's.
-        seeds: The mean of the trainings from other seeds, with its standard error over them.
-        hyperparameters: By name, those that differ among the finalists.
-        train_s: Wall time, including the trials that it continues.
-        epochs: The last one that it trained.
+        place: Place among the configurations, from 1.
+        trial_id: Id of the trial.
+        loss: Validation loss.
+        reconstruction: Reconstruction loss.
+        kl: KL divergence.
+        excess: Loss above the data's entropy floor.
+        rescored: Rescored negative ELBO with its standard error; empty if not rescored.
+        behind: Difference to the best finalist, rescored if possible.
+        seeds: Mean loss of trainings from other seeds, with its standard error.
+        hyperparameters: Values of the hyperparameters that differ among the finalists, by name.
+        parameters: Number of parameters, or None if unknown.
+        train_s: Wall time of the trial and the trials that it continues, in seconds.
+        best_epoch: Epoch with the lowest loss, absolute.
+        epochs: Last epoch, absolute.
     """
 
     place: int
@@ -47,11 +53,12 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Dots:
-    """The points of a class as the data of one SVG path: a stroke of no length for each.
+    """The points of a class as a single SVG path, with a stroke of almost no length per point.
 
     Attributes:
-        colour: An index into `CLASS_COLOURS`; the second ten classes have those of the first.
-        shape: Shape of a stroke's end, which is all that is visible.
+        path: Data of the SVG path.
+        colour: Index into `CLASS_COLOURS`. Classes from the eleventh on reuse the colours.
+        shape: Cap of the strokes, which is the visible shape of a point.
     """
 
     path: str
@@ -60,13 +67,17 @@ class Dots:
 
 
 @dataclass(frozen=True)
-class Drawings:
-    """What a finalist draws; see `Thumbnail`. What was not kept is empty.
+class FinalistImages:
+    """The images of a finalist. Fields without data are empty.
 
     Attributes:
-        dots: Positions of validation images, in a square of `STEPS`.
-        points: Number of dots.
-        axis_names: Across and upwards.
+        place: Place among the configurations, from 1.
+        trial_id: Id of the trial.
+        reconstructions: Data URL; see `Thumbnail`.
+        samples: Data URL; see `Thumbnail`.
+        dots: Latent means of validation images, in a square with a side of `STEPS`.
+        points: Number of latent means.
+        axis_names: Names of the horizontal and the vertical axis.
     """
 
     place: int
@@ -83,14 +94,14 @@ class Finalists:
     """The best configurations of a search.
 
     Attributes:
-        names: Hyperparameters that differ among them.
-        shared: The others, with the value that all have.
-        rows: The winner first.
-        certainty: Whether the winner's lead is larger than the noise, in a sentence or two.
-        rescored_on: Number of samples and images of the rescoring; empty if there was none.
-        retrained: From how many other seeds for how many epochs, likewise.
-        drawings: Drawings of the finalists after the winner that have pictures.
-        classes: Class names of the dots; empty without labels.
+        names: Names of the hyperparameters that differ among the finalists.
+        shared: Values of the hyperparameters that are the same for all, by name.
+        rows: Finalists in order, the winner first.
+        certainty: Sentence that says whether the winner's lead is larger than the noise.
+        rescored_on: Numbers of samples and images of the rescoring; empty without rescoring.
+        retrained: Numbers of seeds and epochs of the retraining; empty without retraining.
+        images: Images of the finalists after the winner, if they were kept.
+        classes: Class name of each element of `FinalistImages.dots`; empty without labels.
     """
 
     names: tuple[str, ...]
@@ -99,12 +110,12 @@ class Finalists:
     certainty: str
     rescored_on: str
     retrained: str
-    drawings: tuple[Drawings, ...]
+    images: tuple[FinalistImages, ...]
     classes: tuple[str, ...]
 
 
 def compute_finalists(study: Study) -> Finalists | None:
-    """The finalists of a search in their order; None without a second one."""
+    """Collects the finalists of a search in order; None if there are fewer than two."""
     ids = {trial.trial_id for trial in study.finalists}
     trials = [trial for trial in study.preference if trial.trial_id in ids]
     if len(trials) < 2:
@@ -120,8 +131,7 @@ def compute_finalists(study: Study) -> Finalists | None:
     )
     probe_images = ProbeImages.load(study.folder)
     labels, classes = name_points(study, probe_images)
-    drawn = (_draw(study, row, probe_images, labels) for row in rows[1:])
-    drawings = tuple(drawing for drawing in drawn if drawing)
+    images = (_collect_images(study, row, probe_images, labels) for row in rows[1:])
     return Finalists(
         names=names,
         shared=shared,
@@ -129,17 +139,17 @@ def compute_finalists(study: Study) -> Finalists | None:
         certainty=describe_certainty(study).replace("+-", "\N{PLUS-MINUS SIGN}"),
         rescored_on=count_samples(study),
         retrained=_retrained(study),
-        drawings=drawings,
+        images=tuple(one for one in images if one),
         classes=classes,
     )
 
 
 def place_dots(latent: Latent, labels: Sequence[int] | None) -> tuple[Dots, ...]:
-    """Gathers the points of each class in one path.
+    """Builds one path for the points of each class.
 
     Args:
-        latent: The points.
-        labels: The class of each, or None.
+        latent: Points to draw.
+        labels: Class index of each point, or None.
     """
     strokes: dict[int, list[str]] = {}
     for x, y, label in zip(latent.x, latent.y, labels or [0] * len(latent.x), strict=False):
@@ -154,7 +164,7 @@ def place_dots(latent: Latent, labels: Sequence[int] | None) -> tuple[Dots, ...]
 def _finalist(study: Study, place: int, trial: Trial, names: Sequence[str]) -> Finalist:
     best = trial.best
     if best is None:
-        raise ValueError(f"trial {trial.trial_id} is ranked without an epoch")
+        raise ValueError(f"Trial {trial.trial_id} is ranked but has no epoch.")
     score = find_score(study, trial)
     return Finalist(
         place=place,
@@ -175,7 +185,7 @@ def _finalist(study: Study, place: int, trial: Trial, names: Sequence[str]) -> F
 
 
 def _behind(study: Study, trial: Trial, score: FinalistScore | None) -> str:
-    """How far a finalist is above the best one, written out; nothing for the best one."""
+    """The difference of a finalist to the best one as text, or a dash for the best one."""
     if study.rescored is None:
         lowest = study.finalists[0]
         if trial == lowest or trial.score is None or lowest.score is None:
@@ -195,18 +205,19 @@ def _seeds(study: Study, trial: Trial) -> str:
 def _retrained(study: Study) -> str:
     if study.retrained is None:
         return ""
-    told = study.retrained.retraining
-    return f"{counted(len(told.seeds), 'other seed')} for {counted(told.epochs, 'epoch')} each"
+    retraining = study.retrained.retraining
+    seeds = counted(len(retraining.seeds), "other seed")
+    return f"{seeds} for {counted(retraining.epochs, 'epoch')} each"
 
 
-def _draw(
+def _collect_images(
     study: Study, row: Finalist, probe_images: ProbeImages | None, labels: Sequence[int] | None
-) -> Drawings | None:
+) -> FinalistImages | None:
     thumbnail = make_thumbnail(study, study.trial(row.trial_id), probe_images)
     if thumbnail is None:
         return None
     latent = thumbnail.latent
-    return Drawings(
+    return FinalistImages(
         place=row.place,
         trial_id=row.trial_id,
         reconstructions=thumbnail.reconstructions,

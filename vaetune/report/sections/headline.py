@@ -1,4 +1,4 @@
-"""What a search found, in a sentence and a table, whatever state it is in."""
+"""Describes the result and the state of a search, and compares it with the Keras example."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,41 +11,45 @@ from vaetune.report.text.units import (
     difference,
     duration,
     hyperparameter,
+    integer,
     nats,
     percent,
     plus_minus,
-    whole,
 )
 from vaetune.study import Evaluation, Study, Trial, command
 
 _TEST = "Test images; losses in nats per image"
 
 LEVEL = 0.05
-"""Nats per image that no page of one decimal shows."""
+"""Difference in nats per image below which two losses count as equal: one decimal is shown."""
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a search is.
+    """The state of a search.
 
     Attributes:
-        summary: A few words.
-        advice: Advice to the reader; empty if there is nothing to do.
-        go_on: The command that does it; empty where there is nothing to do.
+        summary: State in a few words.
+        advice: Explanation and advice for the reader; empty if there is nothing to do.
+        command: Command that follows the advice; empty if there is nothing to do.
     """
 
     summary: str
     advice: str = ""
-    go_on: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the comparison: cells are written out.
+    """A row of the comparison. All cells are text.
 
     Attributes:
-        same: Whether the two models do not differ in it.
-        lead: Whether it is the objective.
+        name: Name of the row.
+        winner: Cell of the winner.
+        reference: Cell of the Keras example.
+        difference: Difference between the two, or empty.
+        same: True if both have the same hyperparameter.
+        is_objective: True if the row is the loss that the search minimises.
     """
 
     name: str
@@ -53,15 +57,18 @@ class Row:
     reference: str
     difference: str = ""
     same: bool = False
-    lead: bool = False
+    is_objective: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The winner compared with the reference: rows under headings.
+    """A comparison of the winner with the Keras example.
 
     Attributes:
-        protocol: Settings of the evaluation on the test images; empty if there is none.
+        winner: Winner of the search.
+        reference: Trial of the Keras example, or None.
+        groups: Rows by heading.
+        protocol: Protocol of the evaluation on the test images; empty without an evaluation.
     """
 
     winner: Trial
@@ -71,21 +78,30 @@ class Comparison:
 
 
 def headline(study: Study, baseline: Study | None) -> str:
-    """The answer in one sentence."""
+    """The result of a search in one sentence.
+
+    Args:
+        study: Search to summarise.
+        baseline: Run of the Keras example, or None.
+    """
     winner = study.winner
     if winner is None or winner.score is None:
         return _no_winner(study)
-    who = f"Trial {winner.trial_id} (configuration {winner.configuration})"
     so_far = "" if study.is_complete else " so far"
-    found = f"{who} reaches {nats(winner.score)} nats per image{so_far}"
+    found = (
+        f"Trial {winner.trial_id} (configuration {winner.configuration}) reaches "
+        f"{nats(winner.score)} nats per image{so_far}"
+    )
     reference = baseline.winner if baseline else None
     if reference is None or reference.score is None:
         return f"{found} after {counted(winner.epoch_to, 'epoch')}."
     lead = reference.score - winner.score
     side = "below" if lead > 0 else "above"
-    gap = f"{nats(abs(lead))} {side}" if abs(lead) >= LEVEL else "level with"
+    gap = f"{nats(abs(lead))} {side}" if abs(lead) >= LEVEL else "equal to"
     if winner.epoch_to == reference.epoch_to:
-        return f"{found}, {gap} the Keras example at the same {counted(winner.epoch_to, 'epoch')}."
+        return (
+            f"{found}, {gap} the Keras example after the same {counted(winner.epoch_to, 'epoch')}."
+        )
     return (
         f"{found} after {counted(winner.epoch_to, 'epoch')}, {gap} the Keras example "
         f"after {reference.epoch_to}."
@@ -93,86 +109,95 @@ def headline(study: Study, baseline: Study | None) -> str:
 
 
 def state(study: Study, now: datetime, is_running: bool = False) -> State:
-    """Says whether a search is complete, stopped or running, and how to continue it.
+    """Describes whether a search is complete, running or stopped, and how to continue it.
 
     Args:
-        study: The search.
+        study: Search to describe.
         now: Time at which the page is written.
-        is_running: Whether it is known to be under way; its journal alone cannot tell.
+        is_running: True if the search is known to be running, which its journal cannot show.
     """
     ended = sum(trial.ended is not None for trial in study.trials)
-    planned = study.trials_planned
     failed = f", {len(study.failures)} failed" if study.failures else ""
     if study.is_complete:
-        summary = f"Complete: {counted(ended, 'trial')}{failed}"
-        if study.winner:
-            return State(summary)
-        return State(
-            summary,
-            "Mend what the messages below tell of, then search again:",
-            command("search", study, "--overwrite"),
-        )
-    so_far = f"{ended} of {counted(planned, 'trial')}{failed}"
-    running = sum(trial.status == "running" for trial in study.trials)
-    under_way = f", {running} under way" if running > 1 else ""
-    go_on = command("search", study)
+        return _complete_state(study, f"Complete: {counted(ended, 'trial')}{failed}")
+    so_far = f"{ended} of {counted(study.trials_planned, 'trial')}{failed}"
     if study.last_end is None and is_running:
-        return State(f"Running: {so_far}{under_way}")
+        running = sum(trial.status == "running" for trial in study.trials)
+        return State(f"Running: {so_far}" + (f", {running} in parallel" if running > 1 else ""))
     if study.last_end is None:
-        silent = duration((now - max(study_moments(study))).total_seconds())
+        age = duration((now - max(study_moments(study))).total_seconds())
         advice = (
-            "The journal records no end: the search is running, or it was killed. Its last news "
-            f"is {silent} old. Should it no longer run, this goes on with it:"
+            "The journal does not record an end: either the search is running or it was killed. "
+            f"Its last event is {age} old. If it is not running, continue it:"
         )
-        return State(f"In progress: {so_far}", advice, go_on)
-    said = study.last_end.message or "no message"
-    match study.last_end.reason:
+        return State(f"In progress: {so_far}", advice, command("search", study))
+    return _stopped_state(study, so_far, study.last_end.message or "no message")
+
+
+def _complete_state(study: Study, summary: str) -> State:
+    if study.winner:
+        return State(summary)
+    return State(
+        summary,
+        "Fix the errors that are listed below, then search again:",
+        command("search", study, "--overwrite"),
+    )
+
+
+def _stopped_state(study: Study, so_far: str, message: str) -> State:
+    resume = command("search", study)
+    kept = "All results so far are kept. Continue the search:"
+    match study.last_end.reason if study.last_end else None:
         case "error":
-            advice = f"The error: {said}. This goes on with it:"
-            return State(f"Stopped by an error: {so_far}", advice, go_on)
+            advice = f"The error: {message}. Continue the search:"
+            return State(f"Stopped by an error: {so_far}", advice, resume)
         case "failures":
-            advice = f"{said} The messages below tell why. Should it go on all the same:"
-            go_on = command("search", study, "--max-failure-rate", "1")
-            return State(f"Stopped, too many trials failed: {so_far}", advice, go_on)
+            advice = f"{message} The errors are listed below. To continue in spite of them:"
+            resume = command("search", study, "--max-failure-rate", "1")
+            return State(f"Stopped because too many trials failed: {so_far}", advice, resume)
         case "time_budget":
-            advice = f"{said} What was found is kept. This goes on with it:"
-            return State(f"Stopped by its time budget: {so_far}", advice, go_on)
-    return State(f"Interrupted: {so_far}", "What was found is kept. This goes on with it:", go_on)
+            return State(f"Stopped by its time budget: {so_far}", f"{message} {kept}", resume)
+    return State(f"Interrupted: {so_far}", kept, resume)
 
 
 def compare(study: Study, baseline: Study | None) -> Comparison | None:
-    """Compares the winner with the reference; None while there is no winner."""
+    """Compares the winner with the Keras example; None if there is no winner.
+
+    Args:
+        study: Search to describe.
+        baseline: Run of the Keras example, or None.
+    """
     winner = study.winner
     if winner is None:
         return None
     reference = baseline.winner if baseline else None
-    judged = study.evaluation(winner)
+    event = study.evaluation(winner)
     groups = {"Validation loss, nats per image": tuple(_losses(study, winner, reference))}
-    if judged:
-        ours = judged.evaluation
-        alike = baseline.evaluation(reference, ours.protocol) if baseline and reference else None
-        groups[_TEST] = tuple(_test_rows(ours, alike.evaluation if alike else None))
+    if event:
+        ours = event.evaluation
+        other = baseline.evaluation(reference, ours.protocol) if baseline and reference else None
+        groups[_TEST] = tuple(_test_rows(ours, other.evaluation if other else None))
     groups["Hyperparameters"] = tuple(_hyperparameters(study, winner, reference))
     groups["Cost"] = tuple(_costs(study, winner, baseline, reference))
-    protocol = _describe_protocol(judged.evaluation) if judged else ""
+    protocol = _describe_protocol(event.evaluation) if event else ""
     return Comparison(winner, reference, groups, protocol)
 
 
 def no_reference(study: Study) -> str:
-    """Explains why a search has no Keras example to compare with."""
+    """Explains why the winner is not compared with the Keras example."""
     if not study.search.baseline:
         return (
-            "There is no Keras example beside it, because this search leaves it out "
+            "There is no comparison with the Keras example, because this search does not train it "
             "(baseline = false)."
         )
     return (
-        "There is no Keras example beside it: none has been trained on these data with the same "
-        "seed, batch size and largest number of epochs."
+        "There is no comparison with the Keras example, because it has not been trained on these "
+        "data with the same seed, batch size and maximum number of epochs."
     )
 
 
 def hyperparameter_names(study: Study) -> tuple[str, ...]:
-    """The names of the space, and any others that a trial has."""
+    """The names of the search space, and of any other hyperparameters of the trials."""
     names = dict.fromkeys(name for name, _ in study.space.dimensions())
     for trial in study.trials:
         names |= dict.fromkeys(trial.hyperparameters)
@@ -209,8 +234,8 @@ def _losses(study: Study, winner: Trial, reference: Trial | None) -> Iterator[Ro
         ),
     }
     for name, (our, their) in pairs.items():
-        lead = name == "Negative ELBO"
-        yield Row(name, nats(our), nats(their), difference(our, their), lead=lead)
+        is_objective = name == "Negative ELBO"
+        yield Row(name, nats(our), nats(their), difference(our, their), is_objective=is_objective)
 
 
 def _test_rows(ours: Evaluation, theirs: Evaluation | None) -> Iterator[Row]:
@@ -241,14 +266,15 @@ def _accuracy(evaluation: Evaluation | None) -> str:
 
 
 def _describe_protocol(evaluation: Evaluation) -> str:
-    told = evaluation.protocol
+    protocol = evaluation.protocol
     return (
         f"Test: {counted(evaluation.test_images, 'image')}, "
-        f"{counted(told.posterior_samples, 'posterior sample')} of each, at the best epoch; "
-        "\N{PLUS-MINUS SIGN} is the standard error over images. The bound on the negative "
-        f"log-likelihood is importance-weighted, k = {told.importance_samples:,} on the first "
-        f"{counted(told.importance_images, 'image')}. kNN: the {told.neighbours} nearest z_mean of "
-        f"training images. Seed {told.seed}."
+        f"{counted(protocol.posterior_samples, 'posterior sample')} of each, at the best epoch; "
+        "\N{PLUS-MINUS SIGN} is the standard error over images. The likelihood bound is the "
+        "importance-weighted bound on the negative log-likelihood, with "
+        f"k = {protocol.importance_samples:,} on the first "
+        f"{counted(protocol.importance_images, 'image')}. kNN accuracy uses the "
+        f"{protocol.neighbours} nearest z_mean of training images. Seed {protocol.seed}."
     )
 
 
@@ -263,7 +289,7 @@ def _costs(
     study: Study, winner: Trial, baseline: Study | None, reference: Trial | None
 ) -> Iterator[Row]:
     ours, theirs = winner.parameters, reference.parameters if reference else None
-    yield Row("Parameters", whole(ours), whole(theirs), difference(ours, theirs, decimals=0))
+    yield Row("Parameters", integer(ours), integer(theirs), difference(ours, theirs, decimals=0))
     yield Row("Best epoch", _best_epoch(winner), _best_epoch(reference))
     yield Row("Training time", _trained(study, winner), _trained(baseline, reference))
 

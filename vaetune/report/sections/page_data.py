@@ -1,4 +1,4 @@
-"""A study as plain numbers in columns: what a page's charts and its table of trials read."""
+"""Converts a study to columns of numbers for the page's charts and its table of trials."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from datetime import datetime
 
 from vaetune.config import Choice, Range
 from vaetune.report.analysis.timeline import WorkingTime, compute_timeline
-from vaetune.report.sections.columns import Column, Scale, Value, build_column, rounded
+from vaetune.report.sections.columns import Column, Scale, Value, build_column, round_loss
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.worker_lanes import Workers, compute_workers
 from vaetune.study import CHECKPOINT_NAME, Study, Trial, command
@@ -15,16 +15,16 @@ from vaetune.study import CHECKPOINT_NAME, Study, Trial, command
 
 @dataclass(frozen=True)
 class Curves:
-    """Losses of each trial's own epochs, nats per image; None where one is not finite.
+    """Losses of the epochs of each trial, nats per image; None if a loss is not finite.
 
     Attributes:
-        epochs: Absolute.
-        val: Validation, the negative ELBO.
-        reconstruction: Its reconstruction.
-        kl: Its KL.
-        train: Training, with the KL weighted as the search says.
-        seconds: Working time of the search at the end of each epoch, in seconds.
-        after: Number of epochs of the search that had ended by then.
+        epochs: Absolute epochs.
+        val: Validation losses, the negative ELBO.
+        reconstruction: Reconstruction part of the validation losses.
+        kl: KL part of the validation losses.
+        train: Training losses, with the KL divergence weighted by beta.
+        seconds: End of each epoch, in seconds of working time.
+        after: Number of epochs of the whole search that had ended at that time.
     """
 
     epochs: tuple[tuple[int, ...], ...]
@@ -38,7 +38,18 @@ class Curves:
 
 @dataclass(frozen=True)
 class Reference:
-    """The Keras example's losses, nats per image, and what it cost."""
+    """The Keras example.
+
+    Attributes:
+        epochs: Absolute epochs.
+        val: Validation losses at these epochs, nats per image; None if not finite.
+        loss: Lowest validation loss, nats per image.
+        reconstruction: Reconstruction loss at the same epoch, nats per image.
+        kl: KL divergence at the same epoch, nats per image.
+        latent_dim: Number of latent dimensions.
+        parameters: Number of parameters, or None if unknown.
+        total_s: Training time in seconds.
+    """
 
     epochs: tuple[int, ...]
     val: tuple[Value, ...]
@@ -52,19 +63,22 @@ class Reference:
 
 @dataclass(frozen=True)
 class Records:
-    """A search in columns; every tuple follows the order of its trials.
+    """A search in columns. All tuples are in the order of its trials.
 
     Attributes:
-        name: The search's.
-        floor: The data's entropy floor, nats per image.
-        trials: Ids.
-        parents: The trial that each one continues.
-        statuses: Status of each trial.
-        errors: One line, by the id of a failed trial.
-        winner: Its id.
-        kept: Ids of the trials whose weights can be exported.
-        export: The command that hands a trial over, but for its id.
-        workers: Lanes of the workers; None where one process trained.
+        name: Name of the search.
+        floor: Entropy floor of the data, nats per image.
+        trials: Ids of the trials.
+        parents: Ids of the trials that they continue, or None.
+        statuses: Statuses of the trials.
+        errors: Error messages in one line, by id of a failed trial.
+        winner: Id of the winner, or None.
+        kept: Ids of the trials with stored weights, which can be exported.
+        columns: Hyperparameters, losses and other numbers of the trials.
+        curves: Learning curves of the trials.
+        reference: Keras example, or None.
+        export: Command that exports a trial, without its id.
+        workers: Workers of the search; None if its own process trained all trials.
     """
 
     name: str
@@ -83,10 +97,15 @@ class Records:
 
 
 def compute_records(study: Study, baseline: Study | None) -> Records:
-    """Gathers a study's trials into columns."""
+    """Collects the trials of a study in columns.
+
+    Args:
+        study: Search to convert.
+        baseline: Run of the Keras example, or None.
+    """
     trials = study.trials
     winner = study.winner
-    course = _Course(study, baseline)
+    times = _Times(study, baseline)
     return Records(
         name=study.name,
         floor=study.started.data.entropy_floor,
@@ -96,11 +115,11 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
         errors={t.trial_id: t.error or "no message was recorded" for t in study.failures},
         winner=winner.trial_id if winner else None,
         kept=tuple(t.trial_id for t in trials if _has_weights(study, t)),
-        columns=tuple(_columns(study, course)),
-        curves=_curves(trials, course),
+        columns=tuple(_columns(study, times)),
+        curves=_curves(trials, times),
         reference=_reference(baseline),
         export=command("best", study, "--export") + " --trial",
-        workers=compute_workers(study, baseline, course.timeline),
+        workers=compute_workers(study, baseline, times.timeline),
     )
 
 
@@ -108,11 +127,12 @@ def _has_weights(study: Study, trial: Trial) -> bool:
     return (study.trial_folder(trial.trial_id) / CHECKPOINT_NAME).exists()
 
 
-class _Course:
-    """When something was, in a search's working time and in the epochs that had ended.
+class _Times:
+    """Converts times of a search to working time and to numbers of epochs.
 
     Attributes:
-        timeline: Times at which its trials ran.
+        clock: Working time of the search.
+        timeline: Periods in which the trials ran.
     """
 
     def __init__(self, study: Study, baseline: Study | None) -> None:
@@ -121,20 +141,38 @@ class _Course:
         self._ended = sorted(epoch.time for trial in study.trials for epoch in trial.epochs)
 
     def epochs_at(self, moment: datetime) -> int:
-        """How many epochs of the search had ended."""
+        """The number of epochs of the search that had ended at a moment."""
         return bisect_right(self._ended, moment)
 
 
-def _columns(study: Study, course: _Course) -> Iterable[Column]:
-    trials = study.trials
+def _columns(study: Study, times: _Times) -> Iterable[Column]:
     ranks = {trial.trial_id: rank for rank, trial in enumerate(study.ranking, start=1)}
-    yield build_column(
-        "rank", "Rank", "", "place", "linear", [ranks.get(t.trial_id) for t in trials]
-    )
-    yield from _losses(study)
+    found = [ranks.get(trial.trial_id) for trial in study.trials]
+    yield build_column("rank", "Rank", "", "place", "linear", found)
+    yield from _loss_columns(study.trials)
     for name in hyperparameter_names(study):
-        values = [trial.hyperparameters.get(name) for trial in trials]
+        values = [trial.hyperparameters.get(name) for trial in study.trials]
         yield build_column(name, name, "", "hyperparameter", _scale(study, name), values)
+    yield from _cost_columns(study)
+    yield from _place_columns(study.trials)
+    yield from _time_columns(study, times)
+
+
+def _loss_columns(trials: Sequence[Trial]) -> Iterable[Column]:
+    """Losses at the best epoch of each trial."""
+    columns: tuple[tuple[str, str, Scale, str], ...] = (
+        ("loss", "Loss", "excess", "val_loss"),
+        ("reconstruction", "Reconstruction", "linear", "val_reconstruction_loss"),
+        ("kl", "KL", "linear", "val_kl_loss"),
+    )
+    for key, title, scale, field in columns:
+        values = [getattr(trial.best, field) if trial.best else None for trial in trials]
+        yield build_column(key, title, "nats per image", "measure", scale, values)
+
+
+def _cost_columns(study: Study) -> Iterable[Column]:
+    """Epochs, parameters and training time of each trial."""
+    trials = study.trials
     lines = [study.lineage(trial) for trial in trials]
     total_s: list[Value] = [sum(part.duration_s for part in line) for line in lines]
     yield build_column("epochs", "Epochs", "", "place", "choice", [t.epoch_to for t in trials])
@@ -145,9 +183,11 @@ def _columns(study: Study, course: _Course) -> Iterable[Column]:
         "parameters", "Parameters", "", "measure", "log", [t.parameters for t in trials]
     )
     yield build_column("seconds", "Seconds", "s", "measure", "log", [t.duration_s for t in trials])
-    yield build_column(
-        "total_s", "Seconds with the trials before it", "s", "measure", "log", total_s
-    )
+    yield build_column("total_s", "Total time", "s", "measure", "log", total_s)
+
+
+def _place_columns(trials: Sequence[Trial]) -> Iterable[Column]:
+    """Configuration, bracket and rung of each trial."""
     for key, title, numbers in (
         ("configuration", "Configuration", [t.configuration for t in trials]),
         ("iteration", "Iteration", [t.iteration for t in trials]),
@@ -156,30 +196,12 @@ def _columns(study: Study, course: _Course) -> Iterable[Column]:
         ("epoch_from", "After epoch", [t.epoch_from for t in trials]),
     ):
         yield build_column(key, title, "", "place", "choice", numbers)
-    yield from _times(study, course)
 
 
-def _losses(study: Study) -> Iterable[Column]:
-    """Yields the losses of each trial at its best epoch."""
-    best = [trial.best for trial in study.trials]
-    losses: tuple[tuple[str, str, Scale, list[Value]], ...] = (
-        ("loss", "Loss", "excess", [e.val_loss if e else None for e in best]),
-        (
-            "reconstruction",
-            "Reconstruction",
-            "linear",
-            [e.val_reconstruction_loss if e else None for e in best],
-        ),
-        ("kl", "KL", "linear", [e.val_kl_loss if e else None for e in best]),
-    )
-    for key, title, scale, values in losses:
-        yield build_column(key, title, "nats per image", "measure", scale, values)
-
-
-def _times(study: Study, course: _Course) -> Iterable[Column]:
-    """When trials ran, and when and after how many epochs of the search each was at its best."""
-    first = {span.trial_id: span for span in reversed(course.timeline.spans)}
-    last = {span.trial_id: span for span in course.timeline.spans}
+def _time_columns(study: Study, times: _Times) -> Iterable[Column]:
+    """Start and end of each trial, and the time of its best epoch."""
+    first = {span.trial_id: span for span in reversed(times.timeline.spans)}
+    last = {span.trial_id: span for span in times.timeline.spans}
     ids = [trial.trial_id for trial in study.trials]
     best = [trial.best for trial in study.trials]
     seconds = "s of working time"
@@ -196,7 +218,7 @@ def _times(study: Study, course: _Course) -> Iterable[Column]:
         "s",
         "time",
         "linear",
-        [course.clock.at(epoch.time) if epoch else None for epoch in best],
+        [times.clock.at(epoch.time) if epoch else None for epoch in best],
     )
     yield build_column(
         "best_after",
@@ -204,7 +226,7 @@ def _times(study: Study, course: _Course) -> Iterable[Column]:
         "",
         "time",
         "linear",
-        [course.epochs_at(epoch.time) if epoch else None for epoch in best],
+        [times.epochs_at(epoch.time) if epoch else None for epoch in best],
     )
 
 
@@ -219,10 +241,10 @@ def _scale(study: Study, name: str) -> Scale:
     return "log" if isinstance(dimension, Range) and dimension.scale == "log" else "linear"
 
 
-def _curves(trials: Sequence[Trial], course: _Course) -> Curves:
+def _curves(trials: Sequence[Trial], times: _Times) -> Curves:
     def losses(name: str) -> tuple[tuple[Value, ...], ...]:
         return tuple(
-            tuple(rounded(getattr(epoch, name)) for epoch in trial.epochs) for trial in trials
+            tuple(round_loss(getattr(epoch, name)) for epoch in trial.epochs) for trial in trials
         )
 
     return Curves(
@@ -231,8 +253,8 @@ def _curves(trials: Sequence[Trial], course: _Course) -> Curves:
         reconstruction=losses("val_reconstruction_loss"),
         kl=losses("val_kl_loss"),
         train=losses("loss"),
-        seconds=tuple(tuple(round(course.clock.at(e.time), 1) for e in t.epochs) for t in trials),
-        after=tuple(tuple(course.epochs_at(e.time) for e in t.epochs) for t in trials),
+        seconds=tuple(tuple(round(times.clock.at(e.time), 1) for e in t.epochs) for t in trials),
+        after=tuple(tuple(times.epochs_at(e.time) for e in t.epochs) for t in trials),
     )
 
 
@@ -243,7 +265,7 @@ def _reference(baseline: Study | None) -> Reference | None:
     measured = baseline.curve(trial)
     return Reference(
         epochs=tuple(epoch.epoch for epoch in measured),
-        val=tuple(rounded(epoch.val_loss) for epoch in measured),
+        val=tuple(round_loss(epoch.val_loss) for epoch in measured),
         loss=trial.best.val_loss,
         reconstruction=trial.best.val_reconstruction_loss,
         kl=trial.best.val_kl_loss,

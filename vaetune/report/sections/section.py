@@ -7,8 +7,17 @@ from datetime import datetime
 from markupsafe import Markup
 
 from vaetune.report import assets
-from vaetune.report.analysis.importance import Importance, compute_importance, why_unknown
-from vaetune.report.charts.brackets import Foresight, compute_foresight, compute_rungs, draw_rungs
+from vaetune.report.analysis.importance import (
+    Importance,
+    compute_importance,
+    explain_missing_importance,
+)
+from vaetune.report.charts.brackets import (
+    RungCorrelation,
+    compute_rung_correlations,
+    compute_rungs,
+    draw_rungs,
+)
 from vaetune.report.charts.curves import (
     compute_curves,
     compute_progress,
@@ -25,13 +34,13 @@ from vaetune.report.charts.tradeoffs import (
 )
 from vaetune.report.sections import headline as headlines
 from vaetune.report.sections.finalists import Finalists, compute_finalists
+from vaetune.report.sections.incidents import list_incidents
 from vaetune.report.sections.page_data import compute_records
 from vaetune.report.sections.side_by_side import Pair, pair_pictures
 from vaetune.report.sections.tables import (
     Fact,
     Leaderboard,
     Setting,
-    list_incidents,
     list_settings,
     list_workers,
     rank_trials,
@@ -41,30 +50,35 @@ from vaetune.report.text.evaluations import PIXELS
 from vaetune.study import Study, command
 
 _CURVES = (
-    "Learning curves. One line a configuration, through its promotions; a dot where a trial ended, "
-    "a triangle where its loss lies above the frame."
+    "Learning curves. Each line is a configuration, through its promotions. Dots mark the ends of "
+    "trials, triangles those with a loss above the frame."
 )
 
 _PROGRESS = (
-    "Best so far, among completed trials. Breaks between sessions are left out; training the "
-    "Keras example counts."
+    "Lowest loss so far among completed trials. Breaks between sessions are excluded; the time to "
+    "train the Keras example is included."
 )
 
 _RUNGS = (
-    "Brackets. A dot a trial where its rung ended, a line for each promotion, a cross where a "
-    "trial failed. Both axes are logarithmic."
+    "Brackets. Each dot is a trial at the end of its rung, each line a promotion, and each cross a "
+    "failed trial. Both axes are logarithmic."
 )
 
 _TRADEOFFS = (
-    "Loss against size. A dot a completed configuration, at its lowest loss.",
-    "Loss against the wall time of a configuration through its promotions.",
-    "Rate against distortion, which add up to the negative ELBO.",
+    "Loss against size. Each dot is a completed configuration at its lowest loss.",
+    "Loss against training time, which includes all trials of a configuration.",
+    "Distortion against rate. They add up to the negative ELBO.",
 )
 
 
 @dataclass(frozen=True)
 class Chart:
-    """An SVG element and what stands below it."""
+    """A chart of the page.
+
+    Attributes:
+        drawing: SVG element.
+        caption: Text below the chart.
+    """
 
     drawing: Markup
     caption: str
@@ -72,26 +86,33 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """The content of the page about one search.
+    """All content of the page about one search.
 
     Attributes:
-        anchor: Its id in the page.
-        no_reference: Reason why the Keras example is missing; empty if it is there.
-        export: The command that hands the winner over.
-        evaluate: The command that judges it on the test images.
-        pixels: Statement of how pixels were binarized, which losses depend on.
-        finalists: The winner and the configurations that came next, if there are any.
-        rungs: The brackets as they ran, if trials were promoted.
-        foresight: Rank correlations between rungs.
-        charts: Learning curves and best so far; none before the first epoch has ended.
-        importance: Importance of the hyperparameters; None if there are too few trials.
-        no_importance: Reason why importance is missing; empty if it is there.
-        tradeoffs: Loss against what it costs; none before a trial has completed.
-        sizes: The best configuration of each latent size.
-        export_size: The command that hands one of them over.
-        workers: Descriptions of the workers; empty where one process trained.
-        incidents: Incidents other than the ends of trials, in order.
-        data: Its trials as JSON that is safe within a script element.
+        anchor: Id of the section in the page.
+        study: Search to show.
+        headline: Result in one sentence.
+        state: State of the search, and how to continue it.
+        comparison: Comparison of the winner with the Keras example, or None without a winner.
+        no_reference: Reason why there is no Keras example; empty if there is one.
+        export: Command that exports the winner.
+        evaluate: Command that evaluates the winner on the test images.
+        pixels: Description of the pixels that losses are computed for.
+        pairs: Images of the winner and of the Keras example.
+        finalists: Best configurations, or None if there are fewer than two.
+        rungs: Chart of brackets and rungs, or None if no trial was promoted.
+        rung_correlations: Rank correlations of losses at the ends of rungs.
+        charts: Learning curves and lowest loss so far; empty before the first epoch has ended.
+        importance: Importance of the hyperparameters, or None.
+        no_importance: Reason why there are no importances; empty if there are.
+        tradeoffs: Charts of loss against costs; empty before a trial has completed.
+        sizes: Best configuration for each latent_dim.
+        export_size: Command that exports one of these.
+        leaderboard: Table of all trials.
+        settings: Resolved values of the search and their origins.
+        workers: Rows about the workers; empty if the process of the search trained all trials.
+        incidents: Sentences about interruptions, lost workers and changes.
+        data: Trials as JSON that is safe within a script element.
     """
 
     anchor: str
@@ -106,7 +127,7 @@ class Section:
     pairs: tuple[Pair, ...]
     finalists: Finalists | None
     rungs: Chart | None
-    foresight: tuple[Foresight, ...]
+    rung_correlations: tuple[RungCorrelation, ...]
     charts: tuple[Chart, ...]
     importance: Importance | None
     no_importance: str
@@ -123,6 +144,15 @@ class Section:
 def build_section(
     study: Study, baseline: Study | None, anchor: str, now: datetime, is_running: bool
 ) -> Section:
+    """Computes all content of the page about one search.
+
+    Args:
+        study: Search to show.
+        baseline: Run of the Keras example, or None.
+        anchor: Id of the section in the page.
+        now: Time at which the page is written.
+        is_running: True if the search is known to be running.
+    """
     candidates = list_candidates(study, baseline) if study.winner else ()
     importance = compute_importance(study)
     return Section(
@@ -138,10 +168,10 @@ def build_section(
         pairs=pair_pictures(study, baseline, anchor),
         finalists=compute_finalists(study),
         rungs=_rungs(study, anchor),
-        foresight=compute_foresight(study),
+        rung_correlations=compute_rung_correlations(study),
         charts=_charts(study, baseline, anchor),
         importance=importance,
-        no_importance="" if importance else why_unknown(study),
+        no_importance="" if importance else explain_missing_importance(study),
         tradeoffs=_tradeoffs(candidates, anchor),
         sizes=best_per_latent_dim(candidates),
         export_size=command("best", study, "--latent-dim", "N", "--export"),
@@ -154,10 +184,10 @@ def build_section(
 
 
 def _data(study: Study, baseline: Study | None) -> Markup:
-    """A study's trials and their pictures, for the page's script."""
+    """The trials and their images as JSON, for the page's script."""
     records = asdict(compute_records(study, baseline))
-    told = records | {"pictures": asdict(collect_thumbnails(study))}
-    return assets.to_data(assets.printable_within(told))
+    images = {"pictures": asdict(collect_thumbnails(study))}
+    return assets.to_json(assets.replace_unprintable(records | images))
 
 
 def _charts(study: Study, baseline: Study | None, anchor: str) -> tuple[Chart, ...]:
@@ -183,7 +213,7 @@ def _rungs(study: Study, anchor: str) -> Chart | None:
     if info is None:
         return None
     drawing = to_svg(
-        draw_rungs(info), f"{anchor}-rungs", "Losses where rungs ended, a panel a bracket"
+        draw_rungs(info), f"{anchor}-rungs", "Losses at the ends of rungs, one panel per bracket"
     )
     return Chart(Markup(drawing), _RUNGS)
 
@@ -197,7 +227,7 @@ def _tradeoffs(candidates: Sequence[Candidate], anchor: str) -> tuple[Chart, ...
                 to_svg(
                     draw_tradeoff(info),
                     f"{anchor}-tradeoff-{number}",
-                    f"{info.y_label} against {info.x_label}, a point a configuration",
+                    f"{info.y_label} against {info.x_label}, one point per configuration",
                 )
             ),
             caption,

@@ -1,4 +1,4 @@
-"""The winner's pictures next to the reference's, ready for a page."""
+"""Pairs the images of the winner with those of the Keras example, for the page."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -25,13 +25,14 @@ ROLE_NAMES: Mapping[Role, str] = {"winner": "Winner", "reference": "Keras exampl
 
 @dataclass(frozen=True)
 class Side:
-    """One model's half of a pair: a PNG, a chart, or the reason why there is neither.
+    """One model's side of a pair: a PNG, a chart, or the reason why there is neither.
 
     Attributes:
-        source: A data URL.
-        alt: Text in place of the PNG, for screen readers.
-        chart: An SVG element.
-        missing: The reason.
+        role: Role of the model.
+        source: Data URL of the PNG, or empty.
+        alt: Alternative text of the PNG.
+        chart: SVG element, or None.
+        missing: Reason why there is neither, or empty.
     """
 
     role: Role
@@ -43,7 +44,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """One kind of picture, of the winner and of the reference."""
+    """One kind of images for the winner and the Keras example.
+
+    Attributes:
+        title: Title of the pair.
+        caption: Explanation of the images.
+        sides: Sides of the models.
+    """
 
     title: str
     caption: str
@@ -51,34 +58,44 @@ class Pair:
 
     @property
     def shown(self) -> tuple[Side, ...]:
+        """The sides with an image or a chart."""
         return tuple(side for side in self.sides if not side.missing)
 
     @property
     def missing(self) -> tuple[Side, ...]:
+        """The sides without an image or a chart."""
         return tuple(side for side in self.sides if side.missing)
 
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """The winner of a study, with what it drew."""
+    """The winner of a study with its stored images.
+
+    Attributes:
+        role: Role of the model on the page.
+        name: Prefix of the ids of its charts.
+        data: Summary of the study's data.
+        probe_images: Validation images, or None.
+        artifacts: Images and latent means that the model made.
+    """
 
     role: Role
     name: str
     data: DataSummary
     probe_images: ProbeImages | None
-    pictures: Artifacts
+    artifacts: Artifacts
 
 
 def pair_pictures(study: Study, baseline: Study | None, name: str) -> tuple[Pair, ...]:
-    """Shows what the winner and the reference draw.
+    """Pairs the images of the winner and the Keras example.
 
     Args:
-        study: The search.
-        baseline: Its reference, if there is one.
-        name: Starts the ids of the charts.
+        study: Search to show.
+        baseline: Run of the Keras example, or None.
+        name: Prefix of the ids of the charts.
 
     Returns:
-        A pair for each kind of picture that at least one of the models has.
+        A pair for each kind of images that at least one of the models has.
     """
     models: dict[Role, _Model | None] = {"winner": _model(study, "winner", name)}
     if baseline and baseline.winner:
@@ -90,56 +107,61 @@ def pair_pictures(study: Study, baseline: Study | None, name: str) -> tuple[Pair
     return tuple(pair for pair in pairs if pair.shown)
 
 
-def _model(study: Study, role: Role, name: str, alike: ProbeImages | None = None) -> _Model | None:
-    """The winner of a study.
+def _model(
+    study: Study, role: Role, name: str, fallback: ProbeImages | None = None
+) -> _Model | None:
+    """Loads the images of the winner of a study; None if there are none.
 
     Args:
-        study: A search or a baseline.
+        study: Search or baseline.
         role: Role of the winner on the page.
-        name: Starts the ids of its charts.
-        alike: The gallery of another study of the same images, if this one kept none.
+        name: Prefix of the ids of its charts.
+        fallback: Probe images of another study on the same data, in case this one kept none.
     """
     winner = study.winner
-    pictures = Artifacts.load(study.trial_folder(winner.trial_id)) if winner else None
-    if pictures is None:
+    artifacts = Artifacts.load(study.trial_folder(winner.trial_id)) if winner else None
+    if artifacts is None:
         return None
-    probe_images = ProbeImages.load(study.folder) or alike
-    return _Model(role, f"{name}-{role}", study.started.data, probe_images, pictures)
+    probe_images = ProbeImages.load(study.folder) or fallback
+    return _Model(role, f"{name}-{role}", study.started.data, probe_images, artifacts)
 
 
 def _reconstructions(model: _Model) -> Side:
-    probe_images, reconstructions = model.probe_images, model.pictures.reconstructions
+    probe_images, reconstructions = model.probe_images, model.artifacts.reconstructions
     if probe_images is None or probe_images.originals.shape != reconstructions.shape:
         return _not_kept(model.role)
     grid = compute_reconstructions(probe_images.originals, reconstructions)
     return _image(
         model,
         grid,
-        f"{len(reconstructions)} images above {_RUN_NAMES[model.role]}'s reconstructions",
+        f"{len(reconstructions)} images above the reconstructions of {_MODEL_NAMES[model.role]}",
     )
 
 
 def _samples(model: _Model) -> Side:
-    samples = model.pictures.prior_samples
-    alt = f"{len(samples)} samples from {_RUN_NAMES[model.role]}'s prior"
+    samples = model.artifacts.prior_samples
+    alt = f"{len(samples)} samples from the prior, decoded by {_MODEL_NAMES[model.role]}"
     return _image(model, compute_samples(samples), alt)
 
 
 def _manifold(model: _Model) -> Side:
-    manifold, dimensions = model.pictures.manifold, model.pictures.z_mean.shape[1]
+    manifold, dimensions = model.artifacts.manifold, model.artifacts.z_mean.shape[1]
     if manifold is None:
-        return Side(model.role, missing=f"{dimensions} latent dimensions make no flat map.")
+        return Side(
+            model.role,
+            missing=f"not available, because the model has {dimensions} latent dimensions.",
+        )
     rows, columns = manifold.shape[:2]
-    alt = f"{rows} by {columns} images over the two latent dimensions of {_RUN_NAMES[model.role]}"
+    alt = f"{rows} by {columns} images over the two latent dimensions of {_MODEL_NAMES[model.role]}"
     return _image(model, compute_manifold(manifold), alt)
 
 
 def _clusters(model: _Model) -> Side:
     labels = model.probe_images.labels if model.probe_images else None
-    info = compute_clusters(model.pictures.z_mean, labels, model.data.class_names)
+    info = compute_clusters(model.artifacts.z_mean, labels, model.data.class_names)
     coloured = f", coloured by {len(info.classes)} classes" if info.classes else ""
-    said = f"Scatter of {len(info.points)} latent means of {_RUN_NAMES[model.role]}{coloured}"
-    return Side(model.role, chart=Markup(to_svg(draw_clusters(info), model.name, said)))
+    label = f"Scatter of {len(info.points)} latent means of {_MODEL_NAMES[model.role]}{coloured}"
+    return Side(model.role, chart=Markup(to_svg(draw_clusters(info), model.name, label)))
 
 
 def _image(model: _Model, grid: GridInfo, alt: str) -> Side:
@@ -147,29 +169,30 @@ def _image(model: _Model, grid: GridInfo, alt: str) -> Side:
     return Side(model.role, source=f"data:image/png;base64,{encoded}", alt=alt)
 
 
-_RUN_NAMES: Mapping[Role, str] = {"winner": "the winner", "reference": "the Keras example"}
+_MODEL_NAMES: Mapping[Role, str] = {"winner": "the winner", "reference": "the Keras example"}
 
 
 def _not_kept(role: Role) -> Side:
-    return Side(role, missing="its pictures were not kept.")
+    return Side(role, missing="no images were kept.")
 
 
 _KINDS: tuple[tuple[str, str, Callable[[_Model], Side]], ...] = (
     (
         "Reconstructions",
-        "Validation images, and below them what the model makes of them.",
+        "Validation images above their reconstructions.",
         _reconstructions,
     ),
-    ("Samples", "Decoded draws from the prior.", _samples),
+    ("Samples", "Images decoded from random samples of the prior.", _samples),
     (
         "Latent space",
-        "Where the model puts validation images; more than two latent dimensions are projected "
-        "onto their first two principal components.",
+        "Latent means of validation images. More than two latent dimensions are projected onto "
+        "the first two principal components.",
         _clusters,
     ),
     (
         "Manifold",
-        "Decoded from a grid over the prior in equal steps of probability.",
+        "Images decoded from a grid over the two latent dimensions, in steps of equal prior "
+        "probability.",
         _manifold,
     ),
 )

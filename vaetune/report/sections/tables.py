@@ -1,45 +1,25 @@
-"""A study's tables: every trial, and what a repetition needs."""
+"""Builds the tables of the page: all trials, settings, workers and groups of searches."""
 
 import math
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from vaetune.report.analysis.timeline import list_worker_kinds
 from vaetune.report.sections.headline import hyperparameter_names
+from vaetune.report.sections.incidents import workers_by_session
 from vaetune.report.text import search
-from vaetune.report.text.search import describe_plan
 from vaetune.report.text.units import (
     NOTHING,
-    counted,
     hyperparameter,
-    instant,
-    listed,
+    integer,
+    name_workers,
     nats,
-    numbered,
-    whole,
 )
 from vaetune.study import (
     Status,
     Study,
-    TrainingInterval,
     Trial,
-    WorkerJoined,
-    WorkerLost,
-    changes,
-    describe_loss,
 )
-
-MAX_LOSSES = 10
-"""Maximum number of lost workers that are listed one by one; more are summed up."""
-
-MAX_REASONS = 5
-"""Maximum number of reasons that are listed when lost workers are summed up."""
-
-MAX_NAMED = 10
-"""Maximum number of unfinished trials that are listed, likewise."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +27,9 @@ class Column:
     """A column of the leaderboard.
 
     Attributes:
-        title: Heading of the column.
-        hint: Explanation of the heading, where it needs one.
-        numeric: Whether it is sorted by number and stands on the right.
+        title: Title of the column.
+        hint: Explanation of the title, or empty.
+        numeric: True if the column is sorted by number and aligned to the right.
     """
 
     title: str
@@ -59,7 +39,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, and the number that it is sorted by, if it is one."""
+    """A cell of the leaderboard.
+
+    Attributes:
+        text: Text of the cell.
+        number: Number by which the column is sorted, or None.
+    """
 
     text: str
     number: float | None = None
@@ -67,16 +52,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A trial's cells; the first two are its rank and its id."""
+    """A row of the leaderboard.
+
+    Attributes:
+        trial: Trial of the row.
+        cells: Cells of the row. The first two are the rank and the id.
+        is_winner: True if the trial is the winner.
+    """
 
     trial: Trial
     cells: tuple[Cell, ...]
-    wins: bool
+    is_winner: bool
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Every trial, best first."""
+    """All trials of a search, the best first."""
 
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
@@ -84,7 +75,7 @@ class Leaderboard:
 
 @dataclass(frozen=True)
 class Setting:
-    """A resolved value of a search, and where it came from."""
+    """A resolved value of a search and its origin, such as "file" or "flag"."""
 
     key: str
     value: str
@@ -93,22 +84,27 @@ class Setting:
 
 @dataclass(frozen=True)
 class Fact:
-    """A line of a table: a label and its text."""
+    """A row of a table with a name and a value."""
 
     name: str
     value: str
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Searches on the same data, the best winner first."""
+class SearchGroup:
+    """Searches on the same data.
+
+    Attributes:
+        data_name: Name of the data.
+        studies: Searches, the one with the best winner first.
+    """
 
     data_name: str
     studies: tuple[Study, ...]
 
 
 def rank_trials(study: Study) -> Leaderboard:
-    """Ranks the completed trials; then come those under way, then the failed ones."""
+    """Ranks the completed trials, followed by running, stopped and failed ones."""
     names = hyperparameter_names(study)
     ranks = {trial.trial_id: rank for rank, trial in enumerate(study.ranking, start=1)}
     order: dict[Status, int] = {"running": 1, "stopped": 2, "queued": 3, "failed": 4}
@@ -126,7 +122,7 @@ def rank_trials(study: Study) -> Leaderboard:
 
 
 def list_settings(study: Study) -> tuple[Setting, ...]:
-    """The resolved search, a line a value."""
+    """Lists the resolved values of a search."""
     origins = study.started.origins
     return tuple(
         Setting(key, value, origins.get(key, "default"))
@@ -135,13 +131,13 @@ def list_settings(study: Study) -> tuple[Setting, ...]:
 
 
 def list_workers(study: Study) -> tuple[Fact, ...]:
-    """What trains in the latest session; nothing where a process does so alone."""
+    """Describes the workers of the latest session; empty if there were no workers."""
     if not study.sessions:
         return ()
     session = study.sessions[-1]
-    kinds = list_worker_kinds(_joined(study)[-1])
+    kinds = list_worker_kinds(workers_by_session(study)[-1])
     if len(kinds) > 1:
-        return tuple(Fact(numbered(kind.numbers).capitalize(), kind.place) for kind in kinds)
+        return tuple(Fact(name_workers(kind.numbers).capitalize(), kind.place) for kind in kinds)
     if not kinds:
         return (Fact("Workers", str(session.workers)),) if session.workers > 1 else ()
     count = max(session.workers, len(kinds[0].numbers))
@@ -150,141 +146,14 @@ def list_workers(study: Study) -> tuple[Fact, ...]:
     return (Fact("Workers", f"{count}, {kinds[0].place}"),)
 
 
-def _joined(study: Study) -> list[list[WorkerJoined]]:
-    """The workers of each session."""
-    starts = [session.time for session in study.sessions]
-    found: list[list[WorkerJoined]] = [[] for _ in starts]
-    for event in study.workers_joined:
-        found[bisect_right(starts, event.time) - 1].append(event)
-    return found
-
-
-def list_incidents(study: Study) -> tuple[str, ...]:
-    """Lists what happened to a search other than its trials, one sentence each."""
-    return (
-        *(f"Extended to {describe_plan(extension.plan)}." for extension in study.extensions),
-        *_session_changes(study),
-        *_worker_changes(study),
-        *map(describe_loss, study.set_aside),
-        *_lost_workers(study),
-        *(
-            f"Trial {trial.trial_id} was tried again after: {retry.error}"
-            for trial in study.trials
-            for retry in trial.retries
-        ),
-        *_corrected_plan(study),
-    )
-
-
-def _session_changes(study: Study) -> Iterator[str]:
-    for before, now in pairwise(study.sessions):
-        changed = changes(before.environment, now.environment)
-        if before.workers != now.workers:
-            changed.append(f"workers: {before.workers} -> {now.workers}")
-        if changed:
-            yield f"The session of {instant(now.time)} differs: {'; '.join(changed)}."
-
-
-def _worker_changes(study: Study) -> Iterator[str]:
-    """Workers on machines that are not like that of the search; of devices the facts tell."""
-    for session, workers in zip(study.sessions, _joined(study), strict=True):
-        alike: dict[str, dict[int, None]] = {}
-        for joined in workers:
-            own = {"device": session.environment.device, "threads": session.environment.threads}
-            changed = changes(session.environment, joined.environment.model_copy(update=own))
-            alike.setdefault("; ".join(changed), {})[joined.worker] = None
-        for said, numbers in alike.items():
-            if said:
-                differ = "differs" if len(numbers) == 1 else "differ"
-                yield (
-                    f"{numbered(sorted(numbers)).capitalize()} of the session of "
-                    f"{instant(session.time)} {differ} from the process of the search: {said}."
-                )
-
-
-def _lost_workers(study: Study) -> Iterator[str]:
-    if len(study.workers_lost) > MAX_LOSSES:
-        yield from _many_losses(study)
-        return
-    for lost in study.workers_lost:
-        doing = "had no trial of this search"
-        if lost.trial_id:
-            doing = f"trained trial {lost.trial_id}"
-        yield (
-            f"Worker {lost.worker} was lost on {instant(lost.time)} while it {doing}: "
-            f"{_reason(lost)}{_sequel(study, lost)}"
-        )
-
-
-def _reason(lost: WorkerLost) -> str:
-    return f"{lost.error.strip().rstrip('.') or 'no message was recorded'}."
-
-
-def _sequel(study: Study, lost: WorkerLost) -> str:
-    """What became of the trial of a lost worker."""
-    if lost.trial_id is None:
-        return ""
-    trial = study.trial(lost.trial_id)
-    after = _next_stretch(trial, lost)
-    if after is None:
-        failed = trial.status == "failed"
-        return " The trial failed." if failed else " The trial has not gone on yet."
-    where = "in the process of the search" if after.worker is None else f"on worker {after.worker}"
-    if after.epoch == trial.epoch_from:
-        return f" The trial was begun again {where}."
-    return f" The trial went on after epoch {after.epoch} {where}."
-
-
-def _next_stretch(trial: Trial, lost: WorkerLost) -> TrainingInterval | None:
-    return next((one for one in trial.intervals if one.started >= lost.time), None)
-
-
-def _many_losses(study: Study) -> Iterator[str]:
-    losses = study.workers_lost
-    (worker, times), *_ = Counter(lost.worker for lost in losses).most_common()
-    often = f"; most often worker {worker}, {times} times" if times > 1 else ""
-    first, last = instant(losses[0].time), instant(losses[-1].time)
-    yield f"Workers were lost {len(losses)} times from {first} to {last}{often}."
-    reasons = Counter(map(_reason, losses)).most_common()
-    for reason, times in reasons[:MAX_REASONS]:
-        yield f"Why a worker was lost, {counted(times, 'time')}: {reason}"
-    if len(reasons) > MAX_REASONS:
-        yield f"Workers were lost for {counted(len(reasons) - MAX_REASONS, 'other reason')} too."
-    yield _many_sequels(study, {lost.trial_id: lost for lost in losses if lost.trial_id})
-
-
-def _many_sequels(study: Study, last: Mapping[str, WorkerLost]) -> str:
-    """What became of the trials that they trained, by the last loss of each."""
-    if not last:
-        return "None of them trained a trial of this search."
-    trials = {trial.trial_id: trial for trial in study.trials}
-    over = [trials[one] for one, lost in last.items() if not _next_stretch(trials[one], lost)]
-    told = f"They trained {counted(len(last), 'trial')}"
-    if not over:
-        return f"{told}, which went on."
-    named = [f"{trial.trial_id} ({trial.status})" for trial in over[:MAX_NAMED]]
-    if len(over) > MAX_NAMED:
-        named.append(counted(len(over) - MAX_NAMED, "other"))
-    return f"{told}, which went on but for {listed(named)}."
-
-
-def _corrected_plan(study: Study) -> Iterator[str]:
-    announced = study.extensions[-1].plan if study.extensions else study.started.plan
-    if study.plan != announced:
-        yield (
-            f"Announced were {describe_plan(announced)}; after failures it is "
-            f"{describe_plan(study.plan)}."
-        )
-
-
-def compare_searches(studies: Sequence[Study]) -> tuple[Contest, ...]:
-    """Groups searches that can be compared: those with winners on the same data."""
+def compare_searches(studies: Sequence[Study]) -> tuple[SearchGroup, ...]:
+    """Groups the searches that have a winner by their data; groups of one are left out."""
     groups: dict[str, list[Study]] = {}
     for study in studies:
         if study.winner:
             groups.setdefault(study.started.data.fingerprint, []).append(study)
     return tuple(
-        Contest(group[0].started.data.name, tuple(sorted(group, key=_winning_score)))
+        SearchGroup(group[0].started.data.name, tuple(sorted(group, key=_winning_score)))
         for group in groups.values()
         if len(group) > 1
     )
@@ -298,14 +167,14 @@ def _columns(names: Sequence[str]) -> tuple[Column, ...]:
         Column("Recon.", "reconstruction, nats per image"),
         Column("KL", "nats per image"),
         Column("Status", numeric=False),
-        Column("Config.", "configuration, in the order drawn; its promotions share it"),
+        Column("Config.", "number of the configuration; promotions have the same number"),
         *(Column(name) for name in names),
-        Column("Epochs", "absolute: first, last"),
+        Column("Epochs", "first and last epoch, absolute"),
         Column("Seconds"),
         Column("Parameters"),
         Column("Bracket"),
         Column("Rung"),
-        Column("Parent", "the trial that this one goes on from", numeric=False),
+        Column("Parent", "trial that this trial continues", numeric=False),
     )
 
 
@@ -314,7 +183,7 @@ def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, 
     losses = (best.val_loss, best.val_reconstruction_loss, best.val_kl_loss) if best else [None] * 3
     values = [trial.hyperparameters.get(name) for name in names]
     return (
-        Cell(whole(rank), rank),
+        Cell(integer(rank), rank),
         Cell(trial.trial_id),
         *(Cell(nats(loss, 2), loss) for loss in losses),
         Cell(trial.status),
@@ -322,7 +191,7 @@ def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, 
         *(Cell(hyperparameter(value), value) for value in values),
         Cell(f"{trial.epoch_from + 1}\N{EN DASH}{trial.epoch_to}", trial.epoch_to),
         Cell(f"{trial.duration_s:,.1f}", trial.duration_s),
-        Cell(whole(trial.parameters), trial.parameters),
+        Cell(integer(trial.parameters), trial.parameters),
         Cell(str(trial.bracket), trial.bracket),
         Cell(str(trial.rung), trial.rung),
         Cell(trial.parent or NOTHING),

@@ -1,4 +1,4 @@
-"""Every trial's pictures in few bytes, the best trial's first, as far as a page has room."""
+"""Compresses the images of all trials for the page, the best trials first, within a budget."""
 
 import base64
 import io
@@ -16,34 +16,35 @@ from vaetune.report.text.units import nats
 from vaetune.study import PICTURES_NAME, Artifacts, Pixels, ProbeImages, Study, Trial
 
 BUDGET_BYTES = 1_200_000
-"""Of JSON. With it the page of a search of a thousand trials stays below five million."""
+"""Limit of the JSON in bytes. It keeps the page of a thousand trials below five million bytes."""
 
 LEVELS = 32
-"""Steps of brightness: half the bytes of 256 steps, with hardly a visible difference."""
+"""Levels of brightness. They look almost like 256 levels and take half the bytes."""
 
 LONGEST_SIDE = 64
-"""Pixels. Larger images are averaged down."""
+"""Longest side of an image in pixels. Larger images are reduced by averaging."""
 
 STEPS = 255
-"""The highest coordinate of a point."""
+"""Largest coordinate of a point."""
 
-_GAP = 1  # between images, transparent: no step of brightness has this value
+_GAP = 1
+"""Value of the transparent gap between images. No level of brightness has this value."""
 
 _ROUNDED = np.rint(np.rint(np.linspace(0, LEVELS - 1, 256)) * (255 / (LEVELS - 1))).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Latent:
-    """Where a model puts the validation images, in whole steps from 0 to `STEPS`.
+    """Latent means of the validation images, in integer coordinates from 0 to `STEPS`.
 
-    Both axes have one scale, so that distances are true, and the shorter one is centred. A
-    single latent dimension lies along x alone; y is then the class, and only keeps points apart.
+    Both axes have the same scale, and the shorter one is centred. A single latent dimension is
+    shown along x; y then shows the class, with jitter to separate the points.
 
     Attributes:
-        x: One for each point.
-        y: One for each point, rising upwards.
-        axis_names: Names of x and y with the lowest and highest latent coordinate: a collapsed
-            posterior fills the square as well as any other.
+        x: Horizontal coordinate of each point.
+        y: Vertical coordinate of each point, upwards.
+        axis_names: Names of the axes with the range of their latent coordinates, because the points
+            of a collapsed posterior fill the square as well.
     """
 
     x: tuple[int, ...]
@@ -53,13 +54,14 @@ class Latent:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One trial's pictures: data URLs of PNG files, one pixel an image's pixel.
+    """The images of one trial as data URLs of PNG files, without enlargement.
 
     Attributes:
-        reconstructions: A row of originals above a row of reconstructions; empty if the
-            originals are lost.
-        samples: Samples from the prior, ten per row.
-        latent: None if a latent mean is not finite.
+        trial_id: Id of the trial.
+        reconstructions: Row of originals above a row of reconstructions; empty if the originals
+            are missing.
+        samples: Decoded samples of the prior, ten per row.
+        latent: Latent means, or None if one of them is not finite.
     """
 
     trial_id: str
@@ -70,14 +72,14 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """The pictures of a search's trials.
+    """The images of the trials of a search.
 
     Attributes:
-        trials: Completed ones first, best first.
-        labels: The index into `class_names` of each point, the same for every trial; None
-            without labels.
+        trials: Images of the completed trials, best first, then of all others.
+        labels: Index into `class_names` for each point, the same for all trials; None without
+            labels.
         class_names: Names of the classes of the points.
-        left_out: Trials with pictures for which there was no room.
+        left_out: Number of trials with images that exceeded the budget.
     """
 
     trials: tuple[Thumbnail, ...]
@@ -87,81 +89,91 @@ class Thumbnails:
 
 
 def collect_thumbnails(study: Study, budget_bytes: int = BUDGET_BYTES) -> Thumbnails:
-    """Gathers the pictures of the trials that have any, until there is no more room.
+    """Collects the images of trials, best first, until the budget is used up.
 
     Args:
-        study: The search.
-        budget_bytes: Maximum size of the JSON of all thumbnails, in bytes.
+        study: Search to show.
+        budget_bytes: Limit of the JSON for all trials together, in bytes.
     """
     probe_images = ProbeImages.load(study.folder)
     labels, class_names = name_points(study, probe_images)
-    spent = _json_bytes([labels, class_names])
-    shown: list[Thumbnail] = []
-    waiting = _best_first(study)
-    for trial in waiting:
+    used_bytes = _json_bytes([labels, class_names])
+    thumbnails: list[Thumbnail] = []
+    remaining = _best_first(study)
+    for trial in remaining:
         thumbnail = make_thumbnail(study, trial, probe_images)
         if thumbnail is None:
             continue
-        spent += _json_bytes(thumbnail)
-        if spent > budget_bytes:
-            left_out = 1 + sum(_has_pictures(study, rest) for rest in waiting)
-            return Thumbnails(tuple(shown), labels, class_names, left_out)
-        shown.append(thumbnail)
-    return Thumbnails(tuple(shown), labels, class_names, 0)
+        used_bytes += _json_bytes(thumbnail)
+        if used_bytes > budget_bytes:
+            left_out = 1 + sum(_has_artifacts(study, rest) for rest in remaining)
+            return Thumbnails(tuple(thumbnails), labels, class_names, left_out)
+        thumbnails.append(thumbnail)
+    return Thumbnails(tuple(thumbnails), labels, class_names, 0)
 
 
 def name_points(
     study: Study, probe_images: ProbeImages | None
 ) -> tuple[tuple[int, ...] | None, tuple[str, ...]]:
-    """The class of each point, as an index into the names that follow; None without labels."""
+    """Finds the class of each point.
+
+    Returns:
+        Index of each point into the names, or None without labels; and the names of the classes.
+    """
     if probe_images is None or probe_images.labels is None:
         return None, ()
-    anywhere = np.zeros((len(probe_images.labels), 1))
-    info = compute_clusters(anywhere, probe_images.labels, study.started.data.class_names)
+    points = np.zeros((len(probe_images.labels), 1))  # Only the labels matter here.
+    info = compute_clusters(points, probe_images.labels, study.started.data.class_names)
     return tuple(info.members.tolist()), info.classes
 
 
 def make_thumbnail(
     study: Study, trial: Trial, probe_images: ProbeImages | None
 ) -> Thumbnail | None:
-    """A trial's pictures in few bytes; None if they were not kept or are damaged."""
-    pictures = Artifacts.load(study.trial_folder(trial.trial_id))
-    if pictures is None:
+    """Compresses the images of a trial; None if they were not kept or are damaged.
+
+    Args:
+        study: Search of the trial.
+        trial: Trial to show.
+        probe_images: Validation images of the search, or None.
+    """
+    artifacts = Artifacts.load(study.trial_folder(trial.trial_id))
+    if artifacts is None:
         return None
     reconstructions = ""
-    if probe_images is not None and probe_images.originals.shape == pictures.reconstructions.shape:
-        both = (_small(probe_images.originals), _small(pictures.reconstructions))
+    if probe_images is not None and probe_images.originals.shape == artifacts.reconstructions.shape:
+        both = (_reduce(probe_images.originals), _reduce(artifacts.reconstructions))
         reconstructions = _data_url(compute_reconstructions(*both))
     return Thumbnail(
         trial_id=trial.trial_id,
         reconstructions=reconstructions,
-        samples=_data_url(compute_samples(_small(pictures.prior_samples))),
-        latent=place_points(pictures.z_mean, probe_images.labels if probe_images else None),
+        samples=_data_url(compute_samples(_reduce(artifacts.prior_samples))),
+        latent=place_points(artifacts.z_mean, probe_images.labels if probe_images else None),
     )
 
 
 def place_points(z_mean: NDArray[np.float32], labels: NDArray[np.int64] | None) -> Latent | None:
-    """The projection of latent means that `compute_clusters` finds, in whole steps.
+    """Projects latent means with `compute_clusters` and rounds them to integer coordinates.
 
     Args:
-        z_mean: (points, latent_dim).
+        z_mean: Latent means (points, latent_dim).
         labels: Class indices (points,), or None.
 
     Returns:
-        Where the points are; None if there are none, or if one is not finite: those that follow
-        would be taken for others.
+        None if there are no points, or if one is not finite, because labels would then belong to
+        the wrong points.
     """
     info = compute_clusters(z_mean, labels, None)
     count = len(z_mean) if labels is None else min(len(z_mean), len(labels))
     if not count or len(info.points) < count:
         return None
     if len(info.axis_names) == 1:
-        # The scatter across a strip only keeps points apart and is the same each time.
+        # Seeded jitter across the strip of a class only separates the points.
         strips = info.members + np.random.default_rng(0).uniform(-0.35, 0.35, count)
-        x, y = _whole_steps(info.points), _whole_steps(strips[:, None])
-        return Latent(_numbers(x[:, 0]), _numbers(y[:, 0]), (_ranges(info)[0], "class"))
-    steps = _whole_steps(info.points)
-    return Latent(_numbers(steps[:, 0]), _numbers(steps[:, 1]), _ranges(info))
+        x, y = _scale_to_steps(info.points), _scale_to_steps(strips[:, None])
+        return Latent(_integers(x[:, 0]), _integers(y[:, 0]), (_ranges(info)[0], "class"))
+    steps = _scale_to_steps(info.points)
+    return Latent(_integers(steps[:, 0]), _integers(steps[:, 1]), _ranges(info))
 
 
 def _ranges(info: ClustersInfo) -> tuple[str, ...]:
@@ -172,31 +184,31 @@ def _ranges(info: ClustersInfo) -> tuple[str, ...]:
     )
 
 
-def _whole_steps(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scales all columns alike, so that the longest fills the range, and centres each."""
+def _scale_to_steps(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scales all columns by the same factor, so that the longest fills the range; centres each."""
     low, high = points.min(axis=0), points.max(axis=0)
     extent = max(float((high - low).max()), np.finfo(np.float64).tiny)
     steps: NDArray[np.float64] = np.rint(((points - (low + high) / 2) / extent + 0.5) * STEPS)
     return steps
 
 
-def _numbers(column: NDArray[np.float64]) -> tuple[int, ...]:
+def _integers(column: NDArray[np.float64]) -> tuple[int, ...]:
     return tuple(column.astype(int).tolist())
 
 
 def _best_first(study: Study) -> Iterator[Trial]:
-    """The completed trials, best first, then all others."""
+    """Iterates over the completed trials, best first, then over all others."""
     ranked = {trial.trial_id for trial in study.ranking}
     others = [trial for trial in study.trials if trial.trial_id not in ranked]
     return iter((*study.ranking, *others))
 
 
-def _has_pictures(study: Study, trial: Trial) -> bool:
+def _has_artifacts(study: Study, trial: Trial) -> bool:
     return (study.trial_folder(trial.trial_id) / PICTURES_NAME).is_file()
 
 
-def _small(images: Pixels) -> Pixels:
-    """Averages images (n, height, width, channels) down until no side is too long."""
+def _reduce(images: Pixels) -> Pixels:
+    """Reduces images (n, height, width, channels) to `LONGEST_SIDE` by averaging."""
     count, height, width, channels = images.shape
     block = -(-max(height, width) // LONGEST_SIDE)
     if block == 1:
@@ -214,7 +226,7 @@ def _data_url(grid: GridInfo) -> str:
     pixels = _ROUNDED[image[..., 0 if is_grey else slice(3)]]
     pixels[image[..., 3] == 0] = _GAP
     buffer = io.BytesIO()
-    # The best compression would save three bytes in a hundred and take four times as long.
+    # The highest compression level would save 3% of the bytes and take four times as long.
     Image.fromarray(pixels).save(
         buffer, format="PNG", compress_level=6, transparency=_GAP if is_grey else (_GAP,) * 3
     )
@@ -222,5 +234,5 @@ def _data_url(grid: GridInfo) -> str:
 
 
 def _json_bytes(value: object) -> int:
-    # `dataclasses.asdict` copies each number, which takes longer than all pictures do.
+    # `dataclasses.asdict` copies each number, which takes longer than all compression.
     return len(json.dumps(value, separators=(",", ":"), default=vars))

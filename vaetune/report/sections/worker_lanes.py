@@ -1,12 +1,12 @@
-"""Worker lanes of the timeline, for the page's script."""
+"""Converts the timeline of workers to lanes and bars for the page's script."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vaetune.report.analysis.timeline import Timeline, list_worker_kinds
 from vaetune.report.analysis.utilisation import compute_utilisation, describe_utilisation
-from vaetune.report.sections.columns import Value, significant
-from vaetune.report.text.units import NOTHING, numbered, percent
+from vaetune.report.sections.columns import Value, round_value
+from vaetune.report.text.units import NOTHING, name_workers, percent
 from vaetune.study import Study
 
 
@@ -15,8 +15,8 @@ class Lane:
     """A lane of the timeline.
 
     Attributes:
-        label: The number of its worker.
-        title: Description of the worker and its share of time spent training.
+        label: Number of the worker.
+        title: Place and utilisation of the worker.
     """
 
     label: str
@@ -25,14 +25,14 @@ class Lane:
 
 @dataclass(frozen=True)
 class Bars:
-    """When workers trained trials: a bar of the timeline each.
+    """The bars of the timeline, one for each period in which a worker trained a trial.
 
     Attributes:
-        trials: Places of the trials in the records.
-        lanes: Likewise of the lanes.
-        places: Likewise of `Workers.places`; None where that is not known.
-        start_s: Start in the search's working time, in seconds.
-        end_s: Likewise.
+        trials: Indices of the trials in the records.
+        lanes: Indices of the lanes.
+        places: Indices into `Workers.places`; None if the place is unknown.
+        start_s: Start of each bar, in seconds of working time.
+        end_s: End of each bar, in seconds of working time.
     """
 
     trials: tuple[int, ...]
@@ -43,8 +43,14 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class ReferenceSpan:
-    """When a worker trained the Keras example: the place of its lane, seconds of working time."""
+class ReferenceBar:
+    """A bar for a period in which a worker trained the Keras example.
+
+    Attributes:
+        lane: Index of the lane.
+        start_s: Start in seconds of working time.
+        end_s: End in seconds of working time.
+    """
 
     lane: int
     start_s: Value
@@ -52,13 +58,13 @@ class ReferenceSpan:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A worker that was lost.
+class LossMark:
+    """A mark for a worker that was lost.
 
     Attributes:
-        lane: The place of its lane.
-        at_s: Time of the mark in the search's working time, in seconds.
-        title: Description of the worker and the reason.
+        lane: Index of the lane.
+        at_s: Time of the loss in seconds of working time.
+        title: Number of the worker and the error.
     """
 
     lane: int
@@ -68,12 +74,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class Workers:
-    """How workers shared a search.
+    """The workers of a search.
 
     Attributes:
-        note: Statement of the share of time spent training; empty if unknown.
-        kinds: Kinds of workers, if they are not all alike.
-        places: Devices, machines and threads of the workers.
+        note: Sentence about the utilisation; empty if it is unknown.
+        kinds: Descriptions of the kinds of workers; empty if all are of the same kind.
+        places: Devices, machines and threads of workers.
+        lanes: Lanes of the timeline.
+        bars: Periods in which workers trained trials.
+        reference_bars: Periods in which workers trained the Keras example.
+        lost_workers: Marks for lost workers.
     """
 
     note: str
@@ -81,11 +91,18 @@ class Workers:
     places: tuple[str, ...]
     lanes: tuple[Lane, ...]
     bars: Bars
-    reference: tuple[ReferenceSpan, ...]
-    losses: tuple[Mark, ...]
+    reference_bars: tuple[ReferenceBar, ...]
+    lost_workers: tuple[LossMark, ...]
 
 
 def compute_workers(study: Study, baseline: Study | None, timeline: Timeline) -> Workers | None:
+    """Converts a timeline for the page's script; None if no worker trained.
+
+    Args:
+        study: Search to show.
+        baseline: Run of the Keras example, or None.
+        timeline: Timeline of the search.
+    """
     if all(worker is None for worker in timeline.lanes):
         return None
     utilisation = compute_utilisation(study, baseline)
@@ -93,19 +110,21 @@ def compute_workers(study: Study, baseline: Study | None, timeline: Timeline) ->
     places = tuple(dict.fromkeys(span.place for span in timeline.spans if span.place))
     return Workers(
         note=describe_utilisation(utilisation) if utilisation else "",
-        kinds=tuple(f"{numbered(one.numbers)}: {one.place}" for one in kinds)
+        kinds=tuple(f"{name_workers(one.numbers)}: {one.place}" for one in kinds)
         if len(kinds) > 1
         else (),
         places=places,
         lanes=tuple(_lanes(timeline, utilisation.by_worker if utilisation else {})),
         bars=_bars(study, timeline, places),
-        reference=tuple(
-            ReferenceSpan(span.lane, significant(span.start_s), significant(span.end_s))
-            for span in timeline.reference
+        reference_bars=tuple(
+            ReferenceBar(span.lane, round_value(span.start_s), round_value(span.end_s))
+            for span in timeline.reference_spans
         ),
-        losses=tuple(
-            Mark(lost.lane, significant(lost.at_s), f"worker {lost.worker} was lost: {lost.error}")
-            for lost in timeline.losses
+        lost_workers=tuple(
+            LossMark(
+                lost.lane, round_value(lost.at_s), f"worker {lost.worker} was lost: {lost.error}"
+            )
+            for lost in timeline.lost_workers
         ),
     )
 
@@ -119,10 +138,10 @@ def _lanes(timeline: Timeline, shares: Mapping[int, float]) -> Iterable[Lane]:
         if worker is None:
             yield Lane(NOTHING, "trained by the process of the search itself")
             continue
-        told = [f"worker {worker}", *places.get(number, ())]
+        facts = [f"worker {worker}", *places.get(number, ())]
         if worker in shares:
-            told.append(f"trained for {percent(shares[worker])} of its time")
-        yield Lane(str(worker), "; ".join(told))
+            facts.append(f"trained for {percent(shares[worker])} of its time")
+        yield Lane(str(worker), "; ".join(facts))
 
 
 def _bars(study: Study, timeline: Timeline, places: Sequence[str]) -> Bars:
@@ -133,6 +152,6 @@ def _bars(study: Study, timeline: Timeline, places: Sequence[str]) -> Bars:
         trials=tuple(index[span.trial_id] for span in spans),
         lanes=tuple(span.lane for span in spans),
         places=tuple(known.get(span.place) for span in spans),
-        start_s=tuple(significant(span.start_s) for span in spans),
-        end_s=tuple(significant(span.end_s) for span in spans),
+        start_s=tuple(round_value(span.start_s) for span in spans),
+        end_s=tuple(round_value(span.end_s) for span in spans),
     )

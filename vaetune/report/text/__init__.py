@@ -1,1 +1,1 @@
-"""Studies, trials and evaluations in words."""
+"""Studies, trials and evaluations as plain text, for the terminal and the report."""

@@ -1,4 +1,4 @@
-"""How sure the choice of a winner is, in plain text."""
+"""Describes how certain the choice of a winner is."""
 
 from vaetune.report.text.units import counted, with_error
 from vaetune.study import (
@@ -13,140 +13,152 @@ from vaetune.study import (
 
 
 def describe_certainty(study: Study) -> str:
-    """Whether the winner's lead is larger than the noise, and than which noise.
+    """Says whether the winner's lead is larger than the noise, and which noise is meant.
 
     Args:
-        study: A search with two finalists or more.
+        study: Search with at least two finalists.
     """
     if study.retrained:
-        return _of_seeds(study)
+        return _compare_with_seeds(study)
     if study.rescored:
-        return _of_samples(study)
+        return _compare_with_samples(study)
     first, second, *_ = study.finalists
     lead = (second.score or 0.0) - (first.score or 0.0)
     amount = "less than 0.01" if f"{lead:.2f}" == "0.00" else f"{lead:.2f}"
     return (
-        f"Whether the lead of {amount} nats over the runner-up is larger than the noise is not "
-        "assessed: the finalists have not been rescored."
+        f"The winner leads the runner-up by {amount} nats. The finalists have not been rescored, "
+        "so this lead may be noise."
     )
 
 
 def describe_decision(study: Study, trial: Trial) -> str:
-    """What a trial came to when it was judged again, and by the test images."""
-    told = {
+    """The results of rescoring, retraining and the test images for a trial, one per line."""
+    results = {
         "rescored": describe_rescored(study, trial),
         "other seeds": describe_retrained(study, trial),
         "test images": describe_test(study, trial),
     }
-    return "\n".join(f"  {key:<15}  {value}" for key, value in told.items() if value)
+    return "\n".join(f"  {key:<15}  {value}" for key, value in results.items() if value)
 
 
 def describe_rescored(study: Study, trial: Trial) -> str | None:
-    """Describes a rescored finalist, and the best one's lead; None if it was not rescored."""
-    told = study.rescored.rescoring if study.rescored else None
+    """The rescored loss of a finalist and its distance to the best or the second best one.
+
+    Returns:
+        None if the trial was not rescored.
+    """
+    rescoring = study.rescored.rescoring if study.rescored else None
     score = find_score(study, trial)
-    if told is None or score is None:
+    if rescoring is None or score is None:
         return None
     text = f"{with_error(score.negative_elbo)} nats ({count_samples(study)})"
-    lead = told.lead
+    lead = rescoring.lead
     if lead is None:
         return text
     if lead.winner == trial.trial_id:
-        return f"{text}; lead over trial {lead.runner_up}: {_weighed(lead)}"
+        return f"{text}; lead over trial {lead.runner_up}: {_describe_nats(lead)}"
     return f"{text}; {with_error(score.behind)} behind trial {lead.winner}"
 
 
 def describe_retrained(study: Study, trial: Trial) -> str | None:
-    """What became of a finalist's configuration from other seeds; None if that is not known."""
-    told = study.retrained.retraining if study.retrained else None
-    own = [one for one in told.finalists if one.trial_id == trial.trial_id] if told else []
-    if told is None or not own:
+    """The losses of a finalist's configuration trained from other seeds.
+
+    Returns:
+        None if the configuration was not retrained.
+    """
+    retraining = study.retrained.retraining if study.retrained else None
+    finalists = retraining.finalists if retraining else ()
+    scores = next((one for one in finalists if one.trial_id == trial.trial_id), None)
+    if retraining is None or scores is None:
         return None
-    losses = [f"{loss:.2f}" if loss is not None else "failed" for loss in own[0].losses]
-    seeds = f"{counted(len(told.seeds), 'other seed')}, {counted(told.epochs, 'epoch')}"
-    mean = "" if None in own[0].losses else f"{with_error(own[0].mean)} nats, the mean of "
-    if trial.epoch_to != told.epochs:
+    losses = [f"{loss:.2f}" if loss is not None else "failed" for loss in scores.losses]
+    seeds = f"{counted(len(retraining.seeds), 'other seed')}, {counted(retraining.epochs, 'epoch')}"
+    mean = "" if None in scores.losses else f"{with_error(scores.mean)} nats, the mean of "
+    if trial.epoch_to != retraining.epochs:
         seeds += f"; trial {trial.trial_id} itself has {trial.epoch_to}"
     text = f"{mean}{', '.join(losses)} ({seeds})"
-    lead = told.lead
+    lead = retraining.lead
     if lead and lead.winner == trial.trial_id:
-        return f"{text}; lead over trial {lead.runner_up}: {_weighed(lead)}"
+        return f"{text}; lead over trial {lead.runner_up}: {_describe_nats(lead)}"
     return text
 
 
 def describe_test(study: Study, trial: Trial) -> str:
-    """What the test images said of a trial, or how to ask them."""
+    """The results of a trial on the test images, or the command that evaluates it."""
     event = study.evaluation(trial)
     if event is None:
-        of = [] if trial == study.winner else ["--trial", trial.trial_id]
-        return f"not evaluated yet: {command('evaluate', study, *of)}"
-    told = event.evaluation
-    bound = f"k = {told.protocol.importance_samples:,}"
+        options = [] if trial == study.winner else ["--trial", trial.trial_id]
+        return f"not evaluated yet: {command('evaluate', study, *options)}"
+    evaluation = event.evaluation
     return (
-        f"{with_error(told.negative_elbo)} nats, the negative ELBO; "
-        f"{with_error(told.importance_weighted_bound)}, the bound on the negative log-likelihood "
-        f"({bound})"
+        f"{with_error(evaluation.negative_elbo)} nats, the negative ELBO; "
+        f"{with_error(evaluation.importance_weighted_bound)}, the bound on the negative "
+        f"log-likelihood (k = {evaluation.protocol.importance_samples:,})"
     )
 
 
 def find_score(study: Study, trial: Trial) -> FinalistScore | None:
-    """How a trial was rescored, if it is a finalist that was."""
+    """The rescored losses of a trial, or None if it was not rescored."""
     scores = study.rescored.rescoring.finalists if study.rescored else ()
     return next((one for one in scores if one.trial_id == trial.trial_id), None)
 
 
 def count_samples(study: Study) -> str:
-    """What the finalists were rescored on, in a few words; empty if they were not."""
+    """The numbers of samples and images of the rescoring; empty if nothing was rescored."""
     if study.rescored is None:
         return ""
-    told = study.rescored.rescoring
-    samples = counted(told.posterior_samples, "posterior sample")
-    return f"{samples} of {counted(told.images, 'validation image')}"
+    rescoring = study.rescored.rescoring
+    samples = counted(rescoring.posterior_samples, "posterior sample")
+    return f"{samples} of {counted(rescoring.images, 'validation image')}"
 
 
-def _of_samples(study: Study) -> str:
-    told = study.rescored.rescoring if study.rescored else None
-    lead = told.lead if told else None
-    if told is None or lead is None:
-        return "How large the noise is, is not known: no two finalists could be rescored."
-    where = f"Rescored with {count_samples(study)}, it leads trial {lead.runner_up} by "
-    noise = "two standard errors of that difference over these images and samples"
-    if lead.is_sure is None:
-        return f"{where}{with_error(lead.nats)} nats; a single image tells no noise."
-    verdict = f"more than {noise}" if lead.is_sure else f"inside the noise, less than {noise}"
-    return (
-        f"{where}{with_error(lead.nats)} nats: {verdict}. "
-        "How much another training seed would change is not assessed."
-    )
-
-
-def _of_seeds(study: Study) -> str:
-    told = study.retrained.retraining if study.retrained else None
-    if told is None:
-        return ""
-    how = (
-        f"Trained from {counted(len(told.seeds), 'other seed')} for "
-        f"{counted(told.epochs, 'epoch')} each"
-    )
-    lead = told.lead
+def _compare_with_samples(study: Study) -> str:
+    """Compares the lead with the noise over images and posterior samples."""
+    lead = study.rescored.rescoring.lead if study.rescored else None
     if lead is None:
-        return f"{how}, no two of the finalists' configurations can be compared: trainings failed."
-    ahead = f"its configuration leads that of trial {lead.runner_up} by"
+        return "The noise is unknown, because no two finalists could be rescored."
+    text = (
+        f"Rescored with {count_samples(study)}, the winner leads trial {lead.runner_up} by "
+        f"{with_error(lead.nats)} nats"
+    )
     if lead.is_sure is None:
-        amount = with_error(lead.nats)
-        return f"{how}, {ahead} {amount} nats; of a single seed no noise is known."
+        return f"{text}. The noise is unknown, because there is only one image."
+    noise = "two standard errors of this difference over these images and samples"
+    verdict = f"more than {noise}" if lead.is_sure else f"inside the noise, less than {noise}"
+    return f"{text}: {verdict}. The effect of another training seed was not measured."
+
+
+def _compare_with_seeds(study: Study) -> str:
+    """Compares the lead with the noise over training seeds."""
+    retraining = study.retrained.retraining if study.retrained else None
+    if retraining is None:
+        return ""
+    seeds = counted(len(retraining.seeds), "other seed")
+    prefix = f"Trained from {seeds} for {counted(retraining.epochs, 'epoch')} each"
+    lead = retraining.lead
+    if lead is None:
+        return (
+            f"{prefix}, no two of the finalists' configurations can be compared, because "
+            "trainings failed."
+        )
+    text = (
+        f"{prefix}, the winner's configuration leads that of trial {lead.runner_up} by "
+        f"{with_error(lead.nats)} nats"
+    )
+    if lead.is_sure is None:
+        return f"{text}. The noise is unknown, because there is only one seed."
     noise = "two standard errors over the seeds"
     verdict = f"more than {noise}" if lead.is_sure else f"inside the noise, less than {noise}"
-    return f"{how}, {ahead} {with_error(lead.nats)} nats on average: {verdict}."
+    return f"{text} on average: {verdict}."
 
 
 def describe_lead(lead: Lead) -> str:
-    """Which trial leads which by how much, in a sentence."""
-    return f"trial {lead.winner} leads trial {lead.runner_up} by {_weighed(lead)}."
+    """A sentence about the lead of one trial over another."""
+    return f"trial {lead.winner} leads trial {lead.runner_up} by {_describe_nats(lead)}."
 
 
 def describe_finalists(event: FinalistsRescored | FinalistsRetrained) -> str:
-    """Describes the rescoring or retraining of finalists in a line."""
+    """Describes the rescoring or retraining of finalists in one line."""
     if isinstance(event, FinalistsRescored):
         finalists = counted(len(event.rescoring.finalists), "finalist")
         samples = counted(event.rescoring.posterior_samples, "posterior sample")
@@ -159,6 +171,6 @@ def describe_finalists(event: FinalistsRescored | FinalistsRetrained) -> str:
     return f"{done}: {describe_lead(lead)}" if lead else f"{done}."
 
 
-def _weighed(lead: Lead) -> str:
-    weight = {True: ", beyond the noise", False: ", inside the noise", None: ", of unknown noise"}
-    return f"{with_error(lead.nats)} nats{weight[lead.is_sure]}"
+def _describe_nats(lead: Lead) -> str:
+    noise = {True: "beyond the noise", False: "inside the noise", None: "noise unknown"}
+    return f"{with_error(lead.nats)} nats, {noise[lead.is_sure]}"

@@ -1,4 +1,4 @@
-"""Evaluations as a table and as JSON."""
+"""Prints evaluations on the test images as a table or as JSON."""
 
 import json
 import math
@@ -11,14 +11,17 @@ from vaetune.report.text.units import counted, with_error
 from vaetune.study import Evaluation, TrialEvaluated
 
 
-def evaluations_as_table(judged: Mapping[str, TrialEvaluated]) -> str:
-    """What the test images say of models, a column each, under the protocol that they share.
+def evaluations_as_table(evaluations: Mapping[str, TrialEvaluated]) -> str:
+    """A table with a column for each model, below the evaluation protocol.
 
     Args:
-        judged: The evaluations by one protocol on the same images, by what to call the models.
+        evaluations: Evaluations on the same images by the same protocol, by name of the model.
     """
-    told = [evaluation_rows(event) for event in judged.values()]
-    rows = [("", *judged), *((key, *(each[key] for each in told)) for key in told[0])]
+    columns = [evaluation_rows(event) for event in evaluations.values()]
+    rows = [
+        ("", *evaluations),
+        *((key, *(column[key] for column in columns)) for key in columns[0]),
+    ]
     first, *others = zip(*rows, strict=True)
     widths = [max(map(len, column)) for column in others]
     table = [
@@ -28,10 +31,10 @@ def evaluations_as_table(judged: Mapping[str, TrialEvaluated]) -> str:
     ]
     details = [
         f"  {name}: {', '.join(f'{kl:.2f}' for kl in event.evaluation.kl_per_dimension)}"
-        for name, event in judged.items()
+        for name, event in evaluations.items()
     ]
     lines = [
-        describe_protocol(next(iter(judged.values())).evaluation),
+        describe_protocol(next(iter(evaluations.values())).evaluation),
         *table,
         "KL of each latent dimension, nats",
         *details,
@@ -40,15 +43,15 @@ def evaluations_as_table(judged: Mapping[str, TrialEvaluated]) -> str:
 
 
 PIXELS: Mapping[Binarize, str] = {
-    "none": "pixels as they are: no comparison with likelihoods of binarised images",
-    "threshold": "pixels binarised at one half: 1 from there on, else 0",
-    "stochastic": "pixels drawn once: 1 with the probability that is their value, else 0",
+    "none": "pixels as they are: not comparable with likelihoods of binarised images",
+    "threshold": "pixels binarised by a threshold: 1 from one half on, else 0",
+    "stochastic": "pixels binarised at random, once: 1 with their value as the probability, else 0",
 }
-"""What likelihoods are of."""
+"""Descriptions of the pixels that losses and likelihoods are computed for."""
 
 
 def describe_protocol(evaluation: Evaluation) -> str:
-    """How models were measured, in a few lines."""
+    """The evaluation protocol, in a few lines."""
     protocol, window = evaluation.protocol, evaluation.ssim_window
     return (
         f"  {counted(evaluation.test_images, 'test image')}; "
@@ -63,28 +66,31 @@ def describe_protocol(evaluation: Evaluation) -> str:
     )
 
 
-def evaluations_as_json(judged: Mapping[str, TrialEvaluated]) -> str:
-    """An array of objects, one a model; what is not finite is null."""
+def evaluations_as_json(evaluations: Mapping[str, TrialEvaluated]) -> str:
+    """A JSON array with an object for each model. Numbers that are not finite become null."""
     rows = []
-    for name, event in judged.items():
+    for name, event in evaluations.items():
         evaluation = event.evaluation
         derived = {
             "above_entropy_floor": evaluation.above_entropy_floor,
             "active_units": evaluation.active_units,
         }
-        where = event.model_dump(mode="json", exclude={"event", "evaluation"})
-        rows.append({"model": name, **where, **asdict(evaluation), **derived})
+        source = event.model_dump(mode="json", exclude={"event", "evaluation"})
+        rows.append({"model": name, **source, **asdict(evaluation), **derived})
     return json.dumps(_finite_throughout(rows), indent=2, allow_nan=False)
 
 
 def evaluation_rows(event: TrialEvaluated) -> dict[str, str]:
-    """What was measured of a model, by what to call it; what is part of another is indented."""
+    """The results of an evaluation by name, in the order of the table.
+
+    The names of parts are indented below the sum that they belong to.
+    """
     evaluation = event.evaluation
     bound = evaluation.importance_weighted_bound
     accuracy = evaluation.knn_accuracy
     dimensions = len(evaluation.kl_per_dimension)
     return {
-        "judged": f"{event.time:%Y-%m-%d %H:%M} UTC, {event.duration_s:.0f} s",
+        "evaluated": f"{event.time:%Y-%m-%d %H:%M} UTC, {event.duration_s:.0f} s",
         "best epoch": str(event.epoch),
         "negative ELBO, nats per image": with_error(evaluation.negative_elbo),
         "  reconstruction": with_error(evaluation.reconstruction),

@@ -1,4 +1,4 @@
-"""A search and what it found, in plain text."""
+"""Describes a search before it runs, and its winner afterwards."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from vaetune.study import FINALISTS, DataSummary, Rung, Study, Trial
 def describe_search(
     spec: SearchSpec, data: DataSummary, origins: Mapping[str, Origin], trainers: str
 ) -> str:
-    """The resolved search and where each value came from.
+    """The values of a resolved search and their origins, one per line.
 
     Args:
-        spec: The search.
-        data: Its images.
-        origins: Origins of the values.
-        trainers: On what it trains, such as "CPU, 2 threads".
+        spec: Search to describe.
+        data: Summary of the images.
+        origins: Origin of the values, such as "file" or "flag", by dotted key.
+        trainers: Device or workers that train, such as "CPU, 2 threads".
     """
     rows = [row for row in list_settings(spec) if row[0] != "description"]
     width = max(len(key) for key, _ in rows)
@@ -34,13 +34,13 @@ def describe_search(
 
 
 def list_settings(spec: SearchSpec) -> list[tuple[str, str]]:
-    """The values of a resolved search, by dotted key; without those that are not set."""
+    """The dotted keys and the values of a resolved search; values that are None are left out."""
     flat = flatten(spec.model_dump(exclude_none=True))
-    return [(key, _written(value)) for key, value in flat.items()]
+    return [(key, _format_setting(value)) for key, value in flat.items()]
 
 
 def describe_data(data: DataSummary) -> str:
-    """How many images of what shape."""
+    """The number and the shape of the images."""
     height, width, channels = data.image_shape
     return (
         f"{data.train_images:,} training and {data.validation_images:,} validation images "
@@ -49,7 +49,7 @@ def describe_data(data: DataSummary) -> str:
 
 
 def describe_plan(plan: Sequence[Rung]) -> str:
-    """How many trials, configurations and epochs a plan holds."""
+    """The numbers of trials, configurations and epochs of a plan."""
     trials = sum(rung.trials for rung in plan)
     configurations = sum(rung.trials for rung in plan if rung.rung == 0)
     epochs = sum(rung.epochs for rung in plan)
@@ -60,18 +60,25 @@ def describe_plan(plan: Sequence[Rung]) -> str:
 
 
 def describe_retraining(plan: Sequence[Rung], spec: SearchSpec) -> str:
-    """What is trained to choose among the finalists of a search."""
-    drawn = sum(rung.trials for rung in plan if rung.rung == 0)
-    trainings = min(FINALISTS, drawn) * spec.limits.final_seeds
+    """The trainings from other seeds that choose among the finalists of a search."""
+    configurations = sum(rung.trials for rung in plan if rung.rung == 0)
+    finalists = min(FINALISTS, configurations)
+    epochs = finalists * spec.limits.final_seeds * spec.budget.max_epochs
     return (
-        f"{counted(min(FINALISTS, drawn), 'finalist')} trained from "
-        f"{counted(spec.limits.final_seeds, 'other seed')} each, "
-        f"{counted(trainings * spec.budget.max_epochs, 'epoch')} at the most"
+        f"{counted(finalists, 'finalist')} trained from "
+        f"{counted(spec.limits.final_seeds, 'other seed')} each, at most "
+        f"{counted(epochs, 'epoch')}"
     )
 
 
 def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
-    """Describes a trial's losses, hyperparameters and origin, next to the Keras example's."""
+    """A trial's losses, hyperparameters and origin, and the loss of the Keras example.
+
+    Args:
+        study: Search or baseline that the trial belongs to.
+        trial: Trial to describe.
+        reference: Run of the Keras example, or None.
+    """
     best = trial.best
     if best is None:
         return f"Trial {trial.trial_id} has no finished epoch."
@@ -79,7 +86,7 @@ def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
     excess = best.val_loss - data.entropy_floor
     floor = f", {excess:.2f} above the entropy floor of the data" if data.entropy_floor else ""
     duration_s = sum(part.duration_s for part in study.lineage(trial))
-    told = {
+    facts = {
         "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO{floor})",
         "reconstruction": f"{best.val_reconstruction_loss:.2f}",
         "KL": f"{best.val_kl_loss:.2f}",
@@ -91,13 +98,13 @@ def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
         f"sample of each, {PIXELS[study.search.data.binarize].partition(':')[0]}",
     }
     if reference and reference.winner and reference.winner.best:
-        theirs = reference.winner.best
-        told["Keras example"] = (
-            f"{theirs.val_loss:.2f} after {counted(theirs.epoch, 'epoch')}: "
-            f"{_difference(theirs.val_loss - best.val_loss)}"
+        other = reference.winner.best
+        facts["Keras example"] = (
+            f"{other.val_loss:.2f} after {counted(other.epoch, 'epoch')}: "
+            f"{_describe_difference(other.val_loss - best.val_loss)}"
         )
-    width = max(map(len, told))
-    return "\n".join(f"  {key:<{width}}  {value}" for key, value in told.items())
+    width = max(map(len, facts))
+    return "\n".join(f"  {key:<{width}}  {value}" for key, value in facts.items())
 
 
 def _origin(study: Study, trial: Trial) -> str:
@@ -109,15 +116,15 @@ def _origin(study: Study, trial: Trial) -> str:
     )
 
 
-def list_searches(described: Iterable[tuple[str, str]]) -> str:
-    """Names and descriptions of searches, a line each."""
-    rows = list(described)
+def list_searches(searches: Iterable[tuple[str, str]]) -> str:
+    """Lists the names and descriptions of searches, one search per line."""
+    rows = list(searches)
     width = max((len(name) for name, _ in rows), default=0)
     return "\n".join(f"  {name:<{width}}  {description}".rstrip() for name, description in rows)
 
 
-def _written(value: Any) -> str:
-    """A value as a person would write it in a search file."""
+def _format_setting(value: Any) -> str:
+    """A value of a search file in short, such as "0.0001 to 0.01, log"."""
     match value:
         case bool():
             return str(value).lower()
@@ -130,6 +137,6 @@ def _written(value: Any) -> str:
     return str(value)
 
 
-def _difference(nats: float) -> str:
+def _describe_difference(nats: float) -> str:
     side = "below" if nats >= 0 else "above"
     return f"the winner is {abs(nats):.2f} nats {side} it"

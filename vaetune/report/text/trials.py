@@ -1,4 +1,4 @@
-"""Trials as a table, JSON and CSV."""
+"""Prints trials as a table, JSON or CSV."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted,
 
 
 def trials_as_table(study: Study) -> str:
-    """One line a trial, in the order they started."""
+    """A table with a line for each trial, in the order in which they started."""
     header = (
         "trial",
         "config",
@@ -39,40 +39,43 @@ def trials_as_table(study: Study) -> str:
 
 
 def trials_as_json(study: Study) -> str:
-    """An array of objects with `study.TRIAL_COLUMNS`; what is not finite is null."""
+    """A JSON array with an object of `TRIAL_COLUMNS` for each trial.
+
+    Numbers that are not finite become null.
+    """
     rows = [_finite(trial_row(trial)) for trial in study.trials]
     return json.dumps(rows, indent=2, allow_nan=False)
 
 
 def trials_as_csv(study: Study) -> str:
-    """A header and one line a trial; each hyperparameter is a column of its own."""
+    """CSV with a header and a line for each trial. Each hyperparameter has its own column."""
     table = study.trials_table()
     names = [name for name, _ in study.space.dimensions()]
     for name in names:
         table[name] = [trial.hyperparameters.get(name) for trial in study.trials]
-    apart = ("hyperparameters", "error", "traceback")
-    columns = [name for name in TRIAL_COLUMNS if name not in apart]
+    moved = ("hyperparameters", "error", "traceback")
+    columns = [name for name in TRIAL_COLUMNS if name not in moved]
     text: str = table[[*columns, *names, "error"]].to_csv(index=False, lineterminator="\n")
     return text.rstrip("\n")
 
 
 def failures_in_full(study: Study) -> str:
-    """Every failed trial: what it tried, in which epoch it failed, message and traceback."""
+    """Describes every failed trial: hyperparameters, epoch, error message and traceback."""
     if not study.failures:
         return f"No trial of {study.name} failed."
-    return "\n\n".join(_failure(trial) for trial in study.failures)
+    return "\n\n".join(_describe_failure(trial) for trial in study.failures)
 
 
-def _failure(trial: Trial) -> str:
+def _describe_failure(trial: Trial) -> str:
     where = "before its first epoch" if trial.failed_in is None else f"in epoch {trial.failed_in}"
-    told = {
+    facts = {
         "hyperparameters": short_hyperparameters(trial.hyperparameters),
         "error": trial.error or "no message",
         **{f"retry {retry.attempt} after": retry.error for retry in trial.retries},
     }
-    width = max(map(len, told))
+    width = max(map(len, facts))
     lines = [f"Trial {trial.trial_id} (configuration {trial.configuration}) failed {where}"]
-    lines += [f"  {key:<{width}}  {value}" for key, value in told.items()]
+    lines += [f"  {key:<{width}}  {value}" for key, value in facts.items()]
     return "\n".join([*lines, (trial.traceback or "").rstrip()]).rstrip()
 
 
@@ -103,18 +106,18 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def trial_line(label: str, started: TrialStarted, ended: TrialEnded) -> str:
-    """Returns a line that tells what a trial trained and what came out.
+    """A line with the score, epochs, hyperparameters and duration of a trial that ended.
 
     Args:
-        label: Label of the trial, such as "trial 0003 (4 of 23)".
-        started: The start of the trial.
-        ended: Its end.
+        label: Name of the trial, such as "trial 0003 (4 of 23)".
+        started: Event of the trial's start.
+        ended: Event of the trial's end.
     """
     outcome = f"failed: {ended.error}" if ended.score is None else f"{ended.score:8.2f} nats"
     return f"{label:<20} {outcome}  {describe_training(started)}  {ended.duration_s:.1f} s"
 
 
 def describe_training(started: TrialStarted) -> str:
-    """Returns the epochs and the hyperparameters of a trial, in a line."""
+    """The epochs and the hyperparameters of a trial, in one line."""
     epochs = f"epochs {started.epoch_from + 1} to {started.epoch_to}"
     return f"{epochs:<14}  {short_hyperparameters(started.hyperparameters)}"

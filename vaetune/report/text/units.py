@@ -1,4 +1,4 @@
-"""Numbers with units, in words."""
+"""Formats numbers, units and lists as text."""
 
 import math
 import unicodedata
@@ -9,7 +9,14 @@ from vaetune.study import Estimate
 
 
 def printable(text: str, longest: int = 40) -> str:
-    """One line of what a font can show: class names come from files and folders."""
+    """Puts a text on one line and replaces characters that fonts cannot show.
+
+    Texts such as class names come from files and folders and may contain anything.
+
+    Args:
+        text: Any text.
+        longest: Characters to keep.
+    """
     shown = "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c).startswith("C") else c
         for c in " ".join(text.split())
@@ -18,74 +25,79 @@ def printable(text: str, longest: int = 40) -> str:
 
 
 NOTHING = "\N{EN DASH}"
+"""Text for a missing value."""
 
 
 def nats(value: float | None, decimals: int = 1) -> str:
-    """Nats per image."""
+    """A loss in nats per image."""
     if value is None or not math.isfinite(value):
         return NOTHING
     return signed(f"{value:,.{decimals}f}")
 
 
 def difference(ours: float | None, theirs: float | None, decimals: int = 1) -> str:
-    """How much more ours is, with its sign."""
+    """The difference `ours - theirs`, with its sign."""
     if ours is None or theirs is None or not math.isfinite(ours - theirs):
         return NOTHING
     return signed(f"{ours - theirs:+,.{decimals}f}")
 
 
 def signed(number: str) -> str:
-    """A number with a minus as wide as its plus."""
+    """Replaces the hyphen of a negative number by a minus sign, which is as wide as a plus."""
     return number.replace("-", "\N{MINUS SIGN}")
 
 
 def plus_minus(estimate: Estimate | None, decimals: int = 2) -> str:
-    """A mean with its standard error."""
+    """A mean with its standard error, for the report; see `with_error` for the terminal."""
     if estimate is None or not math.isfinite(estimate.mean):
         return NOTHING
-    told, error = nats(estimate.mean, decimals), estimate.standard_error
+    mean, error = nats(estimate.mean, decimals), estimate.standard_error
     if error is None or not math.isfinite(error):
-        return told
-    return f"{told} \N{PLUS-MINUS SIGN} {error:.{decimals}f}"
+        return mean
+    return f"{mean} \N{PLUS-MINUS SIGN} {error:.{decimals}f}"
 
 
-def whole(value: int | None) -> str:
-    """A count."""
+def integer(value: int | None) -> str:
+    """An integer with separators of thousands."""
     return NOTHING if value is None else f"{value:,}"
 
 
-def listed(things: Sequence[str]) -> str:
-    """Things as a sentence names them; there is one at least."""
-    *others, last = things
+def join_words(words: Sequence[str]) -> str:
+    """Joins at least one text as in a sentence: "a, b and c"."""
+    *others, last = words
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def numbered(workers: Sequence[int]) -> str:
-    """Workers by their numbers, ascending: "worker 3", "workers 1-4 and 7" with a longer dash."""
+def name_workers(workers: Sequence[int]) -> str:
+    """Names workers by their numbers: "worker 3", "workers 1-4 and 7" (with an en dash).
+
+    Args:
+        workers: Numbers of the workers, ascending.
+    """
     runs: list[list[int]] = []
     for number in workers:
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:
             runs.append([number])
-    told = [str(r[0]) if len(r) == 1 else f"{r[0]}\N{EN DASH}{r[-1]}" for r in runs]
-    return f"worker{'' if len(workers) == 1 else 's'} {listed(told)}"
+    ranges = [str(run[0]) if len(run) == 1 else f"{run[0]}\N{EN DASH}{run[-1]}" for run in runs]
+    return f"worker{'' if len(workers) == 1 else 's'} {join_words(ranges)}"
 
 
 def percent(share: float) -> str:
-    """A share of 1, in whole percent."""
+    """A share between 0 and 1 in percent, without decimals."""
     return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def hyperparameter(value: float | None) -> str:
-    """A hyperparameter to four significant digits."""
+    """The value of a hyperparameter, with four significant digits."""
     if value is None:
         return NOTHING
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:
-    """A duration in the units that a person would use."""
+    """A duration in seconds, minutes, hours or days, such as "3 min 20 s"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -97,23 +109,23 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} days {hours % 24} h"
 
 
-def instant(time: datetime) -> str:
-    """A moment, in UTC: a report is read elsewhere than it was written."""
+def date_time(time: datetime) -> str:
+    """A date and time in UTC, because readers of a report may be in another time zone."""
     utc = time.astimezone(UTC)
     return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
 
 
-def clock(time: datetime) -> str:
-    """A moment of today, to the second, in UTC."""
+def time_of_day(time: datetime) -> str:
+    """A time to the second in UTC, without the date."""
     return f"{time.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def with_error(estimate: Estimate) -> str:
-    """A mean and its standard error."""
+    """A mean with its standard error in ASCII, for the terminal."""
     error = estimate.standard_error
     return f"{estimate.mean:.2f}" + ("" if error is None else f" +- {error:.2f}")
 
 
 def counted(number: int, thing: str) -> str:
-    """A number of things, in the singular where it is one."""
+    """A number with its noun, such as "1 trial" or "3 trials"."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
