@@ -168,9 +168,10 @@ def test_a_search_of_binarised_images_says_so_with_every_number(vaetune, folder)
     assert code == 0
     assert re.search(r"data\.binarize +stochastic +file", out)
     assert "0.00 above" not in out
-    assert "one posterior sample of each, pixels drawn once" in out[out.index("Winner of drawn") :]
+    winner = out[out.index("Winner of drawn") :]
+    assert "one posterior sample of each, pixels binarised at random, once" in winner
     _, out, _ = vaetune("evaluate", "drawn", "--importance-samples", 2)
-    assert "  pixels drawn once: 1 with the probability that is their value, else 0\n" in out
+    assert "  pixels binarised at random, once: 1 with their value as the prob" in out
     assert "above the entropy floor, 0.00" in out
 
     _, out, _ = vaetune("evaluate", "drawn", "--importance-samples", 2, "--format", "json")

@@ -337,8 +337,8 @@ def test_a_terminal_is_shown_what_is_being_done(exported, tmp_path, monkeypatch)
         "best", "--export", "--results", study.folder.parent, "--output", tmp_path / "model"
     )
     assert code == 0
-    assert "Restoring the model" in error
-    assert "Restoring" not in out
+    assert "Reading the model back" in error
+    assert "Reading" not in out
 
 
 def test_ctrl_c_while_exporting_leaves_the_old_export(exported, tmp_path, monkeypatch, quick):
