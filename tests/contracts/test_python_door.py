@@ -261,7 +261,7 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
     assert list(export.max_difference) == ["keras"]
     assert steps == [
         "Writing the model as keras",
-        "Drawing what it makes",
+        "Drawing the figures",
         "Reading the model back",
     ]
     vae = vaetune.load_model(export.folder / "vae.keras")

@@ -1,5 +1,6 @@
 """Writes the report to a file, atomically and never over a file of another program."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ _LIVE = b'<noscript><meta http-equiv="refresh"'
 """Text near the beginning of a page that only live pages contain."""
 
 
-def write_report(results: Path, live: bool = False) -> Path:
+def write_report(results: str | os.PathLike[str] = "results", live: bool = False) -> Path:
     """Writes `report.html` about all searches in a folder of results.
 
     Args:
