@@ -17,12 +17,13 @@ from vaetune.config.choices import (
     Precision,
     TrainOn,
 )
+from vaetune.config.reading import ReadingSpec
 from vaetune.config.space import DEFAULT_SPACE, REFERENCE_BATCH_SIZE, Number, Space, Table
 from vaetune.device import Device
 
 
-class DataSpec(Table):
-    """The images of a search and their preparation.
+class DataSpec(ReadingSpec):
+    """The images of a search and their preparation. `ReadingSpec` has the keys of reading.
 
     Attributes:
         dataset: One of `NAMED_SETS`, or a path.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.config import Binarize, DataSpec
+from vaetune.config import Binarize, DataSpec, Reading
 
 HELD_OUT_ONE_IN = 6
 """One image in 6 is held out for validation, and another one for test if there is no test set."""
@@ -60,6 +60,7 @@ class ImageSet:
         fingerprint: SHA-256 of all arrays, in hexadecimal digits.
         binarize: Binarization of the pixels. With "stochastic", the training images stay grey,
             because each training step draws their pixels.
+        reading: How the images were read; None if they were made by a program.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ImageSet:
     class_names: tuple[str, ...] | None
     fingerprint: str
     binarize: Binarize = "none"
+    reading: Reading | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -109,6 +111,7 @@ def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:
         images.class_names,
         fingerprint_of(splits, f"{data.binarize};" if data.binarize == "stochastic" else ""),
         data.binarize,
+        images.reading,
     )
 
 

@@ -299,4 +299,5 @@ def summarise(images: ImageSet) -> DataSummary:
         test_images=len(images.test),
         class_names=images.class_names,
         entropy_floor=entropy_floor(images.validation.images),
+        reading=images.reading,
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from vaetune.config import Number
+from vaetune.config import Number, Reading
 
 
 class Record(BaseModel):
@@ -34,6 +34,7 @@ class DataSummary(Record):
         class_names: Names of the classes; None without labels.
         entropy_floor: Lower bound on the reconstruction loss of any model, nats per validation
             image.
+        reading: How the images were read; None in searches of the first journals.
     """
 
     name: Text
@@ -45,6 +46,7 @@ class DataSummary(Record):
     test_images: int
     class_names: tuple[Text, ...] | None
     entropy_floor: float
+    reading: Reading | None = None
 
 
 class Rung(Record):
