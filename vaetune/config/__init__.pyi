@@ -15,6 +15,7 @@ from .reading import (
     Reading,
     ReadingSpec,
     Resize,
+    explain_changed_reading,
 )
 from .search_file import (
     Origin,
@@ -93,6 +94,7 @@ __all__ = [
     "check_not_reserved",
     "describe",
     "differences",
+    "explain_changed_reading",
     "find_search",
     "flatten",
     "is_larger",

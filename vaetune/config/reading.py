@@ -151,3 +151,29 @@ class Reading(Facts):
     copies: Copies | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def explain_changed_reading(before: Reading | None, now: Reading | None) -> str:
+    """Says how images are read differently than in an earlier search; empty if they are not.
+
+    Args:
+        before: How the images of the search were read; None if it did not record it.
+        now: How the images are read now.
+    """
+    if now is None or before == now:
+        return ""
+    if before is None:
+        low, high = now.range
+        is_plain = (low, high) in ((0.0, 255.0), (0.0, 1.0)) and not now.clipped
+        rules = [] if is_plain else [f"{now.dtype} values {low:g}..{high:g} are taken as 0..1"]
+        rules += [text.rstrip(".") for text in (*now.notes, *now.warnings)]
+    else:
+        names = ("dtype", "range", "layout", "pages", "image_size", "resize", "background")
+        pairs = {name: (getattr(before, name), getattr(now, name)) for name in names}
+        rules = [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]
+    if not rules:
+        return ""
+    return (
+        f" Images are read in another way than in that search: {'; '.join(rules)}. Its report and "
+        "its exports still work."
+    )

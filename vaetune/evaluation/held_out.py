@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from vaetune.config import explain_changed_reading
 from vaetune.data import ImageSet, binarized
 from vaetune.device import ChosenDevice
 from vaetune.errors import ResultsError
@@ -120,8 +121,8 @@ def check_images(study: Study, images: ImageSet) -> None:
     changes = [f"{what}: {old} -> {new}" for what, (old, new) in pairs.items() if old != new]
     raise ResultsError(
         f'"{study.name}" was run on other images than {images.source} contains now: '
-        f"{'; '.join(changes)}. Restore the original images, or start a new search with another "
-        "name."
+        f"{'; '.join(changes)}.{explain_changed_reading(data.reading, images.reading)} Restore the "
+        "original images, or start a new search with another name."
     )
 
 

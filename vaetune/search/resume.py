@@ -11,6 +11,7 @@ from vaetune.config import (
     SearchSpec,
     check_not_reserved,
     differences,
+    explain_changed_reading,
     is_larger,
 )
 from vaetune.data import ImageSet
@@ -81,6 +82,7 @@ def check_same_experiment(
     before, now = past.started.data.fingerprint, images.fingerprint
     changes = differences(spec, past.search)
     other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
+    read = explain_changed_reading(past.started.data.reading, images.reading) if other_data else ""
     advice = "Use --overwrite to discard it. To keep both, copy the search file to another name "
     advice += "or use --results."
     if not other_data:
@@ -96,7 +98,7 @@ def check_same_experiment(
                 return
             advice = f"Use --extend to continue with the larger budget. {advice}"
     raise ResultsError(
-        f"{folder} holds another experiment: {'; '.join(changes + other_data)}. {advice}"
+        f"{folder} holds another experiment: {'; '.join(changes + other_data)}.{read} {advice}"
     )
 
 
