@@ -391,7 +391,7 @@ def test_the_commands_for_image_files_run_as_they_stand(handed_over, tmp_path):
     card = (folder / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python (predict\.py .*)$", card, flags=re.MULTILINE)
     assert len(commands) == 3
-    for file in ("predict.py", "preprocessing.json", "encoder.onnx", "decoder.onnx"):
+    for file in ("predict.py", "prepare.py", "preprocessing.json", "encoder.onnx", "decoder.onnx"):
         shutil.copy(folder / file, tmp_path)
     Image.new("L", (20, 20), 90).save(tmp_path / "photo.png")
     for command in commands:

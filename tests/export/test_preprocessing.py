@@ -4,7 +4,7 @@ import pytest
 from journals import SPEC, make_study
 
 from vaetune.config.spec import DataSpec
-from vaetune.export.manifest import describe_preprocessing
+from vaetune.export.preprocessing import describe_preprocessing
 
 
 def test_shape_range_and_channels_are_those_of_the_data():
