@@ -84,11 +84,14 @@ def _short(value: float) -> float:
 def preparation_context(study: Study) -> dict[str, Any]:
     """The model card's variables about the preparation of images."""
     data = study.started.data
+    reading = data.reading
+    picture = "png" if data.image_shape[2] in _COLOURS else "npy"
     return {
-        "scale": describe_scale(data.reading),
-        "reading": " ".join(describe_reading(data.reading)) if data.reading else "",
+        "scale": describe_scale(reading),
+        "reading": " ".join(describe_reading(reading)) if reading else "",
         "code": write_code(study),
-        "ending": "png" if data.image_shape[2] in _COLOURS else "npy",
+        "photo": "photo.tif" if reading and reading.pages == "channels" else f"photo.{picture}",
+        "picture": picture,
     }
 
 
@@ -99,7 +102,8 @@ def describe_reading(reading: Reading) -> list[str]:
     as_unit = "" if (low, high) == (0, 1) else ", taken as 0..1"
     lines = [f"Trained on {reading.dtype} values {low}..{high} of {what}{as_unit}."]
     if reading.clipped:
-        lines.append(f"{counted(reading.clipped, 'value')} outside this range were clipped.")
+        verb = "was" if reading.clipped == 1 else "were"
+        lines.append(f"{counted(reading.clipped, 'value')} outside this range {verb} clipped.")
     if reading.kind == "arrays" and reading.layout != "channels_last":
         lines.append(f"The order of their axes was {reading.layout.replace('_', ' ')}.")
     if reading.background:
@@ -110,7 +114,8 @@ def describe_reading(reading: Reading) -> list[str]:
         lines.append("Each page of a TIFF file was an image.")
     if reading.resize and reading.image_size:
         height, width = reading.image_size
-        lines.append(f'Other sizes were resized to {height} x {width} by "{reading.resize}".')
+        size = f"{height} x {width}"
+        lines.append(f'Images of another size were resized to {size}: "{reading.resize}".')
     return lines
 
 
@@ -166,10 +171,11 @@ def _decode_code(reading: Reading) -> list[str]:
     background = f', "{reading.background}"' if reading.background else ""
     if reading.pages == "channels":
         return [
-            'pages = ImageSequence.Iterator(Image.open("image.tif"))',
-            f"pixels = np.concatenate([decode(page{background}) for page in pages], axis=-1)",
+            'with Image.open("image.tif") as file:',
+            f"    pages = [decode(page{background}) for page in ImageSequence.Iterator(file)]",
+            "pixels = np.concatenate(pages, axis=-1)",
         ]
-    return [f'pixels = decode(Image.open("image.png"){background})']
+    return ['with Image.open("image.png") as file:', f"    pixels = decode(file{background})"]
 
 
 def _load_code(reading: Reading) -> list[str]:
