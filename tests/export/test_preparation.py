@@ -4,6 +4,7 @@ No model is needed: what matters is the array that the encoder would get.
 """
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -358,3 +359,62 @@ def test_a_picture_of_other_numbers_of_channels_is_refused(channels, tmp_path):
         ".tif."
     )
     assert not path.exists()
+
+
+class FiveChannels:
+    """An encoder and a decoder that say how bright each of five channels is."""
+
+    def __init__(self, name):
+        self.run = {"encoder": self.encode, "decoder": self.decode}[name]
+
+    def get_inputs(self):
+        return [SimpleNamespace(shape=[None, 5])]
+
+    @staticmethod
+    def encode(names, inputs):
+        means = inputs["image"].mean(axis=(1, 2))
+        return [means, means]
+
+    @staticmethod
+    def decode(names, inputs):
+        z = inputs["latent"][:, np.newaxis, np.newaxis, :]
+        return [np.broadcast_to(z, (len(z), 9, 10, 5))]
+
+
+def test_a_model_of_five_channels_reads_pages_and_writes_arrays(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict, "HERE", tmp_path)
+    monkeypatch.setattr(predict, "open_model", FiveChannels)
+    _, reading, shape = GUISES["pages.tif"]
+    (tmp_path / "preprocessing.json").write_text(json.dumps(steps_of(reading, shape)))
+    save_pages("pages.tif")
+    predict.main(["encode", "pages.tif"])
+    z_mean = json.loads(capsys.readouterr().out)["z_mean"]
+    predict.main(["reconstruct", "pages.tif", "rebuilt.npy"])
+    rebuilt = np.load("rebuilt.npy")
+    assert (rebuilt.dtype, rebuilt.shape) == (np.float32, shape)
+    np.testing.assert_allclose(rebuilt[0, 0], z_mean, rtol=1e-6)
+    predict.main(["sample", "samples.npy", "--count", "3"])
+    assert np.load("samples.npy").shape == (3, *shape)
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("input", {"dtype": "unknown"}),
+        ("input", {"range": None}),
+        ("resize", {"policy": "squeeze"}),
+        ("resize", {"filter": "bicubic"}),
+    ],
+)
+def test_steps_that_it_does_not_know_are_refused(table, change, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "HERE", tmp_path)
+    path = tmp_path / "preprocessing.json"
+    steps = steps_of(read_as())
+    path.write_text(json.dumps(steps))
+    assert predict.read_preprocessing() == steps
+    steps[table] |= change
+    path.write_text(json.dumps(steps))
+    with pytest.raises(SystemExit) as done:
+        predict.read_preprocessing()
+    assert str(done.value.code).startswith(f"predict: {path} cannot be used (")
