@@ -4,6 +4,7 @@ No model is needed: what matters is the array that the encoder would get.
 """
 
 import json
+import struct
 from types import SimpleNamespace
 
 import numpy as np
@@ -272,6 +273,19 @@ def test_what_was_not_trained_on_is_refused_in_one_line(name, tmp_path, capsys):
     assert str(done.value.code).startswith(f"predict: {tmp_path / name} {words}")
     assert "\n" not in done.value.code
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("error", [EOFError, KeyError, struct.error, NotImplementedError])
+def test_whatever_pillow_raises_for_a_damaged_file_is_one_line(error, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise error("no more data")
+
+    monkeypatch.setattr(predict, "decode_file", fail)
+    path = tmp_path / "grey.png"
+    Image.fromarray(GREY).save(path)
+    with pytest.raises(SystemExit) as done:
+        predict.load_image(path, steps_of(read_as()), seed=0)
+    assert done.value.code.startswith(f"predict: {path} cannot be read as an image (")
 
 
 def test_grey_of_16_bits_is_one_type_whatever_pillow_calls_it(tmp_path):

@@ -101,7 +101,7 @@ def load_image(path: Path, steps: Mapping[str, Any], seed: int) -> Array:
     is_array = path.suffix.lower() == ".npy"
     try:
         pixels = read_array(path, steps) if is_array else read_file(path, steps)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # noqa: BLE001  Pillow raises many types of errors for damaged files
         fail(f"{path} cannot be read as an image ({error}).")
     limits = find_limits(pixels, path, is_array, steps)
     try:
@@ -113,11 +113,7 @@ def load_image(path: Path, steps: Mapping[str, Any], seed: int) -> Array:
 
 
 def read_array(path: Path, steps: Mapping[str, Any]) -> Array:
-    """Reads the image of an .npy file, (height, width, channels).
-
-    Raises:
-        OSError, ValueError: The file is missing or damaged.
-    """
+    """Reads the image of an .npy file, (height, width, channels)."""
     with path.open("rb") as file:
         array = np.lib.format.read_array(file, allow_pickle=False)
     is_first = steps.get("input", UNRECORDED)["layout"] == "channels_first"
@@ -130,11 +126,7 @@ def read_array(path: Path, steps: Mapping[str, Any]) -> Array:
 
 
 def read_file(path: Path, steps: Mapping[str, Any]) -> Array:
-    """Reads the pixels of an image file, (height, width, channels).
-
-    Raises:
-        OSError, ValueError, SyntaxError: The file is missing or damaged.
-    """
+    """Reads the pixels of an image file, (height, width, channels)."""
     channels = steps["image"]["channels"]
     with Image.open(path) as file:
         if "input" not in steps:
