@@ -171,7 +171,7 @@ def _decode_code(reading: Reading) -> list[str]:
     background = f', "{reading.background}"' if reading.background else ""
     if reading.pages == "channels":
         return [
-            'with Image.open("image.tif") as file:',
+            'with open("image.tif", "rb") as stream, Image.open(stream) as file:',
             f"    pages = [decode(page{background}) for page in ImageSequence.Iterator(file)]",
             "pixels = np.concatenate(pages, axis=-1)",
         ]

@@ -128,7 +128,8 @@ def read_array(path: Path, steps: Mapping[str, Any]) -> Array:
 def read_file(path: Path, steps: Mapping[str, Any]) -> Array:
     """Reads the pixels of an image file, (height, width, channels)."""
     channels = steps["image"]["channels"]
-    with Image.open(path) as file:
+    # By its name, Pillow 13 mixes up the rows of an uncompressed TIFF file with an orientation.
+    with path.open("rb") as stream, Image.open(stream) as file:
         if "input" not in steps:
             pixels = np.asarray(flatten(file, "L" if channels == 1 else "RGB"))
             return pixels.reshape(*pixels.shape[:2], -1)
