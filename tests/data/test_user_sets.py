@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from exports import command
+from exports import vaetune as command
 from user_sets import SETS, UNIT, X, Y
 
 from vaetune.data.images import to_unit_interval
