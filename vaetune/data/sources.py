@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.config import NAMED_SETS, DataSpec
+from vaetune.config import NAMED_SETS, DataSpec, ReadingSpec
 from vaetune.data.checks import (
     MIN_IMAGES,
     check_test_set,
@@ -52,7 +52,7 @@ def load_images(dataset: Dataset) -> ImageSet:
 
             - a name: "digits", "mnist" or "fashion_mnist";
             - the path of an `.npz` file in Keras's layout;
-            - the path of a folder of PNG and JPEG files, with the labels as sub-folders;
+            - the path of a folder of image files, with the labels as sub-folders;
             - an array of images, (n, height, width) or (n, height, width, channels);
             - several arrays by name, with the names of an `.npz` file.
 
@@ -73,9 +73,7 @@ def load_images(dataset: Dataset) -> ImageSet:
         return _make_set(source, source, _download(source))
     path = Path(source).expanduser()
     if path.is_dir():
-        images, labels, class_names = read_folder(path)
-        found = _Arrays(images, labels, class_names=class_names)
-        return _make_set(path.resolve().name, source, found)
+        return _make_set(path.resolve().name, source, _from_folder(path))
     _check_npz(path, source)
     return _make_set(path.stem, source, _read_npz(path))
 
@@ -87,6 +85,20 @@ def load_prepared(data: DataSpec) -> ImageSet:
         DataError: The images cannot be read, or a VAE cannot be trained on them.
     """
     return prepare_images(load_images(data.dataset), data)
+
+
+def _from_folder(path: Path) -> _Arrays:
+    """Reads a folder. Its own validation images join the training images."""
+    raw = read_folder(path, ReadingSpec())
+    train = [split for split in (raw.train, raw.validation) if split is not None]
+    labels = [split.labels for split in train if split.labels is not None]
+    return _Arrays(
+        raw.train.images if len(train) == 1 else np.concatenate([each.images for each in train]),
+        np.concatenate(labels) if len(labels) == len(train) else None,
+        raw.test.images if raw.test else None,
+        raw.test.labels if raw.test else None,
+        raw.class_names,
+    )
 
 
 def _check_npz(path: Path, source: str) -> None:
