@@ -1,4 +1,4 @@
-"""Folders of image files: formats, types, sizes, transparency, and files that cannot be read."""
+"""Folders of image files: formats, types and channels."""
 
 import os
 import struct
@@ -6,51 +6,11 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
+from picture_folders import equal, noise, pixels, read, refusal, said, save
 from PIL import Image
 
-from vaetune.config import ReadingSpec
-from vaetune.data.image_folder import read_folder
 from vaetune.data.zero_copy import ALIGNMENT
-from vaetune.errors import DataError
-
-
-def noise(count=4, *shape, seed=0, high=256, dtype=np.uint8):
-    return np.random.default_rng(seed).integers(0, high, (count, *(shape or (9, 10)))).astype(dtype)
-
-
-def save(folder, images, ending=".png", **options):
-    """Saves arrays or images under numbers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(images):
-        as_image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-        as_image.save(folder / f"{number:03d}{ending}", **options)
-    return folder
-
-
-def read(folder, **spec):
-    return read_folder(folder, ReadingSpec(**spec))
-
-
-def pixels(folder, **spec):
-    return read(folder, **spec).train.images
-
-
-def refusal(folder, **spec):
-    with pytest.raises(DataError) as error:
-        read(folder, **spec)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
-
-
-def said(sentences):
-    return " ".join(sentences)
-
-
-def equal(found, expected):
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
-
 
 # Formats.
 
@@ -131,7 +91,7 @@ def test_of_an_animation_the_first_frame_is_read_with_a_note(tmp_path, ending):
     frames[0].save(tmp_path / f"moving{ending}", save_all=True, append_images=frames[1:])
     found = read(tmp_path)
     np.testing.assert_allclose(found.train.images[1], found.train.images[0], atol=3)
-    assert said(found.notes) == "The first frame of 1 animated file was used."
+    assert said(found.notes) == "Of 1 file with several frames, only the first frame was used."
 
 
 # Types and channels.
@@ -180,6 +140,39 @@ def test_16_bit_grey_beside_8_bit_colour_fills_all_channels(tmp_path):
     found = pixels(tmp_path)
     equal(found[:3], noise(3, 9, 10, 3).astype(np.uint16) * 257)
     assert set(np.unique(found[3])) == {32896}
+
+
+KINDS = {
+    "grey": (np.uint8, (9, 10), ".png", 256),
+    "colour": (np.uint8, (9, 10, 3), ".bmp", 256),
+    "deep": (np.uint16, (9, 10), ".png", 65536),
+    "long": (np.int32, (9, 10), ".tif", 2**31),
+    "float": (np.float32, (9, 10), ".tif", 100),
+    "large": (np.uint8, (11, 10), ".png", 256),
+}
+
+
+@given(kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=4))
+def test_any_mixture_comes_out_right_or_is_refused(tmp_path_factory, kinds):
+    folder = tmp_path_factory.mktemp("mixture")
+    arrays = []
+    for number, kind in enumerate(kinds):
+        dtype, shape, ending, high = KINDS[kind]
+        arrays.append(noise(1, *shape, seed=number, high=high, dtype=dtype)[0])
+        save(folder / str(number), arrays[-1:], ending)
+    types = {array.dtype.name for array in arrays}
+    if len(types) > 1 and types != {"uint8", "uint16"}:
+        assert "different types" in refusal(folder)
+    elif len({array.shape[:2] for array in arrays}) > 1:
+        assert "different sizes" in refusal(folder)
+    else:
+        found = pixels(folder)
+        for image, array in zip(found, arrays, strict=True):
+            values = array.reshape(*array.shape[:2], -1).astype(found.dtype)
+            if array.dtype == np.uint8 and found.dtype == np.uint16:
+                values *= 257
+            np.testing.assert_array_equal(image, np.broadcast_to(values, image.shape))
+        assert found.shape[-1] == (3 if "colour" in kinds else 1)
 
 
 def test_other_mixes_of_types_are_refused_with_an_example_of_each(tmp_path):
@@ -234,281 +227,3 @@ def test_other_ways_to_code_colours_become_grey_or_rgb(tmp_path, mode, colour, e
 def test_palettes_keep_their_colours(tmp_path):
     red = Image.new("RGB", (10, 9), (250, 0, 0)).quantize(4)
     assert pixels(save(tmp_path, [red]))[0, 0, 0].tolist() == [250, 0, 0]
-
-
-# TIFF files with several pages.
-
-
-def save_pages(path, pages):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    first, *others = [Image.fromarray(page) for page in pages]
-    first.save(path, save_all=True, append_images=others)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_equally_many_grey_pages_are_channels(tmp_path, dtype):
-    x = noise(3, 5, 9, 10, dtype=dtype)
-    for number, pages in enumerate(x):
-        save_pages(tmp_path / f"c{number % 2}" / f"{number}.tif", pages)
-    found = read(tmp_path)
-    equal(found.train.images, np.moveaxis(x, 1, -1)[[0, 2, 1]])
-    assert found.train.labels.tolist() == [0, 0, 1]
-    assert found.pages == "channels"
-    assert said(found.notes) == "The 5 pages of each TIFF file are the channels of an image."
-
-
-@pytest.mark.parametrize(
-    "counts", [(5,), (5, 4), (5, 1), (33, 33)], ids=["one file", "other counts", "one page", "many"]
-)
-def test_other_numbers_of_pages_are_images(tmp_path, counts):
-    x = noise(sum(counts))
-    start = 0
-    for number, count in enumerate(counts):
-        save_pages(tmp_path / f"c{number}" / "x.tif", x[start : start + count])
-        start += count
-    found = read(tmp_path)
-    equal(found.train.images, x[..., np.newaxis])
-    assert np.bincount(found.train.labels).tolist() == list(counts)
-    assert found.pages == "images"
-    several = sum(count for count in counts if count > 1)
-    assert f"{several} pages are images" in said(found.notes)
-
-
-def test_pages_of_colour_are_images(tmp_path):
-    x = noise(4, 9, 10, 3)
-    save_pages(tmp_path / "a.tif", x[:2])
-    save_pages(tmp_path / "b.tif", x[2:])
-    found = read(tmp_path)
-    equal(found.train.images, x)
-    assert found.pages == "images"
-
-
-def test_an_unreadable_page_leaves_out_its_file(tmp_path):
-    for name in "ab":
-        save_pages(tmp_path / f"{name}.tif", noise(2, 40, 40))
-    save(tmp_path, noise(1, 40, 40))
-    path = tmp_path / "a.tif"
-    path.write_bytes(path.read_bytes()[:2000])
-    assert "1 unreadable image file: a.tif" in refusal(tmp_path)
-    found = pixels(tmp_path, skip_unreadable=True)
-    equal(found, np.concatenate([noise(1, 40, 40), noise(2, 40, 40)])[..., np.newaxis])
-
-
-# Transparency.
-
-
-def glyph(ink, seed=0):
-    """An image with one colour, and its shape in the alpha channel."""
-    image = np.full((9, 10, 4), ink, np.uint8)
-    image[..., 3] = noise(1, seed=seed)[0]
-    return image
-
-
-def test_black_ink_is_put_on_white(tmp_path):
-    found = read(save(tmp_path, [glyph(0, seed) for seed in range(3)]))
-    expected = 255 - np.stack([noise(1, seed=seed)[0] for seed in range(3)])
-    np.testing.assert_allclose(found.train.images[..., 0], expected, atol=1)
-    assert found.background == "white"
-    assert "3 of 3 images have transparent pixels, with white behind" in said(found.notes)
-    assert 'Set background = "white" or another colour under [data]' in said(found.notes)
-
-
-def test_white_ink_is_put_on_black(tmp_path):
-    found = read(save(tmp_path, [glyph(255)]))
-    np.testing.assert_allclose(found.train.images[0, ..., 0], noise(1)[0], atol=1)
-    assert found.background == "black"
-    assert "1 of 1 images has transparent pixels, with black behind" in said(found.notes)
-
-
-def test_the_background_is_chosen_for_all_images_together(tmp_path):
-    inks = [0] * 8 + [255] * 2
-    assert read(save(tmp_path, [glyph(ink) for ink in inks])).background == "black"
-    assert read(save(tmp_path, [glyph(ink) for ink in [0] * 9 + [255]])).background == "white"
-
-
-def test_opaque_images_stay_as_they_are_on_white(tmp_path):
-    save(tmp_path / "a", noise(1, 9, 10, 3))
-    save(tmp_path / "b", [glyph(0)])
-    found = read(tmp_path)
-    equal(found.train.images[0], noise(1, 9, 10, 3)[0])
-    assert found.train.images[1].max() > 200
-    assert "1 of 2 images" in said(found.notes)
-
-
-@pytest.mark.parametrize("colour", ["black", "white", "#ff8000"])
-def test_a_named_background_is_used_without_advice(tmp_path, colour):
-    found = read(save(tmp_path, [glyph(0)]), background=colour)
-    expected = {"black": [0, 0, 0], "white": [255, 255, 255], "#ff8000": [255, 128, 0]}[colour]
-    coverage = noise(1)[0][..., np.newaxis] / 255
-    np.testing.assert_allclose(found.train.images[0], (1 - coverage) * expected, atol=1.5)
-    assert found.background == colour
-    assert "[data]" not in said(found.notes)
-
-
-def test_an_alpha_channel_that_hides_nothing_is_no_transparency(tmp_path):
-    opaque = noise(2, 9, 10, 4)
-    opaque[..., 3] = 255
-    found = read(save(tmp_path, opaque))
-    equal(found.train.images, opaque[..., :3])
-    assert found.background is None
-    assert found.notes == ()
-
-
-def test_fully_transparent_images_are_counted_in_a_warning(tmp_path):
-    hidden = np.full((9, 10, 4), 200, np.uint8)
-    hidden[..., 3] = 0
-    found = read(save(tmp_path, [hidden, glyph(0)]))
-    assert "1 of 2 images was fully transparent" in said(found.warnings)
-    assert found.background == "white"
-    assert read(save(tmp_path, [hidden] * 2)).background == "black"
-
-
-def test_grey_with_transparency_has_one_channel_on_a_grey_background(tmp_path):
-    shaded = Image.fromarray(glyph(0)).convert("LA")
-    save(tmp_path, [shaded])
-    assert pixels(tmp_path).shape == (1, 9, 10, 1)
-    assert pixels(tmp_path, background="#ff0000").shape == (1, 9, 10, 3)
-
-
-def test_a_transparent_colour_of_a_palette_shows_the_background(tmp_path):
-    image = Image.new("P", (10, 9), 0)
-    image.putpalette([255, 0, 0, 0, 255, 0])
-    image.paste(1, (0, 0, 5, 9))
-    found = read(save(tmp_path, [image], transparency=0), background="white")
-    assert found.train.images[0, 0, 9].tolist() == [255, 255, 255]
-    assert found.train.images[0, 0, 0].tolist() == [0, 255, 0]
-    assert found.background == "white"
-
-
-# Sizes.
-
-
-def test_mixed_sizes_are_refused_with_their_counts(tmp_path, monkeypatch):
-    save(tmp_path / "a", noise(3, 9, 10))
-    for number in range(5):
-        save(tmp_path / f"b{number}", noise(1, 11, 12 + number))
-    monkeypatch.setattr(Image.Image, "load", None)  # Nothing is decoded.
-    message = refusal(tmp_path)
-    assert (
-        "6 different sizes: 3 of 9 x 10, 1 of 11 x 12, 1 of 11 x 13, 1 of 11 x 14, 2 of 2 more."
-    ) in message
-    assert "--image-size 64" in message
-    assert 'resize = "crop", "pad" or "stretch"' in message
-
-
-@pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
-def test_images_get_the_requested_size(tmp_path, how):
-    bars = np.zeros((16, 32), np.uint8)
-    bars[:, :8], bars[:, 8:24] = 100, 200
-    save(tmp_path / "a", [bars])
-    save(tmp_path / "b", noise(1, 16, 16))
-    found = read(tmp_path, image_size=16, resize=how)
-    assert (found.image_size, found.resize) == ((16, 16), how)
-    equal(found.train.images[1], noise(1, 16, 16)[0][..., np.newaxis])
-    middle = found.train.images[0, 8, :, 0]
-    if how == "crop":
-        assert set(middle) == {200}
-    else:
-        assert set(middle[6:10]) == {200}
-        assert middle[1] == 100
-    border = found.train.images[0, 0, :, 0]
-    assert (border == 0).all() == (how == "pad")
-    assert "1 image was resized to 16 x 16" in said(found.notes)
-
-
-def test_images_of_other_sizes_are_cropped_by_default(tmp_path):
-    found = read(save(tmp_path, noise(2, 16, 32)), image_size="8x9")
-    assert found.train.images.shape == (2, 8, 9, 1)
-    assert found.resize == "crop"
-
-
-def test_images_of_the_requested_size_stay_as_they_are(tmp_path):
-    found = read(save(tmp_path, noise(2)), image_size=(9, 10))
-    equal(found.train.images, noise(2)[..., np.newaxis])
-    assert (found.image_size, found.resize, found.notes) == (None, None, ())
-
-
-def test_16_bits_are_resized_in_16_bits(tmp_path):
-    save(tmp_path, [np.full((16, 16), 60000, np.uint16)])
-    equal(pixels(tmp_path, image_size=8), np.full((1, 8, 8, 1), 60000, np.uint16))
-
-
-# Files that cannot be read.
-
-
-@pytest.fixture
-def damaged(tmp_path):
-    """A folder with two files that are damaged in their headers, and one in its pixels."""
-    save(tmp_path, noise(6, 40, 40), ".jpg")
-    for number, length in ((1, 0), (3, 20), (4, 700)):
-        os.truncate(tmp_path / f"{number:03d}.jpg", length)
-    return tmp_path
-
-
-def test_all_unreadable_files_are_named_at_once(damaged):
-    message = refusal(damaged)
-    assert "contains 3 unreadable image files: 001.jpg, 003.jpg, 004.jpg (the first: " in message
-    assert "--skip-unreadable" in message
-
-
-def test_unreadable_files_are_left_out_on_request(damaged):
-    whole = pixels(save(damaged / "whole", noise(6, 40, 40), ".jpg"))
-    for path in (damaged / "whole").iterdir():
-        path.unlink()
-    found = read(damaged, skip_unreadable=True)
-    equal(found.train.images, whole[[0, 2, 5]])
-    assert said(found.warnings) == "3 unreadable files were left out: 001.jpg, 003.jpg, 004.jpg."
-
-
-def test_labels_stay_with_their_images_if_files_are_left_out(tmp_path):
-    for label in "abc":
-        save(tmp_path / label, noise(3))
-    (tmp_path / "a" / "001.png").write_bytes(b"")
-    (tmp_path / "b" / "002.png").write_bytes(b"")
-    found = read(tmp_path, skip_unreadable=True)
-    assert found.train.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
-    equal(found.train.images, noise(3)[[0, 2, 0, 1, 0, 1, 2]][..., np.newaxis])
-
-
-def test_twenty_unreadable_files_are_named(tmp_path):
-    save(tmp_path, noise(25))
-    for path in tmp_path.iterdir():
-        path.write_bytes(b"")
-    for spec in ({}, {"skip_unreadable": True}):
-        message = refusal(tmp_path, **spec)
-        assert "25 unreadable image files" in message
-        assert "019.png and 5 more" in message
-        assert "020.png" not in message
-
-
-@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".gif", ".bmp", ".webp", ".pgm"])
-def test_a_file_truncated_at_any_place_is_unreadable_or_read(tmp_path, ending):
-    path = save(tmp_path, noise(2, 12, 12), ending) / f"001{ending}"
-    content = path.read_bytes()
-    for length in range(0, len(content), 13):
-        path.write_bytes(content[:length])
-        found = read(tmp_path, skip_unreadable=True)
-        assert len(found.train.images) + len(found.warnings) == 2
-
-
-def test_a_file_without_permission_is_named(tmp_path, monkeypatch):
-    def forbidden(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    save(tmp_path, noise(1))
-    monkeypatch.setattr(Image, "open", forbidden)
-    assert "000.png (Permission denied)" in refusal(tmp_path)
-
-
-def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
-    def forbidden(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(os, "scandir", forbidden)
-    assert f"{tmp_path} cannot be read: Permission denied." in refusal(tmp_path)
-
-
-def test_a_suspiciously_large_image_is_named(tmp_path, monkeypatch):
-    save(tmp_path, noise(1))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    assert "000.png" in refusal(tmp_path)

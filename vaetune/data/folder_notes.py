@@ -23,7 +23,7 @@ def notes(files: Sequence[ImageFile], plan: Plan) -> Iterator[str]:
         holds = "TIFF file has" if len(several) == 1 else "TIFF files have"
         yield f"{len(several)} {holds} several pages: {sum(several)} pages are images."
     if animated := sum(file.is_animated for file in files):
-        yield f"The first frame of {counted(animated, 'animated file')} {was(animated)} used."
+        yield f"Of {counted(animated, 'file')} with several frames, only the first frame was used."
     resized = [page for file in files for page in file.pages if page.size != plan.size]
     if count := len(resized) // (plan.channels if plan.pages == "channels" else 1):
         height, width = plan.size
