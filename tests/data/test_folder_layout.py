@@ -1,10 +1,13 @@
 """Folders of image files: splits, labels, and links."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from vaetune.config import ReadingSpec
+from vaetune.data.folder_files import find_files
 from vaetune.data.image_folder import read_folder
 from vaetune.errors import DataError
 
@@ -212,3 +215,11 @@ def test_a_broken_link_is_unreadable(write):
     (folder / "2.png").symlink_to("2.png")
     assert "2 unreadable image files: 1.png, 2.png" in refusal(folder)
     assert numbers(read(folder, skip_unreadable=True).train) == [0]
+
+
+def test_a_pipe_is_no_image_file(write):
+    folder = write("0.png")
+    os.mkfifo(folder / "1.png")
+    found = find_files(folder)
+    assert found.images == (folder / "0.png",)
+    assert found.others == {".png": 1}

@@ -114,3 +114,12 @@ def test_images_of_the_requested_size_stay_as_they_are(tmp_path):
 def test_16_bits_are_resized_in_16_bits(tmp_path):
     save(tmp_path, [np.full((16, 16), 60000, np.uint16)])
     equal(pixels(tmp_path, image_size=8), np.full((1, 8, 8, 1), 60000, np.uint16))
+
+
+def test_channels_of_an_image_are_resized_together(tmp_path):
+    x = noise(2, 3, 16, 16)
+    for number, pages in enumerate(x):
+        save_pages(tmp_path / f"{number}.tif", pages)
+    found = read(tmp_path, image_size=8)
+    assert found.train.images.shape == (2, 8, 8, 3)
+    assert "2 images were resized to 8 x 8" in said(found.notes)

@@ -42,6 +42,17 @@ def test_labels_stay_with_their_images_if_files_are_left_out(tmp_path):
     equal(found.train.images, noise(3)[[0, 2, 0, 1, 0, 1, 2]][..., np.newaxis])
 
 
+@pytest.mark.parametrize("image", [noise(1, 40, 40, 3)[0], noise(1, 40, 40, dtype=np.uint16)[0]])
+def test_files_that_are_left_out_change_no_other_image(tmp_path, image):
+    save(tmp_path / "b", noise(3, 40, 40))
+    path = save(tmp_path / "a", [image], ".tif") / "000.tif"
+    os.truncate(path, path.stat().st_size - 1000)
+    found = read(tmp_path, skip_unreadable=True)
+    equal(found.train.images, noise(3, 40, 40)[..., np.newaxis])
+    assert len(found.warnings) == 1
+    assert found.class_names == ("b",)
+
+
 def test_twenty_unreadable_files_are_named(tmp_path):
     save(tmp_path, noise(25))
     for path in tmp_path.iterdir():

@@ -128,6 +128,8 @@ class _Walk:
                 self.links.append(path)
             elif entry.is_dir():
                 self.enter(path)
+            elif not entry.is_file():  # A pipe would be waited for.
+                self.others[path.suffix.lower()] += 1
             else:
                 self._add(path, os.path.join(real, entry.name))  # noqa: PTH118 for speed
 

@@ -65,8 +65,7 @@ def _read_quietly(folder: Path, spec: ReadingSpec) -> RawImages:
     files, unreadable = read_headers(arrangement.places, spec.background)
     if not files:
         raise folder_notes.unreadable_error(folder, unreadable)
-    plan = make_plan(folder, files, spec)
-    pixels = _decode_all(files, plan, spec.background)
+    plan, pixels = _decode_readable(folder, files, spec)
     unreadable |= pixels.unreadable
     has_training = any(file.place.split == "train" for file, _ in pixels.files)
     if not has_training or (unreadable and not spec.skip_unreadable):
@@ -93,6 +92,22 @@ def _read_quietly(folder: Path, spec: ReadingSpec) -> RawImages:
         notes=tuple(notes),
         warnings=tuple(problems),
     )
+
+
+def _decode_readable(
+    folder: Path, files: Sequence[ImageFile], spec: ReadingSpec
+) -> tuple[Plan, _Pixels]:
+    """Decodes files as it fits those of them that can be decoded."""
+    plan = make_plan(folder, files, spec)
+    pixels = _decode_all(files, plan, spec.background)
+    if pixels.unreadable and pixels.files and spec.skip_unreadable:
+        kept = [file for file, _ in pixels.files]
+        fitting = make_plan(folder, kept, spec)
+        if fitting != plan:
+            unreadable = pixels.unreadable
+            plan, pixels = fitting, _decode_all(kept, fitting, spec.background)
+            pixels.unreadable |= unreadable
+    return plan, pixels
 
 
 def _decode_all(files: Sequence[ImageFile], plan: Plan, background: str | None) -> _Pixels:
