@@ -2,139 +2,208 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vaetune.config import ReadingSpec
+from vaetune.data import folder_notes, transparency
+from vaetune.data.folder_files import counted, find_files
+from vaetune.data.folder_layout import SPLITS, SplitName, arrange
+from vaetune.data.folder_plan import Plan, make_plan
+from vaetune.data.image_headers import FAILURES, ImageFile, read_headers, reason_of
+from vaetune.data.prepare import decode, resize, to_channels
+from vaetune.data.raw import RawImages, RawSplit
+from vaetune.data.transparency import Look
 from vaetune.data.zero_copy import empty_aligned
-from vaetune.errors import DataError, one_line
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
-
-_GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-
-Labelled = tuple[NDArray[np.uint8], NDArray[np.int64] | None, tuple[str, ...] | None]
 
 
-def read_folder(folder: Path) -> Labelled:
-    """Reads all PNG and JPEG files of a folder. The names of sub-folders are labels.
+@dataclass
+class _Pixels:
+    """Decoded images.
 
-    If all files are grey, images have one channel; otherwise all images have three. Transparent
-    pixels are put on a black background. At any time, only one image is in memory in addition to
-    the array.
+    Attributes:
+        images: Pixels, (n, height, width, channels).
+        files: Files with the index of their first image, in the order of the images.
+        looks: Effect of the background on each page.
+        unreadable: Reasons why files could not be decoded, by path.
+    """
 
-    Returns:
-        Images (n, height, width, channels) uint8; class indices (n,) and class names in
-        alphabetical order, or None and None if there are no sub-folders.
+    images: NDArray[Any]
+    files: list[tuple[ImageFile, int]] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+
+def read_folder(folder: Path, spec: ReadingSpec) -> RawImages:
+    """Reads all image files of a folder that Pillow can read.
+
+    Folders such as train, val and test are splits; other sub-folders are labels. If all files are
+    grey, images have one channel; otherwise all images have three. The headers of all files are
+    read first. At any time, only one decoded image is in memory in addition to the array.
+
+    Args:
+        folder: Folder of image files.
+        spec: Options of reading.
 
     Raises:
-        DataError: There are no images, a file is damaged, sizes differ, or images are both in the
-            folder itself and in sub-folders. The message names the file.
+        DataError: There are no images, files are damaged, sizes differ, types have no common
+            scale, or images are both in a folder and in its sub-folders.
     """
-    paths = _image_paths(folder)
-    classes = sorted(
-        {path.relative_to(folder).parts[0] for path in paths if _class_of(path, folder)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of large images and of damaged details.
+        return _read_quietly(folder, spec)
+
+
+def _read_quietly(folder: Path, spec: ReadingSpec) -> RawImages:
+    found = find_files(folder)
+    arrangement = arrange(folder, found.images)
+    files, unreadable = read_headers(arrangement.places, spec.background)
+    if not files:
+        raise folder_notes.unreadable_error(folder, unreadable)
+    plan, pixels = _decode_readable(folder, files, spec)
+    unreadable |= pixels.unreadable
+    has_training = any(file.place.split == "train" for file, _ in pixels.files)
+    if not has_training or (unreadable and not spec.skip_unreadable):
+        raise folder_notes.unreadable_error(folder, unreadable)
+    background = _settle_background(pixels, plan, spec.background)
+    kept = [file for file, _ in pixels.files]
+    notes = [*arrangement.notes, *folder_notes.notes(kept, plan), *found.notes()]
+    notes += transparency.notes(pixels.looks, background, is_chosen=spec.background is None)
+    problems = [*arrangement.warnings, *folder_notes.unreadable_warning(folder, unreadable)]
+    problems += [*folder_notes.shortened(kept), *transparency.warnings(pixels.looks)]
+    problems += _join_types(pixels, plan)
+    splits = _split_up(pixels, plan)
+    is_resized = any(page.size != plan.size for file in kept for page in file.pages)
+    return RawImages(
+        "files",
+        splits["train"],
+        splits.get("validation"),
+        splits.get("test"),
+        class_names=_class_names(pixels),
+        pages=plan.pages,
+        image_size=plan.size if is_resized else None,
+        resize=plan.resize if is_resized else None,
+        background=background,
+        notes=tuple(notes),
+        warnings=tuple(problems),
     )
-    if classes and any(not _class_of(path, folder) for path in paths):
-        raise DataError(
-            f"{folder} contains images both directly and in the sub-folder {classes[0]}. Put all "
-            "images into sub-folders named after their labels, or none."
-        )
-    images = _read_all(paths, folder)
-    if not classes:
-        return images, None, None
-    labels = np.array([classes.index(_class_of(path, folder)) for path in paths], dtype=np.int64)
-    return images, labels, tuple(classes)
 
 
-def _image_paths(folder: Path) -> list[Path]:
-    try:
-        paths = sorted(path for path in _visible_files(folder) if path.suffix.lower() in SUFFIXES)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read: {error.strerror}.") from error
-    if not paths:
-        raise DataError(
-            f"{folder} contains no images: expected PNG or JPEG files, in the folder itself or in "
-            "a sub-folder for each label."
-        )
-    return paths
+def _decode_readable(
+    folder: Path, files: Sequence[ImageFile], spec: ReadingSpec
+) -> tuple[Plan, _Pixels]:
+    """Decodes files as it fits those of them that can be decoded."""
+    plan = make_plan(folder, files, spec)
+    pixels = _decode_all(files, plan, spec.background)
+    if pixels.unreadable and pixels.files and spec.skip_unreadable:
+        kept = [file for file, _ in pixels.files]
+        fitting = make_plan(folder, kept, spec)
+        if fitting != plan:
+            unreadable = pixels.unreadable
+            plan, pixels = fitting, _decode_all(kept, fitting, spec.background)
+            pixels.unreadable |= unreadable
+    return plan, pixels
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _visible_files(path)
-        else:
-            yield path
-
-
-def _class_of(path: Path, folder: Path) -> str:
-    parts = path.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else ""
-
-
-def _read_all(paths: Sequence[Path], folder: Path) -> NDArray[np.uint8]:
-    sizes_and_modes = [_read_header(path) for path in paths]
-    width, height = sizes_and_modes[0][0]
-    for path, (size, _) in zip(paths, sizes_and_modes, strict=True):
-        if size != (width, height):
-            raise DataError(
-                f"{path} has {size[1]} x {size[0]} pixels, but {paths[0].relative_to(folder)} has "
-                f"{height} x {width}: all images must have the same size. Resize or remove it."
-            )
-    is_grey = all(mode in _GREY_MODES for _, mode in sizes_and_modes)
-    images = empty_aligned((len(paths), height, width, 1 if is_grey else 3))
-    for index, path in enumerate(paths):
-        pixels = _read_pixels(path, is_grey)
-        # A grey image has no channel axis; assigning it fills all channels.
-        images[index] = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
-    return images
-
-
-def _read_header(path: Path) -> tuple[tuple[int, int], str]:
-    """Returns size (width, height) and Pillow mode of an image file."""
-    with _open(path) as image:
-        return image.size, image.mode
-
-
-def _read_pixels(path: Path, is_grey: bool) -> NDArray[np.uint8]:
-    with _open(path) as image:
+def _decode_all(files: Sequence[ImageFile], plan: Plan, background: str | None) -> _Pixels:
+    """Decodes all files. Those that cannot be read leave no gap."""
+    count = sum(plan.images_in(file) for file in files)
+    pixels = _Pixels(empty_aligned((count, *plan.size, plan.channels), plan.dtype))
+    at = 0
+    for file in files:
         try:
-            image.load()
-        except (OSError, ValueError, SyntaxError) as error:
-            raise _damaged_image_error(path, error) from error
-        if image.mode.startswith(("I", "F")):  # 16 or 32 bits, which Pillow would clip at 255
-            return _from_deep_grey(np.asarray(image), path)
-        if image.mode == "P":
-            image = image.convert("RGBA")
-        if image.mode in ("LA", "RGBA", "PA"):
-            background = Image.new("RGBA", image.size, (0, 0, 0, 255))
-            image = Image.alpha_composite(background, image.convert("RGBA"))
-        return np.asarray(image.convert("L" if is_grey else "RGB"), dtype=np.uint8)
+            looks = _decode_into(pixels.images, at, file, plan, background)
+        except FAILURES as error:
+            pixels.unreadable[file.place.path] = reason_of(error, file.place.path)
+            continue
+        pixels.looks += looks
+        pixels.files.append((file, at))
+        at += plan.images_in(file)
+    pixels.images = pixels.images[:at]
+    return pixels
 
 
-def _from_deep_grey(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
-    """Scales grey values in 0..65535 to uint8."""
-    numbers = values.astype(np.float64)
-    if not (np.isfinite(numbers).all() and numbers.min() >= 0 and numbers.max() <= 65535):
-        raise DataError(f"{path} contains pixel values outside 0..65535. Save it with 8 bits.")
-    return np.rint(numbers / 257.0).astype(np.uint8)
+def _decode_into(
+    images: NDArray[Any], at: int, file: ImageFile, plan: Plan, background: str | None
+) -> list[Look]:
+    """Decodes a file into its place in an array, and returns how its pages look."""
+    looks = []
+    with Image.open(file.place.path) as image:
+        for number, page in enumerate(file.pages):
+            if number:
+                image.seek(number)
+            values = decode(image, background)
+            if values.shape[:2] != page.size or values.dtype.name != page.dtype:
+                raise ValueError("its pixels do not fit its header")
+            looks.append(transparency.look_of(image, values, is_chosen=background is None))
+            values = resize(values, plan.size, plan.resize)
+            plan.view(images, at, number)[...] = to_channels(values, plan.page_channels)
+    return looks
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of possible decompression bombs; the sizes are checked here first.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _damaged_image_error(path, error) from error
+def _settle_background(pixels: _Pixels, plan: Plan, background: str | None) -> str | None:
+    """Returns the colour behind transparent pixels, and decodes them on it once more if needed."""
+    if not transparency.are_transparent(pixels.looks):
+        return None
+    if background is not None:
+        return background
+    chosen = transparency.choose(pixels.looks)
+    if chosen == "black":  # Everything was decoded on black.
+        return chosen
+    looks = iter(pixels.looks)
+    for file, at in pixels.files:
+        if transparency.are_transparent([next(looks) for _ in file.pages]):
+            _decode_into(pixels.images, at, file, plan, chosen)
+    return chosen
 
 
-def _damaged_image_error(path: Path, error: Exception) -> DataError:
-    reason = one_line(error).replace(str(path), "").replace("''", "it")
-    return DataError(f"{path} is not a readable PNG or JPEG image ({reason}). Repair or remove it.")
+def _join_types(pixels: _Pixels, plan: Plan) -> Iterator[str]:
+    """Gives files of 8 and 16 bits a common scale. Yields a warning if there are both."""
+    parts: dict[str, list[NDArray[Any]]] = {"uint8": [], "uint16": []}
+    if not plan.is_mixed:
+        return
+    for file, at in pixels.files:
+        for number, page in enumerate(file.pages):
+            parts[page.dtype].append(plan.view(pixels.images, at, number))
+    found = (
+        f"{counted(len(parts['uint8']), 'image')} with 8 bits and "
+        f"{len(parts['uint16'])} with 16 bits were found"
+    )
+    if max((int(part.max()) for part in parts["uint16"]), default=0) > 255:
+        for part in parts["uint8"]:
+            part *= np.uint16(257)
+        yield f"{found}: the pixels with 8 bits were multiplied by 257."
+    else:
+        pixels.images = pixels.images.astype(np.uint8)
+        yield f"{found}: no pixel is above 255, so all of them were taken as 8 bits."
+
+
+def _split_up(pixels: _Pixels, plan: Plan) -> dict[SplitName, RawSplit]:
+    """Returns the splits that have images. Class indices count the sorted labels of all splits."""
+    number = {label: index for index, label in enumerate(_class_names(pixels) or ())}
+    splits: dict[SplitName, RawSplit] = {}
+    at = 0
+    for split in SPLITS:
+        labels = [
+            file.place.label
+            for file, _ in pixels.files
+            if file.place.split == split
+            for _ in range(plan.images_in(file))
+        ]
+        if not labels:
+            continue
+        images = pixels.images[at : at + len(labels)]
+        at += len(labels)
+        numbers = [number[label] for label in labels if label is not None]
+        splits[split] = RawSplit(images, np.array(numbers, np.int64) if numbers else None)
+    return splits
+
+
+def _class_names(pixels: _Pixels) -> tuple[str, ...] | None:
+    labels = {file.place.label for file, _ in pixels.files}
+    return tuple(sorted(label for label in labels if label is not None)) or None

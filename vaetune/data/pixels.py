@@ -166,7 +166,10 @@ def _decide_integers(values: Values) -> PixelRange | None:
     full = _full_scale(high)
     if full is None:
         return None
-    is_certain = high >= (128.0 if full == 255.0 and values.dtype != np.uint16 else 0.9 * full)
+    if full == 255.0:  # Unsigned types of more bits are made on purpose, so bytes are a surprise.
+        is_certain = high >= 128.0 and values.dtype.kind == "i"
+    else:
+        is_certain = high >= 0.9 * full
     return PixelRange(0.0, full, "certain" if is_certain else "likely")
 
 

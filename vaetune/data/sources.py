@@ -16,7 +16,7 @@ from vaetune.data.arrays import Arrays, find_images
 from vaetune.data.assemble import assemble
 from vaetune.data.image_folder import read_folder
 from vaetune.data.images import ImageSet, prepare_images
-from vaetune.data.raw import RawImages, RawSplit
+from vaetune.data.raw import RawImages
 from vaetune.device import import_tensorflow
 from vaetune.errors import DataError, one_line
 
@@ -59,14 +59,9 @@ def load_images(
         return assemble(source, source, find_images(_download(source), spec, source), spec)
     path = Path(source).expanduser()
     if path.is_dir():
-        return assemble(path.resolve().name, source, _read_folder(path), spec)
+        return assemble(path.resolve().name, source, read_folder(path, spec), spec)
     _check_file(path, source)
     return assemble(_name_of(path), source, _read_arrays(path, source, spec), spec)
-
-
-def _read_folder(path: Path) -> RawImages:
-    images, labels, class_names = read_folder(path)
-    return RawImages("files", RawSplit(images, labels), class_names=class_names)
 
 
 def _to_spec(reading: ReadingSpec | Mapping[str, Any] | None) -> ReadingSpec:
