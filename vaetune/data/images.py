@@ -79,6 +79,17 @@ class ImageSet:
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Number of images of each class, in all splits together; None without labels."""
+        labels = [
+            s.labels for s in (self.train, self.validation, self.test) if s.labels is not None
+        ]
+        if not labels or self.class_names is None:
+            return None
+        counts = np.bincount(np.concatenate(labels), minlength=len(self.class_names))
+        return tuple(counts.tolist())
+
 
 def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:
     """Applies the binarization and the split that a search asks for.

@@ -300,4 +300,5 @@ def summarise(images: ImageSet) -> DataSummary:
         class_names=images.class_names,
         entropy_floor=entropy_floor(images.validation.images),
         reading=images.reading,
+        class_counts=images.class_counts,
     )
