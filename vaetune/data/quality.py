@@ -64,7 +64,7 @@ def check_can_teach(reading: Reading, count: int, source: str) -> tuple[str, ...
     """Checks that a model can learn something from an image set.
 
     Args:
-        reading: How the set was read, with its copies.
+        reading: Record of the reading, with the copies.
         count: Number of images in all splits together.
         source: Name of the image set in messages.
 

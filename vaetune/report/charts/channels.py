@@ -64,11 +64,16 @@ def columns_of_channels(channels: int, show: Sequence[int] | None = None) -> int
     return 1 if shown_channels(channels, show) else math.ceil(math.sqrt(channels))
 
 
+def scale_of_numbers(height: int, width: int) -> int:
+    """Returns the size of the pixels of channel numbers, at images of this size."""
+    return max(1, min(height, width) // _SIDE_OF_A_SMALL_IMAGE)
+
+
 def _side_by_side(images: Pixels) -> Pixels:
     *before, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(channels))
     rows = -(-channels // columns)
-    scale = max(1, min(height, width) // _SIDE_OF_A_SMALL_IMAGE)
+    scale = scale_of_numbers(height, width)
     label = 7 * scale
     down, across = label + height + scale, width + 2 * scale
     sheet = np.full((*before, rows * down, columns * across, 1), FRAME, np.uint8)
