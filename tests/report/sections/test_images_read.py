@@ -43,6 +43,8 @@ def test_the_section_shows_forty_images_in_their_order(tmp_path):
     study, images = make_search(tmp_path)
     read = describe_images_read(study)
     assert read.count == 40
+    assert not read.is_reduced
+    assert describe_images_read(make_search(tmp_path / "large", (64, 64, 1))[0]).is_reduced
     encoded = read.source.removeprefix("data:image/png;base64,")
     png = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))))
     scale = png.shape[1] // (10 * 30 - 2)

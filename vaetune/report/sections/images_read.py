@@ -22,6 +22,7 @@ class ImagesRead:
         warnings: Facts that may be mistakes.
         source: Data URL of a PNG with some of the images; empty if none were kept.
         count: Number of images in the PNG.
+        is_reduced: Whether the images of the PNG are smaller than those of the search.
     """
 
     line: str
@@ -29,6 +30,7 @@ class ImagesRead:
     warnings: tuple[str, ...]
     source: str
     count: int
+    is_reduced: bool
 
 
 def describe_images_read(study: Study) -> ImagesRead:
@@ -39,7 +41,7 @@ def describe_images_read(study: Study) -> ImagesRead:
     """
     data = study.started.data
     facts = list_image_facts(data)
-    source, count = "", 0
+    source, count, is_reduced = "", 0, False
     probe_images = ProbeImages.load(study.folder)
     examples = None if probe_images is None else probe_images.examples
     if examples is not None and examples.ndim == 4 and examples.size:
@@ -47,10 +49,12 @@ def describe_images_read(study: Study) -> ImagesRead:
         encoded = base64.b64encode(grid_to_png(grid, least_width=_WIDTH)).decode()
         source = f"data:image/png;base64,{encoded}"
         count = grid.tiles.shape[0] * grid.tiles.shape[1]
+        is_reduced = examples.shape[1:3] != data.image_shape[:2]
     return ImagesRead(
         line=describe_reading(data),
         facts=tuple((name, text) for name, text in facts if name != "warning"),
         warnings=data.reading.warnings if data.reading else (),
         source=source,
         count=count,
+        is_reduced=is_reduced,
     )
