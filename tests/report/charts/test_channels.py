@@ -99,6 +99,18 @@ def test_grids_of_many_channels_show_fewer_images_of_whole_rows():
     assert compute_reconstructions(few, few).tiles.shape[:2] == (2, 1)
 
 
+def test_a_manifold_of_many_channels_has_a_panel_for_each():
+    decoded = np.random.default_rng(0).integers(0, 256, (3, 4, 8, 9, 5)).astype(np.uint8)
+    info = compute_manifold(decoded)
+    assert "z[0] to the right" in info.caption
+    assert info.across == info.down == ()
+    panel = info.image[7 : 7 + 24, 1 + 38 : 1 + 38 + 36, 0]  # that of channel 1
+    np.testing.assert_array_equal(panel[8:16, 27:36], decoded[1, 3, :, :, 1])
+    chosen = compute_manifold(decoded, (1,))
+    assert len(chosen.across) == 4
+    assert chosen.tiles.shape == (3, 4, 8, 9, 1)
+
+
 @pytest.mark.parametrize("channels", [2, 4, 5, 32])
 def test_every_grid_draws_any_number_of_channels(channels):
     images = numbered(channels, count=10)

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vaetune.report.charts.channels import columns_of_channels, to_pictures
+from vaetune.report.charts.channels import columns_of_channels, shown_channels, to_pictures
 from vaetune.report.charts.latent_walks import Activity
 from vaetune.report.charts.style import INK, MUTED, Axes, chart_style
 from vaetune.study import Pixels, prior_grid
@@ -98,9 +98,14 @@ def compute_manifold(manifold: Pixels, show: Show = None) -> GridInfo:
 
     Args:
         manifold: Images (rows, columns, height, width, channels), decoded from `prior_grid`.
-        show: Channels to show, see `shown_channels`.
+        show: Channels to show, see `shown_channels`. If each is shown, it has a panel with all
+            the images, and the axes are named in the caption.
     """
-    rows, columns = manifold.shape[:2]
+    rows, columns, height, width, channels = manifold.shape
+    if not shown_channels(channels, show):
+        whole = manifold.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+        panels = to_pictures(whole)[np.newaxis, np.newaxis]
+        return GridInfo(panels, caption="in each channel, z[0] to the right and z[1] upwards")
     across = tuple(float(z) for z in prior_grid(columns)[0, :, 0])
     down = tuple(float(z) for z in prior_grid(rows)[:, 0, 1])
     return GridInfo(to_pictures(manifold, show), gap=0, across=across, down=down)
