@@ -131,6 +131,7 @@ class Reading(Facts):
         background: Colour put behind transparent pixels; None without such pixels.
         show: Channels that pictures show; None: all of them.
         copies: Images that are equal.
+        own_splits: Splits that came with the set; vaetune held out the others.
         notes: Other facts about the data set, one sentence each.
         warnings: Facts that may be mistakes, one sentence each.
     """
@@ -149,6 +150,7 @@ class Reading(Facts):
     background: str | None = None
     show: tuple[int, ...] | None = None
     copies: Copies | None = None
+    own_splits: tuple[Literal["validation", "test"], ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

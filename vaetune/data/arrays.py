@@ -41,6 +41,11 @@ class _Names:
     test: str | None = None
     test_labels: str | None = None
 
+    def own_splits(self) -> list[tuple[str, str]]:
+        """Returns the names of the set's own validation and test images, and what they are."""
+        pairs = [(self.validation, "validation"), (self.test, "test")]
+        return [(name, part) for name, part in pairs if name]
+
     def used(self) -> set[str]:
         return {name for name in vars(self).values() if name}
 
@@ -62,6 +67,8 @@ def find_images(arrays: Arrays, spec: ReadingSpec, source: str) -> RawImages:
     names = _choose_names(arrays, source)
     unused = sorted(set(arrays) - names.used())
     notes = [_describe_unused(unused, arrays)] if unused else []
+    own = [f"{name} ({part})" for name, part in names.own_splits()]
+    notes += [f"Own splits are used: {' and '.join(own)}."] if own else []
     labels = arrays.get(names.labels or "")
     count = len(labels) if labels is not None and labels.ndim else None
     images, warning = _unflatten(arrays[names.images])

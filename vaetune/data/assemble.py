@@ -8,13 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, Reading, ReadingSpec
-from vaetune.data.images import ImageSet, Split, fingerprint_of, hold_out, to_unit_interval
+from vaetune.data.images import (
+    MIN_IMAGES,
+    ImageSet,
+    Split,
+    fingerprint_of,
+    hold_out,
+    to_unit_interval,
+)
 from vaetune.data.labels import convert_labels
 from vaetune.data.pixels import PixelRange, Values, decide_range, measure_values, scale_pixels
+from vaetune.data.quality import check_can_teach, count_copies
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.errors import DataError
-
-MIN_IMAGES = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +73,9 @@ def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> Image
     train, validation, test = hold_out(
         splits["training"], splits.get("validation"), splits.get("test")
     )
+    reading = _describe(raw, scaled, spec, labels.warnings)
+    reading = reading.model_copy(update={"copies": count_copies(train, validation, test)})
+    doubts = check_can_teach(reading, len(train) + len(validation) + len(test), source)
     return ImageSet(
         name,
         source,
@@ -75,7 +84,7 @@ def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> Image
         test,
         raw.class_names or labels.class_names,
         fingerprint_of((train, validation, test)),
-        reading=_describe(raw, scaled, spec, labels.warnings),
+        reading=reading.model_copy(update={"warnings": (*reading.warnings, *doubts)}),
     )
 
 

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from vaetune.config import Binarize, DataSpec, Reading
 
+MIN_IMAGES = 12
+"""Smallest number of training images, and of distinct images."""
+
 HELD_OUT_ONE_IN = 6
 """One image in 6 is held out for validation, and another one for test if there is no test set."""
 
@@ -78,6 +81,17 @@ class ImageSet:
         """Height, width and channels."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
+
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Number of images of each class, in all splits together; None without labels."""
+        labels = [
+            s.labels for s in (self.train, self.validation, self.test) if s.labels is not None
+        ]
+        if not labels or self.class_names is None:
+            return None
+        counts = np.bincount(np.concatenate(labels), minlength=len(self.class_names))
+        return tuple(counts.tolist())
 
 
 def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:

@@ -166,11 +166,10 @@ def _decide_integers(values: Values) -> PixelRange | None:
     full = _full_scale(high)
     if full is None:
         return None
-    if full == 255.0:  # Unsigned types of more bits are made on purpose, so bytes are a surprise.
-        is_certain = high >= 128.0 and values.dtype.kind == "i"
-    else:
-        is_certain = high >= 0.9 * full
-    return PixelRange(0.0, full, "certain" if is_certain else "likely")
+    # Signed types are NumPy's default for whole numbers; unsigned ones of 16 bits are from cameras.
+    is_byte = full == 255.0 and high >= 128.0 and values.dtype.kind == "i"
+    is_full = full > 255.0 and high >= 0.9 * full
+    return PixelRange(0.0, full, "certain" if is_byte or is_full else "likely")
 
 
 def _decide_bytes(values: Values) -> PixelRange:
