@@ -68,7 +68,7 @@ def test_check_without_a_name_shows_the_images_and_trains_nothing(vaetune, folde
     assert lines[0] == "vaetune 0.1.0: check of the images squares"
     assert lines[1] == "42 images of 9 x 10 x 1, uint8 0..255 taken as 0..1"
     assert re.match("  splits +25 training, 5 validation and 12 test images", lines[2])
-    assert re.fullmatch(r"  classes  3: 0 \(\d+\), 1 \(\d+\), 2 \(\d+\)", lines[3])
+    assert re.fullmatch(r"  classes +3: 0 \(\d+\), 1 \(\d+\), 2 \(\d+\)", lines[3])
     assert sum(map(int, re.findall(r"\((\d+)\)", lines[3]))) == 42
     assert lines[-1] == "Ready. Next: vaetune search hyperband --dataset squares.npz"
     sheet = folder / "results" / "squares-images.png"

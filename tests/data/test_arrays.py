@@ -117,7 +117,7 @@ def test_idx_files_are_read_with_their_labels_and_test_images(tmp_path, ending):
 
 
 def test_idx_values_of_two_bytes_are_read_in_their_order(tmp_path):
-    x = (np.arange(24 * 64) * 40).astype(np.int16).reshape(24, 8, 8) % 4096
+    x = (np.arange(24 * 64) * 41).astype(np.int16).reshape(24, 8, 8) % 4096
     write_idx(tmp_path / "camera.idx", x)
     assert load_images(tmp_path / "camera.idx").reading.high == x.max()
 
