@@ -172,6 +172,7 @@ def test_check_says_what_was_read(make, name, tmp_path, monkeypatch):
         "medmnist": "200 images of 28 x 28 x 1, uint8 0..255 taken as 0..1",
     }
     assert expected[name] in out
+    assert ("held out by vaetune" in out) == (name == "png12bit")
 
 
 def test_labels_stay_with_their_images(make):

@@ -159,6 +159,7 @@ def _describe(
         resize=raw.resize,
         background=raw.background,
         show=spec.show,
+        own_splits=raw.own_splits(),
         notes=raw.notes,
         warnings=(*raw.warnings, *scaled.warnings, *warnings),
     )

@@ -52,3 +52,12 @@ class RawImages:
     background: str | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def own_splits(self) -> tuple[Literal["validation", "test"], ...]:
+        """Returns the splits that the set has besides the training images."""
+        own: list[Literal["validation", "test"]] = []
+        if self.validation:
+            own.append("validation")
+        if self.test:
+            own.append("test")
+        return tuple(own)
