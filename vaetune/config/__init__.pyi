@@ -15,7 +15,6 @@ from .reading import (
     Reading,
     ReadingSpec,
     Resize,
-    explain_changed_reading,
 )
 from .search_file import (
     Origin,
@@ -94,7 +93,6 @@ __all__ = [
     "check_not_reserved",
     "describe",
     "differences",
-    "explain_changed_reading",
     "find_search",
     "flatten",
     "is_larger",

@@ -49,7 +49,7 @@ def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> Image
         name: Name of the set.
         source: Name of the set or path, also in messages.
         raw: Images as they were found. The arrays may be overwritten.
-        spec: How the images are read.
+        spec: Options of reading.
 
     Raises:
         DataError: A VAE cannot be trained on the images.

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import NAMED_SETS, DataSpec, ReadingSpec, parse_reading
-from vaetune.data.array_files import is_array_file, read_array_file
-from vaetune.data.arrays import Arrays, find_images
+from vaetune.data.arrays.files import is_array_file, read_array_file
+from vaetune.data.arrays.names import Arrays, find_images
 from vaetune.data.assemble import assemble
-from vaetune.data.image_folder import read_folder
+from vaetune.data.folders.reader import read_folder
 from vaetune.data.images import ImageSet, prepare_images
 from vaetune.data.raw import RawImages
 from vaetune.device import import_tensorflow
@@ -37,7 +37,7 @@ def load_images(
             - the path of a folder of image files, with the labels, or the splits, as sub-folders;
             - an array of images, (n, height, width) or (n, height, width, channels);
             - several arrays by name, with the names of an `.npz` file.
-        reading: How the images are read, with the keys of `[data]` in a search file, such as
+        reading: Options of reading, with the keys of `[data]` in a search file, such as
             `{"range": [0, 16]}`. Default: as the images suggest.
 
     Raises:

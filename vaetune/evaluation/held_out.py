@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-from vaetune.config import explain_changed_reading
 from vaetune.data import ImageSet, binarized
 from vaetune.device import ChosenDevice
 from vaetune.errors import ResultsError
@@ -119,9 +118,10 @@ def check_images(study: Study, images: ImageSet) -> None:
         "classes": (len(data.class_names or ()), len(images.class_names or ())),
     }
     changes = [f"{what}: {old} -> {new}" for what, (old, new) in pairs.items() if old != new]
+    read = images.reading.explain_change(data.reading) if images.reading else ""
     raise ResultsError(
         f'"{study.name}" was run on other images than {images.source} contains now: '
-        f"{'; '.join(changes)}.{explain_changed_reading(data.reading, images.reading)} Restore the "
+        f"{'; '.join(changes)}.{read} Restore the "
         "original images, or start a new search with another name."
     )
 

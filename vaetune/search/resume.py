@@ -11,7 +11,6 @@ from vaetune.config import (
     SearchSpec,
     check_not_reserved,
     differences,
-    explain_changed_reading,
     is_larger,
 )
 from vaetune.data import ImageSet
@@ -82,7 +81,9 @@ def check_same_experiment(
     before, now = past.started.data.fingerprint, images.fingerprint
     changes = differences(spec, past.search)
     other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
-    read = explain_changed_reading(past.started.data.reading, images.reading) if other_data else ""
+    read = ""
+    if other_data and images.reading:
+        read = images.reading.explain_change(past.started.data.reading)
     advice = "Use --overwrite to discard it. To keep both, copy the search file to another name "
     advice += "or use --results."
     if not other_data:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import Layout, ReadingSpec
-from vaetune.data.layouts import find_layout, square_side, to_channels_last
+from vaetune.data.arrays.layouts import find_layout, square_side, to_channels_last
 from vaetune.data.prepare import resize
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.errors import DataError
@@ -58,7 +58,7 @@ def find_images(arrays: Arrays, spec: ReadingSpec, source: str) -> RawImages:
 
     Args:
         arrays: Arrays by name.
-        spec: How the images are read.
+        spec: Options of reading.
         source: Name of the image set in messages.
 
     Raises:
@@ -182,11 +182,19 @@ def _resize_all(raw: RawImages, spec: ReadingSpec) -> RawImages:
     if size is None or raw.train.images.shape[1:3] == size:
         return raw
     count = sum(len(split.images) for split in _splits(raw))
+    if how == "pad" and any((split.images < 0).any() for split in _splits(raw)):
+        raise DataError(
+            'resize = "pad" adds a border of zeros, which is not black in images with negative '
+            'values. Use resize = "crop" or "stretch".'
+        )
 
     def resized(split: RawSplit | None) -> RawSplit | None:
         if split is None:
             return None
-        return replace(split, images=np.stack([resize(image, size, how) for image in split.images]))
+        images = split.images
+        if images.dtype == bool:  # Masks become grey where they are averaged.
+            images = images.astype(np.uint8) * np.uint8(255)
+        return replace(split, images=np.stack([resize(image, size, how) for image in images]))
 
     train = resized(raw.train)
     assert train is not None

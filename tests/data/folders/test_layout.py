@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from vaetune.config import ReadingSpec
-from vaetune.data.folder_files import find_files
-from vaetune.data.image_folder import read_folder
+from vaetune.data.folders.files import find_files
+from vaetune.data.folders.reader import read_folder
 from vaetune.errors import DataError
 
 
