@@ -133,7 +133,8 @@ def _decode_into(
 ) -> list[Look]:
     """Decodes a file into its place in an array, and returns how its pages look."""
     looks = []
-    with Image.open(file.place.path) as image:
+    # Pillow scrambles uncompressed TIFF files with an orientation if it opens them by name.
+    with file.place.path.open("rb") as stream, Image.open(stream) as image:
         for number, page in enumerate(file.pages):
             if number:
                 image.seek(number)
