@@ -28,6 +28,12 @@ def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
 
 
 @pytest.mark.slow
+def test_train_reads_images_with_its_options(vaetune, folder):
+    code, out, _ = vaetune("train", "--dataset", "squares.npz", "--image-size", 12, "--epochs", 1)
+    assert code == 0
+    assert "validation images of 12 x 12 x 1" in out
+
+
 def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     searched = SEARCH_FILE.replace("batch_size = 16", "").replace(
         "[space]", "[space]\nbatch_size = { values = [8, 16] }\nbeta = { min = 0.5, max = 2.0 }"

@@ -175,6 +175,13 @@ def test_check_says_what_was_read(make, name, tmp_path, monkeypatch):
     assert ("held out by vaetune" in out) == (name == "png12bit")
 
 
+def test_channels_to_show_must_be_there(make):
+    path = make("rgba")
+    assert load_images(path, {"show": [3]}).reading.show == (3,)
+    with pytest.raises(DataError, match=r"has 4 channels, numbered from 0, but show = \[4\]"):
+        load_images(path, {"show": [4]})
+
+
 def test_labels_stay_with_their_images(make):
     images = load_images(make("arr0"))
     by_image = {image.tobytes(): label for image, label in zip(X, Y, strict=True)}
