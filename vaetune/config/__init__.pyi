@@ -29,6 +29,7 @@ from .search_file import (
 from .space import (
     DEFAULT_SPACE,
     OPTIONAL,
+    REAL_VALUED,
     REFERENCE,
     REFERENCE_BATCH_SIZE,
     REFERENCE_BETA,
@@ -63,6 +64,7 @@ __all__ = [
     "MIN_IMAGE_SIDE",
     "NAMED_SETS",
     "OPTIONAL",
+    "REAL_VALUED",
     "REFERENCE",
     "REFERENCE_BATCH_SIZE",
     "REFERENCE_BETA",
