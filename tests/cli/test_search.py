@@ -14,6 +14,7 @@ from exports import StubReader
 from user_folder import BAYESIAN, SEARCH_FILE, run_process
 
 from vaetune.cli import app
+from vaetune.config.search_file import find_search, resolve
 from vaetune.study.builder import load_study
 
 
@@ -245,6 +246,24 @@ def test_search_alone_lists_the_searches(vaetune, folder):
     assert re.search(r"^  hyperband +Hyperband over", out, re.MULTILINE)
     assert re.search(r"^  mine +my own$", out, re.MULTILINE)
     assert re.search(r"^  broken +cannot be read: .*not valid TOML", out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_images_that_were_searched_are_named(vaetune, folder):
+    """A description is of the file, and the images may be others."""
+    (folder / "mine.toml").write_text(SEARCH_FILE.replace('"squares"', '"VAEs of circles"'))
+    quick = ("--max-epochs", 1, "--no-baseline", "--dataset", "squares.npz")
+    code, out, _ = vaetune("search", "mine.toml", *quick)
+    assert code == 0
+    assert "\nVAEs of circles\nImages: squares, 42 of 9 x 10 x 1\n" in out
+    page = (folder / "results" / "report.html").read_text()
+    assert '<p class="description">Images: squares, 42 of 9 x 10 x 1</p>' in page
+
+
+@pytest.mark.parametrize("name", ["hyperband", "random", "bayesian", "grid", "mnist"])
+def test_no_built_in_description_names_images(name):
+    description = resolve(find_search(name)).spec.description
+    assert not re.search(r"digits|mnist|\d,\d\d\d", description, re.IGNORECASE)
 
 
 def test_a_quiet_search_warns_all_the_same(vaetune, folder):

@@ -46,9 +46,11 @@ from .text.evaluations import (
     evaluations_as_table,
 )
 from .text.search import (
+    describe_images,
     describe_plan,
     describe_retraining,
     describe_search,
+    describe_small_space,
     describe_winner,
     list_searches,
     list_settings,
@@ -85,6 +87,7 @@ __all__ = [
     "counted",
     "describe_decision",
     "describe_finalists",
+    "describe_images",
     "describe_lead",
     "describe_plan",
     "describe_protocol",
@@ -92,6 +95,7 @@ __all__ = [
     "describe_retrained",
     "describe_retraining",
     "describe_search",
+    "describe_small_space",
     "describe_training",
     "describe_winner",
     "draw_clusters",

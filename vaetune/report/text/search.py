@@ -48,6 +48,13 @@ def describe_data(data: DataSummary) -> str:
     )
 
 
+def describe_images(data: DataSummary) -> str:
+    """The name of the images that were read, with their number and shape."""
+    height, width, channels = data.image_shape
+    count = data.train_images + data.validation_images + data.test_images
+    return f"Images: {data.name}, {count:,} of {height} x {width} x {channels}"
+
+
 def describe_plan(plan: Sequence[Rung]) -> str:
     """The numbers of trials, configurations and epochs of a plan."""
     trials = sum(rung.trials for rung in plan)
@@ -57,6 +64,29 @@ def describe_plan(plan: Sequence[Rung]) -> str:
         f"{counted(trials, 'trial')} of {counted(configurations, 'configuration')}, "
         f"{counted(epochs, 'epoch')}"
     )
+
+
+def describe_small_space(spec: SearchSpec, plan: Sequence[Rung]) -> str:
+    """A sentence about a space with fewer configurations than the budget allows; else empty.
+
+    Args:
+        spec: Search to describe.
+        plan: Trials of the whole search.
+    """
+    size, limit = spec.space.size(), spec.budget.max_trials
+    drawn = sum(rung.trials for rung in plan if rung.rung == 0)
+    if spec.algorithm == "single":
+        return ""
+    if size == 1:
+        return "Every hyperparameter is pinned, so the space holds one configuration."
+    is_hyperband = spec.algorithm == "hyperband"
+    if not (drawn >= size if is_hyperband else limit is not None and drawn < limit):
+        return ""
+    if spec.algorithm == "grid":
+        size = drawn  # A grid has ten values of a range.
+    fewer = f", fewer than max_trials = {limit}" if limit is not None and size < limit else ""
+    repeated = f"; random draws find {drawn:,} before they repeat" if drawn < size else ""
+    return f"The space holds {counted(int(size), 'configuration')}{fewer}{repeated}."
 
 
 def describe_retraining(plan: Sequence[Rung], spec: SearchSpec) -> str:
