@@ -15,7 +15,7 @@ from vaetune.models.vae import VAE, build_vae
 class ImageRangeError(keras_tuner.errors.FatalValueError, DataError):
     """Images given to Keras Tuner have values outside [0, 1].
 
-    Keras Tuner ends the search with a fatal error. After others it goes on to the next trial.
+    A fatal error ends the search. After other errors, Keras Tuner starts the next trial.
     """
 
 
