@@ -23,8 +23,8 @@ def peek(data: Any) -> tuple[NDArray[Any] | None, Any]:
     """Returns the images of the first batch, and the data to train on in place of `data`.
 
     Args:
-        data: What `fit` accepts as `x` or as `validation_data`: an array, a tuple whose first item
-            is one, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator.
+        data: Argument `x` or `validation_data` of `fit`: an array, a tuple that begins with one,
+            a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator.
 
     Returns:
         The images, or None if there are none or `data` is of another kind; and `data` itself, or
