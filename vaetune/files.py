@@ -172,7 +172,8 @@ def lock_results(folder: Path) -> Iterator[None]:
             (folder / ".holder").write_text(json.dumps(holder))
         yield
     finally:
-        (folder / ".holder").unlink(missing_ok=True)
+        with suppress(OSError):  # If the disk is read-only, an earlier error says so.
+            (folder / ".holder").unlink()
         lock.release()
 
 

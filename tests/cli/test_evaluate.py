@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exports import StubReader
 from user_folder import QUICK_EVALUATION, QUICK_SEARCH, contents, journals, noise
 
 from vaetune.cli import app
@@ -137,9 +138,33 @@ def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
 def test_images_that_were_moved_are_found_where_dataset_says(vaetune, folder):
     vaetune(*QUICK_SEARCH, "--no-baseline")
     (folder / "squares.npz").rename(folder / "moved.npz")
-    assert "There is no image set at" in refused_after_note(vaetune)
-    code, _, _ = vaetune(*QUICK_EVALUATION, "--dataset", "moved.npz")
-    assert code == 0
+    advice = "If the images have moved, name their new place with --dataset."
+    line = refused_after_note(vaetune)
+    assert "There is no image set at" in line
+    assert line.endswith(advice)
+    given = refused_after_note(vaetune, "--dataset", "gone.npz")
+    assert "There is no image set at gone.npz" in given
+    assert "have moved" not in given
+
+    quick_training = ("train", "--best", "squares", "--epochs", 1)
+    for command in (QUICK_SEARCH, ("check", "squares.toml"), quick_training):
+        code, _, error = vaetune(*command)
+        assert code == 1
+        assert re.fullmatch(
+            rf"vaetune: There is no image set at [^\n]+squares\.npz\.[^\n]+ {advice}\n", error
+        )
+    new_place = ("--dataset", "moved.npz")
+    for command in (QUICK_EVALUATION, (*QUICK_SEARCH, "--no-baseline"), quick_training):
+        code, _, error = vaetune(*command, *new_place)
+        assert code == 0, error
+
+
+@pytest.mark.slow
+def test_an_export_needs_no_images(vaetune, folder, monkeypatch):
+    monkeypatch.setattr("vaetune.export.reader.Reader", StubReader)  # spares a process
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    (folder / "squares.npz").unlink()
+    assert vaetune("best", "--export")[0] == 0
 
 
 @pytest.mark.parametrize("flag", ["--importance-samples", "--images"])

@@ -1,9 +1,12 @@
 """`vaetune report`: what the page shows after commands, and what it never overwrites."""
 
+import errno
+import os
 import re
+from pathlib import Path
 
 import pytest
-from user_folder import SEARCH_FILE
+from user_folder import SEARCH_FILE, contents
 
 
 @pytest.mark.slow
@@ -25,6 +28,66 @@ def test_the_report_shows_what_the_keras_example_draws(vaetune, folder, workers)
             (probe_images,) = (folder / "results" / "baselines").glob("*/pictures.npz")
             probe_images.unlink()
             assert vaetune("report")[0] == 0
+
+
+@pytest.fixture
+def read_only(folder, monkeypatch):
+    """Makes the folder of results read-only, for the user who runs the tests too."""
+    results = Path("results")
+
+    def refusing(method, is_write):
+        def call(path, *given, **options):
+            if path.is_relative_to(results) and is_write(*given):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return method(path, *given, **options)
+
+        return call
+
+    opens = refusing(Path.open, lambda mode="r", *_: mode[0] in "wxa" or "+" in mode)
+    monkeypatch.setattr(Path, "open", opens)
+    for name in ("unlink", "replace"):
+        monkeypatch.setattr(Path, name, refusing(getattr(Path, name), lambda *_: True))
+
+
+@pytest.fixture
+def searched(vaetune, folder):
+    """A finished search in the folder of the user."""
+    vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
+
+
+def test_a_report_in_a_read_only_folder_is_written_elsewhere(searched, vaetune, folder, read_only):
+    before = contents(folder)
+    code, out, error = vaetune("report")
+    assert (code, out) == (1, "")
+    assert re.fullmatch(
+        r"vaetune: results/report\.html cannot be written: Read-only file system\. [^\n]+ "
+        r"use `vaetune report --output FILE`\.\n",
+        error,
+    )
+    assert contents(folder) == before
+    code, out, error = vaetune("report", "--output", "page.html")
+    assert (code, out, error) == (0, "Report: page.html\n", "")
+    assert "<b>squares</b>" in (folder / "page.html").read_text()
+    assert vaetune("report", "--output", "page.html")[0] == 0, "its own page is replaced"
+    for commands in (("trials",), ("best",)):
+        assert vaetune(*commands)[0] == 0
+
+
+def test_an_evaluation_in_a_read_only_folder_is_one_line(searched, vaetune, read_only):
+    code, _, error = vaetune("evaluate", "--importance-samples", 2)
+    assert code == 1
+    assert "results/squares cannot be written: Read-only file system." in error.splitlines()[-1]
+
+
+def test_output_is_of_vaetune_or_new(searched, vaetune, folder):
+    (folder / "page.html").write_text("<h1>The annual report</h1>")
+    code, _, error = vaetune("report", "--output", "page.html")
+    assert code == 1
+    assert "page.html was not written by vaetune and will not be overwritten." in error
+    code, _, error = vaetune("report", "--output", "nowhere/page.html")
+    assert code == 1
+    assert re.fullmatch(r"vaetune: nowhere/page\.html cannot be written: No such [^\n]+\n", error)
+    assert vaetune("report", "--output", "page.html", "--watch")[0] == 2
 
 
 def test_a_report_of_another_program_is_left_alone(vaetune, folder):

@@ -18,7 +18,7 @@ from user_folder import BAYESIAN, SEARCH_FILE, run_process
 from vaetune.cli import app
 from vaetune.cli.search import announce
 from vaetune.config.reading import Reading
-from vaetune.config.search_file import ResolvedSearch
+from vaetune.config.search_file import ResolvedSearch, find_search, resolve
 from vaetune.study.builder import load_study
 
 
@@ -252,6 +252,25 @@ def test_search_alone_lists_the_searches(vaetune, folder):
     assert re.search(r"^  broken +cannot be read: .*not valid TOML", out, re.MULTILINE)
 
 
+@pytest.mark.slow
+def test_the_images_that_were_searched_are_named(vaetune, folder):
+    """A description is of the file, and the images may be others."""
+    (folder / "mine.toml").write_text(SEARCH_FILE.replace('"squares"', '"VAEs of circles"'))
+    quick = ("--max-epochs", 1, "--no-baseline", "--dataset", "squares.npz")
+    code, out, _ = vaetune("search", "mine.toml", *quick)
+    assert code == 0
+    line = "Images: squares, 42 images of 9 x 10 x 1, uint8 0..255 taken as 0..1"
+    assert f"\nVAEs of circles\n{line}\n" in out
+    page = (folder / "results" / "report.html").read_text()
+    assert f'<p class="description">{line}</p>' in page
+
+
+@pytest.mark.parametrize("name", ["hyperband", "random", "bayesian", "grid", "mnist"])
+def test_no_built_in_description_names_images(name):
+    description = resolve(find_search(name)).spec.description
+    assert not re.search(r"digits|mnist|\d,\d\d\d", description, re.IGNORECASE)
+
+
 def test_a_quiet_search_warns_all_the_same(vaetune, folder):
     quick = ("--max-epochs", 1, "--no-baseline", "--quiet")
     vaetune("search", "squares.toml", *quick)
@@ -286,23 +305,14 @@ def test_a_time_budget_that_ends_before_a_lost_winner_is_made_again(vaetune, fol
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_search_tells_of_its_images_once_and_only_if_they_are_not_plain(capsys, quiet):
-    plain = Reading(kind="files", dtype="uint8", low=0, high=255, range=(0, 255))
-    warned = plain.model_copy(update={"warnings": ("37 copies.",)})
-    told = []
-    for reading in (None, plain, warned):
-        started = make_started(reading=reading)
-        session = SimpleNamespace(
-            started=started, spec=started.search, plan=started.plan, past=None, folder="results/x"
-        )
-        announce(session, ResolvedSearch("x", started.search, {}), "CPU, 1 thread", quiet)
-        told.append(capsys.readouterr().out)
-    assert told[0] == told[1]
-    assert bool(told[0]) is not quiet
+def test_a_search_prints_the_warnings_about_its_images_once(capsys, quiet):
+    reading = Reading(kind="files", dtype="uint8", low=0, high=255, range=(0, 255))
+    started = make_started(reading=reading.model_copy(update={"warnings": ("37 copies.",)}))
+    session = SimpleNamespace(
+        started=started, spec=started.search, plan=started.plan, past=None, folder="results/x"
+    )
+    announce(session, ResolvedSearch("x", started.search, {}), "CPU, 1 thread", quiet)
+    out = capsys.readouterr().out
+    assert out.count("Warning: 37 copies.\n") == (not quiet)
     if not quiet:
-        extra = [line for line in told[2].splitlines() if line not in told[0].splitlines()]
-        assert extra == [
-            "Images: 7,000 images of 28 x 28 x 1, uint8 0..255 taken as 0..1",
-            "Warning: 37 copies.",
-        ]
-        assert told[2].index("data.dataset") < told[2].index("Images:") < told[2].index("To train:")
+        assert out.index("data.dataset") < out.index("Warning:") < out.index("To train:")

@@ -861,3 +861,17 @@ def test_a_default_is_always_inside_the_space(spec):
 def test_a_byte_order_mark_is_ignored(tmp_path):
     (tmp_path / "mine.toml").write_text("seed = 3", encoding="utf-8-sig")
     assert resolve(tmp_path / "mine.toml").spec.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "size"),
+    [
+        ({}, 1),
+        ({"latent_dim": Choice(values=(2,))}, 1),
+        ({"latent_dim": Choice(values=(2, 4)), "beta": Choice(values=(1, 2, 4))}, 6),
+        ({"latent_dim": Range(min=2, max=32, scale="log")}, 31),
+        ({"learning_rate": Range(min=1, max=2), "latent_dim": Choice(values=(2, 4))}, math.inf),
+    ],
+)
+def test_the_configurations_of_a_space_are_counted(dimensions, size):
+    assert Space(**dimensions).size() == size

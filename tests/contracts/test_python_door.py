@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from exports import StubReader
 from image_sets import make_split
-from tiny_searches import GRID, changed
+from tiny_searches import GRID, IMAGES, changed, run
 
 import vaetune
 from vaetune.config.space import Pinned
-from vaetune.config.spec import Limits
-from vaetune.errors import ResultsError, VaetuneError
+from vaetune.config.spec import DataSpec, Limits
+from vaetune.errors import DataError, ResultsError, VaetuneError
 from vaetune.study.scores import EvaluationProtocol
 from vaetune.study.trial import Trial
 
@@ -251,6 +251,14 @@ def test_other_images_are_refused_and_lost_arrays_are_asked_for(study):
     others = {"x": SPLIT.images[::-1], "y": SPLIT.labels}
     with pytest.raises(ResultsError, match="on other images than arrays contains now"):
         vaetune.evaluate_trial(study, images=others, protocol=unseen)
+
+
+def test_images_that_have_moved_are_asked_for(tmp_path):
+    spec = changed(GRID, data=DataSpec(dataset=IMAGES.source))
+    study = run(tmp_path, spec)
+    with pytest.raises(DataError, match=r"There is no image set at .* argument `images`\.$"):
+        vaetune.evaluate_trial(study, protocol=QUICK)
+    assert vaetune.evaluate_trial(study, images=IMAGES, protocol=QUICK)
 
 
 def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):

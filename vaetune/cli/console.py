@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from vaetune.errors import DataError
+
 if TYPE_CHECKING:
+    from vaetune.config import DataSpec
     from vaetune.device import ChosenDevice
     from vaetune.study import Study, Trial
 
@@ -41,6 +44,28 @@ def clean_interrupt() -> Iterator[None]:
     except KeyboardInterrupt:
         say("Stopped. Everything that was recorded before is kept.")
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def advise_if_moved(data: "DataSpec", is_given: bool) -> Iterator[None]:
+    """Adds `--dataset` to the error about images that are no longer where a search found them.
+
+    Args:
+        data: Images that the body reads.
+        is_given: Whether `--dataset` was given, so that there is nothing to add.
+
+    Raises:
+        DataError: The body raised it.
+    """
+    from vaetune.config import NAMED_SETS
+
+    try:
+        yield
+    except DataError as error:
+        if is_given or data.dataset in NAMED_SETS or Path(data.dataset).exists():
+            raise
+        advice = "If the images have moved, name their new place with --dataset."
+        raise DataError(f"{error} {advice}") from error
 
 
 def find_named(results: Path, name: str | None) -> "Study":

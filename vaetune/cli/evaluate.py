@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import clean_interrupt, find_named, note, say, title_of
+from vaetune.cli.console import advise_if_moved, clean_interrupt, find_named, note, say, title_of
 from vaetune.cli.options import EvaluationFormat, Results, StudyName, TrialId
 from vaetune.errors import ResultsError, VaetuneError
 from vaetune.study import IMPORTANCE_IMAGES, IMPORTANCE_SAMPLES
@@ -115,7 +115,8 @@ def evaluate_study(
     found = {name: event for name, event in recorded.items() if event and not again}
     missing = {name: model for name, model in models.items() if name not in found}
     if missing:
-        found |= _evaluate(missing, study, _moved(data, dataset), protocol)
+        with advise_if_moved(data, dataset is not None):
+            found |= _evaluate(missing, study, _moved(data, dataset), protocol)
     return title_of(study, picked), {name: found[name] for name in models if name in found}
 
 

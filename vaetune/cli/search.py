@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaetune.cli.best import export_and_print
-from vaetune.cli.console import INTERRUPTED, clean_interrupt, fail, note, say, title_of
+from vaetune.cli.console import (
+    INTERRUPTED,
+    advise_if_moved,
+    clean_interrupt,
+    fail,
+    note,
+    say,
+    title_of,
+)
 from vaetune.cli.groups import budget_option, flags_of
 from vaetune.cli.options import (
     BudgetOptions,
@@ -94,14 +102,15 @@ def run_in_terminal(
         with progress_of(session, output.quiet) as watcher:
             yield watcher
 
-    study = run_search(
-        resolved,
-        results=output.results,
-        executor=options,
-        overwrite=output.overwrite,
-        extend=extend,
-        watch=watch,
-    )
+    with advise_if_moved(resolved.spec.data, resolved.origins.get("data.dataset") == "flag"):
+        study = run_search(
+            resolved,
+            results=output.results,
+            executor=options,
+            overwrite=output.overwrite,
+            extend=extend,
+            watch=watch,
+        )
     _print_outcome(study, output.results)
 
 
@@ -156,9 +165,11 @@ def announce(
 ) -> None:
     """Prints the resolved search and its plan, before the first trial."""
     from vaetune.report import (
+        describe_image_set,
         describe_plan,
         describe_retraining,
         describe_search,
+        describe_small_space,
         describe_warnings,
     )
 
@@ -172,10 +183,14 @@ def announce(
     say(f"vaetune {__version__}: {started.kind} {started.name} -> {session.folder}/")
     if started.search.description:
         say(started.search.description)
+    say(describe_image_set(started.data))
     say(describe_search(session.spec, started.data, origins, trainers))
     if warnings := describe_warnings(started.data):
         say(warnings)
     say(f"{'The whole search' if past else 'To train'}: {describe_plan(session.plan)}.")
+    small_space = describe_small_space(session.spec, session.plan)
+    if small_space:
+        say(small_space)
     seeds = session.spec.limits.final_seeds
     if seeds and started.kind == "search" and not (past and session.is_decided):
         say(f"Then: {describe_retraining(session.plan, session.spec)}.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import clean_interrupt, fail, find_named, say
+from vaetune.cli.console import advise_if_moved, clean_interrupt, fail, find_named, say
 from vaetune.cli.groups import flags_of, model_option
 from vaetune.cli.options import (
     BaselineOutputOptions,
@@ -108,7 +108,8 @@ def run_baseline(
     from vaetune.study import command
 
     single = resolved.spec
-    images = load_images(single.data.dataset, single.data)
+    with advise_if_moved(single.data, resolved.origins.get("data.dataset") == "flag"):
+        images = load_images(single.data.dataset, single.data)
     device = choose_device(single.device)
     from vaetune.evaluation import check_images
     from vaetune.search import open_baseline, run_session

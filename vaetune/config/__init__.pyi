@@ -30,6 +30,7 @@ from .search_file import (
 from .space import (
     DEFAULT_SPACE,
     OPTIONAL,
+    REAL_VALUED,
     REFERENCE,
     REFERENCE_BATCH_SIZE,
     REFERENCE_BETA,
@@ -64,6 +65,7 @@ __all__ = [
     "MIN_IMAGE_SIDE",
     "NAMED_SETS",
     "OPTIONAL",
+    "REAL_VALUED",
     "REFERENCE",
     "REFERENCE_BATCH_SIZE",
     "REFERENCE_BETA",

@@ -3,9 +3,11 @@
 It imports no TensorFlow itself: the device is chosen before anything else touches it.
 """
 
+from pathlib import Path
+
 from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
 from vaetune.device import exact_device
-from vaetune.errors import ResultsError
+from vaetune.errors import DataError, ResultsError
 from vaetune.study import EvaluationProtocol, Study, Trial, TrialEvaluated, load_study, pick
 
 
@@ -67,4 +69,11 @@ def _find_images(study: Study, images: ImageSet | Dataset | None) -> ImageSet:
             f'"{study.name}" was run on images that its search does not name ({source}). Pass the '
             "same images again, as the argument `images`."
         )
-    return load_prepared(data)
+    try:
+        return load_prepared(data)
+    except DataError as error:
+        path = Path(data.dataset)  # A search records an absolute path, and names as they are.
+        if not path.is_absolute() or path.exists():
+            raise
+        advice = "If the images have moved, pass their new place as the argument `images`."
+        raise DataError(f"{error} {advice}") from error

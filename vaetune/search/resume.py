@@ -16,6 +16,7 @@ from vaetune.config import (
 from vaetune.data import ImageSet
 from vaetune.errors import ResultsError
 from vaetune.files import is_whole, lock_results
+from vaetune.report import counted
 from vaetune.search.results_folder import check_usable
 from vaetune.study import (
     CHECKPOINT_NAME,
@@ -90,11 +91,13 @@ def check_same_experiment(
         earlier = [past.started.search, *(extension.search for extension in past.extensions)]
         if any(not differences(spec, known) for known in earlier):
             if extend and past.is_complete and not past.extensions:
-                raise ResultsError(_nothing_to_extend(past))
+                raise space_exhausted(past) if _is_exhausted(past) else _nothing_to_extend(past)
             return
         same_budget = spec.model_copy(update={"budget": past.search.budget})
         is_extension = is_larger(spec.budget, past.search.budget)
         if is_extension and not differences(same_budget, past.search):
+            if extend and past.is_complete and _is_exhausted(past):
+                raise space_exhausted(past)
             if extend:
                 return
             advice = f"Use --extend to continue with the larger budget. {advice}"
@@ -103,7 +106,25 @@ def check_same_experiment(
     )
 
 
-def _nothing_to_extend(past: Study) -> str:
+def space_exhausted(past: Study) -> ResultsError:
+    """Returns the error that a complete study cannot be extended, because its space is small."""
+    tried = counted(_configurations(past), "configuration")
+    return ResultsError(
+        f'"{past.name}" is complete because its space is exhausted: it holds no more than the '
+        f"{tried} that were tried. For others, widen the space in a search file of another name."
+    )
+
+
+def _configurations(past: Study) -> int:
+    return sum(rung.trials for rung in past.plan if rung.rung == 0)
+
+
+def _is_exhausted(past: Study) -> bool:
+    tried, limit = _configurations(past), past.search.budget.max_trials
+    return tried >= past.search.space.size() or (limit is not None and tried < limit)
+
+
+def _nothing_to_extend(past: Study) -> ResultsError:
     budget = past.search.budget
     flags = {
         "--hyperband-iterations": budget.hyperband_iterations,
@@ -111,7 +132,7 @@ def _nothing_to_extend(past: Study) -> str:
     }
     larger = [f"a larger {flag} than {value}" for flag, value in flags.items() if value is not None]
     advice = f"To extend it, give {larger[0]}." if larger else "A whole grid has no more trials."
-    return f'"{past.name}" is already complete. {advice}'
+    return ResultsError(f'"{past.name}" is already complete. {advice}')
 
 
 def is_done(past: Study, limits: Limits) -> bool:

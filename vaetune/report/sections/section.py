@@ -48,6 +48,7 @@ from vaetune.report.sections.tables import (
 )
 from vaetune.report.sections.thumbnails import collect_thumbnails
 from vaetune.report.text.evaluations import PIXELS
+from vaetune.report.text.images import describe_image_set
 from vaetune.study import Study, command
 
 _CURVES = (
@@ -92,6 +93,7 @@ class Section:
     Attributes:
         anchor: Id of the section in the page.
         study: Search to show.
+        images: Name, number and shape of the images.
         headline: Result in one sentence.
         state: State of the search, and how to continue it.
         comparison: Comparison of the winner with the Keras example, or None without a winner.
@@ -119,6 +121,7 @@ class Section:
 
     anchor: str
     study: Study
+    images: str
     headline: str
     state: headlines.State
     comparison: headlines.Comparison | None
@@ -161,6 +164,7 @@ def build_section(
     return Section(
         anchor=anchor,
         study=study,
+        images=describe_image_set(study.started.data),
         headline=headlines.headline(study, baseline),
         state=headlines.state(study, now, is_running),
         comparison=headlines.compare(study, baseline),
