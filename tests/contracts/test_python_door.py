@@ -163,6 +163,26 @@ def test_a_function_says_what_it_takes_and_raises(name):
         assert re.search(rf"^    {parameter}: \S", told, re.MULTILINE), f"{name}: {parameter}"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"budget.max_epochs": 0}, '"budget.max_epochs" should be greater than or equal to 1'),
+        ({"budget.max_trials": 3}, '"budget.max_trials" does not apply to the algorithm'),
+        ({"budget.max_epoch": 9}, 'Unknown key "budget.max_epoch". Did you mean "max_epochs"?'),
+        ({"budgt.max_epochs": 9}, 'Unknown key "budgt". Did you mean "budget"?'),
+        ({"space.filters": 3}, 'Unknown hyperparameter "space.filters". Did you mean "filters_'),
+        ({"algorithm": "hyperban"}, "Unknown algorithm 'hyperban'. Did you mean \"hyperband\"?"),
+        ({"data.dataset": "a\0b"}, '"data.dataset" is not a path'),
+        ({"budget": 3}, '"budget" must be a table, received 3'),
+    ],
+)
+def test_a_wrong_override_is_named_by_its_key(wrong, message):
+    with pytest.raises(VaetuneError) as refused:
+        vaetune.load_search("hyperband", wrong)
+    assert str(refused.value).startswith(message)
+    assert "--" not in str(refused.value)
+
+
 def test_a_search_prints_what_it_will_do_then_a_line_per_trial_then_the_winner(searched):
     study, lines = searched
     winner = study.winner
