@@ -111,16 +111,22 @@ def _hide_gpus(tf: Any) -> None:
 
 @contextmanager
 def exact_device() -> Iterator[ChosenDevice]:
-    """Brings TensorFlow up for exact numbers; see `choose_device`.
+    """Starts TensorFlow for exact numbers; see `choose_device`.
 
-    Afterwards float32 is rounded as before. Operations stay deterministic.
+    Afterwards, float32 is rounded and operations are deterministic as they were before.
     """
     experimental = import_tensorflow().config.experimental
+    # The public functions can only make operations deterministic.
+    from tensorflow.python.framework import config
+
     is_rounded = experimental.tensor_float_32_execution_enabled()
+    is_deterministic = config.is_op_determinism_enabled()
     try:
         yield choose_device("auto", exact=True)
     finally:
         experimental.enable_tensor_float_32_execution(is_rounded)
+        if not is_deterministic:
+            config.disable_op_determinism()
 
 
 def import_tensorflow() -> Any:

@@ -101,6 +101,11 @@ class Study:
         return shared_folder(self.folder, self.started.kind)
 
     @property
+    def names_images(self) -> bool:
+        """Whether the images can be loaded from the search; False for arrays of a script."""
+        return self.started.data.source == self.search.data.dataset
+
+    @property
     def environment(self) -> Environment | None:
         """Machine and software of the latest session; None before the first one."""
         return self.sessions[-1].environment if self.sessions else None
