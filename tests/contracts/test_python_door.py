@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from exports import StubReader
 from image_sets import make_split
+from markupsafe import escape
 from tiny_searches import GRID, changed
 
 import vaetune
@@ -227,6 +228,13 @@ def test_a_search_that_is_stopped_says_how_to_continue(tmp_path, monkeypatch):
         "Call run_search again with the same arguments to continue."
     )
     assert study.state == "not complete, 0 of 2 trials"
+    page = vaetune.write_report(tmp_path).read_text()
+    assert "vaetune search" not in page, "the command would be refused: it has no arrays"
+    call = f"vaetune.run_search(search, images, '{tmp_path}', name='tiny')"
+    assert f"<code>{escape(call)}</code>" in page
+    shown = {"search": short, "images": ARRAYS, "vaetune": vaetune}
+    with redirect_stdout(io.StringIO()):
+        assert eval(call, shown).name == "tiny"
     _, lines = printed_by(GRID, tmp_path)
     assert lines[1] == "Continuing after 0 of 2 trials and 0 epochs."
     assert lines[-1].startswith("Winner: trial ")
@@ -325,6 +333,7 @@ def test_the_studies_of_a_folder_are_a_sequence(study):
 
 def test_the_report_is_written_for_a_folder_named_by_a_string(study):
     page = vaetune.write_report(str(study.results))
+    assert "vaetune evaluate" not in page.read_text(), "the command would be refused, too"
     assert page == study.results / "report.html"
     assert "tiny" in page.read_text()
 

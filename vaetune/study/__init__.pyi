@@ -15,7 +15,6 @@ from .builder import (
 )
 from .catalog import (
     StudyCatalog,
-    command,
     find_baseline,
     find_study,
     has_begun,
@@ -27,6 +26,11 @@ from .checkpoint import (
     CHECKPOINT_NAME,
     Arrays,
     Checkpoint,
+)
+from .commands import (
+    command,
+    continue_command,
+    evaluate_command,
 )
 from .environment import (
     changes,
@@ -160,11 +164,13 @@ __all__ = [
     "WorkerLost",
     "changes",
     "command",
+    "continue_command",
     "count_samples",
     "describe_environment",
     "describe_loss",
     "describe_repair",
     "describe_trial",
+    "evaluate_command",
     "find_baseline",
     "find_study",
     "has_begun",

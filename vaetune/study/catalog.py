@@ -1,7 +1,6 @@
 """Lists the studies in a results folder, and finds one by name."""
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,15 +178,3 @@ def _load_all(folder: Path, excluded: Sequence[str] = ()) -> StudyCatalog:
             unreadable[path.name] = str(error)
     studies.sort(key=lambda study: study.started.time, reverse=True)
     return StudyCatalog(folder, tuple(studies), unreadable)
-
-
-def command(words: str, study: Study, *flags: str) -> str:
-    """Returns a shell command about a study, such as "vaetune best hyperband".
-
-    Args:
-        words: Name of the command, such as "best".
-        study: The study. Its results folder is named unless it is the default.
-        flags: Further arguments.
-    """
-    where = [] if study.results == Path("results") else ["--results", str(study.results)]
-    return f"vaetune {words} {shlex.join([study.address, *flags, *where])}"
