@@ -50,7 +50,7 @@ def test_the_threads_are_counted():
 
 
 def test_a_missing_gpu_is_an_error_that_says_what_to_do(no_gpu):
-    with pytest.raises(DeviceError, match=r"No GPU found.*--device cpu or auto"):
+    with pytest.raises(DeviceError, match=r'No GPU found.*Use "cpu" or "auto"'):
         choose_device("gpu")
 
 
@@ -202,10 +202,10 @@ def test_the_cpu_that_is_in_use_serves_again(running_on, wanted):
 def test_the_other_device_needs_another_process(running_on):
     gpus, run_on = running_on
     run_on([])
-    with pytest.raises(DeviceError, match=r"runs on the CPU.*a GPU was asked.*restart the kernel"):
+    with pytest.raises(DeviceError, match=r"on the CPU.*a GPU was requested.*restart the kernel"):
         choose_device("gpu")
     run_on(gpus)
-    with pytest.raises(DeviceError, match=r"runs on a GPU.*the CPU was asked.*restart the kernel"):
+    with pytest.raises(DeviceError, match=r"on a GPU.*the CPU was requested.*restart the kernel"):
         choose_device("cpu")
 
 

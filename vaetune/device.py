@@ -48,7 +48,7 @@ def choose_device(wanted: Device, exact: bool = False, threads: int | None = Non
     gpus = tf.config.list_physical_devices("GPU")
     if wanted == "gpu" and not gpus:
         raise DeviceError(
-            "No GPU found, but --device gpu requires one. Use --device cpu or auto. For an NVIDIA "
+            'No GPU found, but the device "gpu" was requested. Use "cpu" or "auto". For an NVIDIA '
             "GPU, install vaetune[cuda] and check that nvidia-smi lists the GPU."
         )
     gpu = None if wanted == "cpu" or not gpus else _show_gpu(tf, gpus[0], wanted)
@@ -90,11 +90,11 @@ def _show_gpu(tf: Any, gpu: Any, wanted: Device) -> Any | None:
         visible = tf.config.get_visible_devices("GPU")
         if not visible and wanted == "gpu":
             raise DeviceError(
-                "TensorFlow already runs on the CPU in this process, and a GPU was asked for. "
+                "TensorFlow already runs on the CPU in this process, but a GPU was requested. "
                 f"{_NEW_PROCESS}"
             ) from error
         return visible[0] if visible else None
-    with suppress(RuntimeError):  # it runs already, with the memory that it was given
+    with suppress(RuntimeError):  # TensorFlow runs already, with its present memory.
         tf.config.experimental.set_memory_growth(gpu, True)
     return gpu
 
@@ -104,7 +104,7 @@ def _hide_gpus(tf: Any) -> None:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError as error:
         raise DeviceError(
-            "TensorFlow already runs on a GPU in this process, and the CPU was asked for. "
+            "TensorFlow already runs on a GPU in this process, but the CPU was requested. "
             f"{_NEW_PROCESS}"
         ) from error
 

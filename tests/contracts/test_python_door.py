@@ -281,7 +281,7 @@ def test_other_images_are_refused_and_lost_arrays_are_asked_for(study):
     others = {"x": SPLIT.images[::-1], "y": SPLIT.labels}
     for protocol in (unseen, QUICK):  # A recorded result is no reason to accept other images.
         vaetune.evaluate_trial(study, images=ARRAYS, protocol=QUICK)
-        with pytest.raises(ResultsError, match="on other images than arrays contains now"):
+        with pytest.raises(ResultsError, match="on other images than those in arrays"):
             vaetune.evaluate_trial(study, images=others, protocol=protocol)
 
 
@@ -308,7 +308,10 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"formats": "onx"}, r"Unknown format 'onx'\. There are: keras, .* and all\."),
+        (
+            {"formats": "onx"},
+            r"Unknown format 'onx'\. Did you mean \"onnx\"\? Expected one of: keras, .*, all\.",
+        ),
         ({"formats": ["keras", "tflite"]}, "Unknown format 'tflite'"),
         ({"trial": "0009"}, '"tiny" has no trial 0009'),
     ],

@@ -58,7 +58,7 @@ def test_what_a_search_would_be_refused_for_is_refused_at_once(done, tmp_path):
         left(done, changed(QUICK, seed=4))
     with pytest.raises(ResultsError, match="holds another experiment: data fingerprint"):
         left(done, images=make_images(fingerprint="a" * 64))
-    with pytest.raises(ResultsError, match=r"already complete\. To extend it, give a larger"):
+    with pytest.raises(ResultsError, match=r"already complete\. To extend it, raise budget"):
         left(done, extend=True)
     with pytest.raises(InUseError, match="is in use by process"), lock_results(done / "tiny"):
         left(done)

@@ -328,7 +328,7 @@ def test_when_syncing_fails_the_journal_ends_with_the_event_before(tmp_path, mon
         journal.listener = told.append
         with monkeypatch.context() as full_disk:
             full_disk.setattr(os, "fsync", no_space)
-            with pytest.raises(ResultsError, match=r"No space left on device.*unharmed"):
+            with pytest.raises(ResultsError, match=r"No space left on device.*is kept"):
                 journal.append(EVENTS[2])
         assert path.read_bytes() == before
         assert told == []

@@ -39,7 +39,7 @@ def clean_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("Stopped. Everything that was recorded before is kept.")
+        say("Stopped. Everything found so far is kept.")
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -158,10 +158,10 @@ def find_search(name: str, folder: Path | None = None) -> Path:
     available = available_searches(folder)
     if not is_path and name in available:
         return available[name]
-    missing = f"No search file at {name}." if is_path else f'No search named "{name}".'
+    missing = f"There is no search file at {name}." if is_path else f'There is no search "{name}".'
     raise SpecError(
-        f"{missing}{closest_match(Path(name).stem, available)} Available: {', '.join(available)}. "
-        "To write a file searches/NAME.toml of your own, run `vaetune new NAME`."
+        f"{missing}{closest_match(Path(name).stem, available)} There are: {', '.join(available)}. "
+        "To write a search file of your own, run `vaetune new NAME`."
     )
 
 

@@ -27,9 +27,8 @@ def check_images(study: Study, images: ImageSet) -> None:
     }
     changes = [f"{what}: {old} -> {new}" for what, (old, new) in pairs.items() if old != new]
     raise ResultsError(
-        f'"{study.name}" was run on other images than {images.source} contains now: '
-        f"{'; '.join(changes)}. Restore the original images, or start a new search with another "
-        "name."
+        f'"{study.name}" was run on other images than those in {images.source}: '
+        f"{'; '.join(changes)}. Use the original images, or start a new search with another name."
     )
 
 

@@ -14,7 +14,7 @@ from vaetune.config import (
     is_larger,
 )
 from vaetune.data import ImageSet
-from vaetune.errors import ResultsError
+from vaetune.errors import OVERWRITE, ResultsError
 from vaetune.files import is_whole, lock_results
 from vaetune.search.results_folder import check_usable
 from vaetune.study import (
@@ -81,8 +81,8 @@ def check_same_experiment(
     before, now = past.started.data.fingerprint, images.fingerprint
     changes = differences(spec, past.search)
     other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
-    advice = "Use --overwrite to discard it. To keep both, copy the search file to another name "
-    advice += "or use --results."
+    advice = f"Use {OVERWRITE} to discard it. To keep both, give the search another name, or "
+    advice += "choose another folder with --results."
     if not other_data:
         earlier = [past.started.search, *(extension.search for extension in past.extensions)]
         if any(not differences(spec, known) for known in earlier):
@@ -94,7 +94,8 @@ def check_same_experiment(
         if is_extension and not differences(same_budget, past.search):
             if extend:
                 return
-            advice = f"Use --extend to continue with the larger budget. {advice}"
+            extended = "Use --extend (in Python: extend=True) to continue with the larger budget."
+            advice = f"{extended} {advice}"
     raise ResultsError(
         f"{folder} holds another experiment: {'; '.join(changes + other_data)}. {advice}"
     )
@@ -102,12 +103,12 @@ def check_same_experiment(
 
 def _nothing_to_extend(past: Study) -> str:
     budget = past.search.budget
-    flags = {
-        "--hyperband-iterations": budget.hyperband_iterations,
-        "--max-trials": budget.max_trials,
+    limits = {
+        "hyperband_iterations": budget.hyperband_iterations,
+        "max_trials": budget.max_trials,
     }
-    larger = [f"a larger {flag} than {value}" for flag, value in flags.items() if value is not None]
-    advice = f"To extend it, give {larger[0]}." if larger else "A whole grid has no more trials."
+    larger = [f"budget.{key} above {value}" for key, value in limits.items() if value is not None]
+    advice = f"To extend it, raise {larger[0]}." if larger else "A whole grid has no more trials."
     return f'"{past.name}" is already complete. {advice}'
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from vaetune.config import BASELINES, RESERVED_NAMES, Space, reference_training
+from vaetune.config import BASELINES, RESERVED_NAMES, Space, closest_match, reference_training
 from vaetune.errors import JournalError, ResultsError
 from vaetune.study.builder import load_study
 from vaetune.study.journal import JOURNAL_NAME
@@ -73,7 +73,8 @@ class StudyCatalog(Sequence[Study]):
                 f"There is no search in {where} yet. Run `vaetune search hyperband`."
             )
         names = ", ".join(study.name for study in self.studies)
-        raise ResultsError(f'There is no search "{name}" in {where}. There are: {names}.')
+        hint = closest_match(str(name), [study.name for study in self.studies])
+        raise ResultsError(f'There is no search "{name}" in {where}.{hint} There are: {names}.')
 
 
 def _winner_of(study: Study) -> str:

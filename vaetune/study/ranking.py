@@ -78,15 +78,15 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
     if trial_id is not None:
         trial = study.trial(trial_id)
         if trial.best is None:
-            raise ResultsError(f"Trial {trial_id} has no finished epoch: it is {trial.status}.")
+            raise ResultsError(f"Trial {trial_id} has no finished epoch; it is {trial.status}.")
         return trial
     if not study.ranking and study.is_complete:
         raise ResultsError(
-            f'No trial of "{study.name}" completed. See `vaetune trials {study.name} --failed`.'
+            f'No trial of "{study.name}" completed. See `vaetune trials {study.address} --failed`.'
         )
     if not study.ranking:
         raise ResultsError(
-            f'"{study.name}" has no completed trial yet. Run its search command to continue.'
+            f'"{study.name}" has no completed trial yet. Run the search again to continue it.'
         )
     for trial in study.preference:
         if latent_dim in (None, trial.hyperparameters["latent_dim"]):

@@ -197,7 +197,9 @@ class Study:
         for trial in self.trials:
             if trial.trial_id in (trial_id, trial_id.zfill(len(trial.trial_id))):
                 return trial
-        raise ResultsError(f'"{self.name}" has no trial {trial_id}. See `vaetune trials`.')
+        raise ResultsError(
+            f'"{self.name}" has no trial {trial_id}. `vaetune trials {self.address}` lists them.'
+        )
 
     def evaluation(
         self, trial: Trial, protocol: EvaluationProtocol | None = None
