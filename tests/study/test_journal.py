@@ -262,7 +262,9 @@ def test_an_empty_journal_has_no_events(tmp_path):
 
 
 def test_a_missing_journal_is_told(tmp_path):
-    with pytest.raises(JournalError, match=r"There is no journal at .*journal\.jsonl"):
+    with pytest.raises(
+        JournalError, match=r"no search in .*: journal\.jsonl is missing\. Expected"
+    ):
         read(tmp_path / JOURNAL_NAME)
 
 

@@ -45,15 +45,15 @@ def clean_interrupt() -> Iterator[None]:
 
 def find_named(results: Path, name: str | None) -> "Study":
     """Finds a study by name, and prints a note about unreadable ones; see `find_study`."""
-    from vaetune.study import find_study, is_path, list_studies
+    from vaetune.study import find_study, list_studies
 
-    if name is not None and is_path(name):
+    if name is not None:
         return find_study(results, name)
     catalog = list_studies(results)
-    if name is None and catalog.studies:
+    if catalog.studies:
         for folder, reason in catalog.unreadable.items():
             note(f"{folder} is skipped. {reason}")
-    return catalog.find(name)
+    return catalog.find()
 
 
 def title_of(study: "Study", trial: "Trial") -> str:

@@ -21,7 +21,6 @@ from vaetune.study import (
     CHECKPOINT_NAME,
     PICTURES_NAME,
     Study,
-    count_samples,
     has_begun,
     leaders,
     load_study,
@@ -132,17 +131,10 @@ def _is_damaged(past: Study, keep_best: int) -> bool:
     return not all(is_whole(file) for file in files)
 
 
-def samples_due(study: Study) -> int:
-    """Returns the number of posterior samples per image for rescoring the finalists."""
-    data = study.started.data
-    images_trained = study.epochs_trained * data.train_images
-    return count_samples(images_trained, data.validation_images, len(study.finalists))
-
-
 def is_rescored(study: Study) -> bool:
-    """Returns whether the present finalists are rescored, with `samples_due` samples."""
+    """Returns whether the present finalists are rescored, with the samples that are due."""
     latest = study.rescored
-    return latest is not None and latest.rescoring.posterior_samples == samples_due(study)
+    return latest is not None and latest.rescoring.posterior_samples == study.samples_due
 
 
 def is_decided(study: Study, final_seeds: int) -> bool:

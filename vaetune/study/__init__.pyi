@@ -18,7 +18,6 @@ from .catalog import (
     find_baseline,
     find_study,
     has_begun,
-    is_path,
     list_baselines,
     list_studies,
 )
@@ -91,7 +90,6 @@ from .scores import (
     Rescoring,
     Retraining,
     SeedScores,
-    count_samples,
     rank_by_mean,
 )
 from .study import (
@@ -104,7 +102,6 @@ from .trial import (
     TrainingInterval,
     Trial,
     trial_folder,
-    trial_row,
 )
 
 __all__ = [
@@ -165,7 +162,6 @@ __all__ = [
     "changes",
     "command",
     "continue_command",
-    "count_samples",
     "describe_environment",
     "describe_loss",
     "describe_repair",
@@ -174,7 +170,6 @@ __all__ = [
     "find_baseline",
     "find_study",
     "has_begun",
-    "is_path",
     "leaders",
     "list_baselines",
     "list_studies",
@@ -187,5 +182,4 @@ __all__ = [
     "read_journal",
     "shared_folder",
     "trial_folder",
-    "trial_row",
 ]

@@ -111,7 +111,7 @@ def find_study(results: Path, name: str | None) -> Study:
         ResultsError: There is no such study.
         JournalError: Its journal is damaged.
     """
-    if name is None or not is_path(name):
+    if name is None or not _is_path(name):
         return list_studies(results).find(name)
     for folder in (results / name, Path(name)):
         if has_begun(folder):
@@ -151,7 +151,7 @@ def find_baseline(study: Study, results: Path) -> Study | None:
     return None
 
 
-def is_path(name: str) -> bool:
+def _is_path(name: str) -> bool:
     """Returns whether a name is the path of a study's folder."""
     return "/" in name or "\\" in name
 

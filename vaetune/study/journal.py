@@ -116,7 +116,10 @@ def read_journal(path: Path) -> Iterator[Event]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise JournalError(f"There is no journal at {path}.") from None
+        raise JournalError(
+            f"There is no search in {path.parent}: {path.name} is missing. Expected the folder of "
+            "a search, such as results/hyperband."
+        ) from None
     except OSError as error:
         raise JournalError(f"{path} cannot be read: {error.strerror}.") from error
     whole_lines = content[: content.rfind(b"\n") + 1]

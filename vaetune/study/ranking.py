@@ -78,7 +78,7 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
     if trial_id is not None:
         trial = study.trial(trial_id)
         if trial.best is None:
-            raise ResultsError(f"Trial {trial_id} has no finished epoch; it is {trial.status}.")
+            raise ResultsError(f"Trial {trial_id} has no finished epoch: it is {trial.status}.")
         return trial
     if not study.ranking and study.is_complete:
         raise ResultsError(

@@ -24,8 +24,14 @@ from vaetune.study.events import (
 )
 from vaetune.study.notebook import describe_trial, study_as_html
 from vaetune.study.records import Environment, Rung
-from vaetune.study.scores import FINALISTS, EvaluationProtocol, FinalistScore, SeedScores
-from vaetune.study.trial import TRIAL_COLUMNS, Trial, trial_folder, trial_row
+from vaetune.study.scores import (
+    FINALISTS,
+    EvaluationProtocol,
+    FinalistScore,
+    SeedScores,
+    count_samples,
+)
+from vaetune.study.trial import TRIAL_COLUMNS, Trial, trial_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,7 +249,7 @@ class Study:
         # Pandas takes half of this module's import time, and a report does not need it.
         import pandas as pd
 
-        rows = [trial_row(trial) for trial in self.trials]
+        rows = [trial.as_row() for trial in self.trials]
         table = pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
         # Nullable integers stay integers where values are missing.
         return table.astype({"parameters": "Int64", "best_epoch": "Int64"})
@@ -265,6 +271,13 @@ class Study:
     def space(self) -> Space:
         """Search space of the experiment."""
         return self.search.space
+
+    @property
+    def samples_due(self) -> int:
+        """Number of posterior samples per image for rescoring the present finalists."""
+        data = self.started.data
+        images_trained = self.epochs_trained * data.train_images
+        return count_samples(images_trained, data.validation_images, len(self.finalists))
 
     @property
     def epochs_planned(self) -> int:
