@@ -50,6 +50,10 @@ class StoppedEarly(VaetuneError):  # noqa: N818  This is not an error: the user 
         self.reason = reason
 
 
+OVERWRITE = "--overwrite (in Python: overwrite=True)"
+"""How a message names the option that discards earlier results."""
+
+
 def short_repr(value: Any) -> str:
     """Returns the representation of a value, cut off after 60 characters, for a message."""
     text = repr(value)

@@ -213,6 +213,6 @@ def writing_to(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ResultsError(
-            f"{path} cannot be written: {error.strerror}. Everything recorded before is unharmed. "
-            "Fix the problem and run the same command again."
+            f"{path} cannot be written: {error.strerror}. Everything found so far is kept. "
+            "Fix the problem, then try again."
         ) from error

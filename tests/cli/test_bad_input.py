@@ -15,11 +15,13 @@ from vaetune.cli import app
 
 
 def test_a_search_that_does_not_exist(refused):
-    assert 'No search named "hyperbnd". Did you mean "hyperband"?' in refused("search", "hyperbnd")
+    assert 'There is no search "hyperbnd". Did you mean "hyperband"?' in refused(
+        "search", "hyperbnd"
+    )
 
 
 def test_a_search_file_that_does_not_exist(refused):
-    assert "No search file at none.toml" in refused("search", "none.toml")
+    assert "There is no search file at none.toml" in refused("search", "none.toml")
 
 
 @pytest.mark.parametrize(

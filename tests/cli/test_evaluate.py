@@ -101,7 +101,7 @@ def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
     export = (*QUICK_EVALUATION, "./handed")
     code, _, error = vaetune(*export)
     assert code == 1
-    assert 'does not say where its images "squares" are. Name them with --dataset.' in error
+    assert 'does not say where its images "squares" are. Give their path with --dataset.' in error
 
     code, out, error = vaetune(*export, "--dataset", "squares.npz")
     assert (code, error) == (0, "")
@@ -233,7 +233,7 @@ def test_ctrl_c_in_an_evaluation_ends_cleanly(vaetune, folder):
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
-    assert out == "Stopped. Everything that was recorded before is kept.\n"
+    assert out == "Stopped. Everything found so far is kept.\n"
     assert "Traceback" not in error
     assert journals(folder) == before
     assert not holder.exists()

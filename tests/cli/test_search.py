@@ -100,7 +100,10 @@ def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch
     vaetune("search", "mine.toml", "--no-baseline", "--keep-best", 1)
     code, _, error = vaetune("search", "mine.toml", "--no-baseline", "--max-trials", 5)
     assert code == 1
-    assert "budget.max_trials: 3 -> 5. Use --extend to continue with the larger budget." in error
+    assert (
+        "budget.max_trials: 3 -> 5. Use --extend (in Python: extend=True) to continue with the "
+        "larger budget." in error
+    )
     code, out, _ = vaetune(
         *("search", "mine.toml", "--no-baseline", "--max-trials", 5, "--extend", "--keep-best", 1)
     )
@@ -209,7 +212,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
     assert process.returncode == 130
     assert error == ""
     assert (
-        "Stopped. Everything found so far is kept; run the same command again to continue." in out
+        "Stopped. Everything found so far is kept. Run the same command again to continue." in out
     )
     stopped = load_study(folder / "results" / "squares")
     assert stopped.last_end.reason == "interrupted"
@@ -281,13 +284,13 @@ def test_a_quiet_search_warns_all_the_same(vaetune, folder):
 
 
 def test_ctrl_c_before_a_search_begins_is_told(vaetune, folder, monkeypatch):
-    def stop(name):
+    def stop(name, reading):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vaetune.data.sources.load_images", stop)
     code, out, error = vaetune("search", "squares.toml")
     assert (code, error) == (130, "")
-    assert out == "Stopped. Everything that was recorded before is kept.\n"
+    assert out == "Stopped. Everything found so far is kept.\n"
     assert not (folder / "results").exists()
 
 

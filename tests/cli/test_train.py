@@ -50,7 +50,7 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     code, out, error = vaetune(*command, "--learning-rate-decay", "cosine")
     assert (code, error) == (0, "")
     winner = study.winner
-    assert f"Trial {winner.trial_id} of mine, trained from its beginning\n" in out
+    assert f"Trial {winner.trial_id} of mine, trained from scratch\n" in out
     assert re.search(r"data\.train_on +train\+validation +flag", out)
     assert re.search(r"space\.beta +\S+, pinned +search", out)
     assert "28 training and 2 validation images of 9 x 10 x 1" in out

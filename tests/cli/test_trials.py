@@ -19,7 +19,8 @@ def test_failures_are_told_everywhere(vaetune, folder):
     assert re.search(
         r"^vaetune: \d of 1\d trials failed, more than the allowed share of 0\.3\. "
         r"The first failed with: The training loss became \w+ in epoch 1\. "
-        r"See `vaetune trials mine --failed`\. To continue anyway: --max-failure-rate 1$",
+        r"See `vaetune trials mine --failed`\. "
+        r"To continue anyway, run the same command with --max-failure-rate 1\.$",
         error.strip(),
     )
     failures = load_study(folder / "results" / "mine").failures

@@ -537,7 +537,7 @@ def test_an_unknown_search_is_refused_with_a_list_of_the_available_ones(own, wan
     message = str(refused.value)
     assert wanted in message
     assert 'Did you mean "bolder"?' in message
-    assert "Available: bayesian, bolder, grid, hyperband, mnist, random" in message
+    assert "There are: bayesian, bolder, grid, hyperband, mnist, random" in message
 
 
 def test_searches_are_listed_by_name(own):

@@ -38,7 +38,7 @@ SEARCH = ("search", "./squares.toml")
 ALL_OF_IT = ("--final-seeds", "1", "--threads-per-worker", "1")
 """10 trials of up to six epochs, the Keras example, and five configurations from another seed."""
 
-STOPPED = "Stopped. Everything found so far is kept; run the same command again to continue.\n"
+STOPPED = "Stopped. Everything found so far is kept. Run the same command again to continue.\n"
 
 
 @pytest.fixture(scope="module")
@@ -292,8 +292,8 @@ def test_who_joins_a_cluster_that_asks_for_no_token_is_told_what_that_means(vaet
         assert (process.returncode, error) == (130, "")
         assert processes_of(session), "it goes on without us"
     assert said == (
-        f"The Ray cluster at {address} asks for no token: anyone who can reach its ports can "
-        "run programs on it. See RAY_AUTH_MODE in Ray's manual.\n"
+        f"The Ray cluster at {address} does not require a token: anyone who can reach its ports "
+        "can run programs on it. See RAY_AUTH_MODE in Ray's manual.\n"
     )
 
 
@@ -361,7 +361,7 @@ def test_a_search_outlives_one_of_two_machines(
     assert (process.returncode, error) == (0, ""), out
     study = load_study(results / "squares")
     (lost,) = study.workers_lost
-    assert lost.error == "Its machine is gone."
+    assert lost.error == "Its machine no longer answers."
     assert_same_results(results, by_one_process)
     assert TOKEN not in out
     assert TOKEN not in (study.folder / "journal.jsonl").read_text()
@@ -384,7 +384,7 @@ def test_a_gpu_that_is_not_there_is_missed_before_any_worker_starts(vaetune, mon
     code, _, error = run_here(*SEARCH, "--workers", "2", "--device", "gpu", "--results", "no-gpu")
     assert code == 1
     assert error == (
-        "vaetune: No GPU found, but --device gpu requires one. Use --device cpu or auto. Ray "
+        'vaetune: No GPU found, but the device "gpu" was requested. Use "cpu" or "auto". Ray '
         "counts the GPUs that nvidia-smi lists.\n"
     )
     assert not (vaetune.folder / "no-gpu").exists()

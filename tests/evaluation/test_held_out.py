@@ -125,7 +125,7 @@ def test_a_trial_without_weights_is_refused_with_advice(study):
         if not (study.trial_folder(trial.trial_id) / CHECKPOINT_NAME).exists()
     )
     message = (
-        rf"weights of trial {lost} were not kept.*Run the search again with a larger --keep-best"
+        rf"weights of trial {lost} were not kept.*Run the search again with a larger keep_best"
     )
     with pytest.raises(ResultsError, match=message):
         record_evaluation(study, lost, IMAGES, PROTOCOL, DEVICE)

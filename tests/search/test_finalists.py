@@ -22,7 +22,7 @@ from vaetune.config.spec import Budget, Limits
 from vaetune.search.executors.local import LocalExecutor
 from vaetune.search.finalists import rescore
 from vaetune.search.phases import run_session
-from vaetune.search.resume import is_decided, samples_due
+from vaetune.search.resume import is_decided
 from vaetune.search.session import open_search
 from vaetune.study.builder import load_study
 from vaetune.study.catalog import list_baselines
@@ -64,7 +64,7 @@ def scores_of(study):
 def test_the_difference_is_paired_over_images(judged, executor):
     first, second = rescore(judged, executor).finalists
     weights = [checkpoint_of(judged, one.trial_id).best_weights for one in (first, second)]
-    ours, theirs = executor.measure(weights, samples_due(judged), judged.search.seed)
+    ours, theirs = executor.measure(weights, judged.samples_due, judged.search.seed)
     difference = theirs.negative_elbo - ours.negative_elbo
     assert second.behind.mean == pytest.approx(difference.mean())
     assert second.behind.standard_error == pytest.approx(

@@ -550,7 +550,8 @@ def larger(spec=TINY, **budget):
 
 def test_a_larger_budget_is_refused_unless_it_is_an_extension(finished, tmp_path):
     with pytest.raises(
-        ResultsError, match=r"hyperband_iterations: 1 -> 2\. Use --extend to continue"
+        ResultsError,
+        match=r"hyperband_iterations: 1 -> 2\. Use --extend \(in Python: extend=True\) to continue",
     ):
         run(tmp_path, larger(hyperband_iterations=2))
 

@@ -55,6 +55,8 @@ def test_a_search_that_is_not_there_is_told_with_those_there_are(tmp_path):
     write_search(tmp_path, "bee", minutes=1)
     with pytest.raises(ResultsError, match=r'no search "cat" in .*There are: bee, ant\.'):
         find_study(tmp_path, "cat")
+    with pytest.raises(ResultsError, match=r'no search "ants" .*\. Did you mean "ant"\? There'):
+        find_study(tmp_path, "ants")
 
 
 @pytest.mark.parametrize("name", [None, "tiny"])

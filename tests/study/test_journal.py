@@ -262,7 +262,9 @@ def test_an_empty_journal_has_no_events(tmp_path):
 
 
 def test_a_missing_journal_is_told(tmp_path):
-    with pytest.raises(JournalError, match=r"There is no journal at .*journal\.jsonl"):
+    with pytest.raises(
+        JournalError, match=r"no search in .*: journal\.jsonl is missing\. Expected"
+    ):
         read(tmp_path / JOURNAL_NAME)
 
 
@@ -328,7 +330,7 @@ def test_when_syncing_fails_the_journal_ends_with_the_event_before(tmp_path, mon
         journal.listener = told.append
         with monkeypatch.context() as full_disk:
             full_disk.setattr(os, "fsync", no_space)
-            with pytest.raises(ResultsError, match=r"No space left on device.*unharmed"):
+            with pytest.raises(ResultsError, match=r"No space left on device.*is kept"):
                 journal.append(EVENTS[2])
         assert path.read_bytes() == before
         assert told == []

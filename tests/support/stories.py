@@ -27,7 +27,7 @@ START = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 NOW = START + timedelta(hours=1)
 DATA = DataSummary(
     name="digits",
-    source="in the package",
+    source="digits",
     fingerprint="ab" * 32,
     image_shape=(8, 8, 1),
     train_images=40,

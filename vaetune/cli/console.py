@@ -42,7 +42,7 @@ def clean_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("Stopped. Everything that was recorded before is kept.")
+        say("Stopped. Everything found so far is kept.")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -70,15 +70,15 @@ def advise_if_moved(data: "DataSpec", is_given: bool) -> Iterator[None]:
 
 def find_named(results: Path, name: str | None) -> "Study":
     """Finds a study by name, and prints a note about unreadable ones; see `find_study`."""
-    from vaetune.study import find_study, is_path, list_studies
+    from vaetune.study import find_study, list_studies
 
-    if name is not None and is_path(name):
+    if name is not None:
         return find_study(results, name)
     catalog = list_studies(results)
-    if name is None and catalog.studies:
+    if catalog.studies:
         for folder, reason in catalog.unreadable.items():
             note(f"{folder} is skipped. {reason}")
-    return catalog.find(name)
+    return catalog.find()
 
 
 def title_of(study: "Study", trial: "Trial") -> str:

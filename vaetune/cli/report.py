@@ -23,7 +23,7 @@ def report(
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Write results/report.html from what is recorded.
+    """Write results/report.html, a page about all searches.
 
     With --watch, the page is updated as trials start and end, and refreshes itself in the browser.
     If no search is running, vaetune waits for the next one. Press Ctrl-C to stop.

@@ -58,8 +58,8 @@ def search(
 ) -> None:
     """Run a search, or continue one that was stopped.
 
-    Options override the search file; what neither of them sets has a default. Without a name, the
-    available searches are listed.
+    Options override the search file, which overrides the defaults. Without a name, the available
+    searches are listed.
     """
     from vaetune.config import find_search, resolve
     from vaetune.search import ExecutorOptions
@@ -126,7 +126,7 @@ def _warn_if_open(options: "ExecutorOptions") -> None:
     from vaetune.search import has_token
 
     if options.address and not has_token():
-        note(f"The Ray cluster at {options.address} asks for no token: {_OPEN}")
+        note(f"The Ray cluster at {options.address} does not require a token: {_OPEN}")
 
 
 class _WaitNotice:
@@ -146,7 +146,7 @@ class _WaitNotice:
         """Prints the line when it is due, and only once."""
         if not self._is_done and time.monotonic() > self._due_s:
             self._is_done = True
-            room = " It may have no free resources." if self._options.address else ""
+            room = " The cluster may have no free resources." if self._options.address else ""
             say(f"{self._options}: none is ready yet.{room} Press Ctrl-C to stop waiting.")
 
 
@@ -216,7 +216,7 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
         with progress, StoppableWatcher(progress) as watcher:
             yield watcher
     except KeyboardInterrupt:
-        say("Stopped. Everything found so far is kept; run the same command again to continue.")
+        say("Stopped. Everything found so far is kept. Run the same command again to continue.")
         _refresh_report(session.results)
         raise typer.Exit(INTERRUPTED) from None
 
@@ -235,7 +235,7 @@ def _print_outcome(study: "Study", results: Path) -> None:
         fail(
             f"{end.message} The first failed with: {study.failures[0].error} "
             f"See `vaetune trials {study.name} --failed`. "
-            "To continue anyway: --max-failure-rate 1"
+            "To continue anyway, run the same command with --max-failure-rate 1."
         )
     if end and end.reason == "time_budget":
         say(f"{end.message} Run the same command again to continue.")

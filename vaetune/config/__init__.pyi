@@ -1,4 +1,7 @@
 from .choices import NAMED_SETS, Binarize, Precision
+from .explain import (
+    closest_match,
+)
 from .names import (
     BASELINES,
     BEST,
@@ -93,6 +96,7 @@ __all__ = [
     "Training",
     "available_searches",
     "check_not_reserved",
+    "closest_match",
     "describe",
     "differences",
     "find_search",

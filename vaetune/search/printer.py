@@ -111,7 +111,9 @@ class PrintingWatcher(NoWatcher):
                 print_line(f"{_label(run, event.trial_id)} is trained again after: {event.error}")
             case PlanCorrected() if run == "search":
                 self._trials = sum(rung.trials for rung in event.plan)
-                print_line(f"After failures the whole search is {describe_plan(event.plan)}.")
+                print_line(
+                    f"Because trials failed, the whole search is now {describe_plan(event.plan)}."
+                )
             case WorkerLost():
                 print_line(f"Worker {event.worker} is lost: {event.error}")
             case FileSetAside():

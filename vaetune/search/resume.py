@@ -14,7 +14,7 @@ from vaetune.config import (
     is_larger,
 )
 from vaetune.data import ImageSet
-from vaetune.errors import ResultsError
+from vaetune.errors import OVERWRITE, ResultsError
 from vaetune.files import is_whole, lock_results
 from vaetune.report import counted
 from vaetune.search.results_folder import check_usable
@@ -22,7 +22,6 @@ from vaetune.study import (
     CHECKPOINT_NAME,
     PICTURES_NAME,
     Study,
-    count_samples,
     has_begun,
     leaders,
     load_study,
@@ -85,8 +84,8 @@ def check_same_experiment(
     read = ""
     if other_data and images.reading:
         read = images.reading.explain_change(past.started.data.reading)
-    advice = "Use --overwrite to discard it. To keep both, copy the search file to another name "
-    advice += "or use --results."
+    advice = f"Use {OVERWRITE} to discard it. To keep both, give the search another name, or "
+    advice += "choose another folder with --results."
     if not other_data:
         earlier = [past.started.search, *(extension.search for extension in past.extensions)]
         if any(not differences(spec, known) for known in earlier):
@@ -100,7 +99,8 @@ def check_same_experiment(
                 raise space_exhausted(past)
             if extend:
                 return
-            advice = f"Use --extend to continue with the larger budget. {advice}"
+            extended = "Use --extend (in Python: extend=True) to continue with the larger budget."
+            advice = f"{extended} {advice}"
     raise ResultsError(
         f"{folder} holds another experiment: {'; '.join(changes + other_data)}.{read} {advice}"
     )
@@ -126,12 +126,12 @@ def _is_exhausted(past: Study) -> bool:
 
 def _nothing_to_extend(past: Study) -> ResultsError:
     budget = past.search.budget
-    flags = {
-        "--hyperband-iterations": budget.hyperband_iterations,
-        "--max-trials": budget.max_trials,
+    limits = {
+        "hyperband_iterations": budget.hyperband_iterations,
+        "max_trials": budget.max_trials,
     }
-    larger = [f"a larger {flag} than {value}" for flag, value in flags.items() if value is not None]
-    advice = f"To extend it, give {larger[0]}." if larger else "A whole grid has no more trials."
+    larger = [f"budget.{key} above {value}" for key, value in limits.items() if value is not None]
+    advice = f"To extend it, raise {larger[0]}." if larger else "A whole grid has no more trials."
     return ResultsError(f'"{past.name}" is already complete. {advice}')
 
 
@@ -155,17 +155,10 @@ def _is_damaged(past: Study, keep_best: int) -> bool:
     return not all(is_whole(file) for file in files)
 
 
-def samples_due(study: Study) -> int:
-    """Returns the number of posterior samples per image for rescoring the finalists."""
-    data = study.started.data
-    images_trained = study.epochs_trained * data.train_images
-    return count_samples(images_trained, data.validation_images, len(study.finalists))
-
-
 def is_rescored(study: Study) -> bool:
-    """Returns whether the present finalists are rescored, with `samples_due` samples."""
+    """Returns whether the present finalists are rescored, with the samples that are due."""
     latest = study.rescored
-    return latest is not None and latest.rescoring.posterior_samples == samples_due(study)
+    return latest is not None and latest.rescoring.posterior_samples == study.samples_due
 
 
 def is_decided(study: Study, final_seeds: int) -> bool:

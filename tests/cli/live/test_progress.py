@@ -692,11 +692,9 @@ def test_a_loss_that_two_journals_tell_of_is_told_once():
     ]
 
 
-def test_a_trial_of_which_no_epoch_is_known_begins_anew():
+def test_a_trial_without_a_recorded_epoch_starts_again():
     events = make_trial_events("0003", status=None, epoch_from=1, epoch_to=3)
-    assert search_lines(*events, make_resumed("0003", 1)) == [
-        "trial 0003 continues from its beginning"
-    ]
+    assert search_lines(*events, make_resumed("0003", 1)) == ["trial 0003 starts again"]
 
 
 def test_workers_that_may_give_other_numbers_are_warned_of_once():
@@ -754,7 +752,10 @@ def test_a_corrected_plan_is_told_and_counted_by():
     fewer = (Rung(bracket=1, rung=0, trials=2, epoch_from=0, epoch_to=1),)
     events = make_trial_events("0000", [210.0])
     text = say(PlanCorrected(time=events[0].time, plan=fewer), *events)
-    assert "After failures the whole search is 2 trials of 2 configurations, 2 epochs." in text
+    assert (
+        "Because trials failed, the whole search is now 2 trials of 2 configurations, 2 epochs."
+        in text
+    )
     assert "trial 0000 (1 of 2)" in text
 
 

@@ -49,7 +49,7 @@ from vaetune.report.sections.tables import (
 from vaetune.report.sections.thumbnails import collect_thumbnails
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_image_set
-from vaetune.study import Study, command
+from vaetune.study import Study, command, evaluate_command
 
 _CURVES = (
     "Learning curves. Each line is a configuration, through its promotions. Dots mark the ends of "
@@ -170,7 +170,7 @@ def build_section(
         comparison=headlines.compare(study, baseline),
         no_reference="" if baseline else headlines.no_reference(study),
         export=command("best", study, "--export"),
-        evaluate=command("evaluate", study),
+        evaluate=evaluate_command(study),
         pixels=f"{PIXELS[study.search.data.binarize].capitalize()}.",
         pairs=pair_pictures(study, baseline, anchor),
         finalists=compute_finalists(study),
