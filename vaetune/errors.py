@@ -14,6 +14,10 @@ class DataError(VaetuneError):
     """An image set cannot be read, or a VAE cannot be trained on it."""
 
 
+class MissingImagesError(DataError):
+    """There is nothing at the path of an image set."""
+
+
 class SpecError(VaetuneError):
     """A search file, or a flag that overrides it, has a wrong key or value."""
 

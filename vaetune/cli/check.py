@@ -186,7 +186,7 @@ def check_search(
     from vaetune.search import ExecutorOptions
 
     spec = resolved.spec
-    with advise_if_moved(spec.data, resolved.origins.get("data.dataset") == "flag"):
+    with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
         images = load_prepared(spec.data)
     cores = available_cores()
     threads = options.threads if not options.needs_ray else options.threads_each(cores)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from vaetune.errors import DataError
+from vaetune.errors import MissingImagesError
 
 if TYPE_CHECKING:
-    from vaetune.config import DataSpec
     from vaetune.device import ChosenDevice
     from vaetune.study import Study, Trial
 
@@ -47,25 +46,22 @@ def clean_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def advise_if_moved(data: "DataSpec", is_given: bool) -> Iterator[None]:
+def advise_if_moved(is_given: bool) -> Iterator[None]:
     """Adds `--dataset` to the error about images that are no longer where a search found them.
 
     Args:
-        data: Images that the body reads.
         is_given: Whether `--dataset` was given, so that there is nothing to add.
 
     Raises:
-        DataError: The body raised it.
+        MissingImagesError: The body raised it.
     """
-    from vaetune.config import NAMED_SETS
-
     try:
         yield
-    except DataError as error:
-        if is_given or data.dataset in NAMED_SETS or Path(data.dataset).exists():
+    except MissingImagesError as error:
+        if is_given:
             raise
         advice = "If the images have moved, name their new place with --dataset."
-        raise DataError(f"{error} {advice}") from error
+        raise MissingImagesError(f"{error} {advice}") from error
 
 
 def find_named(results: Path, name: str | None) -> "Study":

@@ -116,7 +116,7 @@ def evaluate_study(
     found = {name: event for name, event in recorded.items() if event and not again}
     missing = {name: model for name, model in models.items() if name not in found}
     if missing:
-        with advise_if_moved(data, dataset is not None):
+        with advise_if_moved(dataset is not None):
             found |= _evaluate(missing, study, _moved(data, dataset), protocol)
     return title_of(study, picked), {name: found[name] for name in models if name in found}
 

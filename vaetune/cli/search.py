@@ -102,7 +102,7 @@ def run_in_terminal(
         with progress_of(session, output.quiet) as watcher:
             yield watcher
 
-    with advise_if_moved(resolved.spec.data, resolved.origins.get("data.dataset") == "flag"):
+    with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
         study = run_search(
             resolved,
             results=output.results,

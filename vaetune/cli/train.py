@@ -108,7 +108,7 @@ def run_baseline(
     from vaetune.study import command
 
     single = resolved.spec
-    with advise_if_moved(single.data, resolved.origins.get("data.dataset") == "flag"):
+    with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
         images = load_images(single.data.dataset, single.data)
     device = choose_device(single.device)
     from vaetune.evaluation import check_images

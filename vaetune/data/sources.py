@@ -18,7 +18,7 @@ from vaetune.data.folders.reader import read_folder
 from vaetune.data.images import ImageSet, prepare_images
 from vaetune.data.raw import RawImages
 from vaetune.device import import_tensorflow
-from vaetune.errors import DataError, one_line
+from vaetune.errors import DataError, MissingImagesError, one_line
 
 Dataset = str | os.PathLike[str] | NDArray[Any] | Mapping[str, NDArray[Any]]
 """Name of a packaged or downloaded set, path, or arrays."""
@@ -100,7 +100,7 @@ def _check_file(path: Path, source: str) -> None:
         )
     closest = difflib.get_close_matches(path.name, NAMED_SETS, n=1)
     hint = f' Did you mean "{closest[0]}"?' if closest else ""
-    raise DataError(
+    raise MissingImagesError(
         f"There is no image set at {source}.{hint} Expected {named}, or the path of an .npz, .npy "
         "or idx file or of a folder of images."
     )

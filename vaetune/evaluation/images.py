@@ -29,7 +29,8 @@ def check_images(study: Study, images: ImageSet) -> None:
     read = images.reading.explain_change(data.reading) if images.reading else ""
     raise ResultsError(
         f'"{study.name}" was run on other images than those in {images.source}: '
-        f"{'; '.join(changes)}.{read} Use the original images, or start a new search with another name."
+        f"{'; '.join(changes)}.{read} Use the original images, or start a new search with another "
+        "name."
     )
 
 

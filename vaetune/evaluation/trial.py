@@ -3,11 +3,9 @@
 This module does not import TensorFlow, because the device is chosen before TensorFlow uses one.
 """
 
-from pathlib import Path
-
 from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
 from vaetune.device import exact_device
-from vaetune.errors import DataError, ResultsError
+from vaetune.errors import MissingImagesError, ResultsError
 from vaetune.evaluation.images import check_images
 from vaetune.study import EvaluationProtocol, Study, Trial, TrialEvaluated, load_study, pick
 
@@ -77,11 +75,6 @@ def _load_named(study: Study) -> ImageSet:
         )
     try:
         return load_prepared(study.search.data)
-    except DataError as error:
-        path = Path(
-            study.search.data.dataset
-        )  # A search records an absolute path, and names as they are.
-        if not path.is_absolute() or path.exists():
-            raise
+    except MissingImagesError as error:
         advice = "If the images have moved, pass their new place as the argument `images`."
-        raise DataError(f"{error} {advice}") from error
+        raise MissingImagesError(f"{error} {advice}") from error
