@@ -19,6 +19,8 @@ from vaetune.study.events import (
     SessionStarted,
     TrialEnded,
     TrialStarted,
+    WorkerJoined,
+    WorkerLost,
 )
 from vaetune.study.journal import JOURNAL_NAME, Journal
 from vaetune.study.records import DataSummary, Environment, Rung
@@ -244,3 +246,38 @@ def words_of(page):
 
 def headline_of(page):
     return Outline(page).texts_of("h2", page)[0]
+
+
+def words_of_shared(shared):
+    study = shared.study()
+    return words_of(render_report([study], {study.name: None}, NOW))
+
+
+def leaderboard_of(page):
+    table = re.search(r'<table class="sortable">.*?</table>', page, flags=re.DOTALL)[0]
+    return Outline(table).texts_of("tr", table)
+
+
+def hostile(folder, text):
+    """A search in which every text that a file can hold is `text`."""
+    story = Story(
+        folder,
+        name=text,
+        spec=SearchSpec(description=text),
+        data=DATA.model_copy(update={"name": text, "source": text, "class_names": (text,) * 3}),
+    )
+    story.events[0] = story.events[0].model_copy(update={"origins": {text: "file", "seed": "flag"}})
+    own = Environment(
+        **{**ENVIRONMENT.model_dump(), **dict.fromkeys(("python", "cpu", "device"), text)}
+        | {"platform": text, "revision": text, "versions": {text: text}, "command": (text, text)}
+    )
+    story.session(own)
+    joined = {"host": text, "environment": own}
+    story.events += [
+        WorkerJoined(time=story.time, worker=1, **joined),
+        WorkerLost(time=story.time, worker=1, trial_id=None, error=text),
+    ]
+    story.trial("0000", [200.0], hyperparameters={**VALUES, text: 1})
+    story.trial("0001", [], error=text, traceback=text)
+    story.end("error", message=text)
+    return story
