@@ -9,14 +9,17 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 install: $(VENV)/installed ## create .venv and install vaetune with the tested versions
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/pip
 	$(PIP_INSTALL) --editable .
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
+# One call of pip installs both; resolving twice takes longer than the tools of the tests do.
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(PIP_INSTALL) --editable '.[dev]'
-	@touch $@
+	@touch $(VENV)/installed $@
 
 search: install ## search on the packaged digits, export the winner and write the report
 	$(BIN)/vaetune search hyperband
