@@ -17,6 +17,8 @@ from vaetune.report.output import write_report
 from vaetune.study.journal import JOURNAL_NAME
 from vaetune.version import __version__
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 
 def test_the_report_covers_all_searches_the_latest_first(tmp_path):
     usual(tmp_path / "early").write()

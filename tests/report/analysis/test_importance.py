@@ -299,6 +299,7 @@ def test_it_does_without_scikit_learn_and_leaves_it_to_others():
     assert told["again"], "nor does it matter to the result"
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
     study = search(*measure(draw_configurations(30), by_latent_dim))
     page = render_report([study], {}, NOW)
@@ -315,17 +316,20 @@ def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
         assert f'<rect width="{100 * share:.1f}" height="8"/>' in page
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_page_says_when_it_is_uncertain():
     study = search(*measure(draw_configurations(10), by_latent_dim))
     assert "The importances are uncertain" in Outline(render_report([study], {}, NOW)).words
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_page_says_why_there_is_none():
     study = search(*measure(draw_configurations(2), by_latent_dim))
     words = Outline(render_report([study], {}, NOW)).words
     assert "The importance of hyperparameters cannot be computed. This needs at least 4" in words
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_before_the_first_epoch_nothing_is_said_of_it():
     study = search(*make_trial_events("0000", status=None, hyperparameters=VALUES))
     assert "<h3>Which hyperparameters mattered" not in render_report([study], {}, NOW)

@@ -24,6 +24,8 @@ from vaetune.study.artifacts import PICTURES_NAME, Artifacts, ProbeImages
 from vaetune.study.catalog import list_baselines
 from vaetune.study.scores import Estimate
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 FLOOR = 45.5
 
 

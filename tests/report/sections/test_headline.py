@@ -20,6 +20,8 @@ from stories import (
 from vaetune.config.spec import SearchSpec
 from vaetune.report.page import render_report
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 
 def test_the_page_opens_on_the_winner_beside_the_reference(tmp_path):
     page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))

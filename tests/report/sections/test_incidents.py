@@ -1,11 +1,14 @@
 """The page lists what happened to a search: changes, retries, extensions and lost workers."""
 
+import pytest
 from journals import SPEC, Shared, make_session, make_study, make_trial_events
 from stories import NOW, words_of, words_of_shared
 
 from vaetune.report.page import render_report
 from vaetune.study.events import FileSetAside, PlanCorrected, SearchExtended, TrialRetried
 from vaetune.study.records import Rung
+
+pytestmark = pytest.mark.usefixtures("without_charts")
 
 
 def test_what_happened_to_a_search_is_told():

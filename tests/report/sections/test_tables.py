@@ -16,6 +16,8 @@ from stories import (
     words_of_shared,
 )
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 
 def test_every_trial_is_listed_best_first_and_failures_last(tmp_path):
     story = usual(tmp_path / "tiny").trial("0004", [], error="Oops: no", unfinished=False)
