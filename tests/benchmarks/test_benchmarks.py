@@ -270,14 +270,31 @@ def test_a_command_of_another_machine_is_measured_anew(stopped_after):
     assert len(read_commands(path)) == 6
 
 
-@pytest.mark.slow
-def test_a_small_search_is_timed_with_one_worker_and_with_two(tmp_path):
+@pytest.fixture
+def small_search(tmp_path, monkeypatch):
+    """A folder with a small search file and its images; returns the name of the file."""
     train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
     np.savez(tmp_path / "squares.npz", x_train=train.images, x_test=test.images)
     (tmp_path / "squares.toml").write_text(SEARCH_FILE)
+    monkeypatch.chdir(tmp_path)
+    return "./squares.toml"
+
+
+@pytest.mark.slow
+def test_a_small_search_is_timed(small_search):
+    command = two_workers.run(small_search, 1, 1)
+    assert command.key == (small_search, 1, 1)
+    assert (command.trials, command.epochs) == (6, 11)
+    assert command.wall_s > 0
+    assert np.isfinite(command.best)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_small_search_is_timed_with_one_worker_and_with_two(small_search, tmp_path):
     path = tmp_path / "measured.jsonl"
-    arguments = ("--search", "./squares.toml", "--repeats", "1", "--results", str(path))
-    done = run_script("two_workers.py", *arguments, cwd=tmp_path)
+    arguments = ("--search", small_search, "--repeats", "1", "--results", str(path))
+    done = run_script("two_workers.py", *arguments)
     assert done.returncode == 0, done.stderr
     commands = read_commands(path)
     assert [key[1:] for key in commands] == [(1, 1), (1, 2)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exports import StubReader
 from user_folder import QUICK_EVALUATION, QUICK_SEARCH, contents, journals, noise
 
 from vaetune.cli import app
@@ -92,7 +93,8 @@ def test_an_example_that_is_damaged_costs_the_example_only(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
+def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder, monkeypatch):
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
     vaetune(*QUICK_SEARCH, "--no-baseline")
     vaetune("best", "--export", "--output", "handed")
     vaetune(*QUICK_EVALUATION)

@@ -25,6 +25,7 @@ from image_sets import make_split
 from long_forms import long
 from scripted_workers import wait_until
 from torture import SEARCH_FILE
+from user_folder import assert_reference_is_drawn
 
 from vaetune.config.names import BASELINES
 from vaetune.study.builder import load_study
@@ -51,7 +52,9 @@ def temporary():
 def vaetune(temporary, tmp_path_factory):
     folder = tmp_path_factory.mktemp("squares")
     train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
-    np.savez(folder / "squares.npz", x_train=train.images, x_test=test.images)
+    arrays = {"x_train": train.images, "y_train": train.labels}
+    arrays |= {"x_test": test.images, "y_test": test.labels}
+    np.savez(folder / "squares.npz", **arrays)
     (folder / "squares.toml").write_text(LONGER)
     return Vaetune(folder, temporary)
 
@@ -64,13 +67,14 @@ def by_one_process(vaetune):
     return vaetune.folder / "one"
 
 
-def test_check_foretells_what_several_workers_take(vaetune):
-    code, out, error = vaetune.run("check", "./squares.toml", "--workers", "2")
+def test_check_estimates_the_time_of_several_workers_without_ray(vaetune, monkeypatch):
+    monkeypatch.chdir(vaetune.folder)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, out, error = run_here("check", "./squares.toml", "--workers", "2")
     assert (code, error) == (0, "")
     assert "2 workers on this machine" in out
     assert "Estimated time for 2 workers: " in out
     assert out.endswith("Ready. Next: vaetune search ./squares.toml and the same options\n")
-    assert "ray" not in vaetune.modules
 
 
 def test_one_worker_here_does_without_ray(vaetune, by_one_process):
@@ -246,6 +250,7 @@ def test_what_was_stopped_ends_like_what_was_not(vaetune, interrupted, by_one_pr
     assert "Winner of squares (complete, 10 trials)" in out
     assert {session.workers for session in load_study(folder).sessions} == {2}
     assert_same_results(vaetune.folder / "stopped", by_one_process)
+    assert_reference_is_drawn((vaetune.folder / "stopped" / "report.html").read_text())
 
 
 @pytest.mark.long
