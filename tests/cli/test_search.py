@@ -33,7 +33,7 @@ def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_quiet_tells_the_outcome_only(vaetune, folder):
+def test_quiet_prints_the_outcome_only(vaetune, folder):
     _, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
     assert out.startswith("Winner of squares (complete, 1 trial)")
 
@@ -257,7 +257,7 @@ def test_a_quiet_search_warns_all_the_same(vaetune, folder):
     assert error.startswith("journal.jsonl was missing.")
 
 
-def test_ctrl_c_before_a_search_begins_is_told(vaetune, folder, monkeypatch):
+def test_ctrl_c_before_a_search_begins_is_shown(vaetune, folder, monkeypatch):
     def stop(name):
         raise KeyboardInterrupt
 

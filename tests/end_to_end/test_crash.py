@@ -99,7 +99,7 @@ SHORT = {(1, 3), (1, 8), (2, 2), (2, 5)}
         for case in product((1, 2), (2, 3, 4, 5, 6, 8, 11))
     ],
 )
-def test_a_checkpoint_older_than_the_journal_is_gone_on_from(
+def test_a_checkpoint_older_than_the_journal_is_continued(
     undisturbed, tmp_path, monkeypatch, epochs, written
 ):
     """Killed after so many epochs, of which every second one left a checkpoint, or all did."""

@@ -152,7 +152,7 @@ class Stopped:
     left: list[str]
 
 
-def told(results, event):
+def reported(results, event):
     """How often a journal that is being written tells of something."""
     journal = results / "squares" / "journal.jsonl"
     return journal.read_text().count(event) if journal.exists() else 0
@@ -163,11 +163,11 @@ TO_BE_STOPPED = (*SEARCH, *ALL_OF_IT, "--workers", "2", "--results", "stopped")
 
 def stop(vaetune, send):
     """Begins or goes on, and stops once another epoch was trained."""
-    before = told(vaetune.folder / "stopped", "epoch_ended")
+    before = reported(vaetune.folder / "stopped", "epoch_ended")
 
     def goes_on():
         assert process.poll() is None, process.communicate()
-        return told(vaetune.folder / "stopped", "epoch_ended") > before
+        return reported(vaetune.folder / "stopped", "epoch_ended") > before
 
     with vaetune.start(*TO_BE_STOPPED) as process:
         wait_until(goes_on, "another epoch")
@@ -203,7 +203,7 @@ def test_ctrl_c_ends_all_processes_and_says_that_nothing_is_lost(stopped):
     assert stopped.left == []
 
 
-def test_a_local_crew_is_seen_from_this_machine_alone(stopped):
+def test_local_workers_are_reachable_from_this_machine_alone(stopped):
     assert stopped.seen.addresses
     assert stopped.seen.addresses <= LOOPBACK
     assert stopped.seen.of_dashboard == set()
@@ -211,7 +211,7 @@ def test_a_local_crew_is_seen_from_this_machine_alone(stopped):
 
 
 @pytest.mark.long
-def test_the_token_of_a_local_crew_is_new_each_time_and_told_nowhere(interrupted, terminated):
+def test_the_token_of_local_workers_is_new_each_time_and_shown_nowhere(interrupted, terminated):
     assert len(interrupted.seen.token) >= 32
     assert interrupted.seen.token != terminated.seen.token
     for stopped in (interrupted, terminated):
@@ -284,10 +284,10 @@ HEALTH = {
     "RAY_health_check_timeout_ms": "500",
     "RAY_health_check_failure_threshold": "2",
 }
-"""So that a machine that is gone is missed in seconds."""
+"""With these, the loss of a machine is noticed within seconds."""
 
 
-def test_who_joins_a_cluster_that_asks_for_no_token_is_told_what_that_means(vaetune, temporary):
+def test_joining_a_cluster_that_asks_for_no_token_prints_a_warning(vaetune, temporary):
     with ray_head(vaetune.environment, temporary / "o") as (address, session):
         joining = (*SEARCH, "--address", address, "--results", "open")
         with vaetune.start(*joining) as process:
@@ -357,7 +357,7 @@ def test_a_search_outlives_one_of_two_machines(
 
     def is_under_way():
         assert process.poll() is None, process.communicate()
-        return told(results, "worker_joined") == 2 and told(results, "epoch_ended")
+        return reported(results, "worker_joined") == 2 and reported(results, "epoch_ended")
 
     with Vaetune(vaetune.folder, temporary, RAY_AUTH_TOKEN=TOKEN).start(*on_cluster) as process:
         wait_until(is_under_way, "two workers")

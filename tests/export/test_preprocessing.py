@@ -8,15 +8,15 @@ from vaetune.export.manifest import describe_preprocessing
 
 
 def test_shape_range_and_channels_are_those_of_the_data():
-    told = describe_preprocessing(make_study(image_shape=(9, 11, 3)))
-    assert {key: told["image"][key] for key in ("height", "width", "channels", "colour")} == {
+    shown = describe_preprocessing(make_study(image_shape=(9, 11, 3)))
+    assert {key: shown["image"][key] for key in ("height", "width", "channels", "colour")} == {
         "height": 9,
         "width": 11,
         "channels": 3,
         "colour": "RGB",
     }
-    assert told["scale"] == {"divide_by": 255, "range": [0.0, 1.0], "dtype": "float32"}
-    assert told["layout"] == ["image", "height", "width", "channel"]
+    assert shown["scale"] == {"divide_by": 255, "range": [0.0, 1.0], "dtype": "float32"}
+    assert shown["layout"] == ["image", "height", "width", "channel"]
     assert describe_preprocessing(make_study())["image"]["colour"] == "grey"
 
 
@@ -25,8 +25,8 @@ def test_shape_range_and_channels_are_those_of_the_data():
 )
 def test_binarisation_is_that_of_the_search(method, threshold):
     search = SPEC.model_copy(update={"data": DataSpec(binarize=method)})
-    told = describe_preprocessing(make_study(search=search))
-    assert told["binarize"] == {"method": method, "threshold": threshold}
+    shown = describe_preprocessing(make_study(search=search))
+    assert shown["binarize"] == {"method": method, "threshold": threshold}
 
 
 def test_images_of_another_size_are_resized_unless_somebody_decides_otherwise():

@@ -90,7 +90,7 @@ ATTACKS = [
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory):
+def hostile_folder(tmp_path_factory):
     """A folder with the pictures that a hostile search needs."""
     folder = tmp_path_factory.mktemp("results") / "stage"
     usual(folder).write()
@@ -98,9 +98,9 @@ def stage(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def harmless(stage):
+def harmless(hostile_folder):
     """A page of plain text, and its outline."""
-    page = page_of(hostile(stage, "x"))
+    page = page_of(hostile(hostile_folder, "x"))
     return page, Outline(page)
 
 
@@ -108,8 +108,8 @@ def harmless(stage):
 @given(parts=st.lists(st.text(), min_size=1, max_size=3))
 @example(parts=ATTACKS)
 @example(parts=ATTACKS[::-1])
-def test_no_text_from_a_file_breaks_out_of_the_page(stage, harmless, parts):
-    page = page_of(hostile(stage, "x" + "".join(parts)))
+def test_no_text_from_a_file_breaks_out_of_the_page(hostile_folder, harmless, parts):
+    page = page_of(hostile(hostile_folder, "x" + "".join(parts)))
     outline, (harmless_page, plain) = Outline(page), harmless
     assert outline.structure == plain.structure
     assert outline.drawn <= plain.drawn
@@ -127,8 +127,8 @@ def scripts_of(page):
     return [text for kind, text in scripts if not kind], len(data), len(scripts)
 
 
-def test_text_is_shown_as_it_was_written(stage):
-    page = page_of(hostile(stage, "</script><b>&amp; 'quoted' \"twice\""))
+def test_text_is_shown_as_it_was_written(hostile_folder):
+    page = page_of(hostile(hostile_folder, "</script><b>&amp; 'quoted' \"twice\""))
     assert words_of(page).count("</script><b>&amp; 'quoted' \"twice\"") >= 10
     assert "<b>&amp;amp;" not in page
 

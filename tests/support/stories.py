@@ -1,4 +1,4 @@
-"""Studies made up event by event, and the pages that tell of them."""
+"""Studies built event by event, and their pages."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -87,9 +87,9 @@ class Story:
         self.events.append(SessionStarted(time=self.time, environment=environment))
         return self
 
-    def trial(self, trial_id, losses, *, configuration=None, parent=None, epoch_from=0, **told):
+    def trial(self, trial_id, losses, *, configuration=None, parent=None, epoch_from=0, **options):
         number = int(trial_id) if configuration is None else configuration
-        values = told.pop("hyperparameters", {**VALUES, "dense_units": 16 * (number + 1)})
+        values = options.pop("hyperparameters", {**VALUES, "dense_units": 16 * (number + 1)})
         self.events.append(
             TrialStarted(
                 time=self.time,
@@ -120,16 +120,16 @@ class Story:
                     validation_s=2.0,
                 )
             )
-        if not told.get("unfinished"):
+        if not options.get("unfinished"):
             self.events.append(
                 TrialEnded(
                     time=self.time,
                     trial_id=trial_id,
-                    status="failed" if "error" in told else "completed",
+                    status="failed" if "error" in options else "completed",
                     parameters=134165 + number,
                     duration_s=60.0 * len(losses),
-                    error=told.get("error"),
-                    traceback=told.get("traceback"),
+                    error=options.get("error"),
+                    traceback=options.get("traceback"),
                 )
             )
         return self
@@ -164,10 +164,10 @@ def make_pictures(latent_dim):
     return Artifacts(images, images, z_mean, manifold)
 
 
-def usual(folder, **told):
+def usual(folder, **options):
     """Three configurations of one epoch; the best goes on to three."""
     return (
-        Story(folder, **told)
+        Story(folder, **options)
         .trial("0000", [212.5])
         .trial("0001", [201.0])
         .trial("0002", [230.0])
@@ -248,7 +248,7 @@ def headline_of(page):
     return Outline(page).texts_of("h2", page)[0]
 
 
-def words_of_shared(shared):
+def words_of_built(shared):
     study = shared.study()
     return words_of(render_report([study], {study.name: None}, NOW))
 

@@ -1,4 +1,4 @@
-"""The folder of a user: a search file, quick commands, and what commands leave there."""
+"""The folder of a user: a search file, quick commands and the files that commands write."""
 
 import os
 import re

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from journals import Shared, make_study, make_trial_events
+from journals import JournalBuilder, make_study, make_trial_events
 from stories import (
     NOW,
     Outline,
@@ -32,16 +32,16 @@ def test_the_page_opens_on_the_winner_beside_the_reference(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("losses", "told"),
+    ("losses", "shown"),
     [
         ((300.0, 120.0, 125.0), "11.2 above the Keras example after the same 3 epochs."),
         ((300.0, 131.27, 140.0), "equal to the Keras example after the same 3 epochs."),
         ((300.0, 150.0), "18.8 below the Keras example after 2."),
     ],
 )
-def test_the_answer_is_as_honest_when_the_reference_is_not_beaten(tmp_path, losses, told):
+def test_the_answer_is_as_honest_when_the_reference_is_not_beaten(tmp_path, losses, shown):
     page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path, losses))
-    assert headline_of(page).endswith(told)
+    assert headline_of(page).endswith(shown)
 
 
 def test_numbers_and_hyperparameters_stand_side_by_side(tmp_path):
@@ -68,15 +68,15 @@ def test_numbers_and_hyperparameters_stand_side_by_side(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "shown"),
     [(True, "it has not been trained on these data"), (False, "(baseline = false)")],
 )
-def test_without_a_reference_the_winner_stands_alone(tmp_path, wanted, told):
+def test_without_a_reference_the_winner_stands_alone(tmp_path, wanted, shown):
     page = page_of(usual(tmp_path / "tiny", spec=SearchSpec(baseline=wanted)))
     assert headline_of(page) == (
         "Trial 0003 (configuration 1) reaches 131.2 nats per image after 3 epochs."
     )
-    assert told in words_of(page)
+    assert shown in words_of(page)
     assert "Difference" not in words_of(page)
 
 
@@ -135,8 +135,8 @@ def test_a_search_that_a_limit_stopped_says_which_and_how_to_go_on(reason, title
 
 
 def test_a_page_that_knows_of_a_running_search_counts_the_trials_under_way():
-    shared = Shared(3).begin(10, "0000", 1).begin(10, "0001", 2).begin(10, "0002", 3)
-    study = shared.lose(20, 3, "0002").study()
+    builder = JournalBuilder(3).begin(10, "0000", 1).begin(10, "0001", 2).begin(10, "0002", 3)
+    study = builder.lose(20, 3, "0002").study()
     page = render_report([study], {study.name: None}, NOW, running=[study.name])
     assert "Running: 0 of 4 trials, 2 in parallel" in words_of(page)
     assert [row.split()[5] for row in leaderboard_of(page)[1:]] == ["running", "running", "queued"]

@@ -1,8 +1,8 @@
 """The page lists what happened to a search: changes, retries, extensions and lost workers."""
 
 import pytest
-from journals import SPEC, Shared, make_session, make_study, make_trial_events
-from stories import NOW, words_of, words_of_shared
+from journals import SPEC, JournalBuilder, make_session, make_study, make_trial_events
+from stories import NOW, words_of, words_of_built
 
 from vaetune.report.page import render_report
 from vaetune.study.events import FileSetAside, PlanCorrected, SearchExtended, TrialRetried
@@ -11,7 +11,7 @@ from vaetune.study.records import Rung
 pytestmark = pytest.mark.usefixtures("without_charts")
 
 
-def test_what_happened_to_a_search_is_told():
+def test_what_happened_to_a_search_is_shown():
     begin, *rest = make_trial_events("0000", [212.5])
     moment = {"time": begin.time}
     fewer = (Rung(bracket=1, rung=0, trials=2, epoch_from=0, epoch_to=1),)
@@ -36,27 +36,32 @@ def test_what_happened_to_a_search_is_told():
     assert announced in words
 
 
-def test_of_a_search_without_incidents_nothing_is_told():
+def test_of_a_search_without_incidents_nothing_is_shown():
     study = make_study(*make_trial_events("0000", [212.5]))
     assert "Incidents" not in words_of(render_report([study], {}, NOW))
 
 
-def test_a_worker_on_another_kind_of_machine_is_told():
-    shared = Shared(4).join(5, 2, "node8", cpu="another").join(5, 3, "node8", cpu="another")
+def test_a_worker_on_another_kind_of_machine_is_shown():
+    builder = (
+        JournalBuilder(4).join(5, 2, "node8", cpu="another").join(5, 3, "node8", cpu="another")
+    )
     assert (
         "Workers 2-3 of the session of 4 March 2026, 05:06 UTC differ from the process of the "
         "search: processor: a processor -> another."
-    ) in words_of_shared(shared)
+    ) in words_of_built(builder)
 
 
-def test_each_lost_worker_is_told_with_what_became_of_its_trial():
-    shared = (
-        Shared(3).begin(10, "0000", 1, epoch_to=3).epoch(40, "0000").lose(60, 1, "0000", "OOM.")
+def test_each_lost_worker_is_shown_with_what_became_of_its_trial():
+    builder = (
+        JournalBuilder(3)
+        .begin(10, "0000", 1, epoch_to=3)
+        .epoch(40, "0000")
+        .lose(60, 1, "0000", "OOM.")
     )
-    shared.begin(61, "0001", 2).lose(70, 2, "0001").resume(71, "0001", 3).lose(80, 3, "0001")
-    shared.lose(90, 2, error="").resume(95, "0000", 2, epoch=1)
-    words = words_of_shared(shared)
-    for told in (
+    builder.begin(61, "0001", 2).lose(70, 2, "0001").resume(71, "0001", 3).lose(80, 3, "0001")
+    builder.lose(90, 2, error="").resume(95, "0000", 2, epoch=1)
+    words = words_of_built(builder)
+    for shown in (
         "Worker 1 was lost on 4 March 2026, 05:07 UTC while it was training trial 0000: OOM. "
         "The trial continued after epoch 1 on worker 2.",
         "Worker 2 was lost on 4 March 2026, 05:07 UTC while it was training trial 0001: "
@@ -65,32 +70,34 @@ def test_each_lost_worker_is_told_with_what_became_of_its_trial():
         "killed by signal 9. The trial has not continued yet.",
         "Worker 2 was lost on 4 March 2026, 05:07 UTC while it was idle: no message was recorded.",
     ):
-        assert told in words
+        assert shown in words
 
 
 def test_a_trial_that_was_not_tried_again_failed():
-    shared = Shared(1).begin(10, "0000", 1).lose(20, 1, "0000").finish(21, "0000", "failed")
-    assert "killed by signal 9. The trial failed." in words_of_shared(shared)
+    builder = (
+        JournalBuilder(1).begin(10, "0000", 1).lose(20, 1, "0000").finish(21, "0000", "failed")
+    )
+    assert "killed by signal 9. The trial failed." in words_of_built(builder)
 
 
 def test_a_trial_that_the_search_itself_took_up_says_so():
-    shared = Shared(1).begin(10, "0000", 1).lose(20, 1, "0000").session(100, 1)
-    shared.resume(101, "0000", None)
-    assert "The trial started again in the process of the search." in words_of_shared(shared)
+    builder = JournalBuilder(1).begin(10, "0000", 1).lose(20, 1, "0000").session(100, 1)
+    builder.resume(101, "0000", None)
+    assert "The trial started again in the process of the search." in words_of_built(builder)
 
 
-def lose_many(shared, times, error="killed"):
+def lose_many(builder, times, error="killed"):
     """A worker of a trial of its own is lost, again and again; all but the last went on."""
     for n in range(times):
-        shared.begin(60 * n, f"{n:04}", 1 + n % 2).lose(60 * n + 30, 1 + n % 2, f"{n:04}", error)
+        builder.begin(60 * n, f"{n:04}", 1 + n % 2).lose(60 * n + 30, 1 + n % 2, f"{n:04}", error)
         if n < times - 1:
-            shared.resume(60 * n + 40, f"{n:04}", 2 - n % 2).finish(60 * n + 50, f"{n:04}")
-    return shared
+            builder.resume(60 * n + 40, f"{n:04}", 2 - n % 2).finish(60 * n + 50, f"{n:04}")
+    return builder
 
 
-def test_ten_lost_workers_are_told_one_by_one_and_more_together():
-    assert words_of_shared(lose_many(Shared(2), 10)).count("was lost on") == 10
-    words = words_of_shared(lose_many(Shared(2), 11))
+def test_ten_lost_workers_are_shown_one_by_one_and_more_together():
+    assert words_of_built(lose_many(JournalBuilder(2), 10)).count("was lost on") == 10
+    words = words_of_built(lose_many(JournalBuilder(2), 11))
     assert words.count("was lost on") == 0
     assert (
         "Workers were lost 11 times from 4 March 2026, 05:06 UTC to 4 March 2026, 05:16 UTC; "
@@ -99,12 +106,12 @@ def test_ten_lost_workers_are_told_one_by_one_and_more_together():
     ) in words
 
 
-def test_only_the_most_frequent_reasons_are_told():
-    shared = lose_many(Shared(2), 5)
+def test_only_the_most_frequent_reasons_are_shown():
+    builder = lose_many(JournalBuilder(2), 5)
     for n in range(7):
-        shared.lose(1000 + n, 2, error=f"reason {n}")
-    shared.resume(1100, "0004", 1)
-    words = words_of_shared(shared)
+        builder.lose(1000 + n, 2, error=f"reason {n}")
+    builder.resume(1100, "0004", 1)
+    words = words_of_built(builder)
     assert "Reason for 5 lost workers: killed." in words
     assert "Reason for 1 lost worker: reason 3." in words
     assert "reason 4" not in words
@@ -113,7 +120,7 @@ def test_only_the_most_frequent_reasons_are_told():
 
 
 def test_workers_that_were_lost_without_a_trial_trained_none():
-    shared = Shared(2)
+    builder = JournalBuilder(2)
     for n in range(11):
-        shared.lose(n, 1)
-    assert "None of them was training a trial of this search." in words_of_shared(shared)
+        builder.lose(n, 1)
+    assert "None of them was training a trial of this search." in words_of_built(builder)

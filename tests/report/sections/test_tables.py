@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from journals import Shared
+from journals import JournalBuilder
 from stories import (
     DATA,
     ENVIRONMENT,
@@ -13,7 +13,7 @@ from stories import (
     page_of,
     usual,
     words_of,
-    words_of_shared,
+    words_of_built,
 )
 
 pytestmark = pytest.mark.usefixtures("without_charts")
@@ -49,7 +49,7 @@ def test_a_failed_trial_keeps_its_error_and_traceback(tmp_path):
 
 def test_what_a_repetition_needs_is_there(tmp_path):
     words = words_of(page_of(usual(tmp_path / "tiny")))
-    for told in (
+    for shown in (
         "seed 0 flag",
         "budget.factor 3 file",
         "space.latent_dim 2, 4, 8, 16, 32 default",
@@ -60,16 +60,16 @@ def test_what_a_repetition_needs_is_there(tmp_path):
         f"Revision {ENVIRONMENT.revision}",
         "4 March 2026, 05:06 UTC vaetune search tiny on CPU",
     ):
-        assert told in words
+        assert shown in words
 
 
-def test_of_a_process_alone_no_worker_is_told(tmp_path):
+def test_of_a_process_alone_no_worker_is_shown(tmp_path):
     assert "worker" not in words_of(page_of(usual(tmp_path / "tiny"))).lower()
 
 
-def test_the_workers_of_the_latest_session_are_told_with_their_devices():
-    shared = Shared(8).session(100, 4, joined=101, host="node9", threads=1)
-    words = words_of_shared(shared.begin(110, "0000", 1))
+def test_the_workers_of_the_latest_session_are_shown_with_their_devices():
+    builder = JournalBuilder(8).session(100, 4, joined=101, host="node9", threads=1)
+    words = words_of_built(builder.begin(110, "0000", 1))
     assert "Workers 4, CPU on node9, 1 thread each Processor" in words
     assert "vaetune search tiny on CPU, 8 workers" in words
     assert "vaetune search tiny on CPU, 4 workers" in words
@@ -78,24 +78,29 @@ def test_the_workers_of_the_latest_session_are_told_with_their_devices():
 
 
 def test_workers_that_are_not_alike_have_a_line_for_each_kind():
-    shared = Shared(3, joined=None).join(1, 1, device="GPU (a card)").join(1, 2).join(2, 3, "node8")
-    words = words_of_shared(shared)
+    builder = (
+        JournalBuilder(3, joined=None)
+        .join(1, 1, device="GPU (a card)")
+        .join(1, 2)
+        .join(2, 3, "node8")
+    )
+    words = words_of_built(builder)
     assert "Worker 1 GPU (a card) on node7, 2 threads" in words
     assert "Workers 2-3 CPU on node7 and node8, 2 threads each" in words
 
 
 @pytest.mark.parametrize(
-    ("shared", "told"),
+    ("builder", "shown"),
     [
-        (Shared(4, joined=None), "Workers 4 Processor"),
-        (Shared(1), "Worker CPU on node7, 2 threads Processor"),
-        (Shared(1, joined=None), "Device CPU, 2 threads Processor"),
-        (Shared(2).session(9, 1), "Device CPU, 2 threads Processor"),
+        (JournalBuilder(4, joined=None), "Workers 4 Processor"),
+        (JournalBuilder(1), "Worker CPU on node7, 2 threads Processor"),
+        (JournalBuilder(1, joined=None), "Device CPU, 2 threads Processor"),
+        (JournalBuilder(2).session(9, 1), "Device CPU, 2 threads Processor"),
     ],
     ids=["not ready", "one", "none", "none any more"],
 )
-def test_however_many_workers_there_are_the_machine_is_told(shared, told):
-    assert told in words_of_shared(shared)
+def test_however_many_workers_there_are_the_machine_is_shown(builder, shown):
+    assert shown in words_of_built(builder)
 
 
 def test_winners_are_compared_only_on_the_same_data(tmp_path):
