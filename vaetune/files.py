@@ -66,6 +66,27 @@ def read_arrays(path: Path, names: Sequence[str] | None = None) -> Arrays:
             raise DamagedArchiveError(path, "Object arrays" in str(error)) from error
 
 
+def list_arrays(path: Path) -> list[str]:
+    """Returns the names of the arrays in a file.
+
+    Args:
+        path: Path of an `.npz` file.
+
+    Raises:
+        DamagedArchiveError: The file is not an archive.
+        OSError: The file cannot be opened.
+    """
+    with path.open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.lib.npyio.NpzFile):
+                with archive:
+                    return list(archive.files)
+        except DAMAGED_FILE_ERRORS as error:
+            raise DamagedArchiveError(path, False) from error
+    raise DamagedArchiveError(path, False)
+
+
 def is_whole(path: Path) -> bool:
     """Whether a file is an archive and all its arrays can be read."""
     try:

@@ -1,9 +1,17 @@
 """`vaetune check`: a search is tried before it is run."""
 
 import re
+import sys
+from dataclasses import replace
 
 import pytest
+from image_sets import make_images
+from PIL import Image
 from user_folder import SEARCH_FILE, contents
+
+import vaetune.data as data_package
+from vaetune.config.reading import Copies, Reading
+from vaetune.data import sources
 
 
 @pytest.mark.slow
@@ -14,6 +22,7 @@ def test_check_tries_a_search_and_writes_nothing(vaetune, folder):
     assert out.startswith("vaetune 0.1.0: check of squares\n")
     assert re.search(r"training\.batch_size +64 +flag", out)
     assert "25 training and 5 validation images of 9 x 10 x 1" in out
+    assert re.search(r"^Images: .*\n  splits +25 training, 5 validation and 12 test", out, re.M)
     assert "To train: 6 trials of 5 configurations, 11 epochs." in out
     assert "saved and loaded unchanged" in out
     assert len(re.findall(r"ms per step of 25 images$", out, re.MULTILINE)) == 5
@@ -49,3 +58,77 @@ def test_check_says_what_does_not_fit_into_memory(refused, folder, monkeypatch):
 
     monkeypatch.setattr(probe.EpochRunner, "train", exhausted)
     assert "There is not enough memory to train" in refused("check", "squares.toml")
+
+
+def test_check_without_a_name_shows_the_images_and_trains_nothing(vaetune, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # importing it fails
+    code, out, error = vaetune("check", "--dataset", "squares.npz")
+    assert (code, error) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "vaetune 0.1.0: check of the images squares"
+    assert lines[1] == "42 images of 9 x 10 x 1, uint8 0..255 taken as 0..1"
+    assert re.match("  splits +25 training, 5 validation and 12 test images", lines[2])
+    assert re.fullmatch(r"  classes +3: 0 \(\d+\), 1 \(\d+\), 2 \(\d+\)", lines[3])
+    assert sum(map(int, re.findall(r"\((\d+)\)", lines[3]))) == 42
+    assert lines[-1] == "Ready. Next: vaetune search hyperband --dataset squares.npz"
+    sheet = folder / "results" / "squares-images.png"
+    assert f"Contact sheet: {sheet.relative_to(folder)}, with 24 training images" in out
+    with Image.open(sheet) as image:
+        assert image.format == "PNG"
+        assert image.width > 800
+
+
+def test_a_contact_sheet_goes_where_the_user_says(vaetune, folder):
+    code, out, _ = vaetune("check", "--dataset", "squares.npz", "--sheet", "a/sheet.png")
+    assert code == 0
+    assert "Contact sheet: a/sheet.png, " in out
+    assert (folder / "a" / "sheet.png").is_file()
+    assert not (folder / "results").exists()
+
+
+def test_the_record_of_a_reading_is_printed(vaetune, folder, monkeypatch):
+    images = make_images(train=60, shape=(9, 10, 5))
+    reading = Reading(
+        kind="files",
+        dtype="uint16",
+        low=0,
+        high=4095,
+        range=(0, 4095),
+        show=(4, 1, 0),
+        copies=Copies(distinct=80, across=8),
+        own_splits=("test",),
+        warnings=("8 copies.",),
+    )
+    seen = []
+    monkeypatch.setattr(
+        sources, "load_prepared", lambda data: seen.append(data) or replace(images, reading=reading)
+    )
+    monkeypatch.setattr(data_package, "load_prepared", sources.load_prepared)
+    options = ("--image-size", "64x48", "--skip-unreadable")
+    code, out, _ = vaetune("check", "--dataset", "squares.npz", *options)
+    assert code == 0
+    assert "88 images of 9 x 10 x 5, uint16 0..4095 taken as 0..1" in out
+    assert "  distinct  80 of 88 images" in out
+    assert "  pictures  channels 4, 1 and 0 of 5 as red, green and blue" in out
+    assert "  warning   8 copies." in out
+    assert out.endswith("--dataset squares.npz and the same options\n")
+    assert (seen[0].image_size, seen[0].skip_unreadable) == ((64, 48), True)
+
+
+def test_check_needs_a_search_or_images(refused):
+    assert "vaetune check --dataset FOLDER" in refused("check")
+    assert "--image-size" not in refused("check", "--image-size", 64)
+    error = refused("check", "--dataset", "squares.npz", "--batch-size", 8)
+    assert "--batch-size is an option of a search" in error
+    assert "--seed is an option" in refused("check", "--dataset", "squares.npz", "--seed", 1)
+
+
+def test_a_wrong_image_size_names_its_option(refused):
+    error = refused("check", "--dataset", "squares.npz", "--image-size", "large")
+    assert error.startswith("vaetune: --image-size must be a side such as 64")
+    assert "--image-size" in refused("check", "squares.toml", "--image-size", 3)
+
+
+def test_another_file_is_not_overwritten_by_a_contact_sheet(refused, folder):
+    error = refused("check", "--dataset", "squares.npz", "--sheet", "squares.npz")
+    assert "squares.npz is not a contact sheet of vaetune" in error

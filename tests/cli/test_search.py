@@ -8,13 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from exports import StubReader
+from journals import make_started
 from long_forms import long
 from user_folder import BAYESIAN, SEARCH_FILE
 
 from vaetune.cli import app
+from vaetune.cli.search import announce
+from vaetune.config.reading import Reading
+from vaetune.config.search_file import ResolvedSearch
 from vaetune.study.builder import load_study
 
 
@@ -279,3 +284,28 @@ def test_a_time_budget_that_ends_before_a_lost_winner_is_made_again(vaetune, fol
         code, out, error = vaetune("search", "squares.toml", *quick, "--time-budget", "1s")
     assert (code, error) == (0, "")
     assert "The winner so far is not exported. There is no checkpoint" in out
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_search_tells_of_its_images_once_and_only_if_they_are_not_plain(capsys, quiet):
+    plain = Reading(kind="files", dtype="uint8", low=0, high=255, range=(0, 255))
+    warned = plain.model_copy(update={"warnings": ("37 copies.",)})
+    shown = []
+    for reading in (None, plain, warned):
+        started = make_started(reading=reading)
+        session = SimpleNamespace(
+            started=started, spec=started.search, plan=started.plan, past=None, folder="results/x"
+        )
+        announce(session, ResolvedSearch("x", started.search, {}), "CPU, 1 thread", quiet)
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert bool(shown[0]) is not quiet
+    if not quiet:
+        extra = [line for line in shown[2].splitlines() if line not in shown[0].splitlines()]
+        assert extra == [
+            "Images: 7,000 images of 28 x 28 x 1, uint8 0..255 taken as 0..1",
+            "Warning: 37 copies.",
+        ]
+        assert (
+            shown[2].index("data.dataset") < shown[2].index("Images:") < shown[2].index("To train:")
+        )

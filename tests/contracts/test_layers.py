@@ -245,9 +245,15 @@ def stubbed_names(stub):
 
 
 def test_what_runs_without_vaetune_imports_nothing_of_it():
-    files = list(PACKAGE.glob("export/standalone/*.py"))
+    files = [*PACKAGE.glob("export/standalone/*.py"), PACKAGE / "data" / "prepare.py"]
     assert {"predict", "read_back"} <= {file.stem for file in files}
     assert not [file for file in files if "vaetune" in map(top_of, imported_names(file))]
+
+
+def test_what_prepares_images_needs_numpy_and_pillow_alone():
+    """A copy is in every export, and `predict.py` imports it where little is installed."""
+    imported = set(map(top_of, imported_names(PACKAGE / "data" / "prepare.py")))
+    assert imported - set(sys.stdlib_module_names) == {"numpy", "PIL"}
 
 
 def users_of(packages):

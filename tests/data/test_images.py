@@ -352,50 +352,10 @@ def test_jpeg_files_are_read(pictures):
     assert load_images(pictures(noise(24), names)).image_shape == (9, 10, 1)
 
 
-def test_transparency_is_shown_on_black(pictures):
-    folder = pictures(noise(24))
-    transparent = np.full((9, 10, 4), 200, np.uint8)
-    transparent[..., 3] = 0
-    for path in folder.iterdir():
-        Image.fromarray(transparent).save(path)
-    assert not all_images(load_images(folder)).any()
-
-
-def test_16_bit_grey_is_scaled_not_clipped(pictures):
-    folder = pictures(noise(24))
-    for path in folder.iterdir():
-        Image.fromarray(np.full((9, 10), 32896, np.uint16)).save(path)
-    assert set(np.unique(all_images(load_images(folder)))) == {128}
-
-
-def test_a_16_bit_grey_file_among_colour_files_is_grey_in_all_channels(pictures):
-    folder = pictures(noise(23, channels=3))
-    Image.fromarray(np.full((9, 10), 32896, np.uint16)).save(folder / "deep.png")
-    together = all_images(load_images(folder))
-    assert together.shape == (24, 9, 10, 3)
-    assert sum(bool((image == 128).all()) for image in together) == 1
-
-
-def test_palettes_keep_their_colours(pictures):
-    folder = pictures(noise(24))
-    red = Image.new("RGB", (10, 9), (250, 0, 0)).quantize(4)
-    for path in folder.iterdir():
-        red.save(path)
-    together = all_images(load_images(folder))
-    assert together.shape[1:] == (9, 10, 3)
-    assert together[0, 0, 0].tolist() == [250, 0, 0]
-
-
-def test_other_files_are_ignored(pictures):
-    folder = pictures(noise(24))
-    (folder / "notes.txt").write_text("not an image")
-    (folder / ".hidden.png").write_text("not an image either")
-    assert len(all_images(load_images(folder))) == 24
-
-
 def test_reading_a_folder_needs_little_more_memory_than_its_pixels(pictures):
     folder = pictures(noise(300, 64, 64))
     size = 300 * 64 * 64
+    Image.init()  # Pillow's readers, which are loaded once
     tracemalloc.start()
     load_images(folder)
     peak = tracemalloc.get_traced_memory()[1]
@@ -489,7 +449,7 @@ def test_an_npz_damaged_at_any_place(tmp_path):
 def test_arrays_of_other_names_are_listed(save):
     message = refusal(save(pictures=noise(), names=noise()))
     assert "expected arrays named x_train" in message
-    assert "found names, pictures" in message
+    assert "found pictures (24, 9, 10), names (24, 9, 10)" in message
 
 
 def test_pickled_arrays_are_never_loaded(tmp_path):
@@ -511,99 +471,26 @@ def test_pixels_that_are_not_finite_are_reported_with_their_image(save, wrong):
     assert "the first in image 17" in refusal(save(x=x))
 
 
-@pytest.mark.parametrize(("value", "shown"), [(-1, "-1"), (256, "256"), (1e9, "1e+09")])
-def test_pixels_outside_0_to_255_are_reported(save, value, shown):
-    x = noise().astype(np.float64)
-    x[17, 3, 2] = value
-    message = refusal(save(x=x))
-    assert f"the pixel value {shown}, expected 0..255" in message
-
-
 @pytest.mark.parametrize(
     ("x", "expected"),
     [
         (np.full((24, 9, 10), "a"), "values of type <U1, expected numbers"),
         (np.zeros((24, 9, 10), complex), "values of type complex128"),
-        (noise(0), "is empty, at least 12 images"),
+        (noise(0), "contains 0 training images, expected at least 12"),
         (noise(1), "contains 1 training images, expected at least 12"),
         (noise(11), "contains 11 training images, expected at least 12"),
         (noise(24, 7, 9), "images of 7 x 9 pixels, expected at least 8 x 8"),
         (np.zeros((24, 90), np.uint8), r"has shape (24, 90), expected"),
-        (noise(24, channels=4), "has 4 channels, expected 1 (grey) or 3 (colour)"),
+        (noise(24, channels=33), "and so 33 channels, expected"),
     ],
 )
 def test_arrays_that_no_vae_can_be_trained_on(save, x, expected):
     assert expected in refusal(save(x=x))
 
 
-@pytest.mark.parametrize(
-    ("y", "expected"),
-    [
-        (np.zeros(23, int), "labels of shape (23,): expected (24,)"),
-        (np.zeros((24, 10)), "labels of shape (24, 10)"),
-        (np.linspace(0, 1, 24), "labels of type float64, expected whole numbers"),
-        (np.full(24, np.nan), "expected whole numbers"),
-        (np.full(24, "cat"), "labels of type <U3, expected whole numbers"),
-    ],
-)
-def test_labels_that_are_not_one_whole_number_per_image(save, y, expected):
-    assert expected in refusal(save(x=noise(), y=y))
-
-
 def test_test_images_of_another_shape(save):
     message = refusal(save(x_train=noise(), x_test=noise(12, 9, 11)))
-    assert "shape (9, 10, 1), but test images of shape (9, 11, 1)" in message
-
-
-def test_errors_in_test_images_name_the_test_images(save):
-    message = refusal(save(x_train=noise(), x_test=np.full((12, 9, 10), 300)))
-    assert "x_test contains the pixel value 300" in message
-
-
-def test_an_empty_folder(tmp_path):
-    assert "contains no images: expected PNG or JPEG files" in refusal(tmp_path)
-
-
-def test_images_of_mixed_sizes_are_named(pictures):
-    folder = pictures(noise(24))
-    Image.fromarray(noise(1, 11, 12)[0]).save(folder / "013.png")
-    message = refusal(folder)
-    assert "013.png has 11 x 12 pixels, but 000.png has 9 x 10" in message
-
-
-@pytest.mark.parametrize("length", [0, 8, 20, 60])
-def test_a_damaged_image_is_named(pictures, length):
-    folder = pictures(noise(24))
-    path = folder / "013.png"
-    path.write_bytes(path.read_bytes()[:length])
-    message = refusal(folder)
-    assert "013.png" in message
-    assert "not a readable PNG or JPEG" in message
-
-
-def test_a_folder_or_file_without_read_permission_is_named(pictures, monkeypatch):
-    folder = pictures(noise(24))
-
-    def forbidden(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Image, "open", forbidden)
-        assert "000.png is not a readable PNG or JPEG image" in refusal(folder)
-    monkeypatch.setattr(type(folder), "iterdir", forbidden)
-    assert "pictures cannot be read: Permission denied." in refusal(folder)
-
-
-def test_images_both_in_a_folder_and_in_its_sub_folders(pictures):
-    folder = pictures(noise(24))
-    pictures(noise(24), [f"cat/{number}.png" for number in range(24)])
-    assert "both directly and in the sub-folder cat" in refusal(folder)
-
-
-def test_a_suspiciously_large_image_is_named(pictures, monkeypatch):
-    folder = pictures(noise(24))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    assert "000.png" in refusal(folder)
+    assert "shape (9, 10, 1), but x_test has images of shape (9, 11, 1)" in message
 
 
 def test_reading_images_imports_no_tensorflow(save):

@@ -33,6 +33,7 @@ def test_the_wheel_holds_searches_digits_the_page_and_types(wheel):
         "vaetune/searches/hyperband.toml",
         "vaetune/data/digits/digits.npz",
         "vaetune/data/digits/LICENSE.md",
+        "vaetune/data/prepare.py",
         "vaetune/export/standalone/predict.py",
         "vaetune/export/standalone/read_back.py",
         "vaetune/export/model_card.md.j2",

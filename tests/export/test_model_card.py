@@ -21,6 +21,7 @@ from journals import (
 )
 from PIL import Image
 
+from vaetune.config.reading import Reading
 from vaetune.config.spec import DataSpec
 from vaetune.export.model_card import ExportFacts, plain, write_card
 from vaetune.study.builder import load_study
@@ -230,6 +231,30 @@ def test_a_baseline_is_handed_over_without_a_search(tmp_path):
     assert "vaetune evaluate baselines/reference\n" in card
 
 
+def test_it_is_told_how_images_were_read_and_how_to_prepare_one():
+    reading = Reading(
+        **{"kind": "files", "dtype": "uint16", "low": 0, "high": 4000, "range": (0, 4095)},
+        **{"background": "white", "image_size": (28, 28), "resize": "pad"},
+    )
+    use = section(card_of(reading=reading), "## Use")
+    assert "values in [0, 1]: value / 4095, clipped.\n" in use
+    assert "Trained on uint16 values 0..4095 of image files, taken as 0..1." in use
+    assert "Transparent pixels were put on white." in use
+    assert 'resized to 28 x 28: "pad"' in use
+    assert 'pixels = decode(file, "white")\n' in use
+    assert "# your images, prepared as above" in use
+    old = section(card_of(), "## Use")
+    assert "values in [0, 1]: bytes divided by 255.\n" in old
+    assert "Trained on" not in old
+    assert "# your images, values in [0, 1]" in old
+
+
+@pytest.mark.parametrize(("channels", "ending"), [(1, "png"), (3, "png"), (2, "npy"), (5, "npy")])
+def test_commands_name_files_that_can_hold_the_channels(channels, ending):
+    use = section(card_of(image_shape=(28, 28, channels)), "## Use")
+    assert f"python predict.py reconstruct photo.{ending} rebuilt.{ending}\n" in use
+
+
 # What it is for
 
 
@@ -310,7 +335,12 @@ def test_no_command_breaks_out_of_its_block(flag):
 
 
 @pytest.mark.parametrize(
-    "reported", [{}, {"formats": ("keras",), "figures": (), "has_predict": False}]
+    "reported",
+    [
+        {},
+        {"formats": ("keras",), "figures": (), "has_predict": False},
+        {"reading": Reading(kind="arrays", dtype="uint8", low=0, high=255, range=(0, 255))},
+    ],
 )
 @pytest.mark.parametrize("events", [(), (make_evaluated("0001"),)])
 def test_the_markdown_is_tidy(events, reported):
@@ -358,6 +388,7 @@ def snippets(handed_over):
     _, folder, _ = handed_over
     card = (folder / "README.md").read_text(encoding="utf-8")
     blocks = [block.split("```")[0] for block in card.split("```python\n")[1:]]
+    blocks = [block for block in blocks if "from prepare import" not in block]
     assert len(blocks) == 5, "Keras, vaetune, TensorFlow, ONNX, LiteRT"
     return blocks, folder
 
@@ -393,7 +424,7 @@ def test_the_commands_for_image_files_run_as_they_stand(handed_over, tmp_path):
     card = (folder / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python (predict\.py .*)$", card, flags=re.MULTILINE)
     assert len(commands) == 3
-    for file in ("predict.py", "preprocessing.json", "encoder.onnx", "decoder.onnx"):
+    for file in ("predict.py", "prepare.py", "preprocessing.json", "encoder.onnx", "decoder.onnx"):
         shutil.copy(folder / file, tmp_path)
     Image.new("L", (20, 20), 90).save(tmp_path / "photo.png")
     for command in commands:

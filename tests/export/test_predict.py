@@ -1,6 +1,7 @@
 """`predict.py` turns image files to z, reconstructions and samples, with ONNX Runtime alone."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from standalone_predict import predict
 
 import vaetune
-from vaetune.data.image_folder import read_folder
+from vaetune.data import prepare
 from vaetune.data.images import Split, binarized, to_unit_interval
-from vaetune.export.standalone import predict
 
 PIXELS = np.random.default_rng(4).integers(0, 256, (9, 10), dtype=np.uint8)
 
@@ -63,9 +64,10 @@ def refused(capsys):
 
 def test_it_runs_where_neither_vaetune_nor_tensorflow_can_be_imported(export, tmp_path):
     code = (
-        "import runpy, sys\n"
+        "import pathlib, runpy, sys\n"
         "sys.modules |= dict.fromkeys(('vaetune', 'tensorflow', 'keras'))\n"
         "sys.argv = sys.argv[1:]\n"
+        "sys.path.insert(0, str(pathlib.Path(sys.argv[0]).parent))  # as Python does\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     command = [sys.executable, "-I", "-c", code, export / "predict.py", "encode", "image.png"]
@@ -78,8 +80,28 @@ def test_it_runs_where_neither_vaetune_nor_tensorflow_can_be_imported(export, tm
     np.testing.assert_allclose(z["z_log_var"], z_log_var[0], atol=1e-5)
 
 
-def test_the_copy_in_the_export_is_the_one_that_is_tested(export):
-    assert (export / "predict.py").read_bytes() == Path(predict.__file__).read_bytes()
+def test_the_copies_in_the_export_are_those_that_are_tested(export):
+    for module in (predict, prepare):
+        path = Path(module.__file__)
+        assert (export / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("prepare_is_there", [True, False])
+def test_it_finds_prepare_in_its_own_folder_and_says_if_it_is_missing(prepare_is_there, tmp_path):
+    folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "prepare.py").write_text("raise SystemExit('a file of the user was run')")
+    for module in [predict, *[prepare] * prepare_is_there]:
+        shutil.copy(module.__file__, folder)
+    command = [sys.executable, folder / "predict.py", "encode", "image.png"]
+    done = subprocess.run(
+        command, cwd=elsewhere, capture_output=True, text=True, timeout=60, check=False
+    )
+    missing = "preprocessing.json cannot be used" if prepare_is_there else "prepare.py cannot be im"
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"predict: {folder}/{missing}")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_reconstruction_is_decoded_from_z_mean(export):
@@ -107,36 +129,6 @@ def test_colour_images_stay_in_colour(tmp_path):
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape == (8, 16, 3)
     assert sheet[0, 15].tolist() == [0, 0, 255]
-
-
-@pytest.mark.parametrize(
-    ("mode", "channels"),
-    [
-        *((mode, 1) for mode in ("1", "L", "LA", "I;16")),
-        *((mode, 3) for mode in ("1", "L", "LA", "RGB", "RGBA", "P")),
-    ],
-)
-def test_a_file_is_read_as_those_that_the_model_was_trained_on(steps, tmp_path, mode, channels):
-    alike = tmp_path / "images"
-    alike.mkdir()
-    file_of_mode(mode).save(alike / "a.png")
-    if channels == 3:  # one colour file makes all of them colour
-        Image.new("RGB", (10, 9), "red").save(alike / "b.png")
-    trained_on, _, _ = read_folder(alike)
-    shown = steps(image={"channels": channels})
-    read = predict.load_image(alike / "a.png", shown, seed=0)
-    assert read.dtype == np.float32
-    np.testing.assert_array_equal(read[0], to_unit_interval(trained_on)[0])
-
-
-def file_of_mode(mode):
-    if mode == "I;16":
-        return Image.fromarray(PIXELS.astype(np.uint16) * 200)
-    grey = Image.fromarray(PIXELS)
-    if mode in ("LA", "RGBA"):
-        grey = grey.convert(mode)
-        grey.putalpha(Image.fromarray(PIXELS.T.reshape(9, 10).copy()))
-    return grey.convert(mode)
 
 
 def test_pixels_are_binarised_as_the_training_images_were(steps):
@@ -183,11 +175,6 @@ def test_what_is_no_image_is_refused(export, refused, tmp_path, content):
     assert refused("encode", "broken.png").startswith(
         "predict: broken.png cannot be read as an image ("
     )
-
-
-def test_pixels_of_no_known_scale_are_refused(export, refused):
-    Image.fromarray(np.full((9, 10), -1.0, dtype=np.float32)).save("deep.tiff")
-    assert "pixel values are outside 0..65535" in refused("encode", "deep.tiff")
 
 
 def test_what_cannot_be_written_is_refused(export, refused):

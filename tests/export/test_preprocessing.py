@@ -1,10 +1,34 @@
 """preprocessing.json says what was done to the training images."""
 
-import pytest
-from journals import SPEC, make_study
+import json
 
+import numpy as np
+import pytest
+from journals import SPEC, make_session_end, make_study, make_trial_events
+from PIL import Image
+from standalone_predict import predict
+
+from vaetune.config.reading import Reading
 from vaetune.config.spec import DataSpec
-from vaetune.export.manifest import describe_preprocessing
+from vaetune.export.manifest import MANIFEST, build_manifest, find_export
+from vaetune.export.preprocessing import (
+    describe_preprocessing,
+    describe_reading,
+    describe_scale,
+    write_code,
+)
+
+BYTES = Reading(kind="files", dtype="uint8", low=0, high=255, range=(0, 255))
+SCANS = BYTES.model_copy(
+    update={
+        **{"dtype": "uint16", "range": (0.0, 4095.0), "background": "white", "clipped": 1},
+        **{"pages": "channels", "image_size": (9, 10), "resize": "crop"},
+    }
+)
+TANH = Reading(
+    **{"kind": "arrays", "dtype": "float32", "low": -1, "high": 1, "range": (-1, 1)},
+    layout="channels_first",
+)
 
 
 def test_shape_range_and_channels_are_those_of_the_data():
@@ -31,3 +55,101 @@ def test_binarisation_is_that_of_the_search(method, threshold):
 
 def test_images_of_another_size_are_resized_unless_somebody_decides_otherwise():
     assert describe_preprocessing(make_study())["resize"]["policy"] == "resize"
+
+
+def test_bytes_are_described_as_before_for_programs_that_read_it():
+    old, new = (describe_preprocessing(make_study(reading=one)) for one in (None, BYTES))
+    for table in ("image", "binarize", "layout"):
+        assert new[table] == old[table]
+    for table in ("resize", "scale"):
+        assert {key: new[table][key] for key in old[table]} | {"policies": ""} == {
+            **old[table],
+            "policies": "",
+        }
+    assert "input" not in old
+
+
+def test_the_input_is_what_the_search_recorded():
+    reported = describe_preprocessing(make_study(image_shape=(9, 10, 5), reading=SCANS))
+    assert reported["input"] == {
+        "kind": "files",
+        "dtype": "uint16",
+        "range": [0, 4095],
+        "layout": "channels_last",
+        "pages": "channels",
+        "background": "white",
+    }
+    assert (reported["image"]["colour"], reported["image"]["transparent"]) == ("other", "on white")
+    assert (reported["resize"]["policy"], reported["resize"]["keeps_proportions"]) == ("crop", True)
+    assert {key: reported["scale"][key] for key in ("subtract", "divide_by", "clip")} == {
+        "subtract": 0,
+        "divide_by": 4095,
+        "clip": True,
+    }
+    scale = describe_preprocessing(make_study(reading=TANH))["scale"]
+    assert (scale["subtract"], scale["divide_by"]) == (-1, 2)
+
+
+def test_odd_limits_keep_all_their_digits():
+    reading = BYTES.model_copy(update={"dtype": "float64", "range": (0.1, 1 / 3)})
+    reported = json.loads(json.dumps(describe_preprocessing(make_study(reading=reading))))
+    assert reported["input"]["range"] == [0.1, 1 / 3]
+
+
+def test_people_are_told_in_sentences():
+    assert describe_reading(SCANS) == [
+        "Trained on uint16 values 0..4095 of image files, taken as 0..1.",
+        "1 value outside this range was clipped.",
+        "Transparent pixels were put on white.",
+        "The pages of a TIFF file are the channels of one image.",
+        'Images of another size were resized to 9 x 10: "crop".',
+    ]
+    assert describe_reading(TANH) == [
+        "Trained on float32 values -1..1 of arrays, taken as 0..1.",
+        "The order of their axes was channels first.",
+    ]
+    assert describe_scale(None) == describe_scale(BYTES) == "bytes divided by 255"
+    assert describe_scale(SCANS) == "value / 4095, clipped"
+    assert describe_scale(TANH) == "(value + 1) / 2, clipped"
+
+
+@pytest.mark.parametrize("method", ["none", "threshold"])
+@pytest.mark.parametrize("case", ["bytes", "pages", "array"])
+def test_the_code_does_what_predict_does(case, method, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(3)
+    if case == "bytes":
+        reading, shape, name = BYTES, (9, 10, 3), "image.png"
+        Image.fromarray(generator.integers(0, 256, (9, 10, 3), np.uint8)).save(name)
+    elif case == "pages":
+        reading, shape, name = SCANS, (9, 10, 5), "image.tif"
+        pages = generator.integers(0, 5000, (5, 12, 30), np.uint16)
+        first, *others = map(Image.fromarray, pages)
+        first.save(name, save_all=True, append_images=others)
+    else:
+        reading, shape, name = TANH, (9, 10, 2), "image.npy"
+        np.save(name, generator.uniform(-1, 1, (2, 9, 10)).astype(np.float32))
+    search = SPEC.model_copy(update={"data": DataSpec(binarize=method)})
+    study = make_study(image_shape=shape, reading=reading, search=search)
+    made = {}
+    exec(write_code(study), made)
+    expected = predict.load_image(name, describe_preprocessing(study), seed=0)
+    assert made["images"].dtype == np.float32
+    np.testing.assert_array_equal(made["images"], expected)
+
+
+def test_an_old_search_has_no_code_that_could_be_wrong():
+    assert write_code(make_study()) is None
+
+
+def test_the_options_of_reading_are_kept_to_evaluate_the_export(tmp_path):
+    options = {"range": (0, 4095), "image_size": "64x48", "resize": "pad", "background": "white"}
+    search = SPEC.model_copy(update={"data": DataSpec(dataset="/home/me/scans", **options)})
+    study = make_study(
+        *make_trial_events("0000", [200.0]), make_session_end(), search=search, name="scans"
+    )
+    manifest = json.dumps(build_manifest(study, study.trial("0000")))
+    (tmp_path / MANIFEST).write_text(manifest)
+    exported = find_export(tmp_path)
+    assert exported.data == search.data.model_copy(update={"dataset": exported.data.dataset})
+    assert "/home/me" not in manifest

@@ -7,6 +7,7 @@ import pytest
 from journals import make_study, make_trial_events
 from PIL import Image
 
+from vaetune.config.reading import Reading
 from vaetune.config.space import REFERENCE
 from vaetune.export.showcase import draw_showcase
 from vaetune.models.vae import build_vae
@@ -46,9 +47,10 @@ class FakeVAE:
         return np.broadcast_to(above[:, None, None, :], (len(z), *self.image_shape))
 
 
-def make_shown(folder, latent_dim=3, shape=SHAPE, images=10):
+def make_shown(folder, latent_dim=3, shape=SHAPE, images=10, **data):
     """A study of one trial with the pictures that a search keeps of it."""
-    study = make_study(*make_trial_events("0000", [180.0]), folder=folder, image_shape=shape)
+    events = make_trial_events("0000", [180.0])
+    study = make_study(*events, folder=folder, image_shape=shape, **data)
     random = np.random.default_rng(0)
     labels = np.arange(images) % 3
     shown = random.integers(0, 256, (images, *shape), dtype=np.uint8)
@@ -121,6 +123,20 @@ def test_colour_images_keep_their_colours(tmp_path):
     drawn = draw(FakeVAE(3, shape), make_shown(tmp_path, 3, shape))
     colours = {tuple(c) for c in pixels_of(drawn["prior_samples.png"]).reshape(-1, 3).tolist()}
     assert colours == {(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)}
+
+
+def test_images_of_many_channels_are_drawn_in_grey_or_in_the_chosen_colours(tmp_path):
+    shape = (9, 11, 5)
+    grey = draw(FakeVAE(3, shape), make_shown(tmp_path / "grey", 3, shape))
+    assert set(grey) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN
+    samples = pixels_of(grey["prior_samples.png"])
+    assert (samples == samples[..., :1]).all()
+    reading = Reading(kind="arrays", dtype="uint8", low=0, high=255, range=(0, 255), show=(4, 1, 0))
+    study = make_shown(tmp_path / "chosen", 3, shape, reading=reading)
+    chosen = draw(FakeVAE(3, shape), study)["prior_samples.png"]
+    colours = {tuple(c) for c in pixels_of(chosen).reshape(-1, 3).tolist()}
+    # Channels 4 and 1 decode to the same values here.
+    assert colours == {(r, r, b) for r in (0, 255) for b in (0, 255)}
 
 
 def test_a_model_that_collapsed_has_nothing_to_traverse(tmp_path):

@@ -1,9 +1,12 @@
 """Whether a search has something left to do is known before anything is started for it."""
 
+from dataclasses import replace
+
 import pytest
 from image_sets import make_images
 from tiny_searches import IMAGES, TINY, changed, run, stop
 
+from vaetune.config.reading import Reading
 from vaetune.config.search_file import ResolvedSearch
 from vaetune.config.spec import Budget, Limits
 from vaetune.errors import InUseError, JournalError, ResultsError
@@ -58,6 +61,10 @@ def test_what_a_search_would_be_refused_for_is_refused_at_once(done, tmp_path):
         left(done, changed(QUICK, seed=4))
     with pytest.raises(ResultsError, match="holds another experiment: data fingerprint"):
         left(done, images=make_images(fingerprint="a" * 64))
+    read = Reading(kind="arrays", dtype="uint16", low=0, high=4095, range=(0, 4095))
+    changed_reading = replace(make_images(fingerprint="a" * 64), reading=read)
+    with pytest.raises(ResultsError, match=r"in that search: uint16 values 0\.\.4095 are taken as"):
+        left(done, images=changed_reading)
     with pytest.raises(ResultsError, match=r"already complete\. To extend it, give a larger"):
         left(done, extend=True)
     with pytest.raises(InUseError, match="is in use by process"), lock_results(done / "tiny"):

@@ -9,6 +9,7 @@ from scipy.stats import norm
 
 from vaetune.errors import ResultsError
 from vaetune.study.artifacts import (
+    EXAMPLES,
     LATENT_POINTS,
     MANIFOLD_SIDE,
     PICTURES_NAME,
@@ -105,6 +106,30 @@ def test_float_images_are_shown_as_the_bytes_they_stand_for():
     probe_images = choose_probe_images(images, None)
     assert probe_images.originals.dtype == np.uint8
     assert probe_images.originals[:, 0, 0, 0].tolist() == [0, 51, 128, 255]
+
+
+def test_examples_are_up_to_40_images_of_all_classes_in_turn():
+    labels = np.arange(60) // 20
+    examples = choose_probe_images(make_numbered(60), labels).examples
+    assert numbers_of(examples)[:4] == [0, 20, 40, 1]
+    assert len(examples) == EXAMPLES
+    assert len(choose_probe_images(make_numbered(3), None).examples) == 3
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (128, 96, 3), (30, 31, 32), (500, 9, 5)])
+def test_examples_are_small_whatever_the_images(tmp_path, shape):
+    images = np.random.default_rng(0).integers(0, 256, (50, *shape)).astype(np.uint8)
+    probe_images = choose_probe_images(images, None)
+    assert max(probe_images.examples.shape[1:3]) <= 32
+    assert 1 <= len(probe_images.examples) <= EXAMPLES
+    assert probe_images.examples.nbytes <= 123_000
+    probe_images.save(tmp_path)
+    np.testing.assert_array_equal(ProbeImages.load(tmp_path).examples, probe_images.examples)
+
+
+def test_a_search_of_an_earlier_version_has_no_examples(tmp_path):
+    ProbeImages(np.zeros((2, *SHAPE), np.uint8), None).save(tmp_path)
+    assert ProbeImages.load(tmp_path).examples is None
 
 
 # The prior

@@ -1,42 +1,111 @@
 """`vaetune check`: try a search before it is run."""
 
 import shlex
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vaetune.cli.console import clean_interrupt, say
-from vaetune.cli.groups import flags_of
+from vaetune.cli.groups import flags_of, training_option
 from vaetune.cli.options import BudgetOptions, TrainingOptions, WinnerOptions, WorkerOptions
 from vaetune.cli.search import describe_trainers
+from vaetune.errors import SpecError
 from vaetune.version import __version__
 
 if TYPE_CHECKING:
     from vaetune.config import ResolvedSearch, SearchSpec
+    from vaetune.data import ImageSet
     from vaetune.search import DurationRange, ExecutorOptions, ProbeResult
 
 
 def check(
     *,
-    name: Annotated[str, typer.Argument(help="A file searches/NAME.toml, or a path.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A file searches/NAME.toml, or a path. Without it, the images of --dataset are "
+            "shown."
+        ),
+    ] = None,
     budget: BudgetOptions,
     training: TrainingOptions,
     winner: WinnerOptions,
     workers: WorkerOptions,
+    sheet: Annotated[
+        Path | None,
+        training_option(
+            help="PNG file of 40 images to write. Default: results/DATASET-images.png, or none "
+            "with NAME."
+        ),
+    ] = None,
 ) -> None:
-    """Try a search before it is run, and estimate its duration.
+    """Try a search before it is run, or look at images.
 
-    It reads the search file and the images, checks the device and times a few steps. The options
-    are those of `vaetune search` that change the experiment or its duration. Nothing is written
-    to results/.
+    With NAME, it reads the search file and the images, checks the device, times a few steps and
+    estimates the duration of the search. The options are those of `vaetune search` that change
+    the experiment or its duration. Without NAME, it shows how the images of --dataset are read.
     """
     from vaetune.config import check_not_reserved, find_search, resolve
-    from vaetune.search import ExecutorOptions
 
-    resolved = resolve(find_search(name), flags_of(budget, training, winner))
-    check_not_reserved(resolved.name)
+    flags = flags_of(budget, training, winner)
     with clean_interrupt():
-        check_search(resolved, name, ExecutorOptions(workers.workers, workers.threads_per_worker))
+        if name is None:
+            check_dataset(flags, sheet)
+            return
+        from vaetune.search import ExecutorOptions
+
+        resolved = resolve(find_search(name), flags)
+        check_not_reserved(resolved.name)
+        options = ExecutorOptions(workers.workers, workers.threads_per_worker)
+        check_search(resolved, name, options, sheet)
+
+
+IMAGES_OF_A_SHEET = 40
+
+
+def check_dataset(flags: Mapping[str, object], sheet: Path | None) -> None:
+    """Reads images, prints how they were read and writes a contact sheet.
+
+    Args:
+        flags: Values of options, by key of the search file.
+        sheet: File of the contact sheet. Default: in results/, named after the images.
+    """
+    from vaetune.config import resolve_single
+    from vaetune.data import load_prepared
+    from vaetune.report import describe_images
+    from vaetune.search import summarise
+
+    given = {key: value for key, value in flags.items() if value is not None}
+    if "data.dataset" not in given:
+        raise SpecError(
+            "There is nothing to check. Give the name of a search, as in `vaetune check "
+            "hyperband`, or images, as in `vaetune check --dataset FOLDER`."
+        )
+    if other := next((key for key in given if not key.startswith("data.")), None):
+        option = other.rpartition(".")[2].replace("_", "-")
+        raise SpecError(
+            f"--{option} is an option of a search. Give the name of a search too, as in `vaetune "
+            f"check hyperband --{option} ...`, or leave the option out."
+        )
+    images = load_prepared(resolve_single({}, flags).spec.data)
+    say(f"vaetune {__version__}: check of the images {images.name}")
+    say(describe_images(summarise(images)))
+    write_sheet(images, sheet or Path("results") / f"{images.name}-images.png")
+    same = " and the same options" * (len(given) > 1)
+    dataset = shlex.quote(str(given["data.dataset"]))
+    say(f"Ready. Next: vaetune search hyperband --dataset {dataset}{same}")
+
+
+def write_sheet(images: "ImageSet", path: Path) -> None:
+    """Writes a contact sheet of training images and prints its path."""
+    from vaetune.data import choose_examples
+    from vaetune.report import counted, write_contact_sheet
+
+    show = images.reading.show if images.reading else None
+    count = write_contact_sheet(path, choose_examples(images, IMAGES_OF_A_SHEET), show)
+    say(f"Contact sheet: {path}, with {counted(count, 'training image')} as a model sees them.")
 
 
 def describe_duration_range(span: "DurationRange") -> str:
@@ -100,11 +169,20 @@ def _size(size: int) -> str:
     return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{max(1.0, megabytes):.0f} MB"
 
 
-def check_search(resolved: "ResolvedSearch", name: str, options: "ExecutorOptions") -> None:
-    """Tries a search before it is run, and prints what was found. Nothing is written."""
+def check_search(
+    resolved: "ResolvedSearch", name: str, options: "ExecutorOptions", sheet: Path | None = None
+) -> None:
+    """Tries a search before it is run, and prints what was found.
+
+    Args:
+        resolved: The search.
+        name: Name or path of the search, as the user gave it.
+        options: The workers of the search.
+        sheet: File of a contact sheet. None: nothing is written.
+    """
     from vaetune.data import load_prepared
     from vaetune.device import available_cores, choose_device
-    from vaetune.report import describe_plan, describe_search
+    from vaetune.report import describe_images, describe_plan, describe_search
     from vaetune.search import ExecutorOptions
 
     spec = resolved.spec
@@ -117,6 +195,9 @@ def check_search(resolved: "ResolvedSearch", name: str, options: "ExecutorOption
     data = summarise(images)
     say(f"vaetune {__version__}: check of {resolved.name}")
     say(describe_search(spec, data, resolved.origins, describe_trainers(options, device)))
+    say(f"Images: {describe_images(data)}")
+    if sheet is not None:
+        write_sheet(images, sheet)
     say("Trying: saving and loading a model, and timing a few steps.")
     workers = options.workers
     if workers > 1 and device.name != "CPU":

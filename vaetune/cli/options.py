@@ -169,10 +169,26 @@ class WinnerOptions:
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
-    """The images, and how a model is trained on them."""
+class ImageOptions:
+    """The images, and how they are read."""
 
     dataset: Annotated[Dataset, Overrides("data.dataset")] = None
+    image_size: Annotated[
+        str | None,
+        Overrides("data.image_size"),
+        training_option(help="Size of all images after resizing: 64, or HEIGHTxWIDTH."),
+    ] = None
+    skip_unreadable: Annotated[
+        bool | None,
+        Overrides("data.skip_unreadable"),
+        training_option("--skip-unreadable", help="Leave out image files that cannot be read."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TrainingOptions(ImageOptions):
+    """The images, and how a model is trained on them."""
+
     seed: Annotated[
         int | None,
         Overrides("seed"),

@@ -155,7 +155,12 @@ def announce(
     session: "SearchSession", resolved: "ResolvedSearch", trainers: str, quiet: bool
 ) -> None:
     """Prints the resolved search and its plan, before the first trial."""
-    from vaetune.report import describe_plan, describe_retraining, describe_search
+    from vaetune.report import (
+        describe_plan,
+        describe_retraining,
+        describe_search,
+        describe_warnings,
+    )
 
     if quiet:
         return
@@ -168,6 +173,8 @@ def announce(
     if started.search.description:
         say(started.search.description)
     say(describe_search(session.spec, started.data, origins, trainers))
+    if warnings := describe_warnings(started.data):
+        say(warnings)
     say(f"{'The whole search' if past else 'To train'}: {describe_plan(session.plan)}.")
     seeds = session.spec.limits.final_seeds
     if seeds and started.kind == "search" and not (past and session.is_decided):

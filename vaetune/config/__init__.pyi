@@ -23,6 +23,7 @@ from .search_file import (
     describe,
     find_search,
     load_search,
+    parse_reading,
     resolve,
     resolve_single,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "flatten",
     "is_larger",
     "load_search",
+    "parse_reading",
     "reference_training",
     "resolve",
     "resolve_single",

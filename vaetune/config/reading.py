@@ -75,7 +75,7 @@ class ReadingSpec(Table):
         range: Pixel values that become 0 (black) and 1 (white).
         layout: Order of the axes of an array.
         image_size: Height and width to which all images are resized.
-        resize: How images are resized. None: "crop".
+        resize: Method of resizing. None: "crop".
         background: Colour behind transparent pixels: "black", "white" or "#rrggbb".
         skip_unreadable: Whether to leave out files that cannot be read, instead of refusing them.
         show: Channels that pictures show, numbered from 0: one in grey, or three as red, green
@@ -125,12 +125,13 @@ class Reading(Facts):
         rule: "certain" and "likely" are decided from the values; "given" is `ReadingSpec.range`.
         clipped: Number of values that were outside `range`.
         layout: Order of the axes as they were found.
-        pages: What the pages of TIFF files became; None without such files.
+        pages: Meaning of the pages of TIFF files; None without such files.
         image_size: Height and width after resizing; None if no image was resized.
-        resize: How images were resized; None if no image was resized.
+        resize: Method of resizing; None if no image was resized.
         background: Colour put behind transparent pixels; None without such pixels.
         show: Channels that pictures show; None: all of them.
         copies: Images that are equal.
+        own_splits: Splits that came with the set; vaetune held out the others.
         notes: Other facts about the data set, one sentence each.
         warnings: Facts that may be mistakes, one sentence each.
     """
@@ -149,5 +150,31 @@ class Reading(Facts):
     background: str | None = None
     show: tuple[int, ...] | None = None
     copies: Copies | None = None
+    own_splits: tuple[Literal["validation", "test"], ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def explain_change(self, before: "Reading | None") -> str:
+        """A sentence on what is read differently than in an earlier search; empty if nothing is.
+
+        Args:
+            before: Reading of the images of the search; None if the search did not record it.
+        """
+        rules = self._rules() if before is None else self._differences(before)
+        if not rules:
+            return ""
+        return (
+            f" Images are read in another way than in that search: {'; '.join(rules)}. Its report "
+            "and its exports still work."
+        )
+
+    def _rules(self) -> list[str]:
+        low, high = self.range
+        is_plain = self.range in ((0.0, 255.0), (0.0, 1.0)) and not self.clipped
+        rules = [] if is_plain else [f"{self.dtype} values {low:g}..{high:g} are taken as 0..1"]
+        return rules + [text.rstrip(".") for text in (*self.notes, *self.warnings)]
+
+    def _differences(self, before: "Reading") -> list[str]:
+        names = ("dtype", "range", "layout", "pages", "image_size", "resize", "background")
+        pairs = {name: (getattr(before, name), getattr(self, name)) for name in names}
+        return [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]

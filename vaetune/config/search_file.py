@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from vaetune.config.choices import NAMED_SETS, SEARCH_ALGORITHMS, Algorithm
 from vaetune.config.explain import closest_match, explain_error, flag_name
+from vaetune.config.reading import ReadingSpec
 from vaetune.config.space import Number
 from vaetune.config.spec import (
     SearchSpec,
@@ -205,6 +206,15 @@ def _validate(raw: Mapping[str, Any], where: str, flags: Mapping[str, Any]) -> S
         return SearchSpec.model_validate(raw)
     except ValidationError as error:
         raise SpecError(explain_error(error, where, flags)) from error
+
+
+def parse_reading(options: Mapping[str, Any]) -> ReadingSpec:
+    """Validates how images are read, given by the keys of `[data]` in a search file.
+
+    Raises:
+        SpecError: A key or value is wrong.
+    """
+    return _validate({"data": options}, "How the images are read", {}).data
 
 
 def _check_algorithm(raw: Mapping[str, Any], path: Path) -> None:

@@ -1,3 +1,7 @@
+from .examples import (
+    choose_examples,
+    spread_over_classes,
+)
 from .images import (
     ImageSet,
     Split,
@@ -22,10 +26,12 @@ __all__ = [
     "ImageSet",
     "Split",
     "binarized",
+    "choose_examples",
     "entropy_floor",
     "load_images",
     "load_prepared",
     "map_images",
     "prepare_images",
+    "spread_over_classes",
     "to_unit_interval",
 ]

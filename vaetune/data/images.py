@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from vaetune.config import Binarize, DataSpec, Reading
 
+MIN_IMAGES = 12
+"""Smallest number of training images, and of distinct images."""
+
 HELD_OUT_ONE_IN = 6
 """One image in 6 is held out for validation, and another one for test if there is no test set."""
 
@@ -60,7 +63,7 @@ class ImageSet:
         fingerprint: SHA-256 of all arrays, in hexadecimal digits.
         binarize: Binarization of the pixels. With "stochastic", the training images stay grey,
             because each training step draws their pixels.
-        reading: How the images were read; None if they were made by a program.
+        reading: Record of the reading; None if they were made by a program.
     """
 
     name: str
@@ -78,6 +81,17 @@ class ImageSet:
         """Height, width and channels."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
+
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Number of images of each class, in all splits together; None without labels."""
+        labels = [
+            s.labels for s in (self.train, self.validation, self.test) if s.labels is not None
+        ]
+        if not labels or self.class_names is None:
+            return None
+        counts = np.bincount(np.concatenate(labels), minlength=len(self.class_names))
+        return tuple(counts.tolist())
 
 
 def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:
@@ -167,27 +181,37 @@ def _chunks(images: NDArray[Any]) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(images), step))
 
 
-def hold_out(train: Split, test: Split | None) -> tuple[Split, Split, Split]:
+def hold_out(train: Split, validation: Split | None, test: Split | None) -> tuple[Split, ...]:
     """Returns the training, validation and test split. No seed of a search changes them.
 
-    The images are not copied. They are reordered in place, one split after the other.
+    A split that the set does not have is held out from the training images. These are not copied.
+    They are reordered in place, one split after the other.
 
     Args:
         train: Images to split.
+        validation: Validation images, if the set has its own.
         test: Test images, if the set has its own.
     """
+    if validation and test:
+        return train, validation, test
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(train))
     held_out = max(1, round(len(train) / HELD_OUT_ONE_IN))
-    validation, rest = order[:held_out], order[held_out:]
-    parts = [rest[held_out:], validation, rest[:held_out]] if test is None else [rest, validation]
+    first, rest = order[:held_out], order[held_out:]
+    if validation or test:
+        training, other = _take_parts(train, [rest, first])
+        return (training, validation, other) if validation else (training, other, test or other)
+    return tuple(_take_parts(train, [rest[held_out:], first, rest[:held_out]]))
+
+
+def _take_parts(split: Split, parts: Sequence[NDArray[np.int64]]) -> list[Split]:
+    """Returns parts of a split, given by indices. Its images are reordered in place."""
     order = np.concatenate(parts)
     # Keras's Fashion-MNIST is a read-only view of bytes.
-    images = train.images if train.images.flags.writeable else train.images.copy()
+    images = split.images if split.images.flags.writeable else split.images.copy()
     _put_in_order(images, order)
-    ordered = Split(images, None if train.labels is None else train.labels[order])
+    ordered = Split(images, None if split.labels is None else split.labels[order])
     ends = np.cumsum([0, *map(len, parts)]).tolist()
-    first, second, *third = (ordered.take(slice(*pair)) for pair in itertools.pairwise(ends))
-    return first, second, third[0] if test is None else test
+    return [ordered.take(slice(*pair)) for pair in itertools.pairwise(ends)]
 
 
 def _put_in_order(images: NDArray[Any], order: NDArray[np.int64]) -> None:

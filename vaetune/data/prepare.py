@@ -19,13 +19,32 @@ TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 COLOURS = ("CMYK", "YCbCr", "LAB", "HSV", "RGBX")
 """Pillow's modes that become RGB."""
 
+HALF_RANGE = ("PNG", "PPM")
+"""Pillow's formats of at most 16 bits. Pillow may return them as 32 bits."""
+
 FULL_SCALE = {"uint8": 255.0, "bool": 1.0}
 """The value of white by type of the pixels, where the type alone decides it."""
 
 
 def has_transparency(image: Image.Image) -> bool:
-    """Whether an image has an alpha channel or a transparent colour."""
-    return image.mode in TRANSPARENT or "transparency" in image.info
+    """Whether an image has an alpha channel or a transparent colour, which `decode` applies."""
+    return not _is_deep(image) and (image.mode in TRANSPARENT or "transparency" in image.info)
+
+
+def decoded_type(image: Image.Image) -> str:
+    """Returns the type of the pixels that `decode` returns. The image need not be loaded."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in HALF_RANGE):
+        return "uint16"
+    return {"I": "int32", "F": "float32"}.get(image.mode[:1], "uint8")
+
+
+def decoded_channels(image: Image.Image, background: str | None = None) -> int:
+    """Returns the number of channels that `decode` returns. The image need not be loaded."""
+    if _is_deep(image):
+        return 1
+    if has_transparency(image):
+        return 1 if _stays_grey(image, background or "black") else 3
+    return 1 if image.mode in ("1", "L") else 3
 
 
 def decode(image: Image.Image, background: str | None = None) -> Array:
@@ -44,9 +63,10 @@ def decode(image: Image.Image, background: str | None = None) -> Array:
         OSError, ValueError, SyntaxError: The file is damaged, as Pillow finds out.
     """
     image.load()
+    dtype = decoded_type(image)
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        return _native(np.asarray(image))[..., np.newaxis]
+    if _is_deep(image):
+        return np.asarray(image).astype(dtype, copy=False)[..., np.newaxis]
     if has_transparency(image):
         image = _on_background(image, background or "black")
     elif image.mode == "P" or image.mode in COLOURS:
@@ -57,21 +77,22 @@ def decode(image: Image.Image, background: str | None = None) -> Array:
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
-def _native(values: Array) -> Array:
-    """Returns values in the byte order of this machine."""
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
+def _is_deep(image: Image.Image) -> bool:
+    """Whether an image has one channel of 16 or 32 bits."""
+    return image.mode.startswith(("I", "F"))
 
 
 def _on_background(image: Image.Image, colour: str) -> Image.Image:
     """Puts an image on a colour. Grey images stay grey if the colour is grey."""
-    is_grey = image.mode in ("1", "L", "LA", "La") and _is_grey(colour)
+    is_grey = _stays_grey(image, colour)
     layer = image.convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", layer.size, colour), layer)
     return flat.convert("L" if is_grey else "RGB")
 
 
-def _is_grey(colour: str) -> bool:
-    return colour in ("black", "white") or len({colour[1:3], colour[3:5], colour[5:7]}) == 1
+def _stays_grey(image: Image.Image, colour: str) -> bool:
+    is_grey = colour in ("black", "white") or len({colour[1:3], colour[3:5], colour[5:7]}) == 1
+    return is_grey and image.mode in ("1", "L", "LA", "La")
 
 
 def to_channels(pixels: Array, channels: int) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from vaetune.data.images import ImageSet
 
@@ -14,12 +14,12 @@ ALIGNMENT = 64
 """Bytes. TensorFlow's operations require arrays with an address that is a multiple of this."""
 
 
-def empty_aligned(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def empty_aligned(shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
     """Returns an empty array that `training.put_on_device` does not copy on the CPU."""
-    size = math.prod(shape)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].reshape(shape)
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def map_images(images: ImageSet) -> ImageSet:

@@ -118,10 +118,11 @@ def check_images(study: Study, images: ImageSet) -> None:
         "classes": (len(data.class_names or ()), len(images.class_names or ())),
     }
     changes = [f"{what}: {old} -> {new}" for what, (old, new) in pairs.items() if old != new]
+    read = images.reading.explain_change(data.reading) if images.reading else ""
     raise ResultsError(
         f'"{study.name}" was run on other images than {images.source} contains now: '
-        f"{'; '.join(changes)}. Restore the original images, or start a new search with another "
-        "name."
+        f"{'; '.join(changes)}.{read} Restore the "
+        "original images, or start a new search with another name."
     )
 
 

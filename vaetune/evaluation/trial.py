@@ -60,7 +60,7 @@ def _find_images(study: Study, images: ImageSet | Dataset | None) -> ImageSet:
     """Loads the images of a study, given ones or those that its search names."""
     data, source = study.search.data, study.started.data.source
     if images is not None:
-        loaded = images if isinstance(images, ImageSet) else load_images(images)
+        loaded = images if isinstance(images, ImageSet) else load_images(images, data)
         return prepare_images(loaded, data)
     if source != data.dataset:
         raise ResultsError(

@@ -12,8 +12,9 @@ import tensorflow as tf
 from vaetune.errors import ResultsError
 from vaetune.export.folder import check_replaceable, list_files, replace_folder
 from vaetune.export.formats import ALWAYS, FORMATS, chosen_formats, remove_format, write_format
-from vaetune.export.manifest import MANIFEST, build_manifest, describe_preprocessing
+from vaetune.export.manifest import MANIFEST, build_manifest
 from vaetune.export.model_card import ExportFacts, write_card
+from vaetune.export.preprocessing import describe_preprocessing
 from vaetune.export.reader import Reader
 from vaetune.export.showcase import draw_showcase
 from vaetune.export.standalone.read_back import describe_error
@@ -23,6 +24,9 @@ from vaetune.study import ProbeImages, Study, Trial, find_baseline
 from vaetune.training import restore_best
 
 _PREDICT = "predict.py"
+
+_PREPARE = "prepare.py"
+"""The module that prepared the training images."""
 
 _NEEDED_BY_PREDICT = "onnx"
 
@@ -137,12 +141,11 @@ def _remove_failed(folder: Path, verifications: Mapping[str, Verification]) -> N
 def _write_documents(
     folder: Path, facts: ExportFacts, verifications: Mapping[str, Verification]
 ) -> None:
-    """Writes predict.py, the model card, the preprocessing and, last, the manifest."""
+    """Writes the programs, the model card, the preprocessing and, last, the manifest."""
     study, trial = facts.study, facts.trial
+    _copy_program("vaetune.data", _PREPARE, folder)
     if facts.has_predict:
-        (folder / _PREDICT).write_bytes(
-            (files("vaetune.export.standalone") / _PREDICT).read_bytes()
-        )
+        _copy_program("vaetune.export.standalone", _PREDICT, folder)
     (folder / "README.md").write_text(write_card(facts), encoding="utf-8")
     _write_json(folder / "preprocessing.json", describe_preprocessing(study))
     formats = {
@@ -155,6 +158,11 @@ def _write_documents(
     names = sorted({MANIFEST, *list_files(folder)})
     manifest = {**build_manifest(study, trial), "formats": formats, "files": names}
     _write_json(folder / MANIFEST, manifest)
+
+
+def _copy_program(package: str, name: str, folder: Path) -> None:
+    """Copies a module into an export, unchanged."""
+    (folder / name).write_bytes((files(package) / name).read_bytes())
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

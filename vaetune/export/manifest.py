@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaetune.config import DataSpec
+from vaetune.config import DataSpec, ReadingSpec
 from vaetune.study import Study, Trial
 
 MANIFEST = "hyperparameters.json"
 
 PROGRAM = "vaetune"
+
+_READING_OPTIONS = set(ReadingSpec.model_fields)
+"""Options of the search file without which the same images would be read in another way."""
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any] | None:
@@ -50,6 +53,7 @@ def build_manifest(study: Study, trial: Trial) -> dict[str, Any]:
             "pixel_range": [0.0, 1.0],
             # The path of the images is left out, because exports are shared.
             **study.search.data.model_dump(include={"binarize", "train_on"}),
+            **study.search.data.model_dump(include=_READING_OPTIONS, exclude_none=True),
         },
         "seed": study.search.seed,
         "versions": dict(study.environment.versions) if study.environment else {},
@@ -89,7 +93,7 @@ def find_export(folder: Path) -> Exported | None:
 
 def _read_export(folder: Path, manifest: Mapping[str, Any]) -> Exported:
     data = manifest["data"]
-    options = {key: data[key] for key in ("binarize", "train_on") if key in data}
+    options = {key: data[key] for key in ("binarize", "train_on", *_READING_OPTIONS) if key in data}
     return Exported(
         folder=folder,
         trial_id=str(manifest["trial_id"]),
@@ -98,37 +102,3 @@ def _read_export(folder: Path, manifest: Mapping[str, Any]) -> Exported:
         data=DataSpec(dataset=data["name"], **options),
         fingerprint=str(data["fingerprint"]),
     )
-
-
-THRESHOLD = 0.5
-"""Pixel value from which binarisation by threshold gives 1."""
-
-
-def describe_preprocessing(study: Study) -> dict[str, Any]:
-    """The contents of `preprocessing.json`, in the order in which `predict.py` applies them.
-
-    The steps are those of the training images. Resizing is added for files of another size.
-    """
-    height, width, channels = study.started.data.image_shape
-    method = study.search.data.binarize
-    return {
-        "image": {
-            "height": height,
-            "width": width,
-            "channels": channels,
-            "colour": "grey" if channels == 1 else "RGB",
-            "transparent": "on black",
-        },
-        "resize": {
-            "policy": "resize",
-            "policies": "resize | refuse, where an image has another size",
-            "filter": "bilinear",
-            "keeps_proportions": False,
-        },
-        "scale": {"divide_by": 255, "range": [0.0, 1.0], "dtype": "float32"},
-        "binarize": {
-            "method": method,
-            "threshold": THRESHOLD if method == "threshold" else None,
-        },
-        "layout": ["image", "height", "width", "channel"],
-    }

@@ -16,6 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from vaetune.export.preprocessing import preparation_context
 from vaetune.report import (
     MAX_DIMENSIONS,
     TRAVERSAL_LIMIT,
@@ -115,6 +116,7 @@ def write_card(facts: ExportFacts) -> str:
         latent_dim=trial.hyperparameters["latent_dim"],
         shape=study.started.data.image_shape,
         binarize=study.search.data.binarize,
+        **preparation_context(study),
         formats=facts.formats,
         has_predict=facts.has_predict,
         figures=[(name, *texts) for name, texts in _FIGURES.items() if name in facts.figures],
@@ -339,6 +341,7 @@ def _files(facts: ExportFacts) -> Rows:
     if facts.has_predict:
         rows.append(("predict.py", "a program for image files; needs numpy, Pillow, onnxruntime"))
     rows += [
+        ("prepare.py", "Python functions that prepare an image; need numpy and Pillow"),
         ("preprocessing.json", "how to prepare an image before it is encoded, for programs"),
         ("hyperparameters.json", "the facts of this card, for programs"),
     ]

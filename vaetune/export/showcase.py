@@ -61,12 +61,14 @@ class _Inputs:
         encoded: Validation images with their latent means.
         points: Latent means (n, latent_dim) of validation images, as the trial stored them.
         classes: Names of the classes.
+        show: Channels that the figures show; None without a choice.
     """
 
     vae: VAE
     encoded: _EncodedImages | None
     points: NDArray[np.float32] | None
     classes: tuple[str, ...] | None
+    show: tuple[int, ...] | None
 
 
 def draw_showcase(vae: VAE, study: Study, trial: Trial) -> dict[str, bytes]:
@@ -82,7 +84,8 @@ def draw_showcase(vae: VAE, study: Study, trial: Trial) -> dict[str, bytes]:
     """
     encoded = _encode_images(vae, ProbeImages.load(study.folder))
     points = _find_points(vae, Artifacts.load(study.trial_folder(trial.trial_id)))
-    inputs = _Inputs(vae, encoded, points, study.started.data.class_names)
+    data = study.started.data
+    inputs = _Inputs(vae, encoded, points, data.class_names, data.show)
     figures = ((name, draw(inputs)) for name, draw in _FIGURES.items())
     return {name: to_png(figure, DPI) for name, figure in figures if figure}
 
@@ -107,7 +110,7 @@ def _draw_reconstructions(inputs: _Inputs) -> Figure | None:
     if encoded is None:
         return None
     decoded = decode(inputs.vae, encoded.z_mean)
-    return draw_grid(compute_reconstructions(encoded.originals, decoded))
+    return draw_grid(compute_reconstructions(encoded.originals, decoded, inputs.show))
 
 
 def _draw_interpolations(inputs: _Inputs) -> Figure | None:
@@ -117,7 +120,7 @@ def _draw_interpolations(inputs: _Inputs) -> Figure | None:
         return None
     paired = len(encoded.originals) // 2 * 2
     decoded = _decode_walks(inputs.vae, interpolate(encoded.z_mean[:paired]))
-    return draw_grid(compute_interpolations(encoded.originals[:paired], decoded))
+    return draw_grid(compute_interpolations(encoded.originals[:paired], decoded, inputs.show))
 
 
 def _draw_traversal(inputs: _Inputs) -> Figure | None:
@@ -127,19 +130,19 @@ def _draw_traversal(inputs: _Inputs) -> Figure | None:
     dimensions, values = active[:MAX_DIMENSIONS], traversal_values()
     walks = traverse(dimensions, inputs.vae.latent_dim, values)
     decoded = _decode_walks(inputs.vae, walks)
-    return draw_grid(compute_traversal(dimensions, values.tolist(), decoded))
+    return draw_grid(compute_traversal(dimensions, values.tolist(), decoded, inputs.show))
 
 
 def _draw_samples(inputs: _Inputs) -> Figure:
     z = prior_samples(inputs.vae.latent_dim, _SAMPLES_SIDE**2)
-    return draw_grid(compute_samples(decode(inputs.vae, z), _SAMPLES_SIDE))
+    return draw_grid(compute_samples(decode(inputs.vae, z), _SAMPLES_SIDE, inputs.show))
 
 
 def _draw_manifold(inputs: _Inputs) -> Figure | None:
     if inputs.vae.latent_dim != 2:
         return None
     decoded = _decode_walks(inputs.vae, prior_grid(_MANIFOLD_SIDE))
-    return draw_grid(compute_manifold(decoded))
+    return draw_grid(compute_manifold(decoded, inputs.show))
 
 
 def _draw_clusters(inputs: _Inputs) -> Figure | None:

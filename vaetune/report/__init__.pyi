@@ -17,6 +17,9 @@ from .charts.latent_walks import (
     traversal_values,
     traverse,
 )
+from .contact_sheet import (
+    write_contact_sheet,
+)
 from .live import (
     Ended,
     Waiting,
@@ -44,6 +47,11 @@ from .text.evaluations import (
     evaluation_rows,
     evaluations_as_json,
     evaluations_as_table,
+)
+from .text.images import (
+    describe_images,
+    describe_reading,
+    describe_warnings,
 )
 from .text.search import (
     describe_plan,
@@ -85,14 +93,17 @@ __all__ = [
     "counted",
     "describe_decision",
     "describe_finalists",
+    "describe_images",
     "describe_lead",
     "describe_plan",
     "describe_protocol",
+    "describe_reading",
     "describe_rescored",
     "describe_retrained",
     "describe_retraining",
     "describe_search",
     "describe_training",
+    "describe_warnings",
     "describe_winner",
     "draw_clusters",
     "draw_grid",
@@ -115,5 +126,6 @@ __all__ = [
     "trials_as_json",
     "trials_as_table",
     "watch",
+    "write_contact_sheet",
     "write_report",
 ]

@@ -29,6 +29,8 @@ from .session import (
     SearchSession,
     open_baseline,
     open_search,
+)
+from .summary import (
     summarise,
 )
 from .watcher import (

@@ -81,6 +81,9 @@ def check_same_experiment(
     before, now = past.started.data.fingerprint, images.fingerprint
     changes = differences(spec, past.search)
     other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
+    read = ""
+    if other_data and images.reading:
+        read = images.reading.explain_change(past.started.data.reading)
     advice = "Use --overwrite to discard it. To keep both, copy the search file to another name "
     advice += "or use --results."
     if not other_data:
@@ -96,7 +99,7 @@ def check_same_experiment(
                 return
             advice = f"Use --extend to continue with the larger budget. {advice}"
     raise ResultsError(
-        f"{folder} holds another experiment: {'; '.join(changes + other_data)}. {advice}"
+        f"{folder} holds another experiment: {'; '.join(changes + other_data)}.{read} {advice}"
     )
 
 

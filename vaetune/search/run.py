@@ -114,7 +114,7 @@ def _resolved(search: ResolvedSearch | SearchSpec | str, name: str | None) -> Re
 def _image_set(images: ImageSet | Dataset | None, data: DataSpec) -> ImageSet:
     if images is None:
         return load_prepared(data)
-    loaded = images if isinstance(images, ImageSet) else load_images(images)
+    loaded = images if isinstance(images, ImageSet) else load_images(images, data)
     return prepare_images(loaded, data)
 
 

@@ -13,7 +13,7 @@ from vaetune.config import (
     check_not_reserved,
     is_larger,
 )
-from vaetune.data import ImageSet, entropy_floor
+from vaetune.data import ImageSet
 from vaetune.device import ChosenDevice
 from vaetune.errors import StoppedEarly, VaetuneError
 from vaetune.files import lock_results
@@ -34,11 +34,11 @@ from vaetune.search.resume import (
     is_decided,
     is_done,
 )
+from vaetune.search.summary import summarise
 from vaetune.search.tuner import VAETuner
 from vaetune.search.watcher import Watcher
 from vaetune.study import (
     JOURNAL_NAME,
-    DataSummary,
     FileSetAside,
     Journal,
     Rung,
@@ -285,19 +285,3 @@ def _restore_oracle(spec: SearchSpec, journal: Journal) -> Oracle:
     oracle = make_oracle(spec)
     replay(oracle, read_journal(journal.path))
     return oracle
-
-
-def summarise(images: ImageSet) -> DataSummary:
-    """Returns a summary of an image set for the journal."""
-    return DataSummary(
-        name=images.name,
-        source=images.source,
-        fingerprint=images.fingerprint,
-        image_shape=images.image_shape,
-        train_images=len(images.train),
-        validation_images=len(images.validation),
-        test_images=len(images.test),
-        class_names=images.class_names,
-        entropy_floor=entropy_floor(images.validation.images),
-        reading=images.reading,
-    )

@@ -1,4 +1,5 @@
 from .artifacts import (
+    EXAMPLES,
     LATENT_POINTS,
     MANIFOLD_SIDE,
     PICTURES_NAME,
@@ -9,6 +10,8 @@ from .artifacts import (
     ProbeImages,
     prior_grid,
     prior_samples,
+    reduce_examples,
+    reduce_images,
 )
 from .builder import (
     load_study,
@@ -106,6 +109,7 @@ from .trial import (
 __all__ = [
     "ACTIVE_VARIANCE",
     "CHECKPOINT_NAME",
+    "EXAMPLES",
     "FINALISTS",
     "IMPORTANCE_IMAGES",
     "IMPORTANCE_SAMPLES",
@@ -179,6 +183,8 @@ __all__ = [
     "rank_by_mean",
     "ranked_trials",
     "read_journal",
+    "reduce_examples",
+    "reduce_images",
     "shared_folder",
     "trial_folder",
     "trial_row",

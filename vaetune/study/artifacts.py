@@ -23,6 +23,14 @@ RECONSTRUCTIONS = 10
 PRIOR_SAMPLES = 50
 """Images that each model decodes from samples of the prior."""
 
+EXAMPLES = 40
+"""Images that show a person what was read."""
+
+_EXAMPLE_SIDE = 32
+
+_EXAMPLE_VALUES = EXAMPLES * _EXAMPLE_SIDE**2 * 3
+"""Largest number of pixel values of all examples together, which keeps their file small."""
+
 LATENT_POINTS = 500
 """Validation images that each model encodes."""
 
@@ -40,10 +48,12 @@ class ProbeImages:
     Attributes:
         originals: Images to reconstruct, spread over the classes, (n, height, width, channels).
         labels: Class indices of the first `LATENT_POINTS` validation images; None without labels.
+        examples: More validation images, reduced; None in searches of earlier versions.
     """
 
     originals: Pixels
     labels: NDArray[np.int64] | None
+    examples: Pixels | None = None
 
     def save(self, folder: Path) -> None:
         """Writes the arrays to the folder of a study.
@@ -51,7 +61,8 @@ class ProbeImages:
         Raises:
             ResultsError: The file cannot be written.
         """
-        _save(folder / PICTURES_NAME, {"originals": self.originals, "labels": self.labels})
+        arrays = {"originals": self.originals, "labels": self.labels, "examples": self.examples}
+        _save(folder / PICTURES_NAME, arrays)
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
@@ -59,7 +70,35 @@ class ProbeImages:
         arrays = _load(folder / PICTURES_NAME)
         if arrays is None or "originals" not in arrays:
             return None
-        return cls(arrays["originals"], arrays.get("labels"))
+        return cls(arrays["originals"], arrays.get("labels"), arrays.get("examples"))
+
+
+def reduce_images(images: Pixels, longest_side: int) -> Pixels:
+    """Reduces images to a longest side, by averaging blocks of pixels.
+
+    Args:
+        images: Images, (n, height, width, channels).
+        longest_side: Largest height and width, in pixels.
+    """
+    count, height, width, channels = images.shape
+    block = -(-max(height, width) // longest_side)
+    if block == 1:
+        return images
+    rows, columns = max(1, height // block), max(1, width // block)
+    cut = images[:, : rows * block, : columns * block]
+    blocks = cut.reshape(count, rows, -1, columns, cut.shape[2] // columns, channels)
+    averaged: Pixels = blocks.mean(axis=(2, 4)).astype(np.uint8)
+    return averaged
+
+
+def reduce_examples(images: Pixels) -> Pixels:
+    """Reduces images to a small size, and their number if they have many channels.
+
+    Args:
+        images: Images, (n, height, width, channels).
+    """
+    small = reduce_images(images[:EXAMPLES], _EXAMPLE_SIDE)
+    return small[: max(1, _EXAMPLE_VALUES // max(1, small[:1].size))]
 
 
 def prior_samples(latent_dim: int, count: int = PRIOR_SAMPLES) -> NDArray[np.float64]:

@@ -34,7 +34,9 @@ class DataSummary(Record):
         class_names: Names of the classes; None without labels.
         entropy_floor: Lower bound on the reconstruction loss of any model, nats per validation
             image.
-        reading: How the images were read; None in searches of the first journals.
+        reading: Record of the reading; None in searches of the first journals.
+        class_counts: Number of images of each class, in all splits together; None without labels
+            and in searches of the first journals.
     """
 
     name: Text
@@ -47,6 +49,12 @@ class DataSummary(Record):
     class_names: tuple[Text, ...] | None
     entropy_floor: float
     reading: Reading | None = None
+    class_counts: tuple[int, ...] | None = None
+
+    @property
+    def show(self) -> tuple[int, ...] | None:
+        """Channels that the user chose for pictures; None without a choice."""
+        return self.reading.show if self.reading else None
 
 
 class Rung(Record):

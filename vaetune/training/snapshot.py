@@ -5,8 +5,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.data import to_unit_interval
+from vaetune.data import spread_over_classes, to_unit_interval
 from vaetune.study import (
+    EXAMPLES,
     LATENT_POINTS,
     MANIFOLD_SIDE,
     RECONSTRUCTIONS,
@@ -15,6 +16,7 @@ from vaetune.study import (
     ProbeImages,
     prior_grid,
     prior_samples,
+    reduce_examples,
 )
 
 _DECODE_BATCH_SIZE = 128
@@ -40,16 +42,10 @@ def choose_probe_images(images: NDArray[Any], labels: NDArray[np.int64] | None) 
         images: Validation images, (n, height, width, channels), uint8 or float in [0, 1].
         labels: Class indices, (n,), or None.
     """
-    chosen = np.arange(len(images))
-    if labels is not None:
-        occurrence = np.zeros(len(labels), dtype=np.int64)
-        for label in np.unique(labels):
-            members = np.flatnonzero(labels == label)
-            occurrence[members] = np.arange(len(members))
-        # The first image of each class comes first, then the second of each, and so on.
-        chosen = np.lexsort((labels, occurrence))
-    originals = images[chosen[:RECONSTRUCTIONS]]
-    return ProbeImages(_to_pixels(originals), None if labels is None else labels[:LATENT_POINTS])
+    chosen = np.arange(len(images)) if labels is None else spread_over_classes(labels)
+    shown = _to_pixels(images[chosen[: max(RECONSTRUCTIONS, EXAMPLES)]])
+    points = None if labels is None else labels[:LATENT_POINTS]
+    return ProbeImages(shown[:RECONSTRUCTIONS], points, reduce_examples(shown))
 
 
 def take_snapshot(model: Autoencoder, probe_images: ProbeImages, images: NDArray[Any]) -> Artifacts:

@@ -10,6 +10,7 @@ import pytest
 from journals import make_study, make_trial_events
 from PIL import Image
 
+from vaetune.config.reading import Reading
 from vaetune.report.sections.thumbnails import LEVELS, STEPS, collect_thumbnails, place_points
 from vaetune.study.artifacts import PICTURES_NAME, Artifacts, ProbeImages
 
@@ -86,6 +87,19 @@ def test_large_images_are_averaged_down(tmp_path):
     _, shown = decode(collect_thumbnails(make_search(tmp_path, images=images)).trials[0].samples)
     assert shown.shape[:2] == (43, 2 * 33 + 2)
     assert (np.abs(shown[:, :33, 0] - 80) <= 5).all()
+
+
+def test_many_channels_are_side_by_side_or_as_chosen(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 5)).astype(np.uint8)
+    first = collect_thumbnails(make_search(tmp_path, images=images)).trials[0]
+    mode, shown = decode(first.reconstructions)
+    assert mode == "L"
+    assert shown.shape[:2] == (2 * 32 + 2, 30), "one image in two rows of three channels"
+    reading = Reading(kind="arrays", dtype="uint8", low=0, high=9, range=(0, 9), show=(3, 1, 0))
+    study = make_search(tmp_path, images=images, reading=reading)
+    mode, shown = decode(collect_thumbnails(study).trials[0].samples)
+    assert mode == "RGB"
+    assert (np.abs(shown[:8, :8, :3] - images[0][..., [3, 1, 0]].astype(int)) <= 5).all()
 
 
 def test_points_keep_their_distances():

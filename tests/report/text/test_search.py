@@ -23,7 +23,12 @@ from vaetune.config import space
 from vaetune.config.search_file import resolve
 from vaetune.config.space import REFERENCE, Pinned, Space
 from vaetune.config.spec import DataSpec, single_configuration
-from vaetune.report.text import evaluations, search as search_module, trials as trials_module
+from vaetune.report.text import (
+    evaluations,
+    images,
+    search as search_module,
+    trials as trials_module,
+)
 from vaetune.study.catalog import list_baselines
 from vaetune.study.events import TrialRetried
 from vaetune.study.records import Rung
@@ -232,7 +237,7 @@ def test_a_plan_counts_trials_configurations_and_epochs():
 
 
 def test_an_image_set_is_shown_by_its_size():
-    assert search_module.describe_data(make_data(image_shape=(32, 16, 3), train_images=60_000)) == (
+    assert images.describe_data(make_data(image_shape=(32, 16, 3), train_images=60_000)) == (
         "60,000 training and 1,000 validation images of 32 x 16 x 3"
     )
 

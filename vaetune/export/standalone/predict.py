@@ -1,13 +1,14 @@
 """Encodes, reconstructs and samples images with the ONNX files in the folder of this file.
 
-It needs only numpy, Pillow and onnxruntime:
+It needs numpy, Pillow, onnxruntime and the file prepare.py of the same folder:
 
     pip install numpy pillow onnxruntime
     python predict.py encode photo.png                       # prints z_mean, z_log_var as JSON
     python predict.py reconstruct photo.png rebuilt.png
     python predict.py sample samples.png --count 16 --seed 1
 
-preprocessing.json describes how an image file is prepared before it is encoded.
+preprocessing.json describes how an image is prepared before it is encoded: in the same way as the
+images that the model was trained on. An image is a file that Pillow reads, or an .npy file.
 """
 
 import argparse
@@ -24,14 +25,28 @@ try:
     import numpy as np
     import onnxruntime
     from numpy.typing import NDArray
-    from PIL import Image
+    from PIL import Image, ImageSequence
 except ImportError as missing:
     sys.exit(f"predict: {missing.name} is not installed. Run: pip install numpy pillow onnxruntime")
 
+try:
+    from prepare import decode as decode_file, resize, to_channels, to_unit
+except ImportError as missing:
+    sys.exit(f"predict: {HERE / 'prepare.py'} cannot be imported ({missing}). Export again.")
+
 Array = NDArray[Any]
 
-DEEP_GREY = ("I", "F")
-"""First letters of the names of Pillow's modes with 16 and 32 bits."""
+UNRECORDED: Mapping[str, Any] = {
+    **{"kind": "files", "dtype": "uint8", "range": (0, 255)},
+    **{"layout": "channels_last", "pages": None, "background": None},
+}
+"""The input of a model whose search did not record how it read its images."""
+
+RESIZED = {"stretch": " and its proportions changed", "crop": " and cropped", "pad": " and padded"}
+"""How an image of another size is resized, with the words of the note."""
+
+DEEP_TYPES = {"uint16", "int32"}
+"""Types of grey images of 16 bits, by the version of Pillow and the format of the file."""
 
 BATCH = 64
 """Latent vectors that are decoded at once."""
@@ -52,8 +67,11 @@ def read_preprocessing() -> Mapping[str, Any]:
         steps: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for key in ("height", "width", "channels"):
             int(steps["image"][key])
-        Image.Resampling[steps["resize"]["filter"].upper()]
-        steps["resize"]["policy"], steps["binarize"]["method"], steps["binarize"]["threshold"]
+        [*RESIZED, "resize", "refuse"].index(steps["resize"]["policy"])
+        ["bilinear"].index(steps["resize"]["filter"])
+        steps["binarize"]["method"], steps["binarize"]["threshold"]
+        given = steps.get("input", UNRECORDED)
+        np.dtype(given["dtype"]), sum(given["range"]), [given[key] for key in UNRECORDED]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         fail(f"{path} cannot be used ({error!r}). Export the model again.")
     return steps
@@ -69,35 +87,71 @@ def open_model(name: str) -> Any:
 
 
 def load_image(path: Path, steps: Mapping[str, Any], seed: int) -> Array:
-    """Reads an image file and prepares it for the encoder.
+    """Reads an image and prepares it for the encoder.
 
     Args:
-        path: Image file in any format that Pillow reads.
+        path: Image file in any format that Pillow reads, or an .npy file.
         steps: Contents of preprocessing.json.
         seed: Random seed of stochastic binarisation.
 
     Returns:
         Image of shape (1, height, width, channels), float32 in [0, 1].
     """
-    size = steps["image"]
-    mode = "L" if size["channels"] == 1 else "RGB"
+    path = Path(path)
+    is_array = path.suffix.lower() == ".npy"
     try:
-        with Image.open(path) as file:
-            image = resize(flatten(file, mode), path, steps)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        pixels = read_array(path, steps) if is_array else read_file(path, steps)
+    except Exception as error:  # noqa: BLE001  Pillow raises many types of errors for damaged files
         fail(f"{path} cannot be read as an image ({error}).")
-    unit = np.asarray(image, dtype=np.float32) / np.float32(255.0)
-    shape = (1, size["height"], size["width"], size["channels"])
-    return binarize(unit.reshape(shape), steps["binarize"], seed)
+    limits = find_limits(pixels, path, is_array, steps)
+    try:
+        pixels = to_channels(pixels, steps["image"]["channels"])
+    except ValueError as error:
+        fail(f"{path} does not fit the model: {error}.")
+    unit = scale(fit(pixels, path, steps), limits, path)
+    return binarize(unit[np.newaxis], steps["binarize"], seed)
+
+
+def read_array(path: Path, steps: Mapping[str, Any]) -> Array:
+    """Reads the image of an .npy file, (height, width, channels)."""
+    with path.open("rb") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    is_first = steps.get("input", UNRECORDED)["layout"] == "channels_first"
+    if array.ndim not in (2, 3) or not array.size:
+        axes = "(channels, height, width)" if is_first else "(height, width, channels)"
+        fail(f"{path} has shape {array.shape}, expected one image: (height, width) or {axes}.")
+    if array.ndim == 2:
+        return array[..., np.newaxis]
+    return np.moveaxis(array, 0, -1) if is_first else array
+
+
+def read_file(path: Path, steps: Mapping[str, Any]) -> Array:
+    """Reads the pixels of an image file, (height, width, channels)."""
+    channels = steps["image"]["channels"]
+    # By its name, Pillow 13 mixes up the rows of an uncompressed TIFF file with an orientation.
+    with path.open("rb") as stream, Image.open(stream) as file:
+        if "input" not in steps:
+            pixels = np.asarray(flatten(file, "L" if channels == 1 else "RGB"))
+            return pixels.reshape(*pixels.shape[:2], -1)
+        background, pages = (steps["input"][key] for key in ("background", "pages"))
+        count = getattr(file, "n_frames", 1) if file.format == "TIFF" else 1
+        if count > 1 and (pages == "channels" or (pages is None and channels not in (1, 3))):
+            decoded = [decode_file(page, background) for page in ImageSequence.Iterator(file)]
+            return np.concatenate(decoded, axis=-1)
+        if count > 1:
+            fail(f"{path} has {count} pages, expected one image. Save each page as a file.")
+        return np.asarray(decode_file(file, background))
 
 
 def flatten(image: Image.Image, mode: str) -> Image.Image:
     """Converts an image to 8 bits in grey or RGB; transparent parts become black.
 
+    Searches that did not record how they read images prepared all of them in this way.
+
     Raises:
         ValueError: Pixel values are outside 0..65535.
     """
-    if image.mode.startswith(DEEP_GREY):
+    if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 65535):
             raise ValueError("pixel values are outside 0..65535")
@@ -109,20 +163,55 @@ def flatten(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def resize(image: Image.Image, path: Path, steps: Mapping[str, Any]) -> Image.Image:
-    """Resizes an image to the size of the model, or fails if preprocessing.json says "refuse"."""
-    width, height = steps["image"]["width"], steps["image"]["height"]
-    if image.size == (width, height):
-        return image
-    sizes = (
-        f"{path} has {image.height} x {image.width} pixels, the model expects {height} x {width}"
+def find_limits(
+    pixels: Array, path: Path, is_array: bool, steps: Mapping[str, Any]
+) -> tuple[float, float]:
+    """Returns the values that become 0 and 1, or fails if the type is not that of training.
+
+    An image file of 8 bits may also be given to a model of floats or masks, which such files
+    cannot hold: black becomes 0 and white becomes 1.
+    """
+    given = steps.get("input", UNRECORDED)
+    found, expected = pixels.dtype, np.dtype(given["dtype"])
+    low, high = given["range"]
+    if found.kind == "f" and not np.isfinite(pixels).all():
+        fail(f"{path} contains values that are NaN or infinite.")
+    is_deep = not is_array and {found.name, expected.name} <= DEEP_TYPES
+    if found.name == expected.name or found.kind == expected.kind == "f" or is_deep:
+        return low, high
+    is_full_scale = expected.kind in "fb" or (low, high) in ((0, 1), (0, 255))
+    if not is_array and found == np.uint8 and given["kind"] == "arrays" and is_full_scale:
+        return 0, 255
+    fail(
+        f"{path} has pixels of type {found.name}, but the model was trained on {expected.name} "
+        f"values {low}..{high}. Give it an image of this type."
     )
-    if steps["resize"]["policy"] != "resize":
+
+
+def fit(pixels: Array, path: Path, steps: Mapping[str, Any]) -> Array:
+    """Resizes an image to the size of the model, or fails if preprocessing.json says "refuse"."""
+    height, width = steps["image"]["height"], steps["image"]["width"]
+    rows, columns = pixels.shape[:2]
+    if (rows, columns) == (height, width):
+        return pixels
+    policy = steps["resize"]["policy"]
+    how = "stretch" if policy == "resize" else policy
+    sizes = f"{path} has {rows} x {columns} pixels, the model expects {height} x {width}"
+    if policy == "refuse":
         fail(f"{sizes}. Resize it first.")
-    is_stretched = image.width * height != image.height * width
-    note = " and its proportions changed" if is_stretched else ""
-    print(f"predict: {sizes}: the image was resized{note}.", file=sys.stderr)
-    return image.resize((width, height), Image.Resampling[steps["resize"]["filter"].upper()])
+    done = "" if columns * height == rows * width else RESIZED[how]
+    print(f"predict: {sizes}: the image was resized{done}.", file=sys.stderr)
+    return np.asarray(resize(pixels, (height, width), how))
+
+
+def scale(pixels: Array, limits: tuple[float, float], path: Path) -> Array:
+    """Turns pixels into float32 in [0, 1], with a note if values had to be clipped."""
+    low, high = limits
+    unit, outside = to_unit(pixels, low, high)
+    if outside:
+        what = "1 value" if outside == 1 else f"{outside} values"
+        print(f"predict: {path}: {what} outside {low}..{high} clipped.", file=sys.stderr)
+    return np.asarray(unit)
 
 
 def binarize(unit: Array, settings: Mapping[str, Any], seed: int) -> Array:
@@ -156,18 +245,45 @@ def sample(count: int, seed: int) -> Array:
 
 
 def write_images(path: Path, images: Array) -> None:
-    """Writes images as one image file, in a grid that is about square."""
+    """Writes one image, (height, width, channels), or several, (n, height, width, channels).
+
+    An .npy file holds the array, float32 in [0, 1]. In an image file, several images are in a grid
+    that is about square. With other than 1 or 3 channels this must be a TIFF file, which has a page
+    of float32 for each channel.
+    """
+    ending, channels = path.suffix.lower(), images.shape[-1]
+    unit = np.clip(images, 0.0, 1.0).astype(np.float32)
+    is_picture = channels in (1, 3)
+    if not is_picture and ending not in (".npy", ".tif", ".tiff"):
+        fail(
+            f"{path} cannot hold {channels} channels. Choose a file name that ends in .npy or .tif."
+        )
+    try:
+        if ending == ".npy":
+            with path.open("wb") as file:
+                np.save(file, unit)
+        elif is_picture:
+            pixels = np.rint(tile(unit) * 255.0).astype(np.uint8)
+            Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
+        else:
+            pages = np.ascontiguousarray(np.moveaxis(tile(unit), -1, 0))
+            first, *others = map(Image.fromarray, pages)
+            first.save(path, save_all=True, append_images=others)
+    except (OSError, ValueError) as error:
+        ending = ".png" if is_picture else ".npy"
+        fail(f"{path} cannot be written ({error}). Choose a file name that ends in {ending}.")
+
+
+def tile(images: Array) -> Array:
+    """Puts images into a grid that is about square, (height, width, channels)."""
+    height, width, channels = images.shape[-3:]
+    images = images.reshape(-1, height, width, channels)
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
-    height, width, channels = images.shape[1:]
-    sheet = np.zeros((rows * columns, height, width, channels), dtype=np.uint8)
-    sheet[: len(images)] = np.rint(np.clip(images, 0.0, 1.0) * 255.0)
+    sheet = np.zeros((rows * columns, height, width, channels), dtype=images.dtype)
+    sheet[: len(images)] = images
     grid = sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    pixels = grid.reshape(rows * height, columns * width, channels)
-    try:
-        Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
-    except (OSError, ValueError) as error:
-        fail(f"{path} cannot be written ({error}). Choose a file name that ends in .png.")
+    return grid.reshape(rows * height, columns * width, channels)
 
 
 def count(text: str) -> int:
@@ -191,18 +307,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="predict.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, action in (
-        ("encode", "print z_mean and z_log_var of an image file as JSON"),
-        ("reconstruct", "encode an image file and write the decoded image"),
+        ("encode", "print z_mean and z_log_var of an image as JSON"),
+        ("reconstruct", "encode an image and write the decoded image"),
     ):
         command = commands.add_parser(name, help=action)
-        command.add_argument("image", type=Path, help="image file in a format that Pillow reads")
+        command.add_argument("image", type=Path, help="image file, or .npy file")
         command.add_argument(
             "--seed", type=seed, default=0, help="random seed of stochastic binarisation"
         )
         if name == "reconstruct":
-            command.add_argument("output", type=Path, help="file to write, such as rebuilt.png")
+            command.add_argument("output", type=Path, help="file to write: .png, .npy, .tif")
     command = commands.add_parser("sample", help="write images decoded from the prior")
-    command.add_argument("output", type=Path, help="file to write, such as samples.png")
+    command.add_argument("output", type=Path, help="file to write: .png, .npy, .tif")
     command.add_argument("--count", type=count, default=16, help="number of images (default: 16)")
     command.add_argument("--seed", type=seed, default=0, help="random seed (default: 0)")
     return parser.parse_args(arguments)
@@ -219,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if parsed.command == "encode":
         print(json.dumps({"z_mean": z_mean[0].tolist(), "z_log_var": z_log_var[0].tolist()}))
     else:
-        write_images(parsed.output, decode(z_mean))
+        write_images(parsed.output, decode(z_mean)[0])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vaetune.report.charts.channels import columns_of_channels, shown_channels, to_pictures
 from vaetune.report.charts.latent_walks import Activity
 from vaetune.report.charts.style import INK, MUTED, Axes, chart_style
 from vaetune.study import Pixels, prior_grid
@@ -32,12 +33,16 @@ _WIDTH, _HEIGHT = 1240, 2600
 """Largest size in pixels to which small images are enlarged."""
 
 
+Show = Sequence[int] | None
+"""Channels that pictures show, see `shown_channels`."""
+
+
 @dataclass(frozen=True, eq=False)
 class GridInfo:
     """Images in rows and columns.
 
     Attributes:
-        tiles: Images (rows, columns, height, width, channels), 0..255.
+        tiles: Pictures (rows, columns, height, width, 1 or 3) of `to_pictures`, 0..255.
         gap: Space between two images, in pixels.
         row_names: Labels to the left of the rows, or empty.
         column_names: Labels above the columns, or empty.
@@ -59,9 +64,9 @@ class GridInfo:
     @property
     def image(self) -> Pixels:
         """All images in one, (height, width, 4), with transparent gaps."""
-        rows, columns, height, width, channels = self.tiles.shape
+        rows, columns, height, width, _ = self.tiles.shape
         padded = np.zeros((rows, columns, height + self.gap, width + self.gap, 4), np.uint8)
-        padded[:, :, :height, :width, :3] = self.tiles[..., : 3 if channels >= 3 else 1]
+        padded[:, :, :height, :width, :3] = self.tiles
         padded[:, :, :height, :width, 3] = 255
         whole = padded.transpose(0, 2, 1, 3, 4).reshape(
             rows * (height + self.gap), columns * (width + self.gap), 4
@@ -88,53 +93,68 @@ class GridInfo:
         ]
 
 
-def compute_manifold(manifold: Pixels) -> GridInfo:
+def compute_manifold(manifold: Pixels, show: Show = None) -> GridInfo:
     """Arranges images decoded from a grid of the prior's quantiles.
 
     Args:
         manifold: Images (rows, columns, height, width, channels), decoded from `prior_grid`.
+        show: Channels to show, see `shown_channels`. If each is shown, it has a panel with all
+            the images, and the axes are named in the caption.
     """
-    rows, columns = manifold.shape[:2]
+    rows, columns, height, width, channels = manifold.shape
+    if not shown_channels(channels, show):
+        whole = manifold.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+        panels = to_pictures(whole)[np.newaxis, np.newaxis]
+        return GridInfo(panels, caption="in each channel, z[0] to the right and z[1] upwards")
     across = tuple(float(z) for z in prior_grid(columns)[0, :, 0])
     down = tuple(float(z) for z in prior_grid(rows)[:, 0, 1])
-    return GridInfo(manifold, gap=0, across=across, down=down)
+    return GridInfo(to_pictures(manifold, show), gap=0, across=across, down=down)
 
 
-def compute_samples(samples: Pixels, columns: int = 10) -> GridInfo:
+def compute_samples(samples: Pixels, columns: int = 10, show: Show = None) -> GridInfo:
     """Arranges samples in complete rows; samples that do not fill a row are left out.
 
     Args:
         samples: Decoded samples (n, height, width, channels), n at least 1.
         columns: Images per row, or fewer if there are fewer samples.
+        show: Channels to show, see `shown_channels`. If each is shown, there are fewer samples.
     """
-    columns = min(columns, len(samples))
-    rows = len(samples) // columns
-    return GridInfo(samples[: rows * columns].reshape(rows, columns, *samples.shape[1:]))
+    abreast = columns_of_channels(samples.shape[-1], show)
+    columns = max(1, min(columns // abreast, len(samples)))
+    rows = max(1, len(samples) // abreast**2 // columns)
+    pictures = to_pictures(samples[: rows * columns], show)
+    return GridInfo(pictures.reshape(rows, columns, *pictures.shape[1:]))
 
 
-def compute_reconstructions(originals: Pixels, reconstructions: Pixels) -> GridInfo:
+def compute_reconstructions(
+    originals: Pixels, reconstructions: Pixels, show: Show = None
+) -> GridInfo:
     """Arranges originals above their reconstructions.
 
     Args:
         originals: Images (n, height, width, channels).
         reconstructions: Reconstructions, same shape.
+        show: Channels to show, see `shown_channels`. If each is shown, there are fewer images.
     """
-    return GridInfo(np.stack([originals, reconstructions]), row_names=("original", "reconstructed"))
+    few = max(1, len(originals) // columns_of_channels(originals.shape[-1], show))
+    both = to_pictures(np.stack([originals[:few], reconstructions[:few]]), show)
+    return GridInfo(both, row_names=("original", "reconstructed"))
 
 
-def compute_interpolations(originals: Pixels, decoded: Pixels) -> GridInfo:
+def compute_interpolations(originals: Pixels, decoded: Pixels, show: Show = None) -> GridInfo:
     """Arranges a row for each pair of images, with the interpolation between the two.
 
     Args:
         originals: Images (2 * pairs, height, width, channels); neighbours form a pair.
         decoded: Images (pairs, steps, height, width, channels), decoded from the line between the
             two z_mean, ends included.
+        show: Channels to show, see `shown_channels`.
     """
     pairs, steps = decoded.shape[:2]
     ends = originals.reshape(pairs, 2, *originals.shape[1:])
     shares = np.linspace(0.0, 1.0, steps)
     return GridInfo(
-        np.concatenate([ends[:, :1], decoded, ends[:, 1:]], axis=1),
+        to_pictures(np.concatenate([ends[:, :1], decoded, ends[:, 1:]], axis=1), show),
         column_names=("image", *(f"{share:.1f}" for share in shares), "image"),
         caption="weight of the right image's z_mean; the left one's has the rest",
         breaks=(1, steps + 1),
@@ -142,7 +162,7 @@ def compute_interpolations(originals: Pixels, decoded: Pixels) -> GridInfo:
 
 
 def compute_traversal(
-    dimensions: Sequence[Activity], values: Sequence[float], decoded: Pixels
+    dimensions: Sequence[Activity], values: Sequence[float], decoded: Pixels, show: Show = None
 ) -> GridInfo:
     """Arranges a row for each latent dimension, from low to high values.
 
@@ -150,9 +170,10 @@ def compute_traversal(
         dimensions: Latent dimension of each row.
         values: Value of the row's dimension in each column.
         decoded: Decoded images (dimensions, values, height, width, channels).
+        show: Channels to show, see `shown_channels`.
     """
     return GridInfo(
-        decoded,
+        to_pictures(decoded, show),
         row_names=tuple(
             f"z[{each.dimension}], variance {each.variance:.2f}" for each in dimensions
         ),

@@ -34,6 +34,7 @@ from vaetune.report.charts.tradeoffs import (
 )
 from vaetune.report.sections import headline as headlines
 from vaetune.report.sections.finalists import Finalists, compute_finalists
+from vaetune.report.sections.images_read import ImagesRead, describe_images_read
 from vaetune.report.sections.incidents import list_incidents
 from vaetune.report.sections.page_data import compute_records
 from vaetune.report.sections.side_by_side import Pair, pair_pictures
@@ -112,6 +113,7 @@ class Section:
         settings: Resolved values of the search and their origins.
         workers: Rows about the workers; empty if the process of the search trained all trials.
         incidents: Sentences about interruptions, lost workers and changes.
+        images_read: The images, and how they were read.
         data: Trials as JSON that is safe within a script element.
     """
 
@@ -138,6 +140,7 @@ class Section:
     settings: tuple[Setting, ...]
     workers: tuple[Fact, ...]
     incidents: tuple[str, ...]
+    images_read: ImagesRead
     data: Markup
 
 
@@ -179,6 +182,7 @@ def build_section(
         settings=list_settings(study),
         workers=list_workers(study),
         incidents=list_incidents(study),
+        images_read=describe_images_read(study),
         data=_data(study, baseline),
     )
 

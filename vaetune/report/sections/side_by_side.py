@@ -130,18 +130,20 @@ def _reconstructions(model: _Model) -> Side:
     probe_images, reconstructions = model.probe_images, model.artifacts.reconstructions
     if probe_images is None or probe_images.originals.shape != reconstructions.shape:
         return _not_kept(model.role)
-    grid = compute_reconstructions(probe_images.originals, reconstructions)
+    grid = compute_reconstructions(probe_images.originals, reconstructions, model.data.show)
     return _image(
         model,
         grid,
-        f"{len(reconstructions)} images above the reconstructions of {_MODEL_NAMES[model.role]}",
+        f"{grid.tiles.shape[1]} images above the reconstructions of {_MODEL_NAMES[model.role]}",
     )
 
 
 def _samples(model: _Model) -> Side:
     samples = model.artifacts.prior_samples
-    alt = f"{len(samples)} samples from the prior, decoded by {_MODEL_NAMES[model.role]}"
-    return _image(model, compute_samples(samples), alt)
+    grid = compute_samples(samples, show=model.data.show)
+    count = grid.tiles.shape[0] * grid.tiles.shape[1]
+    alt = f"{count} samples from the prior, decoded by {_MODEL_NAMES[model.role]}"
+    return _image(model, grid, alt)
 
 
 def _manifold(model: _Model) -> Side:
@@ -153,7 +155,7 @@ def _manifold(model: _Model) -> Side:
         )
     rows, columns = manifold.shape[:2]
     alt = f"{rows} by {columns} images over the two latent dimensions of {_MODEL_NAMES[model.role]}"
-    return _image(model, compute_manifold(manifold), alt)
+    return _image(model, compute_manifold(manifold, model.data.show), alt)
 
 
 def _clusters(model: _Model) -> Side:

@@ -13,7 +13,7 @@ from PIL import Image
 from vaetune.report.charts.clusters import ClustersInfo, compute_clusters
 from vaetune.report.charts.grids import GridInfo, compute_reconstructions, compute_samples
 from vaetune.report.text.units import nats
-from vaetune.study import PICTURES_NAME, Artifacts, Pixels, ProbeImages, Study, Trial
+from vaetune.study import PICTURES_NAME, Artifacts, ProbeImages, Study, Trial, reduce_images
 
 BUDGET_BYTES = 1_200_000
 """Limit of the JSON in bytes. It keeps the page of a thousand trials below five million bytes."""
@@ -140,14 +140,17 @@ def make_thumbnail(
     artifacts = Artifacts.load(study.trial_folder(trial.trial_id))
     if artifacts is None:
         return None
+    show = study.started.data.show
+    samples = reduce_images(artifacts.prior_samples, LONGEST_SIDE)
     reconstructions = ""
     if probe_images is not None and probe_images.originals.shape == artifacts.reconstructions.shape:
-        both = (_reduce(probe_images.originals), _reduce(artifacts.reconstructions))
-        reconstructions = _data_url(compute_reconstructions(*both))
+        originals = reduce_images(probe_images.originals, LONGEST_SIDE)
+        theirs = reduce_images(artifacts.reconstructions, LONGEST_SIDE)
+        reconstructions = _data_url(compute_reconstructions(originals, theirs, show))
     return Thumbnail(
         trial_id=trial.trial_id,
         reconstructions=reconstructions,
-        samples=_data_url(compute_samples(_reduce(artifacts.prior_samples))),
+        samples=_data_url(compute_samples(samples, show=show)),
         latent=place_points(artifacts.z_mean, probe_images.labels if probe_images else None),
     )
 
@@ -205,19 +208,6 @@ def _best_first(study: Study) -> Iterator[Trial]:
 
 def _has_artifacts(study: Study, trial: Trial) -> bool:
     return (study.trial_folder(trial.trial_id) / PICTURES_NAME).is_file()
-
-
-def _reduce(images: Pixels) -> Pixels:
-    """Reduces images (n, height, width, channels) to `LONGEST_SIDE` by averaging."""
-    count, height, width, channels = images.shape
-    block = -(-max(height, width) // LONGEST_SIDE)
-    if block == 1:
-        return images
-    rows, columns = max(1, height // block), max(1, width // block)
-    cut = images[:, : rows * block, : columns * block]
-    blocks = cut.reshape(count, rows, -1, columns, cut.shape[2] // columns, channels)
-    averaged: Pixels = blocks.mean(axis=(2, 4)).astype(np.uint8)
-    return averaged
 
 
 def _data_url(grid: GridInfo) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from vaetune.config import Origin, SearchSpec, flatten, short_hyperparameters
 from vaetune.report.text.evaluations import PIXELS
+from vaetune.report.text.images import describe_data
 from vaetune.report.text.units import counted
 from vaetune.study import FINALISTS, DataSummary, Rung, Study, Trial
 
@@ -37,15 +38,6 @@ def list_settings(spec: SearchSpec) -> list[tuple[str, str]]:
     """The dotted keys and the values of a resolved search; values that are None are left out."""
     flat = flatten(spec.model_dump(exclude_none=True))
     return [(key, _format_setting(value)) for key, value in flat.items()]
-
-
-def describe_data(data: DataSummary) -> str:
-    """The number and the shape of the images."""
-    height, width, channels = data.image_shape
-    return (
-        f"{data.train_images:,} training and {data.validation_images:,} validation images "
-        f"of {height} x {width} x {channels}"
-    )
 
 
 def describe_plan(plan: Sequence[Rung]) -> str:
@@ -134,6 +126,10 @@ def _format_setting(value: Any) -> str:
             return f"{low} to {high}, {scale}"
         case {"value": pinned}:
             return f"{pinned}, pinned"
+        case (int(), int()):
+            return " x ".join(map(str, value))
+        case tuple():
+            return ", ".join(map(str, value))
     return str(value)
 
 

@@ -1,0 +1,159 @@
+"""The range of pixel values: certain, likely, given or refused."""
+
+import numpy as np
+import pytest
+from hypothesis import event, given, strategies as st
+
+from vaetune.data.pixels import decide_range, measure_values, scale_pixels
+from vaetune.data.sources import load_images
+from vaetune.errors import DataError, SpecError
+
+
+def images(*values, dtype):
+    """24 images that hold the given values, and zeros."""
+    x = np.zeros((24, 8, 8, 1), dtype)
+    x.flat[: len(values)] = values
+    return x
+
+
+def decide(*values, dtype):
+    return decide_range(measure_values([images(*values, dtype=dtype)], "x.npz"), source="x.npz")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ((255,), "uint8", (0, 255)),
+        ((1,), "uint8", (0, 1)),
+        ((True,), "bool", (0, 1)),
+        ((200,), "int64", (0, 255)),
+        ((1023,), "uint16", (0, 1023)),
+        ((4000,), "uint16", (0, 4095)),
+        ((16383,), "int32", (0, 16383)),
+        ((65535,), "uint16", (0, 65535)),
+        ((0.5, 1.0), "float32", (0, 1)),
+        ((-0.1, 1.2), "float32", (0, 1)),
+        ((-1.0, 1.0), "float64", (-1, 1)),
+        ((-1.05, 0.9), "float32", (-1, 1)),
+        ((255.0,), "float32", (0, 255)),
+        ((0.5, 254.5), "float64", (0, 255)),
+    ],
+)
+def test_a_range_without_doubt(values, dtype, expected):
+    chosen = decide(*values, dtype=dtype)
+    assert (chosen.low, chosen.high) == expected
+    assert (chosen.rule, chosen.warning) == ("certain", "")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected", "suggested"),
+    [
+        ((16,), "uint8", (0, 255), "[0, 16]"),
+        ((200,), "uint16", (0, 255), "[0, 200]"),
+        ((100,), "int64", (0, 255), "[0, 100]"),
+        ((3000,), "uint16", (0, 4095), "[0, 3000]"),
+        ((16.0,), "float64", (0, 16), "[0, 255]"),
+        ((100.0,), "float64", (0, 100), "[0, 255]"),
+        ((0.5, 100.0), "float64", (0, 100), "[0, 255]"),
+        ((90.0,), "float32", (0, 255), "[0, 90]"),
+        ((-0.5, 0.5), "float32", (-0.5, 0.5), "[0, 255]"),
+        ((-0.8, 0.7), "float32", (-1, 1), "[-0.8, 0.7]"),
+        ((-3.5, 260.5), "float32", (0, 255), "[-3.5, 260.5]"),
+        ((65535.0,), "float64", (0, 65535), "[0, 255]"),
+    ],
+)
+def test_a_likely_range_has_a_warning_with_another_one(values, dtype, expected, suggested):
+    chosen = decide(*values, dtype=dtype)
+    assert (chosen.low, chosen.high) == expected
+    assert chosen.rule == "likely"
+    assert f"range = {suggested} under [data]" in chosen.warning
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "line"),
+    [
+        ((-5, 200), "int16", "int16 values -5..200"),
+        ((70000,), "int32", "range = [0, 70000] under [data]"),
+        ((-2.5, 3.5), "float32", "range = [-2.5, 3.5] under [data]"),
+        ((300,), "int64", "range = [0, 300] under [data]"),
+        ((20.0,), "float32", "float32 values 0..20"),
+        ((0.5, 20.5), "float32", "unclear which values are black and white"),
+        ((-0.2, 0.2), "float32", "range = [-0.2, 0.2] under [data]"),
+        ((1e9,), "float64", "unclear"),
+    ],
+)
+def test_an_unclear_range_is_refused_with_the_line_that_settles_it(values, dtype, line):
+    with pytest.raises(DataError) as error:
+        decide(*values, dtype=dtype)
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@given(
+    st.sampled_from(["uint8", "uint16", "int32", "float32", "float64"]),
+    st.sampled_from([1, 7, 16, 100, 255, 1000, 4095, 65535]),
+    st.sampled_from([0, -1, -0.5]),
+)
+def test_any_values_come_out_right_or_are_refused_or_warned_of(dtype, high, low):
+    """A ramp from black to white stays one: its ends are 0 and 1, unless a warning says less."""
+    kind = np.dtype(dtype)
+    if kind.kind == "u" and low < 0:
+        low = 0
+    high = min(high, np.iinfo(kind).max) if kind.kind != "f" else high
+    x = np.linspace(low, high, 24 * 64).astype(kind).reshape(24, 8, 8, 1)
+    values = measure_values([x], "x.npz")
+    try:
+        chosen = decide_range(values)
+    except DataError:
+        event("refused")
+        return
+    unit, clipped = scale_pixels(x, values, chosen)
+    scaled = unit / 255.0 if unit.dtype == np.uint8 else unit
+    assert scaled.min() >= 0
+    assert scaled.max() <= 1
+    assert (np.diff(scaled.ravel().astype(float)) >= 0).all()
+    if kind == np.uint8 and not chosen.warning and x.max() > 1:
+        np.testing.assert_array_equal(unit, x)
+    elif not chosen.warning:
+        assert scaled.max() > 0.85
+        assert clipped == 0
+
+
+def test_a_given_range_clips_and_counts(tmp_path):
+    x = np.tile(np.linspace(0, 20, 64), 24).reshape(24, 8, 8)
+    read = load_images({"x": x}, {"range": [0, 16]})
+    assert read.train.images.max() == 1.0
+    assert read.reading.range == (0, 16)
+    assert read.reading.rule == "given"
+    assert read.reading.clipped == int((x > 16).sum())
+    assert any("outside 0..16 were clipped" in text for text in read.reading.warnings)
+
+
+def test_16_bits_keep_their_precision():
+    x = np.arange(24 * 64, dtype=np.uint16).reshape(24, 8, 8) * np.uint16(42)
+    x.flat[-1] = 65535
+    read = load_images({"x": x})
+    assert len(np.unique(read.train.images)) > 1000
+    assert read.train.images.dtype == np.float32
+
+
+def test_all_splits_are_scaled_by_one_range():
+    dark = np.full((24, 8, 8), 100, np.uint16)
+    bright = np.full((12, 8, 8), 4095, np.uint16)
+    read = load_images({"x_train": dark, "x_test": bright})
+    assert read.train.images.max() == pytest.approx(100 / 4095)
+    assert read.test.images.max() == 1.0
+
+
+def test_splits_of_bytes_and_of_floats_are_each_scaled_with_a_warning():
+    read = load_images(
+        {"x_train": np.full((24, 8, 8), 255, np.uint8), "x_test": np.full((12, 8, 8), 0.5)}
+    )
+    assert (read.train.images.max(), read.test.images.max()) == (1.0, 0.5)
+    assert any("uint8 and float64" in text for text in read.reading.warnings)
+
+
+@pytest.mark.parametrize("wrong", [[16, 0], [1, 1], "0..16", [0, "x"]])
+def test_a_wrong_range_is_explained(wrong):
+    with pytest.raises(SpecError, match=r"data\.range"):
+        load_images("digits", {"range": wrong})

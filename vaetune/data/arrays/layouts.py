@@ -1,0 +1,140 @@
+"""The order of the axes of arrays of images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, Layout
+from vaetune.errors import DataError
+
+_ORDER: Mapping[Layout, Sequence[int]] = {
+    "channels_last": (0, 1, 2, 3),
+    "channels_first": (0, 2, 3, 1),
+    "images_last": (3, 0, 1, 2),
+}
+"""The axes that become image, height, width and channel."""
+
+_ORDER_OF_GREY: Mapping[Layout, Sequence[int]] = {
+    "channels_last": (0, 1, 2),
+    "images_last": (2, 0, 1),
+}
+
+
+def find_layout(
+    shape: Sequence[int], given: Layout | None, labels: int | None, source: str
+) -> Layout:
+    """Returns the order of the axes of an array of images.
+
+    Args:
+        shape: Shape of the array.
+        given: The order that the user gives, or None.
+        labels: Number of labels, if there are any. It tells which axis counts the images.
+        source: Name of the image set in messages.
+
+    Raises:
+        DataError: No order fits the shape, or several do.
+    """
+    if given:
+        _check_given(shape, given, source)
+        return given
+    if len(shape) == 3:
+        return _find_grey_layout(shape, labels, source)
+    if len(shape) != 4:
+        raise DataError(
+            f"{source} has shape {tuple(shape)}, expected (images, height, width) or "
+            f"(images, height, width, channels).{_reshape_hint(shape)}"
+        )
+    fitting = [layout for layout in _ORDER if _fits(shape, layout)]
+    if labels is not None and len(fitting) > 1:
+        fitting = [one for one in fitting if shape[_ORDER[one][0]] == labels] or fitting
+    if len(fitting) > 1:
+        fitting = [one for one in fitting if _is_square(shape, one)] or fitting
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise DataError(
+            f"{source} has shape {tuple(shape)}, and it is unclear which axis has the channels. "
+            f'Add layout = "{fitting[0]}" or layout = "{fitting[1]}" under [data] in the search '
+            "file."
+        )
+    raise DataError(_no_fit(shape, source))
+
+
+def _find_grey_layout(shape: Sequence[int], labels: int | None, source: str) -> Layout:
+    """Returns the order of the axes of an array without channels."""
+    looks_transposed = shape[0] == shape[1] != shape[2] and min(shape[:2]) >= MIN_IMAGE_SIDE
+    if labels is not None and labels == shape[2] != shape[0]:
+        return "images_last"
+    if looks_transposed and labels != shape[0]:
+        height, width, count = shape
+        raise DataError(
+            f"{source} has shape {tuple(shape)}: these can be {count} images of {height} x {width} "
+            f"or {height} images of {width} x {count}. Add "
+            'layout = "images_last" or layout = "channels_last" under [data] in the search file.'
+        )
+    return "channels_last"
+
+
+def _check_given(shape: Sequence[int], given: Layout, source: str) -> None:
+    orders = {3: _ORDER_OF_GREY, 4: _ORDER}.get(len(shape), {})
+    if given not in orders:
+        raise DataError(
+            f'{source} has shape {tuple(shape)}, which layout = "{given}" does not fit: expected '
+            f"{'4 axes' if given == 'channels_first' else '3 or 4 axes'}."
+        )
+
+
+def _fits(shape: Sequence[int], layout: Layout) -> bool:
+    _, height, width, channels = (shape[axis] for axis in _ORDER[layout])
+    if layout == "images_last" and shape[3] <= MAX_CHANNELS:
+        return False  # So few images are not a data set.
+    return min(height, width) >= MIN_IMAGE_SIDE and 1 <= channels <= MAX_CHANNELS
+
+
+def _is_square(shape: Sequence[int], layout: Layout) -> bool:
+    _, height, width, _ = (shape[axis] for axis in _ORDER[layout])
+    return height == width
+
+
+def _no_fit(shape: Sequence[int], source: str) -> str:
+    _, height, width, channels = shape
+    if min(height, width) < MIN_IMAGE_SIDE and channels <= MAX_CHANNELS:
+        return (
+            f"{source} has images of {height} x {width} pixels, expected at least {MIN_IMAGE_SIDE} "
+            f"x {MIN_IMAGE_SIDE}. Enlarge them with --image-size, or pad them."
+        )
+    return (
+        f"{source} has shape {tuple(shape)} and so {channels} channels, expected (images, height, "
+        f"width, channels) with 1 to {MAX_CHANNELS} channels and sides of at least "
+        f"{MIN_IMAGE_SIDE} pixels. Move the axes with numpy.moveaxis."
+    )
+
+
+def _reshape_hint(shape: Sequence[int]) -> str:
+    if len(shape) == 2:
+        return " Give each image its height and width, as in x.reshape(-1, 28, 28)."
+    return " Reshape the array."
+
+
+def square_side(shape: Sequence[int]) -> int | None:
+    """Returns the side of square grey images that are stored as rows, or None."""
+    if len(shape) != 2:
+        return None
+    side = round(shape[1] ** 0.5)
+    return side if side**2 == shape[1] and side >= MIN_IMAGE_SIDE else None
+
+
+def to_channels_last(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Returns an array of images as (n, height, width, channels).
+
+    Args:
+        array: Images with 3 or 4 axes in the order of `layout`.
+        layout: Order of the axes.
+    """
+    if array.ndim == 3:
+        grey = array.transpose(_ORDER_OF_GREY[layout])[..., np.newaxis]
+        return np.ascontiguousarray(grey) if layout == "images_last" else grey
+    moved = array.transpose(_ORDER[layout])
+    return moved if layout == "channels_last" else np.ascontiguousarray(moved)

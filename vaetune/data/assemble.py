@@ -1,0 +1,165 @@
+"""Makes an image set of raw images: scales the pixels, numbers the classes, splits the images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, Reading, ReadingSpec
+from vaetune.data.images import (
+    MIN_IMAGES,
+    ImageSet,
+    Split,
+    fingerprint_of,
+    hold_out,
+    to_unit_interval,
+)
+from vaetune.data.labels import convert_labels
+from vaetune.data.pixels import PixelRange, Values, decide_range, measure_values, scale_pixels
+from vaetune.data.quality import check_can_teach, count_copies
+from vaetune.data.raw import RawImages, RawSplit
+from vaetune.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """The images of all splits with scaled pixels.
+
+    Attributes:
+        splits: Images of each split, all of the same type.
+        values: Pixel values as they were found.
+        range: Values that became 0 and 1.
+        clipped: Number of values that were outside.
+        warnings: Facts that may be mistakes, one sentence each.
+    """
+
+    splits: Sequence[NDArray[Any]]
+    values: Values
+    range: PixelRange
+    clipped: int
+    warnings: tuple[str, ...]
+
+
+def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> ImageSet:
+    """Returns the image set of raw images.
+
+    Args:
+        name: Name of the set.
+        source: Name of the set or path, also in messages.
+        raw: Images as they were found. The arrays may be overwritten.
+        spec: Options of reading.
+
+    Raises:
+        DataError: A VAE cannot be trained on the images.
+    """
+    names = ("training", "validation", "test")
+    found = [(n, s) for n, s in zip(names, (raw.train, raw.validation, raw.test), strict=True) if s]
+    _check_counts(found, source)
+    _check_size(raw.train.images.shape[1:], source)
+    scaled = _scale([split.images for _, split in found], spec, source)
+    labels = convert_labels(
+        [split.labels for _, split in found],
+        [len(split.images) for _, split in found],
+        [split_name for split_name, _ in found],
+    )
+    splits: dict[str, Split] = {
+        split_name: Split(images, indices)
+        for (split_name, _), images, indices in zip(
+            found, scaled.splits, labels.indices, strict=True
+        )
+    }
+    train, validation, test = hold_out(
+        splits["training"], splits.get("validation"), splits.get("test")
+    )
+    reading = _describe(raw, scaled, spec, labels.warnings)
+    reading = reading.model_copy(update={"copies": count_copies(train, validation, test)})
+    doubts = check_can_teach(reading, len(train) + len(validation) + len(test), source)
+    return ImageSet(
+        name,
+        source,
+        train,
+        validation,
+        test,
+        raw.class_names or labels.class_names,
+        fingerprint_of((train, validation, test)),
+        reading=reading.model_copy(update={"warnings": (*reading.warnings, *doubts)}),
+    )
+
+
+def _check_counts(found: Sequence[tuple[str, RawSplit]], source: str) -> None:
+    for name, split in found:
+        count, least = len(split.images), MIN_IMAGES if name == "training" else 1
+        if count < least:
+            raise DataError(
+                f"{source} contains {count} {name} images, expected at least {least}. Add images"
+                + (", or use --dataset digits." if name == "training" else ", or leave them out.")
+            )
+
+
+def _check_size(shape: Sequence[int], source: str) -> None:
+    height, width, channels = shape
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise DataError(f"{source} has {channels} channels, expected 1 to {MAX_CHANNELS}.")
+    if min(height, width) < MIN_IMAGE_SIDE:
+        raise DataError(
+            f"{source} has images of {height} x {width} pixels, expected at least {MIN_IMAGE_SIDE} "
+            f"x {MIN_IMAGE_SIDE}. Enlarge them with --image-size, or pad them."
+        )
+
+
+def _scale(splits: Sequence[NDArray[Any]], spec: ReadingSpec, source: str) -> _Scaled:
+    """Scales the pixels of all splits by one range."""
+    if spec.range is None and len({images.dtype.kind == "f" for images in splits}) > 1:
+        return _scale_each(splits, source)
+    values = measure_values(splits, source)
+    chosen = decide_range(values, spec.range, source)
+    scaled = [scale_pixels(images, values, chosen) for images in splits]
+    clipped = sum(count for _, count in scaled)
+    warnings = [chosen.warning] if chosen.warning else []
+    if clipped:
+        warnings.append(
+            f"{clipped:,} pixel values outside {chosen.low:g}..{chosen.high:g} were clipped."
+        )
+    return _Scaled([images for images, _ in scaled], values, chosen, clipped, tuple(warnings))
+
+
+def _scale_each(splits: Sequence[NDArray[Any]], source: str) -> _Scaled:
+    """Scales splits of whole numbers and of floats, each by its own range."""
+    parts = [_scale([images], ReadingSpec(), source) for images in splits]
+    types = " and ".join(dict.fromkeys(str(images.dtype) for images in splits))
+    first = parts[0]
+    return _Scaled(
+        [to_unit_interval(part.splits[0]) for part in parts],
+        first.values,
+        first.range,
+        sum(part.clipped for part in parts),
+        (
+            f"The splits have values of the types {types}. Each was scaled by its own range.",
+            *dict.fromkeys(warning for part in parts for warning in part.warnings),
+        ),
+    )
+
+
+def _describe(
+    raw: RawImages, scaled: _Scaled, spec: ReadingSpec, warnings: Sequence[str]
+) -> Reading:
+    return Reading(
+        kind=raw.kind,
+        dtype=str(np.dtype(raw.train.images.dtype)),
+        low=scaled.values.low,
+        high=scaled.values.high,
+        range=(scaled.range.low, scaled.range.high),
+        rule=scaled.range.rule,
+        clipped=scaled.clipped,
+        layout=raw.layout,
+        pages=raw.pages,
+        image_size=raw.image_size,
+        resize=raw.resize,
+        background=raw.background,
+        show=spec.show,
+        own_splits=raw.own_splits(),
+        notes=raw.notes,
+        warnings=(*raw.warnings, *scaled.warnings, *warnings),
+    )

@@ -1,0 +1,131 @@
+"""Checks of a whole image set: copies, constant images, and values that look like a mistake."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaetune.config import Copies, Reading
+from vaetune.data.images import MIN_IMAGES, Split
+from vaetune.errors import DataError
+
+_DIGEST_BYTES = 16
+
+_CHUNK_BYTES = 2**24
+"""Bytes of images that are compared at a time, to limit memory."""
+
+_DIVIDED_TWICE = 1.001 / 255.0
+"""Largest value of images in 0..1 that were divided by 255 once more, with some rounding."""
+
+
+def count_copies(train: Split, validation: Split, test: Split) -> Copies:
+    """Counts images that are equal, pixel by pixel, and images of a single value.
+
+    Images are compared by a hash of their bytes, so only one image at a time is read.
+
+    Args:
+        train: Training images.
+        validation: Validation images, with the type of the training images.
+        test: Test images, with the type of the training images.
+    """
+    earlier: set[bytes] = set()
+    within = across = constant = 0
+    for split in (train, validation, test):
+        digests = list(_digests(split))
+        distinct = set(digests)
+        within += len(digests) - len(distinct)
+        across += sum(digest in earlier for digest in digests)
+        constant += sum(_count_constant(chunk) for chunk in _chunks(split))
+        earlier |= distinct
+    return Copies(distinct=len(earlier), within=within, across=across, constant=constant)
+
+
+def _digests(split: Split) -> Iterator[bytes]:
+    for chunk in _chunks(split):
+        for row in np.ascontiguousarray(chunk).reshape(len(chunk), -1).view(np.uint8):
+            yield hashlib.blake2b(row.data, digest_size=_DIGEST_BYTES).digest()
+
+
+def _count_constant(images: NDArray[np.generic]) -> int:
+    flat = images.reshape(len(images), -1)
+    return int(np.count_nonzero((flat == flat[:, :1]).all(axis=1)))
+
+
+def _chunks(split: Split) -> Iterator[NDArray[np.generic]]:
+    if not len(split):
+        return
+    step = max(1, _CHUNK_BYTES // split.images[0].nbytes)
+    yield from (split.images[start : start + step] for start in range(0, len(split), step))
+
+
+def check_can_teach(reading: Reading, count: int, source: str) -> tuple[str, ...]:
+    """Checks that a model can learn something from an image set.
+
+    Args:
+        reading: Record of the reading, with the copies.
+        count: Number of images in all splits together.
+        source: Name of the image set in messages.
+
+    Returns:
+        Warnings about possible mistakes, one sentence each.
+
+    Raises:
+        DataError: All images are equal or constant, or there are too few distinct images.
+    """
+    copies = reading.copies
+    if copies is None:
+        return tuple(_warnings_of_values(reading))
+    if copies.distinct == 1 and count > 1:
+        raise DataError(
+            f"{source}: all {count:,} images are equal, expected at least {MIN_IMAGES} distinct "
+            "images. Look at the images, and at the program that wrote them."
+        )
+    if copies.constant == count:
+        raise DataError(
+            f"{source}: each of the {count:,} images has the same value in all its pixels, so "
+            "there is nothing to learn. Look at the images, and at the program that wrote them."
+        )
+    if copies.distinct < MIN_IMAGES:
+        raise DataError(
+            f"{source} contains {copies.distinct} distinct images, {count:,} with copies, expected "
+            f"at least {MIN_IMAGES} distinct ones. Add images, or use --dataset digits."
+        )
+    return (*_warnings_of_copies(copies), *_warnings_of_values(reading))
+
+
+def _warnings_of_copies(copies: Copies) -> Iterator[str]:
+    if copies.across:
+        few = copies.across == 1
+        yield (
+            f"{copies.across:,} validation or test {'image is' if few else 'images are'} also in "
+            "an earlier split, training or validation: losses are too good. Remove the copies."
+        )
+    if copies.within:
+        few = copies.within == 1
+        yield (
+            f"{copies.within:,} {'image repeats' if few else 'images repeat'} another one of the "
+            "same split and count twice or more."
+        )
+    if copies.constant:
+        few = copies.constant == 1
+        yield (
+            f"{copies.constant:,} {'image has' if few else 'images have'} the same value in all "
+            "pixels."
+        )
+
+
+def _warnings_of_values(reading: Reading) -> Iterator[str]:
+    if reading.rule == "given":  # The range was chosen, so these values are meant.
+        return
+    kind = np.dtype(reading.dtype).kind
+    if kind in "ui" and (reading.low, reading.high) == (0, 1):
+        yield (
+            "The images have only the values 0 and 1. An integer division by 255 leaves these; "
+            "binarised images are fine."
+        )
+    if kind == "f" and reading.low >= 0 and 0 < reading.high <= _DIVIDED_TWICE:
+        yield (
+            f"The largest pixel value is {reading.high:.2g}, so the images are almost black. Were "
+            "they divided by 255 twice?"
+        )

@@ -1,0 +1,97 @@
+"""Writes a contact sheet: a PNG of images, as a model sees them."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, PngImagePlugin
+
+from vaetune.errors import ResultsError
+from vaetune.files import write_atomically, writing_to
+from vaetune.report.charts.channels import scale_of_numbers, shown_channels, to_pictures
+from vaetune.report.charts.grids import GridInfo, grid_to_png
+from vaetune.study import Pixels
+
+_MARK = "vaetune"
+"""Software in the metadata of a contact sheet, which may be overwritten."""
+
+_COLUMNS = (7, 8, 9, 10)
+"""Numbers of images in a row. The one that leaves out the fewest images is chosen."""
+
+_WIDTH = 1600
+"""Largest width of a contact sheet in pixels."""
+
+_HEIGHT_OF_CHANNELS = 1000
+"""Largest height in pixels where each channel is shown, times the scale of the numbers."""
+
+_PAPER = (217, 221, 226, 255)
+"""Colour between the images. Both black and white images stand out from it."""
+
+_MARGIN = 8
+
+
+def arrange_images(images: Pixels, show: Sequence[int] | None, width: int = 800) -> GridInfo:
+    """Arranges images in whole rows of up to ten.
+
+    Args:
+        images: Images, (n, height, width, channels), 0..255, n at least 1.
+        show: Channels to show, see `shown_channels`. If each is shown, rows are shorter.
+        width: Largest width in pixels where each channel is shown, times the scale of the numbers.
+    """
+    pictures = to_pictures(images, show)
+    count = rows = len(images)
+    columns = max(_COLUMNS, key=lambda number: (count // number * number, number))
+    columns = min(columns, count)
+    if not shown_channels(images.shape[-1], show):
+        scale = scale_of_numbers(*images.shape[1:3])
+        columns = max(1, min(columns, scale * width // pictures.shape[2]))
+        rows = max(1, scale * _HEIGHT_OF_CHANNELS // pictures.shape[1])
+    rows = min(rows, count // columns)
+    tiles = pictures[: rows * columns].reshape(rows, columns, *pictures.shape[1:])
+    return GridInfo(tiles)
+
+
+def write_contact_sheet(path: Path, images: Pixels, show: Sequence[int] | None) -> int:
+    """Writes images to a PNG file, in place of an earlier contact sheet.
+
+    Args:
+        path: File to write. Its folder is created.
+        images: Images, as for `arrange_images`.
+        show: Channels to show, as for `arrange_images`.
+
+    Returns:
+        Number of images in the file.
+
+    Raises:
+        ResultsError: The file cannot be written, or is not a contact sheet.
+    """
+    grid = arrange_images(images, show)
+    picture = Image.open(io.BytesIO(grid_to_png(grid, most_width=_WIDTH)))
+    size = (picture.width + 2 * _MARGIN, picture.height + 2 * _MARGIN)
+    sheet = Image.new("RGBA", size, _PAPER)
+    sheet.alpha_composite(picture, (_MARGIN, _MARGIN))
+    marks = PngImagePlugin.PngInfo()
+    marks.add_text("Software", _MARK)
+    _check_replaceable(path)
+    with writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    whole = sheet.convert("RGB")
+    write_atomically(path, lambda file: whole.save(file, format="PNG", pnginfo=marks))
+    rows, columns = grid.tiles.shape[:2]
+    return int(rows * columns)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Checks that a file is missing or an earlier contact sheet."""
+    try:
+        with Image.open(path) as earlier:
+            is_ours = earlier.info.get("Software") == _MARK
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        is_ours = False
+    if not is_ours:
+        raise ResultsError(
+            f"{path} is not a contact sheet of vaetune and will not be overwritten. Choose another "
+            "file with --sheet."
+        )

@@ -1,0 +1,150 @@
+"""Describes how the images of a search were read."""
+
+from collections.abc import Iterator
+
+from vaetune.config import Reading
+from vaetune.report.charts.channels import shown_channels
+from vaetune.report.text.units import counted, join_words, printable
+from vaetune.study import DataSummary
+
+MAX_CLASSES = 20
+"""Largest number of classes that are named."""
+
+_COLOURS = ("red", "green", "blue")
+
+_PLAIN_TYPES = {"uint8": (0.0, 255.0), "bool": (0.0, 1.0)}
+"""Types of images that are read in one way only, and the values of black and white."""
+
+
+def describe_data(data: DataSummary) -> str:
+    """The number and the shape of the images."""
+    return (
+        f"{data.train_images:,} training and {data.validation_images:,} validation images "
+        f"of {_shape(data)}"
+    )
+
+
+def describe_reading(data: DataSummary) -> str:
+    """The images and how their values were read, in one line.
+
+    An example is "600 images of 28 x 28 x 1, uint16 0..4095 taken as 0..1". Without a record of
+    the reading, this is the same as `describe_data`.
+    """
+    reading = data.reading
+    if reading is None:
+        return describe_data(data)
+    low, high = (_number(bound) for bound in reading.range)
+    parts = [
+        f"{counted(_count(data), 'image')} of {_shape(data)}",
+        f"{reading.dtype} {low}..{high} taken as 0..1",
+    ]
+    if reading.rule == "given":
+        parts.append("as the search file says")
+    if reading.clipped:
+        parts.append(f"{counted(reading.clipped, 'value')} outside clipped")
+    return ", ".join(parts)
+
+
+def is_plain(data: DataSummary) -> bool:
+    """Whether images were read in the only way there is, without a warning."""
+    reading = data.reading
+    if reading is None:
+        return True
+    usual = _PLAIN_TYPES.get(reading.dtype) == reading.range and reading.image_size is None
+    return usual and not reading.warnings
+
+
+def describe_images(data: DataSummary) -> str:
+    """The images, how they were read, and what was noticed: one line, then one for each fact."""
+    facts = list_image_facts(data)
+    width = max(len(name) for name, _ in facts)
+    lines = (f"  {name:<{width}}  {text}" for name, text in facts)
+    return "\n".join([describe_reading(data), *lines])
+
+
+def describe_warnings(data: DataSummary) -> str:
+    """What a search says of images that are not plain: one line, and the warnings.
+
+    Returns:
+        An empty string for plain images.
+    """
+    if data.reading is None or is_plain(data):
+        return ""
+    warnings = (f"Warning: {text}" for text in data.reading.warnings)
+    return "\n".join([f"Images: {describe_reading(data)}", *warnings])
+
+
+def list_image_facts(data: DataSummary) -> tuple[tuple[str, str], ...]:
+    """Names and texts of all facts about the images of a search, except for the first line."""
+    facts = [("splits", _describe_splits(data)), ("classes", _describe_classes(data))]
+    if data.reading is not None:
+        facts += _facts_of_reading(data, data.reading)
+    channels = data.image_shape[2]
+    if channels not in (1, 3) or data.show:
+        facts.append(("pictures", _describe_show(channels, data.show)))
+    if data.reading is not None:
+        facts += [("note", text) for text in data.reading.notes]
+        facts += [("warning", text) for text in data.reading.warnings]
+    return tuple(facts)
+
+
+def _facts_of_reading(data: DataSummary, reading: Reading) -> Iterator[tuple[str, str]]:
+    if reading.copies is not None:
+        yield "distinct", f"{reading.copies.distinct:,} of {counted(_count(data), 'image')}"
+    if reading.layout != "channels_last":
+        yield "axes", f"{reading.layout.replace('_', ' ')} in the file, last for the model"
+    if reading.pages is not None:
+        yield "TIFF pages", f"taken as {reading.pages}"
+    if reading.image_size is not None:
+        height, width = reading.image_size
+        yield "resized", f"to {height} x {width}, {reading.resize or 'crop'}"
+    if reading.background is not None:
+        yield "background", f"{reading.background}, behind transparent pixels"
+
+
+def _describe_splits(data: DataSummary) -> str:
+    sizes = (
+        f"{data.train_images:,} training, {data.validation_images:,} validation and "
+        f"{data.test_images:,} test images"
+    )
+    own = data.reading.own_splits if data.reading else ()
+    if data.reading is None:
+        return sizes
+    if not own:
+        return f"{sizes}; validation and test images held out by vaetune"
+    held_out = [split for split in ("validation", "test") if split not in own]
+    rest = f", {held_out[0]} images held out by vaetune" if held_out else ""
+    return f"{sizes}; your own {join_words(own)} images{rest}"
+
+
+def _describe_classes(data: DataSummary) -> str:
+    names, counts = data.class_names, data.class_counts
+    if not names:
+        return "none, the images have no labels"
+    words = [printable(name) for name in names[:MAX_CLASSES]]
+    if counts is not None:
+        words = [f"{word} ({count:,})" for word, count in zip(words, counts, strict=False)]
+    more = len(names) - len(words)
+    return f"{len(names)}: {', '.join(words)}{f' and {more} more' if more else ''}"
+
+
+def _describe_show(channels: int, show: tuple[int, ...] | None) -> str:
+    shown = shown_channels(channels, show)
+    if not shown:
+        return f"each of the {channels} channels in grey, below its number"
+    if len(shown) == 1:
+        return f"channel {shown[0]} of {channels} in grey"
+    numbers = join_words([str(channel) for channel in shown])
+    return f"channels {numbers} of {channels} as {join_words(_COLOURS[: len(shown)])}"
+
+
+def _count(data: DataSummary) -> int:
+    return data.train_images + data.validation_images + data.test_images
+
+
+def _shape(data: DataSummary) -> str:
+    return " x ".join(map(str, data.image_shape))
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:.4g}"
