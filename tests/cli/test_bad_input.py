@@ -25,7 +25,7 @@ def test_a_search_file_that_does_not_exist(refused):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "shown"),
     [
         ("[budget]\nmax_epochs = = 3", r"not valid TOML: .*line 2"),
         ("[budget]\nmax_epoch = 3", r'unknown key "budget.max_epoch". Did you mean "max_epochs"'),
@@ -38,9 +38,9 @@ def test_a_search_file_that_does_not_exist(refused):
         ('algorithm = "hyperbad"', r'Did you mean "hyperband"'),
     ],
 )
-def test_a_search_file_with_a_mistake(refused, folder, text, told):
+def test_a_search_file_with_a_mistake(refused, folder, text, shown):
     (folder / "bad.toml").write_text(text)
-    assert re.search(told, refused("search", "bad.toml"))
+    assert re.search(shown, refused("search", "bad.toml"))
 
 
 def test_a_flag_with_a_mistake(refused):

@@ -93,7 +93,8 @@ def test_an_example_that_is_damaged_costs_the_example_only(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
+def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder, monkeypatch):
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
     vaetune(*QUICK_SEARCH, "--no-baseline")
     vaetune("best", "--export", "--output", "handed")
     vaetune(*QUICK_EVALUATION)
@@ -108,9 +109,9 @@ def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
     assert out.startswith("The model in handed/ on the test images\n")
     recorded = vaetune(*QUICK_EVALUATION)[1]
     numbers = re.compile(r"^ +(?:negative|reconstruction|KL|active|z_mean) .*$", re.MULTILINE)
-    told, of_trial = numbers.findall(out), numbers.findall(recorded)
-    assert len(told) > 5
-    assert [" ".join(line.split()) for line in told] == [
+    shown, of_trial = numbers.findall(out), numbers.findall(recorded)
+    assert len(shown) > 5
+    assert [" ".join(line.split()) for line in shown] == [
         " ".join(line.split()) for line in of_trial
     ]
     assert contents(folder) == before, "nothing is recorded"

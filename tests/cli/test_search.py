@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from exports import StubReader
 from journals import make_started
-from user_folder import BAYESIAN, SEARCH_FILE, run_process
+from long_forms import long
+from user_folder import BAYESIAN, SEARCH_FILE
 
 from vaetune.cli import app
 from vaetune.cli.search import announce
@@ -37,7 +38,7 @@ def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_quiet_tells_the_outcome_only(vaetune, folder):
+def test_quiet_prints_the_outcome_only(vaetune, folder):
     _, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
     assert out.startswith("Winner of squares (complete, 1 trial)")
 
@@ -92,7 +93,7 @@ def test_every_algorithm_runs_from_the_command_line(vaetune, folder, algorithm, 
 
 @pytest.mark.slow
 def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch):
-    monkeypatch.setattr("vaetune.export.reader.Reader", StubReader)  # spares a process an export
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # spares a process an export
     for module in ("study.study", "study.ranking"):
         monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)  # of five, all would be kept
     text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 3")
@@ -191,8 +192,8 @@ def test_a_search_of_binarised_images_says_so_with_every_number(vaetune, folder)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, *long(signal.SIGTERM)])
+def test_ctrl_c_ends_cleanly_and_keeps_what_was_trained(folder, number):
     command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--max-epochs", "27"]
     environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])}
     environment["PYTHONUNBUFFERED"] = "1"
@@ -220,7 +221,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
 
 
 @pytest.mark.slow
-def test_kill_9_loses_nothing_that_was_finished(folder):
+def test_kill_9_loses_nothing_that_was_finished(vaetune, folder):
     command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--no-baseline"]
     environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])}
     journal = folder / "results" / "squares" / "journal.jsonl"
@@ -235,8 +236,8 @@ def test_kill_9_loses_nothing_that_was_finished(folder):
     process.kill()
     process.wait()
     killed = load_study(journal.parent)
-    done = run_process("search", "squares.toml", "--no-baseline", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    code, _, error = vaetune("search", "squares.toml", "--no-baseline")
+    assert code == 0, error
     study = load_study(journal.parent)
     finished = [trial for trial in killed.trials if trial.status == "completed"]
     assert len(finished) >= 2
@@ -283,7 +284,7 @@ def test_a_quiet_search_warns_all_the_same(vaetune, folder):
     assert error.startswith("journal.jsonl was missing.")
 
 
-def test_ctrl_c_before_a_search_begins_is_told(vaetune, folder, monkeypatch):
+def test_ctrl_c_before_a_search_begins_is_shown(vaetune, folder, monkeypatch):
     def stop(name, reading):
         raise KeyboardInterrupt
 

@@ -10,7 +10,7 @@ from vaetune.study.builder import load_study
 
 
 @pytest.mark.slow
-def test_failures_are_told_everywhere(vaetune, folder):
+def test_failures_are_shown_everywhere(vaetune, folder):
     text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 13")
     text = text.replace('"hyperband"', '"random"').replace("max = 1e-1", "max = 1e30")
     (folder / "mine.toml").write_text(text)

@@ -161,9 +161,9 @@ def test_the_keras_tuner_script_shown_runs(tmp_path, monkeypatch, page):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_says_what_it_takes_and_raises(name):
     function = getattr(vaetune, name)
-    told = inspect.getdoc(function)
+    reported = inspect.getdoc(function)
     for parameter in inspect.signature(function).parameters:
-        assert re.search(rf"^    {parameter}: \S", told, re.MULTILINE), f"{name}: {parameter}"
+        assert re.search(rf"^    {parameter}: \S", reported, re.MULTILINE), f"{name}: {parameter}"
 
 
 @pytest.mark.parametrize(
@@ -254,8 +254,8 @@ def test_the_winner_is_evaluated_once_and_then_read_from_the_record(study):
     first = vaetune.evaluate_trial(study, images=ARRAYS, protocol=QUICK)
     assert first.trial_id == study.winner.trial_id
     assert first.evaluation.test_images == study.started.data.test_images
-    told = first.evaluation.protocol
-    assert (told.seed, told.importance_samples) == (study.search.seed, 3)
+    reported = first.evaluation.protocol
+    assert (reported.seed, reported.importance_samples) == (study.search.seed, 3)
     again = vaetune.load_study(str(study.folder))
     assert again.evaluations == (*before, first)
     assert vaetune.evaluate_trial(study, protocol=QUICK) == first, "no images are needed"
@@ -309,8 +309,8 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
     assert vae.image_shape == (9, 10, 1)
     other = study.ranking[-1]
     vaetune.export_trial(study, other, export.folder, "keras")
-    told = json.loads((export.folder / "hyperparameters.json").read_text())
-    assert told["trial_id"] == other.trial_id
+    reported = json.loads((export.folder / "hyperparameters.json").read_text())
+    assert reported["trial_id"] == other.trial_id
 
 
 @pytest.mark.parametrize(

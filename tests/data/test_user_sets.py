@@ -30,7 +30,7 @@ def sizes(images):
     return len(images.train), len(images.validation), len(images.test)
 
 
-def told(images):
+def shown(images):
     return " ".join((*images.reading.notes, *images.reading.warnings))
 
 
@@ -97,7 +97,7 @@ def test_own_splits_of_a_folder_are_never_mixed(make):
     ],
 )
 def test_what_is_likely_is_said(make, name, words):
-    assert words in told(load_images(make(name)))
+    assert words in shown(load_images(make(name)))
 
 
 def test_scikit_learns_digits_fill_the_range(make):
