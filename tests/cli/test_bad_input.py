@@ -94,9 +94,8 @@ def with_pixel(value):
         {"x_train": noise(1)},
         {"x_train": noise(11)},
         {"x_train": noise(20, 7, 9)},
-        {"x_train": noise(), "y_train": np.zeros(19, int)},
         {"x_train": np.array([{"pickled": 1}] * 20, dtype=object)},
-        {"pictures": noise()},
+        {"pictures": noise(), "masks": noise()},
     ],
     ids=lambda arrays: "-".join(f"{a.dtype.kind}{a.shape}" for a in arrays.values()),
 )
@@ -119,12 +118,14 @@ def test_a_corrupt_png_is_named(refused, folder):
     assert "07.png" in refused("search", "squares.toml", "--dataset", "pictures")
 
 
-def test_images_of_mixed_sizes_are_named(refused, folder):
+def test_images_of_mixed_sizes_are_counted(refused, folder):
     (folder / "pictures").mkdir()
     for number, image in enumerate(noise()):
         Image.fromarray(image).save(folder / "pictures" / f"{number:02d}.png")
     Image.fromarray(noise(1, 12, 9)[0]).save(folder / "pictures" / "05.png")
-    assert "05.png" in refused("search", "squares.toml", "--dataset", "pictures")
+    error = refused("search", "squares.toml", "--dataset", "pictures")
+    assert "19 of 9 x 9, 1 of 12 x 9" in error
+    assert "--image-size 64" in error
 
 
 def test_a_results_folder_that_is_a_file(refused, folder):

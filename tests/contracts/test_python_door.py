@@ -232,12 +232,12 @@ def test_a_search_that_is_stopped_says_how_to_continue(tmp_path, monkeypatch):
     assert "vaetune search" not in page, "the command would be refused: it has no arrays"
     call = f"vaetune.run_search(search, images, '{tmp_path}', name='tiny')"
     assert f"<code>{escape(call)}</code>" in page
-    shown = {"search": short, "images": ARRAYS, "vaetune": vaetune}
-    with redirect_stdout(io.StringIO()):
-        assert eval(call, shown).name == "tiny"
     _, lines = printed_by(GRID, tmp_path)
     assert lines[1] == "Continuing after 0 of 2 trials and 0 epochs."
     assert lines[-1].startswith("Winner: trial ")
+    shown = {"search": GRID, "images": ARRAYS, "vaetune": vaetune}
+    with redirect_stdout(io.StringIO()):
+        assert eval(call, shown).name == "tiny"
 
 
 def test_failures_are_printed_with_their_reason(tmp_path):

@@ -93,7 +93,7 @@ def test_other_images_are_refused_with_the_differences(study):
 
 
 def test_other_pixels_of_the_same_kind_are_refused(study):
-    with pytest.raises(ResultsError, match=r"now: data fingerprint: f+ -> d+\. Restore"):
+    with pytest.raises(ResultsError, match=r"npz: data fingerprint: f+ -> d+\. Use"):
         evaluate_winner(study, replace(IMAGES, fingerprint="d" * 64))
 
 
