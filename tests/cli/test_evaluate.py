@@ -179,7 +179,9 @@ def test_evaluating_nothing_is_a_usage_error(vaetune, folder, flag):
 def test_what_cannot_be_evaluated_is_refused(vaetune, folder):
     vaetune(*QUICK_SEARCH, "--no-baseline")
     study = load_study(folder / "results" / "squares")
-    assert "no trial 99. `vaetune trials squares` lists them." in refused_after_note(vaetune, "--trial", 99)
+    assert "no trial 99. `vaetune trials squares` lists them." in refused_after_note(
+        vaetune, "--trial", 99
+    )
 
     with lock_results(study.folder):
         assert "is in use by process" in refused_after_note(vaetune)
