@@ -88,7 +88,7 @@ def test_own_splits_of_a_folder_are_never_mixed(make):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("overshoot", "were clipped"),
+        ("overshoot", "and clipped"),
         ("png16bit8", "range = ["),
         ("sklearn", "taken as 0..16"),
         ("flat", "taken as an image of 28 x 28"),

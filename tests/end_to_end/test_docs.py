@@ -22,7 +22,7 @@ README = TOP / "README.md"
 PAGES = (README, TOP / "CONTRIBUTING.md", TOP / "benchmarks" / "README.md", *DOCS.glob("*.md"))
 GROUP = typer.main.get_command(app)
 
-LANGUAGES = {"sh", "text", "toml", "python"}
+LANGUAGES = {"sh", "text", "toml", "python", "json"}
 """Commands, their output, search files, scripts."""
 
 # Connections are refused, and so is what takes seconds to import.

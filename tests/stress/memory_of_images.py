@@ -24,13 +24,20 @@ from vaetune.training.schedule import plan_epoch
 
 TINY = {"filters_1": 2, "filters_2": 2, "dense_units": 2, "latent_dim": 2, "learning_rate": 1e-3}
 
+DIFFERENT = 20
+"""Number of different images. Other files are links, which are written faster."""
+
 
 def write_pictures(folder, count, shape):
-    """Writes a PNG file of noise under so many names."""
-    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels).save(folder / "000000.png")
-    for number in range(1, count):
-        (folder / f"{number:06d}.png").hardlink_to(folder / "000000.png")
+    """Writes PNG files of noise: 20 different ones, each under many names."""
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / f"{number:06d}.png"
+        if number >= DIFFERENT:
+            path.hardlink_to(folder / f"{number % DIFFERENT:06d}.png")
+            continue
+        pixels = generator.integers(0, 256, shape).astype(np.uint8)
+        Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels).save(path)
 
 
 def train_an_epoch(images):

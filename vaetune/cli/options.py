@@ -88,7 +88,7 @@ Results = Annotated[
 Dataset = Annotated[
     str | None,
     training_option(
-        help="Images: digits, mnist, fashion_mnist, an .npz file or a folder.",
+        help="Images: digits, mnist, fashion_mnist, a folder, or an .npz, .npy or idx file.",
     ),
 ]
 

@@ -36,6 +36,9 @@ def _parse_size(value: Any) -> Any:
             f'must be a side such as 64 or HEIGHTxWIDTH such as "64x48", received '
             f"{short_repr(value)}"
         )
+    small = [side for side in sides if isinstance(side, int) and side < MIN_IMAGE_SIDE]
+    if small:
+        raise ValueError(f"must be at least {MIN_IMAGE_SIDE}, received {small[0]}")
     return sides
 
 

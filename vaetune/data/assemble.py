@@ -17,10 +17,21 @@ from vaetune.data.images import (
     to_unit_interval,
 )
 from vaetune.data.labels import convert_labels
-from vaetune.data.pixels import PixelRange, Values, decide_range, measure_values, scale_pixels
+from vaetune.data.pixels import (
+    PixelRange,
+    Values,
+    decide_range,
+    find_doubts,
+    measure_values,
+    scale_pixels,
+    unclear_range_error,
+)
 from vaetune.data.quality import check_can_teach, count_copies
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.errors import DataError
+
+MAX_CLIPPED = 0.05
+"""Largest share of values that a range found by vaetune may clip."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +132,14 @@ def _scale(splits: Sequence[NDArray[Any]], spec: ReadingSpec, source: str) -> _S
     values = measure_values(splits, source)
     chosen = decide_range(values, spec.range, source)
     scaled = [scale_pixels(images, values, chosen) for images in splits]
-    clipped = sum(count for _, count in scaled)
-    warnings = [chosen.warning] if chosen.warning else []
+    clipped, total = sum(count for _, count in scaled), sum(images.size for images in splits)
+    if clipped > MAX_CLIPPED * total and chosen.rule != "given":
+        raise unclear_range_error(values, source)
+    warnings = [chosen.warning] if chosen.warning else [*find_doubts(splits, chosen)]
     if clipped:
         warnings.append(
-            f"{clipped:,} pixel values outside {chosen.low:g}..{chosen.high:g} were clipped."
+            f"{clipped:,} of {total:,} pixel values were outside {chosen.low:g}..{chosen.high:g} "
+            f"and clipped; the values reach from {values.low:g} to {values.high:g}."
         )
     return _Scaled([images for images, _ in scaled], values, chosen, clipped, tuple(warnings))
 

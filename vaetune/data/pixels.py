@@ -128,21 +128,26 @@ def decide_range(
     decide = _decide_integers if values.dtype.kind in "bui" else _decide_floats
     decided = decide(values)
     if decided is None:
-        low, high = _suggestion(values)
-        raise DataError(
-            f"{source} contains {values}: it is unclear which values are black and white. Add "
-            f"range = [{low:g}, {high:g}] under [data] in the search file, with the values of "
-            "black and white."
-        )
+        raise unclear_range_error(values, source)
     if decided.rule == "likely" and not decided.warning:
         return replace(decided, warning=_describe_doubt(values, decided))
     return decided
 
 
+def unclear_range_error(values: Values, source: str) -> DataError:
+    """Returns the error that pixel values do not tell which of them are black and white."""
+    low, high = _suggestion(values)
+    return DataError(
+        f"{source} contains {values}: it is unclear which values are black and white. Add range = "
+        f"[{low:g}, {high:g}] under [data] in the search file, with the values of black and white. "
+        "`vaetune new NAME --dataset DATA` writes a search file."
+    )
+
+
 def _describe_doubt(values: Values, decided: PixelRange) -> str:
     other = _suggestion(values)
     if other == (decided.low, decided.high):
-        other = (0.0, 255.0)
+        other = (0.0, 65535.0) if other == (0.0, 255.0) else (0.0, 255.0)
     return (
         f"{values} were taken as {decided.low:g}..{decided.high:g}. If this is wrong, add, for "
         f"example, range = [{other[0]:g}, {other[1]:g}] under [data] in the search file."
@@ -220,6 +225,37 @@ def _decide_fractions(values: Values) -> PixelRange | None:
     if low >= -OVERSHOOT * 255 and 128 <= high <= (1 + OVERSHOOT) * 255:
         return PixelRange(0.0, 255.0, "certain" if low >= 0 and 200 <= high <= 255 else "likely")
     return None
+
+
+def find_doubts(splits: Sequence[NDArray[Any]], chosen: PixelRange) -> Iterator[str]:
+    """Yields warnings about values that use little of their range.
+
+    Args:
+        splits: Images of each split as they were found.
+        chosen: Values that become 0 and 1.
+    """
+    if chosen.rule == "given" or chosen.warning:
+        return
+    tops = [float(images.max()) for images in splits]
+    if max(tops) > 8 * min(tops):
+        yield (
+            f"The largest values of the splits are {', '.join(f'{top:g}' for top in tops)}. Were "
+            "all splits scaled in the same way?"
+        )
+    sample = np.concatenate([_sample(images) for images in splits])
+    bright = float(np.percentile(sample.astype(np.float32), 99.9))
+    if 0 < bright - chosen.low < (chosen.high - chosen.low) / 6:
+        yield (
+            f"Nearly all pixel values are below {bright:g} of {chosen.high:g}, so the images are "
+            f"almost black. If {bright:g} is white, add range = [{chosen.low:g}, {bright:g}] under "
+            "[data] in the search file."
+        )
+
+
+def _sample(images: NDArray[Any]) -> NDArray[Any]:
+    """Returns at most some 20,000 values of images, evenly spread."""
+    step = max(1, len(images) * images[0].size // 20_000)
+    return images[:: max(1, step // images[0].size)].reshape(-1)[:: min(step, images[0].size) | 1]
 
 
 def _full_scale(high: float) -> float | None:

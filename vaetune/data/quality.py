@@ -12,7 +12,7 @@ from vaetune.errors import DataError
 
 _DIGEST_BYTES = 16
 
-_CHUNK_BYTES = 2**24
+_CHUNK_BYTES = 2**18
 """Bytes of images that are compared at a time, to limit memory."""
 
 _DIVIDED_TWICE = 1.001 / 255.0

@@ -34,7 +34,10 @@ def test_one_line_says_what_was_read_and_how():
     [
         ({"dtype": "float64", "range": (-1, 1)}, "float64 -1..1 taken as 0..1"),
         ({"dtype": "float32", "range": (0, 0.125)}, "float32 0..0.125 taken as 0..1"),
-        ({"dtype": "int32", "range": (0, 1048575)}, "int32 0..1048575 taken as 0..1"),
+        (
+            {"dtype": "int32", "high": 1048575, "range": (0, 1048575)},
+            "int32 0..1048575 taken as 0..1",
+        ),
         ({"range": (0, 16), "rule": "given"}, "taken as 0..1, as the search file says"),
         ({"clipped": 1}, "taken as 0..1, 1 value outside clipped"),
         ({"clipped": 1200}, "taken as 0..1, 1,200 values outside clipped"),
@@ -89,7 +92,7 @@ def test_whatever_was_done_to_the_images_is_a_fact():
     )
     assert facts[2:] == (
         ("distinct", "563 of 600 images"),
-        ("axes", "channels first in the file, last for the model"),
+        ("axes", "channels first in the file; channels last for the model"),
         ("TIFF pages", "taken as channels"),
         ("resized", "to 64 x 48, pad"),
         ("background", "white, behind transparent pixels"),

@@ -356,7 +356,7 @@ def test_workers_that_can_begin_something_do_not_wait(name, busiest):
 
 def test_a_journal_of_another_search_is_refused():
     events = journal_of(make_oracle(spec_of(9, seed=1)), trials_to_end=3, trials_to_start=4)
-    with pytest.raises(JournalError, match=r"at trial 0000 the oracle asks for a different one"):
+    with pytest.raises(JournalError, match=r"trial 0000 differs from the one that the algorithm"):
         replay(make_oracle(spec_of(9, seed=2)), events)
 
 

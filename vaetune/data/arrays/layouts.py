@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, Layout
+from vaetune.data.images import MIN_IMAGES
 from vaetune.errors import DataError
 
 _ORDER: Mapping[Layout, Sequence[int]] = {
@@ -47,6 +48,7 @@ def find_layout(
             f"(images, height, width, channels).{_reshape_hint(shape)}"
         )
     fitting = [layout for layout in _ORDER if _fits(shape, layout)]
+    fitting = [one for one in fitting if shape[_ORDER[one][0]] >= MIN_IMAGES] or fitting
     if labels is not None and len(fitting) > 1:
         fitting = [one for one in fitting if shape[_ORDER[one][0]] == labels] or fitting
     if len(fitting) > 1:
@@ -64,10 +66,10 @@ def find_layout(
 
 def _find_grey_layout(shape: Sequence[int], labels: int | None, source: str) -> Layout:
     """Returns the order of the axes of an array without channels."""
-    looks_transposed = shape[0] == shape[1] != shape[2] and min(shape[:2]) >= MIN_IMAGE_SIDE
     if labels is not None and labels == shape[2] != shape[0]:
         return "images_last"
-    if looks_transposed and labels != shape[0]:
+    is_cube = len(set(shape)) == 1
+    if shape[0] == shape[1] >= MIN_IMAGE_SIDE and (is_cube or labels != shape[0]):
         height, width, count = shape
         raise DataError(
             f"{source} has shape {tuple(shape)}: these can be {count} images of {height} x {width} "
@@ -87,9 +89,9 @@ def _check_given(shape: Sequence[int], given: Layout, source: str) -> None:
 
 
 def _fits(shape: Sequence[int], layout: Layout) -> bool:
-    _, height, width, channels = (shape[axis] for axis in _ORDER[layout])
-    if layout == "images_last" and shape[3] <= MAX_CHANNELS:
-        return False  # So few images are not a data set.
+    count, height, width, channels = (shape[axis] for axis in _ORDER[layout])
+    if layout == "images_last" and count < MIN_IMAGES:
+        return False
     return min(height, width) >= MIN_IMAGE_SIDE and 1 <= channels <= MAX_CHANNELS
 
 
@@ -112,10 +114,30 @@ def _no_fit(shape: Sequence[int], source: str) -> str:
     )
 
 
+def warn_of_shape(shape: Sequence[int], layout: Layout, given: Layout | None) -> str:
+    """Returns a warning if images have an unusual shape for the axes that were found."""
+    if given or len(shape) != 3 or layout != "channels_last":
+        return ""
+    height, width = shape[1:]
+    if max(height, width) < 4 * min(height, width):
+        return ""
+    return (
+        f"Images of {height} x {width} pixels are unusually long. If the last axis counts the "
+        'images, add layout = "images_last" under [data] in the search file.'
+    )
+
+
 def _reshape_hint(shape: Sequence[int]) -> str:
-    if len(shape) == 2:
-        return " Give each image its height and width, as in x.reshape(-1, 28, 28)."
-    return " Reshape the array."
+    if len(shape) != 2:
+        return " Reshape the array."
+    if square_side((shape[1], shape[0])):
+        return " It looks transposed: try x.T."
+    if shape[1] % 3 == 0 and (side := square_side((shape[0], shape[1] // 3))):
+        return (
+            f" Give each image its axes, as in x.reshape(-1, 3, {side}, {side}) if the channels "
+            f"come first, or x.reshape(-1, {side}, {side}, 3)."
+        )
+    return " Give each image its height and width, as in x.reshape(-1, HEIGHT, WIDTH)."
 
 
 def square_side(shape: Sequence[int]) -> int | None:

@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import Layout, ReadingSpec
-from vaetune.data.arrays.layouts import find_layout, square_side, to_channels_last
+from vaetune.data.arrays.layouts import (
+    find_layout,
+    square_side,
+    to_channels_last,
+    warn_of_shape,
+)
 from vaetune.data.prepare import resize
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.errors import DataError
@@ -82,6 +87,7 @@ def find_images(arrays: Arrays, spec: ReadingSpec, source: str) -> RawImages:
 
     train = split(names.images, names.labels)
     assert train is not None
+    doubts = (warning, warn_of_shape(images.shape, layout, spec.layout))
     raw = RawImages(
         "arrays",
         train,
@@ -89,7 +95,7 @@ def find_images(arrays: Arrays, spec: ReadingSpec, source: str) -> RawImages:
         split(names.test, names.test_labels),
         layout=layout,
         notes=tuple(notes),
-        warnings=(warning,) if warning else (),
+        warnings=tuple(text for text in doubts if text),
     )
     _check_shapes(raw, source, names)
     return raw if spec.image_size is None else _resize_all(raw, spec)
@@ -118,7 +124,7 @@ def _choose_names(arrays: Arrays, source: str) -> _Names:
         if _can_be_labels(arrays.get("arr_1"), arrays["arr_0"]):
             labels = "arr_1"
     if images is None:
-        images = _only_candidate(arrays, source)
+        images = _only_candidate(arrays, {name for name in splits if name}, source)
     return _Names(images, labels, *splits)
 
 
@@ -128,9 +134,9 @@ def _can_be_labels(array: NDArray[Any] | None, images: NDArray[Any]) -> bool:
     )
 
 
-def _only_candidate(arrays: Arrays, source: str) -> str:
-    """Returns the name of the only array with three or four axes."""
-    found = [name for name, array in arrays.items() if array.ndim in (3, 4)]
+def _only_candidate(arrays: Arrays, splits: set[str], source: str) -> str:
+    """Returns the name of the only array with three or four axes that is no other split."""
+    found = [n for n, array in arrays.items() if array.ndim in (3, 4) and n not in splits]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())

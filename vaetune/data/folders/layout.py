@@ -1,7 +1,7 @@
 """Splits and labels of image files, from the names of their folders."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,10 +19,17 @@ SPLIT_OF: dict[str, SplitName] = {
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "validate": "validation",
+    "dev": "validation",
     "test": "test",
     "testing": "test",
 }
-"""Splits by the names of their folders in lower case."""
+"""Splits by the names of their folders in lower case; "_set" may follow."""
+
+
+def split_of(name: str) -> SplitName | None:
+    """Returns the split that a folder of this name contains, or None."""
+    return SPLIT_OF.get(name.lower().removesuffix("_set").removesuffix("-set"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +80,11 @@ def arrange(folder: Path, paths: Sequence[Path]) -> Arrangement:
             f"{folder} contains no images: expected files such as PNG, JPEG or TIFF, in the "
             "folder itself or in a sub-folder for each label."
         )
+    outer, folder = folder, _enter_lone_folder(folder, paths)
     split_folders = _split_folders(folder)
     if not split_folders:
-        return Arrangement(tuple(_labelled(folder, paths, "train")))
+        places = _labelled(outer, paths, "train")
+        return Arrangement(tuple(places), warnings=tuple(_doubtful_labels(places)))
     inside: dict[str, list[Path]] = {name: [] for name in split_folders}
     outside: Counter[str] = Counter()
     for path in paths:
@@ -88,7 +97,7 @@ def arrange(folder: Path, paths: Sequence[Path]) -> Arrangement:
         place
         for split in SPLITS
         for name in split_folders
-        if SPLIT_OF[name.lower()] == split
+        if split_of(name) == split
         for place in _labelled(folder / name, inside[name], split)
     ]
     if not places or places[0].split != "train":
@@ -101,17 +110,32 @@ def arrange(folder: Path, paths: Sequence[Path]) -> Arrangement:
     return Arrangement(tuple(places), (_described(split_folders, inside),), tuple(warnings))
 
 
+def _enter_lone_folder(folder: Path, paths: Sequence[Path]) -> Path:
+    """Returns the only sub-folder with images if it holds splits, otherwise the folder itself."""
+    lone = {path.relative_to(folder).parts[0] for path in paths}
+    inner = folder / min(lone)
+    return inner if len(lone) == 1 and inner.is_dir() and _split_folders(inner) else folder
+
+
+def _doubtful_labels(places: Sequence[Place]) -> Iterator[str]:
+    """Warns of labels that are names of splits."""
+    named = sorted({place.label for place in places if place.label and split_of(place.label)})
+    if named:
+        yield (
+            f"The folders {joined(named)} were taken as labels, because splits are a folder train "
+            "and at least one of val and test."
+        )
+
+
 def _split_folders(folder: Path) -> list[str]:
     """Returns the names of the folders that are splits, training first; none without splits."""
-    names = sorted(
-        path.name for path in folder.iterdir() if path.name.lower() in SPLIT_OF and path.is_dir()
-    )
+    names = sorted(path.name for path in folder.iterdir() if split_of(path.name) and path.is_dir())
     present = [name for split in SPLITS for name in _names_of(split, names)]
-    return present if {"train"} < {SPLIT_OF[name.lower()] for name in names} else []
+    return present if {"train"} < {split_of(name) for name in names} else []
 
 
 def _names_of(split: SplitName, names: Iterable[str]) -> list[str]:
-    return [name for name in names if SPLIT_OF[name.lower()] == split]
+    return [name for name in names if split_of(name) == split]
 
 
 def _labelled(folder: Path, paths: Sequence[Path], split: SplitName) -> list[Place]:

@@ -35,6 +35,8 @@ def describe_reading(data: DataSummary) -> str:
         f"{counted(_count(data), 'image')} of {_shape(data)}",
         f"{reading.dtype} {low}..{high} taken as 0..1",
     ]
+    if reading.high < 0.9 * reading.range[1]:
+        parts.append(f"found {_number(reading.low)}..{_number(reading.high)}")
     if reading.rule == "given":
         parts.append("as the search file says")
     if reading.clipped:
@@ -79,7 +81,7 @@ def _facts_of_reading(data: DataSummary, reading: Reading) -> Iterator[tuple[str
     if reading.copies is not None:
         yield "distinct", f"{reading.copies.distinct:,} of {counted(_count(data), 'image')}"
     if reading.layout != "channels_last":
-        yield "axes", f"{reading.layout.replace('_', ' ')} in the file, last for the model"
+        yield "axes", f"{reading.layout.replace('_', ' ')} in the file; channels last for the model"
     if reading.pages is not None:
         yield "TIFF pages", f"taken as {reading.pages}"
     if reading.image_size is not None:

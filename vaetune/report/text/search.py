@@ -37,6 +37,8 @@ def describe_search(
 def list_settings(spec: SearchSpec) -> list[tuple[str, str]]:
     """The dotted keys and the values of a resolved search; values that are None are left out."""
     flat = flatten(spec.model_dump(exclude_none=True))
+    if (bounds := flat.get("data.range")) is not None:
+        flat["data.range"] = f"{bounds[0]:g}..{bounds[1]:g}"
     return [(key, _format_setting(value)) for key, value in flat.items()]
 
 
