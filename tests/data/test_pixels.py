@@ -163,3 +163,22 @@ def test_splits_of_bytes_and_of_floats_are_each_scaled_with_a_warning():
 def test_a_wrong_range_is_explained(wrong):
     with pytest.raises(SpecError, match=r"data\.range"):
         load_images("digits", {"range": wrong})
+
+
+def test_a_range_that_would_clip_much_is_refused():
+    x = np.random.default_rng(0).random((24, 8, 8)) - 0.13
+    with pytest.raises(DataError, match=r"unclear which values are black and white\. Add range ="):
+        load_images(x)
+
+
+@pytest.mark.parametrize(("high", "dtype"), [(30.0, "uint8"), (0.1, "float64"), (255, "uint16")])
+def test_images_that_use_little_of_their_range_are_warned_of(high, dtype):
+    x = (np.random.default_rng(0).random((200, 8, 8)) * high).astype(dtype)
+    x[0, 0, 0] = {"uint8": 255, "float64": 1, "uint16": 65535}[dtype]
+    (warning,) = load_images(x).reading.warnings
+    assert "almost black" in warning
+    assert "range = [0, " in warning
+
+
+def test_a_doubt_names_another_range_than_the_one_that_was_taken():
+    assert "range = [0, 65535]" in decide(255, dtype="uint16").warning

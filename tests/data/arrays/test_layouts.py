@@ -45,7 +45,7 @@ def test_every_pixel_keeps_its_place(layout, order):
     np.testing.assert_array_equal(read.train.images, expected.train.images)
 
 
-@pytest.mark.parametrize("shape", [(28, 28, 600), (40, 16, 16, 16)])
+@pytest.mark.parametrize("shape", [(28, 28, 600), (28, 28, 28), (40, 16, 16, 16)])
 def test_an_unclear_layout_is_refused_with_the_lines_that_settle_it(shape):
     with pytest.raises(DataError) as error:
         load_images(ramp(*shape))
@@ -71,3 +71,27 @@ def test_rows_of_square_images_are_read_with_a_warning():
 def test_shapes_that_are_no_images(shape):
     with pytest.raises(DataError, match=r"has shape|contains no images"):
         load_images(ramp(*shape))
+
+
+def test_long_images_are_read_with_a_warning():
+    x = np.random.default_rng(0).integers(0, 256, (20, 24, 500)).astype(np.uint8)
+    (warning,) = load_images(x).reading.warnings
+    assert 'layout = "images_last"' in warning
+
+
+def test_few_images_on_the_last_axis_are_found():
+    assert load_images(ramp(32, 32, 3, 20)).reading.layout == "images_last"
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        ((784, 600), "try x.T"),
+        ((100, 3072), "x.reshape(-1, 3, 32, 32)"),
+        ((100, 785), "x.reshape(-1, HEIGHT, WIDTH)"),
+    ],
+)
+def test_rows_that_are_not_square_images_get_a_hint_that_fits(shape, hint):
+    with pytest.raises(DataError) as error:
+        load_images({"x": ramp(*shape)})
+    assert hint in str(error.value)

@@ -150,3 +150,9 @@ def test_an_npy_file_is_read(tmp_path):
     np.save(tmp_path / "faces.npy", squares())
     read = load_images(tmp_path / "faces.npy")
     assert (read.name, len(read.train)) == ("faces", 16)
+
+
+@pytest.mark.parametrize("name", ["x_test", "x_val"])
+def test_images_of_another_split_are_not_training_images(name):
+    with pytest.raises(DataError, match="contains no images: expected arrays named x_train"):
+        found(**{name: squares()})

@@ -223,3 +223,35 @@ def test_a_pipe_is_no_image_file(write):
     found = find_files(folder)
     assert found.images == (folder / "0.png",)
     assert found.others == {".png": 1}
+
+
+def save_tree(folder, names):
+    generator = np.random.default_rng(0)
+    for name in names:
+        for number in range(12):
+            path = folder / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(generator.integers(0, 256, (8, 8)).astype(np.uint8)).save(path)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("wrap/train/a", "wrap/val/a", "wrap/test/a"),
+        ("train/a", "dev/a"),
+        ("Training_Set/a", "Test-Set/a"),
+        ("train/a", "Validate/a"),
+    ],
+)
+def test_splits_are_found_inside_a_lone_folder_and_by_other_names(tmp_path, names):
+    raw = read_folder(save_tree(tmp_path, names), ReadingSpec())
+    assert raw.class_names == ("a",)
+    assert len(raw.train.images) == 12
+    assert len(raw.own_splits()) == len(names) - 1
+
+
+def test_a_label_with_the_name_of_a_split_is_warned_of(tmp_path):
+    raw = read_folder(save_tree(tmp_path, ("val", "test")), ReadingSpec())
+    assert raw.class_names == ("test", "val")
+    assert "The folders test and val were taken as labels" in raw.warnings[0]

@@ -130,13 +130,13 @@ def warn_of_shape(shape: Sequence[int], layout: Layout, given: Layout | None) ->
 def _reshape_hint(shape: Sequence[int]) -> str:
     if len(shape) != 2:
         return " Reshape the array."
-    if square_side((shape[1], shape[0])):
-        return " It looks transposed: try x.T."
     if shape[1] % 3 == 0 and (side := square_side((shape[0], shape[1] // 3))):
         return (
             f" Give each image its axes, as in x.reshape(-1, 3, {side}, {side}) if the channels "
             f"come first, or x.reshape(-1, {side}, {side}, 3)."
         )
+    if (side := square_side((shape[1], shape[0]))) and side >= 2 * MIN_IMAGE_SIDE:
+        return " It looks transposed: try x.T."
     return " Give each image its height and width, as in x.reshape(-1, HEIGHT, WIDTH)."
 
 
