@@ -22,15 +22,21 @@ from vaetune.training.restore import read_variables
 from vaetune.training.runner import EpochRunner, put_on_device
 from vaetune.training.schedule import plan_epoch
 
+DISTINCT = 20
+"""A set with fewer distinct images than 12 is refused."""
+
 TINY = {"filters_1": 2, "filters_2": 2, "dense_units": 2, "latent_dim": 2, "learning_rate": 1e-3}
 
 
 def write_pictures(folder, count, shape):
-    """Writes a PNG file of noise under so many names."""
-    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels).save(folder / "000000.png")
-    for number in range(1, count):
-        (folder / f"{number:06d}.png").hardlink_to(folder / "000000.png")
+    """Writes a few distinct PNG files of noise, under many names."""
+    generator = np.random.default_rng(0)
+    for number in range(DISTINCT):
+        pixels = generator.integers(0, 256, shape).astype(np.uint8)
+        image = Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels)
+        image.save(folder / f"{number:06d}.png")
+    for number in range(DISTINCT, count):
+        (folder / f"{number:06d}.png").hardlink_to(folder / f"{number % DISTINCT:06d}.png")
 
 
 def train_an_epoch(images):

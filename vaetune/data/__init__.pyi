@@ -1,3 +1,7 @@
+from .disk_images import (
+    DiskImages,
+    Images,
+)
 from .examples import (
     choose_examples,
     spread_over_classes,
@@ -23,7 +27,9 @@ from .zero_copy import (
 __all__ = [
     "ALIGNMENT",
     "Dataset",
+    "DiskImages",
     "ImageSet",
+    "Images",
     "Split",
     "binarized",
     "choose_examples",

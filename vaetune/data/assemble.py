@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, Reading, ReadingSpec
+from vaetune.data.disk_images import DiskImages, Images
 from vaetune.data.images import (
     MIN_IMAGES,
     ImageSet,
@@ -17,7 +16,15 @@ from vaetune.data.images import (
     to_unit_interval,
 )
 from vaetune.data.labels import convert_labels
-from vaetune.data.pixels import PixelRange, Values, decide_range, measure_values, scale_pixels
+from vaetune.data.pixels import (
+    PixelRange,
+    Scaling,
+    Values,
+    decide_range,
+    measure_values,
+    scale_on_disk,
+    scale_pixels,
+)
 from vaetune.data.quality import check_can_teach, count_copies
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.errors import DataError
@@ -35,7 +42,7 @@ class _Scaled:
         warnings: Facts that may be mistakes, one sentence each.
     """
 
-    splits: Sequence[NDArray[Any]]
+    splits: Sequence[Images]
     values: Values
     range: PixelRange
     clipped: int
@@ -109,13 +116,13 @@ def _check_size(shape: Sequence[int], source: str) -> None:
         )
 
 
-def _scale(splits: Sequence[NDArray[Any]], spec: ReadingSpec, source: str) -> _Scaled:
+def _scale(splits: Sequence[Images], spec: ReadingSpec, source: str) -> _Scaled:
     """Scales the pixels of all splits by one range."""
     if spec.range is None and len({images.dtype.kind == "f" for images in splits}) > 1:
         return _scale_each(splits, source)
     values = measure_values(splits, source)
     chosen = decide_range(values, spec.range, source)
-    scaled = [scale_pixels(images, values, chosen) for images in splits]
+    scaled = [_scale_split(images, values, chosen) for images in splits]
     clipped = sum(count for _, count in scaled)
     warnings = [chosen.warning] if chosen.warning else []
     if clipped:
@@ -125,13 +132,19 @@ def _scale(splits: Sequence[NDArray[Any]], spec: ReadingSpec, source: str) -> _S
     return _Scaled([images for images, _ in scaled], values, chosen, clipped, tuple(warnings))
 
 
-def _scale_each(splits: Sequence[NDArray[Any]], source: str) -> _Scaled:
+def _scale_split(images: Images, values: Values, chosen: PixelRange) -> tuple[Images, int]:
+    if isinstance(images, DiskImages):
+        return scale_on_disk(images, Scaling(values, chosen))
+    return scale_pixels(images, values, chosen)
+
+
+def _scale_each(splits: Sequence[Images], source: str) -> _Scaled:
     """Scales splits of whole numbers and of floats, each by its own range."""
     parts = [_scale([images], ReadingSpec(), source) for images in splits]
     types = " and ".join(dict.fromkeys(str(images.dtype) for images in splits))
     first = parts[0]
     return _Scaled(
-        [to_unit_interval(part.splits[0]) for part in parts],
+        [to_unit_interval(part.splits[0][:]) for part in parts],
         first.values,
         first.range,
         sum(part.clipped for part in parts),

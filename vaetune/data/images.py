@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import Binarize, DataSpec, Reading
+from vaetune.data.disk_images import DiskImages, Images
+from vaetune.errors import DataError
 
 MIN_IMAGES = 12
 """Smallest number of training images, and of distinct images."""
@@ -27,17 +30,21 @@ _BINARIZE_SEED = 20080508
 _CHUNK_VALUES = 2**18
 """Pixel values that are converted to floats at a time, to limit memory."""
 
+_CHUNK_BYTES = 2**26
+"""Bytes of images on the disk that are read at a time, to limit memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """The images of one split: training, validation or test.
 
     Attributes:
-        images: Pixels, (n, height, width, channels), uint8 in 0..255 or float32 in [0, 1].
+        images: Pixels, (n, height, width, channels), uint8 in 0..255 or float32 in [0, 1], in
+            memory or on the disk.
         labels: Class indices, (n,) int64, or None.
     """
 
-    images: NDArray[Any]
+    images: Images
     labels: NDArray[np.int64] | None
 
     def __len__(self) -> int:
@@ -46,6 +53,8 @@ class Split:
     def take(self, indices: NDArray[np.int64] | slice) -> "Split":
         """Returns the images at these indices, in this order. A slice does not copy them."""
         labels = None if self.labels is None else self.labels[indices]
+        if isinstance(self.images, DiskImages):
+            return Split(self.images.take(indices), labels)
         return Split(self.images[indices], labels)
 
 
@@ -139,6 +148,8 @@ def binarized(split: Split, how: Binarize, stream: int = 0) -> Split:
     """
     if how == "none":
         return split
+    if isinstance(split.images, DiskImages):
+        return Split(_binarized_on_disk(split.images, how), split.labels)
     generator = np.random.default_rng([_BINARIZE_SEED, stream])
     pixels = np.empty(split.images.shape, np.uint8)
     for chunk in _chunks(pixels):
@@ -148,6 +159,30 @@ def binarized(split: Split, how: Binarize, stream: int = 0) -> Split:
     return Split(pixels, split.labels)
 
 
+def _binarized_on_disk(images: DiskImages, how: Binarize) -> DiskImages:
+    """Returns images that are binarized each time they are read.
+
+    Raises:
+        DataError: Their pixels are to be drawn, which depends on the order of the images.
+    """
+    if how == "stochastic":
+        raise DataError(
+            f'{images.file.path} is read from the disk, which binarize = "stochastic" does not '
+            'allow. Use binarize = "threshold", or from_disk = false if the images fit into memory.'
+        )
+    return images.changed(Threshold())
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Sets pixels of at least one half to 255, and others to 0."""
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.uint8]:
+        """Returns the binarized images."""
+        pixels: NDArray[np.uint8] = np.uint8(255) * (to_unit_interval(images) >= 0.5)
+        return pixels
+
+
 def to_unit_interval(images: NDArray[Any]) -> NDArray[np.float32]:
     """Returns images as float32 in [0, 1]. Bytes are divided by 255; floats are not scaled."""
     if images.dtype == np.uint8:
@@ -155,7 +190,7 @@ def to_unit_interval(images: NDArray[Any]) -> NDArray[np.float32]:
     return images.astype(np.float32, copy=False)
 
 
-def entropy_floor(images: NDArray[Any]) -> float:
+def entropy_floor(images: Images) -> float:
     """Returns the lower bound of binary cross-entropy: the entropy of the pixels of an image.
 
     A grey pixel is not a Bernoulli variable, so even a perfect reconstruction p = x costs
@@ -175,9 +210,9 @@ def entropy_floor(images: NDArray[Any]) -> float:
     return total / len(images)
 
 
-def _chunks(images: NDArray[Any]) -> Iterator[slice]:
+def _chunks(images: Images) -> Iterator[slice]:
     """Yields slices of images that are small enough to be converted to floats."""
-    step = max(1, _CHUNK_VALUES // images[0].size)
+    step = max(1, _CHUNK_VALUES // math.prod(images.shape[1:]))
     return (slice(start, start + step) for start in range(0, len(images), step))
 
 
@@ -185,7 +220,7 @@ def hold_out(train: Split, validation: Split | None, test: Split | None) -> tupl
     """Returns the training, validation and test split. No seed of a search changes them.
 
     A split that the set does not have is held out from the training images. These are not copied.
-    They are reordered in place, one split after the other.
+    In memory, they are reordered in place, one split after the other.
 
     Args:
         train: Images to split.
@@ -204,7 +239,9 @@ def hold_out(train: Split, validation: Split | None, test: Split | None) -> tupl
 
 
 def _take_parts(split: Split, parts: Sequence[NDArray[np.int64]]) -> list[Split]:
-    """Returns parts of a split, given by indices. Its images are reordered in place."""
+    """Returns parts of a split, given by indices. Images in memory are reordered in place."""
+    if isinstance(split.images, DiskImages):
+        return [split.take(part) for part in parts]
     order = np.concatenate(parts)
     # Keras's Fashion-MNIST is a read-only view of bytes.
     images = split.images if split.images.flags.writeable else split.images.copy()
@@ -231,7 +268,10 @@ def _put_in_order(images: NDArray[Any], order: NDArray[np.int64]) -> None:
 
 def _join(train: Split, validation: Split) -> tuple[Split, Split]:
     """Joins training and validation images, and returns most of them and a held-out few."""
-    images = np.concatenate([train.images, validation.images])
+    if isinstance(train.images, DiskImages) and isinstance(validation.images, DiskImages):
+        images: Images = train.images.followed_by(validation.images)
+    else:
+        images = np.concatenate([train.images[:], validation.images[:]])
     present = [each for each in (train.labels, validation.labels) if each is not None]
     both = Split(images, np.concatenate(present) if present else None)
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(both))
@@ -248,5 +288,7 @@ def fingerprint_of(splits: Sequence[Split], prefix: str = "") -> str:
                 digest.update(b"none;")
                 continue
             digest.update(f"{array.dtype.str}{array.shape};".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            parts = array.chunks(_CHUNK_BYTES) if isinstance(array, DiskImages) else [array]
+            for part in parts:
+                digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()

@@ -5,6 +5,7 @@ certain. A likely one is used with a warning. All others are refused, and the se
 the range.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vaetune.data.disk_images import DiskImages, Images
 from vaetune.data.prepare import to_unit
 from vaetune.data.zero_copy import empty_aligned
 from vaetune.errors import DataError
@@ -69,7 +71,7 @@ class PixelRange:
     warning: str = ""
 
 
-def measure_values(splits: Sequence[NDArray[Any]], source: str) -> Values:
+def measure_values(splits: Sequence[Images], source: str) -> Values:
     """Returns the range of the pixel values of all splits.
 
     Args:
@@ -85,29 +87,34 @@ def measure_values(splits: Sequence[NDArray[Any]], source: str) -> Values:
                 f"{source} contains values of type {images.dtype}, expected numbers. Convert the "
                 "images to uint8, or to floats in 0..1."
             )
-        if images.dtype.kind == "f":
-            _check_finite(images, source)
-    low = min(float(images.min()) for images in splits)
-    high = max(float(images.max()) for images in splits)
-    dtype = np.result_type(*splits)
-    is_whole = all(_is_whole(images) for images in splits)
-    return Values(dtype, low, high, is_whole)
+    found = [_measure(images, source) for images in splits]
+    return Values(
+        np.result_type(*(images.dtype for images in splits)),
+        min(values.low for values in found),
+        max(values.high for values in found),
+        all(values.is_whole for values in found),
+    )
 
 
-def _check_finite(images: NDArray[Any], source: str) -> None:
+def _measure(images: Images, source: str) -> Values:
+    """Returns the range of the pixel values of a split, after reading it once."""
+    low, high, is_whole = math.inf, -math.inf, True
     for chunk in _chunks(images):
-        wrong = np.flatnonzero(~np.isfinite(images[chunk]).all(axis=(1, 2, 3)))
-        if len(wrong):
-            raise DataError(
-                f"{source} contains pixels that are NaN or infinite, the first in image "
-                f"{chunk.start + int(wrong[0])}. Replace the pixels or remove those images."
-            )
+        part = images[chunk]
+        if part.dtype.kind == "f":
+            _check_finite(part, chunk.start, source)
+            is_whole = is_whole and bool((np.rint(part) == part).all())
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+    return Values(images.dtype, low, high, is_whole)
 
 
-def _is_whole(images: NDArray[Any]) -> bool:
-    if images.dtype.kind != "f":
-        return True
-    return all(bool((np.rint(images[c]) == images[c]).all()) for c in _chunks(images))
+def _check_finite(images: NDArray[Any], start: int, source: str) -> None:
+    wrong = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+    if len(wrong):
+        raise DataError(
+            f"{source} contains pixels that are NaN or infinite, the first in image "
+            f"{start + int(wrong[0])}. Replace the pixels or remove those images."
+        )
 
 
 def decide_range(
@@ -232,6 +239,33 @@ def _full_scale(high: float) -> float | None:
     return next((full for full in FULL_SCALES if high <= full), None)
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """Scales images as `scale_pixels` does.
+
+    Attributes:
+        values: Pixel values of all splits.
+        chosen: Values that become 0 and 1.
+    """
+
+    values: Values
+    chosen: PixelRange
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Returns the scaled images."""
+        return scale_pixels(images, self.values, self.chosen)[0]
+
+
+def scale_on_disk(images: DiskImages, scaling: Scaling) -> tuple[DiskImages, int]:
+    """Scales images each time they are read, and counts the values that will be clipped."""
+    scaled = images.changed(scaling)
+    values, chosen = scaling.values, scaling.chosen
+    if chosen.low == 0.0 <= values.low and values.high <= chosen.high:
+        return scaled, 0
+    counts = (scale_pixels(images[chunk], values, chosen)[1] for chunk in _chunks(images))
+    return scaled, sum(counts)
+
+
 def scale_pixels(
     images: NDArray[Any], values: Values, chosen: PixelRange
 ) -> tuple[NDArray[Any], int]:
@@ -259,7 +293,7 @@ def scale_pixels(
     return scaled, clipped
 
 
-def _chunks(images: NDArray[Any]) -> Iterator[slice]:
+def _chunks(images: Images) -> Iterator[slice]:
     """Yields slices of images that are small enough to be converted at a time."""
-    step = max(1, _CHUNK_VALUES // max(1, images[0].size))
+    step = max(1, _CHUNK_VALUES // max(1, math.prod(images.shape[1:])))
     return (slice(start, start + step) for start in range(0, len(images), step))

@@ -3,12 +3,13 @@
 import ctypes
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vaetune.data.images import ImageSet
+if TYPE_CHECKING:
+    from vaetune.data.images import ImageSet
 
 ALIGNMENT = 64
 """Bytes. TensorFlow's operations require arrays with an address that is a multiple of this."""
@@ -22,10 +23,15 @@ def empty_aligned(shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> NDArra
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def map_images(images: ImageSet) -> ImageSet:
-    """Returns the same images in arrays that TensorFlow can use without copying them."""
+def map_images(images: "ImageSet") -> "ImageSet":
+    """Returns the same images in arrays that TensorFlow can use without copying them.
+
+    Images on the disk stay there.
+    """
     train, validation = (
         replace(split, images=_as_writeable(split.images))
+        if isinstance(split.images, np.ndarray)
+        else split
         for split in (images.train, images.validation)
     )
     return replace(images, train=train, validation=validation)

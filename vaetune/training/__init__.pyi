@@ -1,3 +1,8 @@
+from .feed import (
+    Feed,
+    feed_parts,
+    first_images,
+)
 from .restore import (
     read_variables,
     restore_best,
@@ -9,6 +14,7 @@ from .runner import (
     EpochRunner,
     OnProgress,
     compile_function,
+    images_spec,
     put_on_device,
     to_unit_tensor,
 )
@@ -48,6 +54,7 @@ __all__ = [
     "EpochDone",
     "EpochRunner",
     "Failed",
+    "Feed",
     "Message",
     "OnProgress",
     "Progressed",
@@ -58,6 +65,9 @@ __all__ = [
     "compile_function",
     "decode",
     "encode",
+    "feed_parts",
+    "first_images",
+    "images_spec",
     "plan_epoch",
     "put_on_device",
     "read_variables",

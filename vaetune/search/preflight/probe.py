@@ -52,6 +52,7 @@ from vaetune.training import (
     Epoch,
     EpochRunner,
     choose_probe_images,
+    first_images,
     plan_epoch,
     put_on_device,
     read_variables,
@@ -107,8 +108,8 @@ class Probe:
         self._spec = spec
         self._images = images
         data = put_on_device(images)
-        batch = data.validation[:VALIDATION_BATCH_SIZE]
-        self._validation_images = int(batch.shape[0])
+        batch = first_images(data.validation, VALIDATION_BATCH_SIZE)
+        self._validation_images = len(batch)
         self._runner = EpochRunner(
             build_vae(images.image_shape, REFERENCE),
             DeviceData(data.train, batch, data.draws_pixels),
