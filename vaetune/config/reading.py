@@ -80,6 +80,8 @@ class ReadingSpec(Table):
         skip_unreadable: Whether to leave out files that cannot be read, instead of refusing them.
         show: Channels that pictures show, numbered from 0: one in grey, or three as red, green
             and blue.
+        from_disk: Whether training reads the images from the disk. None: only if they need more
+            than half of the memory.
     """
 
     range: PixelRange | None = None
@@ -89,6 +91,7 @@ class ReadingSpec(Table):
     background: Colour | None = None
     skip_unreadable: StrictBool | None = None
     show: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=3)] | None = None
+    from_disk: StrictBool | None = None
 
 
 class Facts(Table):

@@ -11,6 +11,7 @@ from .images import (
     Split,
     binarized,
     entropy_floor,
+    map_images,
     prepare_images,
     to_unit_interval,
 )
@@ -21,7 +22,6 @@ from .sources import (
 )
 from .zero_copy import (
     ALIGNMENT,
-    map_images,
 )
 
 __all__ = [

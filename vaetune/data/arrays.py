@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import Layout, ReadingSpec
-from vaetune.data.layouts import find_layout, square_side, to_channels_last
+from vaetune.data.layouts import (
+    describe_unflattened,
+    find_layout,
+    square_side,
+    to_channels_last,
+)
 from vaetune.data.prepare import resize
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.errors import DataError
@@ -152,7 +157,7 @@ def _unflatten(array: NDArray[Any]) -> tuple[NDArray[Any], str]:
         return array, ""
     return (
         array.reshape(-1, side, side),
-        f"Each row of {array.shape[1]} values was taken as an image of {side} x {side} pixels.",
+        describe_unflattened(array.shape[1], side),
     )
 
 

@@ -141,7 +141,7 @@ class ImageFile:
 
 
 def _runs(rows: NDArray[np.int64], longest: int) -> Iterator[tuple[int, int]]:
-    """Yields the start and end of consecutive row numbers, at most so many at a time."""
+    """Yields the start and end of consecutive row numbers, at most `longest` at a time."""
     breaks = np.flatnonzero(np.diff(rows) != 1) + 1
     edges = [0, *breaks.tolist(), len(rows)]
     for start, end in itertools.pairwise(edges):

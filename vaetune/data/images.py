@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vaetune.config import Binarize, DataSpec, Reading
 from vaetune.data.disk_images import DiskImages, Images
+from vaetune.data.zero_copy import as_writeable
 from vaetune.errors import DataError
 
 MIN_IMAGES = 12
@@ -91,6 +92,16 @@ class ImageSet:
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
+    def check_on_disk(self) -> None:
+        """Checks that images on the disk are on this machine and have not changed.
+
+        Raises:
+            DataError: They are not, or they have.
+        """
+        for split in (self.train, self.validation, self.test):
+            if isinstance(split.images, DiskImages):
+                split.images.file.check()
+
     @property
     def class_counts(self) -> tuple[int, ...] | None:
         """Number of images of each class, in all splits together; None without labels."""
@@ -101,6 +112,20 @@ class ImageSet:
             return None
         counts = np.bincount(np.concatenate(labels), minlength=len(self.class_names))
         return tuple(counts.tolist())
+
+
+def map_images(images: ImageSet) -> ImageSet:
+    """Returns the same images in arrays that TensorFlow can use without copying them.
+
+    Images on the disk stay there.
+    """
+    train, validation = (
+        replace(split, images=as_writeable(split.images))
+        if isinstance(split.images, np.ndarray)
+        else split
+        for split in (images.train, images.validation)
+    )
+    return replace(images, train=train, validation=validation)
 
 
 def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:

@@ -126,6 +126,11 @@ def square_side(shape: Sequence[int]) -> int | None:
     return side if side**2 == shape[1] and side >= MIN_IMAGE_SIDE else None
 
 
+def describe_unflattened(values: int, side: int) -> str:
+    """Returns the warning that rows of values were taken as square images."""
+    return f"Each row of {values} values was taken as an image of {side} x {side} pixels."
+
+
 def to_channels_last(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
     """Returns an array of images as (n, height, width, channels).
 

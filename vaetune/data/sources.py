@@ -14,6 +14,7 @@ from vaetune.config import NAMED_SETS, DataSpec, ReadingSpec, parse_reading
 from vaetune.data.array_files import is_array_file, read_array_file
 from vaetune.data.arrays import Arrays, find_images
 from vaetune.data.assemble import assemble
+from vaetune.data.from_disk import open_on_disk, stays_on_disk
 from vaetune.data.image_folder import read_folder
 from vaetune.data.images import ImageSet, prepare_images
 from vaetune.data.raw import RawImages
@@ -54,7 +55,9 @@ def load_images(
     source = os.fspath(dataset)
     if source == "digits":
         with as_file(files("vaetune.data.digits") / "digits.npz") as path:
-            return assemble("digits", source, _read_arrays(path, source, spec), spec)
+            return assemble(
+                "digits", source, find_images(read_array_file(path), spec, source), spec
+            )
     if source in NAMED_SETS:
         return assemble(source, source, find_images(_download(source), spec, source), spec)
     path = Path(source).expanduser()
@@ -76,6 +79,8 @@ def _name_of(path: Path) -> str:
 
 
 def _read_arrays(path: Path, source: str, spec: ReadingSpec) -> RawImages:
+    if stays_on_disk(path, spec):
+        return open_on_disk(path, spec, source)
     return find_images(read_array_file(path), spec, source)
 
 
