@@ -14,6 +14,8 @@ from vaetune.data.images import Split, entropy_floor, fingerprint_of
 from vaetune.data.sources import load_images, load_prepared
 from vaetune.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 VALUES = {
     "uint8": lambda r, shape: r.integers(0, 256, shape).astype(np.uint8),
     "uint16": lambda r, shape: r.integers(0, 4096, shape).astype(np.uint16),
@@ -243,3 +245,57 @@ def test_images_of_one_file_are_joined(saved):
 
 def test_the_key_is_part_of_a_search_file():
     assert ReadingSpec(from_disk=True).from_disk
+
+
+def facts(folder):
+    return [path.name for path in folder.glob("facts-*.json")]
+
+
+def test_facts_of_an_unchanged_file_are_not_computed_again(saved, own_cache, monkeypatch):
+    path = saved(values("signed floats"))
+    read = []
+    original = ImageFile.read
+
+    def spy(self, rows):
+        read.append(len(rows))
+        return original(self, rows)
+
+    monkeypatch.setattr(ImageFile, "read", spy)
+    first = load_images(path, {"from_disk": True})
+    entropy_floor(first.validation.images)
+    assert sum(read) > 3 * 60
+    assert len(facts(own_cache)) == 1
+    read.clear()
+    again = load_images(path, {"from_disk": True})
+    entropy_floor(again.validation.images)
+    assert (again.fingerprint, again.reading) == (first.fingerprint, first.reading)
+    assert sum(read) < 6  # of images that show the type after scaling
+    load_images(path, {"from_disk": True, "range": (-1.5, 1.5)})
+    assert sum(read) > 60
+
+
+def test_facts_of_a_changed_file_are_computed_again(saved, own_cache):
+    pixels = values("uint8")
+    path = saved(pixels)
+    before = load_images(path, {"from_disk": True})
+    pixels[3, 0, 0] ^= 1
+    saved(pixels)
+    disk_images.os.utime(path, ns=(1, 1))
+    after = load_images(path, {"from_disk": True})
+    assert after.fingerprint != before.fingerprint
+    assert after.fingerprint == load_images(path, {"from_disk": False}).fingerprint
+    assert len(facts(own_cache)) == 1
+
+
+def test_damaged_facts_are_computed_again(saved, own_cache):
+    path = saved(values("uint8"))
+    first = load_images(path, {"from_disk": True}).fingerprint
+    (name,) = facts(own_cache)
+    for content in (b"", b"[]", b'{"facts": 3}', b"\xff"):
+        (own_cache / name).write_bytes(content)
+        assert load_images(path, {"from_disk": True}).fingerprint == first
+
+
+def test_without_a_cache_folder_facts_are_computed(saved, own_cache):
+    own_cache.parent.parent.write_text("a file")
+    assert_alike(*both(saved(values("uint8"))))

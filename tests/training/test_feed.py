@@ -19,6 +19,8 @@ from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
 from vaetune.training.schedule import plan_epoch
 from vaetune.training.snapshot import choose_probe_images, take_snapshot
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 TINY = {
     "filters_1": 2,
     "filters_2": 2,

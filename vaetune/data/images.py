@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import Binarize, DataSpec, Reading
+from vaetune.data.cache import remember
 from vaetune.data.disk_images import DiskImages, Images
 from vaetune.data.zero_copy import as_writeable
 from vaetune.errors import DataError
@@ -227,6 +228,11 @@ def entropy_floor(images: Images) -> float:
     Returns:
         Mean over the images, in nats per image.
     """
+    floor: float = remember("entropy floor", [images], lambda: _compute_entropy_floor(images))
+    return floor
+
+
+def _compute_entropy_floor(images: Images) -> float:
     total = 0.0
     for chunk in _chunks(images):
         x = to_unit_interval(images[chunk]).astype(np.float64)
@@ -306,6 +312,19 @@ def _join(train: Split, validation: Split) -> tuple[Split, Split]:
 
 def fingerprint_of(splits: Sequence[Split], prefix: str = "") -> str:
     """Returns the SHA-256 of a prefix, and of all images and labels with their types and shapes."""
+    labels = hashlib.sha256()
+    for split in splits:
+        labels.update(b"none;" if split.labels is None else split.labels.tobytes())
+    fingerprint: str = remember(
+        "fingerprint",
+        [split.images for split in splits],
+        lambda: _compute_fingerprint(splits, prefix),
+        prefix + labels.hexdigest(),
+    )
+    return fingerprint
+
+
+def _compute_fingerprint(splits: Sequence[Split], prefix: str) -> str:
     digest = hashlib.sha256(prefix.encode())
     for split in splits:
         for array in (split.images, split.labels):

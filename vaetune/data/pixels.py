@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vaetune.data.cache import remember
 from vaetune.data.disk_images import DiskImages, Images
 from vaetune.data.prepare import to_unit
 from vaetune.data.zero_copy import empty_aligned
@@ -98,6 +99,12 @@ def measure_values(splits: Sequence[Images], source: str) -> Values:
 
 def _measure(images: Images, source: str) -> Values:
     """Returns the range of the pixel values of a split, after reading it once."""
+    low, high, is_whole = remember("values", [images], lambda: _survey(images, source))
+    return Values(images.dtype, low, high, is_whole)
+
+
+def _survey(images: Images, source: str) -> tuple[float, float, bool]:
+    """Returns the smallest and the largest value, and whether all are whole numbers."""
     low, high, is_whole = math.inf, -math.inf, True
     for chunk in _chunks(images):
         part = images[chunk]
@@ -105,7 +112,7 @@ def _measure(images: Images, source: str) -> Values:
             _check_finite(part, chunk.start, source)
             is_whole = is_whole and bool((np.rint(part) == part).all())
         low, high = min(low, float(part.min())), max(high, float(part.max()))
-    return Values(images.dtype, low, high, is_whole)
+    return low, high, is_whole
 
 
 def _check_finite(images: NDArray[Any], start: int, source: str) -> None:
@@ -262,8 +269,11 @@ def scale_on_disk(images: DiskImages, scaling: Scaling) -> tuple[DiskImages, int
     values, chosen = scaling.values, scaling.chosen
     if chosen.low == 0.0 <= values.low and values.high <= chosen.high:
         return scaled, 0
-    counts = (scale_pixels(images[chunk], values, chosen)[1] for chunk in _chunks(images))
-    return scaled, sum(counts)
+
+    def count() -> int:
+        return sum(scale_pixels(images[chunk], values, chosen)[1] for chunk in _chunks(images))
+
+    return scaled, remember("clipped", [scaled], count)
 
 
 def scale_pixels(

@@ -1,13 +1,14 @@
 """Checks of a whole image set: copies, constant images, and values that look like a mistake."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import Copies, Reading
+from vaetune.data.cache import remember
 from vaetune.data.disk_images import DiskImages
 from vaetune.data.images import MIN_IMAGES, Split
 from vaetune.errors import DataError
@@ -36,9 +37,15 @@ def count_copies(train: Split, validation: Split, test: Split) -> Copies:
         validation: Validation images, with the type of the training images.
         test: Test images, with the type of the training images.
     """
+    splits = (train, validation, test)
+    images = [split.images for split in splits]
+    return Copies(**remember("copies", images, lambda: _count(splits).model_dump()))
+
+
+def _count(splits: Sequence[Split]) -> Copies:
     earlier = np.empty(0, np.uint64)
     within = across = constant = 0
-    for split in (train, validation, test):
+    for split in splits:
         digests = np.empty(len(split), np.uint64)
         at = 0
         for chunk in _chunks(split):

@@ -9,6 +9,8 @@ from vaetune.data.sources import load_images
 from vaetune.errors import DataError
 from vaetune.search.executors.ray_worker import Worker, share_images
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def test_images_that_are_not_on_the_machine_of_a_worker_are_refused(tmp_path):
     path = tmp_path / "images.npy"
