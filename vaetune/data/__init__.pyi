@@ -1,3 +1,8 @@
+from .cache import (
+    cache_folder,
+    clear_cache,
+    list_cache,
+)
 from .disk_images import (
     DiskImages,
     Images,
@@ -32,8 +37,11 @@ __all__ = [
     "Images",
     "Split",
     "binarized",
+    "cache_folder",
     "choose_examples",
+    "clear_cache",
     "entropy_floor",
+    "list_cache",
     "load_images",
     "load_prepared",
     "map_images",

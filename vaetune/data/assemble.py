@@ -1,6 +1,6 @@
 """Makes an image set of raw images: scales the pixels, numbers the classes, splits the images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,6 +172,13 @@ def _describe(
         resize=raw.resize,
         background=raw.background,
         show=spec.show,
-        notes=raw.notes,
+        notes=(*raw.notes, *_describe_place(scaled.splits)),
         warnings=(*raw.warnings, *scaled.warnings, *warnings),
     )
+
+
+def _describe_place(splits: Sequence[Images]) -> Iterator[str]:
+    """Yields a sentence if the images stay on the disk."""
+    if any(isinstance(images, DiskImages) for images in splits):
+        size = sum(images.nbytes for images in splits) / 1e9
+        yield f"Each epoch reads the images from the disk: they need {size:,.1f} GB in memory."

@@ -120,13 +120,21 @@ class ImageFile:
         ascending = bool((np.diff(rows) > 0).all())
         places = None if ascending else np.argsort(rows, kind="stable")
         in_order = rows if places is None else rows[places]
-        for first, last in _runs(in_order, min(_MAX_BUFFERS, max(1, _MAX_BYTES // max(1, size)))):
+        runs = list(_runs(in_order, min(_MAX_BUFFERS, max(1, _MAX_BYTES // max(1, size)))))
+        for first, last in runs:
+            self._announce(self.offset + int(in_order[first]) * size, (last - first) * size)
+        for first, last in runs:
             if places is None:
                 buffers = [memory[first * size : last * size]]
             else:
                 buffers = [memory[p * size : (p + 1) * size] for p in places[first:last].tolist()]
             self._fill(buffers, self.offset + int(in_order[first]) * size)
         return np.ascontiguousarray(to_channels_last(images, self.layout))
+
+    def _announce(self, position: int, size: int) -> None:
+        """Lets the system read bytes that are needed soon, many of them at the same time."""
+        if hasattr(os, "posix_fadvise") and self._descriptor is not None:
+            os.posix_fadvise(self._descriptor, position, size, os.POSIX_FADV_WILLNEED)
 
     def _fill(self, buffers: Sequence[memoryview], position: int) -> None:
         """Reads consecutive bytes of the file into buffers."""

@@ -1,4 +1,5 @@
 from .feed import (
+    CALL_BYTES,
     Feed,
     feed_parts,
     first_images,
@@ -45,6 +46,7 @@ from .trial import (
 )
 
 __all__ = [
+    "CALL_BYTES",
     "MAX_CRASHES",
     "VALIDATION_BATCH_SIZE",
     "Began",
