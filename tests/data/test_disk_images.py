@@ -1,5 +1,6 @@
 """Images on the disk: the same as in memory, read in parts, from a file that is never written."""
 
+import json
 import pickle
 
 import numpy as np
@@ -96,6 +97,23 @@ def test_rows_are_read_in_any_order(saved):
     np.testing.assert_array_equal(images[7], pixels[7])
     np.testing.assert_array_equal(images[3:50:7], pixels[3:50:7])
     np.testing.assert_array_equal(images.take(slice(5, 30)).take(np.array([9, 2]))[1], pixels[7])
+
+
+def test_a_file_is_read_in_its_own_order(saved, monkeypatch):
+    pixels = values("uint8")
+    images = DiskImages(load_images(saved(pixels), {"from_disk": True}).train.images.file)
+    positions = []
+    original = disk_images.os.preadv
+
+    def spy(descriptor, buffers, position):
+        positions.append(position)
+        return original(descriptor, buffers, position)
+
+    monkeypatch.setattr(disk_images.os, "preadv", spy)
+    rows = np.random.default_rng(0).permutation(60)[:40]
+    np.testing.assert_array_equal(images[rows], pixels[rows])
+    assert positions == sorted(positions)
+    assert len(positions) < 40  # neighbours are read together
 
 
 def test_a_long_run_is_read_in_several_calls(saved, monkeypatch):
@@ -286,7 +304,10 @@ def test_facts_of_a_changed_file_are_computed_again(saved, own_cache):
     pixels[3, 0, 0] ^= 1
     saved(pixels)
     disk_images.os.utime(path, ns=(1, 1))
+    (name,) = facts(own_cache)
+    known = len(json.loads((own_cache / name).read_text())["facts"])
     after = load_images(path, {"from_disk": True})
+    assert len(json.loads((own_cache / name).read_text())["facts"]) == known
     assert after.fingerprint != before.fingerprint
     assert after.fingerprint == load_images(path, {"from_disk": False}).fingerprint
     assert len(facts(own_cache)) == 1

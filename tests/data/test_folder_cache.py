@@ -88,6 +88,12 @@ def test_files_of_8_and_16_bits_are_the_same(tmp_path, high):
     save(tmp_path / "set", noise(20, high=high, seed=1, dtype=np.uint16), ending=".tiff")
     ours, theirs = (load_images(tmp_path / "set", {"from_disk": each}) for each in (True, False))
     assert_alike(ours, theirs)
+    if high == 200:
+        files = np.concatenate([noise(20), noise(20, high=high, seed=1)])[..., np.newaxis]
+        read = np.concatenate([split.images for split in (theirs.train, theirs.validation)])
+        known = {image.tobytes() for image in files}
+        assert read.dtype == np.uint8
+        assert all(image.tobytes() in known for image in read)
 
 
 def test_unreadable_files_are_left_out_on_the_disk_too(tmp_path):

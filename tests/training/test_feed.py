@@ -22,11 +22,11 @@ from vaetune.training.snapshot import choose_probe_images, take_snapshot
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 TINY = {
-    "filters_1": 2,
-    "filters_2": 2,
-    "dense_units": 3,
-    "latent_dim": 2,
-    "learning_rate": 1e-2,
+    "filters_1": 4,
+    "filters_2": 4,
+    "dense_units": 8,
+    "latent_dim": 3,
+    "learning_rate": 1e-3,
     "batch_size": 16,
 }
 
