@@ -173,6 +173,17 @@ def test_it_is_built_whole_or_not_at_all(folder, own_cache, monkeypatch, fault):
     assert_alike(*both(folder))
 
 
+def test_what_a_killed_process_left_is_removed(folder, own_cache):
+    load_images(folder, SIZE | ON_DISK)
+    (name,) = images_in(own_cache)
+    clear_cache()
+    left = own_cache / f".{name.removesuffix('.npy')}.12345.tmp"
+    left.write_bytes(b"half")
+    load_images(folder, SIZE | ON_DISK)
+    assert not left.exists()
+    assert images_in(own_cache) == [name]
+
+
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"format": 0}'])
 def test_a_damaged_record_is_built_again(folder, own_cache, decoded, damage):
     load_images(folder, SIZE | ON_DISK)

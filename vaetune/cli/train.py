@@ -108,7 +108,7 @@ def run_baseline(
     from vaetune.study import command
 
     single = resolved.spec
-    images = load_images(single.data.dataset)
+    images = load_images(single.data.dataset, single.data, say)
     device = choose_device(single.device)
     from vaetune.evaluation import check_images
     from vaetune.search import open_baseline, run_session

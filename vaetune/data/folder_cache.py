@@ -154,6 +154,8 @@ class _Building:
         self._lock.acquire()
         if _load(self._folder, self._key):
             raise _IsBuiltError
+        for left in cache_folder().glob(f".{self._key}.*.tmp"):  # of a process that was killed
+            left.unlink(missing_ok=True)
 
     def _reserve(self, size: int) -> None:
         """Reserves room on the disk, because writing to a mapped file cannot fail cleanly."""
