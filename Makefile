@@ -9,14 +9,19 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 install: $(VENV)/installed ## create .venv and install vaetune with the tested versions
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/pip
 	$(PIP_INSTALL) --editable .
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(PIP_INSTALL) --editable '.[dev]'
-	@touch $@
+# One call of pip installs both, because each call resolves all dependencies. Pip compiles on one
+# core, `compileall` on all; it returns 1 if a package contains a file for another Python.
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP_INSTALL) --no-compile --editable '.[dev]'
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
+	@touch $(VENV)/installed $@
 
 search: install ## search on the packaged digits, export the winner and write the report
 	$(BIN)/vaetune search hyperband
@@ -29,7 +34,7 @@ check: $(VENV)/installed-dev ## check style and types
 	$(BIN)/mypy
 
 test: check ## check style and types and run all tests, as in CI
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 docs: $(VENV)/installed-dev ## build the documentation into build/docs/
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --fresh-env docs build/docs

@@ -4,9 +4,12 @@ import os
 import random
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+HERE = Path(__file__).parent
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -23,20 +26,42 @@ def pytest_report_header(config):
     return None if seed is None else f"random order: --order-seed {seed}"
 
 
+LONGEST_FIRST = (
+    "end_to_end/test_crash",
+    "end_to_end/test_workers",
+    "search/executors/test_ray_executor",
+    "cli/test_evaluate",
+    "cli/test_search",
+    "benchmarks/test_benchmarks",
+    "end_to_end/test_notebook",
+    "cli/test_app",
+    "evaluation/test_held_out",
+    "export/test_verify",
+    "contracts/test_python_door",
+)
+"""Modules that take longest. One that starts last would leave the other workers idle."""
+
+
 def pytest_collection_modifyitems(config, items):
-    """Shuffles modules, and the tests in each, alike in all workers."""
-    seed = config.getoption("order_seed")
-    if seed is None:
-        return
-    generator = random.Random(seed)
+    """Puts the longest modules first, or shuffles modules and their tests; alike in all workers."""
     modules = {}
     for item in items:
-        modules.setdefault(item.module.__name__, []).append(item)
-    for tests in modules.values():
-        generator.shuffle(tests)
-    order = list(modules.values())
-    generator.shuffle(order)
+        modules.setdefault(item.path, []).append(item)
+    seed = config.getoption("order_seed")
+    if seed is None:
+        order = sorted(modules.values(), key=_place_of_module)
+    else:
+        generator = random.Random(seed)
+        for tests in modules.values():
+            generator.shuffle(tests)
+        order = list(modules.values())
+        generator.shuffle(order)
     items[:] = [item for tests in order for item in tests]
+
+
+def _place_of_module(tests):
+    name = tests[0].path.relative_to(HERE).with_suffix("").as_posix()
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 # The same examples each time, on machines of any speed: a failure is one that everybody sees.

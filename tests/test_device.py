@@ -50,7 +50,7 @@ def test_the_threads_are_counted():
 
 
 def test_a_missing_gpu_is_an_error_that_says_what_to_do(no_gpu):
-    with pytest.raises(DeviceError, match=r"No GPU found.*--device cpu or auto"):
+    with pytest.raises(DeviceError, match=r'No GPU found.*Use "cpu" or "auto"'):
         choose_device("gpu")
 
 
@@ -121,6 +121,50 @@ def test_the_numbers_of_a_search_are_rounded_again_after_exact_ones(two_gpus):
 
 
 @pytest.fixture
+def determinism():
+    """The determinism of operations, which is restored after the test."""
+    tf = device.import_tensorflow()
+    from tensorflow.python.framework import config
+
+    before = config.is_op_determinism_enabled()
+    config.disable_op_determinism()
+    yield tf.config.experimental
+    config.disable_op_determinism()
+    if before:
+        tf.config.experimental.enable_op_determinism()
+
+
+def is_deterministic():
+    """Deterministic operations allow no generator with a random seed."""
+    tf = device.import_tensorflow()
+    try:
+        tf.random.Generator.from_non_deterministic_state()
+    except RuntimeError:
+        return True
+    return False
+
+
+def test_operations_are_deterministic_only_while_numbers_are_exact(two_gpus, determinism):
+    assert not is_deterministic()
+    with exact_device():
+        assert is_deterministic()
+    assert not is_deterministic()
+
+
+def test_an_evaluation_that_fails_restores_the_determinism_too(two_gpus, determinism):
+    with pytest.raises(KeyError), exact_device():
+        raise KeyError
+    assert not is_deterministic()
+
+
+def test_operations_that_were_deterministic_stay_so(two_gpus, determinism):
+    determinism.enable_op_determinism()
+    with exact_device():
+        assert is_deterministic()
+    assert is_deterministic()
+
+
+@pytest.fixture
 def running_on(two_gpus, monkeypatch):
     """Makes TensorFlow run already, on the CPU or on GPUs, where nothing can be changed."""
     config = device.import_tensorflow().config
@@ -158,10 +202,10 @@ def test_the_cpu_that_is_in_use_serves_again(running_on, wanted):
 def test_the_other_device_needs_another_process(running_on):
     gpus, run_on = running_on
     run_on([])
-    with pytest.raises(DeviceError, match=r"runs on the CPU.*a GPU was asked.*restart the kernel"):
+    with pytest.raises(DeviceError, match=r"on the CPU.*a GPU was requested.*restart the kernel"):
         choose_device("gpu")
     run_on(gpus)
-    with pytest.raises(DeviceError, match=r"runs on a GPU.*the CPU was asked.*restart the kernel"):
+    with pytest.raises(DeviceError, match=r"on a GPU.*the CPU was requested.*restart the kernel"):
         choose_device("cpu")
 
 

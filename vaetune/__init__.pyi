@@ -6,13 +6,15 @@ from .export import export_trial
 from .models import VAE, VAEHyperModel, load_model
 from .report import write_report
 from .search import run_search
-from .study import list_studies, load_study
+from .study import Study, Trial, list_studies, load_study
 from .version import __version__
 
 __all__ = [
     "VAE",
     "SearchSpec",
     "Space",
+    "Study",
+    "Trial",
     "VAEHyperModel",
     "VaetuneError",
     "__version__",

@@ -48,7 +48,7 @@ def choose_device(wanted: Device, exact: bool = False, threads: int | None = Non
     gpus = tf.config.list_physical_devices("GPU")
     if wanted == "gpu" and not gpus:
         raise DeviceError(
-            "No GPU found, but --device gpu requires one. Use --device cpu or auto. For an NVIDIA "
+            'No GPU found, but the device "gpu" was requested. Use "cpu" or "auto". For an NVIDIA '
             "GPU, install vaetune[cuda] and check that nvidia-smi lists the GPU."
         )
     gpu = None if wanted == "cpu" or not gpus else _show_gpu(tf, gpus[0], wanted)
@@ -90,11 +90,11 @@ def _show_gpu(tf: Any, gpu: Any, wanted: Device) -> Any | None:
         visible = tf.config.get_visible_devices("GPU")
         if not visible and wanted == "gpu":
             raise DeviceError(
-                "TensorFlow already runs on the CPU in this process, and a GPU was asked for. "
+                "TensorFlow already runs on the CPU in this process, but a GPU was requested. "
                 f"{_NEW_PROCESS}"
             ) from error
         return visible[0] if visible else None
-    with suppress(RuntimeError):  # it runs already, with the memory that it was given
+    with suppress(RuntimeError):  # TensorFlow runs already, with its present memory.
         tf.config.experimental.set_memory_growth(gpu, True)
     return gpu
 
@@ -104,23 +104,29 @@ def _hide_gpus(tf: Any) -> None:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError as error:
         raise DeviceError(
-            "TensorFlow already runs on a GPU in this process, and the CPU was asked for. "
+            "TensorFlow already runs on a GPU in this process, but the CPU was requested. "
             f"{_NEW_PROCESS}"
         ) from error
 
 
 @contextmanager
 def exact_device() -> Iterator[ChosenDevice]:
-    """Brings TensorFlow up for exact numbers; see `choose_device`.
+    """Starts TensorFlow for exact numbers; see `choose_device`.
 
-    Afterwards float32 is rounded as before. Operations stay deterministic.
+    Afterwards, float32 is rounded and operations are deterministic as they were before.
     """
     experimental = import_tensorflow().config.experimental
+    # The public functions can only make operations deterministic.
+    from tensorflow.python.framework import config
+
     is_rounded = experimental.tensor_float_32_execution_enabled()
+    is_deterministic = config.is_op_determinism_enabled()
     try:
         yield choose_device("auto", exact=True)
     finally:
         experimental.enable_tensor_float_32_execution(is_rounded)
+        if not is_deterministic:
+            config.disable_op_determinism()
 
 
 def import_tensorflow() -> Any:

@@ -14,6 +14,10 @@ class DataError(VaetuneError):
     """An image set cannot be read, or a VAE cannot be trained on it."""
 
 
+class MissingImagesError(DataError):
+    """There is nothing at the path of an image set."""
+
+
 class SpecError(VaetuneError):
     """A search file, or a flag that overrides it, has a wrong key or value."""
 
@@ -48,6 +52,10 @@ class StoppedEarly(VaetuneError):  # noqa: N818  This is not an error: the user 
     def __init__(self, reason: Literal["time_budget", "failures"], message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+OVERWRITE = "--overwrite (in Python: overwrite=True)"
+"""How a message names the option that discards earlier results."""
 
 
 def short_repr(value: Any) -> str:

@@ -172,7 +172,8 @@ def lock_results(folder: Path) -> Iterator[None]:
             (folder / ".holder").write_text(json.dumps(holder))
         yield
     finally:
-        (folder / ".holder").unlink(missing_ok=True)
+        with suppress(OSError):  # If the disk is read-only, an earlier error says so.
+            (folder / ".holder").unlink()
         lock.release()
 
 
@@ -212,6 +213,6 @@ def writing_to(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ResultsError(
-            f"{path} cannot be written: {error.strerror}. Everything recorded before is unharmed. "
-            "Fix the problem and run the same command again."
+            f"{path} cannot be written: {error.strerror}. Everything found so far is kept. "
+            "Fix the problem, then try again."
         ) from error

@@ -16,7 +16,7 @@ import two_workers
 from contenders import CONTENDERS
 from curves import NAMES, Curve, configurations, read_curves, write_curve
 from image_sets import make_images, make_split
-from journals import PLAN, VALUES, Shared
+from journals import PLAN, VALUES, JournalBuilder
 from sleeper import Sleeper, Speed, simulate_curve, sleeper_class
 from tables import goals_table
 from torture import SEARCH_FILE
@@ -270,14 +270,31 @@ def test_a_command_of_another_machine_is_measured_anew(stopped_after):
     assert len(read_commands(path)) == 6
 
 
-@pytest.mark.slow
-def test_a_small_search_is_timed_with_one_worker_and_with_two(tmp_path):
+@pytest.fixture
+def small_search(tmp_path, monkeypatch):
+    """A folder with a small search file and its images; returns the name of the file."""
     train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
     np.savez(tmp_path / "squares.npz", x_train=train.images, x_test=test.images)
     (tmp_path / "squares.toml").write_text(SEARCH_FILE)
+    monkeypatch.chdir(tmp_path)
+    return "./squares.toml"
+
+
+@pytest.mark.slow
+def test_a_small_search_is_timed(small_search):
+    command = two_workers.run(small_search, 1, 1)
+    assert command.key == (small_search, 1, 1)
+    assert (command.trials, command.epochs) == (6, 11)
+    assert command.wall_s > 0
+    assert np.isfinite(command.best)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_small_search_is_timed_with_one_worker_and_with_two(small_search, tmp_path):
     path = tmp_path / "measured.jsonl"
-    arguments = ("--search", "./squares.toml", "--repeats", "1", "--results", str(path))
-    done = run_script("two_workers.py", *arguments, cwd=tmp_path)
+    arguments = ("--search", small_search, "--repeats", "1", "--results", str(path))
+    done = run_script("two_workers.py", *arguments)
     assert done.returncode == 0, done.stderr
     commands = read_commands(path)
     assert [key[1:] for key in commands] == [(1, 1), (1, 2)]
@@ -306,10 +323,10 @@ def make_assignment(trial_id, epoch_from, epoch_to, parent=None):
     )
 
 
-def sleep_through(*parts, **told):
+def sleep_through(*parts, **options):
     """What a worker answers to a task, but for how far it is."""
     sleeper = sleeper_class(SPEED)(make_images(), "cpu", 1)
-    answered = sleeper.run(Task(SearchSpec(), parts, **told))
+    answered = sleeper.run(Task(SearchSpec(), parts, **options))
     return [message for message in answered if not isinstance(message, Progressed)]
 
 
@@ -381,8 +398,8 @@ def test_the_driver_is_timed_from_the_first_event_to_the_last_without_its_waitin
     import ray
 
     clocks, watch = Clocks(monkeypatch), many_workers.Stopwatch()
-    shared = Shared().begin(0, "0000", 1).epoch(1, "0000").finish(2, "0000", score=200.0)
-    started, ended, finished = shared.events[-3:]
+    builder = JournalBuilder().begin(0, "0000", 1).epoch(1, "0000").finish(2, "0000", score=200.0)
+    started, ended, finished = builder.events[-3:]
     monkeypatch.setattr(ray, "wait", lambda seconds: setattr(clocks, "now", clocks.now + seconds))
     with watch.excluding_waits():
         ray.wait(100.0)  # before the first trial
@@ -390,7 +407,7 @@ def test_the_driver_is_timed_from_the_first_event_to_the_last_without_its_waitin
             clocks.now += 1.0
             watch.on_event("search", event)
             ray.wait(seconds)
-    watch.on_event("search", shared.events[0])  # tells of no trial
+    watch.on_event("search", builder.events[0])  # tells of no trial
     assert watch.events == 3
     # A second before each of the two events after the first one, and seven that were waited.
     assert watch.seconds()["wall_s"] == 9.0
@@ -399,13 +416,13 @@ def test_the_driver_is_timed_from_the_first_event_to_the_last_without_its_waitin
 
 
 def test_what_was_slept_is_counted_until_the_last_rung_began():
-    shared = Shared(workers=2).begin(0, "0000", 1).begin(0, "0001", 2)
+    builder = JournalBuilder(workers=2).begin(0, "0000", 1).begin(0, "0001", 2)
     # Each epoch took two seconds; the second one ended a second after the last rung had begun.
-    shared.epoch(4, "0000").finish(4, "0000", score=200.0)
-    shared.begin(4, "0002", 1, rung=1, epoch_from=1, epoch_to=2, parent="0000", configuration=0)
-    shared.epoch(5, "0001").finish(5, "0001", score=210.0)
-    shared.epoch(7, "0002", epoch=2).finish(7, "0002", score=190.0)
-    found = many_workers.summarise(shared.study(), many_workers.Stopwatch(), workers=2)
+    builder.epoch(4, "0000").finish(4, "0000", score=200.0)
+    builder.begin(4, "0002", 1, rung=1, epoch_from=1, epoch_to=2, parent="0000", configuration=0)
+    builder.epoch(5, "0001").finish(5, "0001", score=210.0)
+    builder.epoch(7, "0002", epoch=2).finish(7, "0002", score=190.0)
+    found = many_workers.summarise(builder.study(), many_workers.Stopwatch(), workers=2)
     # Two seconds and one, of the eight that two workers had.
     assert found["slept_until_last_rung"] == 3 / 8
     # Both had trials until then; the second one had none in the last two of seven seconds.
@@ -444,7 +461,7 @@ MANY = {
 }
 
 
-def test_the_goals_of_workers_are_told_once_they_were_measured():
+def test_the_goals_of_workers_are_shown_once_they_were_measured():
     assert "workers" not in goals_table([], None, [], None)
     runs = [
         Run("workers", name, seed, wall_s=wall_s)
@@ -452,8 +469,8 @@ def test_the_goals_of_workers_are_told_once_they_were_measured():
         for seed, wall_s in enumerate(walls_s, start=1)
     ]
     commands = [make_command(1, 1, 200.0), make_command(1, 2, 190.0)]
-    told = goals_table(runs, None, commands, MANY).splitlines()[-4:]
-    assert told == [
+    shown = goals_table(runs, None, commands, MANY).splitlines()[-4:]
+    assert shown == [
         "| default search, 2 workers: wall time, as a share of one worker's "
         "| at most 0.9 | 0.95 | **no** |",
         "| default search, 2 workers: wall time, as a share of Keras Tuner's "

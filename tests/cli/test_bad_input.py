@@ -15,15 +15,17 @@ from vaetune.cli import app
 
 
 def test_a_search_that_does_not_exist(refused):
-    assert 'No search named "hyperbnd". Did you mean "hyperband"?' in refused("search", "hyperbnd")
+    assert 'There is no search "hyperbnd". Did you mean "hyperband"?' in refused(
+        "search", "hyperbnd"
+    )
 
 
 def test_a_search_file_that_does_not_exist(refused):
-    assert "No search file at none.toml" in refused("search", "none.toml")
+    assert "There is no search file at none.toml" in refused("search", "none.toml")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "shown"),
     [
         ("[budget]\nmax_epochs = = 3", r"not valid TOML: .*line 2"),
         ("[budget]\nmax_epoch = 3", r'unknown key "budget.max_epoch". Did you mean "max_epochs"'),
@@ -36,9 +38,9 @@ def test_a_search_file_that_does_not_exist(refused):
         ('algorithm = "hyperbad"', r'Did you mean "hyperband"'),
     ],
 )
-def test_a_search_file_with_a_mistake(refused, folder, text, told):
+def test_a_search_file_with_a_mistake(refused, folder, text, shown):
     (folder / "bad.toml").write_text(text)
-    assert re.search(told, refused("search", "bad.toml"))
+    assert re.search(shown, refused("search", "bad.toml"))
 
 
 def test_a_flag_with_a_mistake(refused):
@@ -92,9 +94,8 @@ def with_pixel(value):
         {"x_train": noise(1)},
         {"x_train": noise(11)},
         {"x_train": noise(20, 7, 9)},
-        {"x_train": noise(), "y_train": np.zeros(19, int)},
         {"x_train": np.array([{"pickled": 1}] * 20, dtype=object)},
-        {"pictures": noise()},
+        {"pictures": noise(), "masks": noise()},
     ],
     ids=lambda arrays: "-".join(f"{a.dtype.kind}{a.shape}" for a in arrays.values()),
 )
@@ -117,12 +118,14 @@ def test_a_corrupt_png_is_named(refused, folder):
     assert "07.png" in refused("search", "squares.toml", "--dataset", "pictures")
 
 
-def test_images_of_mixed_sizes_are_named(refused, folder):
+def test_images_of_mixed_sizes_are_counted(refused, folder):
     (folder / "pictures").mkdir()
     for number, image in enumerate(noise()):
         Image.fromarray(image).save(folder / "pictures" / f"{number:02d}.png")
     Image.fromarray(noise(1, 12, 9)[0]).save(folder / "pictures" / "05.png")
-    assert "05.png" in refused("search", "squares.toml", "--dataset", "pictures")
+    error = refused("search", "squares.toml", "--dataset", "pictures")
+    assert "19 of 9 x 9, 1 of 12 x 9" in error
+    assert "--image-size 64" in error
 
 
 def test_a_results_folder_that_is_a_file(refused, folder):

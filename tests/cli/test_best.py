@@ -3,7 +3,7 @@
 from journals import make_evaluated, make_rescored, make_trial_events, write_search
 
 
-def test_best_tells_how_sure_the_winner_is(vaetune, folder):
+def test_best_says_how_sure_the_winner_is(vaetune, folder):
     trials = [
         event
         for number, loss in enumerate((180.0, 181.0))

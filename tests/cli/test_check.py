@@ -37,7 +37,7 @@ def test_check_tries_a_search_and_writes_nothing(vaetune, folder):
 def test_check_refuses_what_search_would(refused, folder):
     assert "squares.toml: unknown key" in changed_search(refused, folder, "seed = 3", "sead = 3")
     assert "There is no image set" in refused("check", "squares.toml", "--dataset", "gone.npz")
-    assert 'No search named "none"' in refused("check", "none")
+    assert 'There is no search "none"' in refused("check", "none")
     (folder / "best.toml").write_text(SEARCH_FILE)
     assert "results/best/ is reserved" in refused("check", "best.toml")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exports import StubReader
 from user_folder import QUICK_EVALUATION, QUICK_SEARCH, contents, journals, noise
 
 from vaetune.cli import app
@@ -92,7 +93,8 @@ def test_an_example_that_is_damaged_costs_the_example_only(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
+def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder, monkeypatch):
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
     vaetune(*QUICK_SEARCH, "--no-baseline")
     vaetune("best", "--export", "--output", "handed")
     vaetune(*QUICK_EVALUATION)
@@ -100,16 +102,16 @@ def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
     export = (*QUICK_EVALUATION, "./handed")
     code, _, error = vaetune(*export)
     assert code == 1
-    assert 'does not say where its images "squares" are. Name them with --dataset.' in error
+    assert 'does not say where its images "squares" are. Give their path with --dataset.' in error
 
     code, out, error = vaetune(*export, "--dataset", "squares.npz")
     assert (code, error) == (0, "")
     assert out.startswith("The model in handed/ on the test images\n")
     recorded = vaetune(*QUICK_EVALUATION)[1]
     numbers = re.compile(r"^ +(?:negative|reconstruction|KL|active|z_mean) .*$", re.MULTILINE)
-    told, of_trial = numbers.findall(out), numbers.findall(recorded)
-    assert len(told) > 5
-    assert [" ".join(line.split()) for line in told] == [
+    shown, of_trial = numbers.findall(out), numbers.findall(recorded)
+    assert len(shown) > 5
+    assert [" ".join(line.split()) for line in shown] == [
         " ".join(line.split()) for line in of_trial
     ]
     assert contents(folder) == before, "nothing is recorded"
@@ -137,9 +139,33 @@ def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
 def test_images_that_were_moved_are_found_where_dataset_says(vaetune, folder):
     vaetune(*QUICK_SEARCH, "--no-baseline")
     (folder / "squares.npz").rename(folder / "moved.npz")
-    assert "There is no image set at" in refused_after_note(vaetune)
-    code, _, _ = vaetune(*QUICK_EVALUATION, "--dataset", "moved.npz")
-    assert code == 0
+    advice = "If the images have moved, name their new place with --dataset."
+    line = refused_after_note(vaetune)
+    assert "There is no image set at" in line
+    assert line.endswith(advice)
+    given = refused_after_note(vaetune, "--dataset", "gone.npz")
+    assert "There is no image set at gone.npz" in given
+    assert "have moved" not in given
+
+    quick_training = ("train", "--best", "squares", "--epochs", 1)
+    for command in (QUICK_SEARCH, ("check", "squares.toml"), quick_training):
+        code, _, error = vaetune(*command)
+        assert code == 1
+        assert re.fullmatch(
+            rf"vaetune: There is no image set at [^\n]+squares\.npz\.[^\n]+ {advice}\n", error
+        )
+    new_place = ("--dataset", "moved.npz")
+    for command in (QUICK_EVALUATION, (*QUICK_SEARCH, "--no-baseline"), quick_training):
+        code, _, error = vaetune(*command, *new_place)
+        assert code == 0, error
+
+
+@pytest.mark.slow
+def test_an_export_needs_no_images(vaetune, folder, monkeypatch):
+    monkeypatch.setattr("vaetune.export.reader.Reader", StubReader)  # spares a process
+    vaetune(*QUICK_SEARCH, "--no-baseline")
+    (folder / "squares.npz").unlink()
+    assert vaetune("best", "--export")[0] == 0
 
 
 @pytest.mark.parametrize("flag", ["--importance-samples", "--images"])
@@ -153,7 +179,9 @@ def test_evaluating_nothing_is_a_usage_error(vaetune, folder, flag):
 def test_what_cannot_be_evaluated_is_refused(vaetune, folder):
     vaetune(*QUICK_SEARCH, "--no-baseline")
     study = load_study(folder / "results" / "squares")
-    assert "no trial 99. See `vaetune trials`" in refused_after_note(vaetune, "--trial", 99)
+    assert "no trial 99. `vaetune trials squares` lists them." in refused_after_note(
+        vaetune, "--trial", 99
+    )
 
     with lock_results(study.folder):
         assert "is in use by process" in refused_after_note(vaetune)
@@ -208,7 +236,7 @@ def test_ctrl_c_in_an_evaluation_ends_cleanly(vaetune, folder):
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
-    assert out == "Stopped. Everything that was recorded before is kept.\n"
+    assert out == "Stopped. Everything found so far is kept.\n"
     assert "Traceback" not in error
     assert journals(folder) == before
     assert not holder.exists()

@@ -33,5 +33,17 @@ def test_new_refuses_what_no_search_can_be_named(refused, folder, name):
     assert not (folder / "searches").exists()
 
 
+def test_new_warns_of_images_that_are_not_there(vaetune, folder):
+    code, out, error = vaetune("new", "faces", "--dataset", "nowhere")
+    assert code == 0
+    assert out.startswith("Written: searches/faces.toml\n")
+    assert error == (
+        "There is nothing at nowhere yet. Put the images there, or edit data.dataset.\n"
+    )
+    assert resolve(folder / "searches" / "faces.toml").spec.data.dataset == str(folder / "nowhere")
+    for name, there in (("ours", "squares.npz"), ("theirs", "mnist")):
+        assert vaetune("new", name, "--dataset", there)[2] == ""
+
+
 def test_new_of_an_unknown_algorithm_is_a_usage_error(vaetune, folder):
     assert vaetune("new", "mine", "--algorithm", "genetic")[0] == 2

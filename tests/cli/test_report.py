@@ -1,30 +1,85 @@
 """`vaetune report`: what the page shows after commands, and what it never overwrites."""
 
+import errno
+import os
 import re
+from pathlib import Path
 
 import pytest
-from user_folder import SEARCH_FILE
+from user_folder import SEARCH_FILE, assert_reference_is_drawn, contents
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_report_shows_what_the_keras_example_draws(vaetune, folder, workers):
-    """It is trained beside the search, of which it is shown the same images."""
-    where = ("search", "squares.toml", "--max-epochs", 1, "--workers", workers)
-    code, _, error = vaetune(*where)
+def test_the_report_shows_what_the_keras_example_draws(vaetune, folder):
+    """The tests of several workers check the page of a search on two."""
+    code, _, error = vaetune("search", "squares.toml", "--max-epochs", 1)
     assert (code, error) == (0, "")
-    for kept in (True, False):  # an earlier version kept no images beside it
-        page = (folder / "results" / "report.html").read_text()
-        pairs = page[
-            page.index("<h3>Images</h3>") : page.index("<h3>How was the winner found?</h3>")
-        ]
-        assert "images were kept" not in pairs
-        assert "images above the reconstructions of the Keras example" in pairs
-        assert re.search(r"latent means of the Keras example, coloured by \d classes", pairs)
+    for kept in (True, False):  # an earlier version kept no images of the Keras example
+        assert_reference_is_drawn((folder / "results" / "report.html").read_text())
         if kept:
             (probe_images,) = (folder / "results" / "baselines").glob("*/pictures.npz")
             probe_images.unlink()
             assert vaetune("report")[0] == 0
+
+
+@pytest.fixture
+def read_only(folder, monkeypatch):
+    """Makes the folder of results read-only, for the user who runs the tests too."""
+    results = Path("results")
+
+    def refusing(method, is_write):
+        def call(path, *given, **options):
+            if path.is_relative_to(results) and is_write(*given):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return method(path, *given, **options)
+
+        return call
+
+    opens = refusing(Path.open, lambda mode="r", *_: mode[0] in "wxa" or "+" in mode)
+    monkeypatch.setattr(Path, "open", opens)
+    for name in ("unlink", "replace"):
+        monkeypatch.setattr(Path, name, refusing(getattr(Path, name), lambda *_: True))
+
+
+@pytest.fixture
+def searched(vaetune, folder):
+    """A finished search in the folder of the user."""
+    vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
+
+
+def test_a_report_in_a_read_only_folder_is_written_elsewhere(searched, vaetune, folder, read_only):
+    before = contents(folder)
+    code, out, error = vaetune("report")
+    assert (code, out) == (1, "")
+    assert re.fullmatch(
+        r"vaetune: results/report\.html cannot be written: Read-only file system\. [^\n]+ "
+        r"use `vaetune report --output FILE`\.\n",
+        error,
+    )
+    assert contents(folder) == before
+    code, out, error = vaetune("report", "--output", "page.html")
+    assert (code, out, error) == (0, "Report: page.html\n", "")
+    assert "<b>squares</b>" in (folder / "page.html").read_text()
+    assert vaetune("report", "--output", "page.html")[0] == 0, "its own page is replaced"
+    for commands in (("trials",), ("best",)):
+        assert vaetune(*commands)[0] == 0
+
+
+def test_an_evaluation_in_a_read_only_folder_is_one_line(searched, vaetune, read_only):
+    code, _, error = vaetune("evaluate", "--importance-samples", 2)
+    assert code == 1
+    assert "results/squares cannot be written: Read-only file system." in error.splitlines()[-1]
+
+
+def test_output_is_of_vaetune_or_new(searched, vaetune, folder):
+    (folder / "page.html").write_text("<h1>The annual report</h1>")
+    code, _, error = vaetune("report", "--output", "page.html")
+    assert code == 1
+    assert "page.html was not written by vaetune and will not be overwritten." in error
+    code, _, error = vaetune("report", "--output", "nowhere/page.html")
+    assert code == 1
+    assert re.fullmatch(r"vaetune: nowhere/page\.html cannot be written: No such [^\n]+\n", error)
+    assert vaetune("report", "--output", "page.html", "--watch")[0] == 2
 
 
 def test_a_report_of_another_program_is_left_alone(vaetune, folder):

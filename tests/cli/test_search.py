@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import pytest
 from exports import StubReader
 from journals import make_started
-from user_folder import BAYESIAN, SEARCH_FILE, run_process
+from long_forms import long
+from user_folder import BAYESIAN, SEARCH_FILE
 
 from vaetune.cli import app
 from vaetune.cli.search import announce
 from vaetune.config.reading import Reading
-from vaetune.config.search_file import ResolvedSearch
+from vaetune.config.search_file import ResolvedSearch, find_search, resolve
 from vaetune.study.builder import load_study
 
 
@@ -37,7 +38,7 @@ def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_quiet_tells_the_outcome_only(vaetune, folder):
+def test_quiet_prints_the_outcome_only(vaetune, folder):
     _, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
     assert out.startswith("Winner of squares (complete, 1 trial)")
 
@@ -92,7 +93,7 @@ def test_every_algorithm_runs_from_the_command_line(vaetune, folder, algorithm, 
 
 @pytest.mark.slow
 def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch):
-    monkeypatch.setattr("vaetune.export.reader.Reader", StubReader)  # spares a process an export
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # spares a process an export
     for module in ("study.study", "study.ranking"):
         monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)  # of five, all would be kept
     text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 3")
@@ -100,7 +101,10 @@ def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch
     vaetune("search", "mine.toml", "--no-baseline", "--keep-best", 1)
     code, _, error = vaetune("search", "mine.toml", "--no-baseline", "--max-trials", 5)
     assert code == 1
-    assert "budget.max_trials: 3 -> 5. Use --extend to continue with the larger budget." in error
+    assert (
+        "budget.max_trials: 3 -> 5. Use --extend (in Python: extend=True) to continue with the "
+        "larger budget." in error
+    )
     code, out, _ = vaetune(
         *("search", "mine.toml", "--no-baseline", "--max-trials", 5, "--extend", "--keep-best", 1)
     )
@@ -188,8 +192,8 @@ def test_a_search_of_binarised_images_says_so_with_every_number(vaetune, folder)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, *long(signal.SIGTERM)])
+def test_ctrl_c_ends_cleanly_and_keeps_what_was_trained(folder, number):
     command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--max-epochs", "27"]
     environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])}
     environment["PYTHONUNBUFFERED"] = "1"
@@ -209,7 +213,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
     assert process.returncode == 130
     assert error == ""
     assert (
-        "Stopped. Everything found so far is kept; run the same command again to continue." in out
+        "Stopped. Everything found so far is kept. Run the same command again to continue." in out
     )
     stopped = load_study(folder / "results" / "squares")
     assert stopped.last_end.reason == "interrupted"
@@ -217,7 +221,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(folder, number):
 
 
 @pytest.mark.slow
-def test_kill_9_loses_nothing_that_was_finished(folder):
+def test_kill_9_loses_nothing_that_was_finished(vaetune, folder):
     command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--no-baseline"]
     environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])}
     journal = folder / "results" / "squares" / "journal.jsonl"
@@ -232,8 +236,8 @@ def test_kill_9_loses_nothing_that_was_finished(folder):
     process.kill()
     process.wait()
     killed = load_study(journal.parent)
-    done = run_process("search", "squares.toml", "--no-baseline", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    code, _, error = vaetune("search", "squares.toml", "--no-baseline")
+    assert code == 0, error
     study = load_study(journal.parent)
     finished = [trial for trial in killed.trials if trial.status == "completed"]
     assert len(finished) >= 2
@@ -252,6 +256,25 @@ def test_search_alone_lists_the_searches(vaetune, folder):
     assert re.search(r"^  broken +cannot be read: .*not valid TOML", out, re.MULTILINE)
 
 
+@pytest.mark.slow
+def test_the_images_that_were_searched_are_named(vaetune, folder):
+    """A description is of the file, and the images may be others."""
+    (folder / "mine.toml").write_text(SEARCH_FILE.replace('"squares"', '"VAEs of circles"'))
+    quick = ("--max-epochs", 1, "--no-baseline", "--dataset", "squares.npz")
+    code, out, _ = vaetune("search", "mine.toml", *quick)
+    assert code == 0
+    line = "Images: squares, 42 images of 9 x 10 x 1, uint8 0..255 taken as 0..1"
+    assert f"\nVAEs of circles\n{line}\n" in out
+    page = (folder / "results" / "report.html").read_text()
+    assert f'<p class="description">{line}</p>' in page
+
+
+@pytest.mark.parametrize("name", ["hyperband", "random", "bayesian", "grid", "mnist"])
+def test_no_built_in_description_names_images(name):
+    description = resolve(find_search(name)).spec.description
+    assert not re.search(r"digits|mnist|\d,\d\d\d", description, re.IGNORECASE)
+
+
 def test_a_quiet_search_warns_all_the_same(vaetune, folder):
     quick = ("--max-epochs", 1, "--no-baseline", "--quiet")
     vaetune("search", "squares.toml", *quick)
@@ -261,14 +284,14 @@ def test_a_quiet_search_warns_all_the_same(vaetune, folder):
     assert error.startswith("journal.jsonl was missing.")
 
 
-def test_ctrl_c_before_a_search_begins_is_told(vaetune, folder, monkeypatch):
-    def stop(name):
+def test_ctrl_c_before_a_search_begins_is_shown(vaetune, folder, monkeypatch):
+    def stop(name, reading):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vaetune.data.sources.load_images", stop)
     code, out, error = vaetune("search", "squares.toml")
     assert (code, error) == (130, "")
-    assert out == "Stopped. Everything that was recorded before is kept.\n"
+    assert out == "Stopped. Everything found so far is kept.\n"
     assert not (folder / "results").exists()
 
 
@@ -286,23 +309,14 @@ def test_a_time_budget_that_ends_before_a_lost_winner_is_made_again(vaetune, fol
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_search_tells_of_its_images_once_and_only_if_they_are_not_plain(capsys, quiet):
-    plain = Reading(kind="files", dtype="uint8", low=0, high=255, range=(0, 255))
-    warned = plain.model_copy(update={"warnings": ("37 copies.",)})
-    told = []
-    for reading in (None, plain, warned):
-        started = make_started(reading=reading)
-        session = SimpleNamespace(
-            started=started, spec=started.search, plan=started.plan, past=None, folder="results/x"
-        )
-        announce(session, ResolvedSearch("x", started.search, {}), "CPU, 1 thread", quiet)
-        told.append(capsys.readouterr().out)
-    assert told[0] == told[1]
-    assert bool(told[0]) is not quiet
+def test_a_search_prints_the_warnings_about_its_images_once(capsys, quiet):
+    reading = Reading(kind="files", dtype="uint8", low=0, high=255, range=(0, 255))
+    started = make_started(reading=reading.model_copy(update={"warnings": ("37 copies.",)}))
+    session = SimpleNamespace(
+        started=started, spec=started.search, plan=started.plan, past=None, folder="results/x"
+    )
+    announce(session, ResolvedSearch("x", started.search, {}), "CPU, 1 thread", quiet)
+    out = capsys.readouterr().out
+    assert out.count("Warning: 37 copies.\n") == (not quiet)
     if not quiet:
-        extra = [line for line in told[2].splitlines() if line not in told[0].splitlines()]
-        assert extra == [
-            "Images: 7,000 images of 28 x 28 x 1, uint8 0..255 taken as 0..1",
-            "Warning: 37 copies.",
-        ]
-        assert told[2].index("data.dataset") < told[2].index("Images:") < told[2].index("To train:")
+        assert out.index("data.dataset") < out.index("Warning:") < out.index("To train:")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from exports import StubReader
 from user_folder import SEARCH_FILE
 
 from vaetune.study.builder import load_study
@@ -30,6 +31,12 @@ def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
 
 
 @pytest.mark.slow
+def test_train_reads_images_with_its_options(vaetune, folder):
+    code, out, _ = vaetune("train", "--dataset", "squares.npz", "--image-size", 12, "--epochs", 1)
+    assert code == 0
+    assert "validation images of 12 x 12 x 1" in out
+
+
 def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     searched = SEARCH_FILE.replace("batch_size = 16", "").replace(
         "[space]", "[space]\nbatch_size = { values = [8, 16] }\nbeta = { min = 0.5, max = 2.0 }"
@@ -46,7 +53,7 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     code, out, error = vaetune(*command, "--learning-rate-decay", "cosine")
     assert (code, error) == (0, "")
     winner = study.winner
-    assert f"Trial {winner.trial_id} of mine, trained from its beginning\n" in out
+    assert f"Trial {winner.trial_id} of mine, trained from scratch\n" in out
     assert re.search(r"data\.train_on +train\+validation +flag", out)
     assert re.search(r"space\.beta +\S+, pinned +search", out)
     assert "28 training and 2 validation images of 9 x 10 x 1" in out
@@ -73,7 +80,8 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder):
+def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder, monkeypatch):
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
     command = ("train", "--dataset", "squares.npz", "--epochs", 50, "--patience", 2)
     rate = ("--learning-rate", 0.5, "--filters-1", 2, "--filters-2", 3, "--name", "mine")
     code, out, _ = vaetune(*command, *rate)

@@ -10,7 +10,7 @@ from vaetune.study.builder import load_study
 
 
 @pytest.mark.slow
-def test_failures_are_told_everywhere(vaetune, folder):
+def test_failures_are_shown_everywhere(vaetune, folder):
     text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 13")
     text = text.replace('"hyperband"', '"random"').replace("max = 1e-1", "max = 1e30")
     (folder / "mine.toml").write_text(text)
@@ -19,7 +19,8 @@ def test_failures_are_told_everywhere(vaetune, folder):
     assert re.search(
         r"^vaetune: \d of 1\d trials failed, more than the allowed share of 0\.3\. "
         r"The first failed with: The training loss became \w+ in epoch 1\. "
-        r"See `vaetune trials mine --failed`\. To continue anyway: --max-failure-rate 1$",
+        r"See `vaetune trials mine --failed`\. "
+        r"To continue anyway, run the same command with --max-failure-rate 1\.$",
         error.strip(),
     )
     failures = load_study(folder / "results" / "mine").failures

@@ -537,7 +537,7 @@ def test_an_unknown_search_is_refused_with_a_list_of_the_available_ones(own, wan
     message = str(refused.value)
     assert wanted in message
     assert 'Did you mean "bolder"?' in message
-    assert "Available: bayesian, bolder, grid, hyperband, mnist, random" in message
+    assert "There are: bayesian, bolder, grid, hyperband, mnist, random" in message
 
 
 def test_searches_are_listed_by_name(own):
@@ -861,3 +861,17 @@ def test_a_default_is_always_inside_the_space(spec):
 def test_a_byte_order_mark_is_ignored(tmp_path):
     (tmp_path / "mine.toml").write_text("seed = 3", encoding="utf-8-sig")
     assert resolve(tmp_path / "mine.toml").spec.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "size"),
+    [
+        ({}, 1),
+        ({"latent_dim": Choice(values=(2,))}, 1),
+        ({"latent_dim": Choice(values=(2, 4)), "beta": Choice(values=(1, 2, 4))}, 6),
+        ({"latent_dim": Range(min=2, max=32, scale="log")}, 31),
+        ({"learning_rate": Range(min=1, max=2), "latent_dim": Choice(values=(2, 4))}, math.inf),
+    ],
+)
+def test_the_configurations_of_a_space_are_counted(dimensions, size):
+    assert Space(**dimensions).size() == size

@@ -177,7 +177,7 @@ def run(executor, *sources):
 
 def of(calls, name, trial=None):
     """The calls of a source, or of one of its trials."""
-    return [call for source, call, told in calls if source == name and trial in (None, told)]
+    return [call for source, call, shown in calls if source == name and trial in (None, shown)]
 
 
 @pytest.mark.slow
@@ -192,25 +192,25 @@ def test_lost_files_are_recreated_once_all_trials_have_ended(executor):
     calls = run(executor, {"name": "a"})
     mended = ["begin", "epoch", "completed", "end", "epoch", "completed"]
     assert of(calls, "a", "0000") == mended
-    told = of(calls, "a")
-    last_end = max(number for number, call in enumerate(told) if call == "end")
-    assert told.index("repairs") > last_end
-    assert "remove unneeded" in told[told.index("repairs") :]
+    shown = of(calls, "a")
+    last_end = max(number for number, call in enumerate(shown) if call == "end")
+    assert shown.index("repairs") > last_end
+    assert "remove unneeded" in shown[shown.index("repairs") :]
 
 
 @pytest.mark.slow
 def test_a_search_begins_before_its_trials_and_ends_after_them(executor):
-    told = of(run(executor, {"name": "a"}), "a")
-    assert (told[0], told[1], told[-1]) == ("open", "search begin", "close")
-    assert told.count("search begin") == told.count("search end") == 1
-    assert told.index("search end") > max(n for n, call in enumerate(told) if call == "end")
+    shown = of(run(executor, {"name": "a"}), "a")
+    assert (shown[0], shown[1], shown[-1]) == ("open", "search begin", "close")
+    assert shown.count("search begin") == shown.count("search end") == 1
+    assert shown.index("search end") > max(n for n, call in enumerate(shown) if call == "end")
 
 
 @pytest.mark.slow
 def test_what_waits_in_memory_is_written_before_a_search_is_closed(executor):
-    told = of(run(executor, {"name": "a"}), "a")
-    completed = max(number for number, call in enumerate(told) if call == "completed")
-    assert "flush" in told[completed:]
+    shown = of(run(executor, {"name": "a"}), "a")
+    completed = max(number for number, call in enumerate(shown) if call == "completed")
+    assert "flush" in shown[completed:]
 
 
 @pytest.mark.slow
@@ -233,11 +233,11 @@ def test_a_search_with_nothing_left_is_closed_at_once(executor):
 @pytest.mark.slow
 def test_a_limit_stops_the_search_and_keeps_what_it_has(executor):
     calls = run(executor, {"name": "a", "trials": 9, "stop_at": "0001"}, {"name": "b"})
-    told = of(calls, "a")
+    shown = of(calls, "a")
     assert calls[-1] == (None, "raised", None)
-    assert "stopped" in told
-    assert "flush" in told
-    assert "search end" not in told
+    assert "stopped" in shown
+    assert "flush" in shown
+    assert "search end" not in shown
     assert ("a", "begin", "0008") not in calls
 
 

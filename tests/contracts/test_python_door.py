@@ -16,20 +16,20 @@ import numpy as np
 import pytest
 from exports import StubReader
 from image_sets import make_split
-from tiny_searches import GRID, changed
+from markupsafe import escape
+from tiny_searches import GRID, IMAGES, changed, run
 
 import vaetune
 from vaetune.config.space import Pinned
-from vaetune.config.spec import Limits
-from vaetune.errors import ResultsError, VaetuneError
+from vaetune.config.spec import DataSpec, Limits
+from vaetune.errors import DataError, ResultsError, VaetuneError
 from vaetune.study.scores import EvaluationProtocol
-from vaetune.study.trial import Trial
 
 SOURCE = Path(vaetune.__file__).parents[1]
 OFFERED = """
     load_images load_model load_search load_study list_studies
     run_search evaluate_trial export_trial write_report
-    SearchSpec Space VAE VAEHyperModel VaetuneError
+    SearchSpec Space Study Trial VAE VAEHyperModel VaetuneError
 """
 FUNCTIONS = sorted(
     name
@@ -48,7 +48,7 @@ def run_python(*arguments, folder):
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -83,13 +83,16 @@ def test_the_import_loads_nothing_else(tmp_path):
         "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "vaetune.load_search\n"
         "found = {name.partition('.')[0] for name in sys.modules}\n"
-        "print(json.dumps([sorted(loaded), sorted(found)]))",
+        "vaetune.Study, vaetune.Trial\n"
+        "last = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(json.dumps([sorted(loaded), sorted(found), sorted(last)]))",
         folder=tmp_path,
     )
-    loaded, later = map(set, json.loads(done.stdout))
+    loaded, later, last = map(set, json.loads(done.stdout))
     assert loaded - sys.stdlib_module_names == {"vaetune", "lazy_loader"}
     assert "pydantic" in later, "the probe sees what is loaded"
     assert not {"tensorflow", "numpy", "pandas"} & later
+    assert not {"tensorflow", "pandas"} & last
 
 
 def test_the_door_offers_what_scripts_need_and_nothing_else():
@@ -158,9 +161,29 @@ def test_the_keras_tuner_script_shown_runs(tmp_path, monkeypatch, page):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_says_what_it_takes_and_raises(name):
     function = getattr(vaetune, name)
-    told = inspect.getdoc(function)
+    reported = inspect.getdoc(function)
     for parameter in inspect.signature(function).parameters:
-        assert re.search(rf"^    {parameter}: \S", told, re.MULTILINE), f"{name}: {parameter}"
+        assert re.search(rf"^    {parameter}: \S", reported, re.MULTILINE), f"{name}: {parameter}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"budget.max_epochs": 0}, '"budget.max_epochs" should be greater than or equal to 1'),
+        ({"budget.max_trials": 3}, '"budget.max_trials" does not apply to the algorithm'),
+        ({"budget.max_epoch": 9}, 'Unknown key "budget.max_epoch". Did you mean "max_epochs"?'),
+        ({"budgt.max_epochs": 9}, 'Unknown key "budgt". Did you mean "budget"?'),
+        ({"space.filters": 3}, 'Unknown hyperparameter "space.filters". Did you mean "filters_'),
+        ({"algorithm": "hyperban"}, "Unknown algorithm 'hyperban'. Did you mean \"hyperband\"?"),
+        ({"data.dataset": "a\0b"}, '"data.dataset" is not a path'),
+        ({"budget": 3}, '"budget" must be a table, received 3'),
+    ],
+)
+def test_a_wrong_override_is_named_by_its_key(wrong, message):
+    with pytest.raises(VaetuneError) as refused:
+        vaetune.load_search("hyperband", wrong)
+    assert str(refused.value).startswith(message)
+    assert "--" not in str(refused.value)
 
 
 def test_a_search_prints_what_it_will_do_then_a_line_per_trial_then_the_winner(searched):
@@ -205,9 +228,16 @@ def test_a_search_that_is_stopped_says_how_to_continue(tmp_path, monkeypatch):
         "Call run_search again with the same arguments to continue."
     )
     assert study.state == "not complete, 0 of 2 trials"
+    page = vaetune.write_report(tmp_path).read_text()
+    assert "vaetune search" not in page, "the command would be refused: it has no arrays"
+    call = f"vaetune.run_search(search, images, '{tmp_path}', name='tiny')"
+    assert f"<code>{escape(call)}</code>" in page
     _, lines = printed_by(GRID, tmp_path)
     assert lines[1] == "Continuing after 0 of 2 trials and 0 epochs."
     assert lines[-1].startswith("Winner: trial ")
+    shown = {"search": GRID, "images": ARRAYS, "vaetune": vaetune}
+    with redirect_stdout(io.StringIO()):
+        assert eval(call, shown).name == "tiny"
 
 
 def test_failures_are_printed_with_their_reason(tmp_path):
@@ -224,8 +254,8 @@ def test_the_winner_is_evaluated_once_and_then_read_from_the_record(study):
     first = vaetune.evaluate_trial(study, images=ARRAYS, protocol=QUICK)
     assert first.trial_id == study.winner.trial_id
     assert first.evaluation.test_images == study.started.data.test_images
-    told = first.evaluation.protocol
-    assert (told.seed, told.importance_samples) == (study.search.seed, 3)
+    reported = first.evaluation.protocol
+    assert (reported.seed, reported.importance_samples) == (study.search.seed, 3)
     again = vaetune.load_study(str(study.folder))
     assert again.evaluations == (*before, first)
     assert vaetune.evaluate_trial(study, protocol=QUICK) == first, "no images are needed"
@@ -249,8 +279,18 @@ def test_other_images_are_refused_and_lost_arrays_are_asked_for(study):
     with pytest.raises(ResultsError, match=r"images that its search does not name \(arrays\)"):
         vaetune.evaluate_trial(study, protocol=unseen)
     others = {"x": SPLIT.images[::-1], "y": SPLIT.labels}
-    with pytest.raises(ResultsError, match="on other images than arrays contains now"):
-        vaetune.evaluate_trial(study, images=others, protocol=unseen)
+    for protocol in (unseen, QUICK):  # A recorded result is no reason to accept other images.
+        vaetune.evaluate_trial(study, images=ARRAYS, protocol=QUICK)
+        with pytest.raises(ResultsError, match="on other images than those in arrays"):
+            vaetune.evaluate_trial(study, images=others, protocol=protocol)
+
+
+def test_images_that_have_moved_are_asked_for(tmp_path):
+    spec = changed(GRID, data=DataSpec(dataset=IMAGES.source))
+    study = run(tmp_path, spec)
+    with pytest.raises(DataError, match=r"There is no image set at .* argument `images`\.$"):
+        vaetune.evaluate_trial(study, protocol=QUICK)
+    assert vaetune.evaluate_trial(study, images=IMAGES, protocol=QUICK)
 
 
 def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
@@ -269,14 +309,17 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
     assert vae.image_shape == (9, 10, 1)
     other = study.ranking[-1]
     vaetune.export_trial(study, other, export.folder, "keras")
-    told = json.loads((export.folder / "hyperparameters.json").read_text())
-    assert told["trial_id"] == other.trial_id
+    reported = json.loads((export.folder / "hyperparameters.json").read_text())
+    assert reported["trial_id"] == other.trial_id
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"formats": "onx"}, r"Unknown format 'onx'\. There are: keras, .* and all\."),
+        (
+            {"formats": "onx"},
+            r"Unknown format 'onx'\. Did you mean \"onnx\"\? Expected one of: keras, .*, all\.",
+        ),
         ({"formats": ["keras", "tflite"]}, "Unknown format 'tflite'"),
         ({"trial": "0009"}, '"tiny" has no trial 0009'),
     ],
@@ -301,6 +344,7 @@ def test_the_studies_of_a_folder_are_a_sequence(study):
 
 def test_the_report_is_written_for_a_folder_named_by_a_string(study):
     page = vaetune.write_report(str(study.results))
+    assert "vaetune evaluate" not in page.read_text(), "the command would be refused, too"
     assert page == study.results / "report.html"
     assert "tiny" in page.read_text()
 
@@ -322,7 +366,8 @@ def test_a_trial_and_a_study_are_short(study):
     assert repr(winner) == (
         f"<Trial {winner.trial_id}: completed, epoch 1, {winner.score:.2f} nats per image>"
     )
-    assert isinstance(winner, Trial)
+    assert isinstance(winner, vaetune.Trial)
+    assert isinstance(study, vaetune.Study)
     assert repr(study).startswith(
         f"<Study tiny in {study.folder}: complete, 2 trials, winner: trial {winner.trial_id}, "
     )

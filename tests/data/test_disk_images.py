@@ -86,6 +86,17 @@ def test_shapes_sizes_and_ranges_are_those_in_memory(saved, shape, keys):
     assert_alike(*both(saved(values("uint8", shape)), **keys))
 
 
+def test_masks_are_resized_as_in_memory(saved):
+    assert_alike(*both(saved(values("masks")), image_size="12x8"))
+
+
+def test_a_border_of_zeros_is_refused_as_in_memory(saved):
+    path = saved(values("signed floats"))
+    for from_disk_too in (True, False):
+        with pytest.raises(DataError, match="not black in images with negative values"):
+            load_images(path, {"image_size": 12, "resize": "pad", "from_disk": from_disk_too})
+
+
 def test_rows_are_read_in_any_order(saved):
     pixels = values("uint8")
     images = load_images(saved(pixels), {"from_disk": True}).train.images

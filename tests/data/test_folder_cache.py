@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from picture_folders import noise, save
 
-from vaetune.data import folder_cache, from_disk, image_folder
+from vaetune.data import folder_cache, from_disk
 from vaetune.data.cache import clear_cache, list_cache
 from vaetune.data.disk_images import DiskImages
+from vaetune.data.folders import reader as image_folder
 from vaetune.data.sources import load_images
 from vaetune.errors import DataError
 

@@ -30,7 +30,7 @@ def sizes(images):
     return len(images.train), len(images.validation), len(images.test)
 
 
-def told(images):
+def shown(images):
     return " ".join((*images.reading.notes, *images.reading.warnings))
 
 
@@ -97,7 +97,7 @@ def test_own_splits_of_a_folder_are_never_mixed(make):
     ],
 )
 def test_what_is_likely_is_said(make, name, words):
-    assert words in told(load_images(make(name)))
+    assert words in shown(load_images(make(name)))
 
 
 def test_scikit_learns_digits_fill_the_range(make):
@@ -172,6 +172,14 @@ def test_check_says_what_was_read(make, name, tmp_path, monkeypatch):
         "medmnist": "200 images of 28 x 28 x 1, uint8 0..255 taken as 0..1",
     }
     assert expected[name] in out
+    assert ("held out by vaetune" in out) == (name == "png12bit")
+
+
+def test_channels_to_show_must_be_there(make):
+    path = make("rgba")
+    assert load_images(path, {"show": [3]}).reading.show == (3,)
+    with pytest.raises(DataError, match=r"has 4 channels, numbered from 0, but show = \[4\]"):
+        load_images(path, {"show": [4]})
 
 
 def test_labels_stay_with_their_images(make):

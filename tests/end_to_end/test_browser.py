@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from journals import SPEC, Shared, make_evaluated, make_rescored
+from journals import SPEC, JournalBuilder, make_evaluated, make_rescored
 from long_forms import long
 from playwright.sync_api import expect
 from stories import VALUES, Story, reference
@@ -84,15 +84,15 @@ def shared_report(tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
     spec = single_configuration(REFERENCE, SPEC.budget.max_epochs, like=SPEC)
     folder = results / BASELINES / "reference"
-    example = Shared(3, name="reference", kind="baseline", search=spec, folder=folder)
+    example = JournalBuilder(3, name="reference", kind="baseline", search=spec, folder=folder)
     example.begin(5, "0000", 1, hyperparameters=REFERENCE).epoch(100, "0000", 3, 180.0)
     example.finish(100, "0000").end(100).write()
-    shared = Shared(3, joined=None, name="shared", folder=results / "shared")
-    shared.join(2, 1).join(2, 2).join(2, 3, "node8", device="GPU (a card)", threads=1)
-    shared.begin(10, "0000", 3, epoch_to=3).begin(10, "0001", 2).epoch(60, "0000", 1, 190.0)
-    shared.lose(100, 3, "0000", "killed <b>").epoch(110, "0001", 1, 195.0).finish(110, "0001")
-    shared.resume(120, "0000", 2, 1).begin(120, "0002", 1).epoch(200, "0000", 2, 170.0)
-    shared.epoch(280, "0000", 3, 160.0).finish(280, "0000").epoch(300, "0002", 1, 210.0).write()
+    builder = JournalBuilder(3, joined=None, name="builder", folder=results / "builder")
+    builder.join(2, 1).join(2, 2).join(2, 3, "node8", device="GPU (a card)", threads=1)
+    builder.begin(10, "0000", 3, epoch_to=3).begin(10, "0001", 2).epoch(60, "0000", 1, 190.0)
+    builder.lose(100, 3, "0000", "killed <b>").epoch(110, "0001", 1, 195.0).finish(110, "0001")
+    builder.resume(120, "0000", 2, 1).begin(120, "0002", 1).epoch(200, "0000", 2, 170.0)
+    builder.epoch(280, "0000", 3, 160.0).finish(280, "0000").epoch(300, "0002", 1, 210.0).write()
     return write_report(results)
 
 
@@ -172,7 +172,7 @@ def address_of(page):
 
 
 def drag(page, box, start, end):
-    """Drags between two places, told as shares of a box."""
+    """Drags between two places, given as shares of a box."""
     places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end)]
     page.mouse.move(*places[0])
     page.mouse.down()
@@ -283,15 +283,15 @@ def test_a_rectangle_around_the_points_of_a_choice_selects_them_alone(visit):
 
 def test_best_so_far_falls_as_the_journal_says(visit, report):
     page = visit()
-    told = page.evaluate(
+    reported = page.evaluate(
         """() => {
-          const told = JSON.parse(document.querySelector("script[data-search]").textContent);
-          return [told.curves.val, told.curves.seconds, told.curves.after, told.statuses];
+          const data = JSON.parse(document.querySelector("script[data-search]").textContent);
+          return [data.curves.val, data.curves.seconds, data.curves.after, data.statuses];
         }"""
     )
     epochs = sorted(
         (second, after, loss)
-        for losses, seconds, counts, status in zip(*told, strict=True)
+        for losses, seconds, counts, status in zip(*reported, strict=True)
         for loss, second, after in zip(losses, seconds, counts, strict=True)
         if status == "completed"
     )
@@ -421,7 +421,7 @@ def test_a_click_on_a_mark_opens_its_trial(visit):
     assert page.locator("dialog.trial h3").inner_text() == "Trial 0009"
 
 
-def test_a_trials_page_tells_its_whole_story(visit):
+def test_a_trials_page_has_its_whole_story(visit):
     page = visit(hash_="#?varied!trial=0009")
     dialog = page.locator("dialog.trial")
     text = dialog.inner_text()
@@ -508,7 +508,7 @@ def test_trials_of_a_process_alone_are_in_a_lane_without_workers(visit):
     assert "worker" not in timeline.inner_text()
 
 
-def test_workers_have_lanes_and_the_legend_tells_what_they_are(visit_shared):
+def test_workers_have_lanes_and_the_legend_says_what_they_are(visit_shared):
     timeline = view_of(visit_shared(), "timeline")
     assert timeline.locator("text.axis").all_text_contents()[1] == "worker"
     names = timeline.locator("text.tick[text-anchor=end]")
@@ -520,8 +520,8 @@ def test_workers_have_lanes_and_the_legend_tells_what_they_are(visit_shared):
     assert "workers 1\N{EN DASH}2: CPU on node7, 2 threads each" in legend
     assert "worker 3: GPU (a card) on node8, 1 thread" in legend
     # From 10 s to 300 s; 0000 for 90 and 160 s, 0001 for 100, 0002 for 180, the example for 90.
-    told = timeline.locator("figcaption").inner_text().replace("\N{NO-BREAK SPACE}", " ")
-    assert told.startswith(
+    reported = timeline.locator("figcaption").inner_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert reported.startswith(
         "3 workers trained for 71 % of the time and were idle for 4 min 10 s of worker time"
     )
 
@@ -595,10 +595,10 @@ def test_a_timeline_of_workers_keeps_nobody_out(visit_shared, scheme):
     ("workers", "labels"), [(32, 32), pytest.param(64, 32, marks=pytest.mark.long)]
 )
 def test_many_lanes_are_thin_and_their_labels_apart(chromium, tmp_path, workers, labels, width):
-    shared = Shared(workers, name="shared", folder=tmp_path / "shared")
+    builder = JournalBuilder(workers, name="builder", folder=tmp_path / "builder")
     for n in range(workers):
-        shared.begin(10, f"{n:04}", 1 + n)
-    shared.epoch(40, "0000").write()
+        builder.begin(10, f"{n:04}", 1 + n)
+    builder.epoch(40, "0000").write()
     page = chromium.new_page(viewport={"width": width, "height": 900})
     page.goto(write_report(tmp_path).as_uri())
     plot = view_of(page, "timeline").locator("svg.plot")

@@ -234,7 +234,7 @@ def test_every_command_mentioned_exists(words):
     assert {word for word in arguments if word.startswith("-")} <= known | {"--help"}
 
 
-@pytest.mark.parametrize("wrong", ["search --nothing", "check", "search x --workers 0"])
+@pytest.mark.parametrize("wrong", ["search --nothing", "check --sheets", "search x --workers 0"])
 def test_a_wrong_command_would_be_found(wrong):
     usage_error = typer.BadParameter.__base__
     with pytest.raises(usage_error):

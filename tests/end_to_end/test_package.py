@@ -81,7 +81,7 @@ def test_make_has_its_targets():
     assert {"install", "search", "test", "check", "docs", "bench", "clean", "help"} <= targets
 
 
-def test_the_changelog_tells_of_this_version():
+def test_the_changelog_describes_this_version():
     assert f"## {vaetune.__version__}" in (TOP / "CHANGELOG.md").read_text()
 
 

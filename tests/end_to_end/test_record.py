@@ -200,7 +200,7 @@ def recorded_files():
                 yield from ((f"{path.name}/{one}", archive.read(one)) for one in archive.namelist())
 
 
-def test_the_record_tells_nothing_of_a_machine():
+def test_the_record_says_nothing_of_a_machine():
     found = {
         name: match[0]
         for name, content in recorded_files()

@@ -25,6 +25,7 @@ from image_sets import make_split
 from long_forms import long
 from scripted_workers import wait_until
 from torture import SEARCH_FILE
+from user_folder import assert_reference_is_drawn
 
 from vaetune.config.names import BASELINES
 from vaetune.study.builder import load_study
@@ -38,7 +39,7 @@ SEARCH = ("search", "./squares.toml")
 ALL_OF_IT = ("--final-seeds", "1", "--threads-per-worker", "1")
 """10 trials of up to six epochs, the Keras example, and five configurations from another seed."""
 
-STOPPED = "Stopped. Everything found so far is kept; run the same command again to continue.\n"
+STOPPED = "Stopped. Everything found so far is kept. Run the same command again to continue.\n"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,9 @@ def temporary():
 def vaetune(temporary, tmp_path_factory):
     folder = tmp_path_factory.mktemp("squares")
     train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
-    np.savez(folder / "squares.npz", x_train=train.images, x_test=test.images)
+    arrays = {"x_train": train.images, "y_train": train.labels}
+    arrays |= {"x_test": test.images, "y_test": test.labels}
+    np.savez(folder / "squares.npz", **arrays)
     (folder / "squares.toml").write_text(LONGER)
     return Vaetune(folder, temporary)
 
@@ -64,13 +67,14 @@ def by_one_process(vaetune):
     return vaetune.folder / "one"
 
 
-def test_check_foretells_what_several_workers_take(vaetune):
-    code, out, error = vaetune.run("check", "./squares.toml", "--workers", "2")
+def test_check_estimates_the_time_of_several_workers_without_ray(vaetune, monkeypatch):
+    monkeypatch.chdir(vaetune.folder)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, out, error = run_here("check", "./squares.toml", "--workers", "2")
     assert (code, error) == (0, "")
     assert "2 workers on this machine" in out
     assert "Estimated time for 2 workers: " in out
     assert out.endswith("Ready. Next: vaetune search ./squares.toml and the same options\n")
-    assert "ray" not in vaetune.modules
 
 
 def test_one_worker_here_does_without_ray(vaetune, by_one_process):
@@ -148,7 +152,7 @@ class Stopped:
     left: list[str]
 
 
-def told(results, event):
+def reported(results, event):
     """How often a journal that is being written tells of something."""
     journal = results / "squares" / "journal.jsonl"
     return journal.read_text().count(event) if journal.exists() else 0
@@ -159,11 +163,11 @@ TO_BE_STOPPED = (*SEARCH, *ALL_OF_IT, "--workers", "2", "--results", "stopped")
 
 def stop(vaetune, send):
     """Begins or goes on, and stops once another epoch was trained."""
-    before = told(vaetune.folder / "stopped", "epoch_ended")
+    before = reported(vaetune.folder / "stopped", "epoch_ended")
 
     def goes_on():
         assert process.poll() is None, process.communicate()
-        return told(vaetune.folder / "stopped", "epoch_ended") > before
+        return reported(vaetune.folder / "stopped", "epoch_ended") > before
 
     with vaetune.start(*TO_BE_STOPPED) as process:
         wait_until(goes_on, "another epoch")
@@ -199,7 +203,7 @@ def test_ctrl_c_ends_all_processes_and_says_that_nothing_is_lost(stopped):
     assert stopped.left == []
 
 
-def test_a_local_crew_is_seen_from_this_machine_alone(stopped):
+def test_local_workers_are_reachable_from_this_machine_alone(stopped):
     assert stopped.seen.addresses
     assert stopped.seen.addresses <= LOOPBACK
     assert stopped.seen.of_dashboard == set()
@@ -207,7 +211,7 @@ def test_a_local_crew_is_seen_from_this_machine_alone(stopped):
 
 
 @pytest.mark.long
-def test_the_token_of_a_local_crew_is_new_each_time_and_told_nowhere(interrupted, terminated):
+def test_the_token_of_local_workers_is_new_each_time_and_shown_nowhere(interrupted, terminated):
     assert len(interrupted.seen.token) >= 32
     assert interrupted.seen.token != terminated.seen.token
     for stopped in (interrupted, terminated):
@@ -246,6 +250,7 @@ def test_what_was_stopped_ends_like_what_was_not(vaetune, interrupted, by_one_pr
     assert "Winner of squares (complete, 10 trials)" in out
     assert {session.workers for session in load_study(folder).sessions} == {2}
     assert_same_results(vaetune.folder / "stopped", by_one_process)
+    assert_reference_is_drawn((vaetune.folder / "stopped" / "report.html").read_text())
 
 
 @pytest.mark.long
@@ -279,10 +284,10 @@ HEALTH = {
     "RAY_health_check_timeout_ms": "500",
     "RAY_health_check_failure_threshold": "2",
 }
-"""So that a machine that is gone is missed in seconds."""
+"""With these, the loss of a machine is noticed within seconds."""
 
 
-def test_who_joins_a_cluster_that_asks_for_no_token_is_told_what_that_means(vaetune, temporary):
+def test_joining_a_cluster_that_asks_for_no_token_prints_a_warning(vaetune, temporary):
     with ray_head(vaetune.environment, temporary / "o") as (address, session):
         joining = (*SEARCH, "--address", address, "--results", "open")
         with vaetune.start(*joining) as process:
@@ -292,8 +297,8 @@ def test_who_joins_a_cluster_that_asks_for_no_token_is_told_what_that_means(vaet
         assert (process.returncode, error) == (130, "")
         assert processes_of(session), "it goes on without us"
     assert said == (
-        f"The Ray cluster at {address} asks for no token: anyone who can reach its ports can "
-        "run programs on it. See RAY_AUTH_MODE in Ray's manual.\n"
+        f"The Ray cluster at {address} does not require a token: anyone who can reach its ports "
+        "can run programs on it. See RAY_AUTH_MODE in Ray's manual.\n"
     )
 
 
@@ -352,7 +357,7 @@ def test_a_search_outlives_one_of_two_machines(
 
     def is_under_way():
         assert process.poll() is None, process.communicate()
-        return told(results, "worker_joined") == 2 and told(results, "epoch_ended")
+        return reported(results, "worker_joined") == 2 and reported(results, "epoch_ended")
 
     with Vaetune(vaetune.folder, temporary, RAY_AUTH_TOKEN=TOKEN).start(*on_cluster) as process:
         wait_until(is_under_way, "two workers")
@@ -361,7 +366,7 @@ def test_a_search_outlives_one_of_two_machines(
     assert (process.returncode, error) == (0, ""), out
     study = load_study(results / "squares")
     (lost,) = study.workers_lost
-    assert lost.error == "Its machine is gone."
+    assert lost.error == "Its machine no longer answers."
     assert_same_results(results, by_one_process)
     assert TOKEN not in out
     assert TOKEN not in (study.folder / "journal.jsonl").read_text()
@@ -384,7 +389,7 @@ def test_a_gpu_that_is_not_there_is_missed_before_any_worker_starts(vaetune, mon
     code, _, error = run_here(*SEARCH, "--workers", "2", "--device", "gpu", "--results", "no-gpu")
     assert code == 1
     assert error == (
-        "vaetune: No GPU found, but --device gpu requires one. Use --device cpu or auto. Ray "
+        'vaetune: No GPU found, but the device "gpu" was requested. Use "cpu" or "auto". Ray '
         "counts the GPUs that nvidia-smi lists.\n"
     )
     assert not (vaetune.folder / "no-gpu").exists()

@@ -93,7 +93,7 @@ def test_other_images_are_refused_with_the_differences(study):
 
 
 def test_other_pixels_of_the_same_kind_are_refused(study):
-    with pytest.raises(ResultsError, match=r"now: data fingerprint: f+ -> d+\. Restore"):
+    with pytest.raises(ResultsError, match=r"npz: data fingerprint: f+ -> d+\. Use"):
         evaluate_winner(study, replace(IMAGES, fingerprint="d" * 64))
 
 
@@ -125,7 +125,7 @@ def test_a_trial_without_weights_is_refused_with_advice(study):
         if not (study.trial_folder(trial.trial_id) / CHECKPOINT_NAME).exists()
     )
     message = (
-        rf"weights of trial {lost} were not kept.*Run the search again with a larger --keep-best"
+        rf"weights of trial {lost} were not kept.*Run the search again with a larger keep_best"
     )
     with pytest.raises(ResultsError, match=message):
         record_evaluation(study, lost, IMAGES, PROTOCOL, DEVICE)

@@ -61,9 +61,9 @@ def quick(monkeypatch):
 def test_the_folder_holds_models_figures_and_words(exported):
     _, folder = exported
     names = {path.name for path in folder.iterdir()}
-    told = json.loads((folder / "hyperparameters.json").read_text())["files"]
-    assert set(told) == list_files(folder)
-    assert "saved_model/saved_model.pb" in told
+    shown = json.loads((folder / "hyperparameters.json").read_text())["files"]
+    assert set(shown) == list_files(folder)
+    assert "saved_model/saved_model.pb" in shown
     assert {file for one in FORMATS.values() for file in one.files} <= names
     assert {"README.md", "hyperparameters.json", "preprocessing.json"} <= names
     assert {"predict.py", "prepare.py"} <= names
@@ -102,7 +102,7 @@ def test_the_parts_are_the_whole_bit_for_bit(exported):
     np.testing.assert_array_equal(decoder(z), vae.decoder(z))
 
 
-def test_the_manifest_tells_where_the_model_came_from(exported):
+def test_the_manifest_says_where_the_model_came_from(exported):
     study, folder = exported
     manifest = json.loads((folder / "hyperparameters.json").read_text())
     assert manifest["hyperparameters"] == dict(study.winner.hyperparameters)
@@ -221,9 +221,9 @@ def test_the_command_says_where_it_is_and_the_maximum_differences(handed_over):
     value = r"(0|\d(\.\d)?e-\d\d)"
     parts = rf"encode {value}, decode {value}"
     saved = rf"{parts}, reconstruct {value}, sample {value}"
-    told = {"keras": parts, "saved-model": saved, "onnx": parts, "litert": parts}
-    assert len(lines) == start + 1 + len(told)
-    for line, (name, expected) in zip(lines[start + 1 :], told.items(), strict=True):
+    shown = {"keras": parts, "saved-model": saved, "onnx": parts, "litert": parts}
+    assert len(lines) == start + 1 + len(shown)
+    for line, (name, expected) in zip(lines[start + 1 :], shown.items(), strict=True):
         assert re.fullmatch(rf"  {name}: maximum difference from the original: {expected}", line)
 
 
@@ -274,9 +274,9 @@ def test_a_format_that_says_something_else_is_not_handed_over(exported, tmp_path
     done = export_and_print(study, tmp_path, "saved-model", reader=OneIsWrong())
     assert done.failures == {"saved-model": "no"}
     assert not (done.folder / "saved_model").exists()
-    told = json.loads((done.folder / "hyperparameters.json").read_text())
-    assert list(told["formats"]) == ["keras"]
-    assert not [name for name in told["files"] if name.startswith("saved_model")]
+    shown = json.loads((done.folder / "hyperparameters.json").read_text())
+    assert list(shown["formats"]) == ["keras"]
+    assert not [name for name in shown["files"] if name.startswith("saved_model")]
 
 
 def test_where_no_format_could_be_handed_over_the_old_export_stays(exported, tmp_path):
@@ -355,6 +355,6 @@ def test_ctrl_c_while_exporting_leaves_the_old_export(exported, tmp_path, monkey
         "best", "--export", "--results", study.folder.parent, "--output", folder
     )
     assert (code, error) == (130, "")
-    assert out.endswith("Stopped. Everything that was recorded before is kept.\n")
+    assert out.endswith("Stopped. Everything found so far is kept.\n")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["best"]

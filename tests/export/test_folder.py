@@ -83,7 +83,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path, manifest):
 
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("years of work")
-    with pytest.raises(ResultsError, match=r"Cannot export to .*file: Not a directory"):
+    with pytest.raises(ResultsError, match=r"file cannot be read: Not a directory"):
         check_replaceable(tmp_path / "file")
 
 

@@ -126,8 +126,8 @@ def test_every_format_hands_out_z_mean_first_and_z_log_var_second(handed_over):
 
 def test_every_file_that_was_handed_over_is_the_format_it_says(handed_over):
     _, folder, _ = handed_over
-    told = json.loads((folder / "hyperparameters.json").read_text())["formats"]
-    assert {name: tuple(one["files"]) for name, one in told.items()} == {
+    shown = json.loads((folder / "hyperparameters.json").read_text())["formats"]
+    assert {name: tuple(one["files"]) for name, one in shown.items()} == {
         name: one.files for name, one in FORMATS.items()
     }
-    assert all((folder / Path(file)).exists() for one in told.values() for file in one["files"])
+    assert all((folder / Path(file)).exists() for one in shown.values() for file in one["files"])

@@ -53,8 +53,8 @@ def make_baseline(results, *events):
     return replace(baseline, evaluations=events)
 
 
-def card_of(*events, **told):
-    return write_card(make_handover(*events, **told))
+def card_of(*events, **options):
+    return write_card(make_handover(*events, **options))
 
 
 def metadata_of(card):
@@ -87,7 +87,7 @@ def test_the_metadata_is_what_the_hub_reads():
     assert {"variational-autoencoder", "vae", "onnx", "litert"} <= set(metadata["tags"])
 
 
-def test_the_licence_is_left_to_the_user_who_is_told_so():
+def test_the_licence_is_left_to_the_user_and_the_card_says_so():
     card = card_of()
     assert metadata_of(card)["license"] == "other"
     front = card.split("---\n")[1]
@@ -96,7 +96,7 @@ def test_the_licence_is_left_to_the_user_who_is_told_so():
     assert "No licence has been chosen yet" in section(card, "## Licence")
 
 
-def test_the_metadata_tells_only_of_formats_that_were_written():
+def test_the_metadata_names_only_formats_that_were_written():
     assert metadata_of(card_of(formats=("onnx",))).get("library_name") is None
     assert "onnx" not in metadata_of(card_of(formats=("keras",)))["tags"]
 
@@ -104,36 +104,36 @@ def test_the_metadata_tells_only_of_formats_that_were_written():
 # Recorded facts
 
 
-def test_the_data_is_told_with_its_whole_fingerprint():
-    told = rows(section(card_of(), "## Training"))
-    assert told["name"] == ["digits"]
-    assert told["SHA-256 of all arrays"] == [f"`{'ab' * 32}`"]
-    assert told["training, validation and test images"] == ["5,000, 1,000, 1,000"]
-    assert told["classes"] == ["3: zero, one, two"]
+def test_the_data_is_shown_with_its_whole_fingerprint():
+    reported = rows(section(card_of(), "## Training"))
+    assert reported["name"] == ["digits"]
+    assert reported["SHA-256 of all arrays"] == [f"`{'ab' * 32}`"]
+    assert reported["training, validation and test images"] == ["5,000, 1,000, 1,000"]
+    assert reported["classes"] == ["3: zero, one, two"]
 
 
-def test_where_the_images_were_is_not_told():
+def test_the_card_does_not_say_where_the_images_were():
     assert "/home/somebody" not in card_of(source="/home/somebody/scans.npz")
 
 
-def test_the_search_is_told_with_versions_seed_date_and_command():
+def test_the_search_is_shown_with_versions_seed_date_and_command():
     text = section(card_of(), "## Training")
-    told = rows(text)
-    assert told["found by"] == [
+    reported = rows(text)
+    assert reported["found by"] == [
         "search tiny (hyperband), started 2026-03-04, complete: 2 trials, "
         "2 configurations, 4 epochs"
     ]
-    assert told["trial"] == ["0001, configuration 1, bracket 1, rung 0; rank 1 of 2"]
-    assert told["epoch"] == ["2 of 3, the best by validation loss"]
-    assert told["seed"] == ["0"]
-    assert told["versions"] == ["keras 3.15.1, tensorflow 2.21.0, Python 3.11.2"]
+    assert reported["trial"] == ["0001, configuration 1, bracket 1, rung 0; rank 1 of 2"]
+    assert reported["epoch"] == ["2 of 3, the best by validation loss"]
+    assert reported["seed"] == ["0"]
+    assert reported["versions"] == ["keras 3.15.1, tensorflow 2.21.0, Python 3.11.2"]
     assert "\n```\nvaetune search tiny\n```\n" in text
-    assert told["space.latent_dim"] == ["2, 4, 8, 16, 32"]
+    assert reported["space.latent_dim"] == ["2, 4, 8, 16, 32"]
 
 
-def test_every_hyperparameter_is_told():
-    told = rows(section(card_of(), "## Training"))
-    assert {name: told[name] for name in VALUES} == {
+def test_every_hyperparameter_is_shown():
+    reported = rows(section(card_of(), "## Training"))
+    assert {name: reported[name] for name in VALUES} == {
         "filters_1": ["16"],
         "filters_2": ["128"],
         "dense_units": ["64"],
@@ -144,10 +144,10 @@ def test_every_hyperparameter_is_told():
 
 def test_validation_figures_are_those_of_the_best_epoch_beside_the_keras_example(tmp_path):
     card = card_of(baseline=make_baseline(tmp_path))
-    told = rows(section(card, "### Validation images"))
-    assert told["negative ELBO, nats per image"] == ["180.00", "194.25"]
-    assert told["KL"] == ["45.00", "48.56"]
-    assert told["best epoch"] == ["2", "2"]
+    reported = rows(section(card, "### Validation images"))
+    assert reported["negative ELBO, nats per image"] == ["180.00", "194.25"]
+    assert reported["KL"] == ["45.00", "48.56"]
+    assert reported["best epoch"] == ["2", "2"]
 
 
 def test_without_test_figures_it_says_so_and_names_the_command():
@@ -164,7 +164,7 @@ def test_the_command_is_for_the_trial():
     assert "\nvaetune evaluate tiny --trial 0000\n" in card
 
 
-def test_where_things_are_on_the_users_machine_is_not_told(tmp_path):
+def test_the_card_does_not_name_paths_of_the_users_machine(tmp_path):
     command = (
         *("vaetune", "search", "/home/me/private/tiny.toml", "--dataset", "/home/me/my ä/x.npz"),
         *("--results=/home/me/out/", "--max-epochs", "3", "C:\\\\me\\\\y.npz"),
@@ -183,9 +183,9 @@ def test_test_figures_stand_beside_the_keras_examples_with_their_protocol(tmp_pa
     theirs = make_evaluated("0000", 2, negative_elbo=Estimate(195.5, 2.5))
     card = card_of(make_evaluated("0001"), baseline=make_baseline(tmp_path, theirs))
     text = section(card, "### Test images")
-    told = rows(text)
-    assert told["negative ELBO, nats per image"] == ["130.50 ± 1.25", "195.50 ± 2.50"]
-    assert told["active units"] == ["2 of 3", "2 of 3"]
+    reported = rows(text)
+    assert reported["negative ELBO, nats per image"] == ["130.50 ± 1.25", "195.50 ± 2.50"]
+    assert reported["active units"] == ["2 of 3", "2 of 3"]
     assert "- 1,000 test images; 32 posterior samples of each, seed 0; ± is" in text
     assert "k = 500 on the first 1,000 test images" in text
     assert "- KL of each latent dimension, nats: 12.00, 8.00, 0.25" in text
@@ -195,8 +195,8 @@ def test_test_figures_stand_beside_the_keras_examples_with_their_protocol(tmp_pa
 def test_test_figures_of_another_protocol_are_not_compared(tmp_path):
     other = make_evaluated("0000", 2, protocol=EvaluationProtocol(seed=0, posterior_samples=1))
     card = card_of(make_evaluated("0001"), baseline=make_baseline(tmp_path, other))
-    told = rows(section(card, "### Test images"))
-    assert told["negative ELBO, nats per image"] == ["130.50 ± 1.25"]
+    reported = rows(section(card, "### Test images"))
+    assert reported["negative ELBO, nats per image"] == ["130.50 ± 1.25"]
 
 
 def test_test_figures_of_an_earlier_epoch_do_not_count():
@@ -223,9 +223,9 @@ def test_finalists_that_were_judged_again_say_so():
 def test_a_baseline_is_handed_over_without_a_search(tmp_path):
     baseline = make_baseline(tmp_path)
     card = write_card(ExportFacts(baseline, baseline.winner, baseline, ("keras",), (), False))
-    told = rows(section(card, "## Training"))
-    assert told["found by"] == ["no search: a single configuration was trained"]
-    assert "rank" not in told["trial"][0]
+    reported = rows(section(card, "## Training"))
+    assert reported["found by"] == ["no search: a single configuration was trained"]
+    assert "rank" not in reported["trial"][0]
     validated = rows(section(card, "### Validation images"))
     assert validated["best epoch"] == ["2"], "not beside itself"
     assert "vaetune evaluate baselines/reference\n" in card
@@ -335,7 +335,7 @@ def test_no_command_breaks_out_of_its_block(flag):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         {},
         {"formats": ("keras",), "figures": (), "has_predict": False},
@@ -343,8 +343,8 @@ def test_no_command_breaks_out_of_its_block(flag):
     ],
 )
 @pytest.mark.parametrize("events", [(), (make_evaluated("0001"),)])
-def test_the_markdown_is_tidy(events, told):
-    card = card_of(*events, **told)
+def test_the_markdown_is_tidy(events, reported):
+    card = card_of(*events, **reported)
     assert "\n\n\n" not in card
     assert not [line for line in card.splitlines() if line != line.rstrip()]
     assert "None" not in card
@@ -359,12 +359,12 @@ import sys
 for name in sys.argv[1].split(","):
     sys.modules[name] = None  # whoever imports it fails
 for snippet in sys.stdin.read().split("\\0"):
-    told = {}
-    exec(snippet, told)
-    if "vae" not in told or "reconstructions" in told:
-        assert told["reconstructions"].shape == told["images"].shape, snippet
-        assert told["samples"].shape == (16, *told["images"].shape[1:]), snippet
-        assert told["z_log_var"].shape == told["z_mean"].shape, snippet
+    scope = {}
+    exec(snippet, scope)
+    if "vae" not in scope or "reconstructions" in scope:
+        assert scope["reconstructions"].shape == scope["images"].shape, snippet
+        assert scope["samples"].shape == (16, *scope["images"].shape[1:]), snippet
+        assert scope["z_log_var"].shape == scope["z_mean"].shape, snippet
 """
 
 
@@ -413,9 +413,9 @@ def test_the_code_for_vaetune_loads_the_whole_model(snippets, monkeypatch):
     blocks, folder = snippets
     (own,) = [block for block in blocks if "import vaetune" in block]
     monkeypatch.chdir(folder)
-    told = {}
-    exec(own, told)
-    assert told["vae"].latent_dim == 2
+    reported = {}
+    exec(own, reported)
+    assert reported["vae"].latent_dim == 2
 
 
 @pytest.mark.slow

@@ -33,14 +33,14 @@ def steps(export, tmp_path, monkeypatch):
     """What preprocessing.json says, to be changed with `change`."""
 
     def change(**tables):
-        told = json.loads((export / "preprocessing.json").read_text())
+        shown = json.loads((export / "preprocessing.json").read_text())
         for name, values in tables.items():
-            told[name] |= values
+            shown[name] |= values
         folder = tmp_path / "changed"
         folder.mkdir()
         for name in ("encoder.onnx", "decoder.onnx"):
             (folder / name).symlink_to(export / name)
-        (folder / "preprocessing.json").write_text(json.dumps(told))
+        (folder / "preprocessing.json").write_text(json.dumps(shown))
         monkeypatch.setattr(predict, "HERE", folder)
         return predict.read_preprocessing()
 
@@ -132,15 +132,15 @@ def test_colour_images_stay_in_colour(tmp_path):
 
 
 def test_pixels_are_binarised_as_the_training_images_were(steps):
-    told = steps(binarize={"method": "threshold", "threshold": 0.5})
+    shown = steps(binarize={"method": "threshold", "threshold": 0.5})
     split = binarized(Split(PIXELS.reshape(1, 9, 10, 1), None), "threshold")
-    read = predict.load_image("image.png", told, seed=0)
+    read = predict.load_image("image.png", shown, seed=0)
     np.testing.assert_array_equal(read, to_unit_interval(split.images))
 
 
 def test_stochastic_binarisation_is_drawn_from_the_seed(steps):
-    told = steps(binarize={"method": "stochastic"})
-    one, again, other = (predict.load_image("image.png", told, seed) for seed in (1, 1, 2))
+    shown = steps(binarize={"method": "stochastic"})
+    one, again, other = (predict.load_image("image.png", shown, seed) for seed in (1, 1, 2))
     assert set(np.unique(one)) == {0.0, 1.0}
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
@@ -151,8 +151,10 @@ def test_an_image_of_another_size_is_resized_with_a_note(export, capsys):
     predict.main(["encode", "double.png"])
     printed = capsys.readouterr()
     assert len(json.loads(printed.out)["z_mean"]) == 2
-    told = "predict: double.png has 18 x 20 pixels, the model expects 9 x 10: the image was resized"
-    assert printed.err == f"{told}.\n"
+    shown = (
+        "predict: double.png has 18 x 20 pixels, the model expects 9 x 10: the image was resized"
+    )
+    assert printed.err == f"{shown}.\n"
     Image.fromarray(PIXELS).resize((10, 18)).save("tall.png")
     predict.main(["encode", "tall.png"])
     assert "resized and its proportions changed.\n" in capsys.readouterr().err

@@ -26,15 +26,15 @@ LANDSCAPE = 6
 """EXIF orientation of a picture that a viewer turns by a quarter to the right."""
 
 
-def read_as(kind="files", dtype="uint8", limits=(0, 255), **told):
-    return Reading(kind=kind, dtype=dtype, low=limits[0], high=limits[1], range=limits, **told)
+def read_as(kind="files", dtype="uint8", limits=(0, 255), **fields):
+    return Reading(kind=kind, dtype=dtype, low=limits[0], high=limits[1], range=limits, **fields)
 
 
 def steps_of(reading, shape=(9, 10, 1), **search):
     """preprocessing.json of a search, through its JSON."""
     search = SPEC.model_copy(update={"data": DataSpec(**search)})
-    told = describe_preprocessing(make_study(image_shape=shape, reading=reading, search=search))
-    return json.loads(json.dumps(told))
+    shown = describe_preprocessing(make_study(image_shape=shape, reading=reading, search=search))
+    return json.loads(json.dumps(shown))
 
 
 def trained_on(pages, reading, shape):

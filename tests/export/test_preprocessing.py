@@ -32,15 +32,15 @@ TANH = Reading(
 
 
 def test_shape_range_and_channels_are_those_of_the_data():
-    told = describe_preprocessing(make_study(image_shape=(9, 11, 3)))
-    assert {key: told["image"][key] for key in ("height", "width", "channels", "colour")} == {
+    shown = describe_preprocessing(make_study(image_shape=(9, 11, 3)))
+    assert {key: shown["image"][key] for key in ("height", "width", "channels", "colour")} == {
         "height": 9,
         "width": 11,
         "channels": 3,
         "colour": "RGB",
     }
-    assert told["scale"] == {"divide_by": 255, "range": [0.0, 1.0], "dtype": "float32"}
-    assert told["layout"] == ["image", "height", "width", "channel"]
+    assert shown["scale"] == {"divide_by": 255, "range": [0.0, 1.0], "dtype": "float32"}
+    assert shown["layout"] == ["image", "height", "width", "channel"]
     assert describe_preprocessing(make_study())["image"]["colour"] == "grey"
 
 
@@ -49,8 +49,8 @@ def test_shape_range_and_channels_are_those_of_the_data():
 )
 def test_binarisation_is_that_of_the_search(method, threshold):
     search = SPEC.model_copy(update={"data": DataSpec(binarize=method)})
-    told = describe_preprocessing(make_study(search=search))
-    assert told["binarize"] == {"method": method, "threshold": threshold}
+    shown = describe_preprocessing(make_study(search=search))
+    assert shown["binarize"] == {"method": method, "threshold": threshold}
 
 
 def test_images_of_another_size_are_resized_unless_somebody_decides_otherwise():
@@ -70,8 +70,8 @@ def test_bytes_are_described_as_before_for_programs_that_read_it():
 
 
 def test_the_input_is_what_the_search_recorded():
-    told = describe_preprocessing(make_study(image_shape=(9, 10, 5), reading=SCANS))
-    assert told["input"] == {
+    reported = describe_preprocessing(make_study(image_shape=(9, 10, 5), reading=SCANS))
+    assert reported["input"] == {
         "kind": "files",
         "dtype": "uint16",
         "range": [0, 4095],
@@ -79,9 +79,9 @@ def test_the_input_is_what_the_search_recorded():
         "pages": "channels",
         "background": "white",
     }
-    assert (told["image"]["colour"], told["image"]["transparent"]) == ("other", "on white")
-    assert (told["resize"]["policy"], told["resize"]["keeps_proportions"]) == ("crop", True)
-    assert {key: told["scale"][key] for key in ("subtract", "divide_by", "clip")} == {
+    assert (reported["image"]["colour"], reported["image"]["transparent"]) == ("other", "on white")
+    assert (reported["resize"]["policy"], reported["resize"]["keeps_proportions"]) == ("crop", True)
+    assert {key: reported["scale"][key] for key in ("subtract", "divide_by", "clip")} == {
         "subtract": 0,
         "divide_by": 4095,
         "clip": True,
@@ -92,8 +92,8 @@ def test_the_input_is_what_the_search_recorded():
 
 def test_odd_limits_keep_all_their_digits():
     reading = BYTES.model_copy(update={"dtype": "float64", "range": (0.1, 1 / 3)})
-    told = json.loads(json.dumps(describe_preprocessing(make_study(reading=reading))))
-    assert told["input"]["range"] == [0.1, 1 / 3]
+    reported = json.loads(json.dumps(describe_preprocessing(make_study(reading=reading))))
+    assert reported["input"]["range"] == [0.1, 1 / 3]
 
 
 def test_people_are_told_in_sentences():

@@ -1,4 +1,4 @@
-"""The process that reads an export ends when it should, and its end is told of."""
+"""The process that reads an export ends when it should, and its end is reported."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def instead(tmp_path, monkeypatch):
         ("kill -SEGV $$", "ended with exit code -11: it printed nothing"),
     ],
 )
-def test_a_process_that_dies_is_told_of_for_each_format(tmp_path, instead, script, reason):
+def test_a_process_that_dies_is_announced_for_each_format(tmp_path, instead, script, reason):
     instead(script)
     with Reader() as opened:
         answers = opened.read(tmp_path, ["keras", "onnx"], {})

@@ -115,15 +115,15 @@ def test_every_reason_is_one_line(damaged):
 
 def test_every_endpoint_of_a_sound_export_is_compared(handed_over):
     _, folder, _ = handed_over
-    told = json.loads((folder / "hyperparameters.json").read_text())["formats"]
+    shown = json.loads((folder / "hyperparameters.json").read_text())["formats"]
     parts = {"encode", "decode"}
-    assert {name: set(one["apart"]) for name, one in told.items()} == {
+    assert {name: set(one["apart"]) for name, one in shown.items()} == {
         "keras": parts,
         "saved-model": {*parts, "reconstruct", "sample"},
         "onnx": parts,
         "litert": parts,
     }
-    assert all(0.0 <= value <= 1e-5 for one in told.values() for value in one["apart"].values())
+    assert all(0.0 <= value <= 1e-5 for one in shown.values() for value in one["apart"].values())
 
 
 @pytest.mark.parametrize("value", [2e-5, float("nan"), float("inf")])

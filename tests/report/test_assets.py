@@ -17,14 +17,14 @@ D3 = FOLDER / "d3"
 
 
 def test_d3_is_as_it_was_published():
-    told = dict(
+    shown = dict(
         re.findall(r"\| (d3-[\w-]+) \| [\d.]+ \| ([0-9a-f]{64}) \|", (D3 / "README.md").read_text())
     )
     found = {
         file.name.removesuffix(".min.js"): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in D3.glob("*.js")
     }
-    assert found == told
+    assert found == shown
 
 
 def test_each_file_of_the_script_is_in_the_page_once():

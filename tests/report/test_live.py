@@ -66,8 +66,8 @@ class RunningSearch:
         self._held.close()
 
 
-class Stage:
-    """A watch whose time passes when it sleeps, and in which things happen at their seconds.
+class SimulatedWatch:
+    """A watch with a simulated clock. Sleeping advances it, and runs the actions that are due.
 
     Attributes:
         pages: When pages were written, in seconds, and whether they were live.
@@ -106,16 +106,16 @@ class Stage:
         return watch(self.results, Clock(lambda: self.now_s, self.sleep), self.write)
 
     def until(self, second):
-        """What happens in so many seconds, and then Ctrl-C."""
-        told = []
+        """Returns the messages of the watch until this second, when Ctrl-C is pressed."""
+        shown = []
         self.at(second, interrupt)
         with pytest.raises(KeyboardInterrupt):
-            deque(map(told.append, self.watch()))
-        return told
+            deque(map(shown.append, self.watch()))
+        return shown
 
 
 def leave_page(results, live):
-    """Stands for `write_report`, which takes its time."""
+    """A fast replacement for `write_report`."""
     page = results / "report.html"
     refresh = '<noscript><meta http-equiv="refresh" content="30"></noscript>'
     page.write_text('<meta name="generator" content="vaetune 0">' + refresh * live)
@@ -136,33 +136,35 @@ def names(happenings):
 def test_it_watches_until_the_search_has_ended_and_leaves_a_page_that_is_not_live(tmp_path):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0]))
-        stage = Stage(tmp_path, write=write_report).at(5, search.end)
-        told = list(stage.watch())
-    assert names(told) == ["Written", "Ended", "Written"]
-    assert told[0].is_live
-    assert [study.name for study in told[0].running] == ["tiny"]
-    assert told[1].name == "tiny"
-    assert told[1].study.is_complete
-    assert told[2] == Written(tmp_path / "report.html", (), is_live=False)
-    assert [live for _, live in stage.pages] == [True, False]
+        simulated = SimulatedWatch(tmp_path, write=write_report).at(5, search.end)
+        shown = list(simulated.watch())
+    assert names(shown) == ["Written", "Ended", "Written"]
+    assert shown[0].is_live
+    assert [study.name for study in shown[0].running] == ["tiny"]
+    assert shown[1].name == "tiny"
+    assert shown[1].study.is_complete
+    assert shown[2] == Written(tmp_path / "report.html", (), is_live=False)
+    assert [live for _, live in simulated.pages] == [True, False]
     assert not is_live_page(tmp_path / "report.html")
 
 
 def test_it_watches_until_the_last_of_several_has_ended(tmp_path):
     with RunningSearch(tmp_path, "one") as one, RunningSearch(tmp_path, "two") as two:
-        stage = Stage(tmp_path).at(5, one.end).at(50, two.end, "interrupted")
-        told = [happening for happening in stage.watch() if isinstance(happening, Ended)]
-    assert [ended.name for ended in told] == ["one", "two"]
-    assert stage.now_s - 1000 > 50
+        simulated = SimulatedWatch(tmp_path).at(5, one.end).at(50, two.end, "interrupted")
+        shown = [happening for happening in simulated.watch() if isinstance(happening, Ended)]
+    assert [ended.name for ended in shown] == ["one", "two"]
+    assert simulated.now_s - 1000 > 50
 
 
 def test_a_search_that_begins_later_is_watched_too(tmp_path):
     later = []
     with RunningSearch(tmp_path, "one") as one, ExitStack() as stack:
         begin = lambda: later.append(stack.enter_context(RunningSearch(tmp_path, "two")))  # noqa: E731
-        stage = Stage(tmp_path).at(5, begin).at(8, one.end).at(70, lambda: later[0].end())
-        told = list(stage.watch())
-    assert [happening.name for happening in told if isinstance(happening, Ended)] == ["one", "two"]
+        simulated = (
+            SimulatedWatch(tmp_path).at(5, begin).at(8, one.end).at(70, lambda: later[0].end())
+        )
+        shown = list(simulated.watch())
+    assert [happening.name for happening in shown if isinstance(happening, Ended)] == ["one", "two"]
 
 
 @pytest.mark.parametrize("folder", ["empty", "missing"])
@@ -172,10 +174,10 @@ def test_where_no_search_runs_one_is_waited_for(tmp_path, folder):
     later = []
     with ExitStack() as stack:
         begin = lambda: later.append(stack.enter_context(RunningSearch(results)))  # noqa: E731
-        stage = Stage(results).at(600, begin).at(640, lambda: later[0].end())
-        told = list(stage.watch())
-    assert names(told) == ["Waiting", "Written", "Ended", "Written"]
-    assert 600 <= stage.pages[0][0] <= 601
+        simulated = SimulatedWatch(results).at(600, begin).at(640, lambda: later[0].end())
+        shown = list(simulated.watch())
+    assert names(shown) == ["Waiting", "Written", "Ended", "Written"]
+    assert 600 <= simulated.pages[0][0] <= 601
 
 
 def test_a_search_shorter_than_a_look_has_begun_and_ended(tmp_path):
@@ -183,28 +185,28 @@ def test_a_search_shorter_than_a_look_has_begun_and_ended(tmp_path):
         with RunningSearch(tmp_path) as search:
             search.end()
 
-    told = list(Stage(tmp_path).at(100, begin_and_end).watch())
-    assert names(told) == ["Waiting", "Written", "Ended", "Written"]
+    shown = list(SimulatedWatch(tmp_path).at(100, begin_and_end).watch())
+    assert names(shown) == ["Waiting", "Written", "Ended", "Written"]
 
 
 def test_while_it_waits_there_is_a_page_of_what_is_recorded(tmp_path):
     write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]), make_session_end())
-    stage = Stage(tmp_path)
-    assert stage.until(600) == [Waiting(), Written(tmp_path / "report.html", (), is_live=True)]
+    simulated = SimulatedWatch(tmp_path)
+    assert simulated.until(600) == [Waiting(), Written(tmp_path / "report.html", (), is_live=True)]
     assert is_live_page(tmp_path / "report.html")
 
 
 def test_a_search_that_was_killed_before_is_not_running(tmp_path):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0], status=None))
-    assert names(Stage(tmp_path).until(100)) == ["Waiting", "Written"]
+    assert names(SimulatedWatch(tmp_path).until(100)) == ["Waiting", "Written"]
 
 
 def test_a_search_that_is_killed_has_ended(tmp_path):
     with RunningSearch(tmp_path) as search:
-        told = list(Stage(tmp_path).at(30, search.kill).watch())
-    assert names(told) == ["Written", "Ended", "Written"]
-    assert told[1].study.last_end is None
+        shown = list(SimulatedWatch(tmp_path).at(30, search.kill).watch())
+    assert names(shown) == ["Written", "Ended", "Written"]
+    assert shown[1].study.last_end is None
 
 
 def test_a_killed_search_that_is_gone_on_with_runs_again(tmp_path):
@@ -213,17 +215,19 @@ def test_a_killed_search_that_is_gone_on_with_runs_again(tmp_path):
     later = []
     with ExitStack() as stack:
         again = lambda: later.append(stack.enter_context(RunningSearch(tmp_path)))  # noqa: E731
-        stage = Stage(tmp_path).at(60, again).at(90, lambda: later[0].end())
-        told = list(stage.watch())
-    assert names(told) == ["Waiting", "Written", "Written", "Ended", "Written"]
+        simulated = SimulatedWatch(tmp_path).at(60, again).at(90, lambda: later[0].end())
+        shown = list(simulated.watch())
+    assert names(shown) == ["Waiting", "Written", "Written", "Ended", "Written"]
 
 
 def test_a_process_that_holds_a_folder_and_has_not_begun_is_no_running_search(tmp_path):
     """Such as one that refuses a changed search file: it ends the watch of nothing."""
     write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]), make_session_end())
     held = lock_results(tmp_path / "tiny")
-    stage = Stage(tmp_path).at(10, held.__enter__).at(20, held.__exit__, None, None, None)
-    assert names(stage.until(100)) == ["Waiting", "Written"]
+    simulated = (
+        SimulatedWatch(tmp_path).at(10, held.__enter__).at(20, held.__exit__, None, None, None)
+    )
+    assert names(simulated.until(100)) == ["Waiting", "Written"]
 
 
 def test_a_free_folder_is_asked_once_whether_it_is_in_use(tmp_path, monkeypatch):
@@ -233,15 +237,15 @@ def test_a_free_folder_is_asked_once_whether_it_is_in_use(tmp_path, monkeypatch)
     asked = []
     count = lambda folder: asked.append(folder) or is_in_use(folder)  # noqa: E731
     monkeypatch.setattr("vaetune.report.live.is_in_use", count)
-    Stage(tmp_path).until(100)
+    SimulatedWatch(tmp_path).until(100)
     assert len(asked) == 1
 
 
 # When
 
 
-def page_times(stage):
-    return [second for second, _ in stage.pages]
+def page_times(simulated):
+    return [second for second, _ in simulated.pages]
 
 
 @pytest.mark.parametrize(
@@ -256,25 +260,25 @@ def page_times(stage):
 def test_a_page_follows_what_happens_to_trials_and_sessions(tmp_path, events):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0], status=None))
-        stage = Stage(tmp_path).at(100, search.append, *events)
-        stage.until(300)
-    assert len(stage.pages) == 2
-    assert 100 <= stage.pages[1][0] <= 101
+        simulated = SimulatedWatch(tmp_path).at(100, search.append, *events)
+        simulated.until(300)
+    assert len(simulated.pages) == 2
+    assert 100 <= simulated.pages[1][0] <= 101
 
 
 def test_a_search_or_a_baseline_that_appears_has_a_page(tmp_path):
     with RunningSearch(tmp_path):
-        stage = Stage(tmp_path).at(100, write_baseline, tmp_path)
-        stage.at(200, write_search, tmp_path, "other").until(300)
-    assert [round(second) for second in page_times(stage)] == [0, 100, 200]
+        simulated = SimulatedWatch(tmp_path).at(100, write_baseline, tmp_path)
+        simulated.at(200, write_search, tmp_path, "other").until(300)
+    assert [round(second) for second in page_times(simulated)] == [0, 100, 200]
 
 
 def test_a_search_that_disappears_leaves_the_page(tmp_path):
     other = write_search(tmp_path, "other")
     with RunningSearch(tmp_path):
-        stage = Stage(tmp_path).at(100, other.unlink)
-        stage.until(300)
-    assert [round(second) for second in page_times(stage)] == [0, 100]
+        simulated = SimulatedWatch(tmp_path).at(100, other.unlink)
+        simulated.until(300)
+    assert [round(second) for second in page_times(simulated)] == [0, 100]
 
 
 def test_nothing_is_done_while_nothing_happens(tmp_path, monkeypatch):
@@ -282,57 +286,59 @@ def test_nothing_is_done_while_nothing_happens(tmp_path, monkeypatch):
         search.append(*make_trial_events("0000", [200.0]))
         lines = []
         monkeypatch.setattr("vaetune.report.live._kind_of", lambda x: lines.append(x) or "known")
-        stage = Stage(tmp_path)
-        stage.until(5000)
-    assert len(stage.pages) == 1
+        simulated = SimulatedWatch(tmp_path)
+        simulated.until(5000)
+    assert len(simulated.pages) == 1
     assert len(lines) == 5
 
 
 @pytest.mark.parametrize("page_s", [0.4, 2.0, 7.0])
 def test_pages_take_a_tenth_of_the_time_at_most(tmp_path, page_s):
     with RunningSearch(tmp_path) as search:
-        stage = Stage(tmp_path, page_s)
+        simulated = SimulatedWatch(tmp_path, page_s)
         for second in range(1, 300):
-            stage.at(second, search.append, make_session())
-        stage.until(300)
-    gaps = [later - before for before, later in itertools.pairwise(page_times(stage))]
+            simulated.at(second, search.append, make_session())
+        simulated.until(300)
+    gaps = [later - before for before, later in itertools.pairwise(page_times(simulated))]
     assert min(gaps) >= 10 * page_s
     assert max(gaps) <= 10 * page_s + 1.01
     assert len(gaps) * page_s <= 30
 
 
-def test_what_happens_while_the_page_rests_is_told_after_it(tmp_path):
+def test_what_happens_while_the_page_rests_is_shown_after_it(tmp_path):
     with RunningSearch(tmp_path) as search:
-        stage = Stage(tmp_path).at(3, search.append, *make_trial_events("0000", [200.0]))
-        stage.until(300)
-    assert [round(second) for second in page_times(stage)] == [0, 20]
+        simulated = SimulatedWatch(tmp_path).at(
+            3, search.append, *make_trial_events("0000", [200.0])
+        )
+        simulated.until(300)
+    assert [round(second) for second in page_times(simulated)] == [0, 20]
 
 
 def test_epochs_alone_have_a_page_a_minute(tmp_path):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0], status=None))
-        stage = Stage(tmp_path)
+        simulated = SimulatedWatch(tmp_path)
         for second in range(1, 300):
-            stage.at(second, search.append, make_epoch("0000", 1 + second, 200.0 - second))
-        stage.until(300)
-    gaps = [later - before for before, later in itertools.pairwise(page_times(stage))]
+            simulated.at(second, search.append, make_epoch("0000", 1 + second, 200.0 - second))
+        simulated.until(300)
+    gaps = [later - before for before, later in itertools.pairwise(page_times(simulated))]
     assert len(gaps) >= 4
     assert all(60 <= gap <= 66 for gap in gaps)
 
 
 def test_a_page_that_a_search_left_is_made_live_again(tmp_path):
     with RunningSearch(tmp_path), RunningSearch(tmp_path, "other"):
-        stage = Stage(tmp_path).at(100, write_report, tmp_path)
-        stage.until(200)
-    assert [round(second) for second in page_times(stage)] == [0, 100]
+        simulated = SimulatedWatch(tmp_path).at(100, write_report, tmp_path)
+        simulated.until(200)
+    assert [round(second) for second in page_times(simulated)] == [0, 100]
     assert is_live_page(tmp_path / "report.html")
 
 
 def test_two_watches_do_not_drive_each_other(tmp_path):
     with RunningSearch(tmp_path):
-        stage = Stage(tmp_path).at(100, leave_page, tmp_path, True)
-        stage.until(200)
-    assert len(stage.pages) == 1
+        simulated = SimulatedWatch(tmp_path).at(100, leave_page, tmp_path, True)
+        simulated.until(200)
+    assert len(simulated.pages) == 1
 
 
 # Whatever is in the way
@@ -345,13 +351,13 @@ def test_two_watches_do_not_drive_each_other(tmp_path):
 )
 def test_a_damaged_or_half_written_journal_ends_no_watch(tmp_path, content):
     with RunningSearch(tmp_path) as search, (search.folder / JOURNAL_NAME).open("ab") as journal:
-        stage = Stage(tmp_path, write=write_report)
-        stage.at(50, lambda: (journal.write(content), journal.flush())).at(150, search.end)
+        simulated = SimulatedWatch(tmp_path, write=write_report)
+        simulated.at(50, lambda: (journal.write(content), journal.flush())).at(150, search.end)
         (tmp_path / "wrong").mkdir()
         (tmp_path / "wrong" / JOURNAL_NAME).write_bytes(content)
         with RunningSearch(tmp_path, "sound") as sound:
-            told = list(stage.at(250, sound.end).watch())
-    assert [happening.name for happening in told if isinstance(happening, Ended)] == [
+            shown = list(simulated.at(250, sound.end).watch())
+    assert [happening.name for happening in shown if isinstance(happening, Ended)] == [
         "tiny",
         "sound",
     ]
@@ -362,9 +368,9 @@ def test_a_line_that_is_written_in_two_halves_is_read_once_it_is_whole(tmp_path)
     with RunningSearch(tmp_path) as search, (search.folder / JOURNAL_NAME).open("ab") as journal:
         line = make_trial_events("0000", [200.0])[0].model_dump_json().encode() + b"\n"
         write = lambda part: (journal.write(part), journal.flush())  # noqa: E731
-        stage = Stage(tmp_path).at(100, write, line[:50]).at(200, write, line[50:])
-        stage.until(300)
-    assert [round(second) for second in page_times(stage)] == [0, 200]
+        simulated = SimulatedWatch(tmp_path).at(100, write, line[:50]).at(200, write, line[50:])
+        simulated.until(300)
+    assert [round(second) for second in page_times(simulated)] == [0, 200]
 
 
 def test_a_journal_that_is_restored_from_a_copy_is_read_anew(tmp_path):
@@ -377,21 +383,21 @@ def test_a_journal_that_is_restored_from_a_copy_is_read_anew(tmp_path):
         os.utime(path, ns=(1, 1))
 
     with RunningSearch(tmp_path):
-        stage = Stage(tmp_path).at(100, restore)
-        stage.until(200)
-    assert [round(second) for second in page_times(stage)] == [0, 100]
+        simulated = SimulatedWatch(tmp_path).at(100, restore)
+        simulated.until(200)
+    assert [round(second) for second in page_times(simulated)] == [0, 100]
 
 
-def test_a_page_that_cannot_be_written_is_told_once_and_tried_again(tmp_path):
+def test_a_page_that_cannot_be_written_is_shown_once_and_tried_again(tmp_path):
     with RunningSearch(tmp_path) as search:
-        stage = Stage(tmp_path)
-        stage.at(100, setattr, stage, "is_broken", True)
-        stage.at(101, search.append, *make_trial_events("0000", [200.0]))
-        stage.at(250, setattr, stage, "is_broken", False).at(300, search.end)
-        told = list(stage.watch())
-    assert names(told) == ["Written", "WriteFailed", "Written", "Ended", "Written"]
-    assert told[1] == WriteFailed("The disk is full.")
-    tries = [second for second in page_times(stage) if 100 < second < 250]
+        simulated = SimulatedWatch(tmp_path)
+        simulated.at(100, setattr, simulated, "is_broken", True)
+        simulated.at(101, search.append, *make_trial_events("0000", [200.0]))
+        simulated.at(250, setattr, simulated, "is_broken", False).at(300, search.end)
+        shown = list(simulated.watch())
+    assert names(shown) == ["Written", "WriteFailed", "Written", "Ended", "Written"]
+    assert shown[1] == WriteFailed("The disk is full.")
+    tries = [second for second in page_times(simulated) if 100 < second < 250]
     assert all(30 <= later - before <= 40 for before, later in itertools.pairwise(tries))
     assert len(tries) >= 4
 
@@ -399,13 +405,13 @@ def test_a_page_that_cannot_be_written_is_told_once_and_tried_again(tmp_path):
 def test_a_page_that_can_never_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "report.html").write_text("<h1>The annual report</h1>")
     with pytest.raises(ResultsError, match="not written by vaetune"):
-        next(Stage(tmp_path).watch())
+        next(SimulatedWatch(tmp_path).watch())
 
 
 def test_a_file_is_no_folder_to_wait_in(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(ResultsError, match=r"is a file\. Expected a folder of results"):
-        list(Stage(tmp_path / "taken").watch())
+        list(SimulatedWatch(tmp_path / "taken").watch())
 
 
 # Who holds a folder
@@ -463,7 +469,7 @@ def test_the_command_says_where_the_page_is_and_how_the_search_ended(tmp_path, c
     assert not is_live_page(tmp_path / "results" / "report.html")
 
 
-def test_the_command_tells_a_killed_search(tmp_path, command):
+def test_the_command_says_that_a_search_was_killed(tmp_path, command):
     with RunningSearch(tmp_path / "results") as search:
         assert "tiny was killed: not complete" in command(lambda _: search.kill())[1]
 
@@ -484,7 +490,7 @@ def test_ctrl_c_leaves_a_page_that_is_not_live(tmp_path, command):
     assert not is_live_page(tmp_path / "results" / "report.html")
 
 
-def test_the_help_tells_of_watching(monkeypatch, capsys):
+def test_the_help_describes_watching(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["vaetune", "report", "--help"])
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit):
@@ -527,8 +533,8 @@ def test_a_search_in_another_process_is_watched_to_its_end(tmp_path):
     with start(tmp_path, "report", "--watch") as watching:
         assert watching.stdout.readline() == FIRST_LINE
         with start(tmp_path, "search", "./squares.toml", "--quiet") as searching:
-            told = searching.communicate(timeout=180)
-            assert searching.returncode == 0, told
+            shown = searching.communicate(timeout=180)
+            assert searching.returncode == 0, shown
         watching.wait(120)
         # Not communicate(): it would miss what readline() has read ahead.
         out, error = watching.stdout.read(), watching.stderr.read()
@@ -610,7 +616,7 @@ IN_SIGHT = """() => {
 
 
 class Visit:
-    """A live page in a browser whose time passes when it is told to."""
+    """A live page in a browser with a clock that the test sets."""
 
     def __init__(self, browser, path, after_s=0):
         self.troubles = []
@@ -646,8 +652,8 @@ class Visit:
 def visit(chromium):
     visits = []
 
-    def opened(path, **told):
-        visits.append(Visit(chromium, path, **told))
+    def opened(path, **options):
+        visits.append(Visit(chromium, path, **options))
         return visits[-1]
 
     yield opened

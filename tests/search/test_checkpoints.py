@@ -54,7 +54,7 @@ def test_the_finalists_are_kept_each_by_the_best_trial_of_its_configuration():
 
 @pytest.mark.parametrize("ranked_trials", [RANKED, CONFIGURATIONS, CONFIGURATIONS[::-1]])
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_leaders_can_be_told_from_the_leaders_so_far_and_one_more(ranked_trials, most):
+def test_leaders_can_be_shown_from_the_leaders_so_far_and_one_more(ranked_trials, most):
     so_far = []
     for count, trial in enumerate(ranked_trials, start=1):
         so_far = leaders([*so_far, trial], most)
@@ -101,7 +101,7 @@ def damage(path):
     path.write_bytes(content[: len(content) // 2])
 
 
-def told(journal):
+def shown(journal):
     events = read_journal(journal.path)
     return [(e.file, e.aside) for e in events if isinstance(e, FileSetAside)]
 
@@ -165,15 +165,15 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_once(tmp_path, journal, mo
 def test_a_checkpoint_is_found_as_it_was_saved(keeper, journal):
     found = keeper.find("0000", last_epoch=3, must_exist=True)
     assert (found.epoch, found.best_epoch) == (3, 2)
-    assert told(journal) == []
+    assert shown(journal) == []
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_told_once(keeper, tmp_path, journal):
+def test_a_damaged_checkpoint_is_set_aside_and_shown_once(keeper, tmp_path, journal):
     damage(path_of(tmp_path, "0000"))
     assert keeper.find("0000", last_epoch=3, must_exist=True) is None
     assert keeper.find("0000", last_epoch=3, must_exist=True) is None
     assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
-    assert told(journal) == [(f"trials/0000/{CHECKPOINT_NAME}", f"trials/0000/{DAMAGED_NAME}")]
+    assert shown(journal) == [(f"trials/0000/{CHECKPOINT_NAME}", f"trials/0000/{DAMAGED_NAME}")]
 
 
 def test_a_checkpoint_ahead_of_the_journal_is_set_aside(keeper, tmp_path):
@@ -181,20 +181,20 @@ def test_a_checkpoint_ahead_of_the_journal_is_set_aside(keeper, tmp_path):
     assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
 
 
-def test_a_missing_checkpoint_is_told_unless_none_was_due(keeper, tmp_path, journal):
+def test_a_missing_checkpoint_is_shown_unless_none_was_due(keeper, tmp_path, journal):
     for trial_id in ("0000", "0001"):
         path_of(tmp_path, trial_id).unlink()
     assert keeper.find("0000", last_epoch=3, must_exist=False) is None
-    assert told(journal) == [], "killed before it was written"
+    assert shown(journal) == [], "killed before it was written"
     assert keeper.find("0001", last_epoch=3, must_exist=True) is None
-    assert told(journal) == [(f"trials/0001/{CHECKPOINT_NAME}", None)]
+    assert shown(journal) == [(f"trials/0001/{CHECKPOINT_NAME}", None)]
 
 
 def test_weights_without_an_optimizer_are_nothing_to_go_on_from(keeper, journal):
     keeper.remove_unneeded(needed=set(), leaders={"0000"})
     assert keeper.find("0000", last_epoch=3, must_exist=True) is None
     assert keeper.load("0000").best_epoch == 2
-    assert told(journal) == []
+    assert shown(journal) == []
 
 
 def test_a_leader_is_lost_if_it_is_damaged_or_gone(keeper, tmp_path):

@@ -22,7 +22,7 @@ from vaetune.config.spec import Budget, Limits
 from vaetune.search.executors.local import LocalExecutor
 from vaetune.search.finalists import rescore
 from vaetune.search.phases import run_session
-from vaetune.search.resume import is_decided, samples_due
+from vaetune.search.resume import is_decided
 from vaetune.search.session import open_search
 from vaetune.study.builder import load_study
 from vaetune.study.catalog import list_baselines
@@ -64,7 +64,7 @@ def scores_of(study):
 def test_the_difference_is_paired_over_images(judged, executor):
     first, second = rescore(judged, executor).finalists
     weights = [checkpoint_of(judged, one.trial_id).best_weights for one in (first, second)]
-    ours, theirs = executor.measure(weights, samples_due(judged), judged.search.seed)
+    ours, theirs = executor.measure(weights, judged.samples_due, judged.search.seed)
     difference = theirs.negative_elbo - ours.negative_elbo
     assert second.behind.mean == pytest.approx(difference.mean())
     assert second.behind.standard_error == pytest.approx(
@@ -92,12 +92,12 @@ def test_weights_of_another_epoch_are_left_out(judged, executor, tmp_path):
 
 
 def test_a_search_ends_with_its_finalists_rescored(judged):
-    told = judged.rescored.rescoring
-    assert {one.trial_id for one in told.finalists} == {t.trial_id for t in judged.finalists}
-    assert (told.posterior_samples, told.seed, told.images) == (4, 3, 14)
-    losses = [one.negative_elbo.mean for one in told.finalists]
+    shown = judged.rescored.rescoring
+    assert {one.trial_id for one in shown.finalists} == {t.trial_id for t in judged.finalists}
+    assert (shown.posterior_samples, shown.seed, shown.images) == (4, 3, 14)
+    losses = [one.negative_elbo.mean for one in shown.finalists]
     assert losses == sorted(losses)
-    assert judged.winner.trial_id == told.finalists[0].trial_id
+    assert judged.winner.trial_id == shown.finalists[0].trial_id
     assert isinstance(events_of(judged, (FinalistsRescored, SessionEnded))[-1], SessionEnded)
 
 
@@ -112,7 +112,7 @@ def test_a_complete_search_of_an_earlier_version_is_rescored_once(judged, tmp_pa
     assert (study.folder / "journal.jsonl").read_bytes() == journal
 
 
-def test_a_finalist_whose_weights_are_gone_is_trained_again_and_that_is_told(judged, tmp_path):
+def test_a_finalist_whose_weights_are_gone_is_trained_again_and_that_is_shown(judged, tmp_path):
     study = copy_of(judged, tmp_path, without=("finalists_rescored",))
     (study.trial_folder(study.finalists[1].trial_id) / CHECKPOINT_NAME).unlink()
     again = run(tmp_path, GRID)
@@ -169,14 +169,14 @@ def test_other_seeds_choose_the_winner_and_can_be_gone_on_with(judged, tmp_path)
     assert any(begun.values())
     assert load_study(tmp_path / "tiny").retrained is None
     study = run(tmp_path, with_seeds(2))
-    told = study.retrained.retraining
-    assert (told.seeds, told.epochs) == ((4, 5), 1)
-    means = {one.trial_id: one.mean.mean for one in told.finalists}
+    shown = study.retrained.retraining
+    assert (shown.seeds, shown.epochs) == ((4, 5), 1)
+    means = {one.trial_id: one.mean.mean for one in shown.finalists}
     assert study.winner.trial_id == min(means, key=means.get)
     assert {trial.trial_id for trial in study.finalists} == set(means)
     baselines = {one.name: one for one in list_baselines(tmp_path).studies}
     names = {f"tiny-{n}-seed-{seed}-squares-1" for n in (0, 1) for seed in (4, 5)}
-    assert set(baselines) == names == {name for one in told.finalists for name in one.trainings}
+    assert set(baselines) == names == {name for one in shown.finalists for name in one.trainings}
     assert {one.started.kind for one in baselines.values()} == {"baseline"}
     assert len(study.rescorings) == 1, "what was rescored stays as it was"
     trained = {one.name: one.sessions for one in baselines.values()}
@@ -185,7 +185,7 @@ def test_other_seeds_choose_the_winner_and_can_be_gone_on_with(judged, tmp_path)
     assert {one.name: one.sessions for one in list_baselines(tmp_path).studies} == trained
 
 
-def test_what_is_trained_from_another_seed_is_no_example_and_told_by_its_name(judged, tmp_path):
+def test_what_is_trained_from_another_seed_is_no_example_and_shown_by_its_name(judged, tmp_path):
     copy_of(judged, tmp_path)
     heard = set()
 

@@ -78,7 +78,8 @@ def test_a_search_that_continues_says_how_far_it_is(capsys):
         (
             "search",
             PlanCorrected(plan=PLAN[:1]),
-            "After failures the whole search is 3 trials of 3 configurations, 3 epochs.",
+            "Because trials failed, the whole search is now 3 trials of 3 configurations, "
+            "3 epochs.",
         ),
         (
             "search",

@@ -65,7 +65,7 @@ def test_what_a_search_would_be_refused_for_is_refused_at_once(done, tmp_path):
     changed_reading = replace(make_images(fingerprint="a" * 64), reading=read)
     with pytest.raises(ResultsError, match=r"in that search: uint16 values 0\.\.4095 are taken as"):
         left(done, images=changed_reading)
-    with pytest.raises(ResultsError, match=r"already complete\. To extend it, give a larger"):
+    with pytest.raises(ResultsError, match=r"already complete\. To extend it, raise budget"):
         left(done, extend=True)
     with pytest.raises(InUseError, match="is in use by process"), lock_results(done / "tiny"):
         left(done)

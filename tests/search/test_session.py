@@ -193,7 +193,7 @@ def test_an_overwriting_that_was_cut_off_is_finished(undisturbed, finished, tmp_
 
 
 @pytest.mark.parametrize("content", [None, b"", b"torn"])
-def test_trials_whose_journal_is_gone_are_set_aside_and_told_of(
+def test_trials_whose_journal_is_gone_are_set_aside_and_shown_of(
     undisturbed, finished, tmp_path, content
 ):
     weights = (finished.trial_folder(finished.winner.trial_id) / CHECKPOINT_NAME).read_bytes()
@@ -228,13 +228,15 @@ def test_what_was_set_aside_outlives_a_second_loss_and_goes_with_an_overwriting(
     assert not (finished.folder / "journal.torn-0").exists()
 
 
-def test_orphans_are_told_of_though_a_search_was_killed_before_it_told(finished, tmp_path):
+def test_orphans_are_announced_though_a_search_was_killed_before_it_announced_them(
+    finished, tmp_path
+):
     (finished.folder / "journal.jsonl").unlink()
     (finished.folder / "trials").rename(finished.folder / "trials.orphaned-1")
     assert "trials.orphaned-1/" in run(tmp_path).set_aside[0].remedy
 
 
-def test_a_torn_line_is_told_of_in_the_journal(finished, tmp_path):
+def test_a_torn_line_is_announced_in_the_journal(finished, tmp_path):
     journal = finished.folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-9])
     (torn,) = run(tmp_path).set_aside
@@ -243,7 +245,7 @@ def test_a_torn_line_is_told_of_in_the_journal(finished, tmp_path):
 
 
 class Heard:
-    """Keeps what a watcher is told."""
+    """Keeps the events that a watcher receives."""
 
     def __init__(self):
         self.events = []
@@ -269,7 +271,7 @@ def test_a_finished_search_makes_again_what_it_lost(undisturbed, finished, tmp_p
     assert_same_search(again, undisturbed)
     assert lost.exists()
     epochs = [event for event in events_of(again, EpochEnded) if event.trial_id == second]
-    assert len(epochs) == len(finished.ranking[1].epochs), "nothing is told twice"
+    assert len(epochs) == len(finished.ranking[1].epochs), "no event comes twice"
 
 
 def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, finished, tmp_path):
@@ -550,7 +552,8 @@ def larger(spec=TINY, **budget):
 
 def test_a_larger_budget_is_refused_unless_it_is_an_extension(finished, tmp_path):
     with pytest.raises(
-        ResultsError, match=r"hyperband_iterations: 1 -> 2\. Use --extend to continue"
+        ResultsError,
+        match=r"hyperband_iterations: 1 -> 2\. Use --extend \(in Python: extend=True\) to continue",
     ):
         run(tmp_path, larger(hyperband_iterations=2))
 

@@ -147,7 +147,7 @@ def test_an_error_that_will_not_pass_is_not_tried_again(tmp_path, break_training
     assert study.trials[0].error == f"{type(error).__name__}: wrong"
 
 
-def test_a_nan_is_not_tried_again_and_tells_its_epoch(tmp_path):
+def test_a_nan_is_not_tried_again_and_says_its_epoch(tmp_path):
     space = TINY_SPACE.model_copy(update={"learning_rate": Pinned(value=1e30)})
     study = run(tmp_path, changed(TWO_TRIALS, space=space, limits=Limits(max_retries=5)))
     assert events_of(study, TrialRetried) == []

@@ -307,7 +307,7 @@ def test_pickles_are_never_loaded(tmp_path):
     assert ProbeImages.load(tmp_path) is None
 
 
-def test_a_full_disk_is_told_and_leaves_the_pictures_before(tmp_path, monkeypatch):
+def test_a_full_disk_is_shown_and_leaves_the_pictures_before(tmp_path, monkeypatch):
     choose_probe_images(make_numbered(12), None).save(tmp_path)
 
     def write_half(file, **arrays):

@@ -50,15 +50,17 @@ def test_what_never_began_is_no_search_and_harms_no_other(tmp_path):
     assert find_baseline(find_study(tmp_path, "tiny"), tmp_path).name == "reference"
 
 
-def test_a_search_that_is_not_there_is_told_with_those_there_are(tmp_path):
+def test_a_search_that_is_not_there_is_shown_with_those_there_are(tmp_path):
     write_search(tmp_path, "ant")
     write_search(tmp_path, "bee", minutes=1)
     with pytest.raises(ResultsError, match=r'no search "cat" in .*There are: bee, ant\.'):
         find_study(tmp_path, "cat")
+    with pytest.raises(ResultsError, match=r'no search "ants" .*\. Did you mean "ant"\? There'):
+        find_study(tmp_path, "ants")
 
 
 @pytest.mark.parametrize("name", [None, "tiny"])
-def test_without_any_search_the_first_step_is_told(tmp_path, name):
+def test_without_any_search_the_first_step_is_shown(tmp_path, name):
     with pytest.raises(ResultsError, match=r"no search in .* yet.*`vaetune search hyperband`"):
         find_study(tmp_path / "results", name)
 
@@ -68,13 +70,13 @@ def damage(path):
 
 
 @pytest.mark.parametrize("name", [None, "tiny"])
-def test_a_damaged_journal_is_told_and_not_passed_over(tmp_path, name):
+def test_a_damaged_journal_is_shown_and_not_passed_over(tmp_path, name):
     damage(write_search(tmp_path, "tiny"))
     with pytest.raises(JournalError, match="line 3 is damaged"):
         find_study(tmp_path, name)
 
 
-def test_a_journal_that_cannot_be_read_is_told(tmp_path):
+def test_a_journal_that_cannot_be_read_is_shown(tmp_path):
     (tmp_path / "tiny" / JOURNAL_NAME).mkdir(parents=True)
     with pytest.raises(JournalError, match=r"journal\.jsonl cannot be read: Is a directory"):
         find_study(tmp_path, "tiny")

@@ -138,7 +138,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypa
     assert steps[:2] == ["fsync", "replace"]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_shown(tmp_path):
     (tmp_path / "trials").write_text("a file")
     with pytest.raises(ResultsError, match="cannot be written: Not a directory"):
         make_checkpoint().save(tmp_path / "trials" / "0000")
@@ -156,7 +156,7 @@ def small(tmp_path_factory):
     return (folder / CHECKPOINT_NAME).read_bytes()
 
 
-def test_a_checkpoint_truncated_anywhere_is_told_as_damaged(tmp_path, small):
+def test_a_checkpoint_truncated_anywhere_is_shown_as_damaged(tmp_path, small):
     path = tmp_path / CHECKPOINT_NAME
     for end in range(len(small)):
         path.write_bytes(small[:end])
@@ -185,7 +185,7 @@ def test_no_flipped_byte_reaches_a_model(tmp_path, small):
     assert refused > len(small)
 
 
-def test_a_missing_checkpoint_is_told(tmp_path):
+def test_a_missing_checkpoint_is_shown(tmp_path):
     with pytest.raises(ResultsError, match=r"There is no checkpoint at .*checkpoint\.npz"):
         Checkpoint.load(tmp_path)
 

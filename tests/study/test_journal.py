@@ -225,7 +225,7 @@ def test_a_journal_torn_in_its_first_line_has_no_events(tmp_path, whole):
         b'{"event": "session_ended", "reason": "\xff"}',
     ],
 )
-def test_a_damaged_line_is_told_by_its_number(tmp_path, damaged):
+def test_a_damaged_line_is_shown_by_its_number(tmp_path, damaged):
     path = write_journal(tmp_path, EVENTS)
     lines = path.read_bytes().splitlines()
     lines[2] = damaged
@@ -261,18 +261,20 @@ def test_an_empty_journal_has_no_events(tmp_path):
     assert read(path) == []
 
 
-def test_a_missing_journal_is_told(tmp_path):
-    with pytest.raises(JournalError, match=r"There is no journal at .*journal\.jsonl"):
+def test_a_missing_journal_is_shown(tmp_path):
+    with pytest.raises(
+        JournalError, match=r"no search in .*: journal\.jsonl is missing\. Expected"
+    ):
         read(tmp_path / JOURNAL_NAME)
 
 
-def test_a_journal_that_cannot_be_read_is_told(tmp_path):
+def test_a_journal_that_cannot_be_read_is_shown(tmp_path):
     (tmp_path / JOURNAL_NAME).mkdir()
     with pytest.raises(JournalError, match=r"cannot be read: Is a directory"):
         read(tmp_path / JOURNAL_NAME)
 
 
-def test_a_journal_that_cannot_be_written_is_told(tmp_path):
+def test_a_journal_that_cannot_be_written_is_shown(tmp_path):
     (tmp_path / JOURNAL_NAME).mkdir()
     with pytest.raises(ResultsError, match=r"cannot be written: Is a directory"):
         Journal(tmp_path / JOURNAL_NAME)
@@ -281,7 +283,7 @@ def test_a_journal_that_cannot_be_written_is_told(tmp_path):
 # On the disk first
 
 
-def test_an_event_is_on_the_disk_before_the_listener_is_told(tmp_path, monkeypatch):
+def test_an_event_is_on_the_disk_before_the_listener_is_shown(tmp_path, monkeypatch):
     path = tmp_path / JOURNAL_NAME
     steps = []
     fsync = os.fsync
@@ -292,24 +294,24 @@ def test_an_event_is_on_the_disk_before_the_listener_is_told(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "fsync", sync)
     with Journal(path) as journal:
-        journal.listener = lambda event: steps.append(("told", event.event))
+        journal.listener = lambda event: steps.append(("shown", event.event))
         journal.append(EVENTS[0])
         journal.append(EVENTS[1])
     assert steps == [
         ("synced", 1),
-        ("told", "search_started"),
+        ("shown", "search_started"),
         ("synced", 2),
-        ("told", "session_started"),
+        ("shown", "session_started"),
     ]
 
 
-def test_a_repeated_event_is_told_and_not_recorded_again(tmp_path):
+def test_a_repeated_event_is_shown_and_not_recorded_again(tmp_path):
     path = write_journal(tmp_path, EVENTS[:2])
-    told = []
+    shown = []
     with Journal(path) as journal:
-        journal.listener = told.append
+        journal.listener = shown.append
         journal.publish(EVENTS[2])
-    assert told == [EVENTS[2]]
+    assert shown == [EVENTS[2]]
     assert read(path) == EVENTS[:2]
 
 
@@ -319,19 +321,19 @@ def test_a_repeated_event_is_told_and_not_recorded_again(tmp_path):
 def test_when_syncing_fails_the_journal_ends_with_the_event_before(tmp_path, monkeypatch):
     path = write_journal(tmp_path, EVENTS[:2])
     before = path.read_bytes()
-    told = []
+    shown = []
 
     def no_space(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with Journal(path) as journal:
-        journal.listener = told.append
+        journal.listener = shown.append
         with monkeypatch.context() as full_disk:
             full_disk.setattr(os, "fsync", no_space)
-            with pytest.raises(ResultsError, match=r"No space left on device.*unharmed"):
+            with pytest.raises(ResultsError, match=r"No space left on device.*is kept"):
                 journal.append(EVENTS[2])
         assert path.read_bytes() == before
-        assert told == []
+        assert shown == []
         journal.append(EVENTS[3])
     assert read(path) == [*EVENTS[:2], EVENTS[3]]
 
@@ -354,7 +356,7 @@ with Journal(path) as journal:
         except ResultsError:
             pass
         else:
-            sys.exit("a full disk was not told")
+            sys.exit("a full disk was not reported")
         if path.read_bytes() != before:
             sys.exit(f"left behind: {path.read_bytes()[len(before):]}")
     resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
@@ -450,7 +452,7 @@ def test_a_process_that_begins_while_somebody_looks_is_not_refused(tmp_path):
     timer.join()
 
 
-def test_results_that_cannot_be_written_are_told(tmp_path):
+def test_results_that_cannot_be_written_are_shown(tmp_path):
     (tmp_path / "results").write_text("a file")
     with (
         pytest.raises(ResultsError, match=r"results/tiny cannot be written: Not a directory"),
@@ -472,7 +474,7 @@ def test_keys_of_a_later_version_are_ignored(tmp_path):
     assert read(path)[1] == make_epoch("0000", 1, 200.0)
 
 
-def test_an_event_of_a_later_version_is_told_as_such(tmp_path):
+def test_an_event_of_a_later_version_is_shown_as_such(tmp_path):
     path = write_journal(tmp_path, EVENTS[:1])
     with path.open("a") as file:
         file.write('{"time":"2026-03-04T05:06:07Z","event":"trial_dreamt","trial_id":"0000"}\n')

@@ -57,7 +57,7 @@ def test_the_lead_among_seeds_has_the_error_of_both_means():
     assert not lead.is_sure
 
 
-def test_one_seed_tells_no_noise_and_failures_no_lead():
+def test_one_seed_says_no_noise_and_failures_no_lead():
     ranked = rank_by_mean([scores("0001", 117.0), scores("0002", 110.0)])
     assert Retraining((1,), 9, 15, ranked).lead.is_sure is None
     ranked = rank_by_mean([scores("0001", None), scores("0002", 110.0)])

@@ -10,7 +10,7 @@ from journals import (
     SPEC,
     START,
     VALUES,
-    Shared,
+    JournalBuilder,
     make_epoch,
     make_evaluated,
     make_rescored,
@@ -167,7 +167,7 @@ def test_without_a_completed_trial_there_is_no_winner():
 # Promotions
 
 
-def test_the_lineage_of_a_promotion_is_told_oldest_first():
+def test_the_lineage_of_a_promotion_is_shown_oldest_first():
     study = make_study(*make_ladder())
     lineage = study.lineage(study.trial("0003"))
     assert [trial.trial_id for trial in lineage] == ["0001", "0003"]
@@ -180,7 +180,7 @@ def test_the_curve_of_a_promotion_runs_through_its_parents():
     assert [(e.epoch, e.val_loss) for e in curve] == [(1, 200.0), (2, 190.0), (3, 195.0)]
 
 
-def test_a_trial_that_is_not_there_is_told():
+def test_a_trial_that_is_not_there_is_shown():
     with pytest.raises(ResultsError, match='"tiny" has no trial 0009'):
         make_study(*make_ladder()).trial("0009")
 
@@ -217,64 +217,68 @@ def stretches_of(study, trial_id="0000"):
 
 
 def test_a_trial_runs_from_its_start_to_its_end_on_its_worker():
-    shared = Shared(2).begin(10, "0000", 2).epoch(30, "0000").finish(31, "0000").end(90)
-    assert stretches_of(shared.study()) == [(2, 10, 31, 0)]
+    builder = JournalBuilder(2).begin(10, "0000", 2).epoch(30, "0000").finish(31, "0000").end(90)
+    assert stretches_of(builder.study()) == [(2, 10, 31, 0)]
 
 
 def test_a_trial_of_a_lost_worker_goes_on_with_another_one():
-    shared = Shared(2).begin(10, "0000", 1, epoch_to=3).epoch(30, "0000").lose(45, 1, "0000")
-    shared.resume(50, "0000", 2, epoch=1).epoch(70, "0000", 2).finish(90, "0000")
-    assert stretches_of(shared.study()) == [(1, 10, 45, 0), (2, 50, 90, 1)]
+    builder = (
+        JournalBuilder(2).begin(10, "0000", 1, epoch_to=3).epoch(30, "0000").lose(45, 1, "0000")
+    )
+    builder.resume(50, "0000", 2, epoch=1).epoch(70, "0000", 2).finish(90, "0000")
+    assert stretches_of(builder.study()) == [(1, 10, 45, 0), (2, 50, 90, 1)]
 
 
 def test_a_worker_that_is_lost_takes_no_time_of_the_trials_of_others():
-    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2)
-    study = shared.lose(45, 1, "0000").finish(60, "0001").study()
+    builder = JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2)
+    study = builder.lose(45, 1, "0000").finish(60, "0001").study()
     assert stretches_of(study, "0001") == [(2, 10, 60, 0)]
 
 
 def test_a_session_that_lets_go_ends_all_that_it_trained():
-    shared = Shared(2).begin(10, "0000", 1).begin(20, "0001", 2).epoch(30, "0000")
-    shared.end(40, "interrupted").session(900, 1).resume(910, "0001", 1).finish(950, "0001")
-    study = shared.study()
+    builder = JournalBuilder(2).begin(10, "0000", 1).begin(20, "0001", 2).epoch(30, "0000")
+    builder.end(40, "interrupted").session(900, 1).resume(910, "0001", 1).finish(950, "0001")
+    study = builder.study()
     assert stretches_of(study) == [(1, 10, 40, 0)]
     assert stretches_of(study, "0001") == [(2, 20, 40, 0), (1, 910, 950, 0)]
 
 
 def test_a_session_that_was_killed_trained_until_the_last_sign_of_any_of_its_trials():
-    shared = Shared(2).begin(10, "0000", 1).begin(20, "0001", 2).epoch(30, "0000")
-    shared.epoch(44, "0001").session(900, 2).resume(910, "0000", 2, epoch=1)
-    study = shared.epoch(930, "0000", 2).study()
+    builder = JournalBuilder(2).begin(10, "0000", 1).begin(20, "0001", 2).epoch(30, "0000")
+    builder.epoch(44, "0001").session(900, 2).resume(910, "0000", 2, epoch=1)
+    study = builder.epoch(930, "0000", 2).study()
     assert stretches_of(study) == [(1, 10, 44, 0), (2, 910, 930, 1)]
     assert stretches_of(study, "0001") == [(2, 20, 44, 0)]
 
 
 def test_what_a_later_command_adds_is_no_sign_of_a_session():
-    shared = Shared(1).begin(10, "0000", 1).epoch(30, "0000")
-    shared.events.append(make_evaluated("0000", 1))
-    assert stretches_of(shared.study()) == [(1, 10, 30, 0)]
+    builder = JournalBuilder(1).begin(10, "0000", 1).epoch(30, "0000")
+    builder.events.append(make_evaluated("0000", 1))
+    assert stretches_of(builder.study()) == [(1, 10, 30, 0)]
 
 
 def test_trials_of_a_process_alone_have_stretches_without_a_worker():
-    shared = Shared(1, joined=None).begin(10, "0000", None).epoch(30, "0000")
-    shared.session(900, 1).resume(905, "0000", None, epoch=1).finish(950, "0000")
-    assert stretches_of(shared.study()) == [(None, 10, 30, 0), (None, 905, 950, 1)]
+    builder = JournalBuilder(1, joined=None).begin(10, "0000", None).epoch(30, "0000")
+    builder.session(900, 1).resume(905, "0000", None, epoch=1).finish(950, "0000")
+    assert stretches_of(builder.study()) == [(None, 10, 30, 0), (None, 905, 950, 1)]
 
 
 def test_what_no_worker_has_taken_up_again_is_queued():
-    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(20, 1, "0000")
-    assert [trial.status for trial in shared.study().trials] == ["queued", "running"]
-    shared.resume(30, "0000", 1)
-    assert [trial.status for trial in shared.study().trials] == ["running", "running"]
-    shared.session(900, 2).resume(910, "0001", 1)
-    assert [trial.status for trial in shared.study().trials] == ["queued", "running"]
-    shared.end(950, "interrupted")
-    assert [trial.status for trial in shared.study().trials] == ["stopped", "stopped"]
+    builder = JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(20, 1, "0000")
+    assert [trial.status for trial in builder.study().trials] == ["queued", "running"]
+    builder.resume(30, "0000", 1)
+    assert [trial.status for trial in builder.study().trials] == ["running", "running"]
+    builder.session(900, 2).resume(910, "0001", 1)
+    assert [trial.status for trial in builder.study().trials] == ["queued", "running"]
+    builder.end(950, "interrupted")
+    assert [trial.status for trial in builder.study().trials] == ["stopped", "stopped"]
 
 
 def test_only_the_trial_of_a_lost_worker_came_nearer_to_its_death():
-    shared = Shared(3).begin(10, "0000", 1).begin(10, "0001", 2).lose(20, 1, "0000").lose(21, 3)
-    study = shared.study()
+    builder = (
+        JournalBuilder(3).begin(10, "0000", 1).begin(10, "0001", 2).lose(20, 1, "0000").lose(21, 3)
+    )
+    study = builder.study()
     assert [trial.crashes for trial in study.trials] == [1, 0]
     assert [(lost.worker, lost.trial_id) for lost in study.workers_lost] == [(1, "0000"), (3, None)]
     assert [joined.worker for joined in study.workers_joined] == [1, 2, 3]
@@ -335,13 +339,13 @@ def test_a_study_without_trials_has_an_empty_table():
 # Journals that tell no whole story
 
 
-def test_a_journal_without_events_is_told(tmp_path):
+def test_a_journal_without_events_is_shown(tmp_path):
     with pytest.raises(ResultsError, match="stopped before it began"):
         build_study([], tmp_path)
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-def test_events_of_a_trial_that_never_started_are_told_as_damage(tmp_path, lost):
+def test_events_of_a_trial_that_never_started_are_shown_as_damage(tmp_path, lost):
     events = make_trial_events("0007", [200.0])[lost:]
     write_search(tmp_path, "tiny", *events)
     with pytest.raises(JournalError, match=r"tiny.* trial 0007, which never started"):
@@ -393,7 +397,7 @@ def test_an_epoch_that_is_finished_forgives_the_deaths_before():
     assert crashes_of(*begun, make_session(), resumed(), epoch, make_session()) == 1
 
 
-def test_a_retry_is_told_with_its_trial():
+def test_a_retry_is_shown_with_its_trial():
     retry = TrialRetried(time=START, trial_id="0000", attempt=1, error="OOM", traceback="where")
     begin, *rest = make_trial_events("0000", [200.0])
     assert make_study(begin, retry, *rest).trials[0].retries == (retry,)
@@ -416,7 +420,7 @@ def test_an_extension_opens_a_complete_search_again():
     assert make_study().search == SPEC
 
 
-def test_files_that_were_set_aside_are_told():
+def test_files_that_were_set_aside_are_shown():
     lost = FileSetAside(time=START, file="trials/0000/checkpoint.npz", aside=None, remedy="again")
     assert make_study(lost).set_aside == (lost,)
 

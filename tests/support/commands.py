@@ -1,4 +1,4 @@
-"""Commands in processes of their own: what they start, what that listens on, what is left of it."""
+"""Commands in their own processes: the processes they start, their ports and what remains."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ _LISTENING = "0A"
 
 @contextmanager
 def short_folder():
-    """A folder whose name leaves room for those of Ray's sockets."""
+    """A folder with a short name, because paths of Ray's sockets are limited in length."""
     folder = Path(tempfile.mkdtemp(prefix="v", dir="/tmp"))
     try:
         yield folder
@@ -40,12 +40,12 @@ def short_folder():
 
 
 class Vaetune:
-    """The command line in a folder, with a home and a folder of temporary files of its own.
+    """The command line in a folder, with its own home and its own folder of temporary files.
 
     Args:
-        folder: Where it is run.
-        temporary: Of which the rest is made, see `short_folder`.
-        environment: Added to that of the tests.
+        folder: Working directory.
+        temporary: Parent of the home and of the temporary files, see `short_folder`.
+        environment: Additional environment variables.
     """
 
     def __init__(self, folder, temporary, **environment):
@@ -60,7 +60,7 @@ class Vaetune:
 
     @contextmanager
     def start(self, *arguments):
-        """The command at the head of a session, of which nothing outlives the test."""
+        """Starts the command as the head of a session. All its processes end with the test."""
         command = [sys.executable, "-c", PROGRAM, str(self._modules), *arguments]
         with start_session(command, cwd=self.folder, env=self.environment) as process:
             yield process
@@ -73,18 +73,18 @@ class Vaetune:
 
     @property
     def modules(self):
-        """What the last command had imported when it ended."""
+        """Names of the modules that the last command had imported when it ended."""
         return set(self._modules.read_text().split())
 
     @property
     def left(self):
-        """What Ray left of its temporary files."""
+        """Names of Ray's temporary files that remain."""
         return [path.name for path in self.temporary.iterdir() if "vaetune" in path.name]
 
 
 @contextmanager
 def start_session(command, **options):
-    """A process at the head of a session; whatever is left of that is killed."""
+    """Starts a process as the head of a session, and kills the session at the end."""
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -139,7 +139,7 @@ def kill_session(session):
 
 
 def processes_of(session):
-    """The processes of a session that have not ended, and what they are called."""
+    """Command lines of the running processes of a session, by process id."""
     found = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -165,7 +165,7 @@ def environment_of(process):
 
 
 def listening_on(processes):
-    """The addresses that processes listen on by TCP."""
+    """TCP addresses that processes listen on."""
     sockets = _listening_sockets()
     return {
         sockets[inode] for process in processes for inode in _sockets_of(process) & set(sockets)
@@ -199,7 +199,7 @@ def _address(digits):
 
 
 def free_ports(count):
-    """Ports of loopback that nobody listens on."""
+    """Free ports of the loopback interface."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

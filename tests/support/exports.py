@@ -1,4 +1,4 @@
-"""Tiny models to hand over, and stand-ins for the process that reads an export back."""
+"""Tiny models to export, and replacements for the process that reads an export back."""
 
 import io
 import signal

@@ -183,7 +183,7 @@ def make_study(*events, folder=Path("results/tiny"), **started):
     return build_study([make_started(**started), make_session(), *events], folder)
 
 
-class Shared:
+class JournalBuilder:
     """The events of a search with several workers. Each method adds one, at a given second.
 
     Args:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vaetune.config import ReadingSpec
-from vaetune.data.image_folder import read_folder
+from vaetune.data.folders.reader import read_folder
 from vaetune.errors import DataError
 
 

@@ -1,4 +1,4 @@
-"""Training contexts that all searches of the same images share in a process of tests."""
+"""Training contexts that searches of the same images share within a test process."""
 
 from vaetune.data.images import fingerprint_of
 from vaetune.training.trial import TrainingContext

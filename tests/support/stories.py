@@ -1,4 +1,4 @@
-"""Studies made up event by event, and the pages that tell of them."""
+"""Studies built event by event, and their pages."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,8 @@ from vaetune.study.events import (
     SessionStarted,
     TrialEnded,
     TrialStarted,
+    WorkerJoined,
+    WorkerLost,
 )
 from vaetune.study.journal import JOURNAL_NAME, Journal
 from vaetune.study.records import DataSummary, Environment, Rung
@@ -27,7 +29,7 @@ START = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 NOW = START + timedelta(hours=1)
 DATA = DataSummary(
     name="digits",
-    source="in the package",
+    source="digits",
     fingerprint="ab" * 32,
     image_shape=(8, 8, 1),
     train_images=40,
@@ -85,9 +87,9 @@ class Story:
         self.events.append(SessionStarted(time=self.time, environment=environment))
         return self
 
-    def trial(self, trial_id, losses, *, configuration=None, parent=None, epoch_from=0, **told):
+    def trial(self, trial_id, losses, *, configuration=None, parent=None, epoch_from=0, **options):
         number = int(trial_id) if configuration is None else configuration
-        values = told.pop("hyperparameters", {**VALUES, "dense_units": 16 * (number + 1)})
+        values = options.pop("hyperparameters", {**VALUES, "dense_units": 16 * (number + 1)})
         self.events.append(
             TrialStarted(
                 time=self.time,
@@ -118,16 +120,16 @@ class Story:
                     validation_s=2.0,
                 )
             )
-        if not told.get("unfinished"):
+        if not options.get("unfinished"):
             self.events.append(
                 TrialEnded(
                     time=self.time,
                     trial_id=trial_id,
-                    status="failed" if "error" in told else "completed",
+                    status="failed" if "error" in options else "completed",
                     parameters=134165 + number,
                     duration_s=60.0 * len(losses),
-                    error=told.get("error"),
-                    traceback=told.get("traceback"),
+                    error=options.get("error"),
+                    traceback=options.get("traceback"),
                 )
             )
         return self
@@ -162,10 +164,10 @@ def make_pictures(latent_dim):
     return Artifacts(images, images, z_mean, manifold)
 
 
-def usual(folder, **told):
+def usual(folder, **options):
     """Three configurations of one epoch; the best goes on to three."""
     return (
-        Story(folder, **told)
+        Story(folder, **options)
         .trial("0000", [212.5])
         .trial("0001", [201.0])
         .trial("0002", [230.0])
@@ -244,3 +246,38 @@ def words_of(page):
 
 def headline_of(page):
     return Outline(page).texts_of("h2", page)[0]
+
+
+def words_of_built(shared):
+    study = shared.study()
+    return words_of(render_report([study], {study.name: None}, NOW))
+
+
+def leaderboard_of(page):
+    table = re.search(r'<table class="sortable">.*?</table>', page, flags=re.DOTALL)[0]
+    return Outline(table).texts_of("tr", table)
+
+
+def hostile(folder, text):
+    """A search in which every text that a file can hold is `text`."""
+    story = Story(
+        folder,
+        name=text,
+        spec=SearchSpec(description=text),
+        data=DATA.model_copy(update={"name": text, "source": text, "class_names": (text,) * 3}),
+    )
+    story.events[0] = story.events[0].model_copy(update={"origins": {text: "file", "seed": "flag"}})
+    own = Environment(
+        **{**ENVIRONMENT.model_dump(), **dict.fromkeys(("python", "cpu", "device"), text)}
+        | {"platform": text, "revision": text, "versions": {text: text}, "command": (text, text)}
+    )
+    story.session(own)
+    joined = {"host": text, "environment": own}
+    story.events += [
+        WorkerJoined(time=story.time, worker=1, **joined),
+        WorkerLost(time=story.time, worker=1, trial_id=None, error=text),
+    ]
+    story.trial("0000", [200.0], hyperparameters={**VALUES, text: 1})
+    story.trial("0001", [], error=text, traceback=text)
+    story.end("error", message=text)
+    return story

@@ -49,21 +49,21 @@ GRID = changed(
 
 
 def run(results, spec=TINY, name="tiny", images=IMAGES, watcher=None, **options):
-    """Runs a search, or goes on with it; `options` are those of `open_search`."""
+    """Runs or continues a search; `options` are those of `open_search`."""
     resolved = ResolvedSearch(name, spec, {})
     with open_search(resolved, images, DEVICE, results, **options) as opened:
         return run_session(opened, watcher)
 
 
 def stop(results, events, spec=TINY):
-    """Presses Ctrl-C after so many events of a search, and returns what it left."""
+    """Presses Ctrl-C after this number of events, and returns the study."""
     with pytest.raises(KeyboardInterrupt):
         run(results, spec, watcher=StopAfter(events))
     return load_study(results / "tiny")
 
 
 class StopAfter:
-    """Presses Ctrl-C after so many events."""
+    """A watcher that presses Ctrl-C after this number of events."""
 
     def __init__(self, events):
         self.left = events

@@ -1,6 +1,7 @@
-"""The folder of a user: a search file, quick commands, and what commands leave there."""
+"""The folder of a user: a search file, quick commands and the files that commands write."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,14 @@ BAYESIAN = "max_trials = 4\ninitial_trials = 3"
 QUICK_SEARCH = ("search", "squares.toml", "--max-epochs", 1, "--quiet")
 
 QUICK_EVALUATION = ("evaluate", "--importance-samples", 3)
+
+
+def assert_reference_is_drawn(page):
+    """The page shows the Keras example's reconstructions and the colours of its classes."""
+    pairs = page[page.index("<h3>Images</h3>") : page.index("<h3>How was the winner found?</h3>")]
+    assert "images were kept" not in pairs
+    assert "images above the reconstructions of the Keras example" in pairs
+    assert re.search(r"latent means of the Keras example, coloured by \d classes", pairs)
 
 
 def contents(folder):

@@ -39,7 +39,8 @@ def best(
 ) -> None:
     """Print the winner of a search or another trial, and export it.
 
-    Every file of an export is read back, and left out if it differs from the original.
+    An exported model is loaded again in each format. A format that differs from the original is
+    left out.
     """
     from vaetune.config import BEST
     from vaetune.report import describe_decision, describe_winner

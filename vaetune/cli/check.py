@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import clean_interrupt, say
+from vaetune.cli.console import advise_if_moved, clean_interrupt, say
 from vaetune.cli.groups import flags_of, training_option
 from vaetune.cli.options import BudgetOptions, TrainingOptions, WinnerOptions, WorkerOptions
 from vaetune.cli.search import describe_trainers
@@ -182,11 +182,12 @@ def check_search(
     """
     from vaetune.data import load_prepared
     from vaetune.device import available_cores, choose_device
-    from vaetune.report import describe_images, describe_plan, describe_search
+    from vaetune.report import describe_images, describe_plan, describe_search, describe_small_space
     from vaetune.search import ExecutorOptions
 
     spec = resolved.spec
-    images = load_prepared(spec.data, say)
+    with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
+        images = load_prepared(spec.data, say)
     cores = available_cores()
     threads = options.threads if not options.needs_ray else options.threads_each(cores)
     device = choose_device(spec.device, threads=threads)
@@ -205,6 +206,9 @@ def check_search(
         say("The estimate assumes one worker: parallel training on GPUs cannot be estimated.")
     probed = probe_search(spec, images, workers, workers * device.threads / cores)
     say(f"To train: {describe_plan(probed.plan)}.")
+    small_space = describe_small_space(spec, probed.plan)
+    if small_space:
+        say(small_space)
     say(describe_probe(probed, spec, data.train_images))
     has_flags = "flag" in resolved.origins.values() or options != ExecutorOptions()
     say(f"Ready. Next: vaetune search {shlex.quote(name)}{' and the same options' * has_flags}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from vaetune.errors import MissingImagesError
+
 if TYPE_CHECKING:
     from vaetune.device import ChosenDevice
     from vaetune.study import Study, Trial
@@ -39,21 +41,40 @@ def clean_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("Stopped. Everything that was recorded before is kept.")
+        say("Stopped. Everything found so far is kept.")
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def advise_if_moved(is_given: bool) -> Iterator[None]:
+    """Adds `--dataset` to the error about images that are no longer where a search found them.
+
+    Args:
+        is_given: Whether `--dataset` was given, so that there is nothing to add.
+
+    Raises:
+        MissingImagesError: The body raised it.
+    """
+    try:
+        yield
+    except MissingImagesError as error:
+        if is_given:
+            raise
+        advice = "If the images have moved, name their new place with --dataset."
+        raise MissingImagesError(f"{error} {advice}") from error
 
 
 def find_named(results: Path, name: str | None) -> "Study":
     """Finds a study by name, and prints a note about unreadable ones; see `find_study`."""
-    from vaetune.study import find_study, is_path, list_studies
+    from vaetune.study import find_study, list_studies
 
-    if name is not None and is_path(name):
+    if name is not None:
         return find_study(results, name)
     catalog = list_studies(results)
-    if name is None and catalog.studies:
+    if catalog.studies:
         for folder, reason in catalog.unreadable.items():
             note(f"{folder} is skipped. {reason}")
-    return catalog.find(name)
+    return catalog.find()
 
 
 def title_of(study: "Study", trial: "Trial") -> str:

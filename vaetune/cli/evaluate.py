@@ -1,4 +1,4 @@
-"""`vaetune evaluate`: measure models on the test images."""
+"""`vaetune evaluate`: evaluate models on the test images."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import clean_interrupt, find_named, note, say, title_of
+from vaetune.cli.console import advise_if_moved, clean_interrupt, find_named, note, say, title_of
 from vaetune.cli.options import EvaluationFormat, Results, StudyName, TrialId
 from vaetune.errors import ResultsError, VaetuneError
 from vaetune.study import IMPORTANCE_IMAGES, IMPORTANCE_SAMPLES
@@ -36,7 +36,7 @@ def evaluate(
         ),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Measure again what is recorded already.")
+        bool, typer.Option("--again", help="Evaluate again, even if a result is recorded.")
     ] = False,
     output: Annotated[
         EvaluationFormat, typer.Option("--format", help="Output format.")
@@ -47,10 +47,11 @@ def evaluate(
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Measure the winner and the Keras example on the test images.
+    """Evaluate the winner and the Keras example on the test images.
 
-    Nothing else uses the test images. A result that is recorded already is printed as it was. With
-    the folder of an export, such as results/best, its model is measured and nothing is recorded.
+    Nothing else uses the test images. The results are recorded, and a second run prints them again.
+    With the folder of an export, such as results/best, its model is evaluated and nothing is
+    recorded.
     """
     from vaetune.study import EvaluationProtocol
 
@@ -115,7 +116,8 @@ def evaluate_study(
     found = {name: event for name, event in recorded.items() if event and not again}
     missing = {name: model for name, model in models.items() if name not in found}
     if missing:
-        found |= _evaluate(missing, study, _moved(data, dataset), protocol)
+        with advise_if_moved(dataset is not None):
+            found |= _evaluate(missing, study, _moved(data, dataset), protocol)
     return title_of(study, picked), {name: found[name] for name in models if name in found}
 
 
@@ -142,7 +144,7 @@ def evaluate_exported(
     if dataset is None and data.dataset not in NAMED_SETS:
         raise ResultsError(
             f'{folder} does not say where its images "{data.dataset}" are. '
-            "Name them with --dataset."
+            "Give their path with --dataset."
         )
     images = load_prepared(_moved(data, dataset))
     if images.fingerprint != exported.fingerprint:

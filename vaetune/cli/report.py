@@ -18,20 +18,25 @@ def report(
         bool,
         typer.Option("--watch", help="Update the report until all running searches have ended."),
     ] = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to this file instead.")
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Write results/report.html from what is recorded.
+    """Write results/report.html, a page about all searches.
 
     With --watch, the page is updated as trials start and end, and refreshes itself in the browser.
     If no search is running, vaetune waits for the next one. Press Ctrl-C to stop.
     """
+    if watch and output is not None:
+        raise typer.BadParameter("give --watch or --output, not both")
     with clean_interrupt():
         from vaetune.report import write_report
 
         if watch:
             watch_results(results)
         else:
-            say(f"Report: {write_report(results)}")
+            say(f"Report: {write_report(results, output=output)}")
 
 
 def watch_results(results: Path) -> None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaetune.cli.best import export_and_print
-from vaetune.cli.console import INTERRUPTED, clean_interrupt, fail, note, say, title_of
+from vaetune.cli.console import (
+    INTERRUPTED,
+    advise_if_moved,
+    clean_interrupt,
+    fail,
+    note,
+    say,
+    title_of,
+)
 from vaetune.cli.groups import budget_option, flags_of
 from vaetune.cli.options import (
     BudgetOptions,
@@ -50,8 +58,8 @@ def search(
 ) -> None:
     """Run a search, or continue one that was stopped.
 
-    Options override the search file; what neither of them sets has a default. Without a name, the
-    available searches are listed.
+    Options override the search file, which overrides the defaults. Without a name, the available
+    searches are listed.
     """
     from vaetune.config import find_search, resolve
     from vaetune.search import ExecutorOptions
@@ -94,15 +102,16 @@ def run_in_terminal(
         with progress_of(session, output.quiet) as watcher:
             yield watcher
 
-    study = run_search(
-        resolved,
-        results=output.results,
-        executor=options,
-        overwrite=output.overwrite,
-        extend=extend,
-        verbose=not output.quiet,
-        watch=watch,
-    )
+    with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
+        study = run_search(
+            resolved,
+            results=output.results,
+            executor=options,
+            overwrite=output.overwrite,
+            extend=extend,
+            verbose=not output.quiet,
+            watch=watch,
+        )
     _print_outcome(study, output.results)
 
 
@@ -118,7 +127,7 @@ def _warn_if_open(options: "ExecutorOptions") -> None:
     from vaetune.search import has_token
 
     if options.address and not has_token():
-        note(f"The Ray cluster at {options.address} asks for no token: {_OPEN}")
+        note(f"The Ray cluster at {options.address} does not require a token: {_OPEN}")
 
 
 class _WaitNotice:
@@ -138,7 +147,7 @@ class _WaitNotice:
         """Prints the line when it is due, and only once."""
         if not self._is_done and time.monotonic() > self._due_s:
             self._is_done = True
-            room = " It may have no free resources." if self._options.address else ""
+            room = " The cluster may have no free resources." if self._options.address else ""
             say(f"{self._options}: none is ready yet.{room} Press Ctrl-C to stop waiting.")
 
 
@@ -157,9 +166,11 @@ def announce(
 ) -> None:
     """Prints the resolved search and its plan, before the first trial."""
     from vaetune.report import (
+        describe_image_set,
         describe_plan,
         describe_retraining,
         describe_search,
+        describe_small_space,
         describe_warnings,
     )
 
@@ -173,10 +184,14 @@ def announce(
     say(f"vaetune {__version__}: {started.kind} {started.name} -> {session.folder}/")
     if started.search.description:
         say(started.search.description)
+    say(describe_image_set(started.data))
     say(describe_search(session.spec, started.data, origins, trainers))
     if warnings := describe_warnings(started.data):
         say(warnings)
     say(f"{'The whole search' if past else 'To train'}: {describe_plan(session.plan)}.")
+    small_space = describe_small_space(session.spec, session.plan)
+    if small_space:
+        say(small_space)
     seeds = session.spec.limits.final_seeds
     if seeds and started.kind == "search" and not (past and session.is_decided):
         say(f"Then: {describe_retraining(session.plan, session.spec)}.")
@@ -202,7 +217,7 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
         with progress, StoppableWatcher(progress) as watcher:
             yield watcher
     except KeyboardInterrupt:
-        say("Stopped. Everything found so far is kept; run the same command again to continue.")
+        say("Stopped. Everything found so far is kept. Run the same command again to continue.")
         _refresh_report(session.results)
         raise typer.Exit(INTERRUPTED) from None
 
@@ -221,7 +236,7 @@ def _print_outcome(study: "Study", results: Path) -> None:
         fail(
             f"{end.message} The first failed with: {study.failures[0].error} "
             f"See `vaetune trials {study.name} --failed`. "
-            "To continue anyway: --max-failure-rate 1"
+            "To continue anyway, run the same command with --max-failure-rate 1."
         )
     if end and end.reason == "time_budget":
         say(f"{end.message} Run the same command again to continue.")

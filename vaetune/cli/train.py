@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import clean_interrupt, fail, find_named, say
+from vaetune.cli.console import advise_if_moved, clean_interrupt, fail, find_named, say
 from vaetune.cli.groups import flags_of, model_option
 from vaetune.cli.options import (
     BaselineOutputOptions,
@@ -34,7 +34,7 @@ def train(
     training: TrainingOptions,
     output: BaselineOutputOptions,
 ) -> None:
-    """Train one configuration from its beginning, outside any search.
+    """Train one configuration from scratch, outside any search.
 
     With --best, this is the winner of a search, on its images and with its settings; without it,
     the Keras example. Options change single values. With --on train+validation, one image in
@@ -64,7 +64,7 @@ def train_best(
     flags: Mapping[str, object],
     output: BaselineOutputOptions,
 ) -> None:
-    """Trains the winner of a search, or another of its trials, from its beginning.
+    """Trains the winner of a search, or another of its trials, from scratch.
 
     Args:
         search_name: Name of the search.
@@ -85,7 +85,7 @@ def train_best(
     own = _given(replace(configuration, latent_dim=None))
     resolved = resolve_single(own, flags, picked.hyperparameters, study.search)
     spec = resolved.spec
-    description = f"Trial {picked.trial_id} of {study.name}, trained from its beginning"
+    description = f"Trial {picked.trial_id} of {study.name}, trained from scratch"
     spec = spec.model_copy(update={"description": description})
     resolved = replace(resolved, name=f"{study.name}-trial-{picked.trial_id}", spec=spec)
     run_baseline(resolved, output, of=study)
@@ -108,7 +108,8 @@ def run_baseline(
     from vaetune.study import command
 
     single = resolved.spec
-    images = load_images(single.data.dataset, single.data, say)
+    with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
+        images = load_images(single.data.dataset, single.data, say)
     device = choose_device(single.device)
     from vaetune.evaluation import check_images
     from vaetune.search import open_baseline, run_session

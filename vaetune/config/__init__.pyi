@@ -1,4 +1,7 @@
 from .choices import NAMED_SETS, Binarize, Precision
+from .explain import (
+    closest_match,
+)
 from .names import (
     BASELINES,
     BEST,
@@ -15,7 +18,6 @@ from .reading import (
     Reading,
     ReadingSpec,
     Resize,
-    explain_changed_reading,
 )
 from .search_file import (
     Origin,
@@ -31,6 +33,7 @@ from .search_file import (
 from .space import (
     DEFAULT_SPACE,
     OPTIONAL,
+    REAL_VALUED,
     REFERENCE,
     REFERENCE_BATCH_SIZE,
     REFERENCE_BETA,
@@ -65,6 +68,7 @@ __all__ = [
     "MIN_IMAGE_SIDE",
     "NAMED_SETS",
     "OPTIONAL",
+    "REAL_VALUED",
     "REFERENCE",
     "REFERENCE_BATCH_SIZE",
     "REFERENCE_BETA",
@@ -92,9 +96,9 @@ __all__ = [
     "Training",
     "available_searches",
     "check_not_reserved",
+    "closest_match",
     "describe",
     "differences",
-    "explain_changed_reading",
     "find_search",
     "flatten",
     "is_larger",

@@ -1,7 +1,7 @@
 """One-line messages for errors in a search file."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,37 +17,51 @@ _PLAIN_WORDS = {
 }
 
 
-def explain_error(error: ValidationError, where: str, flags: Mapping[str, Any]) -> str:
+NameOverride = Callable[[str], str]
+"""Returns the name that a caller knows an override by, such as its flag, from its dotted key."""
+
+
+def explain_error(
+    error: ValidationError, where: str, overrides: Mapping[str, Any], name_override: NameOverride
+) -> str:
     """Returns Pydantic's first complaint as one line, with the number of further complaints.
 
     Args:
         error: Validation error of a search.
         where: Name of the search file in the message.
-        flags: Values given as flags, by dotted key. The message names the flag of a wrong value.
+        overrides: Values that replace those of the file, by dotted key.
+        name_override: Names a wrong override in the message.
     """
     first = error.errors(include_url=False)[0]
-    if first["type"] == "extra_forbidden":
-        return f"{where}: {_describe_unknown_key(first['loc'])}{_count_others(error)}"
     key = _dotted(first["loc"])
+    if first["type"] == "extra_forbidden":
+        is_given = any(f"{one}.".startswith(f"{key}.") for one in overrides)
+        subject = "Unknown" if is_given else f"{where}: unknown"
+        return f"{subject} {_describe_unknown_key(first['loc'])}{_count_others(error)}"
     message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
-    flag = next((flag for flag in flags if _concerns(message, key, flag)), None)
-    subject = flag_name(flag) if flag else f"{where}: {key}".rstrip(": ")
+    override = next((one for one in overrides if _concerns(message, key, one)), None)
+    subject = name_override(override) if override else f"{where}: {key}".rstrip(": ")
     message = message.removeprefix("Input ")
-    if flag:
-        message = message.removeprefix(f"{flag.rpartition('.')[2]} ")
+    if override:
+        message = message.removeprefix(f"{override.rpartition('.')[2]} ")
     received = "" if "received" in message else f", received {short_repr(first['input'])}"
     return f"{subject} {message[:1].lower()}{message[1:]}{received}.{_count_others(error)}"
 
 
-def _concerns(message: str, key: str, flag: str) -> bool:
-    """Whether a complaint about a key, or about the table of the key, concerns a flag's value."""
-    table, _, name = flag.rpartition(".")
-    return key.startswith(flag) or (key in ("", table) and message.startswith(f"{name} "))
+def _concerns(message: str, key: str, override: str) -> bool:
+    """Whether a complaint about a key, or about the table of the key, concerns an override."""
+    table, _, name = override.rpartition(".")
+    return key.startswith(override) or (key in ("", table) and message.startswith(f"{name} "))
 
 
 def flag_name(key: str) -> str:
     """Returns the flag of a dotted key, such as "--max-epochs" for "budget.max_epochs"."""
     return f"--{key.rpartition('.')[2].replace('_', '-')}"
+
+
+def key_name(key: str) -> str:
+    """Returns a dotted key as a script writes it, such as '"budget.max_epochs"'."""
+    return f'"{key}"'
 
 
 def _describe_unknown_key(location: Sequence[int | str]) -> str:
@@ -58,7 +72,7 @@ def _describe_unknown_key(location: Sequence[int | str]) -> str:
         f' Did you mean "{elsewhere[0]}"?' if elsewhere else ""
     )
     kind = "hyperparameter" if parents == ["space"] else "key"
-    return f'unknown {kind} "{_dotted(location)}".{hint} Expected one of: {", ".join(known)}.'
+    return f'{kind} "{_dotted(location)}".{hint} Expected one of: {", ".join(known)}.'
 
 
 def _dotted(location: Sequence[int | str]) -> str:

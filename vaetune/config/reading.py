@@ -75,7 +75,7 @@ class ReadingSpec(Table):
         range: Pixel values that become 0 (black) and 1 (white).
         layout: Order of the axes of an array.
         image_size: Height and width to which all images are resized.
-        resize: How images are resized. None: "crop".
+        resize: Method of resizing. None: "crop".
         background: Colour behind transparent pixels: "black", "white" or "#rrggbb".
         skip_unreadable: Whether to leave out files that cannot be read, instead of refusing them.
         show: Channels that pictures show, numbered from 0: one in grey, or three as red, green
@@ -128,9 +128,9 @@ class Reading(Facts):
         rule: "certain" and "likely" are decided from the values; "given" is `ReadingSpec.range`.
         clipped: Number of values that were outside `range`.
         layout: Order of the axes as they were found.
-        pages: What the pages of TIFF files became; None without such files.
+        pages: Meaning of the pages of TIFF files; None without such files.
         image_size: Height and width after resizing; None if no image was resized.
-        resize: How images were resized; None if no image was resized.
+        resize: Method of resizing; None if no image was resized.
         background: Colour put behind transparent pixels; None without such pixels.
         show: Channels that pictures show; None: all of them.
         copies: Images that are equal.
@@ -157,28 +157,27 @@ class Reading(Facts):
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def explain_change(self, before: "Reading | None") -> str:
+        """A sentence on what is read differently than in an earlier search; empty if nothing is.
 
-def explain_changed_reading(before: Reading | None, now: Reading | None) -> str:
-    """Says how images are read differently than in an earlier search; empty if they are not.
+        Args:
+            before: Reading of the images of the search; None if the search did not record it.
+        """
+        rules = self._rules() if before is None else self._differences(before)
+        if not rules:
+            return ""
+        return (
+            f" Images are read in another way than in that search: {'; '.join(rules)}. Its report "
+            "and its exports still work."
+        )
 
-    Args:
-        before: How the images of the search were read; None if it did not record it.
-        now: How the images are read now.
-    """
-    if now is None or before == now:
-        return ""
-    if before is None:
-        low, high = now.range
-        is_plain = (low, high) in ((0.0, 255.0), (0.0, 1.0)) and not now.clipped
-        rules = [] if is_plain else [f"{now.dtype} values {low:g}..{high:g} are taken as 0..1"]
-        rules += [text.rstrip(".") for text in (*now.notes, *now.warnings)]
-    else:
+    def _rules(self) -> list[str]:
+        low, high = self.range
+        is_plain = self.range in ((0.0, 255.0), (0.0, 1.0)) and not self.clipped
+        rules = [] if is_plain else [f"{self.dtype} values {low:g}..{high:g} are taken as 0..1"]
+        return rules + [text.rstrip(".") for text in (*self.notes, *self.warnings)]
+
+    def _differences(self, before: "Reading") -> list[str]:
         names = ("dtype", "range", "layout", "pages", "image_size", "resize", "background")
-        pairs = {name: (getattr(before, name), getattr(now, name)) for name in names}
-        rules = [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]
-    if not rules:
-        return ""
-    return (
-        f" Images are read in another way than in that search: {'; '.join(rules)}. Its report and "
-        "its exports still work."
-    )
+        pairs = {name: (getattr(before, name), getattr(self, name)) for name in names}
+        return [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]

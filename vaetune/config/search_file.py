@@ -1,6 +1,7 @@
 """Reading of search files: a flag overrides the file, and the file overrides a default.
 
-An error is one line that names the wrong key or flag.
+An error is one line that names the wrong key or flag. A script gives overrides by key, so errors
+name the key to it.
 """
 
 import tomllib
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from vaetune.config.choices import NAMED_SETS, SEARCH_ALGORITHMS, Algorithm
-from vaetune.config.explain import closest_match, explain_error, flag_name
+from vaetune.config.explain import NameOverride, closest_match, explain_error, flag_name, key_name
 from vaetune.config.reading import ReadingSpec
 from vaetune.config.space import Number
 from vaetune.config.spec import (
@@ -42,15 +43,19 @@ class ResolvedSearch:
 
 
 def resolve(
-    path: Path, overrides: Mapping[str, Any] | None = None, folder: Path | None = None
+    path: Path,
+    overrides: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    name_override: NameOverride = flag_name,
 ) -> ResolvedSearch:
-    """Reads a search file, applies the flags and validates the result.
+    """Reads a search file, applies the overrides and validates the result.
 
     Args:
         path: The search file.
         overrides: Values of flags, by dotted key. None stands for a flag that was not given.
         folder: Folder that relative paths in the overrides start from. Default: the working
             directory.
+        name_override: Names a wrong override in an error. Default: by its flag.
 
     Raises:
         SpecError: The file cannot be read or is not TOML, or a key or value is wrong.
@@ -62,11 +67,12 @@ def resolve(
     for key, value in flags.items():
         _set(raw, key, value)
     if "data.dataset" in flags:
-        _make_dataset_absolute(raw, folder or Path.cwd(), "--dataset")
-    _check_algorithm(raw, path)
-    _check_budget(raw, path, flags)
-    _check_batch_size(raw, path, flags)
-    spec = _validate(raw, str(path), flags)
+        _make_dataset_absolute(raw, folder or Path.cwd(), name_override("data.dataset"))
+    names = {key: name_override(key) for key in flags}
+    _check_algorithm(raw, path, names)
+    _check_budget(raw, path, names)
+    _check_batch_size(raw, path, names)
+    spec = _validate(raw, str(path), flags, name_override)
     origins: dict[str, Origin] = {
         key: "flag" if key in flags else "file" if key in in_file else "default"
         for key in flatten(spec.model_dump(exclude_none=True))
@@ -89,7 +95,7 @@ def load_search(name: str, overrides: Mapping[str, Any] | None = None) -> Resolv
     Example:
         >>> search = load_search("hyperband", {"budget.max_epochs": 27, "seed": 1})
     """
-    return resolve(find_search(name), overrides)
+    return resolve(find_search(name), overrides, name_override=key_name)
 
 
 _INHERITED = {"seed", "device", "data", "training"}
@@ -129,7 +135,7 @@ def resolve_single(
         raw["data"].pop("train_on")
     _make_dataset_absolute(raw, Path.cwd(), "--dataset")
     given = flags | {f"space.{name}": value for name, value in hyperparameters.items()}
-    spec = _validate(raw, "train", given)
+    spec = _validate(raw, "train", given, flag_name)
     origins: dict[str, Origin] = {
         key: "flag" if key in given else "search" if key in inherited else "default"
         for key in flatten(spec.model_dump(exclude_none=True))
@@ -153,10 +159,10 @@ def find_search(name: str, folder: Path | None = None) -> Path:
     available = available_searches(folder)
     if not is_path and name in available:
         return available[name]
-    missing = f"No search file at {name}." if is_path else f'No search named "{name}".'
+    missing = f"There is no search file at {name}." if is_path else f'There is no search "{name}".'
     raise SpecError(
-        f"{missing}{closest_match(Path(name).stem, available)} Available: {', '.join(available)}. "
-        "To write a file searches/NAME.toml of your own, run `vaetune new NAME`."
+        f"{missing}{closest_match(Path(name).stem, available)} There are: {', '.join(available)}. "
+        "To write a search file of your own, run `vaetune new NAME`."
     )
 
 
@@ -201,11 +207,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _validate(raw: Mapping[str, Any], where: str, flags: Mapping[str, Any]) -> SearchSpec:
+def _validate(
+    raw: Mapping[str, Any], where: str, overrides: Mapping[str, Any], name_override: NameOverride
+) -> SearchSpec:
     try:
         return SearchSpec.model_validate(raw)
     except ValidationError as error:
-        raise SpecError(explain_error(error, where, flags)) from error
+        raise SpecError(explain_error(error, where, overrides, name_override)) from error
 
 
 def parse_reading(options: Mapping[str, Any]) -> ReadingSpec:
@@ -214,35 +222,36 @@ def parse_reading(options: Mapping[str, Any]) -> ReadingSpec:
     Raises:
         SpecError: A key or value is wrong.
     """
-    return _validate({"data": options}, "How the images are read", {}).data
+    return _validate({"data": options}, "How the images are read", {}, key_name).data
 
 
-def _check_algorithm(raw: Mapping[str, Any], path: Path) -> None:
+def _check_algorithm(raw: Mapping[str, Any], path: Path, names: Mapping[str, str]) -> None:
     algorithm = raw.get("algorithm", SEARCH_ALGORITHMS[0])
     if algorithm not in SEARCH_ALGORITHMS:
+        subject = "Unknown" if "algorithm" in names else f"{path}: unknown"
         raise SpecError(
-            f"{path}: unknown algorithm {short_repr(algorithm)}."
+            f"{subject} algorithm {short_repr(algorithm)}."
             f"{closest_match(str(algorithm), SEARCH_ALGORITHMS)} Expected one of: "
             f"{', '.join(SEARCH_ALGORITHMS)}."
         )
 
 
-def _check_budget(raw: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> None:
+def _check_budget(raw: Mapping[str, Any], path: Path, names: Mapping[str, str]) -> None:
     budget, algorithm = raw.get("budget"), raw.get("algorithm", SEARCH_ALGORITHMS[0])
     foreign = foreign_budget_keys(budget, algorithm) if isinstance(budget, Mapping) else []
     if foreign:
         key = f"budget.{foreign[0]}"
-        subject = flag_name(key) if key in flags else f"{path}: {key}"
+        subject = names.get(key, f"{path}: {key}")
         raise SpecError(f"{subject} {describe_budget_keys(algorithm)}.")
 
 
-def _check_batch_size(raw: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> None:
+def _check_batch_size(raw: Mapping[str, Any], path: Path, names: Mapping[str, str]) -> None:
     key = "training.batch_size"
     space, training = raw.get("space"), raw.get("training")
     if not (isinstance(space, Mapping) and isinstance(training, Mapping)):
         return
     if "batch_size" in space and "batch_size" in training:
-        subject = flag_name(key) if key in flags else f"{path}: {key}"
+        subject = names.get(key, f"{path}: {key}")
         raise SpecError(
             f"{subject} conflicts with space.batch_size, which searches the batch size. Remove one "
             "of them."

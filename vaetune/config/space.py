@@ -125,6 +125,9 @@ REFERENCE: Mapping[str, Number] = {
 }
 """Hyperparameters of the Keras example "Variational AutoEncoder"."""
 
+REAL_VALUED = ("learning_rate", "beta")
+"""Hyperparameters that are real numbers even if their bounds are integers."""
+
 REFERENCE_BATCH_SIZE = 128
 
 REFERENCE_BETA = 1.0
@@ -193,11 +196,22 @@ class Space(Table):
             if dimension is not None:
                 yield name, dimension
 
+    def size(self) -> float:
+        """Returns the number of configurations; infinite if the space has a real-valued range."""
+        counts = (_count_values(name, dimension) for name, dimension in self.dimensions())
+        return math.prod(counts)
+
     def default(self, name: str) -> Number:
         """Returns the Keras example's value if the space contains it, else the first number."""
         dimension: Choice | Range | Pinned = getattr(self, name)
         reference = {**REFERENCE, **OPTIONAL}[name]
         return reference if dimension.contains(reference) else dimension.numbers()[0]
+
+
+def _count_values(name: str, dimension: Choice | Range | Pinned) -> float:
+    if isinstance(dimension, Range):
+        return math.inf if name in REAL_VALUED else dimension.max - dimension.min + 1
+    return len(dimension.numbers())
 
 
 DEFAULT_SPACE = Space(

@@ -147,13 +147,13 @@ def _with_missing_keys(lines: list[str], complete: list[str]) -> list[str]:
 
 
 def _with_description(lines: list[str], dataset: str) -> list[str]:
-    """Names the images in the description, unless they are the built-in file's digits."""
+    """Adds the images to the description, unless they are the built-in file's digits."""
     if dataset == "digits":
         return lines
     (line,) = (line for line in lines if line.startswith("description = "))
     built_in = tomllib.loads(line)["description"]
     images = dataset if dataset in NAMED_SETS else Path(dataset).name
-    return _with_value(lines, "description", f"{built_in.rpartition(' on ')[0]} on {images}")
+    return _with_value(lines, "description", f"{built_in} on {images}")
 
 
 def _with_value(lines: list[str], key: str, value: str) -> list[str]:

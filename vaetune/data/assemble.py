@@ -56,7 +56,7 @@ def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> Image
         name: Name of the set.
         source: Name of the set or path, also in messages.
         raw: Images as they were found. The arrays may be overwritten.
-        spec: How the images are read.
+        spec: Options of reading.
 
     Raises:
         DataError: A VAE cannot be trained on the images.
@@ -64,7 +64,7 @@ def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> Image
     names = ("training", "validation", "test")
     found = [(n, s) for n, s in zip(names, (raw.train, raw.validation, raw.test), strict=True) if s]
     _check_counts(found, source)
-    _check_size(raw.train.images.shape[1:], source)
+    _check_size(raw.train.images.shape[1:], spec, source)
     scaled = _scale([split.images for _, split in found], spec, source)
     labels = convert_labels(
         [split.labels for _, split in found],
@@ -105,8 +105,13 @@ def _check_counts(found: Sequence[tuple[str, RawSplit]], source: str) -> None:
             )
 
 
-def _check_size(shape: Sequence[int], source: str) -> None:
+def _check_size(shape: Sequence[int], spec: ReadingSpec, source: str) -> None:
     height, width, channels = shape
+    if spec.show and max(spec.show) >= channels:
+        raise DataError(
+            f"{source} has {channels} channels, numbered from 0, but show = {list(spec.show)} "
+            "under [data] in the search file names others."
+        )
     if not 1 <= channels <= MAX_CHANNELS:
         raise DataError(f"{source} has {channels} channels, expected 1 to {MAX_CHANNELS}.")
     if min(height, width) < MIN_IMAGE_SIDE:
@@ -172,6 +177,7 @@ def _describe(
         resize=raw.resize,
         background=raw.background,
         show=spec.show,
+        own_splits=raw.own_splits(),
         notes=(*raw.notes, *_describe_place(scaled.splits)),
         warnings=(*raw.warnings, *scaled.warnings, *warnings),
     )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vaetune.config import Layout
-from vaetune.data.layouts import to_channels_last
+from vaetune.data.arrays.layouts import to_channels_last
 from vaetune.data.zero_copy import empty_aligned
 from vaetune.errors import DataError
 

@@ -22,9 +22,9 @@ from numpy.typing import DTypeLike, NDArray
 from vaetune.config import ReadingSpec
 from vaetune.data.cache import cache_folder
 from vaetune.data.disk_images import DiskImages, ImageFile
-from vaetune.data.folder_files import find_files
+from vaetune.data.folders.files import find_files
+from vaetune.data.folders.reader import read_folder
 from vaetune.data.from_disk import bytes_in_memory, is_larger_than_memory
-from vaetune.data.image_folder import read_folder
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.data.zero_copy import empty_aligned
 from vaetune.errors import DataError, VaetuneError

@@ -13,9 +13,10 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from vaetune.config import ReadingSpec, Resize
+from vaetune.data.arrays.layouts import describe_unflattened, find_layout, square_side
+from vaetune.data.arrays.names import NO_PADDING, resize_images
+from vaetune.data.cache import remember
 from vaetune.data.disk_images import DiskImages, ImageFile
-from vaetune.data.layouts import describe_unflattened, find_layout, square_side
-from vaetune.data.prepare import resize
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.errors import DataError
 
@@ -40,7 +41,7 @@ class Resized:
 
     def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
         """Returns the resized images."""
-        return np.stack([resize(image, self.size, self.how) for image in images])
+        return resize_images(images, self.size, self.how)
 
 
 def available_memory() -> int:
@@ -198,6 +199,8 @@ def _resized(raw: RawImages, images: DiskImages, spec: ReadingSpec) -> RawImages
     size, how = spec.image_size, spec.resize or "crop"
     if size is None or images.shape[1:3] == size or not len(images):
         return raw
+    if how == "pad" and remember("negative", [images], lambda: _has_negative(images)):
+        raise DataError(NO_PADDING)
     height, width = images.shape[1:3]
     return replace(
         raw,
@@ -206,3 +209,7 @@ def _resized(raw: RawImages, images: DiskImages, spec: ReadingSpec) -> RawImages
         resize=how,
         notes=(f"{len(images):,} images were resized from {height} x {width} ({how}).",),
     )
+
+
+def _has_negative(images: DiskImages) -> bool:
+    return any(bool((chunk < 0).any()) for chunk in images.chunks(2**24))

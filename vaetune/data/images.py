@@ -74,7 +74,7 @@ class ImageSet:
         fingerprint: SHA-256 of all arrays, in hexadecimal digits.
         binarize: Binarization of the pixels. With "stochastic", the training images stay grey,
             because each training step draws their pixels.
-        reading: How the images were read; None if they were made by a program.
+        reading: Record of the reading; None if they were made by a program.
     """
 
     name: str

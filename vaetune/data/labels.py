@@ -15,7 +15,7 @@ class Labels:
     Attributes:
         indices: Class indices of each split, (n,) int64; None for a split without labels.
         class_names: Class names by index; None if no split has labels.
-        warnings: What was set aside and why, one sentence each.
+        warnings: Labels that were not used and the reasons, one sentence each.
     """
 
     indices: tuple[NDArray[np.int64] | None, ...]

@@ -63,7 +63,7 @@ class PixelRange:
         low: Value that becomes 0.
         high: Value that becomes 1.
         rule: Whether the range is certain, likely, or given by the user.
-        warning: What to do if a likely range is wrong, one sentence; empty if there is no doubt.
+        warning: Advice in case a likely range is wrong, one sentence; empty if there is no doubt.
     """
 
     low: float

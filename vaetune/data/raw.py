@@ -33,9 +33,9 @@ class RawImages:
         test: The set's own test images, or None.
         class_names: Class names, if labels are class indices; otherwise None.
         layout: Order of the axes of arrays as they were found.
-        pages: What the pages of TIFF files became; None without such files.
+        pages: Meaning of the pages of TIFF files; None without such files.
         image_size: Height and width after resizing; None if no image was resized.
-        resize: How images were resized; None if no image was resized.
+        resize: Method of resizing; None if no image was resized.
         background: Colour put behind transparent pixels; None without such pixels.
         notes: Other facts about the data set, one sentence each.
         warnings: Facts that may be mistakes, one sentence each.
@@ -53,3 +53,12 @@ class RawImages:
     background: str | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def own_splits(self) -> tuple[Literal["validation", "test"], ...]:
+        """Returns the splits that the set has besides the training images."""
+        own: list[Literal["validation", "test"]] = []
+        if self.validation:
+            own.append("validation")
+        if self.test:
+            own.append("test")
+        return tuple(own)

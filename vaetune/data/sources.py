@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import NAMED_SETS, DataSpec, ReadingSpec, parse_reading
-from vaetune.data.array_files import is_array_file, read_array_file
-from vaetune.data.arrays import Arrays, find_images
+from vaetune.data.arrays.files import is_array_file, read_array_file
+from vaetune.data.arrays.names import Arrays, find_images
 from vaetune.data.assemble import assemble
 from vaetune.data.folder_cache import Announce, read_folder_or_cache
 from vaetune.data.from_disk import open_on_disk, stays_on_disk
 from vaetune.data.images import ImageSet, prepare_images
 from vaetune.data.raw import RawImages
 from vaetune.device import import_tensorflow
-from vaetune.errors import DataError, one_line
+from vaetune.errors import DataError, MissingImagesError, one_line
 
 Dataset = str | os.PathLike[str] | NDArray[Any] | Mapping[str, NDArray[Any]]
 """Name of a packaged or downloaded set, path, or arrays."""
@@ -40,7 +40,7 @@ def load_images(
             - the path of a folder of image files, with the labels, or the splits, as sub-folders;
             - an array of images, (n, height, width) or (n, height, width, channels);
             - several arrays by name, with the names of an `.npz` file.
-        reading: How the images are read, with the keys of `[data]` in a search file, such as
+        reading: Options of reading, with the keys of `[data]` in a search file, such as
             `{"range": [0, 16]}`. Default: as the images suggest.
         announce: Called with a sentence before a folder that is larger than memory is decoded into
             a file.
@@ -115,7 +115,7 @@ def _check_file(path: Path, source: str) -> None:
         )
     closest = difflib.get_close_matches(path.name, NAMED_SETS, n=1)
     hint = f' Did you mean "{closest[0]}"?' if closest else ""
-    raise DataError(
+    raise MissingImagesError(
         f"There is no image set at {source}.{hint} Expected {named}, or the path of an .npz, .npy "
         "or idx file or of a folder of images."
     )

@@ -1,7 +1,9 @@
 from .held_out import (
-    check_images,
     evaluate_export,
     record_evaluation,
+)
+from .images import (
+    check_images,
 )
 from .likelihood import (
     estimate,

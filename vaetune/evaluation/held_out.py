@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
-from vaetune.config import explain_changed_reading
 from vaetune.data import ImageSet, binarized
 from vaetune.device import ChosenDevice
 from vaetune.errors import ResultsError
+from vaetune.evaluation.images import check_images, describe_shape
 from vaetune.evaluation.metrics import evaluate
 from vaetune.files import lock_results
 from vaetune.models import VAE, load_model
@@ -51,8 +51,9 @@ def evaluate_export(
     vae = load_model(folder / "vae.keras")
     if vae.image_shape != images.image_shape:
         raise ResultsError(
-            f"The model in {folder} takes images of {_shape(vae.image_shape)}, but {images.source} "
-            f"has images of {_shape(images.image_shape)}. Choose other images with --dataset."
+            f"The model in {folder} takes images of {describe_shape(vae.image_shape)}, but "
+            f"{images.source} has images of {describe_shape(images.image_shape)}. Choose other "
+            "images with --dataset."
         )
     return _evaluate(vae, trial_id, epoch, images, protocol, device, on_progress)
 
@@ -101,31 +102,6 @@ def record_evaluation(
     return event
 
 
-def check_images(study: Study, images: ImageSet) -> None:
-    """Checks that the images are the ones the study was run on.
-
-    Raises:
-        ResultsError: They are not. The message lists the differences.
-    """
-    data = study.started.data
-    if data.fingerprint == images.fingerprint:
-        return
-    pairs = {
-        "data fingerprint": (data.fingerprint[:12], images.fingerprint[:12]),
-        "shape": (_shape(data.image_shape), _shape(images.image_shape)),
-        "training images": (data.train_images, len(images.train)),
-        "validation images": (data.validation_images, len(images.validation)),
-        "test images": (data.test_images, len(images.test)),
-        "classes": (len(data.class_names or ()), len(images.class_names or ())),
-    }
-    changes = [f"{what}: {old} -> {new}" for what, (old, new) in pairs.items() if old != new]
-    raise ResultsError(
-        f'"{study.name}" was run on other images than {images.source} contains now: '
-        f"{'; '.join(changes)}.{explain_changed_reading(data.reading, images.reading)} Restore the "
-        "original images, or start a new search with another name."
-    )
-
-
 def _evaluate(
     vae: VAE,
     trial_id: str,
@@ -146,7 +122,3 @@ def _evaluate(
         duration_s=time.monotonic() - began_s,
         environment=describe_environment(device),
     )
-
-
-def _shape(image_shape: tuple[int, int, int]) -> str:
-    return " x ".join(map(str, image_shape))

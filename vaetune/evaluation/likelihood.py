@@ -68,7 +68,7 @@ class Batches:
                 if batch.stop - start == 1:
                     raise DeviceError(
                         "There is not enough memory to run the model on a single image. "
-                        "Close other programs and run the same command again."
+                        "Close other programs, then try again."
                     ) from error
                 self.size = (batch.stop - start) // 2
                 continue

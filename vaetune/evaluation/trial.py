@@ -1,11 +1,12 @@
-"""A trial measured on the test images, for scripts and notebooks.
+"""Evaluates a trial on the test images, for scripts and notebooks.
 
-It imports no TensorFlow itself: the device is chosen before anything else touches it.
+This module does not import TensorFlow, because the device is chosen before TensorFlow uses one.
 """
 
 from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
 from vaetune.device import exact_device
-from vaetune.errors import ResultsError
+from vaetune.errors import MissingImagesError, ResultsError
+from vaetune.evaluation.images import check_images
 from vaetune.study import EvaluationProtocol, Study, Trial, TrialEvaluated, load_study, pick
 
 
@@ -17,21 +18,21 @@ def evaluate_trial(
     protocol: EvaluationProtocol | None = None,
     again: bool = False,
 ) -> TrialEvaluated:
-    """Measures a trial on the test images, and records the result in the study's journal.
+    """Evaluates a trial on the test images, and records the result in the study's journal.
 
     A result that is recorded already is returned at once.
 
     Args:
-        study: A search or a baseline.
-        trial: The trial, or its id. Default: the winner.
-        images: The images of the study, or what `load_images` takes. Default: the data set that
-            the search names.
+        study: Search or baseline of the trial.
+        trial: Trial or its id. Default: the winner.
+        images: Image set of the study, or any source that `load_images` accepts. Default: the data
+            set of the search.
         protocol: Sample counts and other settings. Default: those of `vaetune evaluate`. The seed
-            and the binarization are the study's.
-        again: Whether to measure again what is recorded.
+            and the binarization are those of the study.
+        again: Whether to evaluate a trial again that has been evaluated with these settings.
 
     Returns:
-        The event, whose `evaluation` holds the numbers.
+        The recorded event. Its `evaluation` holds the numbers.
 
     Raises:
         ResultsError: There is no such trial, its weights were not kept, or the images are not
@@ -43,28 +44,37 @@ def evaluate_trial(
         >>> evaluation = vaetune.evaluate_trial(study).evaluation
         >>> evaluation.negative_elbo.mean
     """
-    current = load_study(study.folder)  # evaluations may have been recorded since
+    current = load_study(study.folder)  # Evaluations may have been added since `study` was loaded.
     picked = pick(current, trial.trial_id if isinstance(trial, Trial) else trial)
     complete = current.complete_protocol(protocol or EvaluationProtocol(seed=0))
+    given = None if images is None else _check_given(current, images)
     recorded = current.evaluation(picked, complete)
     if recorded and not again:
         return recorded
-    prepared = _find_images(current, images)
+    prepared = given or _load_named(current)
     with exact_device() as device:
-        from vaetune.evaluation.held_out import record_evaluation  # it imports TensorFlow
+        from vaetune.evaluation.held_out import record_evaluation  # It imports TensorFlow.
 
         return record_evaluation(current, picked.trial_id, prepared, complete, device)
 
 
-def _find_images(study: Study, images: ImageSet | Dataset | None) -> ImageSet:
-    """Loads the images of a study, given ones or those that its search names."""
-    data, source = study.search.data, study.started.data.source
-    if images is not None:
-        loaded = images if isinstance(images, ImageSet) else load_images(images, data)
-        return prepare_images(loaded, data)
-    if source != data.dataset:
+def _check_given(study: Study, images: ImageSet | Dataset) -> ImageSet:
+    """Prepares images as the study did, and checks that they are its images."""
+    loaded = images if isinstance(images, ImageSet) else load_images(images, study.search.data)
+    prepared = prepare_images(loaded, study.search.data)
+    check_images(study, prepared)
+    return prepared
+
+
+def _load_named(study: Study) -> ImageSet:
+    """Loads the data set of a study."""
+    if not study.names_images:
         raise ResultsError(
-            f'"{study.name}" was run on images that its search does not name ({source}). Pass the '
-            "same images again, as the argument `images`."
+            f'"{study.name}" was run on images that its search does not name '
+            f"({study.started.data.source}). Pass the same images again, as the argument `images`."
         )
-    return load_prepared(data)
+    try:
+        return load_prepared(study.search.data)
+    except MissingImagesError as error:
+        advice = "If the images have moved, pass their new place as the argument `images`."
+        raise MissingImagesError(f"{error} {advice}") from error

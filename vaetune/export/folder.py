@@ -33,7 +33,7 @@ def check_replaceable(target: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ResultsError(f"Cannot export to {target}: {error.strerror}.") from error
+        raise ResultsError(f"{target} cannot be read: {error.strerror}.") from error
     if not found:
         return
     manifest = read_manifest(target)

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from vaetune.config import closest_match
 from vaetune.errors import ResultsError, short_repr
 from vaetune.models import VAE
 
@@ -64,9 +65,11 @@ def chosen_formats(names: Iterable[str]) -> tuple[str, ...]:
         ResultsError: A name is unknown.
     """
     wanted = {ALWAYS, *names}
-    if unknown := sorted(wanted - {*FORMATS, "all"}):
+    known = (*FORMATS, "all")
+    if unknown := sorted(wanted - {*known}):
         raise ResultsError(
-            f"Unknown format {short_repr(unknown[0])}. There are: {', '.join(FORMATS)} and all."
+            f"Unknown format {short_repr(unknown[0])}.{closest_match(unknown[0], known)} "
+            f"Expected one of: {', '.join(known)}."
         )
     return tuple(name for name in FORMATS if name in wanted or "all" in wanted)
 

@@ -9,9 +9,10 @@ References:
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -28,7 +29,7 @@ from vaetune.report import (
     list_settings,
     printable,
 )
-from vaetune.study import EpochEnded, Study, Trial, TrialEvaluated
+from vaetune.study import EpochEnded, Study, Trial, TrialEvaluated, evaluate_command
 
 Rows = list[tuple[str, ...]]
 
@@ -200,8 +201,9 @@ def _typeset(text: str) -> str:
 
 
 def _evaluate_command(study: Study, trial: Trial) -> str:
-    options = [] if trial == study.winner else ["--trial", trial.trial_id]
-    return printable(f"vaetune evaluate {shlex.join([study.address, *options])}", 500)
+    # The card hides the folders of the user's machine.
+    portable = replace(study, folder=Path("results") / study.address)
+    return printable(evaluate_command(portable, trial), 500)
 
 
 def _without_folders(command: Sequence[str]) -> str:

@@ -6,11 +6,17 @@ from typing import Any
 import keras
 import keras_tuner
 
-from vaetune.config import DEFAULT_SPACE, Choice, Number, Pinned, Range, Space
+from vaetune.config import DEFAULT_SPACE, REAL_VALUED, Choice, Number, Pinned, Range, Space
+from vaetune.errors import DataError
+from vaetune.models.first_batch import explain_range, peek
 from vaetune.models.vae import VAE, build_vae
 
-_REAL_VALUED = ("learning_rate", "beta")
-"""Hyperparameters that are real numbers even if their bounds are integers."""
+
+class ImageRangeError(keras_tuner.errors.FatalValueError, DataError):
+    """Images given to Keras Tuner have values outside [0, 1].
+
+    A fatal error ends the search. After other errors, Keras Tuner starts the next trial.
+    """
 
 
 class VAEHyperModel(keras_tuner.HyperModel):
@@ -20,7 +26,8 @@ class VAEHyperModel(keras_tuner.HyperModel):
     `learning_rate`, and also `beta` and `batch_size` if the space has them.
 
     It works in any Keras Tuner script, with the objective
-    `keras_tuner.Objective("val_loss", "min")` and images in [0, 1].
+    `keras_tuner.Objective("val_loss", "min")` and images in [0, 1]. Other images are refused: each
+    trial looks at the first batch before it is trained.
 
     Args:
         image_shape: Height, width and channels of the images.
@@ -46,16 +53,44 @@ class VAEHyperModel(keras_tuner.HyperModel):
     def fit(
         self, hp: keras_tuner.HyperParameters, model: VAE, *args: Any, **kwargs: Any
     ) -> keras.callbacks.History:
-        """Trains a model with Keras's `fit`, using the batch size of `hp` if it is searched."""
+        """Trains a model with Keras's `fit`, using the batch size of `hp` if it is searched.
+
+        Args:
+            hp: The hyperparameters.
+            model: Model from `build`.
+            args: Arguments of Keras's `fit`.
+            kwargs: Arguments of Keras's `fit`.
+
+        Raises:
+            ImageRangeError: The first batch has values outside [0, 1]. It stops the search.
+        """
         if self.space.batch_size is not None:
             kwargs["batch_size"] = self._values_of(hp)["batch_size"]
-        return model.fit(*args, **kwargs)
+        x, *others = args or (kwargs.pop("x", None),)
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = _checked(kwargs["validation_data"], "validation images")
+        return model.fit(_checked(x, "training images"), *others, **kwargs)
 
     def _values_of(self, hp: keras_tuner.HyperParameters) -> dict[str, Number]:
         return {
             name: _declare(hp, name, dimension, self.space.default(name))
             for name, dimension in self.space.dimensions()
         }
+
+
+def _checked(data: Any, what: str) -> Any:
+    """Returns the data to train on, after a look at the first batch.
+
+    Raises:
+        ImageRangeError: It has values outside [0, 1].
+    """
+    images, data = peek(data)
+    problem = "" if images is None else explain_range(images)
+    if problem:
+        raise ImageRangeError(
+            f"VAEHyperModel expects {what} with values from 0 to 1. Received: {problem}"
+        )
+    return data
 
 
 def _declare(
@@ -73,5 +108,5 @@ def _declare(
             numbers = values if is_whole else tuple(map(float, values))
             return hp.Choice(name, list(numbers), default=default, ordered=True)
         case Range(min=low, max=high, scale=scale):
-            kind = hp.Int if is_whole and name not in _REAL_VALUED else hp.Float
+            kind = hp.Int if is_whole and name not in REAL_VALUED else hp.Float
             return kind(name, low, high, sampling=scale, default=default)

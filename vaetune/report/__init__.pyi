@@ -49,6 +49,7 @@ from .text.evaluations import (
     evaluations_as_table,
 )
 from .text.images import (
+    describe_image_set,
     describe_images,
     describe_reading,
     describe_warnings,
@@ -57,6 +58,7 @@ from .text.search import (
     describe_plan,
     describe_retraining,
     describe_search,
+    describe_small_space,
     describe_winner,
     list_searches,
     list_settings,
@@ -93,6 +95,7 @@ __all__ = [
     "counted",
     "describe_decision",
     "describe_finalists",
+    "describe_image_set",
     "describe_images",
     "describe_lead",
     "describe_plan",
@@ -102,6 +105,7 @@ __all__ = [
     "describe_retrained",
     "describe_retraining",
     "describe_search",
+    "describe_small_space",
     "describe_training",
     "describe_warnings",
     "describe_winner",

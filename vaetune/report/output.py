@@ -14,12 +14,17 @@ _LIVE = b'<noscript><meta http-equiv="refresh"'
 """Text near the beginning of a page that only live pages contain."""
 
 
-def write_report(results: str | os.PathLike[str] = "results", live: bool = False) -> Path:
+def write_report(
+    results: str | os.PathLike[str] = "results",
+    live: bool = False,
+    output: str | os.PathLike[str] | None = None,
+) -> Path:
     """Writes `report.html` about all searches in a folder of results.
 
     Args:
         results: Folder of results.
         live: True if the page will be written repeatedly; see `watch`.
+        output: File to write. Default: `report.html` in the folder of results.
 
     Returns:
         Path of the page.
@@ -30,7 +35,7 @@ def write_report(results: str | os.PathLike[str] = "results", live: bool = False
         JournalError: No journal can be read.
     """
     results = Path(results)
-    target = results / REPORT_NAME
+    target = results / REPORT_NAME if output is None else Path(output)
     check_replaceable(target)
     catalog = list_studies(results)
     catalog.find(None)  # Raises an error if there is no search.
@@ -41,8 +46,12 @@ def write_report(results: str | os.PathLike[str] = "results", live: bool = False
     unfinished = [study for study in catalog.studies if live and study.last_end is None]
     running = {study.name for study in unfinished if is_in_use(study.folder)}
     page = render_report(catalog.studies, baselines, datetime.now(UTC), unreadable, live, running)
-    # A search and `vaetune report` may write the page at the same time.
-    write_atomically(target, lambda file: file.write(page.encode()), own_temporary=True)
+    try:
+        # A search and `vaetune report` may write the page at the same time.
+        write_atomically(target, lambda file: file.write(page.encode()), own_temporary=True)
+    except ResultsError as error:
+        advice = "To write the report elsewhere, use `vaetune report --output FILE`."
+        raise ResultsError(f"{error} {advice}") from error
     return target
 
 
@@ -71,5 +80,5 @@ def check_replaceable(target: Path) -> None:
     if f'<meta name="generator" content="{GENERATOR} '.encode() not in head:
         raise ResultsError(
             f"{target} was not written by vaetune and will not be overwritten. "
-            "Move it away, or choose another folder with --results."
+            "Move it away, or write to another file with `vaetune report --output FILE`."
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -80,7 +81,9 @@ def _draw_group(group: SearchGroup, name: str) -> Chart:
     return Chart(Markup(to_svg(draw_comparison(info), name, label)), _COMPARISON + more)
 
 
+@cache
 def _templates() -> Environment:
+    """The page's templates, which are compiled once per process."""
     templates = Environment(
         loader=PackageLoader("vaetune.report", "."),
         autoescape=True,

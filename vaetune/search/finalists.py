@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from vaetune.config import SearchSpec, single_configuration
 from vaetune.evaluation import estimate
-from vaetune.search.resume import samples_due
 from vaetune.study import (
     Arrays,
     Checkpoint,
@@ -50,7 +49,7 @@ def rescore(
     Raises:
         ResultsError: A checkpoint is missing or damaged.
     """
-    samples, seed = samples_due(study), study.search.seed
+    samples, seed = study.samples_due, study.search.seed
     models = {}
     for trial in study.finalists:
         checkpoint = Checkpoint.load(study.trial_folder(trial.trial_id))
@@ -106,7 +105,7 @@ def retrain(study: Study, final_seeds: int, executor: "Executor", train: TrainAl
         ResultsError: A checkpoint is missing or damaged, or cannot be written.
     """
     seeds = tuple((study.search.seed + n) % 2**31 for n in range(1, final_seeds + 1))
-    samples = samples_due(study)
+    samples = study.samples_due
     ids = {trial.trial_id for trial in study.finalists}
     finalists = [trial for trial in study.preference if trial.trial_id in ids]
     trained = train([_single(study, trial, seed) for trial in finalists for seed in seeds])

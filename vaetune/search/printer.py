@@ -2,7 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from vaetune.report import counted, describe_finalists, describe_plan, trial_line
+from vaetune.report import (
+    counted,
+    describe_finalists,
+    describe_plan,
+    describe_small_space,
+    trial_line,
+)
 from vaetune.search.watcher import NoWatcher
 from vaetune.study import (
     Environment,
@@ -55,6 +61,9 @@ class PrintingWatcher(NoWatcher):
         example = f", and the {KERAS_EXAMPLE} to compare" * session.spec.baseline
         plan = f"{describe_plan(session.plan)}{example}"
         print_line(f"Search {name}: {plan}. Folder: {session.folder}")
+        small_space = describe_small_space(session.spec, session.plan)
+        if small_space:
+            print_line(small_space)
         if session.is_done:
             print_line("The search is complete: nothing is left to train.")
         elif past:
@@ -102,7 +111,9 @@ class PrintingWatcher(NoWatcher):
                 print_line(f"{_label(run, event.trial_id)} is trained again after: {event.error}")
             case PlanCorrected() if run == "search":
                 self._trials = sum(rung.trials for rung in event.plan)
-                print_line(f"After failures the whole search is {describe_plan(event.plan)}.")
+                print_line(
+                    f"Because trials failed, the whole search is now {describe_plan(event.plan)}."
+                )
             case WorkerLost():
                 print_line(f"Worker {event.worker} is lost: {event.error}")
             case FileSetAside():

@@ -4,7 +4,7 @@ import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
-from vaetune.errors import ResultsError
+from vaetune.errors import OVERWRITE, ResultsError
 from vaetune.study import JOURNAL_NAME, PICTURES_NAME, FileSetAside
 
 DISCARDED = "journal.discarded"
@@ -39,7 +39,7 @@ def check_usable(folder: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ResultsError(f"{folder} cannot be used for results: {error.strerror}.") from error
+        raise ResultsError(f"{folder} cannot be read: {error.strerror}.") from error
     foreign = [name for name in present if not any(fnmatch(name, own) for own in _OWN_FILES)]
     if foreign and JOURNAL_NAME not in present:
         raise ResultsError(
@@ -87,5 +87,5 @@ def set_orphans_aside(folder: Path) -> FileSetAside | None:
         file=JOURNAL_NAME,
         aside="journal.torn-0" if is_incomplete else None,
         remedy="Its record of the trials is lost, so the search starts again. The files of the "
-        f"trials are in {orphans[-1].name}/ until --overwrite removes them.",
+        f"trials are in {orphans[-1].name}/ until {OVERWRITE} removes them.",
     )

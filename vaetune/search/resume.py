@@ -11,18 +11,17 @@ from vaetune.config import (
     SearchSpec,
     check_not_reserved,
     differences,
-    explain_changed_reading,
     is_larger,
 )
 from vaetune.data import ImageSet
-from vaetune.errors import ResultsError
+from vaetune.errors import OVERWRITE, ResultsError
 from vaetune.files import is_whole, lock_results
+from vaetune.report import counted
 from vaetune.search.results_folder import check_usable
 from vaetune.study import (
     CHECKPOINT_NAME,
     PICTURES_NAME,
     Study,
-    count_samples,
     has_begun,
     leaders,
     load_study,
@@ -82,35 +81,58 @@ def check_same_experiment(
     before, now = past.started.data.fingerprint, images.fingerprint
     changes = differences(spec, past.search)
     other_data = [f"data fingerprint: {before[:12]} -> {now[:12]}"] if before != now else []
-    read = explain_changed_reading(past.started.data.reading, images.reading) if other_data else ""
-    advice = "Use --overwrite to discard it. To keep both, copy the search file to another name "
-    advice += "or use --results."
+    read = ""
+    if other_data and images.reading:
+        read = images.reading.explain_change(past.started.data.reading)
+    advice = f"Use {OVERWRITE} to discard it. To keep both, give the search another name, or "
+    advice += "choose another folder with --results."
     if not other_data:
         earlier = [past.started.search, *(extension.search for extension in past.extensions)]
         if any(not differences(spec, known) for known in earlier):
             if extend and past.is_complete and not past.extensions:
-                raise ResultsError(_nothing_to_extend(past))
+                raise space_exhausted(past) if _is_exhausted(past) else _nothing_to_extend(past)
             return
         same_budget = spec.model_copy(update={"budget": past.search.budget})
         is_extension = is_larger(spec.budget, past.search.budget)
         if is_extension and not differences(same_budget, past.search):
+            if extend and past.is_complete and _is_exhausted(past):
+                raise space_exhausted(past)
             if extend:
                 return
-            advice = f"Use --extend to continue with the larger budget. {advice}"
+            extended = "Use --extend (in Python: extend=True) to continue with the larger budget."
+            advice = f"{extended} {advice}"
     raise ResultsError(
         f"{folder} holds another experiment: {'; '.join(changes + other_data)}.{read} {advice}"
     )
 
 
-def _nothing_to_extend(past: Study) -> str:
+def space_exhausted(past: Study) -> ResultsError:
+    """Returns the error that a complete study cannot be extended, because its space is small."""
+    tried = counted(_configurations(past), "configuration")
+    return ResultsError(
+        f'"{past.name}" is complete because its space is exhausted: it holds no more than the '
+        f"{tried} that were tried. For others, widen the space in a search file of another name."
+    )
+
+
+def _configurations(past: Study) -> int:
+    return sum(rung.trials for rung in past.plan if rung.rung == 0)
+
+
+def _is_exhausted(past: Study) -> bool:
+    tried, limit = _configurations(past), past.search.budget.max_trials
+    return tried >= past.search.space.size() or (limit is not None and tried < limit)
+
+
+def _nothing_to_extend(past: Study) -> ResultsError:
     budget = past.search.budget
-    flags = {
-        "--hyperband-iterations": budget.hyperband_iterations,
-        "--max-trials": budget.max_trials,
+    limits = {
+        "hyperband_iterations": budget.hyperband_iterations,
+        "max_trials": budget.max_trials,
     }
-    larger = [f"a larger {flag} than {value}" for flag, value in flags.items() if value is not None]
-    advice = f"To extend it, give {larger[0]}." if larger else "A whole grid has no more trials."
-    return f'"{past.name}" is already complete. {advice}'
+    larger = [f"budget.{key} above {value}" for key, value in limits.items() if value is not None]
+    advice = f"To extend it, raise {larger[0]}." if larger else "A whole grid has no more trials."
+    return ResultsError(f'"{past.name}" is already complete. {advice}')
 
 
 def is_done(past: Study, limits: Limits) -> bool:
@@ -133,17 +155,10 @@ def _is_damaged(past: Study, keep_best: int) -> bool:
     return not all(is_whole(file) for file in files)
 
 
-def samples_due(study: Study) -> int:
-    """Returns the number of posterior samples per image for rescoring the finalists."""
-    data = study.started.data
-    images_trained = study.epochs_trained * data.train_images
-    return count_samples(images_trained, data.validation_images, len(study.finalists))
-
-
 def is_rescored(study: Study) -> bool:
-    """Returns whether the present finalists are rescored, with `samples_due` samples."""
+    """Returns whether the present finalists are rescored, with the samples that are due."""
     latest = study.rescored
-    return latest is not None and latest.rescoring.posterior_samples == samples_due(study)
+    return latest is not None and latest.rescoring.posterior_samples == study.samples_due
 
 
 def is_decided(study: Study, final_seeds: int) -> bool:

@@ -1,6 +1,6 @@
 """Opens a search: locks its folder, opens its journal and restores its state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,7 @@ from vaetune.search.resume import (
     find_past,
     is_decided,
     is_done,
+    space_exhausted,
 )
 from vaetune.search.summary import summarise
 from vaetune.search.tuner import VAETuner
@@ -261,6 +262,8 @@ def _open(
             elif extend and is_larger(spec.budget, past.search.budget):
                 extended = past.search.model_copy(update={"budget": spec.budget})
                 extended_plan = plan(_restore_oracle(extended, journal))
+                if past.is_complete and _trials(extended_plan) <= _trials(past.plan):
+                    raise space_exhausted(past)
                 journal.append(SearchExtended(search=extended, plan=extended_plan))
             damage = damage or describe_repair(journal)
             if damage:
@@ -278,6 +281,10 @@ def _open(
                 device=device,
                 damage=damage,
             )
+
+
+def _trials(rungs: Sequence[Rung]) -> int:
+    return sum(rung.trials for rung in rungs)
 
 
 def _restore_oracle(spec: SearchSpec, journal: Journal) -> Oracle:

@@ -268,8 +268,8 @@ class VAETuner(keras_tuner.Tuner):
         if active is None:
             raise ResultsError(
                 f"A file of trial {trial.trial_id} is missing and could not be recreated: "
-                f"{failed.error} The other trials are unchanged. Run the same command to try "
-                "again."
+                f"{failed.error} The other trials are unchanged. Run the search again to "
+                "recreate the file."
             )
         self._keeper.flush(trial.trial_id)
         if retried := active.fail(failed, self._limits.max_retries):

@@ -18,11 +18,9 @@ from .builder import (
 )
 from .catalog import (
     StudyCatalog,
-    command,
     find_baseline,
     find_study,
     has_begun,
-    is_path,
     list_baselines,
     list_studies,
 )
@@ -30,6 +28,11 @@ from .checkpoint import (
     CHECKPOINT_NAME,
     Arrays,
     Checkpoint,
+)
+from .commands import (
+    command,
+    continue_command,
+    evaluate_command,
 )
 from .environment import (
     changes,
@@ -90,7 +93,6 @@ from .scores import (
     Rescoring,
     Retraining,
     SeedScores,
-    count_samples,
     rank_by_mean,
 )
 from .study import (
@@ -103,7 +105,6 @@ from .trial import (
     TrainingInterval,
     Trial,
     trial_folder,
-    trial_row,
 )
 
 __all__ = [
@@ -164,15 +165,15 @@ __all__ = [
     "WorkerLost",
     "changes",
     "command",
-    "count_samples",
+    "continue_command",
     "describe_environment",
     "describe_loss",
     "describe_repair",
     "describe_trial",
+    "evaluate_command",
     "find_baseline",
     "find_study",
     "has_begun",
-    "is_path",
     "leaders",
     "list_baselines",
     "list_studies",
@@ -187,5 +188,4 @@ __all__ = [
     "reduce_images",
     "shared_folder",
     "trial_folder",
-    "trial_row",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from vaetune.errors import JournalError, ResultsError
+from vaetune.errors import OVERWRITE, JournalError, ResultsError
 from vaetune.study.events import (
     EpochEnded,
     Event,
@@ -62,7 +62,9 @@ def build_study(events: Iterable[Event], folder: Path) -> Study:
         elif builder is not None:
             builder.apply(event)
     if builder is None:
-        raise ResultsError(f"{folder} holds a search that was stopped before it began.")
+        raise ResultsError(
+            f"{folder} holds a search that was stopped before it began. Run it again."
+        )
     return builder.finish()
 
 
@@ -278,5 +280,5 @@ class StudyBuilder:
             raise JournalError(
                 f"The journal in {self.folder} is damaged: it has events of trial {trial_id}, "
                 "which never started. Restore the file from a copy, or search again with "
-                "--overwrite."
+                f"{OVERWRITE}."
             ) from None

@@ -1,13 +1,12 @@
 """Lists the studies in a results folder, and finds one by name."""
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from vaetune.config import BASELINES, RESERVED_NAMES, Space, reference_training
+from vaetune.config import BASELINES, RESERVED_NAMES, Space, closest_match, reference_training
 from vaetune.errors import JournalError, ResultsError
 from vaetune.study.builder import load_study
 from vaetune.study.journal import JOURNAL_NAME
@@ -74,7 +73,8 @@ class StudyCatalog(Sequence[Study]):
                 f"There is no search in {where} yet. Run `vaetune search hyperband`."
             )
         names = ", ".join(study.name for study in self.studies)
-        raise ResultsError(f'There is no search "{name}" in {where}. There are: {names}.')
+        hint = closest_match(str(name), [study.name for study in self.studies])
+        raise ResultsError(f'There is no search "{name}" in {where}.{hint} There are: {names}.')
 
 
 def _winner_of(study: Study) -> str:
@@ -111,7 +111,7 @@ def find_study(results: Path, name: str | None) -> Study:
         ResultsError: There is no such study.
         JournalError: Its journal is damaged.
     """
-    if name is None or not is_path(name):
+    if name is None or not _is_path(name):
         return list_studies(results).find(name)
     for folder in (results / name, Path(name)):
         if has_begun(folder):
@@ -151,7 +151,7 @@ def find_baseline(study: Study, results: Path) -> Study | None:
     return None
 
 
-def is_path(name: str) -> bool:
+def _is_path(name: str) -> bool:
     """Returns whether a name is the path of a study's folder."""
     return "/" in name or "\\" in name
 
@@ -179,15 +179,3 @@ def _load_all(folder: Path, excluded: Sequence[str] = ()) -> StudyCatalog:
             unreadable[path.name] = str(error)
     studies.sort(key=lambda study: study.started.time, reverse=True)
     return StudyCatalog(folder, tuple(studies), unreadable)
-
-
-def command(words: str, study: Study, *flags: str) -> str:
-    """Returns a shell command about a study, such as "vaetune best hyperband".
-
-    Args:
-        words: Name of the command, such as "best".
-        study: The study. Its results folder is named unless it is the default.
-        flags: Further arguments.
-    """
-    where = [] if study.results == Path("results") else ["--results", str(study.results)]
-    return f"vaetune {words} {shlex.join([study.address, *flags, *where])}"

@@ -13,7 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from vaetune.errors import JournalError, ResultsError
+from vaetune.errors import OVERWRITE, JournalError, ResultsError
 from vaetune.files import writing_to
 from vaetune.study.events import FORMAT, Event, FileSetAside
 
@@ -116,9 +116,12 @@ def read_journal(path: Path) -> Iterator[Event]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise JournalError(f"There is no journal at {path}.") from None
+        raise JournalError(
+            f"There is no search in {path.parent}: {path.name} is missing. Expected the folder of "
+            "a search, such as results/hyperband."
+        ) from None
     except OSError as error:
-        raise JournalError(f"The journal {path} cannot be read: {error.strerror}.") from error
+        raise JournalError(f"{path} cannot be read: {error.strerror}.") from error
     whole_lines = content[: content.rfind(b"\n") + 1]
     for number, line in enumerate(whole_lines.splitlines(), start=1):
         if number == 1:
@@ -171,9 +174,9 @@ def _parse(line: bytes, number: int, path: Path) -> Event:
             raise JournalError(
                 f"{path}, line {number} has the unknown event {first['ctx']['tag']!r}: a later "
                 "version of vaetune wrote it, or it is damaged. Use that version, restore the "
-                "file from a copy, or search again with --overwrite."
+                f"file from a copy, or search again with {OVERWRITE}."
             ) from error
         raise JournalError(
             f"{path}, line {number} is damaged ({first['msg']}). Restore the file from a copy, "
-            "or search again with --overwrite."
+            f"or search again with {OVERWRITE}."
         ) from error

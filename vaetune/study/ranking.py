@@ -82,11 +82,11 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
         return trial
     if not study.ranking and study.is_complete:
         raise ResultsError(
-            f'No trial of "{study.name}" completed. See `vaetune trials {study.name} --failed`.'
+            f'No trial of "{study.name}" completed. See `vaetune trials {study.address} --failed`.'
         )
     if not study.ranking:
         raise ResultsError(
-            f'"{study.name}" has no completed trial yet. Run its search command to continue.'
+            f'"{study.name}" has no completed trial yet. Run the search again to continue it.'
         )
     for trial in study.preference:
         if latent_dim in (None, trial.hyperparameters["latent_dim"]):

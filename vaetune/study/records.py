@@ -34,7 +34,7 @@ class DataSummary(Record):
         class_names: Names of the classes; None without labels.
         entropy_floor: Lower bound on the reconstruction loss of any model, nats per validation
             image.
-        reading: How the images were read; None in searches of the first journals.
+        reading: Record of the reading; None in searches of the first journals.
         class_counts: Number of images of each class, in all splits together; None without labels
             and in searches of the first journals.
     """

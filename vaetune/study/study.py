@@ -24,8 +24,14 @@ from vaetune.study.events import (
 )
 from vaetune.study.notebook import describe_trial, study_as_html
 from vaetune.study.records import Environment, Rung
-from vaetune.study.scores import FINALISTS, EvaluationProtocol, FinalistScore, SeedScores
-from vaetune.study.trial import TRIAL_COLUMNS, Trial, trial_folder, trial_row
+from vaetune.study.scores import (
+    FINALISTS,
+    EvaluationProtocol,
+    FinalistScore,
+    SeedScores,
+    count_samples,
+)
+from vaetune.study.trial import TRIAL_COLUMNS, Trial, trial_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +105,11 @@ class Study:
     def results(self) -> Path:
         """Folder of all results."""
         return shared_folder(self.folder, self.started.kind)
+
+    @property
+    def names_images(self) -> bool:
+        """Whether the images can be loaded from the search; False for arrays of a script."""
+        return self.started.data.source == self.search.data.dataset
 
     @property
     def environment(self) -> Environment | None:
@@ -192,7 +203,9 @@ class Study:
         for trial in self.trials:
             if trial.trial_id in (trial_id, trial_id.zfill(len(trial.trial_id))):
                 return trial
-        raise ResultsError(f'"{self.name}" has no trial {trial_id}. See `vaetune trials`.')
+        raise ResultsError(
+            f'"{self.name}" has no trial {trial_id}. `vaetune trials {self.address}` lists them.'
+        )
 
     def evaluation(
         self, trial: Trial, protocol: EvaluationProtocol | None = None
@@ -236,7 +249,7 @@ class Study:
         # Pandas takes half of this module's import time, and a report does not need it.
         import pandas as pd
 
-        rows = [trial_row(trial) for trial in self.trials]
+        rows = [trial.as_row() for trial in self.trials]
         table = pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
         # Nullable integers stay integers where values are missing.
         return table.astype({"parameters": "Int64", "best_epoch": "Int64"})
@@ -258,6 +271,13 @@ class Study:
     def space(self) -> Space:
         """Search space of the experiment."""
         return self.search.space
+
+    @property
+    def samples_due(self) -> int:
+        """Number of posterior samples per image for rescoring the present finalists."""
+        data = self.started.data
+        images_trained = self.epochs_trained * data.train_images
+        return count_samples(images_trained, data.validation_images, len(self.finalists))
 
     @property
     def epochs_planned(self) -> int:

@@ -115,30 +115,29 @@ class Trial:
         """Lowest validation loss, nats per image; None before the first finite one."""
         return self.best.val_loss if self.best else None
 
-
-def trial_row(trial: Trial) -> dict[str, Any]:
-    """Returns a trial as a row with `TRIAL_COLUMNS`."""
-    best = trial.best
-    return {
-        "trial_id": trial.trial_id,
-        "configuration": trial.configuration,
-        "parent": trial.parent,
-        "bracket": trial.bracket,
-        "rung": trial.rung,
-        "status": trial.status,
-        "epoch_from": trial.epoch_from,
-        "epoch_to": trial.epoch_to,
-        "val_loss": best.val_loss if best else None,
-        "reconstruction_loss": best.val_reconstruction_loss if best else None,
-        "kl_loss": best.val_kl_loss if best else None,
-        "best_epoch": best.epoch if best else None,
-        "parameters": trial.parameters,
-        "duration_s": trial.duration_s,
-        "hyperparameters": dict(trial.hyperparameters),
-        "failed_in": trial.failed_in,
-        "error": trial.error,
-        "traceback": trial.traceback,
-    }
+    def as_row(self) -> dict[str, Any]:
+        """Returns the trial as a row with `TRIAL_COLUMNS`."""
+        best = self.best
+        return {
+            "trial_id": self.trial_id,
+            "configuration": self.configuration,
+            "parent": self.parent,
+            "bracket": self.bracket,
+            "rung": self.rung,
+            "status": self.status,
+            "epoch_from": self.epoch_from,
+            "epoch_to": self.epoch_to,
+            "val_loss": best.val_loss if best else None,
+            "reconstruction_loss": best.val_reconstruction_loss if best else None,
+            "kl_loss": best.val_kl_loss if best else None,
+            "best_epoch": best.epoch if best else None,
+            "parameters": self.parameters,
+            "duration_s": self.duration_s,
+            "hyperparameters": dict(self.hyperparameters),
+            "failed_in": self.failed_in,
+            "error": self.error,
+            "traceback": self.traceback,
+        }
 
 
 def trial_folder(folder: Path, trial_id: str) -> Path:

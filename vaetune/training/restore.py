@@ -46,14 +46,14 @@ def restore_best(study: Study, trial: Trial) -> VAE:
         raise ResultsError(
             f"The weights of trial {trial.trial_id} were not kept: a search keeps the weights of "
             "its leaders and of the best trial of each latent_dim. These trials have weights: "
-            f"{', '.join(_kept(study))}. Run the search again with a larger --keep-best "
-            "to recreate more."
+            f"{', '.join(_kept(study))}. Run the search again with a larger keep_best to "
+            "recreate more."
         )
     checkpoint = Checkpoint.load(folder)
     if trial.best is None or checkpoint.best_epoch != trial.best.epoch:
         raise ResultsError(
-            f"The checkpoint of trial {trial.trial_id} is older than its journal: the search was "
-            "stopped or is still running. Run it to its end first."
+            f"The checkpoint of trial {trial.trial_id} is older than the journal, because the "
+            "search was stopped or is still running. Run the search to its end first."
         )
     vae = build_vae(study.started.data.image_shape, trial.hyperparameters)
     write_variables(vae.variables, checkpoint.best_weights)

@@ -86,7 +86,7 @@ def test_a_long_line_is_not_broken():
     assert error.strip() in text
 
 
-def test_a_failed_trial_is_told_with_its_error():
+def test_a_failed_trial_is_shown_with_its_error():
     events = make_trial_events("0000", [math.nan], status="failed", error="A loss became NaN.")
     assert "failed: A loss became NaN." in tell(make_console(), *events)
 
@@ -101,7 +101,7 @@ def test_the_text_of_an_error_is_only_text(error, terminal):
     assert f"failed: {error}  epochs" in tell(make_console(terminal), *events)
 
 
-def test_the_reference_is_told_by_its_name_and_counts_as_no_trial():
+def test_the_reference_is_shown_by_its_name_and_counts_as_no_trial():
     console = make_console()
     with SearchProgress(console, PLAN) as progress:
         for event in make_trial_events("0000", [230.0], hyperparameters=REFERENCE):
@@ -200,7 +200,7 @@ def test_a_terminal_shows_where_the_search_is():
     past = make_study(*make_trial_events("0000", [210.0]))
     events = make_trial_events("0001", [200.0], status=None, epoch_to=2, rung=1)
     screen = show(*of("search", events), past=past)
-    for told in (
+    for shown in (
         "1 of 4 trials",
         "2 of 5 epochs",
         "to go",
@@ -208,7 +208,7 @@ def test_a_terminal_shows_where_the_search_is():
         "bracket 1, rung 1, trial 0001",
         "epoch 2 of 2",
     ):
-        assert told in screen
+        assert shown in screen
 
 
 def test_the_best_of_earlier_sessions_stays_the_best():
@@ -293,7 +293,7 @@ def tell_training(*events, quiet=False):
     return [line.split() for line in console.file.getvalue().splitlines()]
 
 
-def test_a_training_is_told_of_epoch_by_epoch():
+def test_a_training_is_announced_epoch_by_epoch():
     losses = [210.0, 190.5, 191.0, *range(180, 171, -1)]
     lines = tell_training(*make_trial_events("0000", losses, epoch_to=12))
     assert [line[:5] for line in lines[:3]] == [
@@ -413,7 +413,7 @@ def test_the_reference_in_this_process_is_shown_beside_trials_on_workers():
     ]
 
 
-def test_trainings_of_the_same_number_are_told_apart():
+def test_trainings_of_the_same_number_are_distinguished():
     screen = bars(
         begin("0000", worker=1, run="configuration 4 seed 1"),
         begin("0000", worker=2, run="configuration 4 seed 2"),
@@ -604,7 +604,7 @@ def test_many_workers_are_named_in_few_words():
     assert names({*range(2, 65, 2)}) == "32 workers (2, 4, 6, ...) are"
 
 
-def test_workers_that_are_late_are_told_of_when_all_are_there():
+def test_workers_that_are_late_are_announced_when_all_are_there():
     session, *joined = make_workers(4)
     trial = [step for _, step in of("search", make_trial_events("0000", [210.0]), worker=2)]
     lines = search_lines(session, *joined[:3], *trial, *trial, joined[3])
@@ -621,13 +621,13 @@ def test_workers_that_are_late_are_told_of_when_all_are_there():
     assert alone[0] == "1 of 4 workers is ready: CPU, 1 thread"
 
 
-def test_a_trial_in_this_process_tells_nothing_of_workers():
+def test_a_trial_in_this_process_says_nothing_of_workers():
     session, *joined = make_workers(4)
     (line,) = search_lines(session, joined[0], *make_trial_events("0000", [210.0]))
     assert line.startswith("trial 0000")
 
 
-def test_a_worker_that_is_lost_and_back_is_told_of():
+def test_a_worker_that_is_lost_and_back_is_announced():
     trial = of("search", make_trial_events("0012", [210.0], status=None, epoch_to=3), worker=2)
     begun = [event for _, event in trial]
     loss = make_loss(2, "0012", error="Out of\n memory")
@@ -652,7 +652,7 @@ def test_a_worker_that_is_lost_before_all_are_there_is_among_them_when_it_is_bac
     ]
 
 
-def test_a_worker_that_is_lost_for_the_same_reason_again_is_told_of_again():
+def test_a_worker_that_is_lost_for_the_same_reason_again_is_announced_again():
     loss = make_loss(2)
     lines = search_lines(*make_workers(2), loss, make_worker(2), loss, loss)
     assert lines[1:] == [
@@ -675,7 +675,7 @@ def test_a_reference_that_is_begun_twice_is_trained_once():
     assert "0 of 12 epochs" in screen[0]
 
 
-def test_a_loss_that_two_journals_tell_of_is_told_once():
+def test_a_loss_in_two_journals_is_shown_once():
     console = make_console()
     with SearchProgress(console, PLAN) as progress:
         for event in make_workers(2):
@@ -692,11 +692,9 @@ def test_a_loss_that_two_journals_tell_of_is_told_once():
     ]
 
 
-def test_a_trial_of_which_no_epoch_is_known_begins_anew():
+def test_a_trial_without_a_recorded_epoch_starts_again():
     events = make_trial_events("0003", status=None, epoch_from=1, epoch_to=3)
-    assert search_lines(*events, make_resumed("0003", 1)) == [
-        "trial 0003 continues from its beginning"
-    ]
+    assert search_lines(*events, make_resumed("0003", 1)) == ["trial 0003 starts again"]
 
 
 def test_workers_that_may_give_other_numbers_are_warned_of_once():
@@ -738,7 +736,7 @@ def say(*events, past=None):
     return " ".join(tell(make_console(), *events, past=past).split())
 
 
-def test_what_happens_to_a_search_is_told():
+def test_what_happens_to_a_search_is_shown():
     begin, *_ = make_trial_events("0000", status=None)
     moment = {"time": begin.time, "trial_id": "0000"}
     assert "trial 0000 continues after epoch 4" in say(begin, TrialResumed(**moment, epoch=4))
@@ -746,15 +744,18 @@ def test_what_happens_to_a_search_is_told():
     assert "trial 0000 is trained again after: OOM [red]" in say(begin, retry)
     lost = {"time": begin.time, "file": "trials/0/x.npz", "remedy": "It is made again."}
     assert say(FileSetAside(**lost, aside=None)) == "trials/0/x.npz was missing. It is made again."
-    told = say(FileSetAside(**lost, aside="trials/0/y"))
-    assert told == "trials/0/x.npz was damaged, see trials/0/y. It is made again."
+    shown = say(FileSetAside(**lost, aside="trials/0/y"))
+    assert shown == "trials/0/x.npz was damaged, see trials/0/y. It is made again."
 
 
-def test_a_corrected_plan_is_told_and_counted_by():
+def test_a_corrected_plan_is_shown_and_counted_by():
     fewer = (Rung(bracket=1, rung=0, trials=2, epoch_from=0, epoch_to=1),)
     events = make_trial_events("0000", [210.0])
     text = say(PlanCorrected(time=events[0].time, plan=fewer), *events)
-    assert "After failures the whole search is 2 trials of 2 configurations, 2 epochs." in text
+    assert (
+        "Because trials failed, the whole search is now 2 trials of 2 configurations, 2 epochs."
+        in text
+    )
     assert "trial 0000 (1 of 2)" in text
 
 

@@ -1,4 +1,4 @@
-"""What mattered is read off configurations at equal epochs, and told only where it can be."""
+"""Importances compare equal epochs, and are shown only where they can be computed."""
 
 import json
 import logging
@@ -183,7 +183,7 @@ def test_of_epochs_with_as_many_it_is_the_latest():
 
 
 @pytest.mark.parametrize("count", [4, 5])
-def test_of_the_fewest_that_are_told_not_all_are_the_best(count):
+def test_of_the_fewest_that_are_shown_not_all_are_the_best(count):
     found = compute_importance(search(*measure(draw_configurations(count), by_learning_rate)))
     assert (found.configurations, found.best, found.uncertain) == (count, count - 1, True)
 
@@ -251,11 +251,11 @@ def test_any_search_has_shares_or_a_reason(rows):
 def test_optuna_is_not_heard(caplog, capfd):
     import optuna
 
-    told = optuna.logging.get_verbosity()
+    shown = optuna.logging.get_verbosity()
     with caplog.at_level(logging.DEBUG):
         assert compute_importance(search(*measure(draw_configurations(30), by_latent_dim)))
     assert capfd.readouterr() == ("", "")
-    assert optuna.logging.get_verbosity() == told
+    assert optuna.logging.get_verbosity() == shown
 
 
 COSTS = """
@@ -267,7 +267,7 @@ before = set(sys.modules)
 assert not {"sklearn", "optuna"} & before, "the probe is of no use"
 found = compute_importance(study)
 assert found == compute_importance(study), "a second time"
-told = {"sklearn": "sklearn" in sys.modules}
+found_values = {"sklearn": "sklearn" in sys.modules}
 import optuna
 from sklearn.ensemble import RandomForestRegressor
 asked = optuna.create_study()
@@ -278,9 +278,9 @@ asked.add_trials(
     for x in range(10)
 )
 evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-told["fanova"] = optuna.importance.get_param_importances(asked, evaluator=evaluator)
-told["again"] = compute_importance(study) == found
-print(json.dumps(told))
+found_values["fanova"] = optuna.importance.get_param_importances(asked, evaluator=evaluator)
+found_values["again"] = compute_importance(study) == found
+print(json.dumps(found_values))
 """
 
 
@@ -293,12 +293,13 @@ def test_it_does_without_scikit_learn_and_leaves_it_to_others():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert not told["sklearn"]
-    assert told["fanova"] == {"x": 1.0}
-    assert told["again"], "nor does it matter to the result"
+    shown = json.loads(done.stdout)
+    assert not shown["sklearn"]
+    assert shown["fanova"] == {"x": 1.0}
+    assert shown["again"], "nor does it matter to the result"
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
     study = search(*measure(draw_configurations(30), by_latent_dim))
     page = render_report([study], {}, NOW)
@@ -315,17 +316,20 @@ def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
         assert f'<rect width="{100 * share:.1f}" height="8"/>' in page
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_page_says_when_it_is_uncertain():
     study = search(*measure(draw_configurations(10), by_latent_dim))
     assert "The importances are uncertain" in Outline(render_report([study], {}, NOW)).words
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_page_says_why_there_is_none():
     study = search(*measure(draw_configurations(2), by_latent_dim))
     words = Outline(render_report([study], {}, NOW)).words
     assert "The importance of hyperparameters cannot be computed. This needs at least 4" in words
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_before_the_first_epoch_nothing_is_said_of_it():
     study = search(*make_trial_events("0000", status=None, hyperparameters=VALUES))
     assert "<h3>Which hyperparameters mattered" not in render_report([study], {}, NOW)

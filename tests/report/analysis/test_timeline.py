@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from journals import Shared, make_joined
+from journals import JournalBuilder, make_joined
 from stories import START, Story
 
 from vaetune.report.analysis.timeline import (
@@ -80,8 +80,8 @@ def bars_of(study):
 
 
 def test_a_lane_is_a_worker_even_one_that_had_nothing_to_train():
-    shared = Shared(3).begin(10, "0000", 3).begin(10, "0001", 1).finish(30, "0001")
-    study = shared.begin(30, "0002", 1).finish(40, "0002").finish(50, "0000").study()
+    builder = JournalBuilder(3).begin(10, "0000", 3).begin(10, "0001", 1).finish(30, "0001")
+    study = builder.begin(30, "0002", 1).finish(40, "0002").finish(50, "0000").study()
     assert timeline_of(study).lanes == (1, 2, 3)
     assert bars_of(study) == [
         ("0000", 2, 3, 10.0, 50.0),
@@ -90,10 +90,12 @@ def test_a_lane_is_a_worker_even_one_that_had_nothing_to_train():
     ]
 
 
-def test_a_trial_of_a_lost_worker_has_a_span_on_each_and_the_loss_is_told():
-    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(30, 1, "0000", "gone")
-    shared.finish(40, "0001").resume(41, "0000", 2).join(50, 1, "node8")
-    study = shared.begin(51, "0002", 1).finish(60, "0000").finish(61, "0002").study()
+def test_a_trial_of_a_lost_worker_has_a_span_on_each_and_the_loss_is_shown():
+    builder = (
+        JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(30, 1, "0000", "gone")
+    )
+    builder.finish(40, "0001").resume(41, "0000", 2).join(50, 1, "node8")
+    study = builder.begin(51, "0002", 1).finish(60, "0000").finish(61, "0002").study()
     assert bars_of(study) == [
         ("0000", 0, 1, 10.0, 30.0),
         ("0000", 1, 2, 41.0, 60.0),
@@ -111,15 +113,17 @@ def test_a_trial_of_a_lost_worker_has_a_span_on_each_and_the_loss_is_told():
 
 
 def test_a_trial_over_a_break_has_a_span_before_and_one_after_it():
-    shared = Shared(1).begin(10, "0000", 1).epoch(30, "0000").end(40, "interrupted")
-    study = shared.session(1000, 1).resume(1005, "0000", 1, 1).finish(1025, "0000").study()
+    builder = JournalBuilder(1).begin(10, "0000", 1).epoch(30, "0000").end(40, "interrupted")
+    study = builder.session(1000, 1).resume(1005, "0000", 1, 1).finish(1025, "0000").study()
     assert bars_of(study) == [("0000", 0, 1, 10.0, 40.0), ("0000", 0, 1, 45.0, 65.0)]
 
 
 def test_trials_that_tell_no_worker_are_packed_below_the_workers():
-    shared = Shared(1, joined=None).begin(10, "0000", None).epoch(30, "0000").session(1000, 2)
-    shared.resume(1010, "0000", 2, 1).begin(1010, "0001", 1).finish(1030, "0000")
-    study = shared.finish(1040, "0001").study()
+    builder = (
+        JournalBuilder(1, joined=None).begin(10, "0000", None).epoch(30, "0000").session(1000, 2)
+    )
+    builder.resume(1010, "0000", 2, 1).begin(1010, "0001", 1).finish(1030, "0000")
+    study = builder.finish(1040, "0001").study()
     assert timeline_of(study).lanes == (1, 2, None)
     assert bars_of(study) == [
         ("0000", 2, None, 10.0, 30.0),
@@ -129,30 +133,32 @@ def test_trials_that_tell_no_worker_are_packed_below_the_workers():
 
 
 def test_a_process_alone_draws_a_trial_once_through_its_breaks():
-    shared = Shared(1, joined=None).begin(10, "0000", None).epoch(30, "0000")
-    study = shared.session(1000, 1).resume(1005, "0000", None, 1).finish(1025, "0000").study()
+    builder = JournalBuilder(1, joined=None).begin(10, "0000", None).epoch(30, "0000")
+    study = builder.session(1000, 1).resume(1005, "0000", None, 1).finish(1025, "0000").study()
     assert timeline_of(study).lanes == (None,)
     assert bars_of(study) == [("0000", 0, None, 10.0, 55.0)]
 
 
 def test_workers_that_come_and_go_are_signs_of_a_session():
-    study = Shared(2, joined=20).lose(25, 2).session(100, 2).begin(110, "0000", 1).study()
+    study = JournalBuilder(2, joined=20).lose(25, 2).session(100, 2).begin(110, "0000", 1).study()
     moments = [(moment - study.started.time).total_seconds() for moment in study_moments(study)]
     assert sorted(set(moments)) == [0, 20, 25, 100, 110]
     assert bars_of(study) == [("0000", 0, 1, 35.0, 35.0)]
 
 
 def test_the_keras_example_is_in_the_lane_of_its_worker():
-    study = Shared(2).begin(10, "0000", 2).finish(90, "0000").end(90).study()
-    example = Shared(2, kind="baseline").begin(5, "0000", 1).finish(70, "0000").end(70).study()
+    study = JournalBuilder(2).begin(10, "0000", 2).finish(90, "0000").end(90).study()
+    example = (
+        JournalBuilder(2, kind="baseline").begin(5, "0000", 1).finish(70, "0000").end(70).study()
+    )
     assert [(s.lane, s.start_s, s.end_s) for s in timeline_of(study, example).reference_spans] == [
         (0, 5.0, 70.0)
     ]
 
 
 def test_a_keras_example_of_another_time_is_not_in_it():
-    later = Shared(2).session(5000, 2).begin(5010, "0000", 2).finish(5090, "0000").study()
-    example = Shared(2, kind="baseline").begin(1000, "0000", 1).finish(2000, "0000").study()
+    later = JournalBuilder(2).session(5000, 2).begin(5010, "0000", 2).finish(5090, "0000").study()
+    example = JournalBuilder(2, kind="baseline").begin(1000, "0000", 1).finish(2000, "0000").study()
     assert timeline_of(later, example).reference_spans == ()
 
 
@@ -184,17 +190,17 @@ def test_many_machines_are_counted():
 
 def test_a_worker_whose_place_another_device_took_says_so():
     first, second = make_joined(1, "node7"), make_joined(1, "node8", device="GPU (a card)")
-    told = "CPU on node7, 2 threads, then GPU (a card) on node8, 2 threads"
-    assert kinds_of(first, second) == [((1,), told)]
+    shown = "CPU on node7, 2 threads, then GPU (a card) on node8, 2 threads"
+    assert kinds_of(first, second) == [((1,), shown)]
 
 
 # Utilisation
 
 
 def test_workers_are_busy_from_the_first_start_to_the_last_sign_of_trials():
-    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2).finish(30, "0001")
-    shared.finish(40, "0000").begin(40, "0002", 1, parent="0000", rung=1).finish(70, "0002")
-    found = compute_utilisation(shared.end(500).study())
+    builder = JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).finish(30, "0001")
+    builder.finish(40, "0000").begin(40, "0002", 1, parent="0000", rung=1).finish(70, "0002")
+    found = compute_utilisation(builder.end(500).study())
     assert (found.fewest, found.most) == (2, 2)
     assert (found.trained_s, found.available_s, found.idle_s) == (80.0, 120.0, 40.0)
     assert found.share == pytest.approx(80 / 120)
@@ -207,10 +213,10 @@ def test_workers_are_busy_from_the_first_start_to_the_last_sign_of_trials():
 
 
 def test_sessions_are_summed_with_the_workers_that_each_had():
-    shared = Shared(2).begin(10, "0000", 1).begin(20, "0001", 2).finish(50, "0000")
-    shared.end(60, "interrupted").session(1000, 3)
-    shared.resume(1010, "0001", 3).begin(1010, "0002", 1).finish(1020, "0002")
-    found = compute_utilisation(shared.finish(1030, "0001").end(1100).study())
+    builder = JournalBuilder(2).begin(10, "0000", 1).begin(20, "0001", 2).finish(50, "0000")
+    builder.end(60, "interrupted").session(1000, 3)
+    builder.resume(1010, "0001", 3).begin(1010, "0002", 1).finish(1020, "0002")
+    found = compute_utilisation(builder.finish(1030, "0001").end(1100).study())
     assert (found.fewest, found.most) == (2, 3)
     assert (found.trained_s, found.available_s) == (80.0 + 30.0, 2 * 50.0 + 3 * 20.0)
     assert found.by_worker == pytest.approx({1: 50 / 70, 2: 40 / 70, 3: 20 / 20})
@@ -221,40 +227,42 @@ def test_sessions_are_summed_with_the_workers_that_each_had():
 
 
 def test_until_the_last_rung_counts_earlier_sessions_whole():
-    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2).finish(30, "0000")
-    shared.end(50, "interrupted").session(1000, 2).resume(1010, "0001", 1).finish(1030, "0001")
-    shared.begin(1020, "0002", 2, rung=1).finish(1050, "0002")
-    found = compute_utilisation(shared.study())
+    builder = JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).finish(30, "0000")
+    builder.end(50, "interrupted").session(1000, 2).resume(1010, "0001", 1).finish(1030, "0001")
+    builder.begin(1020, "0002", 2, rung=1).finish(1050, "0002")
+    found = compute_utilisation(builder.study())
     assert found.until_last_rung == pytest.approx((20 + 40 + 10) / (2 * 40 + 2 * 10))
     assert found.share == pytest.approx((20 + 40 + 20 + 30) / (2 * 40 + 2 * 40))
 
 
 def test_a_lost_worker_is_idle_until_another_one_trains_in_its_place():
-    shared = Shared(2).begin(0, "0000", 1).begin(0, "0001", 2).lose(30, 1, "0000")
-    shared.finish(40, "0001").resume(40, "0000", 2).finish(60, "0000")
-    found = compute_utilisation(shared.study())
+    builder = JournalBuilder(2).begin(0, "0000", 1).begin(0, "0001", 2).lose(30, 1, "0000")
+    builder.finish(40, "0001").resume(40, "0000", 2).finish(60, "0000")
+    found = compute_utilisation(builder.study())
     assert (found.trained_s, found.available_s) == (30.0 + 40.0 + 20.0, 120.0)
     assert found.by_worker == {1: 0.5, 2: 1.0}
 
 
 def test_a_killed_session_was_busy_until_its_last_sign():
-    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2).epoch(40, "0000")
-    shared.epoch(50, "0001").session(500, 2).resume(510, "0000", 1, 1).finish(520, "0000")
-    found = compute_utilisation(shared.study())
+    builder = JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).epoch(40, "0000")
+    builder.epoch(50, "0001").session(500, 2).resume(510, "0000", 1, 1).finish(520, "0000")
+    found = compute_utilisation(builder.study())
     assert (found.trained_s, found.available_s) == (80.0 + 10.0, 2 * 40.0 + 2 * 10.0)
 
 
 def test_the_rung_that_a_search_begins_with_is_no_last_one_to_wait_for():
-    (only, *_) = Shared().study().plan
+    (only, *_) = JournalBuilder().study().plan
     found = compute_utilisation(
-        Shared(1, plan=(only,)).begin(0, "0000", 1).finish(10, "0000").study()
+        JournalBuilder(1, plan=(only,)).begin(0, "0000", 1).finish(10, "0000").study()
     )
     assert (found.share, found.until_last_rung) == (1.0, None)
 
 
 def test_a_worker_that_trains_the_keras_example_meanwhile_is_not_idle():
-    study = Shared(2).begin(10, "0000", 2).begin(70, "0001", 1).finish(90, "0000").study()
-    example = Shared(2, kind="baseline").begin(5, "0000", 1).finish(60, "0000").end(60).study()
+    study = JournalBuilder(2).begin(10, "0000", 2).begin(70, "0001", 1).finish(90, "0000").study()
+    example = (
+        JournalBuilder(2, kind="baseline").begin(5, "0000", 1).finish(60, "0000").end(60).study()
+    )
     assert compute_utilisation(study).trained_s == 80.0 + 20.0
     found = compute_utilisation(study, example)
     assert (found.trained_s, found.available_s) == (80.0 + 20.0 + 50.0, 160.0)
@@ -262,12 +270,14 @@ def test_a_worker_that_trains_the_keras_example_meanwhile_is_not_idle():
 
 
 def test_what_two_journals_tell_of_the_same_seconds_counts_once():
-    study = Shared(1).begin(10, "0000", 1).finish(90, "0000").study()
-    example = Shared(1, kind="baseline").begin(20, "0000", 1).finish(60, "0000").end(60).study()
+    study = JournalBuilder(1).begin(10, "0000", 1).finish(90, "0000").study()
+    example = (
+        JournalBuilder(1, kind="baseline").begin(20, "0000", 1).finish(60, "0000").end(60).study()
+    )
     assert compute_utilisation(study, example).trained_s == 80.0
 
 
 def test_without_workers_or_before_they_trained_there_is_no_utilisation(tmp_path):
     assert compute_utilisation(Story(tmp_path).trial("0000", [3.0]).end().study()) is None
-    assert compute_utilisation(Shared(2).study()) is None
-    assert compute_utilisation(Shared(2).begin(10, "0000", 1).study()) is None
+    assert compute_utilisation(JournalBuilder(2).study()) is None
+    assert compute_utilisation(JournalBuilder(2).begin(10, "0000", 1).study()) is None

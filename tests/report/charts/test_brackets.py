@@ -40,7 +40,7 @@ def test_each_bracket_has_its_trials_where_their_rungs_ended():
     assert (info.low, info.high) == (180.0 - FLOOR, 210.0 - FLOOR)
 
 
-def test_promotions_failures_and_the_winner_are_told_apart():
+def test_promotions_failures_and_the_winner_are_distinguished():
     (first, _) = compute_rungs(make_ladder()).brackets
     assert [s.parent for s in first.results] == [None, None, None, "0001"]
     assert [s.failed for s in first.results] == [False, False, True, False]
@@ -49,7 +49,7 @@ def test_promotions_failures_and_the_winner_are_told_apart():
     )
 
 
-def test_iterations_are_told_apart_where_there_are_several():
+def test_iterations_are_distinguished_where_there_are_several():
     again = [
         event.model_copy(update={"iteration": 1}) if hasattr(event, "iteration") else event
         for event in make_trial_events("0001", [190.0], configuration=1, parent="0000", rung=1)
@@ -113,5 +113,5 @@ def test_equal_losses_share_their_rank():
     ],
     ids=["too few", "not finite", "level"],
 )
-def test_where_nothing_can_be_compared_nothing_is_told(losses):
+def test_where_nothing_can_be_compared_nothing_is_shown(losses):
     assert compute_rung_correlations(configurations(losses)) == ()

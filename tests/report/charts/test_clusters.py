@@ -290,7 +290,7 @@ def test_breaks_between_sessions_are_left_out(tmp_path):
     assert info.until_s == 120.0
 
 
-def test_time_is_told_in_the_unit_that_fits(tmp_path):
+def test_time_is_shown_in_the_unit_that_fits(tmp_path):
     short = compute_progress(Story(tmp_path / "tiny").trial("0000", [9.0]).study(), None)
     long = compute_progress(Story(tmp_path / "tiny").trial("0000", [9.0] * 200).study(), None)
     assert "seconds since the search started" in to_svg(draw_progress(short))

@@ -12,9 +12,9 @@ from vaetune.report.charts.svg import to_svg
 from vaetune.report.page import render_report
 
 
-def search(name, losses, tmp_path, **told):
+def search(name, losses, tmp_path, **options):
     """A search of one trial, a minute an epoch."""
-    return Story(tmp_path / name, **told).trial("0000", losses).end().study()
+    return Story(tmp_path / name, **options).trial("0000", losses).end().study()
 
 
 def test_each_search_is_followed_through_its_own_working_time(tmp_path):

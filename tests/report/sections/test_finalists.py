@@ -24,10 +24,12 @@ from vaetune.study.artifacts import PICTURES_NAME, Artifacts, ProbeImages
 from vaetune.study.catalog import list_baselines
 from vaetune.study.scores import Estimate
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 FLOOR = 45.5
 
 
-def make_search(**told):
+def make_search(**options):
     """Six configurations; the first one's promotion wins and its first trial comes second."""
     events = make_trial_events("0000", [180.0], duration_s=5.0, parameters=100)
     for number in range(1, 6):
@@ -39,7 +41,7 @@ def make_search(**told):
     events += make_trial_events(
         "0007", [178.25, 179.0], parent="0000", epoch_from=1, duration_s=7.0, parameters=100
     )
-    return make_study(*events, **told)
+    return make_study(*events, **options)
 
 
 def draw(study, names=("zero", "one", "two")):
@@ -72,7 +74,7 @@ def test_a_configuration_stands_once_and_the_next_four_follow_the_winner():
     ]
 
 
-def test_a_row_tells_what_the_best_epoch_measured_and_what_it_cost():
+def test_a_row_says_what_the_best_epoch_measured_and_what_it_cost():
     winner, second, *_ = compute_finalists(make_search()).rows
     assert (winner.loss, winner.excess) == (178.25, 178.25 - FLOOR)
     assert (winner.behind, winner.rescored, winner.seeds) == ("\N{EN DASH}", "", "\N{EN DASH}")
@@ -83,7 +85,7 @@ def test_a_row_tells_what_the_best_epoch_measured_and_what_it_cost():
     assert winner.parameters == 100
 
 
-def test_only_hyperparameters_that_differ_are_told():
+def test_only_hyperparameters_that_differ_are_shown():
     found = compute_finalists(make_search())
     assert found.names == ("dense_units", "latent_dim")
     assert found.rows[1].hyperparameters == {"dense_units": 16, "latent_dim": 2}
@@ -199,9 +201,9 @@ def test_a_page_colours_classes_as_a_figure_does():
 LOSSES = {("0002", 1): 190.5, ("0007", 2): 191.25, ("0001", 1): 192.0, ("0003", 1): 193.5}
 
 
-def rescored(*events, **told):
+def rescored(*events, **options):
     """A search whose trial 0002 comes first when it is rescored, and 0004 was left out."""
-    before = make_search(**told)
+    before = make_search(**options)
     again = make_rescored(LOSSES, left_out=("0004",))
     return replace(before, rescorings=(again,), retrainings=tuple(events))
 
@@ -216,7 +218,7 @@ def test_finalists_stand_in_the_order_that_they_were_rescored_in():
     assert found.rescored_on == "32 posterior samples of 1,000 validation images"
 
 
-def test_the_page_tells_the_lead_and_its_noise():
+def test_the_page_gives_the_lead_and_its_noise():
     page = page_of(rescored())
     header = re.search(r"<article.*?</header>", page, flags=re.DOTALL)[0]
     assert (
@@ -229,7 +231,7 @@ def test_the_page_tells_the_lead_and_its_noise():
     assert "Other seeds" not in table
 
 
-def test_the_page_tells_what_other_seeds_gave():
+def test_the_page_says_what_other_seeds_gave():
     seeds = {"0001": (190.0, 192.0), "0002": (194.0, 195.0), "0003": (197.0, None)}
     study = rescored(make_retrained(seeds | {"0004": (198.0, 198.0), "0007": (199.0, 199.0)}))
     found = compute_finalists(study)

@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict
 
 import pytest
-from journals import SPEC, Shared
+from journals import SPEC, JournalBuilder
 from stories import VALUES, Story, reference, usual
 
 from vaetune.config.space import Choice, Range, Space
@@ -89,12 +89,12 @@ def test_small_numbers_keep_their_digits(tmp_path):
     assert kept == pytest.approx((0.000123456789,), rel=1e-6)
 
 
-def test_the_reference_is_told_with_its_curve(tmp_path):
-    told = compute_records(usual(tmp_path / "tiny").study(), reference(tmp_path).study()).reference
-    assert told is not None
-    assert (told.loss, told.latent_dim, told.total_s) == (177.25, 2, 180.0)
-    assert told.epochs == (1, 2, 3)
-    assert told.val == (220.0, 190.0, 177.25)
+def test_the_reference_is_shown_with_its_curve(tmp_path):
+    shown = compute_records(usual(tmp_path / "tiny").study(), reference(tmp_path).study()).reference
+    assert shown is not None
+    assert (shown.loss, shown.latent_dim, shown.total_s) == (177.25, 2, 180.0)
+    assert shown.epochs == (1, 2, 3)
+    assert shown.val == (220.0, 190.0, 177.25)
 
 
 def test_the_command_for_a_trial_ends_with_its_id(tmp_path):
@@ -107,12 +107,14 @@ def test_the_command_for_a_trial_ends_with_its_id(tmp_path):
 
 def shared_search():
     """Two workers, one of which was lost; its trial went on with the other."""
-    shared = Shared(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(30, 1, "0000", "killed")
-    shared.join(34, 1, "node8", device="GPU (a card)").finish(40, "0001")
-    return shared.resume(42, "0000", 2).begin(44, "0002", 1).finish(60, "0000").finish(70, "0002")
+    builder = (
+        JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(30, 1, "0000", "killed")
+    )
+    builder.join(34, 1, "node8", device="GPU (a card)").finish(40, "0001")
+    return builder.resume(42, "0000", 2).begin(44, "0002", 1).finish(60, "0000").finish(70, "0002")
 
 
-def test_a_process_alone_tells_of_no_workers(tmp_path):
+def test_a_process_alone_describes_no_workers(tmp_path):
     records = compute_records(usual(tmp_path / "tiny").study(), None)
     assert records.workers is None
     assert "worker" not in {one.key for one in records.columns}
@@ -156,17 +158,19 @@ def test_lanes_say_what_their_workers_were_and_how_busy():
     assert workers.note.startswith("2 workers trained for 78")
 
 
-def test_kinds_are_told_apart_only_where_workers_are_not_alike():
-    assert compute_records(Shared(2).begin(1, "0000", 1).study(), None).workers.kinds == ()
+def test_kinds_are_distinguished_only_where_workers_are_not_alike():
+    assert compute_records(JournalBuilder(2).begin(1, "0000", 1).study(), None).workers.kinds == ()
     assert compute_records(shared_search().study(), None).workers.kinds == (
         "worker 1: CPU on node7, 2 threads, then GPU (a card) on node8, 2 threads",
         "worker 2: CPU on node7, 2 threads",
     )
 
 
-def test_the_keras_example_that_a_worker_trained_meanwhile_is_told_and_counts():
-    example = Shared(2, kind="baseline").begin(5, "0000", 1).finish(60, "0000").end(60).study()
-    study = Shared(2).begin(10, "0000", 2).finish(60, "0000").study()
+def test_the_keras_example_that_a_worker_trained_meanwhile_is_shown_and_counts():
+    example = (
+        JournalBuilder(2, kind="baseline").begin(5, "0000", 1).finish(60, "0000").end(60).study()
+    )
+    study = JournalBuilder(2).begin(10, "0000", 2).finish(60, "0000").study()
     workers = compute_records(study, example).workers
     assert [(one.lane, one.start_s, one.end_s) for one in workers.reference_bars] == [
         (0, 5.0, 60.0)

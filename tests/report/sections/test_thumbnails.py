@@ -24,7 +24,7 @@ def make_pictures(images=IMAGES, latent_dim=4, z_mean=None):
     return Artifacts(255 - images, images, z_mean, None)
 
 
-def make_search(folder, losses=(220.0, 200.0, 210.0), labels=LABELS, images=IMAGES, **told):
+def make_search(folder, losses=(220.0, 200.0, 210.0), labels=LABELS, images=IMAGES, **options):
     """Completed trials with these losses and a failed one, each with pictures."""
     events = [
         event
@@ -32,7 +32,7 @@ def make_search(folder, losses=(220.0, 200.0, 210.0), labels=LABELS, images=IMAG
         for event in make_trial_events(f"{number:04d}", [loss], configuration=number)
     ]
     failed = make_trial_events("9999", [], configuration=9999, status="failed", error="NaN")
-    study = make_study(*failed, *events, folder=folder, **told)
+    study = make_study(*failed, *events, folder=folder, **options)
     ProbeImages(images, labels).save(folder)
     for trial in study.trials:
         make_pictures(images).save(study.trial_folder(trial.trial_id))

@@ -17,13 +17,13 @@ from vaetune.report.text.certainty import (
 )
 
 
-def study_of(*events, losses=(180.0, 181.0, 185.0), **told):
+def study_of(*events, losses=(180.0, 181.0, 185.0), **options):
     trials = [
         event
         for number, loss in enumerate(losses)
         for event in make_trial_events(f"{number:04d}", [loss], configuration=number)
     ]
-    return make_study(*trials, *events, **told)
+    return make_study(*trials, *events, **options)
 
 
 RESCORED = {("0001", 1): 180.5, ("0000", 1): 181.25, ("0002", 1): 186.0}
@@ -54,10 +54,10 @@ def test_a_lead_among_seeds_is_held_against_seeds():
     assert describe_rescored(study, study.winner).endswith("; 0.75 +- 0.25 behind trial 0001")
 
 
-def test_one_seed_tells_no_noise():
+def test_one_seed_says_no_noise():
     seeds = make_retrained({"0000": (182.0,), "0001": (190.0,), "0002": (None,)})
-    told = describe_certainty(study_of(seeds))
-    assert told.endswith("by 8.00 nats. The noise is unknown, because there is only one seed.")
+    shown = describe_certainty(study_of(seeds))
+    assert shown.endswith("by 8.00 nats. The noise is unknown, because there is only one seed.")
     failed = make_retrained({"0000": (182.0,), "0001": (None,), "0002": (None,)})
     assert "no two of the finalists' configurations" in describe_certainty(study_of(failed))
     assert describe_retrained(study_of(failed), study_of().trial("0001")).startswith("failed (1")
@@ -86,9 +86,9 @@ def test_a_judgement_has_a_line_for_each_measurement():
 
 def test_what_was_not_judged_says_how_to():
     study = study_of(make_rescored(RESCORED))
-    told = describe_decision(study, study.trial("0002"))
-    assert "180" not in told
-    assert "not evaluated yet: vaetune evaluate tiny --trial 0002" in told
+    shown = describe_decision(study, study.trial("0002"))
+    assert "180" not in shown
+    assert "not evaluated yet: vaetune evaluate tiny --trial 0002" in shown
     assert describe_decision(study_of(), study_of().winner) == (
         "  test images      not evaluated yet: vaetune evaluate tiny"
     )

@@ -5,6 +5,7 @@ from journals import make_data
 
 from vaetune.config.reading import Copies, Reading
 from vaetune.report.text.images import (
+    describe_image_set,
     describe_images,
     describe_reading,
     describe_warnings,
@@ -123,25 +124,12 @@ def test_the_longer_list_has_a_line_for_each_fact():
     assert lines[3:] == ["  warning  37 copies."]
 
 
-def test_a_search_says_nothing_of_plain_images():
-    assert describe_warnings(make_data()) == ""
-    assert describe_warnings(read(notes=("A note.",))) == ""
-    assert describe_warnings(read(dtype="bool", high=1, range=(0, 1))) == ""
-
-
-@pytest.mark.parametrize(
-    "reading",
-    [
-        {"dtype": "uint16", "range": (0, 4095)},
-        {"range": (0, 16)},
-        {"dtype": "float32", "range": (0, 1)},
-        {"image_size": (32, 32), "resize": "crop"},
-    ],
-)
-def test_a_search_says_in_one_line_how_other_images_are_read(reading):
-    assert describe_warnings(read(**reading)) == f"Images: {describe_reading(read(**reading))}"
+def test_a_search_says_in_one_line_what_was_read():
+    assert describe_image_set(read()) == f"Images: {read().name}, {describe_reading(read())}"
 
 
 def test_a_search_says_every_warning_in_a_line():
+    assert describe_warnings(make_data()) == ""
+    assert describe_warnings(read(notes=("A note.",))) == ""
     lines = describe_warnings(read(warnings=("37 copies.", "Black."))).splitlines()
-    assert lines[1:] == ["Warning: 37 copies.", "Warning: Black."]
+    assert lines == ["Warning: 37 copies.", "Warning: Black."]

@@ -181,7 +181,7 @@ def test_the_columns_of_the_table_line_up(study):
 # A search before it runs
 
 
-def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
+def test_the_resolved_search_says_every_value_and_where_it_came_from(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("seed = 5\n[space]\nlatent_dim = { value = 3 }\nfilters_1 = { min=1, max=9 }")
     resolved = resolve(path, {"budget.max_epochs": 3})
@@ -189,8 +189,8 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
         resolved.spec, make_data(), resolved.origins, "CPU, 2 threads"
     )
     rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines()}
-    told = {key: " ".join(row.split()) for key, row in rows.items()}
-    assert told == {
+    shown = {key: " ".join(row.split()) for key, row in rows.items()}
+    assert shown == {
         "algorithm": "hyperband default",
         "seed": "5 file",
         "baseline": "true default",
@@ -217,7 +217,7 @@ def test_the_resolved_search_tells_every_value_and_where_it_came_from(tmp_path):
     }
 
 
-def test_choices_and_a_lone_thread_are_told():
+def test_choices_and_a_lone_thread_are_shown():
     text = search_module.describe_search(SPEC, make_data(), {}, "GPU (NVIDIA H100), 1 thread")
     assert "16, 32, 64, 128, 256" in text
     assert "0.0001 to 0.01, log" in text
@@ -226,7 +226,7 @@ def test_choices_and_a_lone_thread_are_told():
     )
 
 
-def test_a_plan_tells_trials_configurations_and_epochs():
+def test_a_plan_counts_trials_configurations_and_epochs():
     assert search_module.describe_plan(PLAN) == "4 trials of 3 configurations, 5 epochs"
     one = Rung(bracket=0, rung=0, trials=1, epoch_from=0, epoch_to=1)
     assert search_module.describe_plan([one]) == "1 trial of 1 configuration, 1 epoch"
@@ -236,7 +236,7 @@ def test_a_plan_tells_trials_configurations_and_epochs():
     )
 
 
-def test_an_image_set_is_told_by_its_size():
+def test_an_image_set_is_shown_by_its_size():
     assert images.describe_data(make_data(image_shape=(32, 16, 3), train_images=60_000)) == (
         "60,000 training and 1,000 validation images of 32 x 16 x 3"
     )
@@ -258,9 +258,9 @@ def describe(study, reference=None):
     return dict(line.strip().split("  ", maxsplit=1) for line in lines)
 
 
-def test_a_winner_is_told_with_its_losses_its_configuration_and_its_origin(study):
-    told = {key: text.strip() for key, text in describe(study).items()}
-    assert told == {
+def test_a_winner_is_shown_with_its_losses_its_configuration_and_its_origin(study):
+    shown = {key: text.strip() for key, text in describe(study).items()}
+    assert shown == {
         "validation loss": "190.00 nats per image (negative ELBO, 144.50 above the entropy floor "
         "of the data)",
         "reconstruction": "142.50",
@@ -273,44 +273,44 @@ def test_a_winner_is_told_with_its_losses_its_configuration_and_its_origin(study
     }
 
 
-def test_pixels_that_were_binarised_are_told_and_have_no_floor(study):
+def test_pixels_that_were_binarised_are_shown_and_have_no_floor(study):
     started = study.started
     spec = started.search.model_copy(update={"data": DataSpec(binarize="threshold")})
     data = started.data.model_copy(update={"entropy_floor": 0.0})
     binary = replace(study, started=started.model_copy(update={"search": spec, "data": data}))
-    told = describe(binary)
-    assert told["validation loss"].strip() == "190.00 nats per image (negative ELBO)"
-    assert told["measured on"].endswith("of each, pixels binarised by a threshold")
+    shown = describe(binary)
+    assert shown["validation loss"].strip() == "190.00 nats per image (negative ELBO)"
+    assert shown["measured on"].endswith("of each, pixels binarised by a threshold")
 
 
-def test_what_was_trained_alone_tells_what_it_is(study):
+def test_what_was_trained_alone_says_what_it_is(study):
     spec = single_configuration(REFERENCE, 9, study.search)
     alone = replace(study, started=study.started.model_copy(update={"search": spec}))
     assert describe(alone)["found by"].strip() == "vaetune train, in tiny"
-    told = spec.model_copy(update={"description": "Trial 0001 of bold"})
-    alone = replace(study, started=study.started.model_copy(update={"search": told}))
+    shown = spec.model_copy(update={"description": "Trial 0001 of bold"})
+    alone = replace(study, started=study.started.model_copy(update={"search": shown}))
     assert describe(alone)["found by"].strip() == "Trial 0001 of bold"
 
 
-def test_a_searched_batch_size_and_beta_are_told():
-    told = space.short_hyperparameters({**REFERENCE, "batch_size": 1024, "beta": 0.5})
-    assert told.endswith(", rate 0.001, batch 1024, beta 0.5")
+def test_a_searched_batch_size_and_beta_are_shown():
+    shown = space.short_hyperparameters({**REFERENCE, "batch_size": 1024, "beta": 0.5})
+    assert shown.endswith(", rate 0.001, batch 1024, beta 0.5")
 
 
 @pytest.mark.parametrize(
-    ("loss", "told"),
+    ("loss", "shown"),
     [
         (230.0, "230.00 after 2 epochs: the winner is 40.00 nats below it"),
         (180.0, "180.00 after 2 epochs: the winner is 10.00 nats above it"),
     ],
 )
-def test_a_winner_is_held_against_the_keras_example(tmp_path, study, loss, told):
+def test_a_winner_is_held_against_the_keras_example(tmp_path, study, loss, shown):
     write_baseline(tmp_path, loss=loss)
     [reference] = list_baselines(tmp_path).studies
-    assert describe(study, reference)["Keras example"].strip() == told
+    assert describe(study, reference)["Keras example"].strip() == shown
 
 
-def test_a_trial_without_an_epoch_is_told_as_such(study):
+def test_a_trial_without_an_epoch_is_shown_as_such(study):
     text = search_module.describe_winner(study, study.trial("0004"), None)
     assert text == "Trial 0004 has no finished epoch."
 
@@ -325,7 +325,7 @@ def test_a_pinned_space_is_no_surprise_in_the_csv():
 # Failures in full
 
 
-def test_a_failed_trial_is_told_in_full():
+def test_a_failed_trial_is_shown_in_full():
     begin, end = make_trial_events("0003", status="failed", error="ValueError: no", configuration=2)
     end = end.model_copy(update={"failed_in": 4, "traceback": "Traceback\n  here\n"})
     retry = TrialRetried(time=begin.time, trial_id="0003", attempt=1, error="OOM", traceback="x")
@@ -342,7 +342,7 @@ def test_a_trial_that_was_never_built_failed_before_its_first_epoch():
     assert text.startswith("Trial 0000 (configuration 0) failed before its first epoch")
 
 
-def test_no_failure_is_told_too():
+def test_no_failure_is_shown_too():
     study = make_study(*make_trial_events("0000", [200.0]))
     assert trials_module.failures_in_full(study) == "No trial of tiny failed."
 

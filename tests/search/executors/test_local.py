@@ -12,11 +12,11 @@ from vaetune.training.trial import TrainingContext
 class Source:
     """Has no trials, and notes what is asked of it."""
 
-    def __init__(self, told, name):
-        self.told, self.name = told, name
+    def __init__(self, shown, name):
+        self.shown, self.name = shown, name
 
     def on_search_begin(self):
-        self.told.append(f"search {self.name}")
+        self.shown.append(f"search {self.name}")
         if self.name == "broken":
             raise ValueError("stop")
 
@@ -27,7 +27,7 @@ class Source:
         pass
 
     def repairs(self):
-        self.told.append(f"repair {self.name}")
+        self.shown.append(f"repair {self.name}")
         return iter(())
 
     def remove_unneeded(self):
@@ -35,24 +35,24 @@ class Source:
 
 
 @contextmanager
-def opening(told, name):
-    told.append(f"open {name}")
+def opening(shown, name):
+    shown.append(f"open {name}")
     try:
-        yield None if name == "done" else Source(told, name)
+        yield None if name == "done" else Source(shown, name)
     except ValueError:
-        told.append(f"broke {name}")
+        shown.append(f"broke {name}")
         raise
-    told.append(f"close {name}")
+    shown.append(f"close {name}")
 
 
 def run(*names):
-    told = []
+    shown = []
     executor = LocalExecutor(TrainingContext(IMAGES), DEVICE)
     try:
-        executor.run([opening(told, name) for name in names], on_wait=lambda: None)
+        executor.run([opening(shown, name) for name in names], on_wait=lambda: None)
     finally:
-        run.told = told
-    return told
+        run.shown = shown
+    return shown
 
 
 def test_each_search_is_opened_when_the_one_before_is_closed():
@@ -66,10 +66,10 @@ def test_each_search_is_opened_when_the_one_before_is_closed():
 def test_what_stops_one_is_heard_by_it_and_opens_no_other():
     with pytest.raises(ValueError, match="stop"):
         run("broken", "b")
-    assert run.told == ["open broken", "search broken", "broke broken"]
+    assert run.shown == ["open broken", "search broken", "broke broken"]
 
 
-def test_it_tells_where_it_trains():
+def test_it_says_where_it_trains():
     executor = LocalExecutor(TrainingContext(IMAGES), DEVICE)
     assert executor.workers == 1
     assert (executor.environment.device, executor.environment.threads) == ("CPU", 2)

@@ -520,9 +520,9 @@ def test_nobody_asks_for_trials_while_nothing_changes(ray, counting, orders, tmp
     orders.hold(0, 1)
     watcher = CallbackWatcher(OnceJoined(3, lambda: joined.append(True)), look_three_times)
     study = counting(tmp_path, random_search(1, 1), workers=3, watcher=watcher)
-    told = [e for kind in (TrialStarted, TrialEnded, WorkerJoined) for e in events_of(study, kind)]
-    assert len(told) == 5
-    assert len(asked) <= len(told)
+    shown = [e for kind in (TrialStarted, TrialEnded, WorkerJoined) for e in events_of(study, kind)]
+    assert len(shown) == 5
+    assert len(asked) <= len(shown)
     times, waited = seen[0]
     assert seen == [(times, waited), (times, waited + 1), (times, waited + 2)]
     assert min(waits) >= 0.1

@@ -60,7 +60,7 @@ def test_more_gpus_for_a_worker_than_there_are_are_refused(address):
 
 
 def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(ExecutorError, match="No GPU found, but --device gpu requires one"):
+    with pytest.raises(ExecutorError, match='No GPU found, but the device "gpu" was requested'):
         allocate(ExecutorOptions(2), "gpu", 8, 0)
 
 

@@ -96,8 +96,8 @@ def test_the_plan_of_two_iterations_holds_twice_the_trials():
 
 def test_the_plan_names_brackets_and_rungs_in_the_order_they_run():
     rungs = plan(make_oracle(spec_of(9)))
-    told = [(r.bracket, r.rung, r.trials, r.epoch_from, r.epoch_to) for r in rungs]
-    assert told == [
+    shown = [(r.bracket, r.rung, r.trials, r.epoch_from, r.epoch_to) for r in rungs]
+    assert shown == [
         (2, 0, 9, 0, 1),
         (2, 1, 3, 1, 3),
         (2, 2, 1, 3, 9),
@@ -379,7 +379,7 @@ def test_an_oracle_writes_no_files(tmp_path, monkeypatch):
 # Hyperband's other settings
 
 
-def test_two_iterations_are_told_apart():
+def test_two_iterations_are_distinguished():
     rungs = plan(make_oracle(spec_of(9, hyperband_iterations=2)))
     assert Counter(rung.iteration for rung in rungs) == {0: 6, 1: 6}
     oracle = make_oracle(spec_of(9, hyperband_iterations=2))

@@ -249,5 +249,5 @@ def test_the_disk_holds_what_training_goes_on_from_the_leaders_and_pictures():
         (15.1, 15.2, "15 seconds"),
     ],
 )
-def test_a_span_is_told_as_a_person_would(low, high, words):
+def test_a_span_is_shown_as_a_person_would(low, high, words):
     assert describe_duration_range(DurationRange(low, (low + high) / 2, high)) == words

@@ -96,14 +96,14 @@ def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(foretold
     assert {one.batch_size for one in came.timed} == {40}
     came = replace(came, duration=DurationRange(1.0, 2.0, 3.0))
     assert "Estimated time: 1 to 3 seconds." in describe_probe(came, TINY, 41)
-    told = describe_probe(replace(came, workers=2), TINY, 41)
-    assert "Estimated time for 2 workers: 1 to 3 seconds." in told
-    assert "Each worker needs as much, without the images." in told
+    shown = describe_probe(replace(came, workers=2), TINY, 41)
+    assert "Estimated time for 2 workers: 1 to 3 seconds." in shown
+    assert "Each worker needs as much, without the images." in shown
     assert "Batches are limited to the number of training images" in describe_probe(came, TINY, 40)
     assert "Batches are limited" not in describe_probe(came, TINY, 41)
 
 
-def test_a_model_that_comes_back_as_another_one_is_told(monkeypatch):
+def test_a_model_that_comes_back_as_another_one_is_shown(monkeypatch):
     from vaetune.models.vae import build_vae
 
     monkeypatch.setattr(probe, "load_model", lambda path: build_vae(IMAGES.image_shape, REFERENCE))

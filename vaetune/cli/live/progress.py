@@ -167,8 +167,8 @@ class SearchProgress:
         self._epochs_before += len(known)
         self._run(key, event.worker, event.epoch)
         where = "" if event.worker is None else f" on worker {event.worker}"
-        since = f"after epoch {event.epoch}" if epochs else "from its beginning"
-        self._print(f"trial {event.trial_id} continues{where} {since}", run)
+        what = f"continues{where} after epoch {event.epoch}" if epochs else f"starts again{where}"
+        self._print(f"trial {event.trial_id} {what}", run)
 
     def _run(self, key: tuple[str, str], worker: int | None, epoch: int) -> None:
         self._workers.occupy(worker)
@@ -262,7 +262,7 @@ class SearchProgress:
         """Counts the trials of the corrected plan, which follows a failure."""
         self._trials = sum(rung.trials for rung in plan)
         self._planned_epochs = sum(rung.epochs for rung in plan)
-        self._print(f"After failures the whole search is {describe_plan(plan)}.")
+        self._print(f"Because trials failed, the whole search is now {describe_plan(plan)}.")
 
     def _print(self, text: str, run: str = "search") -> None:
         if not self._quiet:

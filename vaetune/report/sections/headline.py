@@ -16,7 +16,7 @@ from vaetune.report.text.units import (
     percent,
     plus_minus,
 )
-from vaetune.study import Evaluation, Study, Trial, command
+from vaetune.study import Evaluation, Study, Trial, continue_command
 
 _TEST = "Test images; losses in nats per image"
 
@@ -128,9 +128,9 @@ def state(study: Study, now: datetime, is_running: bool = False) -> State:
         age = duration((now - max(study_moments(study))).total_seconds())
         advice = (
             "The journal does not record an end: either the search is running or it was killed. "
-            f"Its last event is {age} old. If it is not running, continue it:"
+            f"Its last event is {age} old. If it is not running, continue it{_where(study)}:"
         )
-        return State(f"In progress: {so_far}", advice, command("search", study))
+        return State(f"In progress: {so_far}", advice, continue_command(study))
     return _stopped_state(study, so_far, study.last_end.message or "no message")
 
 
@@ -139,25 +139,32 @@ def _complete_state(study: Study, summary: str) -> State:
         return State(summary)
     return State(
         summary,
-        "Fix the errors that are listed below, then search again:",
-        command("search", study, "--overwrite"),
+        f"Fix the errors that are listed below, then search again{_where(study)}:",
+        continue_command(study, overwrite=True),
     )
 
 
 def _stopped_state(study: Study, so_far: str, message: str) -> State:
-    resume = command("search", study)
-    kept = "All results so far are kept. Continue the search:"
+    resume, where = continue_command(study), _where(study)
+    kept = f"All results so far are kept. Continue the search{where}:"
     match study.last_end.reason if study.last_end else None:
         case "error":
-            advice = f"The error: {message}. Continue the search:"
+            advice = f"The error: {message}. Continue the search{where}:"
             return State(f"Stopped by an error: {so_far}", advice, resume)
         case "failures":
-            advice = f"{message} The errors are listed below. To continue in spite of them:"
-            resume = command("search", study, "--max-failure-rate", "1")
+            advice = f"{message} The errors are listed below. To continue in spite of them{where}:"
+            if where:
+                advice = f"{advice.removesuffix(':')} and limits.max_failure_rate = 1:"
+            resume = continue_command(study, "--max-failure-rate", "1")
             return State(f"Stopped because too many trials failed: {so_far}", advice, resume)
         case "time_budget":
             return State(f"Stopped by its time budget: {so_far}", f"{message} {kept}", resume)
     return State(f"Interrupted: {so_far}", kept, resume)
+
+
+def _where(study: Study) -> str:
+    """Returns a hint if only Python can continue a search, because it has the images."""
+    return "" if study.names_images else ", in Python with the same search and images"
 
 
 def compare(study: Study, baseline: Study | None) -> Comparison | None:

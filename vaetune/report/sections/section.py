@@ -48,7 +48,8 @@ from vaetune.report.sections.tables import (
 )
 from vaetune.report.sections.thumbnails import collect_thumbnails
 from vaetune.report.text.evaluations import PIXELS
-from vaetune.study import Study, command
+from vaetune.report.text.images import describe_image_set
+from vaetune.study import Study, command, evaluate_command
 
 _CURVES = (
     "Learning curves. Each line is a configuration, through its promotions. Dots mark the ends of "
@@ -92,6 +93,7 @@ class Section:
     Attributes:
         anchor: Id of the section in the page.
         study: Search to show.
+        images: Name, number and shape of the images.
         headline: Result in one sentence.
         state: State of the search, and how to continue it.
         comparison: Comparison of the winner with the Keras example, or None without a winner.
@@ -119,6 +121,7 @@ class Section:
 
     anchor: str
     study: Study
+    images: str
     headline: str
     state: headlines.State
     comparison: headlines.Comparison | None
@@ -161,12 +164,13 @@ def build_section(
     return Section(
         anchor=anchor,
         study=study,
+        images=describe_image_set(study.started.data),
         headline=headlines.headline(study, baseline),
         state=headlines.state(study, now, is_running),
         comparison=headlines.compare(study, baseline),
         no_reference="" if baseline else headlines.no_reference(study),
         export=command("best", study, "--export"),
-        evaluate=command("evaluate", study),
+        evaluate=evaluate_command(study),
         pixels=f"{PIXELS[study.search.data.binarize].capitalize()}.",
         pairs=pair_pictures(study, baseline, anchor),
         finalists=compute_finalists(study),

@@ -8,7 +8,7 @@ from vaetune.study import (
     Lead,
     Study,
     Trial,
-    command,
+    evaluate_command,
 )
 
 
@@ -84,11 +84,10 @@ def describe_retrained(study: Study, trial: Trial) -> str | None:
 
 
 def describe_test(study: Study, trial: Trial) -> str:
-    """The results of a trial on the test images, or the command that evaluates it."""
+    """The results of a trial on the test images, or what evaluates it."""
     event = study.evaluation(trial)
     if event is None:
-        options = [] if trial == study.winner else ["--trial", trial.trial_id]
-        return f"not evaluated yet: {command('evaluate', study, *options)}"
+        return f"not evaluated yet: {evaluate_command(study, trial)}"
     evaluation = event.evaluation
     return (
         f"{with_error(evaluation.negative_elbo)} nats, the negative ELBO; "

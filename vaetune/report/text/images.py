@@ -12,9 +12,6 @@ MAX_CLASSES = 20
 
 _COLOURS = ("red", "green", "blue")
 
-_PLAIN_TYPES = {"uint8": (0.0, 255.0), "bool": (0.0, 1.0)}
-"""Types of images that are read in one way only, and the values of black and white."""
-
 
 def describe_data(data: DataSummary) -> str:
     """The number and the shape of the images."""
@@ -45,15 +42,6 @@ def describe_reading(data: DataSummary) -> str:
     return ", ".join(parts)
 
 
-def is_plain(data: DataSummary) -> bool:
-    """Whether images were read in the only way there is, without a warning."""
-    reading = data.reading
-    if reading is None:
-        return True
-    usual = _PLAIN_TYPES.get(reading.dtype) == reading.range and reading.image_size is None
-    return usual and not reading.warnings
-
-
 def describe_images(data: DataSummary) -> str:
     """The images, how they were read, and what was noticed: one line, then one for each fact."""
     facts = list_image_facts(data)
@@ -62,16 +50,15 @@ def describe_images(data: DataSummary) -> str:
     return "\n".join([describe_reading(data), *lines])
 
 
-def describe_warnings(data: DataSummary) -> str:
-    """What a search says of images that are not plain: one line, and the warnings.
+def describe_image_set(data: DataSummary) -> str:
+    """The name of the images, and how their values were read, in one line."""
+    return f"Images: {data.name}, {describe_reading(data)}"
 
-    Returns:
-        An empty string for plain images.
-    """
-    if data.reading is None or is_plain(data):
-        return ""
-    warnings = (f"Warning: {text}" for text in data.reading.warnings)
-    return "\n".join([f"Images: {describe_reading(data)}", *warnings])
+
+def describe_warnings(data: DataSummary) -> str:
+    """The warnings about how the images were read, one per line; empty without any."""
+    warnings = data.reading.warnings if data.reading else ()
+    return "\n".join(f"Warning: {text}" for text in warnings)
 
 
 def list_image_facts(data: DataSummary) -> tuple[tuple[str, str], ...]:

@@ -51,6 +51,29 @@ def describe_plan(plan: Sequence[Rung]) -> str:
     )
 
 
+def describe_small_space(spec: SearchSpec, plan: Sequence[Rung]) -> str:
+    """A sentence about a space with fewer configurations than the budget allows; else empty.
+
+    Args:
+        spec: Search to describe.
+        plan: Trials of the whole search.
+    """
+    size, limit = spec.space.size(), spec.budget.max_trials
+    drawn = sum(rung.trials for rung in plan if rung.rung == 0)
+    if spec.algorithm == "single":
+        return ""
+    if size == 1:
+        return "Every hyperparameter is pinned, so the space holds one configuration."
+    is_hyperband = spec.algorithm == "hyperband"
+    if not (drawn >= size if is_hyperband else limit is not None and drawn < limit):
+        return ""
+    if spec.algorithm == "grid":
+        size = drawn  # A grid has ten values of a range.
+    fewer = f", fewer than max_trials = {limit}" if limit is not None and size < limit else ""
+    repeated = f"; random draws find {drawn:,} before they repeat" if drawn < size else ""
+    return f"The space holds {counted(int(size), 'configuration')}{fewer}{repeated}."
+
+
 def describe_retraining(plan: Sequence[Rung], spec: SearchSpec) -> str:
     """The trainings from other seeds that choose among the finalists of a search."""
     configurations = sum(rung.trials for rung in plan if rung.rung == 0)

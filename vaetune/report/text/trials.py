@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaetune.config import short_hyperparameters
-from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted, trial_row
+from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted
 
 
 def trials_as_table(study: Study) -> str:
@@ -43,7 +43,7 @@ def trials_as_json(study: Study) -> str:
 
     Numbers that are not finite become null.
     """
-    rows = [_finite(trial_row(trial)) for trial in study.trials]
+    rows = [_finite(trial.as_row()) for trial in study.trials]
     return json.dumps(rows, indent=2, allow_nan=False)
 
 

@@ -291,7 +291,7 @@ class RayExecutor:
             raise ExecutorError(
                 f"{self._lost_without_result} workers in a row were lost while they {work}. "
                 f"{reason} "
-                "Everything found so far is kept; run the same command again to continue."
+                "Everything found so far is kept. Run the search again to continue it."
             )
 
     # Measuring
@@ -335,5 +335,5 @@ def _why_lost(error: Exception) -> str:
     if "OutOfMemory" in type(error).__name__ or "memory pressure" in text:
         return "Its machine ran out of memory, and Ray ended it."
     if "node has died" in text:
-        return "Its machine is gone."
+        return "Its machine no longer answers."
     return "Its process was killed, perhaps for lack of memory."

@@ -80,7 +80,7 @@ def allocate(
         return WorkerResources(threads, 0.0)
     if device == "gpu" and gpus < 1:
         raise ExecutorError(
-            "No GPU found, but --device gpu requires one. Use --device cpu or auto. Ray counts the "
+            'No GPU found, but the device "gpu" was requested. Use "cpu" or "auto". Ray counts the '
             "GPUs that nvidia-smi lists."
         )
     requested = options.gpus_per_worker

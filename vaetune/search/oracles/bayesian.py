@@ -35,6 +35,8 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
+        if not self._nonfixed_space():  # A Gaussian process needs a hyperparameter to search.
+            return self._random_populate_space()  # type: ignore[no-any-return]
         completed = sum(trial.status == TrialStatus.COMPLETED for trial in self.trials.values())
         if completed < self.num_initial_points or len(self.trials) >= self.trial_limit:
             return super().populate_space(trial_id)

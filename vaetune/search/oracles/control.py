@@ -11,7 +11,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from vaetune.config import Number, SearchSpec, Space
-from vaetune.errors import JournalError
+from vaetune.errors import OVERWRITE, JournalError
 from vaetune.models import VAEHyperModel
 from vaetune.search.oracles.base import OBJECTIVE, TUNER_ID, Oracle
 from vaetune.search.oracles.bayesian import BayesianOracle
@@ -111,9 +111,9 @@ def _replay_start(oracle: Oracle, event: TrialStarted) -> None:
     recorded = Assignment(**{name: getattr(event, name) for name in Assignment.model_fields})
     if trial.status != TrialStatus.RUNNING or assignment(oracle, trial) != recorded:
         raise JournalError(
-            f"The journal does not match its own search: at trial {event.trial_id} the oracle "
-            "asks for a different one. Another version of vaetune wrote it, or it was edited. "
-            "Search again with --overwrite or under another name."
+            f"The journal does not match the search: trial {event.trial_id} differs from the one "
+            "that the algorithm chooses. Another version of vaetune wrote the journal, or it was "
+            f"edited. Search again with {OVERWRITE} or under another name."
         )
 
 

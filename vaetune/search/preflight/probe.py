@@ -145,7 +145,7 @@ class Probe:
             if not np.allclose(before, after, atol=1e-5):
                 raise DeviceError(
                     "On this device a model gives a different output after saving and loading. "
-                    "Use --device cpu, and check the installation of Keras and TensorFlow."
+                    'Use the device "cpu", and check the installation of Keras and TensorFlow.'
                 )
 
     def measure(self, hyperparameters: Hyperparameters, folder: Path) -> Timing:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from PIL import Image
 
-from vaetune.data.folder_files import was
+from vaetune.data.folders.files import was
 from vaetune.data.prepare import Array, decode, has_transparency
 
 Look = Literal["opaque", "invisible", "seen", "lost on black", "lost on both"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vaetune.data.folder_files import counted, joined, was
+from vaetune.data.folders.files import counted, joined, was
 from vaetune.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]

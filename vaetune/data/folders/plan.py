@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from vaetune.config import MAX_CHANNELS, Pages, ReadingSpec, Resize
-from vaetune.data.image_headers import ImageFile, Page
+from vaetune.data.folders.headers import ImageFile, Page
 from vaetune.errors import DataError
 
 _MAX_SIZES = 4

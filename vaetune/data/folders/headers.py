@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vaetune.data.folder_layout import Place
+from vaetune.data.folders.layout import Place
 from vaetune.data.prepare import decoded_channels, decoded_type
 from vaetune.errors import one_line
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vaetune.config.reading import ReadingSpec
-from vaetune.data.arrays import find_images
+from vaetune.data.arrays.names import find_images
 from vaetune.data.sources import load_images
 from vaetune.errors import DataError
 
@@ -94,6 +94,20 @@ def test_arrays_can_be_resized():
     read = load_images({"x": squares()}, {"image_size": "16x12", "resize": "pad"})
     assert read.image_shape == (16, 12, 1)
     assert (read.reading.image_size, read.reading.resize) == ((16, 12), "pad")
+
+
+def test_resized_masks_are_averaged():
+    x = np.zeros((24, 16, 16), bool)
+    x[:, ::2] = True
+    x[:, 1] = np.eye(24, 16, dtype=bool) | np.eye(24, 16, -16, dtype=bool)
+    read = load_images({"x": x}, {"image_size": 8})
+    assert 100 < np.median(read.train.images) < 150
+
+
+def test_a_border_of_zeros_needs_images_in_which_zero_is_black():
+    x = np.linspace(-1, 1, 24 * 90).reshape(24, 9, 10)
+    with pytest.raises(DataError, match=r'resize = "crop" or "stretch"'):
+        load_images({"x": x}, {"image_size": 16, "resize": "pad"})
 
 
 def write_idx(path, array):

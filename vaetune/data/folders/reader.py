@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaetune.config import ReadingSpec
-from vaetune.data import folder_notes, transparency
-from vaetune.data.folder_files import counted, find_files
-from vaetune.data.folder_layout import SPLITS, SplitName, arrange
-from vaetune.data.folder_plan import Plan, make_plan
-from vaetune.data.image_headers import FAILURES, ImageFile, read_headers, reason_of
+from vaetune.data.folders import notes as folder_notes, transparency
+from vaetune.data.folders.files import counted, find_files
+from vaetune.data.folders.headers import FAILURES, ImageFile, read_headers, reason_of
+from vaetune.data.folders.layout import SPLITS, SplitName, arrange
+from vaetune.data.folders.plan import Plan, make_plan
+from vaetune.data.folders.transparency import Look
 from vaetune.data.prepare import decode, resize, to_channels
 from vaetune.data.raw import RawImages, RawSplit
-from vaetune.data.transparency import Look
 from vaetune.data.zero_copy import empty_aligned
 
 
@@ -141,7 +141,8 @@ def _decode_into(
 ) -> list[Look]:
     """Decodes a file into its place in an array, and returns how its pages look."""
     looks = []
-    with Image.open(file.place.path) as image:
+    # Pillow scrambles uncompressed TIFF files with an orientation if it opens them by name.
+    with file.place.path.open("rb") as stream, Image.open(stream) as image:
         for number, page in enumerate(file.pages):
             if number:
                 image.seek(number)

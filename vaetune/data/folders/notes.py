@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vaetune.data.folder_files import counted, first_named, was
-from vaetune.data.folder_plan import Plan
-from vaetune.data.image_headers import ImageFile
+from vaetune.data.folders.files import counted, first_named, was
+from vaetune.data.folders.headers import ImageFile
+from vaetune.data.folders.plan import Plan
 from vaetune.errors import DataError
 
 

@@ -1,0 +1,41 @@
+"""Image sets as users have them, through the real command."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from user_sets import SETS
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("glyphs", 0, "white, behind transparent pixels"),
+        ("split", 0, "40 training, 10 validation and 10 test images"),
+        ("png12bit", 0, "uint16 0..4095 taken as 0..1"),
+        ("medmnist", 0, "4: 0 (50), 1 (50), 2 (50), 3 (50)"),
+        ("truncated", 1, "003.jpg, 023.jpg, 043.jpg"),
+    ],
+)
+def test_check_shows_what_would_be_read(tmp_path, name, code, words):
+    path = SETS[name](tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "vaetune", "check", "--dataset", str(path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == code
+    assert words in (done.stderr if code else done.stdout)
+    sheet = tmp_path / "results" / f"{path.stem}-images.png"
+    assert sheet.exists() == (code == 0)
+    if code:
+        assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    else:
+        assert done.stderr == ""
+        with Image.open(sheet) as image:
+            assert len(np.unique(np.asarray(image.convert("L")))) > 10, "the images can be seen"

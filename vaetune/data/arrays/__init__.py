@@ -1,0 +1,1 @@
+"""Reading of arrays: files, names and the order of axes."""

@@ -1,0 +1,1 @@
+"""Reading of folders of image files."""
