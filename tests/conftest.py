@@ -115,3 +115,10 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=quiet.split())
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """An empty folder for decoded images and facts about image files."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "vaetune" / "images"

@@ -101,7 +101,9 @@ def test_the_record_of_a_reading_is_printed(vaetune, folder, monkeypatch):
     )
     seen = []
     monkeypatch.setattr(
-        sources, "load_prepared", lambda data: seen.append(data) or replace(images, reading=reading)
+        sources,
+        "load_prepared",
+        lambda data, announce: seen.append(data) or replace(images, reading=reading),
     )
     monkeypatch.setattr(data_package, "load_prepared", sources.load_prepared)
     options = ("--image-size", "64x48", "--skip-unreadable")

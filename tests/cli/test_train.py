@@ -13,11 +13,13 @@ def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
     code, out, _ = vaetune(
         *("train", "--dataset", "squares.npz", "--epochs", 2, "--filters-1", 2),
         *("--filters-2", 3, "--dense-units", 4, "--latent-dim", 3, "--learning-rate", 0.01),
-        *("--batch-size", 8, "--name", "mine"),
+        *("--batch-size", 8, "--name", "mine", "--image-size", "8x12"),
     )
     assert code == 0
     assert "in results/baselines/mine/" in out
-    (trial,) = load_study(folder / "results" / "baselines" / "mine").trials
+    study = load_study(folder / "results" / "baselines" / "mine")
+    assert study.started.data.image_shape[:2] == (8, 12)
+    (trial,) = study.trials
     assert trial.hyperparameters == {
         "filters_1": 2,
         "filters_2": 3,

@@ -22,22 +22,21 @@ from vaetune.training.restore import read_variables
 from vaetune.training.runner import EpochRunner, put_on_device
 from vaetune.training.schedule import plan_epoch
 
-TINY = {"filters_1": 2, "filters_2": 2, "dense_units": 2, "latent_dim": 2, "learning_rate": 1e-3}
+DISTINCT = 20
+"""Number of distinct images. Other files are links, which are written faster."""
 
-DIFFERENT = 20
-"""Number of different images. Other files are links, which are written faster."""
+TINY = {"filters_1": 2, "filters_2": 2, "dense_units": 2, "latent_dim": 2, "learning_rate": 1e-3}
 
 
 def write_pictures(folder, count, shape):
-    """Writes PNG files of noise: 20 different ones, each under many names."""
+    """Writes a few distinct PNG files of noise, under many names."""
     generator = np.random.default_rng(0)
-    for number in range(count):
-        path = folder / f"{number:06d}.png"
-        if number >= DIFFERENT:
-            path.hardlink_to(folder / f"{number % DIFFERENT:06d}.png")
-            continue
+    for number in range(DISTINCT):
         pixels = generator.integers(0, 256, shape).astype(np.uint8)
-        Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels).save(path)
+        image = Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels)
+        image.save(folder / f"{number:06d}.png")
+    for number in range(DISTINCT, count):
+        (folder / f"{number:06d}.png").hardlink_to(folder / f"{number % DISTINCT:06d}.png")
 
 
 def train_an_epoch(images):

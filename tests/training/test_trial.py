@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from comparisons import assert_same_weights
 from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 
 from vaetune.config.spec import Budget
+from vaetune.data.sources import load_images
+from vaetune.errors import DataError
 from vaetune.models.vae import build_vae
 from vaetune.study.records import Assignment
 from vaetune.training.tasks import Began, Completed, EpochDone, Failed, Progressed, Task, TimeUp
@@ -143,3 +146,17 @@ def test_promotions_can_continue_from_the_best_epoch(context):
         messages_of(context, second, start=end, spec=spec)
     )
     assert isinstance(messages_of(context, second, start=end, spec=spec)[-1], Completed)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_images_that_change_on_the_disk_stop_the_search_and_fail_no_trial(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8))
+    messages = train_task(
+        Task(SPEC, (FIRST,), None), TrainingContext(load_images(path, {"from_disk": True}))
+    )
+    while not isinstance(next(messages), EpochDone):
+        pass
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match="another size or time"):
+        list(messages)

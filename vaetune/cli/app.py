@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from vaetune.cli.best import best
+from vaetune.cli.cache import cache
 from vaetune.cli.check import check
 from vaetune.cli.console import fail, say
 from vaetune.cli.evaluate import evaluate
@@ -51,7 +52,7 @@ def _vaetune(
     pass
 
 
-for _command in (new, search, check, train, best, evaluate, trials, report):
+for _command in (new, search, check, train, best, evaluate, trials, report, cache):
     app.command(cls=GroupedCommand)(expand_groups(_command))
 
 

@@ -89,7 +89,7 @@ def check_dataset(flags: Mapping[str, object], sheet: Path | None) -> None:
             f"--{option} is an option of a search. Give the name of a search too, as in `vaetune "
             f"check hyperband --{option} ...`, or leave the option out."
         )
-    images = load_prepared(resolve_single({}, flags).spec.data)
+    images = load_prepared(resolve_single({}, flags).spec.data, say)
     say(f"vaetune {__version__}: check of the images {images.name}")
     say(describe_images(summarise(images)))
     write_sheet(images, sheet or Path("results") / f"{images.name}-images.png")
@@ -187,7 +187,7 @@ def check_search(
 
     spec = resolved.spec
     with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
-        images = load_prepared(spec.data)
+        images = load_prepared(spec.data, say)
     cores = available_cores()
     threads = options.threads if not options.needs_ray else options.threads_each(cores)
     device = choose_device(spec.device, threads=threads)

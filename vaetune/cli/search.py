@@ -109,6 +109,7 @@ def run_in_terminal(
             executor=options,
             overwrite=output.overwrite,
             extend=extend,
+            verbose=not output.quiet,
             watch=watch,
         )
     _print_outcome(study, output.results)

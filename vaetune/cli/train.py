@@ -109,7 +109,7 @@ def run_baseline(
 
     single = resolved.spec
     with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
-        images = load_images(single.data.dataset, single.data)
+        images = load_images(single.data.dataset, single.data, say)
     device = choose_device(single.device)
     from vaetune.evaluation import check_images
     from vaetune.search import open_baseline, run_session

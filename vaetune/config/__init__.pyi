@@ -12,6 +12,7 @@ from .names import (
 from .reading import (
     MAX_CHANNELS,
     MIN_IMAGE_SIDE,
+    MIN_IMAGES,
     Copies,
     Layout,
     Pages,
@@ -65,6 +66,7 @@ __all__ = [
     "BEST",
     "DEFAULT_SPACE",
     "MAX_CHANNELS",
+    "MIN_IMAGES",
     "MIN_IMAGE_SIDE",
     "NAMED_SETS",
     "OPTIONAL",

@@ -17,7 +17,11 @@ Resize = Literal["crop", "pad", "stretch"]
 Pages = Literal["images", "channels"]
 """What the pages of a TIFF file are."""
 
+MIN_IMAGES = 12
+"""Smallest number of training images, and of distinct images."""
+
 MIN_IMAGE_SIDE = 8
+"""Smallest height and width, in pixels."""
 
 MAX_CHANNELS = 32
 
@@ -83,6 +87,8 @@ class ReadingSpec(Table):
         skip_unreadable: Whether to leave out files that cannot be read, instead of refusing them.
         show: Channels that pictures show, numbered from 0: one in grey, or three as red, green
             and blue.
+        from_disk: Whether training reads the images from the disk. None: only if they need more
+            than half of the memory.
     """
 
     range: PixelRange | None = None
@@ -92,6 +98,7 @@ class ReadingSpec(Table):
     background: Colour | None = None
     skip_unreadable: StrictBool | None = None
     show: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=3)] | None = None
+    from_disk: StrictBool | None = None
 
 
 class Facts(Table):

@@ -1,3 +1,12 @@
+from .disk.cache import (
+    cache_folder,
+    clear_cache,
+    list_cache,
+)
+from .disk.images import (
+    DiskImages,
+    Images,
+)
 from .examples import (
     choose_examples,
     spread_over_classes,
@@ -7,6 +16,7 @@ from .images import (
     Split,
     binarized,
     entropy_floor,
+    map_images,
     prepare_images,
     to_unit_interval,
 )
@@ -17,17 +27,21 @@ from .sources import (
 )
 from .zero_copy import (
     ALIGNMENT,
-    map_images,
 )
 
 __all__ = [
     "ALIGNMENT",
     "Dataset",
+    "DiskImages",
     "ImageSet",
+    "Images",
     "Split",
     "binarized",
+    "cache_folder",
     "choose_examples",
+    "clear_cache",
     "entropy_floor",
+    "list_cache",
     "load_images",
     "load_prepared",
     "map_images",

@@ -1,15 +1,14 @@
 """Makes an image set of raw images: scales the pixels, numbers the classes, splits the images."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, Reading, ReadingSpec
+from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, MIN_IMAGES, Reading, ReadingSpec
+from vaetune.data.disk.images import DiskImages, Images
 from vaetune.data.images import (
-    MIN_IMAGES,
     ImageSet,
     Split,
     fingerprint_of,
@@ -19,10 +18,12 @@ from vaetune.data.images import (
 from vaetune.data.labels import convert_labels
 from vaetune.data.pixels import (
     PixelRange,
+    Scaling,
     Values,
     decide_range,
     find_doubts,
     measure_values,
+    scale_on_disk,
     scale_pixels,
     unclear_range_error,
 )
@@ -46,7 +47,7 @@ class _Scaled:
         warnings: Facts that may be mistakes, one sentence each.
     """
 
-    splits: Sequence[NDArray[Any]]
+    splits: Sequence[Images]
     values: Values
     range: PixelRange
     clipped: int
@@ -125,17 +126,18 @@ def _check_size(shape: Sequence[int], spec: ReadingSpec, source: str) -> None:
         )
 
 
-def _scale(splits: Sequence[NDArray[Any]], spec: ReadingSpec, source: str) -> _Scaled:
+def _scale(splits: Sequence[Images], spec: ReadingSpec, source: str) -> _Scaled:
     """Scales the pixels of all splits by one range."""
     if spec.range is None and len({images.dtype.kind == "f" for images in splits}) > 1:
         return _scale_each(splits, source)
     values = measure_values(splits, source)
     chosen = decide_range(values, spec.range, source)
-    scaled = [scale_pixels(images, values, chosen) for images in splits]
-    clipped, total = sum(count for _, count in scaled), sum(images.size for images in splits)
+    scaled = [_scale_split(images, values, chosen) for images in splits]
+    clipped = sum(count for _, count in scaled)
+    total = sum(math.prod(images.shape) for images in splits)
     if clipped > MAX_CLIPPED * total and chosen.rule != "given":
         raise unclear_range_error(values, source)
-    warnings = [chosen.warning] if chosen.warning else [*find_doubts(splits, chosen)]
+    warnings = [chosen.warning] if chosen.warning else [*find_doubts(splits, values, chosen)]
     if clipped:
         warnings.append(
             f"{clipped:,} of {total:,} pixel values were outside {chosen.low:g}..{chosen.high:g} "
@@ -144,13 +146,19 @@ def _scale(splits: Sequence[NDArray[Any]], spec: ReadingSpec, source: str) -> _S
     return _Scaled([images for images, _ in scaled], values, chosen, clipped, tuple(warnings))
 
 
-def _scale_each(splits: Sequence[NDArray[Any]], source: str) -> _Scaled:
+def _scale_split(images: Images, values: Values, chosen: PixelRange) -> tuple[Images, int]:
+    if isinstance(images, DiskImages):
+        return scale_on_disk(images, Scaling(values, chosen))
+    return scale_pixels(images, values, chosen)
+
+
+def _scale_each(splits: Sequence[Images], source: str) -> _Scaled:
     """Scales splits of whole numbers and of floats, each by its own range."""
     parts = [_scale([images], ReadingSpec(), source) for images in splits]
     types = " and ".join(dict.fromkeys(str(images.dtype) for images in splits))
     first = parts[0]
     return _Scaled(
-        [to_unit_interval(part.splits[0]) for part in parts],
+        [to_unit_interval(part.splits[0][:]) for part in parts],
         first.values,
         first.range,
         sum(part.clipped for part in parts),
@@ -179,6 +187,13 @@ def _describe(
         background=raw.background,
         show=spec.show,
         own_splits=raw.own_splits(),
-        notes=raw.notes,
+        notes=(*raw.notes, *_describe_place(scaled.splits)),
         warnings=(*raw.warnings, *scaled.warnings, *warnings),
     )
+
+
+def _describe_place(splits: Sequence[Images]) -> Iterator[str]:
+    """Yields a sentence if the images stay on the disk."""
+    if any(isinstance(images, DiskImages) for images in splits):
+        size = sum(images.nbytes for images in splits) / 1e9
+        yield f"Each epoch reads the images from the disk: they need {size:,.1f} GB in memory."

@@ -34,8 +34,8 @@ def choose_examples(images: ImageSet, count: int) -> NDArray[np.uint8]:
     train = images.train
     labels = np.zeros(len(train), np.int64) if train.labels is None else train.labels
     chosen = train.take(spread_over_classes(labels)[:count])
-    seen = binarized(Split(chosen.images, None), images.binarize)
-    return to_bytes(seen.images)
+    seen = binarized(Split(chosen.images[:], None), images.binarize)
+    return to_bytes(seen.images[:])
 
 
 def to_bytes(images: NDArray[Any]) -> NDArray[np.uint8]:

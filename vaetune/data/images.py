@@ -2,17 +2,19 @@
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import Binarize, DataSpec, Reading
-
-MIN_IMAGES = 12
-"""Smallest number of training images, and of distinct images."""
+from vaetune.data.disk.cache import remember
+from vaetune.data.disk.images import DiskImages, Images
+from vaetune.data.zero_copy import as_writeable
+from vaetune.errors import DataError
 
 HELD_OUT_ONE_IN = 6
 """One image in 6 is held out for validation, and another one for test if there is no test set."""
@@ -27,17 +29,21 @@ _BINARIZE_SEED = 20080508
 _CHUNK_VALUES = 2**18
 """Pixel values that are converted to floats at a time, to limit memory."""
 
+_CHUNK_BYTES = 2**26
+"""Bytes of images on the disk that are read at a time, to limit memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """The images of one split: training, validation or test.
 
     Attributes:
-        images: Pixels, (n, height, width, channels), uint8 in 0..255 or float32 in [0, 1].
+        images: Pixels, (n, height, width, channels), uint8 in 0..255 or float32 in [0, 1], in
+            memory or on the disk.
         labels: Class indices, (n,) int64, or None.
     """
 
-    images: NDArray[Any]
+    images: Images
     labels: NDArray[np.int64] | None
 
     def __len__(self) -> int:
@@ -46,6 +52,8 @@ class Split:
     def take(self, indices: NDArray[np.int64] | slice) -> "Split":
         """Returns the images at these indices, in this order. A slice does not copy them."""
         labels = None if self.labels is None else self.labels[indices]
+        if isinstance(self.images, DiskImages):
+            return Split(self.images.take(indices), labels)
         return Split(self.images[indices], labels)
 
 
@@ -82,6 +90,16 @@ class ImageSet:
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
+    def check_on_disk(self) -> None:
+        """Checks that images on the disk are on this machine and have not changed.
+
+        Raises:
+            DataError: They are not, or they have.
+        """
+        for split in (self.train, self.validation, self.test):
+            if isinstance(split.images, DiskImages):
+                split.images.file.check()
+
     @property
     def class_counts(self) -> tuple[int, ...] | None:
         """Number of images of each class, in all splits together; None without labels."""
@@ -92,6 +110,20 @@ class ImageSet:
             return None
         counts = np.bincount(np.concatenate(labels), minlength=len(self.class_names))
         return tuple(counts.tolist())
+
+
+def map_images(images: ImageSet) -> ImageSet:
+    """Returns the same images in arrays that TensorFlow can use without copying them.
+
+    Images on the disk stay there.
+    """
+    train, validation = (
+        replace(split, images=as_writeable(split.images))
+        if isinstance(split.images, np.ndarray)
+        else split
+        for split in (images.train, images.validation)
+    )
+    return replace(images, train=train, validation=validation)
 
 
 def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:
@@ -139,6 +171,8 @@ def binarized(split: Split, how: Binarize, stream: int = 0) -> Split:
     """
     if how == "none":
         return split
+    if isinstance(split.images, DiskImages):
+        return Split(_binarized_on_disk(split.images, how), split.labels)
     generator = np.random.default_rng([_BINARIZE_SEED, stream])
     pixels = np.empty(split.images.shape, np.uint8)
     for chunk in _chunks(pixels):
@@ -148,6 +182,30 @@ def binarized(split: Split, how: Binarize, stream: int = 0) -> Split:
     return Split(pixels, split.labels)
 
 
+def _binarized_on_disk(images: DiskImages, how: Binarize) -> DiskImages:
+    """Returns images that are binarized each time they are read.
+
+    Raises:
+        DataError: Their pixels are to be drawn, which depends on the order of the images.
+    """
+    if how == "stochastic":
+        raise DataError(
+            f'{images.file.path} is read from the disk, which binarize = "stochastic" does not '
+            'allow. Use binarize = "threshold", or from_disk = false if the images fit into memory.'
+        )
+    return images.changed(Threshold())
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Sets pixels of at least one half to 255, and others to 0."""
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.uint8]:
+        """Returns the binarized images."""
+        pixels: NDArray[np.uint8] = np.uint8(255) * (to_unit_interval(images) >= 0.5)
+        return pixels
+
+
 def to_unit_interval(images: NDArray[Any]) -> NDArray[np.float32]:
     """Returns images as float32 in [0, 1]. Bytes are divided by 255; floats are not scaled."""
     if images.dtype == np.uint8:
@@ -155,7 +213,7 @@ def to_unit_interval(images: NDArray[Any]) -> NDArray[np.float32]:
     return images.astype(np.float32, copy=False)
 
 
-def entropy_floor(images: NDArray[Any]) -> float:
+def entropy_floor(images: Images) -> float:
     """Returns the lower bound of binary cross-entropy: the entropy of the pixels of an image.
 
     A grey pixel is not a Bernoulli variable, so even a perfect reconstruction p = x costs
@@ -167,6 +225,11 @@ def entropy_floor(images: NDArray[Any]) -> float:
     Returns:
         Mean over the images, in nats per image.
     """
+    floor: float = remember("entropy floor", [images], lambda: _compute_entropy_floor(images))
+    return floor
+
+
+def _compute_entropy_floor(images: Images) -> float:
     total = 0.0
     for chunk in _chunks(images):
         x = to_unit_interval(images[chunk]).astype(np.float64)
@@ -175,9 +238,9 @@ def entropy_floor(images: NDArray[Any]) -> float:
     return total / len(images)
 
 
-def _chunks(images: NDArray[Any]) -> Iterator[slice]:
+def _chunks(images: Images) -> Iterator[slice]:
     """Yields slices of images that are small enough to be converted to floats."""
-    step = max(1, _CHUNK_VALUES // images[0].size)
+    step = max(1, _CHUNK_VALUES // math.prod(images.shape[1:]))
     return (slice(start, start + step) for start in range(0, len(images), step))
 
 
@@ -185,7 +248,7 @@ def hold_out(train: Split, validation: Split | None, test: Split | None) -> tupl
     """Returns the training, validation and test split. No seed of a search changes them.
 
     A split that the set does not have is held out from the training images. These are not copied.
-    They are reordered in place, one split after the other.
+    In memory, they are reordered in place, one split after the other.
 
     Args:
         train: Images to split.
@@ -204,7 +267,9 @@ def hold_out(train: Split, validation: Split | None, test: Split | None) -> tupl
 
 
 def _take_parts(split: Split, parts: Sequence[NDArray[np.int64]]) -> list[Split]:
-    """Returns parts of a split, given by indices. Its images are reordered in place."""
+    """Returns parts of a split, given by indices. Images in memory are reordered in place."""
+    if isinstance(split.images, DiskImages):
+        return [split.take(part) for part in parts]
     order = np.concatenate(parts)
     # Keras's Fashion-MNIST is a read-only view of bytes.
     images = split.images if split.images.flags.writeable else split.images.copy()
@@ -231,7 +296,10 @@ def _put_in_order(images: NDArray[Any], order: NDArray[np.int64]) -> None:
 
 def _join(train: Split, validation: Split) -> tuple[Split, Split]:
     """Joins training and validation images, and returns most of them and a held-out few."""
-    images = np.concatenate([train.images, validation.images])
+    if isinstance(train.images, DiskImages) and isinstance(validation.images, DiskImages):
+        images: Images = train.images.followed_by(validation.images)
+    else:
+        images = np.concatenate([train.images[:], validation.images[:]])
     present = [each for each in (train.labels, validation.labels) if each is not None]
     both = Split(images, np.concatenate(present) if present else None)
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(both))
@@ -241,6 +309,19 @@ def _join(train: Split, validation: Split) -> tuple[Split, Split]:
 
 def fingerprint_of(splits: Sequence[Split], prefix: str = "") -> str:
     """Returns the SHA-256 of a prefix, and of all images and labels with their types and shapes."""
+    labels = hashlib.sha256()
+    for split in splits:
+        labels.update(b"none;" if split.labels is None else split.labels.tobytes())
+    fingerprint: str = remember(
+        "fingerprint",
+        [split.images for split in splits],
+        lambda: _compute_fingerprint(splits, prefix),
+        prefix + labels.hexdigest(),
+    )
+    return fingerprint
+
+
+def _compute_fingerprint(splits: Sequence[Split], prefix: str) -> str:
     digest = hashlib.sha256(prefix.encode())
     for split in splits:
         for array in (split.images, split.labels):
@@ -248,5 +329,7 @@ def fingerprint_of(splits: Sequence[Split], prefix: str = "") -> str:
                 digest.update(b"none;")
                 continue
             digest.update(f"{array.dtype.str}{array.shape};".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            parts = array.chunks(_CHUNK_BYTES) if isinstance(array, DiskImages) else [array]
+            for part in parts:
+                digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()

@@ -5,6 +5,7 @@ certain. A likely one is used with a warning. All others are refused, and the se
 the range.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vaetune.data.disk.cache import remember
+from vaetune.data.disk.images import DiskImages, Images
 from vaetune.data.prepare import to_unit
 from vaetune.data.zero_copy import empty_aligned
 from vaetune.errors import DataError
@@ -41,12 +44,14 @@ class Values:
         low: Smallest value.
         high: Largest value.
         is_whole: Whether all values are whole numbers.
+        tops: Largest value of each split.
     """
 
     dtype: np.dtype[Any]
     low: float
     high: float
     is_whole: bool
+    tops: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.dtype} values {self.low:g}..{self.high:g}"
@@ -69,7 +74,7 @@ class PixelRange:
     warning: str = ""
 
 
-def measure_values(splits: Sequence[NDArray[Any]], source: str) -> Values:
+def measure_values(splits: Sequence[Images], source: str) -> Values:
     """Returns the range of the pixel values of all splits.
 
     Args:
@@ -85,29 +90,41 @@ def measure_values(splits: Sequence[NDArray[Any]], source: str) -> Values:
                 f"{source} contains values of type {images.dtype}, expected numbers. Convert the "
                 "images to uint8, or to floats in 0..1."
             )
-        if images.dtype.kind == "f":
-            _check_finite(images, source)
-    low = min(float(images.min()) for images in splits)
-    high = max(float(images.max()) for images in splits)
-    dtype = np.result_type(*splits)
-    is_whole = all(_is_whole(images) for images in splits)
-    return Values(dtype, low, high, is_whole)
+    found = [_measure(images, source) for images in splits]
+    return Values(
+        np.result_type(*(images.dtype for images in splits)),
+        min(values.low for values in found),
+        max(values.high for values in found),
+        all(values.is_whole for values in found),
+        tuple(values.high for values in found),
+    )
 
 
-def _check_finite(images: NDArray[Any], source: str) -> None:
+def _measure(images: Images, source: str) -> Values:
+    """Returns the range of the pixel values of a split, after reading it once."""
+    low, high, is_whole = remember("values", [images], lambda: _survey(images, source))
+    return Values(images.dtype, low, high, is_whole)
+
+
+def _survey(images: Images, source: str) -> tuple[float, float, bool]:
+    """Returns the smallest and the largest value, and whether all are whole numbers."""
+    low, high, is_whole = math.inf, -math.inf, True
     for chunk in _chunks(images):
-        wrong = np.flatnonzero(~np.isfinite(images[chunk]).all(axis=(1, 2, 3)))
-        if len(wrong):
-            raise DataError(
-                f"{source} contains pixels that are NaN or infinite, the first in image "
-                f"{chunk.start + int(wrong[0])}. Replace the pixels or remove those images."
-            )
+        part = images[chunk]
+        if part.dtype.kind == "f":
+            _check_finite(part, chunk.start, source)
+            is_whole = is_whole and bool((np.rint(part) == part).all())
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+    return low, high, is_whole
 
 
-def _is_whole(images: NDArray[Any]) -> bool:
-    if images.dtype.kind != "f":
-        return True
-    return all(bool((np.rint(images[c]) == images[c]).all()) for c in _chunks(images))
+def _check_finite(images: NDArray[Any], start: int, source: str) -> None:
+    wrong = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+    if len(wrong):
+        raise DataError(
+            f"{source} contains pixels that are NaN or infinite, the first in image "
+            f"{start + int(wrong[0])}. Replace the pixels or remove those images."
+        )
 
 
 def decide_range(
@@ -227,20 +244,20 @@ def _decide_fractions(values: Values) -> PixelRange | None:
     return None
 
 
-def find_doubts(splits: Sequence[NDArray[Any]], chosen: PixelRange) -> Iterator[str]:
+def find_doubts(splits: Sequence[Images], values: Values, chosen: PixelRange) -> Iterator[str]:
     """Yields warnings about values that use little of their range.
 
     Args:
         splits: Images of each split as they were found.
+        values: Pixel values of all splits.
         chosen: Values that become 0 and 1.
     """
     if chosen.rule == "given" or chosen.warning:
         return
-    tops = [float(images.max()) for images in splits]
-    if max(tops) > 8 * min(tops):
+    if max(values.tops) > 8 * min(values.tops):
+        tops = ", ".join(f"{top:g}" for top in values.tops)
         yield (
-            f"The largest values of the splits are {', '.join(f'{top:g}' for top in tops)}. Were "
-            "all splits scaled in the same way?"
+            f"The largest values of the splits are {tops}. Were all splits scaled in the same way?"
         )
     sample = np.concatenate([_sample(images) for images in splits])
     bright = float(np.percentile(sample.astype(np.float32), 99.9))
@@ -252,10 +269,10 @@ def find_doubts(splits: Sequence[NDArray[Any]], chosen: PixelRange) -> Iterator[
         )
 
 
-def _sample(images: NDArray[Any]) -> NDArray[Any]:
-    """Returns at most some 20,000 values of images, evenly spread."""
-    step = max(1, len(images) * images[0].size // 20_000)
-    return images[:: max(1, step // images[0].size)].reshape(-1)[:: min(step, images[0].size) | 1]
+def _sample(images: Images) -> NDArray[Any]:
+    """Returns some 20,000 values of at most 512 images, evenly spread."""
+    some = images[:: max(1, len(images) // 256)].reshape(-1)
+    return some[:: max(1, some.size // 20_000) | 1]
 
 
 def _full_scale(high: float) -> float | None:
@@ -266,6 +283,36 @@ def _full_scale(high: float) -> float | None:
     if 255.0 < high <= (1 + OVERSHOOT) * 255.0:
         return None
     return next((full for full in FULL_SCALES if high <= full), None)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Scales images as `scale_pixels` does.
+
+    Attributes:
+        values: Pixel values of all splits.
+        chosen: Values that become 0 and 1.
+    """
+
+    values: Values
+    chosen: PixelRange
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Returns the scaled images."""
+        return scale_pixels(images, self.values, self.chosen)[0]
+
+
+def scale_on_disk(images: DiskImages, scaling: Scaling) -> tuple[DiskImages, int]:
+    """Scales images each time they are read, and counts the values that will be clipped."""
+    scaled = images.changed(scaling)
+    values, chosen = scaling.values, scaling.chosen
+    if chosen.low == 0.0 <= values.low and values.high <= chosen.high:
+        return scaled, 0
+
+    def count() -> int:
+        return sum(scale_pixels(images[chunk], values, chosen)[1] for chunk in _chunks(images))
+
+    return scaled, remember("clipped", [scaled], count)
 
 
 def scale_pixels(
@@ -295,7 +342,7 @@ def scale_pixels(
     return scaled, clipped
 
 
-def _chunks(images: NDArray[Any]) -> Iterator[slice]:
+def _chunks(images: Images) -> Iterator[slice]:
     """Yields slices of images that are small enough to be converted at a time."""
-    step = max(1, _CHUNK_VALUES // max(1, images[0].size))
+    step = max(1, _CHUNK_VALUES // max(1, math.prod(images.shape[1:])))
     return (slice(start, start + step) for start in range(0, len(images), step))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from vaetune.config import Layout, Pages, Resize
+from vaetune.data.disk.images import Images
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +18,7 @@ class RawSplit:
         labels: Labels, (n,); class indices if `RawImages.class_names` is set. None without labels.
     """
 
-    images: NDArray[Any]
+    images: Images
     labels: NDArray[Any] | None = None
 
 

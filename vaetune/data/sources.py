@@ -14,7 +14,8 @@ from vaetune.config import NAMED_SETS, DataSpec, ReadingSpec, parse_reading
 from vaetune.data.arrays.files import is_array_file, read_array_file
 from vaetune.data.arrays.names import Arrays, find_images
 from vaetune.data.assemble import assemble
-from vaetune.data.folders.reader import read_folder
+from vaetune.data.disk.arrays import open_on_disk, stays_on_disk
+from vaetune.data.disk.folders import Announce, read_folder_or_cache
 from vaetune.data.images import ImageSet, prepare_images
 from vaetune.data.raw import RawImages
 from vaetune.device import import_tensorflow
@@ -25,7 +26,9 @@ Dataset = str | os.PathLike[str] | NDArray[Any] | Mapping[str, NDArray[Any]]
 
 
 def load_images(
-    dataset: Dataset, reading: ReadingSpec | Mapping[str, Any] | None = None
+    dataset: Dataset,
+    reading: ReadingSpec | Mapping[str, Any] | None = None,
+    announce: Announce | None = None,
 ) -> ImageSet:
     """Loads an image set and splits it. The split is the same each time.
 
@@ -39,6 +42,8 @@ def load_images(
             - several arrays by name, with the names of an `.npz` file.
         reading: Options of reading, with the keys of `[data]` in a search file, such as
             `{"range": [0, 16]}`. Default: as the images suggest.
+        announce: Called with a sentence before a folder that is larger than memory is decoded into
+            a file.
 
     Raises:
         DataError: The images cannot be read, or a VAE cannot be trained on them.
@@ -54,12 +59,16 @@ def load_images(
     source = os.fspath(dataset)
     if source == "digits":
         with as_file(files("vaetune.data.digits") / "digits.npz") as path:
-            return assemble("digits", source, _read_arrays(path, source, spec), spec)
+            return assemble(
+                "digits", source, find_images(read_array_file(path), spec, source), spec
+            )
     if source in NAMED_SETS:
         return assemble(source, source, find_images(_download(source), spec, source), spec)
     path = Path(source).expanduser()
     if path.is_dir():
-        return assemble(path.resolve().name, source, read_folder(path, spec), spec)
+        return assemble(
+            path.resolve().name, source, read_folder_or_cache(path, spec, announce), spec
+        )
     _check_file(path, source)
     return assemble(_name_of(path), source, _read_arrays(path, source, spec), spec)
 
@@ -76,16 +85,22 @@ def _name_of(path: Path) -> str:
 
 
 def _read_arrays(path: Path, source: str, spec: ReadingSpec) -> RawImages:
+    if stays_on_disk(path, spec):
+        return open_on_disk(path, spec, source)
     return find_images(read_array_file(path), spec, source)
 
 
-def load_prepared(data: DataSpec) -> ImageSet:
+def load_prepared(data: DataSpec, announce: Announce | None = None) -> ImageSet:
     """Loads and prepares the images of a search, see `load_images` and `prepare_images`.
+
+    Args:
+        data: The `data` section of the search.
+        announce: See `load_images`.
 
     Raises:
         DataError: The images cannot be read, or a VAE cannot be trained on them.
     """
-    return prepare_images(load_images(data.dataset, data), data)
+    return prepare_images(load_images(data.dataset, data, announce), data)
 
 
 def _check_file(path: Path, source: str) -> None:

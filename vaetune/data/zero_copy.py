@@ -2,13 +2,10 @@
 
 import ctypes
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-
-from vaetune.data.images import ImageSet
 
 ALIGNMENT = 64
 """Bytes. TensorFlow's operations require arrays with an address that is a multiple of this."""
@@ -22,16 +19,7 @@ def empty_aligned(shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> NDArra
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def map_images(images: ImageSet) -> ImageSet:
-    """Returns the same images in arrays that TensorFlow can use without copying them."""
-    train, validation = (
-        replace(split, images=_as_writeable(split.images))
-        for split in (images.train, images.validation)
-    )
-    return replace(images, train=train, validation=validation)
-
-
-def _as_writeable(array: NDArray[Any]) -> NDArray[Any]:
+def as_writeable(array: NDArray[Any]) -> NDArray[Any]:
     """Returns an array with the same memory, marked as writeable. Do not write to it.
 
     TensorFlow rejects memory that is marked as read-only, such as that of Ray's object store. An

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from vaetune.data import Images
 from vaetune.errors import DeviceError
 from vaetune.models import VAE, binary_cross_entropy, kl_per_dimension
 from vaetune.study import Estimate
@@ -75,7 +76,7 @@ class Batches:
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
-def encode(vae: VAE, images: NDArray[Any], batches: Batches) -> tuple[Latent, Latent]:
+def encode(vae: VAE, images: Images, batches: Batches) -> tuple[Latent, Latent]:
     """Returns z_mean and z_log_var, each (n, latent_dim), of (n, height, width, channels)."""
     posterior = compile_function(
         lambda x: vae.posterior(to_unit_tensor(x)), image_spec(vae, images)
@@ -88,7 +89,7 @@ def encode(vae: VAE, images: NDArray[Any], batches: Batches) -> tuple[Latent, La
 
 def image_likelihood(
     vae: VAE,
-    images: NDArray[Any],
+    images: Images,
     batches: Batches,
     on_decoded: Callable[[int], None] | None = None,
 ) -> LogLikelihood:
@@ -199,7 +200,7 @@ def estimate(per_image: PerImage) -> Estimate:
     return Estimate(float(per_image.mean()), error)
 
 
-def image_spec(vae: VAE, images: NDArray[Any]) -> tf.TensorSpec:
+def image_spec(vae: VAE, images: Images) -> tf.TensorSpec:
     """Returns the signature of a batch of images of any size."""
     return tf.TensorSpec((None, *vae.image_shape), images.dtype)
 

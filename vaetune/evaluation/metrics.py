@@ -8,13 +8,11 @@ References:
     Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
 """
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vaetune.data import Split, entropy_floor
+from vaetune.data import Images, Split, entropy_floor
 from vaetune.evaluation.likelihood import (
     Batches,
     Latent,
@@ -66,7 +64,7 @@ def evaluate(
         likelihood, z_mean, z_log_var, protocol.posterior_samples, protocol.seed
     )
     bound = -importance_weighted_bound(
-        image_likelihood(vae, test.images[:count], batches, decoded.add),
+        image_likelihood(vae, test.take(slice(count)).images, batches, decoded.add),
         *(z_mean[:count], z_log_var[:count], k, protocol.seed),
     )
     kl = closed_form_kl(z_mean, z_log_var)
@@ -129,7 +127,7 @@ def knn_accuracy(
 
 
 def compare_decoded_means(
-    vae: VAE, images: NDArray[Any], z_mean: Latent, window: int, batches: Batches
+    vae: VAE, images: Images, z_mean: Latent, window: int, batches: Batches
 ) -> tuple[float, float]:
     """Returns mean PSNR in decibels and mean SSIM of images decoded from z_mean.
 

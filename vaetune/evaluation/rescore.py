@@ -11,8 +11,11 @@ from vaetune.study import Arrays
 from vaetune.training import (
     VALIDATION_BATCH_SIZE,
     EpochRunner,
+    Feed,
     OnProgress,
     compile_function,
+    feed_parts,
+    images_spec,
     to_unit_tensor,
 )
 
@@ -48,11 +51,11 @@ class Rescorer:
 
     Args:
         runner: Runner that trained the models. Its compiled steps work for all of them.
-        images: Validation images on the device, (n, height, width, channels).
+        images: Validation images, (n, height, width, channels), on the device or on the disk.
     """
 
-    def __init__(self, runner: EpochRunner, images: tf.Tensor) -> None:
-        self._images = int(images.shape[0])
+    def __init__(self, runner: EpochRunner, images: Feed) -> None:
+        self._images = images
         self._runner = runner
         self._measure = _compile(runner, images)
 
@@ -72,21 +75,32 @@ class Rescorer:
         # 30 bits leave room in an int32 to add the numbers of images and samples.
         first, second = (int(word) & 0x3FFFFFFF for word in words)
         parts: list[tuple[PerImage, PerImage]] = []
-        for start in range(0, self._images, VALIDATION_BATCH_SIZE):
+        count = len(self._images)
+        starts = range(0, count, VALIDATION_BATCH_SIZE)
+        orders = [
+            np.arange(start, min(start + VALIDATION_BATCH_SIZE, count), dtype=np.int32)
+            for start in starts
+        ]
+        for start, fed in zip(starts, feed_parts(self._images, orders), strict=True):
             batch_seed = tf.constant([first + start, second], tf.int32)
-            reconstruction, kl = self._measure(start, samples, batch_seed)
+            reconstruction, kl = self._measure(*fed, samples, batch_seed)
             parts.append((reconstruction.numpy(), kl.numpy()))
             if on_progress:
-                on_progress(min(1.0, (start + VALIDATION_BATCH_SIZE) / self._images))
+                on_progress(min(1.0, (start + VALIDATION_BATCH_SIZE) / count))
         return ImageLosses(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
-def _compile(runner: EpochRunner, images: tf.Tensor) -> Callable[..., tuple[tf.Tensor, ...]]:
+def _compile(runner: EpochRunner, feed: Feed) -> Callable[..., tuple[tf.Tensor, ...]]:
     def measure(
-        start: tf.Tensor, samples: tf.Tensor, seed: tf.Tensor
+        images: tf.Tensor, order: tf.Tensor, samples: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = images[start : start + VALIDATION_BATCH_SIZE]
+        batch = tf.gather(images, order)
         return runner.steps.rescore(to_unit_tensor(batch), samples, seed)
 
-    number, pair = tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.int32)
-    return compile_function(measure, number, number, pair)
+    return compile_function(
+        measure,
+        images_spec(feed),
+        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((), tf.int32),
+        tf.TensorSpec((2,), tf.int32),
+    )

@@ -74,7 +74,7 @@ def run_search(
         >>> study.winner.hyperparameters
     """
     resolved = _resolved(search, name)
-    image_set = _image_set(images, resolved.spec.data)
+    image_set = _image_set(images, resolved.spec.data, print if verbose else None)
     options = executor if isinstance(executor, ExecutorOptions) else ExecutorOptions()
     folder = Path(results)
     with ExitStack() as stack:
@@ -111,10 +111,12 @@ def _resolved(search: ResolvedSearch | SearchSpec | str, name: str | None) -> Re
     return ResolvedSearch(name or search.name, search.spec, search.origins)
 
 
-def _image_set(images: ImageSet | Dataset | None, data: DataSpec) -> ImageSet:
+def _image_set(
+    images: ImageSet | Dataset | None, data: DataSpec, announce: Callable[[str], None] | None
+) -> ImageSet:
     if images is None:
-        return load_prepared(data)
-    loaded = images if isinstance(images, ImageSet) else load_images(images, data)
+        return load_prepared(data, announce)
+    loaded = images if isinstance(images, ImageSet) else load_images(images, data, announce)
     return prepare_images(loaded, data)
 
 

@@ -1,3 +1,9 @@
+from .feed import (
+    CALL_BYTES,
+    Feed,
+    feed_parts,
+    first_images,
+)
 from .restore import (
     read_variables,
     restore_best,
@@ -9,6 +15,7 @@ from .runner import (
     EpochRunner,
     OnProgress,
     compile_function,
+    images_spec,
     put_on_device,
     to_unit_tensor,
 )
@@ -39,6 +46,7 @@ from .trial import (
 )
 
 __all__ = [
+    "CALL_BYTES",
     "MAX_CRASHES",
     "VALIDATION_BATCH_SIZE",
     "Began",
@@ -48,6 +56,7 @@ __all__ = [
     "EpochDone",
     "EpochRunner",
     "Failed",
+    "Feed",
     "Message",
     "OnProgress",
     "Progressed",
@@ -58,6 +67,9 @@ __all__ = [
     "compile_function",
     "decode",
     "encode",
+    "feed_parts",
+    "first_images",
+    "images_spec",
     "plan_epoch",
     "put_on_device",
     "read_variables",

@@ -9,9 +9,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vaetune.config import Precision
-from vaetune.data import ALIGNMENT, ImageSet
+from vaetune.data import ImageSet
 from vaetune.models import VAE
 from vaetune.study import Arrays
+from vaetune.training.feed import Feed, feed_parts, images_per_call, to_feed
 from vaetune.training.schedule import Epoch
 from vaetune.training.steps import Steps
 
@@ -42,7 +43,7 @@ class EpochLosses:
 
 @dataclass(frozen=True, eq=False)
 class DeviceData:
-    """The images of a search on the device, in their original type.
+    """The images of a search on the device or on the disk, in their original type.
 
     Attributes:
         train: Training images, (n, height, width, channels), uint8 or float32.
@@ -51,8 +52,8 @@ class DeviceData:
             its value, else by 0.
     """
 
-    train: tf.Tensor
-    validation: tf.Tensor
+    train: Feed
+    validation: Feed
     draws_pixels: bool = False
 
 
@@ -60,20 +61,13 @@ def put_on_device(images: ImageSet) -> DeviceData:
     """Puts training and validation images on the default device, but not the test images.
 
     On the CPU, aligned arrays are not copied; see `data.zero_copy`. Therefore, images from a
-    folder are in memory only once.
+    folder are in memory only once. Images on the disk stay there.
     """
     return DeviceData(
-        _to_tensor(images.train.images),
-        _to_tensor(images.validation.images),
+        to_feed(images.train.images),
+        to_feed(images.validation.images),
         images.binarize == "stochastic",
     )
-
-
-def _to_tensor(images: NDArray[Any]) -> tf.Tensor:
-    is_aligned = images.ctypes.data % ALIGNMENT == 0 and images.flags.c_contiguous
-    if not is_aligned or not images.flags.writeable or tf.config.list_logical_devices("GPU"):
-        return tf.constant(images)
-    return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
 
 
 class EpochRunner:
@@ -93,7 +87,7 @@ class EpochRunner:
     """
 
     def __init__(self, template: VAE, data: DeviceData, precision: Precision = "float32") -> None:
-        self._validation_images = int(data.validation.shape[0])
+        self._data = data
         self.steps = steps = Steps(template, precision)
         self._state = steps.state
         self._train_on = _compile_training(steps, data)
@@ -129,19 +123,28 @@ class EpochRunner:
         order, batch_size = epoch.order, epoch.batch_size
         steps = -(-len(order) // batch_size)
         stride = -(-steps // CALLS_PER_EPOCH) * batch_size
+        stride = min(stride, images_per_call(self._data.train, batch_size))
+        starts = range(0, len(order), stride)
+        parts = [order[start : start + stride] for start in starts]
         sums = np.zeros(2)
-        for start in range(0, len(order), stride):
+        for start, fed in zip(starts, feed_parts(self._data.train, parts), strict=True):
             if epoch.learning_rate:
                 self._state.set_learning_rate(epoch.learning_rate(start / len(order)))
             seed = tf.constant([epoch.noise_seed, start], tf.int32)
-            part = tf.constant(order[start : start + stride])
-            sums += np.array(self._train_on(part, batch_size, epoch.beta, seed))
+            sums += np.array(self._train_on(*fed, batch_size, epoch.beta, seed))
             yield min(1.0, (start + stride) / len(order))
         return _means(sums, len(order), epoch.beta)
 
     def validate(self) -> EpochLosses:
         """Returns the losses of the validation images with beta = 1. The model does not change."""
-        return _means(np.array(self._validate()), self._validation_images, beta=1.0)
+        images = self._data.validation
+        count, stride = len(images), images_per_call(images, VALIDATION_BATCH_SIZE)
+        starts = range(0, count, stride)
+        parts = [np.arange(s, min(s + stride, count), dtype=np.int32) for s in starts]
+        sums = (tf.constant(0.0, tf.float64),) * 2
+        for start, fed in zip(starts, feed_parts(images, parts), strict=True):
+            sums = self._validate(*fed, start, *sums)
+        return _means(np.array(sums), count, beta=1.0)
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
@@ -160,20 +163,24 @@ def _means(sums: NDArray[np.float64], images: int, beta: float) -> EpochLosses:
 # The loops call tf.while_loop themselves, so that nothing depends on AutoGraph.
 def _compile_training(steps: Steps, data: DeviceData) -> Callable[..., Any]:
     def train_on(
-        order: tf.Tensor, batch_size: tf.Tensor, beta: tf.Tensor, seed: tf.Tensor
+        images: tf.Tensor,
+        order: tf.Tensor,
+        batch_size: tf.Tensor,
+        beta: tf.Tensor,
+        seed: tf.Tensor,
     ) -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            batch = tf.gather(data.train, order[start : start + batch_size])
-            images = to_unit_tensor(batch)
+            batch = to_unit_tensor(tf.gather(images, order[start : start + batch_size]))
             if data.draws_pixels:
-                images = _draw_pixels(images, seed + tf.stack([0, start]))
-            return (start + batch_size, *_add_losses(sums, steps.train(images, beta)))
+                batch = _draw_pixels(batch, seed + tf.stack([0, start]))
+            return (start + batch_size, *_add_losses(sums, steps.train(batch, beta)))
 
         return _loop(step, tf.size(order))
 
     # No length is fixed, so a shorter last batch or another batch size needs no new tracing.
     return compile_function(
         train_on,
+        images_spec(data.train),
         tf.TensorSpec((None,), tf.int32),
         tf.TensorSpec((), tf.int32),
         tf.TensorSpec((), tf.float32),
@@ -187,26 +194,42 @@ def _draw_pixels(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.cast(threshold < images, tf.float32)
 
 
-def _compile_validation(steps: Steps, images: tf.Tensor) -> Callable[..., Any]:
-    def validate() -> Sequence[tf.Tensor]:
+def _compile_validation(steps: Steps, feed: Feed) -> Callable[..., Any]:
+    def validate(
+        images: tf.Tensor, order: tf.Tensor, seen: tf.Tensor, *sums: tf.Tensor
+    ) -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            batch = to_unit_tensor(images[start : start + VALIDATION_BATCH_SIZE])
-            losses = steps.validate(batch, start)
+            batch = tf.gather(images, order[start : start + VALIDATION_BATCH_SIZE])
+            losses = steps.validate(to_unit_tensor(batch), seen + start)
             return (start + VALIDATION_BATCH_SIZE, *_add_losses(sums, losses))
 
-        return _loop(step, tf.shape(images)[0])
+        return _loop(step, tf.size(order), sums)
 
-    return compile_function(validate)
+    return compile_function(
+        validate,
+        images_spec(feed),
+        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((), tf.int32),
+        *(tf.TensorSpec((), tf.float64),) * 2,
+    )
 
 
-def _loop(step: Callable[..., tuple[tf.Tensor, ...]], end: tf.Tensor) -> Sequence[tf.Tensor]:
-    """Runs steps from 0 to the end, and returns the sums of both losses over the images."""
-    zeros = (tf.constant(0.0, tf.float64),) * 2
+def _loop(
+    step: Callable[..., tuple[tf.Tensor, ...]], end: tf.Tensor, before: Sequence[tf.Tensor] = ()
+) -> Sequence[tf.Tensor]:
+    """Runs steps from 0 to the end, and returns the sums of both losses over the images.
+
+    Args:
+        step: Function from the start of a batch and the sums to the next start and sums.
+        end: Number of images.
+        before: Sums of earlier images. Default: zeros.
+    """
+    first = before or (tf.constant(0.0, tf.float64),) * 2
     sums: Sequence[tf.Tensor]
     # By default, ten iterations run in parallel. That keeps ten batches as floats in memory and
     # is not faster.
     _, *sums = tf.while_loop(
-        lambda start, *_: start < end, step, (tf.constant(0), *zeros), parallel_iterations=1
+        lambda start, *_: start < end, step, (tf.constant(0), *first), parallel_iterations=1
     )
     return sums
 
@@ -221,6 +244,11 @@ def compile_function(function: Callable[..., Any], *signature: tf.TensorSpec) ->
     return tf.function(  # type: ignore[no-any-return]
         function, input_signature=signature, autograph=False
     ).get_concrete_function()
+
+
+def images_spec(feed: Feed) -> tf.TensorSpec:
+    """Returns the signature of any number of images of a feed."""
+    return tf.TensorSpec((None, *feed.shape[1:]), feed.dtype)
 
 
 def to_unit_tensor(batch: Any) -> tf.Tensor:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.data import spread_over_classes, to_unit_interval
+from vaetune.data import Images, spread_over_classes, to_unit_interval
 from vaetune.study import (
     EXAMPLES,
     LATENT_POINTS,
@@ -33,7 +33,7 @@ class Autoencoder(Protocol):
         """Returns pixel probabilities (n, height, width, channels) of z (n, latent_dim)."""
 
 
-def choose_probe_images(images: NDArray[Any], labels: NDArray[np.int64] | None) -> ProbeImages:
+def choose_probe_images(images: Images, labels: NDArray[np.int64] | None) -> ProbeImages:
     """Chooses the images that the pictures show, the same number from each class if possible.
 
     Neighbouring images have different classes, as long as several classes have images left.
@@ -48,7 +48,7 @@ def choose_probe_images(images: NDArray[Any], labels: NDArray[np.int64] | None) 
     return ProbeImages(shown[:RECONSTRUCTIONS], points, reduce_examples(shown))
 
 
-def take_snapshot(model: Autoencoder, probe_images: ProbeImages, images: NDArray[Any]) -> Artifacts:
+def take_snapshot(model: Autoencoder, probe_images: ProbeImages, images: Images) -> Artifacts:
     """Computes the pictures of a trained model, in a few batched calls.
 
     Args:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from vaetune.config import REFERENCE, Precision
 from vaetune.data import ImageSet
-from vaetune.errors import one_line
+from vaetune.errors import DataError, one_line
 from vaetune.models import build_vae, draw_variables
 from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded, ProbeImages
 from vaetune.training.restore import read_variables
@@ -100,6 +100,9 @@ def train_task(task: Task, context: TrainingContext) -> Iterator[Message]:
     Yields:
         `Began`, `Progressed` and `EpochDone` messages, and at the end `Completed`, `Failed` or
         `TimeUp`.
+
+    Raises:
+        DataError: The file of the images has changed or is gone.
     """
     epoch = None
     try:
@@ -109,6 +112,8 @@ def train_task(task: Task, context: TrainingContext) -> Iterator[Message]:
             yield message
     except _TimeUpError:
         yield TimeUp()
+    except DataError:  # The file of the images changed, which is no result of the trial.
+        raise
     except Exception as error:  # noqa: BLE001  Any error of a trial is its result.
         is_transient = isinstance(error, _TRANSIENT_ERRORS)
         yield Failed(_describe_error(error), traceback.format_exc(), epoch, is_transient)

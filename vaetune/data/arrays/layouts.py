@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, Layout
-from vaetune.data.images import MIN_IMAGES
+from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, MIN_IMAGES, Layout
 from vaetune.errors import DataError
 
 _ORDER: Mapping[Layout, Sequence[int]] = {
@@ -146,6 +145,11 @@ def square_side(shape: Sequence[int]) -> int | None:
         return None
     side = round(shape[1] ** 0.5)
     return side if side**2 == shape[1] and side >= MIN_IMAGE_SIDE else None
+
+
+def describe_unflattened(values: int, side: int) -> str:
+    """Returns the warning that rows of values were taken as square images."""
+    return f"Each row of {values} values was taken as an image of {side} x {side} pixels."
 
 
 def to_channels_last(array: NDArray[Any], layout: Layout) -> NDArray[Any]:

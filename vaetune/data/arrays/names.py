@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.config import Layout, ReadingSpec
+from vaetune.config import Layout, ReadingSpec, Resize
 from vaetune.data.arrays.layouts import (
+    describe_unflattened,
     find_layout,
     square_side,
     to_channels_last,
@@ -19,6 +20,12 @@ from vaetune.data.raw import RawImages, RawSplit
 from vaetune.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]
+
+NO_PADDING = (
+    'resize = "pad" adds a border of zeros, which is not black in images with negative values. Use '
+    'resize = "crop" or "stretch".'
+)
+"""Error message."""
 
 _TRAIN = ("train", "training")
 _VALIDATION = ("val", "valid", "validation", "dev")
@@ -158,7 +165,7 @@ def _unflatten(array: NDArray[Any]) -> tuple[NDArray[Any], str]:
         return array, ""
     return (
         array.reshape(-1, side, side),
-        f"Each row of {array.shape[1]} values was taken as an image of {side} x {side} pixels.",
+        describe_unflattened(array.shape[1], side),
     )
 
 
@@ -182,25 +189,32 @@ def _check_shapes(raw: RawImages, source: str, names: _Names) -> None:
             )
 
 
+def resize_images(images: NDArray[Any], size: tuple[int, int], how: Resize) -> NDArray[Any]:
+    """Returns images in another size.
+
+    Args:
+        images: Pixels, (n, height, width, channels).
+        size: Height and width.
+        how: Method of resizing; see `prepare.resize`.
+    """
+    if images.dtype == bool:  # Masks become grey where they are averaged.
+        images = images.astype(np.uint8) * np.uint8(255)
+    return np.stack([resize(image, size, how) for image in images])
+
+
 def _resize_all(raw: RawImages, spec: ReadingSpec) -> RawImages:
     """Returns the images in the size that the user asks for."""
     size, how = spec.image_size, spec.resize or "crop"
     if size is None or raw.train.images.shape[1:3] == size:
         return raw
     count = sum(len(split.images) for split in _splits(raw))
-    if how == "pad" and any((split.images < 0).any() for split in _splits(raw)):
-        raise DataError(
-            'resize = "pad" adds a border of zeros, which is not black in images with negative '
-            'values. Use resize = "crop" or "stretch".'
-        )
+    if how == "pad" and any((split.images[:] < 0).any() for split in _splits(raw)):
+        raise DataError(NO_PADDING)
 
     def resized(split: RawSplit | None) -> RawSplit | None:
         if split is None:
             return None
-        images = split.images
-        if images.dtype == bool:  # Masks become grey where they are averaged.
-            images = images.astype(np.uint8) * np.uint8(255)
-        return replace(split, images=np.stack([resize(image, size, how) for image in images]))
+        return replace(split, images=resize_images(split.images[:], size, how))
 
     train = resized(raw.train)
     assert train is not None

@@ -1,7 +1,7 @@
 """Reading of a folder of image files into a single array."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,11 @@ class _Pixels:
     unreadable: dict[Path, str] = field(default_factory=dict)
 
 
-def read_folder(folder: Path, spec: ReadingSpec) -> RawImages:
+Allocate = Callable[[tuple[int, ...], str], NDArray[Any]]
+"""Function from a shape and a type to an empty array."""
+
+
+def read_folder(folder: Path, spec: ReadingSpec, allocate: Allocate = empty_aligned) -> RawImages:
     """Reads all image files of a folder that Pillow can read.
 
     Folders such as train, val and test are splits; other sub-folders are labels. If all files are
@@ -49,6 +53,7 @@ def read_folder(folder: Path, spec: ReadingSpec) -> RawImages:
     Args:
         folder: Folder of image files.
         spec: Options of reading.
+        allocate: Provides the array of the decoded images.
 
     Raises:
         DataError: There are no images, files are damaged, sizes differ, types have no common
@@ -56,16 +61,16 @@ def read_folder(folder: Path, spec: ReadingSpec) -> RawImages:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of large images and of damaged details.
-        return _read_quietly(folder, spec)
+        return _read_quietly(folder, spec, allocate)
 
 
-def _read_quietly(folder: Path, spec: ReadingSpec) -> RawImages:
+def _read_quietly(folder: Path, spec: ReadingSpec, allocate: Allocate) -> RawImages:
     found = find_files(folder)
     arrangement = arrange(folder, found.images)
     files, unreadable = read_headers(arrangement.places, spec.background)
     if not files:
         raise folder_notes.unreadable_error(folder, unreadable)
-    plan, pixels = _decode_readable(folder, files, spec)
+    plan, pixels = _decode_readable(folder, files, spec, allocate)
     unreadable |= pixels.unreadable
     has_training = any(file.place.split == "train" for file, _ in pixels.files)
     if not has_training or (unreadable and not spec.skip_unreadable):
@@ -95,25 +100,28 @@ def _read_quietly(folder: Path, spec: ReadingSpec) -> RawImages:
 
 
 def _decode_readable(
-    folder: Path, files: Sequence[ImageFile], spec: ReadingSpec
+    folder: Path, files: Sequence[ImageFile], spec: ReadingSpec, allocate: Allocate
 ) -> tuple[Plan, _Pixels]:
     """Decodes files as it fits those of them that can be decoded."""
     plan = make_plan(folder, files, spec)
-    pixels = _decode_all(files, plan, spec.background)
+    pixels = _decode_all(files, plan, spec.background, allocate)
     if pixels.unreadable and pixels.files and spec.skip_unreadable:
         kept = [file for file, _ in pixels.files]
         fitting = make_plan(folder, kept, spec)
         if fitting != plan:
             unreadable = pixels.unreadable
-            plan, pixels = fitting, _decode_all(kept, fitting, spec.background)
+            plan = fitting
+            pixels = _decode_all(kept, fitting, spec.background, allocate)
             pixels.unreadable |= unreadable
     return plan, pixels
 
 
-def _decode_all(files: Sequence[ImageFile], plan: Plan, background: str | None) -> _Pixels:
+def _decode_all(
+    files: Sequence[ImageFile], plan: Plan, background: str | None, allocate: Allocate
+) -> _Pixels:
     """Decodes all files. Those that cannot be read leave no gap."""
     count = sum(plan.images_in(file) for file in files)
-    pixels = _Pixels(empty_aligned((count, *plan.size, plan.channels), plan.dtype))
+    pixels = _Pixels(allocate((count, *plan.size, plan.channels), plan.dtype))
     at = 0
     for file in files:
         try:
@@ -180,8 +188,16 @@ def _join_types(pixels: _Pixels, plan: Plan) -> Iterator[str]:
             part *= np.uint16(257)
         yield f"{found}: the pixels with 8 bits were multiplied by 257."
     else:
-        pixels.images = pixels.images.astype(np.uint8)
+        pixels.images = _narrow(pixels.images)
         yield f"{found}: no pixel is above 255, so all of them were taken as 8 bits."
+
+
+def _narrow(images: NDArray[Any]) -> NDArray[np.uint8]:
+    """Returns images of 16 bits as bytes, in the same memory."""
+    narrow = images.reshape(-1).view(np.uint8)[: images.size].reshape(images.shape)
+    for index in range(len(images)):
+        narrow[index] = images[index].astype(np.uint8)
+    return narrow
 
 
 def _split_up(pixels: _Pixels, plan: Plan) -> dict[SplitName, RawSplit]:

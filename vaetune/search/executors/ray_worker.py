@@ -41,7 +41,9 @@ class Worker:
 
         Raises:
             DeviceError: A GPU is requested and there is none.
+            DataError: The images are read from the disk, and they are not on this machine.
         """
+        self._images.check_on_disk()
         device = choose_device(self._requested, threads=self._threads)
         environment = describe_environment(device)
         # Only the process of the search knows its command line and its Git checkout.

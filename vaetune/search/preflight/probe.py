@@ -24,7 +24,7 @@ from vaetune.config import (
     SearchSpec,
     short_hyperparameters,
 )
-from vaetune.data import ImageSet, to_unit_interval
+from vaetune.data import DiskImages, ImageSet, to_unit_interval
 from vaetune.errors import DeviceError
 from vaetune.models import VAE, build_vae, draw_variables, load_model
 from vaetune.search.oracles.control import make_oracle
@@ -47,11 +47,13 @@ from vaetune.search.preflight.estimate import (
 )
 from vaetune.study import FINALISTS, Checkpoint, Rung
 from vaetune.training import (
+    CALL_BYTES,
     VALIDATION_BATCH_SIZE,
     DeviceData,
     Epoch,
     EpochRunner,
     choose_probe_images,
+    first_images,
     plan_epoch,
     put_on_device,
     read_variables,
@@ -107,8 +109,8 @@ class Probe:
         self._spec = spec
         self._images = images
         data = put_on_device(images)
-        batch = data.validation[:VALIDATION_BATCH_SIZE]
-        self._validation_images = int(batch.shape[0])
+        batch = first_images(data.validation, VALIDATION_BATCH_SIZE)
+        self._validation_images = len(batch)
         self._runner = EpochRunner(
             build_vae(images.image_shape, REFERENCE),
             DeviceData(data.train, batch, data.draws_pixels),
@@ -244,11 +246,18 @@ def probe_search(
         workers=workers,
         timed=tuple(timed),
         peak_memory=_peak_memory(),
-        image_memory=sum(
-            split.images.nbytes for split in (images.train, images.validation, images.test)
-        ),
+        image_memory=_image_memory(images),
         disk=disk_bytes(groups, planned, images.image_shape, spec.limits.keep_best),
     )
+
+
+def _image_memory(images: ImageSet) -> int:
+    """Returns the bytes of the images that are in memory at the same time."""
+    parts = [split.images for split in (images.train, images.validation, images.test)]
+    in_memory = sum(part.nbytes for part in parts if not isinstance(part, DiskImages))
+    on_disk = sum(part.nbytes for part in parts if isinstance(part, DiskImages))
+    # From the disk, one part is used while the next one is read.
+    return in_memory + min(on_disk, 2 * CALL_BYTES)
 
 
 def _reference(spec: SearchSpec) -> list[Hyperparameters]:

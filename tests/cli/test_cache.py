@@ -1,0 +1,47 @@
+"""`vaetune cache`: the decoded images of large folders are listed and removed."""
+
+import pytest
+from picture_folders import noise, save
+from typer.testing import CliRunner
+
+from vaetune.cli.app import app
+from vaetune.data.sources import load_images
+
+
+@pytest.fixture
+def command():
+    def run(*arguments):
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert done.exit_code == 0
+        return done.stdout.splitlines()
+
+    return run
+
+
+def test_an_empty_cache_is_listed_and_cleared(command, own_cache):
+    assert command("cache") == [f"0 files in {own_cache}, 0.0 MB."]
+    assert command("cache", "--clear") == [f"0 files removed from {own_cache}, 0.0 MB."]
+
+
+def test_decoded_images_are_listed_with_their_folder_and_removed(command, own_cache, tmp_path):
+    folder = save(tmp_path / "set", noise(24, 99, 99))
+    load_images(folder, {"from_disk": True})
+    first, *_, last = command("cache")
+    assert first.split()[:2] == ["0.2", "MB"]
+    assert first.endswith(f".npy  {folder}")
+    assert last == f"4 files in {own_cache}, 0.2 MB."
+    (removed,) = command("cache", "--clear")
+    assert removed == f"4 files removed from {own_cache}, 0.2 MB."
+    assert list(own_cache.iterdir()) == []
+
+
+def test_check_prints_the_size_before_it_decodes(command, tmp_path, monkeypatch, own_cache):
+    folder = save(tmp_path / "set", noise(24, 99, 99))
+    monkeypatch.setattr("vaetune.data.disk.arrays.available_memory", lambda: 24 * 99 * 99)
+    monkeypatch.chdir(tmp_path)
+    first, second, *_ = command("check", "--dataset", str(folder))
+    assert first.startswith(f"24 images are decoded once into {own_cache}")
+    assert first.endswith("(0.2 MB). `vaetune cache --clear` removes it.")
+    assert "check of the images set" in second
+    again, *_ = command("check", "--dataset", str(folder))
+    assert again == second

@@ -1,0 +1,1 @@
+"""Images that stay on the disk, and the cache of the user."""

@@ -1,0 +1,73 @@
+"""Hands the images of each compiled call to TensorFlow, from memory or from the disk."""
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from vaetune.data import ALIGNMENT, DiskImages, Images
+
+CALL_BYTES = 2**26
+"""Largest size of the images of one compiled call, unless a single batch is larger."""
+
+Feed: TypeAlias = tf.Tensor | DiskImages
+"""Images, (n, height, width, channels), on the device or on the disk."""
+
+
+def to_feed(images: Images) -> Feed:
+    """Puts images that are in memory on the default device. Others stay on the disk."""
+    return images if isinstance(images, DiskImages) else to_tensor(images)
+
+
+def to_tensor(images: NDArray[Any]) -> tf.Tensor:
+    """Puts images on the default device. On the CPU, aligned arrays are not copied."""
+    is_aligned = images.ctypes.data % ALIGNMENT == 0 and images.flags.c_contiguous
+    if not is_aligned or not images.flags.writeable or tf.config.list_logical_devices("GPU"):
+        return tf.constant(images)
+    return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
+
+
+def first_images(feed: Feed, count: int) -> Feed:
+    """Returns the first images of a feed."""
+    return feed.take(slice(count)) if isinstance(feed, DiskImages) else feed[:count]
+
+
+def images_per_call(feed: Feed, batch_size: int) -> int:
+    """Returns the largest number of images of one call: whole batches, at least one."""
+    per_image = tf.as_dtype(feed.dtype).size * math.prod(feed.shape[1:])
+    batches = max(1, CALL_BYTES // int(per_image) // batch_size)
+    return batches * batch_size
+
+
+def feed_parts(
+    feed: Feed, parts: Sequence[NDArray[np.int32]]
+) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    """Yields the images of each call, and their order in them.
+
+    In memory, these are all images, so nothing is copied. From the disk, these are the images of
+    the call only. While one call runs, a thread reads the images of the next one.
+
+    Args:
+        feed: All images.
+        parts: Indices of the images of each call, in the order of their use.
+    """
+    if not isinstance(feed, DiskImages):
+        for part in parts:
+            yield feed, tf.constant(part)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="images") as reader:
+        waiting: list[Future[NDArray[Any]]] = []
+        try:
+            for number in range(len(parts) + 1):
+                ready = waiting.pop().result() if waiting else None
+                if number < len(parts):
+                    waiting.append(reader.submit(feed.__getitem__, parts[number]))
+                if ready is not None:
+                    yield to_tensor(ready), tf.range(len(ready))
+        finally:  # A stopped search waits for one part at most.
+            for read in waiting:
+                read.cancel()
