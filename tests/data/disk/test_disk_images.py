@@ -23,7 +23,7 @@ VALUES = {
     "big-endian": lambda r, shape: r.integers(0, 65536, shape).astype(">u2"),
     "masks": lambda r, shape: r.integers(0, 2, shape).astype(bool),
     "floats": lambda r, shape: r.random(shape),
-    "signed floats": lambda r, shape: (2.2 * r.random(shape) - 1.1).astype(np.float32),
+    "signed floats": lambda r, shape: (2.04 * r.random(shape) - 1.02).astype(np.float32),
 }
 
 
