@@ -285,7 +285,7 @@ def test_a_quiet_search_warns_all_the_same(vaetune, folder):
 
 
 def test_ctrl_c_before_a_search_begins_is_shown(vaetune, folder, monkeypatch):
-    def stop(name, reading):
+    def stop(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vaetune.data.sources.load_images", stop)

@@ -15,7 +15,15 @@ from vaetune.config.search_file import (
     resolve,
     resolve_single,
 )
-from vaetune.config.space import DEFAULT_SPACE, REFERENCE, Choice, Pinned, Range, Space
+from vaetune.config.space import (
+    DEFAULT_SPACE,
+    REFERENCE,
+    Choice,
+    Pinned,
+    Range,
+    Space,
+    _dimension_tag,
+)
 from vaetune.config.spec import (
     Budget,
     DataSpec,
@@ -875,3 +883,12 @@ def test_a_byte_order_mark_is_ignored(tmp_path):
 )
 def test_the_configurations_of_a_space_are_counted(dimensions, size):
     assert Space(**dimensions).size() == size
+
+
+def test_a_ctrl_c_cannot_get_lost_while_a_space_is_stored(monkeypatch):
+    def stop(raw):
+        raise KeyboardInterrupt
+
+    stored = DEFAULT_SPACE.model_dump_json()
+    monkeypatch.setattr(_dimension_tag, "__code__", stop.__code__)
+    assert DEFAULT_SPACE.model_dump_json() == stored, "Pydantic would swallow the interrupt"

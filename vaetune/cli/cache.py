@@ -10,10 +10,10 @@ from vaetune.cli.console import say
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all files of the cache.")] = False,
 ) -> None:
-    """List or remove the decoded images of folders that are larger than memory.
+    """List or remove the decoded images of large folders.
 
-    Such a folder is decoded once. Searches of the same files share the result, and facts about
-    the images. Both are made again when they are needed.
+    A folder larger than memory is decoded once. Searches of the same files share the result, and
+    facts about the images. Both are made again when they are needed.
     """
     from vaetune.data import cache_folder, clear_cache, list_cache
     from vaetune.report import counted

@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializeAsAny,
     Tag,
     field_validator,
     model_validator,
@@ -111,6 +112,8 @@ Dimension = Annotated[
             '{ min = ..., max = ..., scale = "linear" or "log" }, { value = ... }'
         ),
     ),
+    # By its type. Pydantic would call the discriminator, and lose a Ctrl-C that arrives inside it.
+    SerializeAsAny(),
 ]
 
 DIMENSIONS: Mapping[str, type[Table]] = {"Choice": Choice, "Range": Range, "Pinned": Pinned}

@@ -21,13 +21,12 @@ from vaetune.data.pixels import (
     Scaling,
     Values,
     decide_range,
-    find_doubts,
     measure_values,
     scale_on_disk,
     scale_pixels,
     unclear_range_error,
 )
-from vaetune.data.quality import check_can_teach, count_copies
+from vaetune.data.quality import check_can_teach, count_copies, find_doubts
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.errors import DataError
 

@@ -244,37 +244,6 @@ def _decide_fractions(values: Values) -> PixelRange | None:
     return None
 
 
-def find_doubts(splits: Sequence[Images], values: Values, chosen: PixelRange) -> Iterator[str]:
-    """Yields warnings about values that use little of their range.
-
-    Args:
-        splits: Images of each split as they were found.
-        values: Pixel values of all splits.
-        chosen: Values that become 0 and 1.
-    """
-    if chosen.rule == "given" or chosen.warning:
-        return
-    if max(values.tops) > 8 * min(values.tops):
-        tops = ", ".join(f"{top:g}" for top in values.tops)
-        yield (
-            f"The largest values of the splits are {tops}. Were all splits scaled in the same way?"
-        )
-    sample = np.concatenate([_sample(images) for images in splits])
-    bright = float(np.percentile(sample.astype(np.float32), 99.9))
-    if 0 < bright - chosen.low < (chosen.high - chosen.low) / 6:
-        yield (
-            f"Nearly all pixel values are below {bright:g} of {chosen.high:g}, so the images are "
-            f"almost black. If {bright:g} is white, add range = [{chosen.low:g}, {bright:g}] under "
-            "[data] in the search file."
-        )
-
-
-def _sample(images: Images) -> NDArray[Any]:
-    """Returns some 20,000 values of at most 512 images, evenly spread."""
-    some = images[:: max(1, len(images) // 256)].reshape(-1)
-    return some[:: max(1, some.size // 20_000) | 1]
-
-
 def _full_scale(high: float) -> float | None:
     """Returns the largest value of the smallest number of bits that holds a value.
 

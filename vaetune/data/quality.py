@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from vaetune.config import MIN_IMAGES, Copies, Reading
 from vaetune.data.disk.cache import remember
-from vaetune.data.disk.images import DiskImages
+from vaetune.data.disk.images import DiskImages, Images
 from vaetune.data.images import Split
+from vaetune.data.pixels import PixelRange, Values
 from vaetune.errors import DataError
 
 _DIGEST_BYTES = 8
@@ -149,3 +150,39 @@ def _warnings_of_values(reading: Reading) -> Iterator[str]:
             f"The largest pixel value is {reading.high:.2g}, so the images are almost black. Were "
             "they divided by 255 twice?"
         )
+
+
+def find_doubts(splits: Sequence[Images], values: Values, chosen: PixelRange) -> Iterator[str]:
+    """Yields warnings about values that use little of their range.
+
+    Args:
+        splits: Images of each split as they were found.
+        values: Pixel values of all splits.
+        chosen: Values that become 0 and 1.
+    """
+    if chosen.rule == "given" or chosen.warning:
+        return
+    if max(values.tops) > 8 * min(values.tops):
+        tops = ", ".join(f"{top:g}" for top in values.tops)
+        yield (
+            f"The largest values of the splits are {tops}. Were all splits scaled in the same way?"
+        )
+    bright = remember("bright", splits, lambda: _bright_value(splits))
+    if 0 < bright - chosen.low < (chosen.high - chosen.low) / 6:
+        yield (
+            f"Nearly all pixel values are below {bright:g} of {chosen.high:g}, so the images are "
+            f"almost black. If {bright:g} is white, add range = [{chosen.low:g}, {bright:g}] under "
+            "[data] in the search file."
+        )
+
+
+def _bright_value(splits: Sequence[Images]) -> float:
+    """Returns a value that one in a thousand pixels exceeds."""
+    sample = np.concatenate([_sample(images) for images in splits])
+    return float(np.percentile(sample.astype(np.float32), 99.9))
+
+
+def _sample(images: Images) -> NDArray[Any]:
+    """Returns some 20,000 values of at most 512 images, evenly spread."""
+    some = images[:: max(1, len(images) // 256)].reshape(-1)
+    return some[:: max(1, some.size // 20_000) | 1]
