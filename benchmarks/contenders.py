@@ -1,4 +1,4 @@
-"""The compared tools, each of which searches the same space on the same images.
+"""The compared tools. Each searches the same space on the same images.
 
 Every function runs one search in this process and fills in a `Run`. The clock starts when all
 modules are imported and the data are loaded, so only the search is timed. Ray workers, of Ray Tune

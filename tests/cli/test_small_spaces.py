@@ -11,7 +11,7 @@ QUICK = ("--max-epochs", 1, "--no-baseline")
 
 
 def write_search(folder, algorithm, budget="", latent_dim="values = [2, 3]"):
-    """A search of which only the latent dimensions are not pinned."""
+    """A search that varies only the number of latent dimensions."""
     top, _ = SEARCH_FILE.split("[space]")
     text = top.replace('"hyperband"', f'"{algorithm}"').replace(
         "max_epochs = 3", f"max_epochs = 2\n{budget}"

@@ -99,7 +99,7 @@ def run_baseline(
     Args:
         resolved: The experiment, with one configuration.
         output: Folder of the result, and how much is printed.
-        of: The study of which the configuration is a trial; the images must be the same.
+        of: Study that found the configuration; its images must be the same.
     """
     from vaetune.cli.console import describe_device
     from vaetune.data import load_images, prepare_images

@@ -51,26 +51,28 @@ def load_images(
     """
     spec = _to_spec(reading)
     if isinstance(dataset, np.ndarray):
-        return load_images({"x": dataset}, spec)
+        dataset = {"x": dataset}
     if isinstance(dataset, Mapping):
         # Splitting reorders images in place, so the caller's arrays are copied.
         arrays = {name: np.array(array) for name, array in dataset.items()}
         return assemble("arrays", "arrays", find_images(arrays, spec, "The mapping"), spec)
     source = os.fspath(dataset)
+    name, raw = _read(source, spec, announce)
+    return assemble(name, source, raw, spec)
+
+
+def _read(source: str, spec: ReadingSpec, announce: Announce | None) -> tuple[str, RawImages]:
+    """Reads a named set, a folder or a file, and returns the name of the set and its images."""
     if source == "digits":
         with as_file(files("vaetune.data.digits") / "digits.npz") as path:
-            return assemble(
-                "digits", source, find_images(read_array_file(path), spec, source), spec
-            )
+            return source, find_images(read_array_file(path), spec, source)
     if source in NAMED_SETS:
-        return assemble(source, source, find_images(_download(source), spec, source), spec)
+        return source, find_images(_download(source), spec, source)
     path = Path(source).expanduser()
     if path.is_dir():
-        return assemble(
-            path.resolve().name, source, read_folder_or_cache(path, spec, announce), spec
-        )
+        return path.resolve().name, read_folder_or_cache(path, spec, announce)
     _check_file(path, source)
-    return assemble(_name_of(path), source, _read_arrays(path, source, spec), spec)
+    return _name_of(path), _read_arrays(path, source, spec)
 
 
 def _to_spec(reading: ReadingSpec | Mapping[str, Any] | None) -> ReadingSpec:

@@ -493,7 +493,7 @@ def test_when_the_time_is_up_epochs_in_progress_are_ended_and_kept(
 
 
 class OnceJoined:
-    """Calls back once so many workers have joined, as an argument of `CallbackWatcher`."""
+    """A callback for `CallbackWatcher` that runs once, when enough workers have joined."""
 
     def __init__(self, workers, call):
         self._left, self._call = workers, call

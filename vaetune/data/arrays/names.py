@@ -105,7 +105,7 @@ def find_images(arrays: Arrays, spec: ReadingSpec, source: str) -> RawImages:
         warnings=tuple(text for text in doubts if text),
     )
     _check_shapes(raw, source, names)
-    return raw if spec.image_size is None else _resize_all(raw, spec)
+    return _resize_all(raw, spec)
 
 
 def _choose_names(arrays: Arrays, source: str) -> _Names:
@@ -123,7 +123,7 @@ def _choose_names(arrays: Arrays, source: str) -> _Names:
         )
     ]
     images = first((*_of_split(_IMAGES, _TRAIN), *_TRAIN))
-    labels = first((*_of_split(_LABELS, _TRAIN),))
+    labels = first(_of_split(_LABELS, _TRAIN))
     if images is None:
         images, labels = first(_IMAGES), first(_LABELS)
     if images is None and "arr_0" in arrays:
@@ -203,7 +203,7 @@ def resize_images(images: NDArray[Any], size: tuple[int, int], how: Resize) -> N
 
 
 def _resize_all(raw: RawImages, spec: ReadingSpec) -> RawImages:
-    """Returns the images in the size that the user asks for."""
+    """Returns the images in the size that the user asks for, if any."""
     size, how = spec.image_size, spec.resize or "crop"
     if size is None or raw.train.images.shape[1:3] == size:
         return raw

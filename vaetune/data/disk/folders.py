@@ -38,7 +38,7 @@ _OPTIONS = ("image_size", "resize", "background", "skip_unreadable")
 
 _SPLITS = ("train", "validation", "test")
 
-_FACTS = (*("class_names", "pages", "image_size", "resize", "background", "notes", "warnings"),)
+_FACTS = ("class_names", "pages", "image_size", "resize", "background", "notes", "warnings")
 """Attributes of `RawImages` that are kept with the pixels."""
 
 Announce = Callable[[str], None]
