@@ -56,7 +56,7 @@ def make_runner(path: Path, from_disk: bool) -> "tuple[EpochRunner, int]":
     """Returns a runner of the Keras example's model on the images of a file."""
     from vaetune.config.space import REFERENCE
     from vaetune.data.disk.images import DiskImages, ImageFile
-    from vaetune.models.vae import build_vae
+    from vaetune.models.build import build_vae
     from vaetune.training.feed import to_feed
     from vaetune.training.restore import read_variables
     from vaetune.training.runner import DeviceData, EpochRunner

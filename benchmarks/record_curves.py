@@ -25,7 +25,7 @@ def record(number: int, data: Path) -> Curve:
     import numpy as np
     import tensorflow as tf
 
-    from vaetune.models.vae import build_vae
+    from vaetune.models.build import build_vae
     from vaetune.training.restore import read_variables
     from vaetune.training.runner import DeviceData, EpochRunner
     from vaetune.training.schedule import Epoch, image_order

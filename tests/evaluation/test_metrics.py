@@ -28,8 +28,8 @@ from vaetune.evaluation.metrics import (
     ssim_window,
     variance_per_dimension,
 )
+from vaetune.models.build import build_vae
 from vaetune.models.losses import binary_cross_entropy
-from vaetune.models.vae import build_vae
 from vaetune.study.scores import EvaluationProtocol
 
 SHAPE = (9, 10, 1)

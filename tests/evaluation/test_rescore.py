@@ -11,6 +11,7 @@ from vaetune.evaluation.rescore import Rescorer
 from vaetune.models.losses import binary_cross_entropy
 from vaetune.training.restore import restore_best
 from vaetune.training.runner import to_unit_tensor
+from vaetune.training.tasks import TrainedModel
 from vaetune.training.trial import TrainingContext
 
 
@@ -23,13 +24,17 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rescorer():
     context = TrainingContext(IMAGES)
-    return Rescorer(context.any_runner(), context.data.validation)
+    return Rescorer(context.runner, context.data.validation)
+
+
+def model_of(study, trial):
+    weights = checkpoint_of(study, trial.trial_id).best_weights
+    return TrainedModel(trial.hyperparameters, weights)
 
 
 def test_rescoring_is_the_negative_elbo_of_the_exported_model(study, rescorer):
     winner = study.winner
-    weights = checkpoint_of(study, winner.trial_id).best_weights
-    measured = rescorer.measure(weights, samples=400, seed=3)
+    measured = rescorer.measure(model_of(study, winner), samples=400, seed=3)
     vae = restore_best(study, winner)
     x = to_unit_tensor(tf.constant(IMAGES.validation.images))
     z_mean, z_log_var = (each.numpy() for each in vae.posterior(x))
@@ -44,7 +49,7 @@ def test_rescoring_is_the_negative_elbo_of_the_exported_model(study, rescorer):
 
 
 def test_rescoring_does_not_depend_on_the_model_before(study, rescorer):
-    first, second = (checkpoint_of(study, t.trial_id).best_weights for t in study.finalists)
+    first, second = (model_of(study, trial) for trial in study.finalists)
     once = rescorer.measure(first, samples=3, seed=3).negative_elbo
     rescorer.measure(second, samples=3, seed=3)
     again = rescorer.measure(first, samples=3, seed=3).negative_elbo
@@ -54,6 +59,5 @@ def test_rescoring_does_not_depend_on_the_model_before(study, rescorer):
 
 
 def test_rescoring_uses_other_noise_than_validation(study, rescorer):
-    weights = checkpoint_of(study, study.winner.trial_id).best_weights
-    one = rescorer.measure(weights, samples=1, seed=3)
+    one = rescorer.measure(model_of(study, study.winner), samples=1, seed=3)
     assert float(one.negative_elbo.mean()) != pytest.approx(study.winner.score, rel=1e-6)

@@ -10,7 +10,7 @@ from PIL import Image
 from vaetune.config.reading import Reading
 from vaetune.config.space import REFERENCE
 from vaetune.export.showcase import draw_showcase
-from vaetune.models.vae import build_vae
+from vaetune.models.build import build_vae
 from vaetune.study.artifacts import PICTURES_NAME, Artifacts
 from vaetune.training.snapshot import choose_probe_images
 

@@ -16,10 +16,12 @@ from hypothesis.extra import numpy as hnp
 from keras import layers
 
 import vaetune
+from vaetune.models.build import build_vae, draw_variables
 from vaetune.models.losses import binary_cross_entropy, kl_divergence
-from vaetune.models.networks import Sampling, build_decoder, build_encoder
+from vaetune.models.networks import build_decoder, build_encoder
 from vaetune.models.optimizer import Adam
-from vaetune.models.vae import VAE, build_vae, draw_variables
+from vaetune.models.sampling import Sampling
+from vaetune.models.vae import VAE
 
 SHAPE = (8, 8, 1)
 TINY = {"filters_1": 3, "filters_2": 4, "dense_units": 5, "latent_dim": 2, "learning_rate": 1e-2}

@@ -11,13 +11,14 @@ from vaetune.data.disk.images import DiskImages, ImageFile
 from vaetune.data.sources import load_images
 from vaetune.evaluation import rescore as rescore_module
 from vaetune.evaluation.rescore import Rescorer
-from vaetune.models.vae import build_vae
+from vaetune.models.build import build_vae
 from vaetune.training import feed as feed_module, runner as runner_module
 from vaetune.training.feed import feed_parts, first_images, images_per_call
 from vaetune.training.restore import read_variables
 from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
 from vaetune.training.schedule import plan_epoch
 from vaetune.training.snapshot import choose_probe_images, take_snapshot
+from vaetune.training.tasks import TrainedModel
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -64,7 +65,12 @@ def losses_of(images, epochs=2):
         found.append(runner.train(plan_epoch(SearchSpec(), TINY, len(images.train), 0, epoch)))
         found.append(runner.validate())
     weights, _ = runner.read()
-    return found, weights, Rescorer(runner, data.validation).measure(weights, 3, 0), runner
+    return (
+        found,
+        weights,
+        Rescorer(lambda _: runner, data.validation).measure(TrainedModel(TINY, weights), 3, 0),
+        runner,
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -10,11 +10,11 @@ from image_sets import make_images
 
 from vaetune.config.spec import SearchSpec
 from vaetune.data.zero_copy import empty_aligned
-from vaetune.models.vae import build_vae
+from vaetune.models.build import build_vae
 from vaetune.training import runner as runner_module
 from vaetune.training.restore import read_variables
 from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
-from vaetune.training.schedule import Epoch, image_order, plan_epoch
+from vaetune.training.schedule import Epoch, StepSettings, image_order, plan_epoch
 
 IMAGES = make_images(train=40, validation=14)
 TINY = {
@@ -212,7 +212,7 @@ def test_beta_weights_the_kl_divergence_only_in_training():
     validated = {}
     for beta in (0.0, 1.0, 50.0):
         runner = make_runner()
-        losses = runner.train(epoch_of(beta=beta))
+        losses = runner.train(epoch_of(settings=StepSettings(beta=beta)))
         validated[beta] = runner.validate()
         assert losses.loss == pytest.approx(losses.reconstruction_loss + beta * losses.kl_loss)
     assert validated[0.0].kl_loss > validated[1.0].kl_loss > validated[50.0].kl_loss
@@ -254,9 +254,9 @@ def test_a_cosine_decreases_from_the_initial_rate_to_zero_over_the_budget():
 def test_batch_size_and_beta_of_a_configuration_override_the_defaults():
     own = TINY | {"batch_size": 7, "beta": 0.5}
     epoch = plan_epoch(single(), own, 40, 0, 1)
-    assert (epoch.batch_size, epoch.beta) == (7, 0.5)
+    assert (epoch.batch_size, epoch.settings.beta) == (7, 0.5)
     epoch = plan_epoch(single(batch_size=9), TINY, 40, 0, 1)
-    assert (epoch.batch_size, epoch.beta) == (9, 1.0)
+    assert (epoch.batch_size, epoch.settings.beta) == (9, 1.0)
 
 
 def half_grey(draws_pixels):

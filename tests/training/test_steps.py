@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vaetune.models.build import build_vae
 from vaetune.models.optimizer import Adam
-from vaetune.models.vae import VAE, build_vae
+from vaetune.models.vae import VAE
 from vaetune.training.restore import read_variables, write_variables
+from vaetune.training.schedule import StepSettings
 from vaetune.training.steps import Steps
 
 TINY = {
@@ -52,8 +54,9 @@ def trace(function, template, *signature):
     return traced.get_concrete_function()
 
 
-def trace_training(steps, template, beta=1.0):
-    return trace(lambda images: steps.train(images, tf.constant(beta)), template)
+def trace_training(steps, template, **settings):
+    settings = tf.constant(StepSettings(**settings), tf.float32)
+    return trace(lambda images: steps.train(images, settings), template)
 
 
 def restore(steps, vae):
@@ -146,7 +149,7 @@ def test_training_minimises_with_the_beta_it_is_given(beta):
     shape, images = (8, 8, 1), make_images((8, 8, 1))
     template = make_vae(shape, TINY, seed=7)
     steps = Steps(template)
-    train = trace_training(steps, template, beta)
+    train = trace_training(steps, template, beta=beta)
     theirs = with_beta(make_vae(shape, TINY))
     restore(steps, theirs)
     for _ in range(3):

@@ -11,7 +11,7 @@ from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 from vaetune.config.spec import Budget
 from vaetune.data.sources import load_images
 from vaetune.errors import DataError
-from vaetune.models.vae import build_vae
+from vaetune.models.build import build_vae
 from vaetune.study.records import Assignment
 from vaetune.training.tasks import Began, Completed, EpochDone, Failed, Progressed, Task, TimeUp
 from vaetune.training.trial import TrainingContext, train_task
@@ -96,7 +96,7 @@ def test_lost_ancestors_are_trained_first(context):
 def test_a_task_without_trials_takes_pictures_of_the_kept_weights(context):
     whole = messages_of(context, FIRST)
     kept = epochs_of(whole)[-1].checkpoint.weights_only()
-    (completed,) = messages_of(context, start=kept)
+    (completed,) = messages_of(context, start=kept, hyperparameters=FIRST.hyperparameters)
     assert (completed.pictures.z_mean == whole[-1].pictures.z_mean).all()
 
 
@@ -126,7 +126,7 @@ def test_a_loss_that_is_not_finite_is_reported_before_the_trial_fails(context):
     ],
 )
 def test_an_error_becomes_a_message(context, monkeypatch, error, is_transient):
-    def refuse(image_shape, hyperparameters):
+    def refuse(*arguments):
         raise error
 
     monkeypatch.setattr("vaetune.training.trial.draw_variables", refuse)

@@ -1,23 +1,29 @@
 """Rescoring of trained weights on the validation images, with many samples of each posterior."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import tensorflow as tf
 
 from vaetune.evaluation.likelihood import PerImage
-from vaetune.study import Arrays
 from vaetune.training import (
     VALIDATION_BATCH_SIZE,
     EpochRunner,
     Feed,
     OnProgress,
+    TrainedModel,
     compile_function,
     feed_parts,
     images_spec,
     to_unit_tensor,
 )
+
+RunnerOf = Callable[[Mapping[str, Any]], EpochRunner]
+
+Measure = Callable[..., tuple[tf.Tensor, ...]]
 
 _RESCORING_STREAM = 2
 """Number that makes the samples independent of those of an evaluation with the same seed."""
@@ -50,27 +56,31 @@ class Rescorer:
     noise, because it is computed over images, and the noise of two images is independent.
 
     Args:
-        runner: Runner that trained the models. Its compiled steps work for all of them.
+        runner_of: Function from a configuration to the runner of its structure.
         images: Validation images, (n, height, width, channels), on the device or on the disk.
     """
 
-    def __init__(self, runner: EpochRunner, images: Feed) -> None:
+    def __init__(self, runner_of: RunnerOf, images: Feed) -> None:
         self._images = images
-        self._runner = runner
-        self._measure = _compile(runner, images)
+        self._runner_of = runner_of
+        self._compiled: WeakKeyDictionary[EpochRunner, Measure] = WeakKeyDictionary()
 
     def measure(
-        self, weights: Arrays, samples: int, seed: int, on_progress: OnProgress | None = None
+        self, model: TrainedModel, samples: int, seed: int, on_progress: OnProgress | None = None
     ) -> ImageLosses:
-        """Returns the losses of a model. Afterwards, the runner holds the weights of this model.
+        """Returns the losses of a model. Afterwards, its runner holds the weights of this model.
 
         Args:
-            weights: Variables of the model, in the order of `VAE.variables`.
+            model: The model.
             samples: Number of samples per image.
             seed: Random seed of the samples.
             on_progress: Function called with the completed share, in [0, 1]. It may raise.
         """
-        self._runner.restore(weights)
+        runner = self._runner_of(model.hyperparameters)
+        runner.restore(model.weights)
+        measure = self._compiled.get(runner)
+        if measure is None:
+            measure = self._compiled[runner] = _compile(runner, self._images)
         words = np.random.SeedSequence([seed, _RESCORING_STREAM]).generate_state(2)
         # 30 bits leave room in an int32 to add the numbers of images and samples.
         first, second = (int(word) & 0x3FFFFFFF for word in words)
@@ -83,19 +93,21 @@ class Rescorer:
         ]
         for start, fed in zip(starts, feed_parts(self._images, orders), strict=True):
             batch_seed = tf.constant([first + start, second], tf.int32)
-            reconstruction, kl = self._measure(*fed, samples, batch_seed)
+            reconstruction, kl = measure(*fed, samples, batch_seed)
             parts.append((reconstruction.numpy(), kl.numpy()))
             if on_progress:
                 on_progress(min(1.0, (start + VALIDATION_BATCH_SIZE) / count))
         return ImageLosses(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
-def _compile(runner: EpochRunner, feed: Feed) -> Callable[..., tuple[tf.Tensor, ...]]:
+def _compile(runner: EpochRunner, feed: Feed) -> Measure:
+    steps = runner.steps  # A reference to the runner itself would keep it in memory.
+
     def measure(
         images: tf.Tensor, order: tf.Tensor, samples: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         batch = tf.gather(images, order)
-        return runner.steps.rescore(to_unit_tensor(batch), samples, seed)
+        return steps.rescore(to_unit_tensor(batch), samples, seed)
 
     return compile_function(
         measure,

@@ -1,3 +1,12 @@
+from .architecture import (
+    GROUP_CHANNELS,
+    Architecture,
+    Structure,
+)
+from .build import (
+    build_vae,
+    draw_variables,
+)
 from .hypermodel import (
     VAEHyperModel,
 )
@@ -5,25 +14,34 @@ from .losses import (
     binary_cross_entropy,
     kl_divergence,
     kl_per_dimension,
+    total_kl,
 )
 from .networks import (
-    Sampling,
     build_decoder,
     build_encoder,
+)
+from .sampling import (
+    Sampling,
     reparameterise,
+)
+from .units import (
+    BATCH_MOMENTUM,
 )
 from .vae import (
     VAE,
     VALIDATION_SEED,
-    build_vae,
-    draw_variables,
     load_model,
+    validation_noise,
 )
 
 __all__ = [
+    "BATCH_MOMENTUM",
+    "GROUP_CHANNELS",
     "VAE",
     "VALIDATION_SEED",
+    "Architecture",
     "Sampling",
+    "Structure",
     "VAEHyperModel",
     "binary_cross_entropy",
     "build_decoder",
@@ -34,4 +52,6 @@ __all__ = [
     "kl_per_dimension",
     "load_model",
     "reparameterise",
+    "total_kl",
+    "validation_noise",
 ]

@@ -8,8 +8,9 @@ import keras_tuner
 
 from vaetune.config import DEFAULT_SPACE, REAL_VALUED, Choice, Number, Pinned, Range, Space
 from vaetune.errors import DataError
+from vaetune.models.build import build_vae
 from vaetune.models.first_batch import explain_range, peek
-from vaetune.models.vae import VAE, build_vae
+from vaetune.models.vae import VAE
 
 
 class ImageRangeError(keras_tuner.errors.FatalValueError, DataError):

@@ -1,5 +1,7 @@
 """The losses of a VAE."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
@@ -33,6 +35,21 @@ def kl_divergence(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
         Kingma and Welling 2014, appendix B.
     """
     return tf.reduce_sum(kl_per_dimension(z_mean, z_log_var), axis=1)
+
+
+def total_kl(parameters: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the KL divergence of each image, (batch,), summed over all levels, in nats.
+
+    Args:
+        parameters: Means and logarithms of the variances of each level, alternating, each of
+            shape (batch, ...).
+    """
+    total = None
+    for mean, log_var in zip(parameters[::2], parameters[1::2], strict=True):
+        axes = tuple(range(1, len(mean.shape)))
+        own = tf.reduce_sum(kl_per_dimension(mean, log_var), axis=axes)
+        total = own if total is None else total + own
+    return total
 
 
 def kl_per_dimension(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ References:
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,26 +18,22 @@ from keras import layers
 
 from vaetune.errors import ResultsError, one_line
 from vaetune.files import DAMAGED_FILE_ERRORS
-from vaetune.models.losses import binary_cross_entropy, kl_divergence
-from vaetune.models.networks import (
-    LOGITS_LAYER,
-    SAMPLING_SEED,
-    ImageShape,
-    build_decoder,
-    build_encoder,
-    check_positive,
-    checked_filters,
-    checked_image_shape,
-    decoder_layers,
-    encoder_layers,
-    reparameterise,
-)
-from vaetune.models.optimizer import Adam
+from vaetune.models.architecture import ImageShape
+from vaetune.models.losses import binary_cross_entropy, kl_divergence, total_kl
+from vaetune.models.networks import LOGITS_LAYER
+from vaetune.models.sampling import Sampling, reparameterise
 
 Losses = dict[str, tf.Tensor]
 
 VALIDATION_SEED = 20140501
 """Seed of the posterior samples in validation. Training never uses it."""
+
+
+@dataclass(frozen=True)
+class LayerOrder:
+    """Layers in a fixed order. Keras would add a list of them to the parts of a model."""
+
+    layers: Sequence[layers.Layer]
 
 
 @keras.saving.register_keras_serializable(package="vaetune")
@@ -53,6 +50,7 @@ class VAE(keras.Model):
         decoder: Model from z to images, such as `build_decoder` returns. The loss is computed
             from its layer named "logits".
         beta: Weight of the KL divergence in training. It cannot change after the first step.
+        logits: Logits in the graph of the decoder. Default: the output of its layer "logits".
 
     Raises:
         ValueError: The decoder has no layer named "logits" or does not mirror the encoder, or
@@ -60,12 +58,17 @@ class VAE(keras.Model):
     """
 
     def __init__(
-        self, encoder: keras.Model, decoder: keras.Model, beta: float = 1.0, **kwargs: Any
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        beta: float = 1.0,
+        logits: Any = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not 0.0 <= beta < float("inf"):
             raise ValueError(f"`beta` must be a finite number of at least 0. Received: {beta!r}")
-        logits = _logits_of(decoder)
+        logits = _logits_of(decoder) if logits is None else logits
         _check_mirror(encoder, decoder)
         self.encoder = encoder
         self.decoder = decoder
@@ -73,6 +76,7 @@ class VAE(keras.Model):
         # These models share the layers, but leave out the sampling and the sigmoid.
         self.to_posterior = keras.Model(encoder.input, encoder.outputs[:2])
         self.to_logits = keras.Model(decoder.input, logits)
+        self.layer_order = LayerOrder((*encoder.layers, *decoder.layers))
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.reconstruction_loss_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_loss_tracker = keras.metrics.Mean(name="kl_loss")
@@ -92,6 +96,52 @@ class VAE(keras.Model):
     def latent_dim(self) -> int:
         """Number of latent dimensions."""
         return int(self.decoder.input_shape[-1])
+
+    @property
+    def ordered_variables(self) -> list[keras.Variable]:
+        """Variables of the layers in the order of checkpoints, which is the order of creation."""
+        return [v for layer in self.layer_order.layers for v in layer.variables]
+
+    @property
+    def ordered_trainable(self) -> list[keras.Variable]:
+        """Variables that training changes, in the order of `ordered_variables`."""
+        return [variable for variable in self.ordered_variables if variable.trainable]
+
+    @property
+    def samplings(self) -> list[Sampling]:
+        """The `Sampling` layers of all levels, top level first."""
+        return [layer for layer in self.layer_order.layers if isinstance(layer, Sampling)]
+
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Height, width and channels of the latent maps of each lower level."""
+        return ()
+
+    @property
+    def bottom_up(self) -> keras.Model:
+        """Model from images to z_mean, z_log_var and the encoder's maps for each lower level."""
+        return self.to_posterior
+
+    @property
+    def top_down(self) -> keras.Model:
+        """Model from z, the encoder's maps and epsilon of each lower level.
+
+        Its outputs are the logits, and u_mean and u_log_var of each lower level.
+        """
+        return self.to_logits
+
+    def reconstruct(self, images: tf.Tensor) -> tf.Tensor:
+        """Reconstructs images (batch, height, width, channels) through the posterior means."""
+        return self.decoder(self.posterior(images)[0], training=False)
+
+    def decode_levels(self, z: tf.Tensor, maps: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Decodes latent variables of all levels.
+
+        Args:
+            z: Latent vectors of the top level, (batch, latent_dim).
+            maps: Latent maps u of each lower level, (batch, height, width, channels).
+        """
+        return self.decoder(z, training=False)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Reconstructs images (batch, height, width, channels) through a sampled z."""
@@ -114,31 +164,30 @@ class VAE(keras.Model):
         """Takes one optimizer step on a batch of images (batch, height, width, channels)."""
         images = _images_of(data)
         with tf.GradientTape() as tape:
-            z_mean, z_log_var, z = self.encoder(images, training=True)
-            reconstruction = self._reconstruction_loss(images, z, training=True)
-            kl = kl_divergence(z_mean, z_log_var)
+            reconstruction, kl = self._training_losses(images)
             per_image = reconstruction + self.beta * kl
             loss = tf.reduce_mean(per_image)
             scaled_loss = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        variables = self.ordered_trainable
+        gradients = tape.gradient(scaled_loss, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._track(per_image, reconstruction, kl)
 
     def test_step(self, data: Any) -> Losses:
         """Returns the losses of a batch with beta = 1. The noise does not depend on training."""
         images = _images_of(data)
-        z_mean, z_log_var = self.posterior(images)
         # Number of images since the metrics were reset.
         seen = tf.cast(self.loss_tracker.count, tf.int32)
-        epsilon = tf.random.stateless_normal(
-            tf.shape(z_mean),
-            seed=tf.stack([VALIDATION_SEED, seen]),
-            dtype=z_mean.dtype,
-            alg="philox",  # This algorithm gives the same noise on every device.
+        z_mean, z_log_var, *maps = self.bottom_up(images, training=False)
+        shapes = [tf.shape(z_mean), *((len(images), *shape) for shape in self.level_shapes)]
+        epsilon, *epsilons = (
+            validation_noise(level, shape, seen) for level, shape in enumerate(shapes)
         )
         z = reparameterise(z_mean, z_log_var, epsilon)
-        reconstruction = self._reconstruction_loss(images, z, training=False)
-        kl = kl_divergence(z_mean, z_log_var)
+        inputs = [z, *maps, *epsilons] if maps else z
+        logits, *lower = as_list(self.top_down(inputs, training=False))
+        reconstruction = binary_cross_entropy(images, logits)
+        kl = total_kl([z_mean, z_log_var, *lower])
         return self._track(reconstruction + kl, reconstruction, kl)
 
     def get_config(self) -> dict[str, Any]:
@@ -157,8 +206,11 @@ class VAE(keras.Model):
         }
         return cls(**{**config, **parts})
 
-    def _reconstruction_loss(self, images: tf.Tensor, z: tf.Tensor, training: bool) -> tf.Tensor:
-        return binary_cross_entropy(images, self.to_logits(z, training=training))
+    def _training_losses(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns reconstruction loss and KL divergence of each image, of one random sample."""
+        z_mean, z_log_var, z = self.encoder(images, training=True)
+        logits = self.to_logits(z, training=True)
+        return binary_cross_entropy(images, logits), kl_divergence(z_mean, z_log_var)
 
     def _track(self, loss: tf.Tensor, reconstruction: tf.Tensor, kl: tf.Tensor) -> Losses:
         for tracker, per_image in zip(self.metrics, (loss, reconstruction, kl), strict=True):
@@ -199,73 +251,22 @@ def _why_unreadable(path: str | Path, error: Exception) -> str:
     return f"{path} is not a readable Keras model: {reason}"
 
 
-def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) -> "VAE":
-    """Builds the VAE of a configuration and compiles it with Adam.
-
-    The optimizer's variables are created here, before the first step. So its state can be
-    restored, and the step is traced only once.
+def validation_noise(level: int, shape: Any, seen: tf.Tensor) -> tf.Tensor:
+    """Draws the noise of a level for a batch of validation images.
 
     Args:
-        image_shape: Height, width and channels of the images.
-        hyperparameters: Values of `filters_1`, `filters_2`, `dense_units`, `latent_dim` and
-            `learning_rate`, and of `beta` if it is not 1.
-
-    Raises:
-        ValueError: A size is not a positive integer, or the images are smaller than 8 x 8.
+        level: Index of the level; the top level is 0.
+        shape: Shape of the noise.
+        seen: Number of images before this batch, int32 scalar.
     """
-    latent_dim, filters, dense_units = _layer_sizes(hyperparameters)
-    vae = VAE(
-        build_encoder(image_shape, latent_dim, filters, dense_units),
-        build_decoder(image_shape, latent_dim, filters),
-        beta=float(hyperparameters.get("beta", 1.0)),
-    )
-    vae.compile(optimizer=Adam(float(hyperparameters["learning_rate"])))
-    vae.optimizer.build(vae.trainable_variables)
-    return vae
+    seed = tf.stack([VALIDATION_SEED + level, seen])
+    # This algorithm gives the same noise on every device.
+    return tf.random.stateless_normal(shape, seed=seed, alg="philox")
 
 
-def draw_variables(
-    image_shape: Sequence[int], hyperparameters: Mapping[str, Any]
-) -> list[keras.Variable]:
-    """Returns newly initialised variables without a model, in half the time of `build_vae`.
-
-    Args:
-        image_shape: Height, width and channels of the images.
-        hyperparameters: Values as for `build_vae`. The learning rate is not used.
-
-    Returns:
-        The variables in the order of `VAE.variables`. Their values are those that `build_vae`
-        draws from the same state of Keras's random numbers.
-
-    Raises:
-        ValueError: A size is not a positive integer, or the images are smaller than 8 x 8.
-    """
-    shape = checked_image_shape(image_shape)
-    latent_dim, filters, dense_units = _layer_sizes(hyperparameters)
-    check_positive(latent_dim=latent_dim, dense_units=dense_units)
-    checked_filters(filters)
-    shared, *heads, sampling = encoder_layers(latent_dim, filters, dense_units, SAMPLING_SEED)
-    features = _build_layers(shared, (None, *shape))
-    for head in heads:
-        head.build(features)
-    decoder = decoder_layers(shape, filters)
-    _build_layers(decoder, (None, latent_dim))
-    return [v for layer in (*shared, *heads, sampling, *decoder) for v in layer.variables]
-
-
-def _build_layers(sequence: Sequence[layers.Layer], shape: tuple[int | None, ...]) -> Any:
-    """Creates the variables of consecutive layers, and returns the shape of the output."""
-    for layer in sequence:
-        layer.build(shape)
-        shape = layer.compute_output_shape(shape)
-    return shape
-
-
-def _layer_sizes(hyperparameters: Mapping[str, Any]) -> tuple[int, tuple[int, int], int]:
-    """Returns latent_dim, filters and dense_units of a configuration."""
-    names = ("latent_dim", "filters_1", "filters_2", "dense_units")
-    latent_dim, first, second, dense_units = (int(hyperparameters[name]) for name in names)
-    return latent_dim, (first, second), dense_units
+def as_list(outputs: Any) -> list[Any]:
+    """Returns the outputs of a model as a list. Keras returns a single output as itself."""
+    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
 
 def _images_of(data: Any) -> tf.Tensor:

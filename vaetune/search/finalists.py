@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from vaetune.config import SearchSpec, single_configuration
 from vaetune.evaluation import estimate
 from vaetune.study import (
-    Arrays,
     Checkpoint,
     FinalistScore,
     Rescoring,
@@ -26,6 +25,7 @@ from vaetune.study import (
     Trial,
     rank_by_mean,
 )
+from vaetune.training import TrainedModel
 
 if TYPE_CHECKING:
     from vaetune.evaluation import ImageLosses
@@ -55,7 +55,7 @@ def rescore(
         checkpoint = Checkpoint.load(study.trial_folder(trial.trial_id))
         # A lost finalist that was trained again on another machine may have another best epoch.
         if trial.best and checkpoint.best_epoch == trial.best.epoch:
-            models[trial.trial_id] = checkpoint.best_weights
+            models[trial.trial_id] = TrainedModel(trial.hyperparameters, checkpoint.best_weights)
     losses = executor.measure(list(models.values()), samples, seed, on_progress)
     measured = dict(zip(models, losses, strict=True))
     return Rescoring(
@@ -140,14 +140,19 @@ def _single(study: Study, trial: Trial, seed: int) -> tuple[SearchSpec, str]:
 
 
 def _measure_winners(
-    trained: Sequence[Study], measure: "Callable[[Sequence[Arrays]], list[ImageLosses]]"
+    trained: Sequence[Study], measure: "Callable[[Sequence[TrainedModel]], list[ImageLosses]]"
 ) -> list[float | None]:
     """Returns the loss of each baseline's best epoch, nats per image; None if it failed."""
     models = {
-        number: Checkpoint.load(baseline.trial_folder(baseline.winner.trial_id)).best_weights
+        number: _winner(baseline, baseline.winner)
         for number, baseline in enumerate(trained)
         if baseline.winner is not None
     }
     measured = dict(zip(models, measure(list(models.values())), strict=True))
     means = {number: float(losses.negative_elbo.mean()) for number, losses in measured.items()}
     return [means.get(number) for number in range(len(trained))]
+
+
+def _winner(baseline: Study, winner: Trial) -> TrainedModel:
+    checkpoint = Checkpoint.load(baseline.trial_folder(winner.trial_id))
+    return TrainedModel(winner.hyperparameters, checkpoint.best_weights)

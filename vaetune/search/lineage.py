@@ -61,7 +61,14 @@ class TaskPlanner:
     def artifacts_task(self, trial_id: str) -> Task:
         """Returns the task that recreates the artifacts of an ended trial."""
         checkpoint = self._keeper.load(trial_id)
-        return Task(self._spec, (), checkpoint, seconds_left=self._seconds_left)
+        asked = assignment(self._oracle, self._oracle.get_trial(trial_id))
+        return Task(
+            self._spec,
+            (),
+            checkpoint,
+            seconds_left=self._seconds_left,
+            hyperparameters=asked.hyperparameters,
+        )
 
     def last_epoch(self, asked: Assignment) -> int:
         """Returns the last epoch of an ended trial, which may have stopped early."""

@@ -14,10 +14,14 @@ CHECKPOINT_NAME = "checkpoint.npz"
 
 Arrays = Sequence[NDArray[Any]]
 
-_GROUPS = ("weights", "optimizer", "best_weights", "best_optimizer")
-
-_LATEST = {"best_weights": "weights", "best_optimizer": "optimizer"}
-"""Groups that are stored once if the best epoch is the latest one."""
+_GROUPS = (
+    "weights",
+    "optimizer",
+    "average",
+    "best_weights",
+    "best_raw_weights",
+    "best_optimizer",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +33,12 @@ class Checkpoint:
         weights: Variables of the model after `epoch`, with the random state of its sampler.
         optimizer: Variables of the optimizer after `epoch`; empty if only the best weights are
             kept.
+        average: Average of the variables after `epoch`; empty if they are not averaged.
         best_epoch: Epoch of the trial with the lowest validation loss, absolute.
         best_val_loss: Validation loss of `best_epoch`, nats per image.
-        best_weights: Variables of the model after `best_epoch`.
+        best_weights: Variables after `best_epoch` that were validated: averages, if there are any.
+        best_raw_weights: Variables of the model after `best_epoch`; empty unless they are
+            averaged and promotions continue from the best epoch.
         best_optimizer: Variables of the optimizer after `best_epoch`; empty unless promotions
             continue from the best epoch.
     """
@@ -43,6 +50,8 @@ class Checkpoint:
     best_val_loss: float
     best_weights: Arrays
     best_optimizer: Arrays = ()
+    average: Arrays = ()
+    best_raw_weights: Arrays = ()
 
     @property
     def is_trainable(self) -> bool:
@@ -51,7 +60,9 @@ class Checkpoint:
 
     def weights_only(self) -> "Checkpoint":
         """Returns the part that an export needs, a quarter to a third of the size."""
-        return replace(self, weights=(), optimizer=(), best_optimizer=())
+        return replace(
+            self, weights=(), optimizer=(), average=(), best_raw_weights=(), best_optimizer=()
+        )
 
     def save(self, folder: Path) -> None:
         """Writes the checkpoint to a trial's folder and atomically replaces the previous one.
@@ -86,8 +97,9 @@ class Checkpoint:
             "best_epoch": self.best_epoch,
             "best_val_loss": self.best_val_loss,
         }
+        is_latest = self.is_trainable and self.best_epoch == self.epoch
         for group in _GROUPS:
-            if group in _LATEST and self.is_trainable and self.best_epoch == self.epoch:
+            if group.startswith("best_") and is_latest:
                 continue  # They equal the latest arrays, so they are not stored twice.
             values = getattr(self, group)
             arrays |= {f"{group}/{index}": value for index, value in enumerate(values)}
@@ -102,7 +114,12 @@ class Checkpoint:
         groups = {name: group(name) for name in _GROUPS}
         epoch, best_epoch = int(arrays["epoch"]), int(arrays["best_epoch"])
         if epoch == best_epoch:
-            groups |= {name: groups[name] or groups[latest] for name, latest in _LATEST.items()}
+            latest = {
+                "best_weights": groups["average"] or groups["weights"],
+                "best_raw_weights": groups["weights"] if groups["average"] else (),
+                "best_optimizer": groups["optimizer"],
+            }
+            groups |= {name: groups[name] or values for name, values in latest.items()}
         return cls(
             epoch=epoch,
             best_epoch=best_epoch,

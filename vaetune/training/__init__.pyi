@@ -39,6 +39,7 @@ from .tasks import (
     Progressed,
     Task,
     TimeUp,
+    TrainedModel,
 )
 from .trial import (
     TrainingContext,
@@ -62,6 +63,7 @@ __all__ = [
     "Progressed",
     "Task",
     "TimeUp",
+    "TrainedModel",
     "TrainingContext",
     "choose_probe_images",
     "compile_function",

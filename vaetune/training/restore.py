@@ -56,7 +56,7 @@ def restore_best(study: Study, trial: Trial) -> VAE:
             "search was stopped or is still running. Run the search to its end first."
         )
     vae = build_vae(study.started.data.image_shape, trial.hyperparameters)
-    write_variables(vae.variables, checkpoint.best_weights)
+    write_variables(vae.ordered_variables, checkpoint.best_weights)
     return vae
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from vaetune.data import ImageSet
 from vaetune.models import VAE
 from vaetune.study import Arrays
 from vaetune.training.feed import Feed, feed_parts, images_per_call, to_feed
-from vaetune.training.schedule import Epoch
+from vaetune.training.schedule import Epoch, StepSettings
 from vaetune.training.steps import Steps
 
 VALIDATION_BATCH_SIZE = 250
@@ -71,13 +72,13 @@ def put_on_device(images: ImageSet) -> DeviceData:
 
 
 class EpochRunner:
-    """Trains and validates models of one image shape, one epoch at a time.
+    """Trains and validates models of one structure, one epoch at a time.
 
-    The compiled functions work for the models of all configurations, one after the other; see
-    `steps`.
+    The compiled functions work for the models of all configurations of the structure, one after
+    the other; see `steps`. Each is compiled when it is first needed.
 
     Args:
-        template: Compiled model of any configuration. Its weights are not used.
+        template: Compiled model of any configuration of the structure. Its weights are not used.
         data: Images on the device.
         precision: Numeric precision of training. Validation and pictures use float32, like an
             exported model.
@@ -88,25 +89,61 @@ class EpochRunner:
 
     def __init__(self, template: VAE, data: DeviceData, precision: Precision = "float32") -> None:
         self._data = data
-        self.steps = steps = Steps(template, precision)
-        self._state = steps.state
-        self._train_on = _compile_training(steps, data)
-        self._validate = _compile_validation(steps, data.validation)
-        images = tf.TensorSpec((None, *template.image_shape), tf.float32)
-        self._encode = compile_function(steps.encode, images)
-        self._decode = compile_function(steps.decode, tf.TensorSpec((None, None), tf.float32))
+        self._template = template
+        self.steps = Steps(template, precision)
+        self._state = self.steps.state
+
+    @cached_property
+    def _train_on(self) -> Callable[..., Any]:
+        return _compile_training(self.steps, self._data)
+
+    @cached_property
+    def _validate(self) -> Callable[..., Any]:
+        return _compile_validation(self.steps, self._data.validation)
+
+    @cached_property
+    def _encode(self) -> Callable[..., Any]:
+        return compile_function(self.steps.encode, self._images_spec)
+
+    @cached_property
+    def _decode(self) -> Callable[..., Any]:
+        return compile_function(self.steps.decode, tf.TensorSpec((None, None), tf.float32))
+
+    @cached_property
+    def _reconstruct(self) -> Callable[..., Any]:
+        return compile_function(self.steps.reconstruct, self._images_spec)
+
+    @cached_property
+    def _generate(self) -> Callable[..., Any]:
+        specs = (tf.TensorSpec((None, None), tf.float32), tf.TensorSpec((), tf.int32))
+        return compile_function(self.steps.generate, *specs)
+
+    @property
+    def _images_spec(self) -> tf.TensorSpec:
+        return tf.TensorSpec((None, *self._template.image_shape), tf.float32)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters of the current model."""
+        return sum(int(tf.size(variable.read_value())) for variable in self._state.trainable)
 
     def begin(self, weights: Arrays, learning_rate: float) -> None:
         """Switches to a new model with these initial weights; see `steps.State.begin`."""
         self._state.begin(weights, learning_rate)
 
-    def restore(self, weights: Arrays, optimizer: Arrays | None = None) -> None:
+    def restore(
+        self, weights: Arrays, optimizer: Arrays | None = None, average: Arrays = ()
+    ) -> None:
         """Switches to a partly trained model; see `steps.State.restore`."""
-        self._state.restore(weights, optimizer)
+        self._state.restore(weights, optimizer, average)
 
     def read(self) -> tuple[Arrays, Arrays]:
         """Returns copies of the variables of the model and of its optimizer."""
         return self._state.read()
+
+    def read_average(self) -> Arrays:
+        """Returns copies of the averages of the variables."""
+        return self._state.read_average()
 
     def train(self, epoch: Epoch) -> EpochLosses:
         """Trains one epoch and returns its losses."""
@@ -126,14 +163,16 @@ class EpochRunner:
         stride = min(stride, images_per_call(self._data.train, batch_size))
         starts = range(0, len(order), stride)
         parts = [order[start : start + stride] for start in starts]
-        sums = np.zeros(2)
+        sums, settings = np.zeros(2), tf.constant(epoch.settings, tf.float32)
         for start, fed in zip(starts, feed_parts(self._data.train, parts), strict=True):
             if epoch.learning_rate:
                 self._state.set_learning_rate(epoch.learning_rate(start / len(order)))
             seed = tf.constant([epoch.noise_seed, start], tf.int32)
-            sums += np.array(self._train_on(*fed, batch_size, epoch.beta, seed))
+            sums += np.array(self._train_on(*fed, batch_size, settings, seed))
             yield min(1.0, (start + stride) / len(order))
-        return _means(sums, len(order), epoch.beta)
+        if not epoch.settings.weight_average:
+            self._state.copy_to_average()
+        return _means(sums, len(order), epoch.settings.beta)
 
     def validate(self) -> EpochLosses:
         """Returns the losses of the validation images with beta = 1. The model does not change."""
@@ -154,6 +193,18 @@ class EpochRunner:
         """Returns pixel probabilities (n, height, width, channels) of z (n, latent_dim)."""
         return np.asarray(self._decode(tf.constant(z)))
 
+    def reconstruct(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Reconstructs images (n, height, width, channels) through the means of all levels."""
+        if not self._template.level_shapes:
+            return self.decode(self.encode(images))
+        return np.asarray(self._reconstruct(tf.constant(images)))
+
+    def generate(self, z: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        """Returns pixel probabilities of z (n, latent_dim) and drawn lower levels."""
+        if not self._template.level_shapes:
+            return self.decode(z)
+        return np.asarray(self._generate(tf.constant(z), seed))
+
 
 def _means(sums: NDArray[np.float64], images: int, beta: float) -> EpochLosses:
     reconstruction, kl = sums / images
@@ -166,14 +217,14 @@ def _compile_training(steps: Steps, data: DeviceData) -> Callable[..., Any]:
         images: tf.Tensor,
         order: tf.Tensor,
         batch_size: tf.Tensor,
-        beta: tf.Tensor,
+        settings: tf.Tensor,
         seed: tf.Tensor,
     ) -> Sequence[tf.Tensor]:
         def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             batch = to_unit_tensor(tf.gather(images, order[start : start + batch_size]))
             if data.draws_pixels:
                 batch = _draw_pixels(batch, seed + tf.stack([0, start]))
-            return (start + batch_size, *_add_losses(sums, steps.train(batch, beta)))
+            return (start + batch_size, *_add_losses(sums, steps.train(batch, settings)))
 
         return _loop(step, tf.size(order))
 
@@ -183,7 +234,7 @@ def _compile_training(steps: Steps, data: DeviceData) -> Callable[..., Any]:
         images_spec(data.train),
         tf.TensorSpec((None,), tf.int32),
         tf.TensorSpec((), tf.int32),
-        tf.TensorSpec((), tf.float32),
+        tf.TensorSpec((len(StepSettings._fields),), tf.float32),
         tf.TensorSpec((2,), tf.int32),
     )
 

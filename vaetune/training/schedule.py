@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,32 @@ _NOISE_STREAM = 1
 """Number that makes the noise of binarised pixels independent of the order of the images."""
 
 
+class StepSettings(NamedTuple):
+    """Numbers of a training step that are inputs of the compiled function.
+
+    Attributes:
+        beta: Weight of the KL divergence.
+        warmup_steps: Steps in which the learning rate grows linearly, from the first step of the
+            configuration.
+        kl_warmup_steps: Steps in which the weight of the KL divergence grows linearly.
+        weight_average: Decay of the average of the weights. 0: no average.
+        free_bits: Nats of each latent dimension that cost nothing.
+        weight_decay: Share of the kernels, times the learning rate, that a step takes away.
+        clip_norm: Largest global norm of the gradients. 0: any.
+    """
+
+    beta: float = 1.0
+    warmup_steps: float = 0.0
+    kl_warmup_steps: float = 0.0
+    weight_average: float = 0.0
+    free_bits: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+
+
+_PLAIN = StepSettings()
+
+
 @dataclass(frozen=True, eq=False)
 class Epoch:
     """The plan of one training epoch.
@@ -21,7 +48,7 @@ class Epoch:
     Attributes:
         order: Indices of the images in training order, (images,).
         batch_size: Images per training step. The last batch may be smaller.
-        beta: Weight of the KL divergence.
+        settings: Numbers of each step.
         learning_rate: Function from the completed share of the epoch, in [0, 1], to the learning
             rate. It is called before each compiled call. None: the rate does not change.
         noise_seed: Random seed of pixels that each step binarises.
@@ -29,7 +56,7 @@ class Epoch:
 
     order: NDArray[np.int32]
     batch_size: int
-    beta: float = 1.0
+    settings: StepSettings = _PLAIN
     learning_rate: Callable[[float], float] | None = None
     noise_seed: int = 0
 
@@ -68,16 +95,31 @@ def plan_epoch(
         configuration: Number of the configuration.
         epoch: Epoch, counted from 1 at the start of the configuration.
     """
-    training = spec.training
     rate, epochs = float(hyperparameters["learning_rate"]), spec.budget.max_epochs
-    decays = training.learning_rate_decay == "cosine"
+    batch_size = min(images, int(hyperparameters.get("batch_size", spec.training.batch_size or 0)))
+    decay = hyperparameters.get("learning_rate_decay", spec.training.learning_rate_decay)
     noise = np.random.default_rng([spec.seed, configuration, epoch, _NOISE_STREAM])
     return Epoch(
         order=image_order(images, spec.seed, configuration, epoch),
-        batch_size=min(images, int(hyperparameters.get("batch_size", training.batch_size or 0))),
-        beta=float(hyperparameters.get("beta", REFERENCE_BETA)),
-        learning_rate=partial(_cosine, rate, epochs, epoch) if decays else None,
+        batch_size=batch_size,
+        settings=_step_settings(hyperparameters, -(-images // batch_size)),
+        learning_rate=partial(_cosine, rate, epochs, epoch) if decay == "cosine" else None,
         noise_seed=int(noise.integers(2**31)),
+    )
+
+
+def _step_settings(hyperparameters: Mapping[str, Number], steps_per_epoch: int) -> StepSettings:
+    def get(name: str, default: float = 0.0) -> float:
+        return float(hyperparameters.get(name, default))
+
+    return StepSettings(
+        beta=get("beta", REFERENCE_BETA),
+        warmup_steps=get("learning_rate_warmup") * steps_per_epoch,
+        kl_warmup_steps=get("kl_warmup") * steps_per_epoch,
+        weight_average=get("weight_average"),
+        free_bits=get("free_bits"),
+        weight_decay=get("weight_decay"),
+        clip_norm=get("clip_norm"),
     )
 
 

@@ -23,6 +23,10 @@ _DECODE_BATCH_SIZE = 128
 """Latent vectors per batch. For images of 128 x 128 pixels, a batch takes about a gigabyte."""
 
 
+_PRIOR_SEED = 0
+"""Seed of the lower levels of samples. Those of the top level are `prior_samples`."""
+
+
 class Autoencoder(Protocol):
     """A model that encodes and decodes batches of images."""
 
@@ -31,6 +35,12 @@ class Autoencoder(Protocol):
 
     def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns pixel probabilities (n, height, width, channels) of z (n, latent_dim)."""
+
+    def reconstruct(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Reconstructs images (n, height, width, channels) through the means of all levels."""
+
+    def generate(self, z: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        """Returns pixel probabilities of z (n, latent_dim) and drawn lower levels."""
 
 
 def choose_probe_images(images: Images, labels: NDArray[np.int64] | None) -> ProbeImages:
@@ -56,15 +66,15 @@ def take_snapshot(model: Autoencoder, probe_images: ProbeImages, images: Images)
         probe_images: Images to reconstruct, the same for all models of a search.
         images: Validation images, (n, height, width, channels), uint8 or float in [0, 1].
     """
-    means = model.encode(to_unit_interval(probe_images.originals))
+    reconstructions = _to_pixels(model.reconstruct(to_unit_interval(probe_images.originals)))
     points = model.encode(to_unit_interval(images[:LATENT_POINTS]))
-    latent_dim = means.shape[1]
+    latent_dim = points.shape[1]
     prior_z = prior_samples(latent_dim).astype(np.float32)
     manifold = None
     if latent_dim == 2:
         flat = _to_pixels(model.decode(prior_grid(MANIFOLD_SIDE).reshape(-1, 2)))
         manifold = flat.reshape(MANIFOLD_SIDE, MANIFOLD_SIDE, *flat.shape[1:])
-    reconstructions, samples = (_to_pixels(model.decode(z)) for z in (means, prior_z))
+    samples = _to_pixels(model.generate(prior_z, _PRIOR_SEED))
     return Artifacts(reconstructions, samples, points, manifold)
 
 

@@ -1,102 +1,41 @@
-"""Training and validation steps that are traced once for all configurations of a search.
+"""Training and validation steps that are traced once for all widths of a structure.
 
 To trace and optimise the training step of each model would take longer than a short trial trains.
-But configurations differ only in the widths of their layers. So the layers of one configuration
-are applied to the weights of all others, as tensors with undefined widths.
+But most configurations differ only in the widths of their layers and in numbers. So the layers of
+one configuration are applied to the weights of all others, as tensors with undefined widths.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
 
 import tensorflow as tf
-from keras import Model, layers
 
 from vaetune.config import Precision
 from vaetune.models import (
     VAE,
-    VALIDATION_SEED,
-    Sampling,
     binary_cross_entropy,
     kl_divergence,
+    kl_per_dimension,
     reparameterise,
+    total_kl,
+    validation_noise,
 )
-from vaetune.study import Arrays
+from vaetune.training.layers import ModelRunner, Tensors
+from vaetune.training.schedule import StepSettings
+from vaetune.training.state import State, read_variable
 
-Tensors = Sequence[tf.Tensor]
+_LEVEL_STRIDE = 2**29
+"""Distance of the seeds of two levels. An int32 leaves room for four levels."""
 
-
-class State:
-    """Variables of a model and its optimizer, without fixed shapes.
-
-    TensorFlow has to prepare a function again if the shape of a variable changes, which takes
-    longer than tracing it. Variables of undefined shape avoid this.
-
-    Args:
-        template: Compiled model of any configuration, with a built optimizer.
-
-    Attributes:
-        weights: The trainable variables, in the model's order.
-        momentums: Adam's first moments, in the order of `weights`.
-        velocities: Adam's second moments, in the order of `weights`.
-        iterations: Number of optimizer steps so far.
-        learning_rate: Learning rate of the optimizer.
-        random_state: State of the `Sampling` layer's random generator.
-    """
-
-    def __init__(self, template: VAE) -> None:
-        adam = template.optimizer
-        copies = {id(v): _shapeless_variable(v) for v in (*template.variables, *adam.variables)}
-        self._model = [copies[id(variable)] for variable in template.variables]
-        self._optimizer = [copies[id(variable)] for variable in adam.variables]
-        self.weights = [copies[id(variable)] for variable in template.trainable_variables]
-        self.momentums = [copies[id(variable)] for variable in adam._momentums]
-        self.velocities = [copies[id(variable)] for variable in adam._velocities]
-        self.iterations = copies[id(adam.iterations)]
-        self.learning_rate = copies[id(adam._learning_rate)]
-        encoder_layers = template.encoder.layers
-        sampling = next(layer for layer in encoder_layers if isinstance(layer, Sampling))
-        self.random_state = copies[id(sampling.seed_generator.state)]
-
-    def restore(self, weights: Arrays, optimizer: Arrays | None = None) -> None:
-        """Assigns the variables of a partly trained model of any widths.
-
-        Args:
-            weights: Variables of the model, in the order of `VAE.variables`.
-            optimizer: Variables of its optimizer. None: they do not change.
-        """
-        _assign(self._model, weights)
-        if optimizer is not None:
-            _assign(self._optimizer, optimizer)
-
-    def begin(self, weights: Arrays, learning_rate: float) -> None:
-        """Assigns the variables of a new model and resets the optimizer.
-
-        Args:
-            weights: Variables of the model, in the order of `VAE.variables`.
-            learning_rate: Learning rate of the optimizer.
-        """
-        _assign(self._model, weights)
-        self.iterations.assign(0, read_value=False)
-        self.learning_rate.assign(learning_rate, read_value=False)
-        for weight, *moments in zip(self.weights, self.momentums, self.velocities, strict=True):
-            for moment in moments:
-                moment.assign(tf.zeros_like(weight), read_value=False)
-
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Sets the optimizer's learning rate for the next steps."""
-        self.learning_rate.assign(learning_rate, read_value=False)
-
-    def read(self) -> tuple[Arrays, Arrays]:
-        """Returns copies of the variables of the model and of its optimizer."""
-        return _copy(self._model), _copy(self._optimizer)
+Noise = Callable[[int, tf.Tensor], tf.Tensor]
+"""Returns epsilon of a level, given its index and its shape; the top level is 0."""
 
 
 class Steps:
     """The training and the validation step on a batch of images.
 
     Args:
-        template: Compiled model of any configuration. It provides the layers, the loss and the
-            settings of the optimizer; its weights are not used.
+        template: Compiled model of any configuration of a structure. It provides the layers, the
+            loss and the settings of the optimizer; its weights are not used.
         precision: Numeric precision of training, see `config.Training`.
 
     Attributes:
@@ -108,33 +47,43 @@ class Steps:
         self._training_dtype = tf.bfloat16 if precision == "mixed_bfloat16" else tf.float32
         self._template = template
         self._adam = template.optimizer
-        variables = template.trainable_variables
-        self._indices = {variable.path: index for index, variable in enumerate(variables)}
-        self._shapes = [_widthless_shape(variable) for variable in variables]
+        self._trainable = [variable.path for variable in template.ordered_trainable]
+        self._decayed = [path.endswith("/kernel") for path in self._trainable]
 
-    def train(self, images: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def train(self, images: tf.Tensor, settings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Takes one optimizer step like `VAE.train_step`.
 
         Args:
             images: Images, (batch, height, width, channels), float32 in [0, 1].
-            beta: Weight of the KL divergence, float32 scalar.
+            settings: Values of `StepSettings`, (n,) float32.
 
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,).
         """
-        weights = self._read_weights()
+        step = StepSettings(*tf.unstack(settings))
+        weights = self.state.tensors()
+        trained = [weights[path] for path in self._trainable]
+        done = tf.cast(read_variable(self.state.iterations, ()), tf.float32)
         with tf.GradientTape() as tape:
-            tape.watch(weights)
-            dtype = self._training_dtype
-            z_mean, z_log_var = self._encode(images, weights, dtype)
-            epsilon = _draw(tf.shape(z_mean), self.state.random_state)
-            reconstruction, kl = self._losses(images, z_mean, z_log_var, epsilon, weights, dtype)
-            loss = tf.reduce_mean(reconstruction + beta * kl)
-        self._apply(tape.gradient(loss, weights))
+            tape.watch(trained)
+            runner = ModelRunner(weights, True, self._training_dtype)
+            reconstruction, parameters = self._infer(runner, images, self._random_noise)
+            kl = total_kl(parameters)
+            weight = step.beta * _ramp(done, step.kl_warmup_steps)
+            loss = tf.reduce_mean(reconstruction + weight * kl)
+            loss += tf.cond(
+                step.free_bits > 0.0,
+                lambda: weight * _missing_bits(parameters, step.free_bits),
+                lambda: tf.constant(0.0),
+            )
+        gradients = tape.gradient(loss, trained)
+        self._apply(gradients, step)
+        self.state.assign_tensors(runner.statistics)
+        self._average(step.weight_average, done)
         return reconstruction, kl
 
     def validate(self, images: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Measures a batch like `VAE.test_step`. No variable changes.
+        """Measures a batch like `VAE.test_step`, with the averages. No variable changes.
 
         Args:
             images: Images, (batch, height, width, channels), float32 in [0, 1].
@@ -143,11 +92,12 @@ class Steps:
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,).
         """
-        weights = self._read_weights()
-        z_mean, z_log_var = self._encode(images, weights)
-        seed = tf.stack([VALIDATION_SEED, seen])
-        epsilon = tf.random.stateless_normal(tf.shape(z_mean), seed=seed, alg="philox")
-        return self._losses(images, z_mean, z_log_var, epsilon, weights)
+
+        def noise(level: int, shape: tf.Tensor) -> tf.Tensor:
+            return validation_noise(level, shape, seen)
+
+        reconstruction, parameters = self._infer(self._averaged(), images, noise)
+        return reconstruction, total_kl(parameters)
 
     def rescore(
         self, images: tf.Tensor, samples: tf.Tensor, seed: tf.Tensor
@@ -161,173 +111,195 @@ class Steps:
             seed: Random seed of this batch, (2,) int32.
 
         Returns:
-            Mean reconstruction loss over the samples, and KL divergence, of each image, (batch,)
-            float64.
+            Mean reconstruction loss and mean KL divergence over the samples of each image,
+            (batch,) float64.
         """
-        weights = self._read_weights()
-        z_mean, z_log_var = self._encode(images, weights)
+        runner = self._averaged()
+        encoded = runner.run(self._template.bottom_up, images)
 
-        def add(sample: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            sample_seed = seed + tf.stack([0, sample])
-            epsilon = tf.random.stateless_normal(tf.shape(z_mean), seed=sample_seed, alg="philox")
-            reconstruction, _ = self._losses(images, z_mean, z_log_var, epsilon, weights)
-            return sample + 1, total + tf.cast(reconstruction, tf.float64)
+        def add(sample: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            def noise(level: int, shape: tf.Tensor) -> tf.Tensor:
+                sample_seed = seed + tf.stack([0, sample + level * _LEVEL_STRIDE])
+                return tf.random.stateless_normal(shape, seed=sample_seed, alg="philox")
 
-        zeros = tf.zeros(tf.shape(images)[:1], tf.float64)
+            reconstruction, lower = self._decode(runner, images, encoded, noise)
+            losses = [reconstruction, total_kl(lower)] if lower else [reconstruction]
+            pairs = zip(totals, losses, strict=True)
+            return (sample + 1, *(total + tf.cast(loss, tf.float64) for total, loss in pairs))
+
+        count = 2 if self._template.level_shapes else 1
+        zeros = (tf.zeros(tf.shape(images)[:1], tf.float64),) * count
         # Two samples in parallel would need more memory and not save time.
-        _, total = tf.while_loop(
-            lambda sample, _: sample < samples,
+        _, *totals = tf.while_loop(
+            lambda sample, *_: sample < samples,
             add,
-            (tf.constant(0), zeros),
+            (tf.constant(0), *zeros),
             parallel_iterations=1,
         )
-        parameters = (tf.cast(each, tf.float64) for each in (z_mean, z_log_var))
-        return total / tf.cast(samples, tf.float64), kl_divergence(*parameters)
+        reconstruction, *lower = (total / tf.cast(samples, tf.float64) for total in totals)
+        top = kl_divergence(*(tf.cast(each, tf.float64) for each in encoded[:2]))
+        return reconstruction, top + lower[0] if lower else top
 
     def encode(self, images: tf.Tensor) -> tf.Tensor:
         """Returns latent means (batch, latent_dim) of images (batch, height, width, channels)."""
-        z_mean, _ = self._encode(images, self._read_weights())
-        return z_mean
+        return self._averaged().run(self._template.to_posterior, images)[0]
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
         """Returns pixel probabilities (batch, height, width, channels) of z (batch, latent_dim)."""
-        (logits,) = self._run(self._template.to_logits, z, self._read_weights())
+        (logits,) = self._averaged().run(self._template.to_logits, z)
         return tf.sigmoid(logits)
 
-    def _losses(
-        self,
-        images: tf.Tensor,
-        z_mean: tf.Tensor,
-        z_log_var: tf.Tensor,
-        epsilon: tf.Tensor,
-        weights: Tensors,
-        dtype: tf.DType = tf.float32,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        z = reparameterise(z_mean, z_log_var, epsilon)
-        (logits,) = self._run(self._template.to_logits, z, weights, dtype)
-        return binary_cross_entropy(images, logits), kl_divergence(z_mean, z_log_var)
+    def reconstruct(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns pixel probabilities of images, through the posterior means of all levels."""
+        runner = self._averaged()
+        z_mean, _, *maps = runner.run(self._template.bottom_up, images)
+        return runner.run(self._template.to_mean_image, z_mean, *maps)[0]
 
-    def _encode(
-        self, images: tf.Tensor, weights: Tensors, dtype: tf.DType = tf.float32
-    ) -> list[tf.Tensor]:
-        return self._run(self._template.to_posterior, images, weights, dtype)
+    def generate(self, z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Returns pixel probabilities of z, with lower levels that are drawn from their priors."""
+        runner, batch = self._averaged(), tf.shape(z)[0]
+        maps = [
+            tf.random.stateless_normal(tf.stack([batch, *shape]), seed=[seed, level], alg="philox")
+            for level, shape in enumerate(self._level_shapes(runner), start=1)
+        ]
+        return runner.run(self._template.generate, z, *maps)[0]
 
-    def _run(
-        self, model: Model, inputs: tf.Tensor, weights: Tensors, dtype: tf.DType = tf.float32
-    ) -> list[tf.Tensor]:
-        """Applies the layers of a model with other weights.
+    def _averaged(self) -> ModelRunner:
+        return ModelRunner(self.state.average_tensors())
 
-        Args:
-            model: Model with one input.
-            inputs: Input of the model.
-            weights: Weights of the whole VAE, in the order of `VAE.trainable_variables`.
-            dtype: Type in which layers multiply, except the output layers, which use float32.
+    def _infer(
+        self, runner: ModelRunner, images: tf.Tensor, noise: Noise
+    ) -> tuple[tf.Tensor, Tensors]:
+        """Returns reconstruction losses, and means and log-variances of all levels."""
+        encoded = runner.run(self._template.bottom_up, images)
+        reconstruction, lower = self._decode(runner, images, encoded, noise)
+        return reconstruction, [*encoded[:2], *lower]
 
-        Returns:
-            Outputs of the model.
-        """
-        values: dict[int, tf.Tensor] = {id(model.inputs[0]): inputs}
-        output_layers = _output_layers(model)
-        for layer in model.layers:
-            if isinstance(layer, layers.InputLayer):
-                continue
-            x = values[id(layer.input)]
-            layer_weights = [weights[self._indices[v.path]] for v in layer.trainable_variables]
-            if layer_weights:
-                layer_dtype = tf.float32 if layer in output_layers else dtype
-                x, *layer_weights = (tf.cast(each, layer_dtype) for each in (x, *layer_weights))
-            values[id(layer.output)] = _apply_layer(layer, x, layer_weights)
-        return [values[id(output)] for output in model.outputs]
+    def _decode(
+        self, runner: ModelRunner, images: tf.Tensor, encoded: Tensors, noise: Noise
+    ) -> tuple[tf.Tensor, Tensors]:
+        """Returns reconstruction losses, and u_mean and u_log_var of the lower levels."""
+        z_mean, z_log_var, *maps = encoded
+        z = reparameterise(z_mean, z_log_var, noise(0, tf.shape(z_mean)))
+        batch = tf.shape(images)[0]
+        epsilons = [
+            noise(level, tf.stack([batch, *shape]))
+            for level, shape in enumerate(self._level_shapes(runner), start=1)
+        ]
+        logits, *lower = runner.run(self._template.top_down, z, *maps, *epsilons)
+        return binary_cross_entropy(images, logits), lower
 
-    def _read_weights(self) -> list[tf.Tensor]:
-        pairs = zip(self.state.weights, self._shapes, strict=True)
-        return [_read(variable, shape) for variable, shape in pairs]
+    def _level_shapes(self, runner: ModelRunner) -> list[tuple[int | tf.Tensor, ...]]:
+        """Returns height, width and channels of the latent maps of each lower level."""
+        return [
+            (height, width, runner.width(f"level_{number}_mean/bias"))
+            for number, (height, width, _) in enumerate(self._template.level_shapes, start=2)
+        ]
 
-    def _apply(self, gradients: Tensors) -> None:
+    def _random_noise(self, level: int, shape: tf.Tensor) -> tf.Tensor:
+        """Draws the same noise as `Sampling`, and advances its random state in the same way."""
+        variable = self.state.random_states[level]
+        state = read_variable(variable, (2,))
+        variable.assign(state + tf.constant([0, 1], tf.int64))
+        # Keras computes the seed from the state in this way.
+        seed = tf.cast(tf.math.floormod(state, tf.int32.max - 1), tf.int32)
+        return tf.random.stateless_normal(shape, seed=seed)
+
+    def _apply(self, gradients: Tensors, settings: StepSettings) -> None:
         """Updates the weights with Adam, as `models.optimizer.Adam` updates those of a model."""
         state = self.state
+        rate = read_variable(state.learning_rate, ())
+        done = tf.cast(read_variable(state.iterations, ()), tf.float32)
+        rate *= _ramp(done, settings.warmup_steps)
+        gradients = _clip(gradients, settings.clip_norm)
+        self._decay_weights(rate, settings.weight_decay)
         iterations = state.iterations.assign_add(tf.constant(1, tf.int64), read_value=False)
         with tf.control_dependencies([iterations]):
-            step = tf.cast(_read(state.iterations, ()), tf.float32)
-        settings = {
+            step = tf.cast(read_variable(state.iterations, ()), tf.float32)
+        shared = {
             "beta1_power": tf.pow(self._adam.beta_1, step),
             "beta2_power": tf.pow(self._adam.beta_2, step),
-            "lr": _read(state.learning_rate, ()),
+            "lr": rate,
             "beta1": self._adam.beta_1,
             "beta2": self._adam.beta_2,
             "epsilon": self._adam.epsilon,
         }
-        columns = (state.weights, state.momentums, state.velocities, gradients)
+        columns = (state.trainable, state.momentums, state.velocities, gradients)
         for weight, momentum, velocity, gradient in zip(*columns, strict=True):
             tf.raw_ops.ResourceApplyAdam(
-                var=weight.handle, m=momentum.handle, v=velocity.handle, grad=gradient, **settings
+                var=weight.handle, m=momentum.handle, v=velocity.handle, grad=gradient, **shared
             )
 
+    def _decay_weights(self, rate: tf.Tensor, decay: tf.Tensor) -> None:
+        """Moves all kernels towards zero by the share rate x decay (Loshchilov and Hutter 2019)."""
+        kernels = [
+            w for w, is_kernel in zip(self.state.trainable, self._decayed, strict=True) if is_kernel
+        ]
 
-def _output_layers(model: Model) -> list[layers.Layer]:
-    """Returns the last layers with weights before the outputs of a model."""
-    with_weights = [layer for layer in model.layers if layer.trainable_variables]
-    outputs = {id(output) for output in model.outputs}
-    return [
-        layer for layer in with_weights if id(layer.output) in outputs or layer is with_weights[-1]
-    ]
+        def shrink() -> tf.Tensor:
+            for kernel in kernels:
+                _add_in_place(kernel, kernel.read_value(), -rate * decay)
+            return tf.constant(0)
 
+        tf.cond(decay > 0.0, shrink, lambda: tf.constant(0))
 
-def _apply_layer(layer: layers.Layer, inputs: tf.Tensor, weights: Tensors) -> tf.Tensor:
-    """Applies a layer with other weights than its own, which may have other widths."""
-    batch = tf.shape(inputs)[0]
-    match layer:
-        case layers.Flatten():
-            return tf.reshape(inputs, (batch, -1))
-        case layers.Reshape(target_shape=(rows, columns, _)):
-            return tf.reshape(inputs, (batch, rows, columns, -1))
-        case layers.Cropping2D(cropping=((top, bottom), (left, right))):
-            height, width = layer.input.shape[1:3]
-            return inputs[:, top : height - bottom, left : width - right]
-        case layers.Dense():
-            outputs = tf.matmul(inputs, weights[0])
-        case layers.Conv2D():
-            outputs = tf.nn.conv2d(inputs, weights[0], layer.strides, layer.padding.upper())
-        case layers.Conv2DTranspose():
-            shape = (batch, *layer.output.shape[1:3], tf.shape(weights[0])[2])
-            outputs = tf.nn.conv2d_transpose(
-                inputs, weights[0], shape, layer.strides, layer.padding.upper()
-            )
-        case _:
-            raise TypeError(f"Unsupported layer {layer.name} of type {type(layer)}.")
-    activated: tf.Tensor = layer.activation(tf.nn.bias_add(outputs, weights[1]))
-    return activated
+    def _average(self, decay: tf.Tensor, done: tf.Tensor) -> None:
+        """Moves the averages towards the weights. At first they move faster.
+
+        Without averages, `State.copy_to_average` sets them after the last step.
+        """
+        share = 1.0 - tf.minimum(decay, (1.0 + done) / (10.0 + done))
+
+        def move() -> tf.Tensor:
+            for raw, average in self.state.averaged:
+                _add_in_place(average, raw.read_value() - average.read_value(), share)
+            return tf.constant(0)
+
+        tf.cond(decay > 0.0, move, lambda: tf.constant(0))
 
 
-def _draw(shape: tf.Tensor, random_state: tf.Variable) -> tf.Tensor:
-    """Draws the same noise as `Sampling`, and advances its random state in the same way."""
-    state = _read(random_state, (2,))
-    random_state.assign(state + tf.constant([0, 1], tf.int64))
-    # Keras computes the seed from the state in this way.
-    seed = tf.cast(tf.math.floormod(state, tf.int32.max - 1), tf.int32)
-    return tf.random.stateless_normal(shape, seed=seed)
+def _add_in_place(variable: tf.Variable, change: tf.Tensor, share: tf.Tensor) -> None:
+    tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=-share, delta=change)
 
 
-def _read(variable: tf.Variable, shape: Sequence[int | None]) -> tf.Tensor:
-    return tf.ensure_shape(variable.read_value(), shape)
+def _ramp(done: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+    """Returns a factor that grows linearly to 1 in the first steps; 1 for no steps.
+
+    Args:
+        done: Number of steps before this one, float32 scalar.
+        steps: Number of steps until the factor is 1, float32 scalar.
+    """
+    return tf.minimum(1.0, (done + 1.0) / tf.maximum(steps, 1.0))
 
 
-def _widthless_shape(variable: Any) -> tuple[int | None, ...]:
-    """Returns the shape of a variable without its widths. A convolution keeps its kernel size."""
-    shape = tuple(variable.shape)
-    return (*shape[:2], None, None) if len(shape) == 4 else (None,) * len(shape)
+def _clip(gradients: Tensors, clip_norm: tf.Tensor) -> Tensors:
+    """Scales gradients such that their global norm is at most `clip_norm`, unless that is 0."""
+
+    def clipped() -> Tensors:
+        scaled: Tensors = tf.clip_by_global_norm(gradients, clip_norm)[0]
+        return scaled
+
+    chosen: Tensors = tf.cond(clip_norm > 0.0, clipped, lambda: list(gradients))
+    return chosen
 
 
-def _shapeless_variable(variable: Any) -> tf.Variable:
-    return tf.Variable(
-        variable.value, shape=tf.TensorShape(None), trainable=False, name="shapeless_variable"
-    )
+def _missing_bits(parameters: Tensors, free_bits: tf.Tensor) -> tf.Tensor:
+    """Returns the nats that latent dimensions lack to the free bits, summed over dimensions.
 
+    Each latent dimension of the top level and each channel of lower levels counts.
 
-def _assign(variables: Sequence[tf.Variable], arrays: Arrays) -> None:
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array, read_value=False)
+    Args:
+        parameters: Means and log-variances of all levels, alternating.
+        free_bits: Nats of a dimension that cost nothing, float32 scalar.
 
-
-def _copy(variables: Sequence[tf.Variable]) -> Arrays:
-    return tuple(variable.numpy() for variable in variables)
+    References:
+        Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", 2016,
+        equation 15.
+    """
+    missing = tf.constant(0.0)
+    for mean, log_var in zip(parameters[::2], parameters[1::2], strict=True):
+        divergence = kl_per_dimension(mean, log_var)
+        if len(divergence.shape) == 4:
+            divergence = tf.reduce_sum(divergence, axis=(1, 2))
+        missing += tf.reduce_sum(tf.nn.relu(free_bits - tf.reduce_mean(divergence, axis=0)))
+    return missing

@@ -1,10 +1,11 @@
 """Tasks for training processes, and the messages with which they report."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from vaetune.config import SearchSpec
-from vaetune.study import Artifacts, Assignment, Checkpoint, EpochEnded
+from vaetune.config import Number, SearchSpec
+from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded
 
 MAX_CRASHES = 5
 """A trial fails after this many consecutive crashes of processes in the same epoch."""
@@ -23,6 +24,7 @@ class Task:
         continues_trial: True if `start` belongs to the first trial itself, False if it is the
             final checkpoint of its parent.
         seconds_left: Seconds after the start of the task at which to stop.
+        hyperparameters: Configuration of the weights in `start`, if `lineage` is empty.
     """
 
     spec: SearchSpec
@@ -30,6 +32,20 @@ class Task:
     start: Checkpoint | None
     continues_trial: bool = False
     seconds_left: float = math.inf
+    hyperparameters: Mapping[str, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """The weights of a model and its configuration.
+
+    Attributes:
+        hyperparameters: The configuration.
+        weights: Variables of the model, in the order of `VAE.ordered_variables`.
+    """
+
+    hyperparameters: Mapping[str, Number]
+    weights: Arrays
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,21 @@ the messages writes the journal and the checkpoints.
 import math
 import time
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from vaetune.config import REFERENCE, Precision
-from vaetune.data import ImageSet
+from vaetune.config import Precision
+from vaetune.data import ImageSet, to_unit_interval
 from vaetune.errors import DataError, one_line
-from vaetune.models import build_vae, draw_variables
+from vaetune.models import Architecture, Structure, build_vae, draw_variables
 from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded, ProbeImages
+from vaetune.training.feed import first_images
 from vaetune.training.restore import read_variables
 from vaetune.training.runner import DeviceData, EpochLosses, EpochRunner, put_on_device
 from vaetune.training.schedule import plan_epoch
@@ -49,6 +51,15 @@ _TRANSIENT_ERRORS = (
 )
 
 
+MAX_RUNNERS = 8
+"""Structures whose compiled functions are kept in memory."""
+
+_MEAN_IMAGES = 10_000
+"""Number of images, spread over all, that the mean pixel is taken of, at most."""
+
+_NARROW = {"filters_1": 4, "filters_2": 4, "dense_units": 4, "latent_dim": 2, "level_channels": 2}
+
+
 class NotFiniteError(Exception):
     """A loss is NaN or infinite."""
 
@@ -63,31 +74,60 @@ class TrainingContext:
 
     Attributes:
         images: The image set. Its test images are not used.
+        validation_images: Number of validation images to measure. None: all.
     """
 
     images: ImageSet
-    _runners: dict[Precision, EpochRunner] = field(default_factory=dict)
+    validation_images: int | None = None
+    _runners: dict[tuple[Structure, Precision], EpochRunner] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> DeviceData:
         """The images on the device."""
-        return put_on_device(self.images)
+        data = put_on_device(self.images)
+        if self.validation_images is None:
+            return data
+        return replace(data, validation=first_images(data.validation, self.validation_images))
 
     @cached_property
     def probe_images(self) -> ProbeImages:
         """The validation images that the pictures of every model show."""
         return choose_probe_images(self.images.validation.images, self.images.validation.labels)
 
-    def any_runner(self) -> EpochRunner:
-        """Returns any compiled runner; validation is the same in all of them."""
-        return next(iter(self._runners.values()), None) or self.runner("float32")
+    @cached_property
+    def pixel_means(self) -> tuple[float, ...]:
+        """Mean pixel of the training images in [0, 1], of each channel."""
+        images = self.images.train.images
+        step = -(-len(images) // _MEAN_IMAGES)
+        chosen = to_unit_interval(images[np.arange(0, len(images), step)])
+        return tuple(chosen.mean(axis=(0, 1, 2), dtype=np.float64).tolist())
 
-    def runner(self, precision: Precision) -> EpochRunner:
-        """Returns the runner of a precision. The first call compiles it for all configurations."""
-        if precision not in self._runners:
-            template = build_vae(self.images.image_shape, REFERENCE)
-            self._runners[precision] = EpochRunner(template, self.data, precision)
-        return self._runners[precision]
+    def runner(
+        self, hyperparameters: Mapping[str, Any], precision: Precision = "float32"
+    ) -> EpochRunner:
+        """Returns the runner of a configuration's structure.
+
+        Only the `MAX_RUNNERS` structures that were used last are kept.
+
+        Args:
+            hyperparameters: The configuration. Its widths do not matter.
+            precision: Numeric precision of training.
+        """
+        shape = self.images.image_shape
+        key = (Architecture.of(shape, hyperparameters).structure, precision)
+        runner = self._runners.pop(key, None)
+        if runner is None:
+            while len(self._runners) >= MAX_RUNNERS:
+                del self._runners[next(iter(self._runners))]
+            template = build_vae(shape, {**hyperparameters, **_narrow(hyperparameters)})
+            runner = EpochRunner(template, self.data, precision)
+        self._runners[key] = runner  # The last entry is the one that was used last.
+        return runner
+
+
+def _narrow(hyperparameters: Mapping[str, Any]) -> dict[str, int]:
+    """Returns small widths, so that templates take little memory."""
+    return {name: width for name, width in _NARROW.items() if name in hyperparameters}
 
 
 def train_task(task: Task, context: TrainingContext) -> Iterator[Message]:
@@ -126,18 +166,23 @@ class _TaskTrainer:
         self._task = task
         self._spec = task.spec
         self._context = context
-        self._runner = context.runner(task.spec.training.precision)
         self._deadline_s = time.monotonic() + task.seconds_left
 
     def run(self) -> Iterator[Message]:
         state, continues_trial = self._task.start, self._task.continues_trial
         for trial in self._task.lineage:
+            self._use(trial.hyperparameters)
             yield Began(trial.trial_id, self._prepare(trial, state, continues_trial))
             state = yield from self._train(trial, state if continues_trial else None)
             continues_trial = False
         if state is None:
             raise ValueError("A task without trials needs a checkpoint to take pictures of.")
+        if not self._task.lineage:
+            self._use(self._task.hyperparameters)
         yield Completed(state.best_val_loss, self._take_pictures(state.best_weights))
+
+    def _use(self, hyperparameters: Mapping[str, Any]) -> None:
+        self._runner = self._context.runner(hyperparameters, self._spec.training.precision)
 
     def _prepare(self, trial: Assignment, state: Checkpoint | None, continues_trial: bool) -> int:
         """Puts the starting point of a trial into the runner, and counts the parameters."""
@@ -145,19 +190,20 @@ class _TaskTrainer:
             weights = self._draw_weights(trial)
             self._runner.begin(weights, float(trial.hyperparameters["learning_rate"]))
         elif not continues_trial and self._spec.budget.promote_from == "best":
-            weights = state.best_weights
-            self._runner.restore(weights, state.best_optimizer)
+            average = state.best_weights if state.best_raw_weights else ()
+            raw = state.best_raw_weights or state.best_weights
+            self._runner.restore(raw, state.best_optimizer, average)
         else:
-            weights = state.weights
-            self._runner.restore(weights, state.optimizer)
-        return sum(array.size for array in weights if array.dtype == np.float32)
+            self._runner.restore(state.weights, state.optimizer, state.average)
+        return self._runner.parameters
 
     def _draw_weights(self, trial: Assignment) -> Arrays:
         """Returns the variables of a new model. They do not depend on earlier trials."""
         entropy = np.random.SeedSequence([self._spec.seed, trial.configuration])
         keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
         shape = self._context.images.image_shape
-        return read_variables(draw_variables(shape, trial.hyperparameters))
+        means = self._context.pixel_means
+        return read_variables(draw_variables(shape, trial.hyperparameters, means))
 
     def _train(
         self, trial: Assignment, checkpoint: Checkpoint | None
@@ -181,7 +227,8 @@ class _TaskTrainer:
             if not (math.isfinite(ended.loss) and math.isfinite(ended.val_loss)):
                 yield EpochDone(ended, None)
                 _check_finite(ended)
-            checkpoint = self._make_checkpoint(ended, checkpoint)
+            averages = bool(trial.hyperparameters.get("weight_average"))
+            checkpoint = self._make_checkpoint(ended, checkpoint, averages)
             yield EpochDone(ended, checkpoint)
         return checkpoint
 
@@ -212,17 +259,23 @@ class _TaskTrainer:
             validation_s=time.monotonic() - trained_s,
         )
 
-    def _make_checkpoint(self, ended: EpochEnded, before: Checkpoint | None) -> Checkpoint:
+    def _make_checkpoint(
+        self, ended: EpochEnded, before: Checkpoint | None, averages: bool
+    ) -> Checkpoint:
         """Returns the checkpoint after an epoch, given the one before it."""
         weights, optimizer = self._runner.read()
+        average = self._runner.read_average() if averages else ()
+        from_best = self._spec.budget.promote_from == "best"
         latest = Checkpoint(
             epoch=ended.epoch,
             weights=weights,
             optimizer=optimizer,
             best_epoch=ended.epoch,
             best_val_loss=ended.val_loss,
-            best_weights=weights,
-            best_optimizer=optimizer if self._spec.budget.promote_from == "best" else (),
+            best_weights=average or weights,
+            best_optimizer=optimizer if from_best else (),
+            average=average,
+            best_raw_weights=weights if from_best and average else (),
         )
         if before is None or ended.val_loss < before.best_val_loss:
             return latest
@@ -232,6 +285,7 @@ class _TaskTrainer:
             best_val_loss=before.best_val_loss,
             best_weights=before.best_weights,
             best_optimizer=before.best_optimizer,
+            best_raw_weights=before.best_raw_weights,
         )
 
     def _take_pictures(self, best_weights: Arrays) -> Artifacts:

@@ -68,7 +68,7 @@ def measure(cost_model, hyperparameters, batch_size=128):
 @pytest.mark.parametrize("shape", [(28, 28, 1), (9, 10, 3), (128, 128, 3)])
 @pytest.mark.parametrize("hyperparameters", [REFERENCE, configuration(5, dense_units=7)])
 def test_the_parameters_are_those_of_the_model(shape, hyperparameters):
-    from vaetune.models.vae import build_vae
+    from vaetune.models.build import build_vae
 
     vae = build_vae(shape, hyperparameters)
     counted = sum(math.prod(variable.shape) for variable in vae.trainable_variables)

@@ -104,7 +104,7 @@ def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(foretold
 
 
 def test_a_model_that_comes_back_as_another_one_is_shown(monkeypatch):
-    from vaetune.models.vae import build_vae
+    from vaetune.models.build import build_vae
 
     monkeypatch.setattr(probe, "load_model", lambda path: build_vae(IMAGES.image_shape, REFERENCE))
     with pytest.raises(

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from vaetune.study import Arrays, Environment
+from vaetune.study import Environment
 
 if TYPE_CHECKING:
     from vaetune.evaluation import ImageLosses
-    from vaetune.training import Message, OnProgress, Task
+    from vaetune.training import Message, OnProgress, Task, TrainedModel
 
 
 class SourceTrial(Protocol):
@@ -145,7 +145,7 @@ class Executor(Protocol):
 
     def measure(
         self,
-        models: Sequence[Arrays],
+        models: "Sequence[TrainedModel]",
         samples: int,
         seed: int,
         on_progress: "OnProgress | None" = None,
@@ -153,7 +153,7 @@ class Executor(Protocol):
         """Measures models on the validation images; see `Rescorer`.
 
         Args:
-            models: Weights of each model.
+            models: The models.
             samples: Number of posterior samples per image.
             seed: Random seed of the samples.
             on_progress: Called with the share of the work that is done; may raise.

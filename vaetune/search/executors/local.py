@@ -7,8 +7,8 @@ from vaetune.data import ImageSet
 from vaetune.device import ChosenDevice
 from vaetune.evaluation import ImageLosses, Rescorer
 from vaetune.search.executors.base import PendingSearch, SourceTrial, TrialSource
-from vaetune.study import Arrays, describe_environment
-from vaetune.training import OnProgress, Task, TrainingContext, train_task
+from vaetune.study import describe_environment
+from vaetune.training import OnProgress, Task, TrainedModel, TrainingContext, train_task
 
 
 def local_executor(images: ImageSet, device: ChosenDevice) -> "LocalExecutor":
@@ -70,22 +70,22 @@ class LocalExecutor:
 
     def measure(
         self,
-        models: Sequence[Arrays],
+        models: Sequence[TrainedModel],
         samples: int,
         seed: int,
         on_progress: OnProgress | None = None,
     ) -> list[ImageLosses]:
         """Measures models one after the other; see `Executor.measure`."""
         measured = []
-        for done, weights in enumerate(models):
+        for done, model in enumerate(models):
 
             def report(share: float, done: int = done) -> None:
                 if on_progress:
                     on_progress((done + share) / len(models))
 
-            measured.append(self._rescorer.measure(weights, samples, seed, report))
+            measured.append(self._rescorer.measure(model, samples, seed, report))
         return measured
 
     @cached_property
     def _rescorer(self) -> Rescorer:
-        return Rescorer(self._context.any_runner(), self._context.data.validation)
+        return Rescorer(self._context.runner, self._context.data.validation)

@@ -22,8 +22,7 @@ from vaetune.training import MAX_CRASHES, EpochDone
 
 if TYPE_CHECKING:
     from vaetune.evaluation import ImageLosses
-    from vaetune.study import Arrays
-    from vaetune.training import OnProgress
+    from vaetune.training import OnProgress, TrainedModel
 
 WAIT_S = 0.5
 """Seconds to wait for a message of a worker before Ctrl-C is checked."""
@@ -298,7 +297,7 @@ class RayExecutor:
 
     def measure(
         self,
-        models: "Sequence[Arrays]",
+        models: "Sequence[TrainedModel]",
         samples: int,
         seed: int,
         on_progress: "OnProgress | None" = None,

@@ -14,8 +14,7 @@ from vaetune.training import Message, Progressed, Task
 
 if TYPE_CHECKING:
     from vaetune.evaluation import ImageLosses, Rescorer
-    from vaetune.study import Arrays
-    from vaetune.training import TrainingContext
+    from vaetune.training import TrainedModel, TrainingContext
 
 
 _PROGRESS_S = 0.25
@@ -63,15 +62,15 @@ class Worker:
                 last_s = time.monotonic()
             yield message
 
-    def measure(self, weights: "Arrays", samples: int, seed: int) -> "ImageLosses":
+    def measure(self, model: "TrainedModel", samples: int, seed: int) -> "ImageLosses":
         """Measures a model on the validation images; see `Rescorer`."""
-        return self._rescorer.measure(weights, samples, seed)
+        return self._rescorer.measure(model, samples, seed)
 
     @cached_property
     def _rescorer(self) -> "Rescorer":
         from vaetune.evaluation import Rescorer
 
-        return Rescorer(self._context.any_runner(), self._context.data.validation)
+        return Rescorer(self._context.runner, self._context.data.validation)
 
     @cached_property
     def _context(self) -> "TrainingContext":

@@ -49,13 +49,11 @@ from vaetune.study import FINALISTS, Checkpoint, Rung
 from vaetune.training import (
     CALL_BYTES,
     VALIDATION_BATCH_SIZE,
-    DeviceData,
     Epoch,
     EpochRunner,
+    TrainingContext,
     choose_probe_images,
-    first_images,
     plan_epoch,
-    put_on_device,
     read_variables,
     take_snapshot,
     write_variables,
@@ -108,16 +106,8 @@ class Probe:
     def __init__(self, spec: SearchSpec, images: ImageSet) -> None:
         self._spec = spec
         self._images = images
-        data = put_on_device(images)
-        batch = first_images(data.validation, VALIDATION_BATCH_SIZE)
-        self._validation_images = len(batch)
-        self._runner = EpochRunner(
-            build_vae(images.image_shape, REFERENCE),
-            DeviceData(data.train, batch, data.draws_pixels),
-            spec.training.precision,
-        )
-        # All validation images stay on the device, so that the memory is that of a search.
-        self._data = data
+        self._validation_images = min(VALIDATION_BATCH_SIZE, len(images.validation.images))
+        self._context = TrainingContext(images, self._validation_images)
 
     def check_device(self, hyperparameters: Hyperparameters, folder: Path) -> None:
         """Trains a model on a batch, and checks that it is the same after saving and loading.
@@ -134,11 +124,11 @@ class Probe:
         images = to_unit_interval(self._images.validation.images[:_COMPARED_IMAGES])
         with _explain_memory_errors(hyperparameters):
             vae = build_vae(shape, hyperparameters)
-            self._runner.begin(
-                read_variables(vae.variables), float(hyperparameters["learning_rate"])
-            )
-            self._runner.train(self._one_step(hyperparameters))
-            write_variables(vae.variables, self._runner.read()[0])
+            runner = self._runner_of(hyperparameters)
+            weights = read_variables(vae.ordered_variables)
+            runner.begin(weights, float(hyperparameters["learning_rate"]))
+            runner.train(self._one_step(hyperparameters))
+            write_variables(vae.ordered_variables, runner.read()[0])
             path = folder / "probed.keras"
             vae.save(path)
             before, after = _reconstruct(vae, images), _reconstruct(load_model(path), images)
@@ -160,16 +150,19 @@ class Probe:
         """
         with _explain_memory_errors(hyperparameters):
             began_s = time.perf_counter()
-            variables = draw_variables(self._images.image_shape, hyperparameters)
-            self._runner.begin(read_variables(variables), float(hyperparameters["learning_rate"]))
+            means = self._context.pixel_means
+            variables = draw_variables(self._images.image_shape, hyperparameters, means)
+            weights = read_variables(variables)
             drawn_s = time.perf_counter() - began_s
+            runner = self._runner_of(hyperparameters)
+            runner.begin(weights, float(hyperparameters["learning_rate"]))
             epoch = self._one_step(hyperparameters)
-            step_s = self._time_steps(epoch)
-            self._runner.validate()
+            step_s = _time_steps(runner, epoch)
+            runner.validate()
             began_s = time.perf_counter()
-            self._runner.validate()
+            runner.validate()
             validated_s = time.perf_counter() - began_s
-            saved_s = self._time_saving(folder)
+            saved_s = self._time_saving(runner, folder)
         return Timing(
             hyperparameters=hyperparameters,
             batch_size=len(epoch.order),
@@ -182,25 +175,29 @@ class Probe:
         epoch = plan_epoch(self._spec, hyperparameters, len(self._images.train), 0, 1)
         return replace(epoch, order=epoch.order[: epoch.batch_size])
 
-    def _time_steps(self, epoch: Epoch) -> float:
-        """Returns the median duration of a step, in seconds, after a first untimed one."""
-        self._runner.train(epoch)
-        steps_s: list[float] = []
-        while len(steps_s) < MIN_STEPS or (sum(steps_s) < TIMED_S and len(steps_s) < MAX_STEPS):
-            began_s = time.perf_counter()
-            self._runner.train(epoch)
-            steps_s.append(time.perf_counter() - began_s)
-        return median(steps_s)
+    def _runner_of(self, hyperparameters: Hyperparameters) -> EpochRunner:
+        return self._context.runner(hyperparameters, self._spec.training.precision)
 
-    def _time_saving(self, folder: Path) -> float:
+    def _time_saving(self, runner: EpochRunner, folder: Path) -> float:
         """Writes a checkpoint and artifacts, and returns the duration in seconds."""
         began_s = time.perf_counter()
-        weights, optimizer = self._runner.read()
+        weights, optimizer = runner.read()
         Checkpoint(1, weights, optimizer, 1, 0.0, weights).save(folder)
         validation = self._images.validation
         probe_images = choose_probe_images(validation.images, validation.labels)
-        take_snapshot(self._runner, probe_images, validation.images).save(folder)
+        take_snapshot(runner, probe_images, validation.images).save(folder)
         return time.perf_counter() - began_s
+
+
+def _time_steps(runner: EpochRunner, epoch: Epoch) -> float:
+    """Returns the median duration of a step, in seconds, after a first untimed one."""
+    runner.train(epoch)
+    steps_s: list[float] = []
+    while len(steps_s) < MIN_STEPS or (sum(steps_s) < TIMED_S and len(steps_s) < MAX_STEPS):
+        began_s = time.perf_counter()
+        runner.train(epoch)
+        steps_s.append(time.perf_counter() - began_s)
+    return median(steps_s)
 
 
 def probe_search(

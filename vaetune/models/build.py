@@ -1,0 +1,87 @@
+"""Builds the compiled VAE of a configuration, or only its variables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from vaetune.models.architecture import Architecture
+from vaetune.models.ladder import LadderVAE, connect_networks
+from vaetune.models.levels import make_ladder
+from vaetune.models.networks import decoder_model, encoder_model
+from vaetune.models.optimizer import Adam
+from vaetune.models.units import build_layer
+from vaetune.models.vae import VAE, LayerOrder
+
+REFERENCE_BETA = 1.0
+
+DARKEST = 0.002
+"""Smallest mean pixel that an output bias starts from, so that its logit is finite."""
+
+
+def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) -> VAE:
+    """Builds the VAE of a configuration and compiles it with Adam.
+
+    The optimizer's variables are created here, before the first step. So its state can be
+    restored, and the step is traced only once.
+
+    Args:
+        image_shape: Height, width and channels of the images.
+        hyperparameters: Values of `filters_1`, `filters_2`, `dense_units`, `latent_dim` and
+            `learning_rate`, and of others that differ from the Keras example's.
+
+    Raises:
+        ValueError: A size is not a positive integer, or the images are too small.
+    """
+    architecture = Architecture.of(image_shape, hyperparameters)
+    ladder = make_ladder(architecture)
+    beta = float(hyperparameters.get("beta", REFERENCE_BETA))
+    if ladder.levels:
+        networks = connect_networks(architecture, ladder)
+        vae: VAE = LadderVAE(networks, architecture.levels, beta)
+    else:
+        encoder = encoder_model(ladder.encoder, architecture.image_shape)
+        vae = VAE(encoder, decoder_model(ladder.decoder, architecture.latent_dim), beta)
+    vae.layer_order = LayerOrder(tuple(ladder.layers()))
+    vae.compile(optimizer=Adam(float(hyperparameters["learning_rate"])))
+    vae.optimizer.build(vae.ordered_trainable)
+    return vae
+
+
+def draw_variables(
+    image_shape: Sequence[int],
+    hyperparameters: Mapping[str, Any],
+    pixel_means: Sequence[float] = (),
+) -> list[keras.Variable]:
+    """Returns newly initialised variables without a model, in half the time of `build_vae`.
+
+    Args:
+        image_shape: Height, width and channels of the images.
+        hyperparameters: Values as for `build_vae`. The learning rate is not used.
+        pixel_means: Mean pixel of the training images, of each channel. It is needed for
+            `output_bias = "mean"` only.
+
+    Returns:
+        The variables in the order of `VAE.ordered_variables`. Their values are those that
+        `build_vae` draws from the same state of Keras's random numbers.
+
+    Raises:
+        ValueError: A size is not a positive integer, or the images are too small.
+    """
+    architecture = Architecture.of(image_shape, hyperparameters)
+    ladder = make_ladder(architecture)
+    _, _, maps = ladder.encode(build_layer, (None, *architecture.image_shape))
+    epsilons = [(*each[:3], architecture.level_channels) for each in maps]
+    ladder.infer(build_layer, (None, architecture.latent_dim), maps, epsilons)
+    if hyperparameters.get("output_bias") == "mean":
+        _set_output_bias(ladder.decoder.output, pixel_means)
+    return [variable for layer in ladder.layers() for variable in layer.variables]
+
+
+def _set_output_bias(output: layers.Layer, pixel_means: Sequence[float]) -> None:
+    """Sets the bias of the logits such that images begin with the mean pixel of each channel."""
+    means = np.clip(pixel_means, DARKEST, 1.0 - DARKEST)
+    logits = np.log(means / (1.0 - means))
+    output.bias.assign(np.resize(logits, output.bias.shape).astype(np.float32))
