@@ -1,6 +1,6 @@
 """Training and validation of a VAE by epochs, with many steps in each compiled call."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -82,15 +82,22 @@ class EpochRunner:
         data: Images on the device.
         precision: Numeric precision of training. Validation and pictures use float32, like an
             exported model.
+        options: Names of `schedule.OPTIONS` that training uses.
 
     Attributes:
         steps: The training and validation step.
     """
 
-    def __init__(self, template: VAE, data: DeviceData, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        template: VAE,
+        data: DeviceData,
+        precision: Precision = "float32",
+        options: Set[str] = frozenset(),
+    ) -> None:
         self._data = data
         self._template = template
-        self.steps = Steps(template, precision)
+        self.steps = Steps(template, precision, options)
         self._state = self.steps.state
 
     @cached_property

@@ -40,6 +40,14 @@ class StepSettings(NamedTuple):
 
 _PLAIN = StepSettings()
 
+OPTIONS = ("weight_average", "free_bits", "weight_decay", "clip_norm")
+"""Settings that need operations of their own in a step, unless they are 0."""
+
+
+def options_of(hyperparameters: Mapping[str, Number]) -> frozenset[str]:
+    """Returns the names of `OPTIONS` that a configuration uses."""
+    return frozenset(name for name in OPTIONS if hyperparameters.get(name))
+
 
 @dataclass(frozen=True, eq=False)
 class Epoch:

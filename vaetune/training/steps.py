@@ -5,7 +5,7 @@ But most configurations differ only in the widths of their layers and in numbers
 one configuration are applied to the weights of all others, as tensors with undefined widths.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import tensorflow as tf
 
@@ -37,12 +37,17 @@ class Steps:
         template: Compiled model of any configuration of a structure. It provides the layers, the
             loss and the settings of the optimizer; its weights are not used.
         precision: Numeric precision of training, see `config.Training`.
+        options: Names of `schedule.OPTIONS` that training uses. Without an operation for the
+            others, a step is traced and takes its steps faster.
 
     Attributes:
         state: Variables of the model that is being trained.
     """
 
-    def __init__(self, template: VAE, precision: Precision = "float32") -> None:
+    def __init__(
+        self, template: VAE, precision: Precision = "float32", options: Set[str] = frozenset()
+    ) -> None:
+        self._options = options
         self.state = State(template)
         self._training_dtype = tf.bfloat16 if precision == "mixed_bfloat16" else tf.float32
         self._template = template
@@ -71,15 +76,13 @@ class Steps:
             kl = total_kl(parameters)
             weight = step.beta * _ramp(done, step.kl_warmup_steps)
             loss = tf.reduce_mean(reconstruction + weight * kl)
-            loss += tf.cond(
-                step.free_bits > 0.0,
-                lambda: weight * _missing_bits(parameters, step.free_bits),
-                lambda: tf.constant(0.0),
-            )
+            if "free_bits" in self._options:
+                loss += weight * _missing_bits(parameters, step.free_bits)
         gradients = tape.gradient(loss, trained)
         self._apply(gradients, step)
         self.state.assign_tensors(runner.statistics)
-        self._average(step.weight_average, done)
+        if "weight_average" in self._options:
+            self._average(step.weight_average, done)
         return reconstruction, kl
 
     def validate(self, images: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -211,8 +214,10 @@ class Steps:
         rate = read_variable(state.learning_rate, ())
         done = tf.cast(read_variable(state.iterations, ()), tf.float32)
         rate *= _ramp(done, settings.warmup_steps)
-        gradients = _clip(gradients, settings.clip_norm)
-        self._decay_weights(rate, settings.weight_decay)
+        if "clip_norm" in self._options:
+            gradients, _ = tf.clip_by_global_norm(gradients, settings.clip_norm)
+        if "weight_decay" in self._options:
+            self._decay_weights(rate * settings.weight_decay)
         iterations = state.iterations.assign_add(tf.constant(1, tf.int64), read_value=False)
         with tf.control_dependencies([iterations]):
             step = tf.cast(read_variable(state.iterations, ()), tf.float32)
@@ -230,18 +235,11 @@ class Steps:
                 var=weight.handle, m=momentum.handle, v=velocity.handle, grad=gradient, **shared
             )
 
-    def _decay_weights(self, rate: tf.Tensor, decay: tf.Tensor) -> None:
-        """Moves all kernels towards zero by the share rate x decay (Loshchilov and Hutter 2019)."""
-        kernels = [
-            w for w, is_kernel in zip(self.state.trainable, self._decayed, strict=True) if is_kernel
-        ]
-
-        def shrink() -> tf.Tensor:
-            for kernel in kernels:
-                _add_in_place(kernel, kernel.read_value(), -rate * decay)
-            return tf.constant(0)
-
-        tf.cond(decay > 0.0, shrink, lambda: tf.constant(0))
+    def _decay_weights(self, share: tf.Tensor) -> None:
+        """Moves all kernels towards zero by a share (Loshchilov and Hutter 2019)."""
+        for weight, is_decayed in zip(self.state.trainable, self._decayed, strict=True):
+            if is_decayed:
+                _add_in_place(weight, weight.read_value(), -share)
 
     def _average(self, decay: tf.Tensor, done: tf.Tensor) -> None:
         """Moves the averages towards the weights. At first they move faster.
@@ -249,13 +247,8 @@ class Steps:
         Without averages, `State.copy_to_average` sets them after the last step.
         """
         share = 1.0 - tf.minimum(decay, (1.0 + done) / (10.0 + done))
-
-        def move() -> tf.Tensor:
-            for raw, average in self.state.averaged:
-                _add_in_place(average, raw.read_value() - average.read_value(), share)
-            return tf.constant(0)
-
-        tf.cond(decay > 0.0, move, lambda: tf.constant(0))
+        for raw, average in self.state.averaged:
+            _add_in_place(average, raw.read_value() - average.read_value(), share)
 
 
 def _add_in_place(variable: tf.Variable, change: tf.Tensor, share: tf.Tensor) -> None:
@@ -270,17 +263,6 @@ def _ramp(done: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
         steps: Number of steps until the factor is 1, float32 scalar.
     """
     return tf.minimum(1.0, (done + 1.0) / tf.maximum(steps, 1.0))
-
-
-def _clip(gradients: Tensors, clip_norm: tf.Tensor) -> Tensors:
-    """Scales gradients such that their global norm is at most `clip_norm`, unless that is 0."""
-
-    def clipped() -> Tensors:
-        scaled: Tensors = tf.clip_by_global_norm(gradients, clip_norm)[0]
-        return scaled
-
-    chosen: Tensors = tf.cond(clip_norm > 0.0, clipped, lambda: list(gradients))
-    return chosen
 
 
 def _missing_bits(parameters: Tensors, free_bits: tf.Tensor) -> tf.Tensor:

@@ -24,7 +24,7 @@ from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded,
 from vaetune.training.feed import first_images
 from vaetune.training.restore import read_variables
 from vaetune.training.runner import DeviceData, EpochLosses, EpochRunner, put_on_device
-from vaetune.training.schedule import plan_epoch
+from vaetune.training.schedule import options_of, plan_epoch
 from vaetune.training.snapshot import choose_probe_images, take_snapshot
 from vaetune.training.tasks import (
     Began,
@@ -57,6 +57,8 @@ MAX_RUNNERS = 8
 _MEAN_IMAGES = 10_000
 """Number of images, spread over all, that the mean pixel is taken of, at most."""
 
+_RunnerKey = tuple[Structure, frozenset[str], Precision]
+
 _NARROW = {"filters_1": 4, "filters_2": 4, "dense_units": 4, "latent_dim": 2, "level_channels": 2}
 
 
@@ -79,7 +81,7 @@ class TrainingContext:
 
     images: ImageSet
     validation_images: int | None = None
-    _runners: dict[tuple[Structure, Precision], EpochRunner] = field(default_factory=dict)
+    _runners: dict[_RunnerKey, EpochRunner] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> DeviceData:
@@ -114,13 +116,14 @@ class TrainingContext:
             precision: Numeric precision of training.
         """
         shape = self.images.image_shape
-        key = (Architecture.of(shape, hyperparameters).structure, precision)
+        options = options_of(hyperparameters)
+        key = (Architecture.of(shape, hyperparameters).structure, options, precision)
         runner = self._runners.pop(key, None)
         if runner is None:
             while len(self._runners) >= MAX_RUNNERS:
                 del self._runners[next(iter(self._runners))]
             template = build_vae(shape, {**hyperparameters, **_narrow(hyperparameters)})
-            runner = EpochRunner(template, self.data, precision)
+            runner = EpochRunner(template, self.data, precision, options)
         self._runners[key] = runner  # The last entry is the one that was used last.
         return runner
 
