@@ -1,12 +1,13 @@
 """One-line messages for errors in a search file."""
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from vaetune.config.space import DIMENSIONS
+from vaetune.config.closest import closest_match
+from vaetune.config.dimensions import DIMENSIONS
+from vaetune.config.space import CONDITION_ERROR
 from vaetune.config.spec import SearchSpec, flatten
 from vaetune.errors import short_repr
 
@@ -34,6 +35,8 @@ def explain_error(
     """
     first = error.errors(include_url=False)[0]
     key = _dotted(first["loc"])
+    if first["type"] == CONDITION_ERROR:
+        key = f"{key}.{first['ctx']['hyperparameter']}"
     if first["type"] == "extra_forbidden":
         is_given = any(f"{one}.".startswith(f"{key}.") for one in overrides)
         subject = "Unknown" if is_given else f"{where}: unknown"
@@ -42,8 +45,8 @@ def explain_error(
     override = next((one for one in overrides if _concerns(message, key, one)), None)
     subject = name_override(override) if override else f"{where}: {key}".rstrip(": ")
     message = message.removeprefix("Input ")
-    if override:
-        message = message.removeprefix(f"{override.rpartition('.')[2]} ")
+    if override or first["type"] == CONDITION_ERROR:
+        message = message.removeprefix(f"{(override or key).rpartition('.')[2]} ")
     received = "" if "received" in message else f", received {short_repr(first['input'])}"
     return f"{subject} {message[:1].lower()}{message[1:]}{received}.{_count_others(error)}"
 
@@ -91,12 +94,6 @@ def _table_at(parents: Sequence[int | str]) -> Any:
 
 def _all_keys() -> Iterator[str]:
     yield from flatten(SearchSpec().model_dump())
-
-
-def closest_match(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """Returns a hint that names the known word closest to `word`, or an empty string."""
-    matches = difflib.get_close_matches(word, list(known), n=1)
-    return f' Did you mean "{matches[0]}"?' if matches else ""
 
 
 def _count_others(error: ValidationError) -> str:

@@ -23,6 +23,8 @@ from vaetune.config import (
     REFERENCE_BATCH_SIZE,
     SearchSpec,
     short_hyperparameters,
+    used,
+    value_of,
 )
 from vaetune.data import DiskImages, ImageSet, to_unit_interval
 from vaetune.errors import DeviceError
@@ -135,7 +137,7 @@ class Probe:
         with _explain_memory_errors(hyperparameters):
             vae = build_vae(shape, hyperparameters)
             self._runner.begin(
-                read_variables(vae.variables), float(hyperparameters["learning_rate"])
+                read_variables(vae.variables), float(value_of(hyperparameters, "learning_rate"))
             )
             self._runner.train(self._one_step(hyperparameters))
             write_variables(vae.variables, self._runner.read()[0])
@@ -161,7 +163,9 @@ class Probe:
         with _explain_memory_errors(hyperparameters):
             began_s = time.perf_counter()
             variables = draw_variables(self._images.image_shape, hyperparameters)
-            self._runner.begin(read_variables(variables), float(hyperparameters["learning_rate"]))
+            self._runner.begin(
+                read_variables(variables), float(value_of(hyperparameters, "learning_rate"))
+            )
             drawn_s = time.perf_counter() - began_s
             epoch = self._one_step(hyperparameters)
             step_s = self._time_steps(epoch)
@@ -263,7 +267,7 @@ def _image_memory(images: ImageSet) -> int:
 def _reference(spec: SearchSpec) -> list[Hyperparameters]:
     """Returns the Keras example, if it is trained too, with a value for every hyperparameter."""
     added = {name: value for name, value in OPTIONAL.items() if getattr(spec.space, name)}
-    return [{**REFERENCE, **added}] if spec.baseline else []
+    return [used({**REFERENCE, **added})] if spec.baseline else []
 
 
 def _baseline_groups(
