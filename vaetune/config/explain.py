@@ -34,19 +34,20 @@ def explain_error(
         name_override: Names a wrong override in the message.
     """
     first = error.errors(include_url=False)[0]
-    key = _dotted(first["loc"])
+    key, message = _dotted(first["loc"]), first["msg"].removeprefix("Value error, ")
     if first["type"] == CONDITION_ERROR:
-        key = f"{key}.{first['ctx']['hyperparameter']}"
+        inner = first["ctx"]["key"]
+        key, message = f"{key}.{inner}".lstrip("."), message.removeprefix(f"{inner} ")
     if first["type"] == "extra_forbidden":
         is_given = any(f"{one}.".startswith(f"{key}.") for one in overrides)
         subject = "Unknown" if is_given else f"{where}: unknown"
         return f"{subject} {_describe_unknown_key(first['loc'])}{_count_others(error)}"
-    message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = _PLAIN_WORDS.get(first["type"], message)
     override = next((one for one in overrides if _concerns(message, key, one)), None)
     subject = name_override(override) if override else f"{where}: {key}".rstrip(": ")
     message = message.removeprefix("Input ")
-    if override or first["type"] == CONDITION_ERROR:
-        message = message.removeprefix(f"{(override or key).rpartition('.')[2]} ")
+    if override:
+        message = message.removeprefix(f"{override.rpartition('.')[2]} ")
     received = "" if "received" in message else f", received {short_repr(first['input'])}"
     return f"{subject} {message[:1].lower()}{message[1:]}{received}.{_count_others(error)}"
 

@@ -29,7 +29,7 @@ from vaetune.config.family import (
 from vaetune.errors import short_repr
 
 CONDITION_ERROR = "condition"
-"""Type of the errors about conditions; their context has the name of the hyperparameter."""
+"""Type of the errors about conditions; their context has the key in the space."""
 
 
 class Space(Table):
@@ -182,11 +182,9 @@ class Space(Table):
 
 
 def _condition_error(message: str) -> PydanticCustomError:
-    """Returns the error about a condition; the message begins with the hyperparameter's name."""
-    name = message.partition(" ")[0].partition(".")[0]
-    return PydanticCustomError(
-        CONDITION_ERROR, "{message}", {"message": message, "hyperparameter": name}
-    )
+    """Returns the error about a condition; the message begins with the key in the space."""
+    key = message.partition(" ")[0]
+    return PydanticCustomError(CONDITION_ERROR, "{message}", {"message": message, "key": key})
 
 
 def _never_used(name: str, dimensions: Dimensions) -> PydanticCustomError:
