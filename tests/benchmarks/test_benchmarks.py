@@ -54,7 +54,7 @@ def run_script(name, *arguments, timeout=900, cwd=None):
 def test_the_space_is_the_default_one_of_vaetune():
     for name, dimension in DEFAULT_SPACE.dimensions():
         expected = LEARNING_RATES if name == "learning_rate" else tuple(SPACE[name])
-        assert dimension.numbers() == expected
+        assert dimension.listed() == expected
 
 
 def test_the_readme_is_made_of_what_was_measured():

@@ -5,6 +5,7 @@ import tomllib
 import pytest
 
 from vaetune.config.choices import SEARCH_ALGORITHMS
+from vaetune.config.family import OPTIONAL
 from vaetune.config.reading import ReadingSpec
 from vaetune.config.search_file import built_in_search, resolve
 from vaetune.config.spec import BUDGET_KEYS, SearchSpec, flatten
@@ -65,7 +66,7 @@ def table_of(key):
 
 def test_commented_keys_have_their_defaults(tmp_path, algorithm):
     text = compose("mine", algorithm, "digits")
-    examples = ("max_trials", "time_budget", "final_seeds", "filters_", "batch_size", "beta")
+    examples = ("max_trials", "time_budget", "final_seeds", "filters_", *OPTIONAL)
     examples += tuple(ReadingSpec.model_fields)
     optional = tuple(f"# {key}" for key in examples)
     given = [line for line in text.splitlines() if not line.startswith(optional)]

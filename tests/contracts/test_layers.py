@@ -38,7 +38,7 @@ FORBIDDEN = {
 }
 
 KERAS_TUNER = ("models.hypermodel", "search.limits", "search.oracles", "search.tuner")
-KERAS_TUNER_PRIVATE = ("search.limits", "search.oracles", "search.tuner")
+KERAS_TUNER_PRIVATE = KERAS_TUNER
 TENSORFLOW = (
     "data.sources",
     "device",

@@ -1,5 +1,7 @@
 """The hypermodel: from a search space to Keras Tuner's hyperparameters, and from these to a VAE."""
 
+import json
+
 import keras
 import keras_tuner
 import numpy as np
@@ -138,3 +140,71 @@ def test_a_model_is_built_with_its_beta_and_trained_with_its_batch_size():
     images = np.zeros((10, 8, 8, 1), np.float32)
     hypermodel.fit(hyperparameters, vae, images, batch_size=10, verbose=0)
     assert int(vae.optimizer.iterations) == 2
+
+
+BRANCHES = Space(
+    filters_1=Pinned(value=2),
+    filters_2=Pinned(value=3),
+    latent_dim=Choice(values=(2, 3)),
+    activation=Choice(values=("relu", "gelu")),
+    encoder=Choice(values=("conv", "dense")),
+    decoder=Choice(values=("conv", "dense"), when={"latent_dim": (2,)}),
+    dense_layers=Choice(values=(1, 2)),
+    levels=Choice(values=(1, 2)),
+    level_channels=Choice(values=(2, 4)),
+)
+"""A space with categories, alternatives and conditions on conditions."""
+
+
+def test_keras_tuner_draws_only_what_a_configuration_uses():
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        objective=keras_tuner.Objective("val_loss", "min"),
+        max_trials=200,
+        hyperparameters=declared(BRANCHES),
+        seed=1,
+    )
+    hypermodel = VAEHyperModel((8, 8, 1), BRANCHES)
+    oracle.save = oracle._save_trial = lambda *_: None
+    oracle.verbose = 0
+    seen = []
+    for place in range(200):
+        trial = oracle.create_trial(str(place))
+        if trial.status != "RUNNING":
+            break
+        values = hypermodel._values_of(trial.hyperparameters)
+        assert values == trial.hyperparameters.values
+        assert BRANCHES.used({name: values.get(name, 0) for name in Space.model_fields}) == values
+        seen.append(tuple(sorted(values.items())))
+    assert len(seen) == len(set(seen)) > 0.8 * BRANCHES.size()
+
+
+def test_keras_tuner_stores_and_reads_the_conditions():
+    space = declared(BRANCHES)
+    again = keras_tuner.HyperParameters.from_config(json.loads(json.dumps(space.get_config())))
+    assert again.get_config() == space.get_config()
+    assert [hp.conditions for hp in again.space] == [hp.conditions for hp in space.space]
+    again.values = {"latent_dim": 2, "encoder": "dense", "decoder": "dense"}
+    assert not again.is_active("filters_1")
+    again.values["decoder"] = "conv"
+    assert again.is_active("filters_1")
+    del again.values["decoder"]
+    assert again.is_active("filters_1"), "a decoder that is not chosen is convolutional"
+
+
+def test_a_hyperparameter_that_is_never_used_has_no_value():
+    dense = Space(encoder=Pinned(value="dense"), decoder=Pinned(value="dense"))
+    assert "filters_1" not in declared(dense).values
+
+
+@pytest.mark.slow
+def test_a_plain_grid_search_of_keras_tuner_repeats_nothing(tmp_path):
+    images = np.random.default_rng(0).random((8, 8, 8, 1), dtype=np.float32)
+    space = BRANCHES.model_copy(update={"activation": None})
+    tuner = keras_tuner.GridSearch(
+        VAEHyperModel((8, 8, 1), space),
+        objective=keras_tuner.Objective("val_loss", "min"),
+        directory=tmp_path,
+    )
+    tuner.search(images, validation_data=(images,), batch_size=8, verbose=0)
+    drawn = [tuple(sorted(t.hyperparameters.values.items())) for t in tuner.oracle.trials.values()]
+    assert len(drawn) == len(set(drawn)) == space.size()

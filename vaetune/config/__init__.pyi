@@ -1,6 +1,28 @@
 from .choices import NAMED_SETS, Binarize, Precision
-from .explain import (
+from .closest import (
     closest_match,
+)
+from .dimensions import (
+    Choice,
+    Number,
+    Pinned,
+    Range,
+    Value,
+)
+from .family import (
+    FAMILY,
+    OPTIONAL,
+    REAL_VALUED,
+    REFERENCE,
+    REFERENCE_BATCH_SIZE,
+    REFERENCE_BETA,
+    STRUCTURAL,
+    Condition,
+    holds,
+    is_used,
+    structure_of,
+    used,
+    value_of,
 )
 from .names import (
     BASELINES,
@@ -33,17 +55,7 @@ from .search_file import (
 )
 from .space import (
     DEFAULT_SPACE,
-    OPTIONAL,
-    REAL_VALUED,
-    REFERENCE,
-    REFERENCE_BATCH_SIZE,
-    REFERENCE_BETA,
-    Choice,
-    Number,
-    Pinned,
-    Range,
     Space,
-    short_hyperparameters,
 )
 from .spec import (
     Budget,
@@ -60,11 +72,16 @@ from .spec import (
 from .template import (
     write_template,
 )
+from .words import (
+    short_hyperparameters,
+    short_value,
+)
 
 __all__ = [
     "BASELINES",
     "BEST",
     "DEFAULT_SPACE",
+    "FAMILY",
     "MAX_CHANNELS",
     "MIN_IMAGES",
     "MIN_IMAGE_SIDE",
@@ -76,9 +93,11 @@ __all__ = [
     "REFERENCE_BETA",
     "REPORT_NAME",
     "RESERVED_NAMES",
+    "STRUCTURAL",
     "Binarize",
     "Budget",
     "Choice",
+    "Condition",
     "Copies",
     "DataSpec",
     "Layout",
@@ -96,6 +115,7 @@ __all__ = [
     "SearchSpec",
     "Space",
     "Training",
+    "Value",
     "available_searches",
     "check_not_reserved",
     "closest_match",
@@ -103,13 +123,19 @@ __all__ = [
     "differences",
     "find_search",
     "flatten",
+    "holds",
     "is_larger",
+    "is_used",
     "load_search",
     "parse_reading",
     "reference_training",
     "resolve",
     "resolve_single",
     "short_hyperparameters",
+    "short_value",
     "single_configuration",
+    "structure_of",
+    "used",
+    "value_of",
     "write_template",
 ]

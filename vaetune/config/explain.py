@@ -1,12 +1,13 @@
 """One-line messages for errors in a search file."""
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from vaetune.config.space import DIMENSIONS
+from vaetune.config.closest import closest_match
+from vaetune.config.dimensions import DIMENSIONS
+from vaetune.config.space import CONDITION_ERROR
 from vaetune.config.spec import SearchSpec, flatten
 from vaetune.errors import short_repr
 
@@ -33,12 +34,15 @@ def explain_error(
         name_override: Names a wrong override in the message.
     """
     first = error.errors(include_url=False)[0]
-    key = _dotted(first["loc"])
+    key, message = _dotted(first["loc"]), first["msg"].removeprefix("Value error, ")
+    if first["type"] == CONDITION_ERROR:
+        inner = first["ctx"]["key"]
+        key, message = f"{key}.{inner}".lstrip("."), message.removeprefix(f"{inner} ")
     if first["type"] == "extra_forbidden":
         is_given = any(f"{one}.".startswith(f"{key}.") for one in overrides)
         subject = "Unknown" if is_given else f"{where}: unknown"
         return f"{subject} {_describe_unknown_key(first['loc'])}{_count_others(error)}"
-    message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = _PLAIN_WORDS.get(first["type"], message)
     override = next((one for one in overrides if _concerns(message, key, one)), None)
     subject = name_override(override) if override else f"{where}: {key}".rstrip(": ")
     message = message.removeprefix("Input ")
@@ -91,12 +95,6 @@ def _table_at(parents: Sequence[int | str]) -> Any:
 
 def _all_keys() -> Iterator[str]:
     yield from flatten(SearchSpec().model_dump())
-
-
-def closest_match(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """Returns a hint that names the known word closest to `word`, or an empty string."""
-    matches = difflib.get_close_matches(word, list(known), n=1)
-    return f' Did you mean "{matches[0]}"?' if matches else ""
 
 
 def _count_others(error: ValidationError) -> str:

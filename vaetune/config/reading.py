@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
 
-from vaetune.config.space import Number, Table
+from vaetune.config.dimensions import Number, Table
 from vaetune.errors import short_repr
 
 Layout = Literal["channels_last", "channels_first", "images_last"]

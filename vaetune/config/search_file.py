@@ -13,10 +13,12 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from vaetune.config.choices import NAMED_SETS, SEARCH_ALGORITHMS, Algorithm
-from vaetune.config.explain import NameOverride, closest_match, explain_error, flag_name, key_name
+from vaetune.config.closest import closest_match
+from vaetune.config.dimensions import Value
+from vaetune.config.explain import NameOverride, explain_error, flag_name, key_name
 from vaetune.config.reading import ReadingSpec
-from vaetune.config.space import Number
 from vaetune.config.spec import (
+    SEARCHABLE,
     SearchSpec,
     describe_budget_keys,
     flatten,
@@ -71,7 +73,7 @@ def resolve(
     names = {key: name_override(key) for key in flags}
     _check_algorithm(raw, path, names)
     _check_budget(raw, path, names)
-    _check_batch_size(raw, path, names)
+    _check_searched_settings(raw, path, names)
     spec = _validate(raw, str(path), flags, name_override)
     origins: dict[str, Origin] = {
         key: "flag" if key in flags else "file" if key in in_file else "default"
@@ -102,9 +104,9 @@ _INHERITED = {"seed", "device", "data", "training"}
 
 
 def resolve_single(
-    hyperparameters: Mapping[str, Number],
+    hyperparameters: Mapping[str, Value],
     overrides: Mapping[str, Any],
-    configuration: Mapping[str, Number] | None = None,
+    configuration: Mapping[str, Value] | None = None,
     like: SearchSpec | None = None,
 ) -> ResolvedSearch:
     """Returns the experiment that trains one configuration.
@@ -245,17 +247,17 @@ def _check_budget(raw: Mapping[str, Any], path: Path, names: Mapping[str, str]) 
         raise SpecError(f"{subject} {describe_budget_keys(algorithm)}.")
 
 
-def _check_batch_size(raw: Mapping[str, Any], path: Path, names: Mapping[str, str]) -> None:
-    key = "training.batch_size"
+def _check_searched_settings(raw: Mapping[str, Any], path: Path, names: Mapping[str, str]) -> None:
     space, training = raw.get("space"), raw.get("training")
     if not (isinstance(space, Mapping) and isinstance(training, Mapping)):
         return
-    if "batch_size" in space and "batch_size" in training:
-        subject = names.get(key, f"{path}: {key}")
-        raise SpecError(
-            f"{subject} conflicts with space.batch_size, which searches the batch size. Remove one "
-            "of them."
-        )
+    for name in SEARCHABLE:
+        if name in space and name in training:
+            key = f"training.{name}"
+            raise SpecError(
+                f"{names.get(key, f'{path}: {key}')} conflicts with space.{name}, which searches "
+                f"the {name.replace('_', ' ')}. Remove one of them."
+            )
 
 
 def _make_dataset_absolute(raw: dict[str, Any], folder: Path, subject: str) -> None:

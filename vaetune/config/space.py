@@ -1,143 +1,35 @@
 """The search space: one dimension for each hyperparameter."""
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    SerializeAsAny,
-    Tag,
-    field_validator,
-    model_validator,
+from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from vaetune.config.closest import closest_match
+from vaetune.config.conditions import (
+    Dimensions,
+    count,
+    count_structures,
+    effective_conditions,
+    evaluation_order,
+    impossible,
+    points_of,
+    written_conditions,
 )
-
+from vaetune.config.dimensions import Choice, Dimension, Pinned, Range, Table, Value
+from vaetune.config.family import (
+    FAMILY,
+    REFERENCE,
+    Condition,
+    describe_condition,
+    holds,
+    parents,
+)
 from vaetune.errors import short_repr
 
-
-def _must_be_number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"must be a number, received {short_repr(value)}")
-    return value
-
-
-Number = Annotated[int | float, BeforeValidator(_must_be_number)]
-
-
-class Table(BaseModel):
-    """A table of a search file. It is immutable and rejects unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Choice(Table):
-    """A hyperparameter that takes one of a list of values, each with equal probability."""
-
-    values: Annotated[tuple[Number, ...], Field(min_length=1)]
-
-    @field_validator("values")
-    @classmethod
-    def _distinct(cls, values: tuple[Number, ...]) -> tuple[Number, ...]:
-        if len(set(values)) < len(values):
-            raise ValueError("must not repeat a value")
-        return values
-
-    def numbers(self) -> tuple[Number, ...]:
-        return self.values
-
-    def contains(self, number: Number) -> bool:
-        return number in self.values
-
-
-class Range(Table):
-    """A hyperparameter between two bounds, both included, sampled on a linear or log scale."""
-
-    min: Number
-    max: Number
-    scale: Literal["linear", "log"] = "linear"
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Range":
-        if not self.min < self.max:
-            raise ValueError(
-                f"min must be less than max, received min = {self.min} and max = {self.max}; "
-                "to pin a hyperparameter write { value = ... }"
-            )
-        if self.scale == "log" and self.min <= 0:
-            raise ValueError(f'scale = "log" needs a min above 0, received min = {self.min}')
-        return self
-
-    def numbers(self) -> tuple[Number, ...]:
-        return (self.min, self.max)
-
-    def contains(self, number: Number) -> bool:
-        return self.min <= number <= self.max
-
-
-class Pinned(Table):
-    """A hyperparameter fixed at one value."""
-
-    value: Number
-
-    def numbers(self) -> tuple[Number, ...]:
-        return (self.value,)
-
-    def contains(self, number: Number) -> bool:
-        return number == self.value
-
-
-def _dimension_tag(raw: Any) -> str | None:
-    if isinstance(raw, Table):
-        return type(raw).__name__
-    if not isinstance(raw, Mapping):
-        return None
-    kinds = {"values": "Choice", "value": "Pinned", "min": "Range", "max": "Range"}
-    found = {kinds[key] for key in raw if key in kinds}
-    return found.pop() if len(found) == 1 else None
-
-
-Dimension = Annotated[
-    Annotated[Choice, Tag("Choice")]
-    | Annotated[Range, Tag("Range")]
-    | Annotated[Pinned, Tag("Pinned")],
-    Discriminator(
-        _dimension_tag,
-        custom_error_type="dimension",
-        custom_error_message=(
-            "must be one of { values = [...] }, "
-            '{ min = ..., max = ..., scale = "linear" or "log" }, { value = ... }'
-        ),
-    ),
-    # By its type. Pydantic would call the discriminator, and lose a Ctrl-C that arrives inside it.
-    SerializeAsAny(),
-]
-
-DIMENSIONS: Mapping[str, type[Table]] = {"Choice": Choice, "Range": Range, "Pinned": Pinned}
-"""The classes of dimensions by tag. Pydantic names the tag in the location of an error."""
-
-REFERENCE: Mapping[str, Number] = {
-    "filters_1": 32,
-    "filters_2": 64,
-    "dense_units": 16,
-    "latent_dim": 2,
-    "learning_rate": 1e-3,
-}
-"""Hyperparameters of the Keras example "Variational AutoEncoder"."""
-
-REAL_VALUED = ("learning_rate", "beta")
-"""Hyperparameters that are real numbers even if their bounds are integers."""
-
-REFERENCE_BATCH_SIZE = 128
-
-REFERENCE_BETA = 1.0
-
-OPTIONAL: Mapping[str, Number] = {"batch_size": REFERENCE_BATCH_SIZE, "beta": REFERENCE_BETA}
-"""Hyperparameters that a configuration has only if its space does, with the Keras example's values.
-"""
+CONDITION_ERROR = "condition"
+"""Type of the errors about conditions; their context has the key in the space."""
 
 
 class Space(Table):
@@ -153,6 +45,27 @@ class Space(Table):
         learning_rate: Learning rate of the Adam optimizer.
         batch_size: Images per training step. None: as given in `Training`.
         beta: Weight of the KL divergence in training; validation always uses 1. None: 1.
+        activation: Activation of the hidden layers. None: "relu".
+        encoder: Kind of the encoder's layers, "conv" or "dense". None: "conv".
+        decoder: Kind of the decoder's layers, "conv" or "dense". None: "conv".
+        dense_layers: Number of dense layers of a dense network. None: 1.
+        stages: Number of times that a convolutional network halves the resolution. None: 2.
+        blocks: Number of residual blocks in each stage. None: 0.
+        normalization: Normalization of the hidden layers: "none", "group" or "batch". None:
+            "none".
+        output_stride: Stride of the decoder's last layer. None: 1.
+        levels: Number of levels of latent variables. None: 1.
+        level_channels: Latent channels of each level below the top. None: 4.
+        output_bias: Initial bias of the output: "zeros", or "mean" for the logit of the mean
+            image. None: "zeros".
+        learning_rate_warmup: Epochs over which the learning rate rises from zero. None: 0.
+        weight_average: Decay of the moving average of the weights; 0 turns it off. None: 0.
+        kl_warmup: Epochs over which the weight of the KL divergence rises from zero. None: 0.
+        free_bits: Nats of each latent dimension that are not penalized. None: 0.
+        weight_decay: Weight decay of the Adam optimizer. None: 0.
+        clip_norm: Largest norm of a gradient; 0 turns clipping off. None: 0.
+        learning_rate_decay: Learning-rate schedule, "none" or "cosine". None: as given in
+            `Training`.
     """
 
     filters_1: Dimension = Pinned(value=REFERENCE["filters_1"])
@@ -162,33 +75,51 @@ class Space(Table):
     learning_rate: Dimension = Pinned(value=REFERENCE["learning_rate"])
     batch_size: Dimension | None = None
     beta: Dimension | None = None
+    activation: Dimension | None = None
+    encoder: Dimension | None = None
+    decoder: Dimension | None = None
+    dense_layers: Dimension | None = None
+    stages: Dimension | None = None
+    blocks: Dimension | None = None
+    normalization: Dimension | None = None
+    output_stride: Dimension | None = None
+    levels: Dimension | None = None
+    level_channels: Dimension | None = None
+    output_bias: Dimension | None = None
+    learning_rate_warmup: Dimension | None = None
+    weight_average: Dimension | None = None
+    kl_warmup: Dimension | None = None
+    free_bits: Dimension | None = None
+    weight_decay: Dimension | None = None
+    clip_norm: Dimension | None = None
+    learning_rate_decay: Dimension | None = None
 
-    @field_validator("filters_1", "filters_2", "dense_units", "latent_dim", "batch_size")
+    @field_validator("*")
     @classmethod
-    def _whole(cls, dimension: Dimension | None) -> Dimension | None:
-        for number in dimension.numbers() if dimension else ():
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"needs whole numbers of at least 1, received {number}")
+    def _possible(cls, dimension: Dimension | None, info: ValidationInfo) -> Dimension | None:
+        hyperparameter = FAMILY[str(info.field_name)]
+        for value in dimension.listed() if dimension else ():
+            if not hyperparameter.accepts(value):
+                raise ValueError(f"needs {hyperparameter.needs}, received {short_repr(value)}")
         return dimension
 
-    @field_validator("beta")
-    @classmethod
-    def _not_negative(cls, dimension: Dimension | None) -> Dimension | None:
-        for number in dimension.numbers() if dimension else ():
-            if not 0 <= number < math.inf:
-                raise ValueError(f"needs finite numbers of at least 0, received {number}")
-        return dimension
+    @model_validator(mode="after")
+    def _conditions_are_possible(self) -> Self:
+        dimensions = dict(self.dimensions())
+        for name, dimension in dimensions.items():
+            for parent, values in (dimension.when or {}).items():
+                _check_parent(name, parent, values, dimensions)
+        try:
+            evaluation_order(dimensions)
+        except ValueError as error:
+            raise _condition_error(str(error)) from error
+        for name in impossible(dimensions):
+            if dimensions[name] != type(self).model_fields[name].default:
+                raise _never_used(name, dimensions)
+        return self
 
-    @field_validator("learning_rate")
     @classmethod
-    def _positive(cls, dimension: Dimension) -> Dimension:
-        for number in dimension.numbers():
-            if not 0 < number < math.inf:
-                raise ValueError(f"needs finite numbers above 0, received {number}")
-        return dimension
-
-    @classmethod
-    def pinned_at(cls, hyperparameters: Mapping[str, Number]) -> "Space":
+    def pinned_at(cls, hyperparameters: Mapping[str, Value]) -> "Space":
         """Returns a space that contains one configuration."""
         return cls.model_validate({name: {"value": v} for name, v in hyperparameters.items()})
 
@@ -199,22 +130,106 @@ class Space(Table):
             if dimension is not None:
                 yield name, dimension
 
+    def evaluation_order(self) -> list[str]:
+        """Returns the names of the hyperparameters: parents first, then in the order of fields."""
+        return evaluation_order(dict(self.dimensions()))
+
+    def conditions(self) -> dict[str, Condition]:
+        """Returns the conditions of the hyperparameters that not all configurations use."""
+        return effective_conditions(dict(self.dimensions()))
+
+    def used(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Returns the values that a configuration of this space has, in the order of the fields.
+
+        Args:
+            values: Values of all hyperparameters of the space.
+        """
+        conditions, found = self.conditions(), dict[str, Value]()
+        for name in self.evaluation_order():
+            if holds(conditions.get(name, ()), found):
+                found[name] = values[name]
+        return {name: found[name] for name, _ in self.dimensions() if name in found}
+
+    def searched(self) -> tuple[str, ...]:
+        """Returns the names of the hyperparameters with more than one value."""
+        return tuple(name for name, one in self.dimensions() if len(one.listed()) > 1)
+
     def size(self) -> float:
         """Returns the number of configurations; infinite if the space has a real-valued range."""
-        counts = (_count_values(name, dimension) for name, dimension in self.dimensions())
-        return math.prod(counts)
+        dimensions = dict(self.dimensions())
+        (number,) = count(points_of(dimensions, ()), effective_conditions(dimensions)).values()
+        return number
 
-    def default(self, name: str) -> Number:
-        """Returns the Keras example's value if the space contains it, else the first number."""
+    def grid_size(self, values: Mapping[str, Sequence[Value]]) -> float:
+        """Returns the number of configurations of a grid.
+
+        Args:
+            values: Values of each hyperparameter, in the order of `evaluation_order`.
+        """
+        points = {name: [(value, 1.0) for value in one] for name, one in values.items()}
+        (number,) = count(points, self.conditions()).values()
+        return number
+
+    def structures(self) -> int:
+        """Returns the number of model structures; each has a computation graph of its own."""
+        return count_structures(dict(self.dimensions()))
+
+    def default(self, name: str) -> Value:
+        """Returns the Keras example's value if the space contains it, else the first value."""
         dimension: Choice | Range | Pinned = getattr(self, name)
-        reference = {**REFERENCE, **OPTIONAL}[name]
-        return reference if dimension.contains(reference) else dimension.numbers()[0]
+        reference = FAMILY[name].reference
+        return reference if dimension.contains(reference) else dimension.listed()[0]
 
 
-def _count_values(name: str, dimension: Choice | Range | Pinned) -> float:
-    if isinstance(dimension, Range):
-        return math.inf if name in REAL_VALUED else dimension.max - dimension.min + 1
-    return len(dimension.numbers())
+def _condition_error(message: str) -> PydanticCustomError:
+    """Returns the error about a condition; the message begins with the key in the space."""
+    key = message.partition(" ")[0]
+    return PydanticCustomError(CONDITION_ERROR, "{message}", {"message": message, "key": key})
+
+
+def _never_used(name: str, dimensions: Dimensions) -> PydanticCustomError:
+    """Returns the error about a hyperparameter that no configuration of the space uses."""
+    condition = written_conditions(dimensions)[name]
+    present = " and ".join(
+        f"{one} is {dimensions[one].words() if one in dimensions else FAMILY[one].reference}"
+        for one in parents(condition)
+    )
+    return _condition_error(
+        f"{name} is never used, received {dimensions[name].words()}: it is used only where "
+        f"{describe_condition(condition)}, but {present}. Remove it, or change the others"
+    )
+
+
+def _check_parent(
+    name: str,
+    parent: str,
+    values: tuple[Value, ...],
+    dimensions: Dimensions,
+) -> None:
+    """Checks that a condition on another hyperparameter can be met."""
+    dimension = dimensions.get(parent)
+    if parent not in FAMILY:
+        raise _condition_error(
+            f'{name}.when expects hyperparameters, received "{parent}".'
+            f"{closest_match(parent, FAMILY)} Expected names from: {', '.join(dimensions)}"
+        )
+    if dimension is None:
+        raise _condition_error(
+            f"{name}.when expects hyperparameters of this space, received {parent}. Add it to "
+            "the space, or remove the condition"
+        )
+    if isinstance(dimension, Range) and FAMILY[parent].kind == "real":
+        raise _condition_error(
+            f"{name}.when expects hyperparameters with single values, received {parent}, a range "
+            "of real numbers. Give that { values = [...] }"
+        )
+    for value in values:
+        is_absent = dimension.when is not None and value == FAMILY[parent].reference
+        if not dimension.contains(value) and not is_absent:
+            raise _condition_error(
+                f"{name}.when expects values that {parent} has in this space "
+                f"({dimension.words()}), received {short_repr(value)}"
+            )
 
 
 DEFAULT_SPACE = Space(
@@ -225,13 +240,3 @@ DEFAULT_SPACE = Space(
     learning_rate=Range(min=1e-4, max=1e-2, scale="log"),
 )
 """The space of the built-in search "hyperband"."""
-
-
-def short_hyperparameters(values: Mapping[str, Number]) -> str:
-    """Returns a configuration as short text, such as "filters 32/64, dense 16, ..."."""
-    words = (
-        f"filters {values['filters_1']}/{values['filters_2']}, dense {values['dense_units']}, "
-        f"latent {values['latent_dim']}, rate {values['learning_rate']:.2g}"
-    )
-    named = {"batch_size": "batch", "beta": "beta"}
-    return words + "".join(f", {named[key]} {values[key]:.4g}" for key in named if key in values)

@@ -17,8 +17,10 @@ from vaetune.config.choices import (
     Precision,
     TrainOn,
 )
+from vaetune.config.dimensions import Table, Value
+from vaetune.config.family import FAMILY, REFERENCE_BATCH_SIZE
 from vaetune.config.reading import ReadingSpec
-from vaetune.config.space import DEFAULT_SPACE, REFERENCE_BATCH_SIZE, Number, Space, Table
+from vaetune.config.space import DEFAULT_SPACE, Space
 from vaetune.device import Device
 
 
@@ -96,16 +98,17 @@ class Training(Table):
     """Training settings that all configurations share.
 
     Attributes:
-        batch_size: Images per training step. None if it is searched.
+        batch_size: Images per training step. None if the space has it.
         precision: Type in which convolutions and dense layers multiply during training. Weights,
             latent layers, `Sampling`, logits, losses, Adam and validation always use float32.
         learning_rate_decay: Learning-rate schedule. "cosine" decreases the rate to zero over
-            `max_epochs` epochs, counted from the start of a configuration.
+            `max_epochs` epochs, counted from the start of a configuration. None if the space has
+            it.
     """
 
     batch_size: Annotated[StrictInt, Field(ge=1)] | None = REFERENCE_BATCH_SIZE
     precision: Precision = "float32"
-    learning_rate_decay: Decay = "none"
+    learning_rate_decay: Decay | None = "none"
 
 
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -179,10 +182,10 @@ class SearchSpec(Table):
 
     @model_validator(mode="after")
     def _complete_training(self) -> "SearchSpec":
-        """Sets the batch size, unless it is searched, and checks `train_on`."""
-        size = self.training.batch_size or REFERENCE_BATCH_SIZE
-        fixed = None if self.space.batch_size else size
-        object.__setattr__(self, "training", self.training.model_copy(update={"batch_size": fixed}))
+        """Sets the settings that the space does not have, and checks `train_on`."""
+        fixed = _training_values(self.training)
+        searched = {key: None for key in fixed if getattr(self.space, key)}
+        object.__setattr__(self, "training", self.training.model_copy(update=fixed | searched))
         if self.algorithm != "single" and self.data.train_on:
             raise ValueError(
                 f'data.train_on = "{self.data.train_on}" is only for `vaetune train`: a search '
@@ -225,7 +228,7 @@ def describe_budget_keys(algorithm: Algorithm) -> str:
 
 
 def single_configuration(
-    hyperparameters: Mapping[str, Number], epochs: int, like: SearchSpec
+    hyperparameters: Mapping[str, Value], epochs: int, like: SearchSpec
 ) -> SearchSpec:
     """Returns the experiment that trains one configuration as another experiment does.
 
@@ -248,11 +251,19 @@ def reference_training(training: Training) -> Training:
     """Returns the training settings of the Keras example, for comparison with trials.
 
     Args:
-        training: Training settings of the trials. If they search the batch size, the example
-            keeps its own.
+        training: Training settings of the trials. If the space has a setting, the example keeps
+            its own.
     """
-    size = training.batch_size or REFERENCE_BATCH_SIZE
-    return training.model_copy(update={"batch_size": size})
+    return training.model_copy(update=_training_values(training))
+
+
+SEARCHABLE = ("batch_size", "learning_rate_decay")
+"""Keys of `Training` that a space can have instead."""
+
+
+def _training_values(training: Training) -> dict[str, Value]:
+    """Returns the searchable settings, with the Keras example's value in place of None."""
+    return {key: getattr(training, key) or FAMILY[key].reference for key in SEARCHABLE}
 
 
 def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from vaetune.config import Value, is_used, used, value_of
+
 MIN_IMAGE_SIDE = 8
 
 FILTERS_CAP = 256
@@ -59,7 +61,7 @@ class Architecture:
     level_channels: int = 4
 
     @classmethod
-    def of(cls, image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) -> Self:
+    def of(cls, image_shape: Sequence[int], hyperparameters: Mapping[str, Value]) -> Self:
         """Returns the architecture of a configuration.
 
         Args:
@@ -70,24 +72,9 @@ class Architecture:
             ValueError: A size is not positive, or the images are too small for the stages.
         """
         shape = checked_image_shape(image_shape)
-        given = {field: hyperparameters[field] for field in _FIELDS if field in hyperparameters}
-        kinds = {given.get("encoder", "conv"), given.get("decoder", "conv")}
-        if "conv" in kinds:
-            given["filters"] = _filters_of(hyperparameters)
-            check_stages(shape, len(given["filters"]))
-        else:
-            for name in ("blocks", "output_stride"):
-                given.pop(name, None)
-            given["filters"] = ()
-        if "dense" not in kinds:
-            given.pop("dense_layers", None)
-        if "dense" in kinds:
-            given.pop("levels", None)
-        if given.get("decoder") == "dense":
-            given.pop("output_stride", None)
-        if given.get("levels", 1) == 1:
-            given.pop("level_channels", None)
-        made = cls(shape, **given)
+        named = used(hyperparameters)
+        given: dict[str, Any] = {name: named[name] for name in _FIELDS if name in named}
+        made = cls(shape, filters=_filters_of(hyperparameters), **given)
         made._check()
         return made
 
@@ -116,22 +103,20 @@ class Architecture:
         sizes = ("latent_dim", "dense_units", "dense_layers", "levels", "level_channels")
         check_positive(**{name: getattr(self, name) for name in sizes})
         check_positive(**{f"filters_{1 + i}": size for i, size in enumerate(self.filters)})
-        if self.levels > 1 + len(self.filters):
-            raise ValueError(
-                f"`levels` can be at most one more than `stages`. Received: {self.levels} levels "
-                f"and {len(self.filters)} stages"
-            )
+        check_stages(self.image_shape, len(self.filters))
 
 
 _FIELDS = tuple(set(Architecture.__dataclass_fields__) - {"image_shape", "filters"})
 
 
-def _filters_of(hyperparameters: Mapping[str, Any]) -> tuple[int, ...]:
+def _filters_of(hyperparameters: Mapping[str, Value]) -> tuple[int, ...]:
     """Returns the filters of each stage. From the third stage on, they double up to a cap."""
-    first, second = (int(hyperparameters[name]) for name in ("filters_1", "filters_2"))
-    stages = int(hyperparameters.get("stages", 2))
+    if not is_used(hyperparameters, "stages"):
+        return ()
+    names = ("filters_1", "filters_2", "stages")
+    first, second, stages = (int(value_of(hyperparameters, name)) for name in names)
     deeper = (min(second * 2**extra, max(second, FILTERS_CAP)) for extra in range(1, stages - 1))
-    return (first, second, *deeper)[:stages]
+    return (first, second, *deeper)
 
 
 def group_channels(channels: int) -> int:

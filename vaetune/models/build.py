@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from vaetune.config import value_of
 from vaetune.models.architecture import Architecture
 from vaetune.models.ladder import LadderVAE, connect_networks
 from vaetune.models.levels import make_ladder
@@ -14,8 +15,6 @@ from vaetune.models.networks import decoder_model, encoder_model
 from vaetune.models.optimizer import Adam
 from vaetune.models.units import build_layer
 from vaetune.models.vae import VAE, LayerOrder
-
-REFERENCE_BETA = 1.0
 
 DARKEST = 0.002
 """Smallest mean pixel that an output bias starts from, so that its logit is finite."""
@@ -29,15 +28,14 @@ def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) ->
 
     Args:
         image_shape: Height, width and channels of the images.
-        hyperparameters: Values of `filters_1`, `filters_2`, `dense_units`, `latent_dim` and
-            `learning_rate`, and of others that differ from the Keras example's.
+        hyperparameters: Values by name. A name that is missing has the Keras example's value.
 
     Raises:
         ValueError: A size is not a positive integer, or the images are too small.
     """
     architecture = Architecture.of(image_shape, hyperparameters)
     ladder = make_ladder(architecture)
-    beta = float(hyperparameters.get("beta", REFERENCE_BETA))
+    beta = float(value_of(hyperparameters, "beta"))
     if ladder.levels:
         networks = connect_networks(architecture, ladder)
         vae: VAE = LadderVAE(networks, architecture.levels, beta)
@@ -45,7 +43,7 @@ def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) ->
         encoder = encoder_model(ladder.encoder, architecture.image_shape)
         vae = VAE(encoder, decoder_model(ladder.decoder, architecture.latent_dim), beta)
     vae.layer_order = LayerOrder(tuple(ladder.layers()))
-    vae.compile(optimizer=Adam(float(hyperparameters["learning_rate"])))
+    vae.compile(optimizer=Adam(float(value_of(hyperparameters, "learning_rate"))))
     vae.optimizer.build(vae.ordered_trainable)
     return vae
 

@@ -5,10 +5,22 @@ from typing import Any
 
 import keras
 import keras_tuner
+from keras_tuner.engine import hyperparameters as hp_types
 
-from vaetune.config import DEFAULT_SPACE, REAL_VALUED, Choice, Number, Pinned, Range, Space
+from vaetune.config import (
+    DEFAULT_SPACE,
+    FAMILY,
+    REAL_VALUED,
+    Choice,
+    Condition,
+    Pinned,
+    Range,
+    Space,
+    Value,
+)
 from vaetune.errors import DataError
 from vaetune.models.build import build_vae
+from vaetune.models.conditions import UsedWhere
 from vaetune.models.first_batch import explain_range, peek
 from vaetune.models.vae import VAE
 
@@ -24,7 +36,8 @@ class VAEHyperModel(keras_tuner.HyperModel):
     """A hypermodel of the convolutional VAE.
 
     The hyperparameters are `filters_1`, `filters_2`, `dense_units`, `latent_dim` and
-    `learning_rate`, and also `beta` and `batch_size` if the space has them.
+    `learning_rate`, and others if the space has them. A model uses only those whose conditions
+    hold; others are inactive for Keras Tuner, too.
 
     It works in any Keras Tuner script, with the objective
     `keras_tuner.Objective("val_loss", "min")` and images in [0, 1]. Other images are refused: each
@@ -44,8 +57,14 @@ class VAEHyperModel(keras_tuner.HyperModel):
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         """Registers all hyperparameters without building a model."""
-        for name, dimension in self.space.dimensions():
-            _declare(hp, name, dimension, self.space.default(name))
+        conditions, dimensions = self.space.conditions(), dict(self.space.dimensions())
+        made = (
+            _make(name, dimensions[name], self.space.default(name), conditions.get(name, ()))
+            for name in self.space.evaluation_order()
+        )
+        # One by one, because a default is only set where the hyperparameter is active.
+        for one in made:
+            hp.merge([one], overwrite=False)
 
     def build(self, hp: keras_tuner.HyperParameters) -> VAE:
         """Builds and compiles the VAE with these hyperparameters."""
@@ -65,18 +84,18 @@ class VAEHyperModel(keras_tuner.HyperModel):
         Raises:
             ImageRangeError: The first batch has values outside [0, 1]. It stops the search.
         """
-        if self.space.batch_size is not None:
-            kwargs["batch_size"] = self._values_of(hp)["batch_size"]
+        values = self._values_of(hp)
+        if "batch_size" in values:
+            kwargs["batch_size"] = values["batch_size"]
         x, *others = args or (kwargs.pop("x", None),)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = _checked(kwargs["validation_data"], "validation images")
         return model.fit(_checked(x, "training images"), *others, **kwargs)
 
-    def _values_of(self, hp: keras_tuner.HyperParameters) -> dict[str, Number]:
-        return {
-            name: _declare(hp, name, dimension, self.space.default(name))
-            for name, dimension in self.space.dimensions()
-        }
+    def _values_of(self, hp: keras_tuner.HyperParameters) -> dict[str, Value]:
+        """Registers all hyperparameters and returns the values of the active ones."""
+        self.declare_hyperparameters(hp)
+        return {name: hp.get(name) for name, _ in self.space.dimensions() if hp.is_active(name)}
 
 
 def _checked(data: Any, what: str) -> Any:
@@ -94,20 +113,22 @@ def _checked(data: Any, what: str) -> Any:
     return data
 
 
-def _declare(
-    hp: keras_tuner.HyperParameters,
+def _make(
     name: str,
     dimension: Choice | Range | Pinned,
-    default: Number,
-) -> Any:
-    """Registers one hyperparameter, unless it is registered, and returns its value."""
-    is_whole = all(isinstance(number, int) for number in (*dimension.numbers(), default))
+    default: Value,
+    condition: Condition,
+) -> hp_types.HyperParameter:
+    """Returns a dimension as a hyperparameter of Keras Tuner."""
+    conditions = [UsedWhere(condition)] if condition else []
+    is_whole = all(isinstance(value, int) for value in (*dimension.listed(), default))
     match dimension:
         case Pinned(value=value):
-            return hp.Fixed(name, value)
+            return hp_types.Fixed(name, value, conditions=conditions)
         case Choice(values=values):
-            numbers = values if is_whole else tuple(map(float, values))
-            return hp.Choice(name, list(numbers), default=default, ordered=True)
+            is_text = FAMILY[name].kind == "text"
+            listed = list(values) if is_whole or is_text else [float(value) for value in values]
+            return hp_types.Choice(name, listed, default=default, conditions=conditions)
         case Range(min=low, max=high, scale=scale):
-            kind = hp.Int if is_whole and name not in REAL_VALUED else hp.Float
-            return kind(name, low, high, sampling=scale, default=default)
+            kind = hp_types.Int if is_whole and name not in REAL_VALUED else hp_types.Float
+            return kind(name, low, high, sampling=scale, default=default, conditions=conditions)

@@ -42,7 +42,7 @@ def configuration_name(spec: SearchSpec) -> str:
     Args:
         spec: A search with a single configuration.
     """
-    values = {name: dimension.numbers()[0] for name, dimension in spec.space.dimensions()}
+    values = {name: dimension.listed()[0] for name, dimension in spec.space.dimensions()}
     if values == REFERENCE:
         return "reference"
     name = (

@@ -9,7 +9,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from vaetune.config import SearchSpec
+from vaetune.config import SearchSpec, value_of
 from vaetune.errors import ResultsError
 from vaetune.models import VAEHyperModel
 from vaetune.search.checkpoints import CheckpointKeeper
@@ -320,7 +320,7 @@ class VAETuner(keras_tuner.Tuner):
             RankedTrial(
                 trial.trial_id,
                 trial.score,
-                trial.hyperparameters.values["latent_dim"],
+                int(value_of(trial.hyperparameters.values, "latent_dim")),
                 self.oracle.assignments[trial.trial_id].configuration,
             )
             for trial in trials

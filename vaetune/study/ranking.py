@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vaetune.config import Number
 from vaetune.errors import ResultsError
 from vaetune.study.scores import FINALISTS
 from vaetune.study.study import Study
@@ -21,16 +20,14 @@ class RankedTrial:
 
     trial_id: str
     score: float
-    latent_dim: Number
+    latent_dim: int
     configuration: int
 
 
 def ranked_trials(study: Study) -> list[RankedTrial]:
     """Returns the completed trials of a study, lowest score first."""
     return [
-        RankedTrial(
-            trial.trial_id, trial.score, trial.hyperparameters["latent_dim"], trial.configuration
-        )
+        RankedTrial(trial.trial_id, trial.score, trial.latent_dim, trial.configuration)
         for trial in study.ranking
         if trial.score is not None
     ]
@@ -53,7 +50,7 @@ def leaders(trials: Iterable[RankedTrial], keep_best: int) -> list[RankedTrial]:
         The leaders, lowest score first.
     """
     ranked = sorted(trials, key=lambda trial: (trial.score, trial.trial_id))
-    best_of_size: dict[Number, RankedTrial] = {}
+    best_of_size: dict[int, RankedTrial] = {}
     best_of_configuration: dict[int, RankedTrial] = {}
     for trial in ranked:
         best_of_size.setdefault(trial.latent_dim, trial)
@@ -89,9 +86,9 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
             f'"{study.name}" has no completed trial yet. Run the search again to continue it.'
         )
     for trial in study.preference:
-        if latent_dim in (None, trial.hyperparameters["latent_dim"]):
+        if latent_dim in (None, trial.latent_dim):
             return trial
-    sizes = sorted({trial.hyperparameters["latent_dim"] for trial in study.ranking})
+    sizes = sorted({trial.latent_dim for trial in study.ranking})
     raise ResultsError(
         f'"{study.name}" has no completed trial of latent_dim {latent_dim}. '
         f"There are: {', '.join(map(str, sizes))}."

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from vaetune.config import Number, Reading
+from vaetune.config import Reading, Value
 
 
 class Record(BaseModel):
@@ -118,7 +118,7 @@ class Assignment(Record):
         iteration: Run of the whole Hyperband schedule, from 0.
         epoch_from: Last epoch before this trial, absolute; 0 for a new configuration.
         epoch_to: Last epoch of this trial, absolute.
-        hyperparameters: Values of the model's hyperparameters, by name.
+        hyperparameters: Values of the hyperparameters that the model uses, by name.
     """
 
     trial_id: str
@@ -129,4 +129,4 @@ class Assignment(Record):
     rung: int
     epoch_from: int
     epoch_to: int
-    hyperparameters: Mapping[str, Number]
+    hyperparameters: Mapping[str, Value]

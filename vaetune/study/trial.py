@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from vaetune.config import Number
+from vaetune.config import Value, value_of
 from vaetune.study.events import EpochEnded, TrialRetried
 
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
@@ -63,7 +63,7 @@ class Trial:
         configuration: Number of the configuration, in the order drawn. Promotions keep it.
         parent: Id of the trial that this one is promoted from; None for a new configuration.
         iteration: Run of the whole Hyperband schedule, from 0.
-        hyperparameters: Values of the model's hyperparameters, by name.
+        hyperparameters: Values of the hyperparameters that the model uses, by name.
         epochs: Losses of each finished epoch, in order.
         parameters: Number of trainable parameters; None before the trial has ended.
         duration_s: Wall time in seconds, over all sessions.
@@ -87,7 +87,7 @@ class Trial:
     status: Status
     epoch_from: int
     epoch_to: int
-    hyperparameters: Mapping[str, Number]
+    hyperparameters: Mapping[str, Value]
     epochs: tuple[EpochEnded, ...]
     parameters: int | None
     duration_s: float
@@ -109,6 +109,11 @@ class Trial:
         """Epoch with the lowest validation loss; the earliest one of several."""
         finite = [epoch for epoch in self.epochs if math.isfinite(epoch.val_loss)]
         return min(finite, key=lambda epoch: epoch.val_loss, default=None)
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latent dimensions; with several levels, of the top level."""
+        return int(value_of(self.hyperparameters, "latent_dim"))
 
     @property
     def score(self) -> float | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.config import REFERENCE_BETA, Number, SearchSpec
+from vaetune.config import SearchSpec, Value, value_of
 
 _NOISE_STREAM = 1
 """Number that makes the noise of binarised pixels independent of the order of the images."""
@@ -44,7 +44,7 @@ OPTIONS = ("weight_average", "free_bits", "weight_decay", "clip_norm")
 """Settings that need operations of their own in a step, unless they are 0."""
 
 
-def options_of(hyperparameters: Mapping[str, Number]) -> frozenset[str]:
+def options_of(hyperparameters: Mapping[str, Value]) -> frozenset[str]:
     """Returns the names of `OPTIONS` that a configuration uses."""
     return frozenset(name for name in OPTIONS if hyperparameters.get(name))
 
@@ -89,7 +89,7 @@ def image_order(images: int, seed: int, configuration: int, epoch: int) -> NDArr
 
 def plan_epoch(
     spec: SearchSpec,
-    hyperparameters: Mapping[str, Number],
+    hyperparameters: Mapping[str, Value],
     images: int,
     configuration: int,
     epoch: int,
@@ -103,7 +103,7 @@ def plan_epoch(
         configuration: Number of the configuration.
         epoch: Epoch, counted from 1 at the start of the configuration.
     """
-    rate, epochs = float(hyperparameters["learning_rate"]), spec.budget.max_epochs
+    rate, epochs = float(value_of(hyperparameters, "learning_rate")), spec.budget.max_epochs
     batch_size = min(images, int(hyperparameters.get("batch_size", spec.training.batch_size or 0)))
     decay = hyperparameters.get("learning_rate_decay", spec.training.learning_rate_decay)
     noise = np.random.default_rng([spec.seed, configuration, epoch, _NOISE_STREAM])
@@ -116,12 +116,12 @@ def plan_epoch(
     )
 
 
-def _step_settings(hyperparameters: Mapping[str, Number], steps_per_epoch: int) -> StepSettings:
-    def get(name: str, default: float = 0.0) -> float:
-        return float(hyperparameters.get(name, default))
+def _step_settings(hyperparameters: Mapping[str, Value], steps_per_epoch: int) -> StepSettings:
+    def get(name: str) -> float:
+        return float(value_of(hyperparameters, name))
 
     return StepSettings(
-        beta=get("beta", REFERENCE_BETA),
+        beta=get("beta"),
         warmup_steps=get("learning_rate_warmup") * steps_per_epoch,
         kl_warmup_steps=get("kl_warmup") * steps_per_epoch,
         weight_average=get("weight_average"),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vaetune.config import Number, SearchSpec
+from vaetune.config import SearchSpec, Value
 from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded
 
 MAX_CRASHES = 5
@@ -32,7 +32,7 @@ class Task:
     start: Checkpoint | None
     continues_trial: bool = False
     seconds_left: float = math.inf
-    hyperparameters: Mapping[str, Number] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class TrainedModel:
         weights: Variables of the model, in the order of `VAE.ordered_variables`.
     """
 
-    hyperparameters: Mapping[str, Number]
+    hyperparameters: Mapping[str, Value]
     weights: Arrays
 
 
@@ -54,7 +54,7 @@ class Began:
 
     Attributes:
         trial_id: The trial.
-        parameters: Number of trainable parameters.
+        parameters: Value of trainable parameters.
     """
 
     trial_id: str

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vaetune.config import Precision
+from vaetune.config import Precision, value_of
 from vaetune.data import ImageSet, to_unit_interval
 from vaetune.errors import DataError, one_line
 from vaetune.models import Architecture, Structure, build_vae, draw_variables
@@ -191,7 +191,7 @@ class _TaskTrainer:
         """Puts the starting point of a trial into the runner, and counts the parameters."""
         if state is None:
             weights = self._draw_weights(trial)
-            self._runner.begin(weights, float(trial.hyperparameters["learning_rate"]))
+            self._runner.begin(weights, float(value_of(trial.hyperparameters, "learning_rate")))
         elif not continues_trial and self._spec.budget.promote_from == "best":
             average = state.best_weights if state.best_raw_weights else ()
             raw = state.best_raw_weights or state.best_weights

@@ -237,7 +237,7 @@ def _distribution(
         IntDistribution,
     )
 
-    numbers = {*dimension.numbers(), *values}
+    numbers = {*dimension.listed(), *values}
     if not isinstance(dimension, Range):
         return CategoricalDistribution(sorted(numbers))
     low, high, is_log = min(numbers), max(numbers), dimension.scale == "log"

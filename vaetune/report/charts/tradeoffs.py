@@ -187,7 +187,7 @@ def _candidate(study: Study, run: Study, trial: Trial, role: Role) -> Candidate:
         kl=best.val_kl_loss,
         parameters=trial.parameters,
         train_s=sum(part.duration_s for part in run.lineage(trial)),
-        latent_dim=int(trial.hyperparameters["latent_dim"]),
+        latent_dim=trial.latent_dim,
     )
 
 

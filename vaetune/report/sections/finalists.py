@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vaetune.config import Number
+from vaetune.config import Value
 from vaetune.report.charts.clusters import CLASS_COLOURS
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.thumbnails import STEPS, Latent, make_thumbnail, name_points
@@ -44,7 +44,7 @@ class Finalist:
     rescored: str
     behind: str
     seeds: str
-    hyperparameters: Mapping[str, Number | None]
+    hyperparameters: Mapping[str, Value | None]
     parameters: int | None
     train_s: float
     best_epoch: int
@@ -105,7 +105,7 @@ class Finalists:
     """
 
     names: tuple[str, ...]
-    shared: Mapping[str, Number | None]
+    shared: Mapping[str, Value | None]
     rows: tuple[Finalist, ...]
     certainty: str
     rescored_on: str

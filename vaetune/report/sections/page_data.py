@@ -269,7 +269,7 @@ def _reference(baseline: Study | None) -> Reference | None:
         loss=trial.best.val_loss,
         reconstruction=trial.best.val_reconstruction_loss,
         kl=trial.best.val_kl_loss,
-        latent_dim=int(trial.hyperparameters["latent_dim"]),
+        latent_dim=trial.latent_dim,
         parameters=trial.parameters,
         total_s=sum(part.duration_s for part in baseline.lineage(trial)),
     )

@@ -31,6 +31,7 @@ class Oracle(keras_tuner.Oracle):
         assignments: Assignment of each trial, by id; see `assignment`.
         configurations: Number of configurations in `assignments`.
         max_epochs: Number of epochs of a trial for which the algorithm sets none.
+        space: Search space of the search.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Oracle(keras_tuner.Oracle):
         self.assignments: dict[str, Assignment] = {}
         self.configurations = 0
         self.max_epochs = spec.budget.max_epochs
+        self.space = spec.space
         super().__init__(
             objective=keras_tuner.Objective(OBJECTIVE, "min"),
             hyperparameters=hyperparameters,

@@ -10,7 +10,7 @@ import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 
-from vaetune.config import Number, SearchSpec
+from vaetune.config import SearchSpec, Value
 from vaetune.search.oracles.base import BoundedOracle, Oracle
 from vaetune.search.oracles.simple import RandomOracle
 
@@ -28,7 +28,7 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
     """
 
     def __init__(self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters) -> None:
-        self.recorded: Mapping[str, Number] | None = None
+        self.recorded: Mapping[str, Value] | None = None
         super().__init__(spec, hyperparameters, num_initial_points=spec.budget.initial_trials)
         self.gpr = self._make_gpr()  # Made again with the seed as given.
         self._spec = spec

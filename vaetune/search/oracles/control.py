@@ -10,7 +10,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from vaetune.config import Number, SearchSpec, Space
+from vaetune.config import SearchSpec, Space, Value
 from vaetune.errors import OVERWRITE, JournalError
 from vaetune.models import VAEHyperModel
 from vaetune.search.oracles.base import OBJECTIVE, TUNER_ID, Oracle
@@ -65,7 +65,7 @@ def _read_assignment(oracle: Oracle, trial: Trial) -> Assignment:
     )
 
 
-def _model_values(values: Mapping[str, Any]) -> dict[str, Number]:
+def _model_values(values: Mapping[str, Any]) -> dict[str, Value]:
     """Returns the hyperparameters of the model, without the control data of Keras Tuner."""
     names = Space.model_fields
     return {name: values[name] for name in names if name in values}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from vaetune.config import Number
+from vaetune.config import Value
 from vaetune.search.oracles.base import Oracle
 from vaetune.search.oracles.control import assignment, end_trial, request_trial
 from vaetune.search.oracles.simple import GridOracle
@@ -49,13 +49,17 @@ def _grid_size(oracle: Oracle) -> int | None:
     """
     if not isinstance(oracle, GridOracle):
         return None
-    points = math.prod(len({hp.default, *hp.values}) for hp in oracle.hyperparameters.space)
-    return min(points, oracle.trial_limit)
+    return min(int(oracle.space.grid_size(_grid_points(oracle))), oracle.trial_limit)
+
+
+def _grid_points(oracle: Oracle) -> dict[str, list[Value]]:
+    """Returns the values that a grid has of each hyperparameter, parents first."""
+    return {hp.name: sorted({hp.default, *hp.values}) for hp in oracle.hyperparameters.space}
 
 
 def draw_configurations(
     oracle: Oracle, max_points: int = 1000
-) -> dict[tuple[int, int], list[Mapping[str, Number]]]:
+) -> dict[tuple[int, int], list[Mapping[str, Value]]]:
     """Returns the configurations that a new search draws, by iteration and bracket.
 
     They are exact, whatever the scores, with two exceptions: a Bayesian search is represented by a
@@ -70,7 +74,7 @@ def draw_configurations(
     if grid_size is not None and grid_size > max_points:
         return {(0, 0): _draw_from_grid(oracle, max_points)}
     copy = oracle.dry_run_copy()
-    drawn: dict[tuple[int, int], list[Mapping[str, Number]]] = {}
+    drawn: dict[tuple[int, int], list[Mapping[str, Value]]] = {}
     for trial in dry_run(copy):
         asked = assignment(copy, trial)
         if asked.parent is None:
@@ -79,11 +83,13 @@ def draw_configurations(
     return drawn
 
 
-def _draw_from_grid(oracle: Oracle, count: int) -> list[Mapping[str, Number]]:
+def _draw_from_grid(oracle: Oracle, count: int) -> list[Mapping[str, Value]]:
     generator = np.random.default_rng(oracle.seed)
-    points = {hp.name: sorted({hp.default, *hp.values}) for hp in oracle.hyperparameters.space}
+    points = _grid_points(oracle)
     return [
-        {name: values[generator.integers(len(values))] for name, values in points.items()}
+        oracle.space.used(
+            {name: values[generator.integers(len(values))] for name, values in points.items()}
+        )
         for _ in range(count)
     ]
 

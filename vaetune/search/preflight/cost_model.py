@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from vaetune.config import Number
+from vaetune.config import Value, value_of
 
 _KERNEL = 3 * 3
 """Positions in the kernel of a convolution."""
 
-Hyperparameters = Mapping[str, Number]
+Hyperparameters = Mapping[str, Value]
 
 ImageShape = tuple[int, int, int]
 
@@ -138,7 +138,7 @@ def size_of(image_shape: ImageShape, hyperparameters: Hyperparameters) -> Size:
     """Returns the size of a configuration. Its layers are those of `build_vae`."""
     height, width, channels = image_shape
     names = ("filters_1", "filters_2", "dense_units", "latent_dim")
-    first, second, dense, latent = (int(hyperparameters[name]) for name in names)
+    first, second, dense, latent = (int(value_of(hyperparameters, name)) for name in names)
     half = -(-height // 2) * -(-width // 2)
     quarter = -(-height // 4) * -(-width // 4)
     flat = quarter * second

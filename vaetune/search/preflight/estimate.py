@@ -4,12 +4,13 @@ The planned trials are known from the oracle, except which of them are promoted.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from vaetune.config import Space
+from vaetune.config import FAMILY, Space, Value, value_of
 from vaetune.search.preflight.cost_model import (
     CostModel,
     DurationRange,
@@ -61,13 +62,22 @@ class Sharing:
 def extremes(space: Space) -> tuple[Hyperparameters, Hyperparameters]:
     """Returns the smallest and the largest configuration of a space.
 
-    Their learning rate is the geometric mean of the space's bounds.
+    Categories have the Keras example's value if the space contains it, else their first. The
+    learning rate is the geometric mean of the space's bounds.
     """
-    bounds = dict(space.dimensions())
-    low = {name: min(dimension.numbers()) for name, dimension in bounds.items()}
-    high = {name: max(dimension.numbers()) for name, dimension in bounds.items()}
-    rate = math.sqrt(float(low["learning_rate"]) * float(high["learning_rate"]))
-    return low | {"learning_rate": rate}, high | {"learning_rate": rate}
+    rates = [float(rate) for rate in space.learning_rate.listed()]
+    rate = math.sqrt(min(rates) * max(rates))
+    low, high = (
+        {name: _extreme(space, name, choose) for name, _ in space.dimensions()}
+        for choose in (min, max)
+    )
+    return space.used(low | {"learning_rate": rate}), space.used(high | {"learning_rate": rate})
+
+
+def _extreme(space: Space, name: str, choose: Callable[[Iterable[Any]], Any]) -> Value:
+    """Returns the smallest or largest number of a hyperparameter; a category's default."""
+    is_text = FAMILY[name].kind == "text"
+    return space.default(name) if is_text else choose(getattr(space, name).listed())
 
 
 def sample_by_size(
@@ -161,7 +171,7 @@ def disk_bytes(
     """
     configurations = [one for group in groups for one in group.pool]
     weights = 4 * max(size_of(image_shape, one).parameters for one in configurations)
-    latent_sizes = {one["latent_dim"] for one in configurations}
+    latent_sizes = {value_of(one, "latent_dim") for one in configurations}
     trials = sum(rung.trials for rung in plan)
     promoted = max((rung.trials for rung in plan if rung.rung > 0), default=0)
     # Trials that wait for their promotion, the running trial and its parent can be continued.

@@ -23,6 +23,8 @@ from vaetune.config import (
     REFERENCE_BATCH_SIZE,
     SearchSpec,
     short_hyperparameters,
+    used,
+    value_of,
 )
 from vaetune.data import DiskImages, ImageSet, to_unit_interval
 from vaetune.errors import DeviceError
@@ -126,7 +128,7 @@ class Probe:
             vae = build_vae(shape, hyperparameters)
             runner = self._runner_of(hyperparameters)
             weights = read_variables(vae.ordered_variables)
-            runner.begin(weights, float(hyperparameters["learning_rate"]))
+            runner.begin(weights, float(value_of(hyperparameters, "learning_rate")))
             runner.train(self._one_step(hyperparameters))
             write_variables(vae.ordered_variables, runner.read()[0])
             path = folder / "probed.keras"
@@ -155,7 +157,7 @@ class Probe:
             weights = read_variables(variables)
             drawn_s = time.perf_counter() - began_s
             runner = self._runner_of(hyperparameters)
-            runner.begin(weights, float(hyperparameters["learning_rate"]))
+            runner.begin(weights, float(value_of(hyperparameters, "learning_rate")))
             epoch = self._one_step(hyperparameters)
             step_s = _time_steps(runner, epoch)
             runner.validate()
@@ -260,7 +262,7 @@ def _image_memory(images: ImageSet) -> int:
 def _reference(spec: SearchSpec) -> list[Hyperparameters]:
     """Returns the Keras example, if it is trained too, with a value for every hyperparameter."""
     added = {name: value for name, value in OPTIONAL.items() if getattr(spec.space, name)}
-    return [{**REFERENCE, **added}] if spec.baseline else []
+    return [used({**REFERENCE, **added})] if spec.baseline else []
 
 
 def _baseline_groups(
