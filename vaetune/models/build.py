@@ -38,11 +38,11 @@ def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) ->
     beta = float(value_of(hyperparameters, "beta"))
     if ladder.levels:
         networks = connect_networks(architecture, ladder)
-        vae: VAE = LadderVAE(networks, architecture.levels, beta)
+        order = [layer.name for layer in ladder.layers()]
+        vae: VAE = LadderVAE(networks, architecture.levels, order, beta)
     else:
         encoder = encoder_model(ladder.encoder, architecture.image_shape)
         vae = VAE(encoder, decoder_model(ladder.decoder, architecture.latent_dim), beta)
-    vae.layer_order = LayerOrder(tuple(ladder.layers()))
     vae.compile(optimizer=Adam(float(value_of(hyperparameters, "learning_rate"))))
     vae.optimizer.build(vae.ordered_trainable)
     return vae

@@ -23,11 +23,17 @@ class LadderVAE(VAE):
     Args:
         networks: Model from `connect_networks`.
         levels: Number of levels, at least 2.
+        order: Names of the layers with variables in the order of checkpoints. Default: all.
         beta: Weight of the KL divergence in training.
     """
 
     def __init__(
-        self, networks: keras.Model, levels: int, beta: float = 1.0, **kwargs: Any
+        self,
+        networks: keras.Model,
+        levels: int,
+        order: Sequence[str] = (),
+        beta: float = 1.0,
+        **kwargs: Any,
     ) -> None:
         lower = levels - 1
         image, z, *rest = networks.inputs
@@ -46,7 +52,8 @@ class LadderVAE(VAE):
             **kwargs,
         )
         self.networks = networks
-        self.layer_order = LayerOrder(tuple(networks.layers))
+        by_name = {layer.name: layer for layer in networks.layers}
+        self.layer_order = LayerOrder(tuple(by_name[name] for name in order or by_name))
         self.levels = levels
         self._bottom_up = keras.Model(image, [z_mean, z_log_var, *encoded])
         self._top_down = keras.Model([z, *maps, *epsilons], inferred)
@@ -76,7 +83,8 @@ class LadderVAE(VAE):
         config = super().get_config()
         del config["encoder"], config["decoder"]
         networks = keras.saving.serialize_keras_object(self.networks)
-        return {**config, "networks": networks, "levels": self.levels}
+        order = [layer.name for layer in self.layer_order.layers]
+        return {**config, "networks": networks, "levels": self.levels, "order": order}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -82,6 +82,11 @@ class VAE(keras.Model):
         self.kl_loss_tracker = keras.metrics.Mean(name="kl_loss")
         self.built = True  # Encoder and decoder are built, and there are no other weights.
 
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compiles a loaded model. Keras calls it before it loads the optimizer's state."""
+        self.compile(**keras.saving.deserialize_keras_object(dict(config)))
+        self.optimizer.build(self.ordered_trainable)
+
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return [self.loss_tracker, self.reconstruction_loss_tracker, self.kl_loss_tracker]
