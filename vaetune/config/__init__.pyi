@@ -43,9 +43,11 @@ from .reading import (
     Resize,
 )
 from .search_file import (
+    EARLIER,
     Origin,
     ResolvedSearch,
     available_searches,
+    built_in_searches,
     describe,
     find_search,
     load_search,
@@ -81,6 +83,7 @@ __all__ = [
     "BASELINES",
     "BEST",
     "DEFAULT_SPACE",
+    "EARLIER",
     "FAMILY",
     "MAX_CHANNELS",
     "MIN_IMAGES",
@@ -117,6 +120,7 @@ __all__ = [
     "Training",
     "Value",
     "available_searches",
+    "built_in_searches",
     "check_not_reserved",
     "closest_match",
     "describe",

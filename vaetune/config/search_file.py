@@ -26,6 +26,9 @@ from vaetune.config.spec import (
 )
 from vaetune.errors import SpecError, short_repr
 
+EARLIER = "0.1"
+"""Version whose built-in files are kept as NAME-0.1, so that their searches can be finished."""
+
 Origin = Literal["flag", "file", "search", "default", "extended"]
 
 
@@ -171,8 +174,13 @@ def find_search(name: str, folder: Path | None = None) -> Path:
 def available_searches(folder: Path | None = None) -> dict[str, Path]:
     """Returns the search files by name. A file in `searches/` hides a built-in of the same name."""
     own = (folder or Path.cwd()) / "searches"
-    found = {path.stem: path for place in (_built_in(), own) for path in place.glob("*.toml")}
+    found = {**built_in_searches(), **{path.stem: path for path in own.glob("*.toml")}}
     return dict(sorted(found.items()))
+
+
+def built_in_searches() -> dict[str, Path]:
+    """Returns the built-in search files by name."""
+    return {path.stem: path for path in _built_in().glob("*.toml")}
 
 
 def built_in_search(algorithm: Algorithm) -> Path:

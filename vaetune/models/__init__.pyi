@@ -14,6 +14,7 @@ from .losses import (
     binary_cross_entropy,
     kl_divergence,
     kl_per_dimension,
+    missing_bits,
     total_kl,
 )
 from .networks import (
@@ -51,6 +52,7 @@ __all__ = [
     "kl_divergence",
     "kl_per_dimension",
     "load_model",
+    "missing_bits",
     "reparameterise",
     "total_kl",
     "validation_noise",

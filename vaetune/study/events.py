@@ -10,8 +10,8 @@ from vaetune.config import Origin, SearchSpec
 from vaetune.study.records import Assignment, DataSummary, Environment, Record, Rung, Text
 from vaetune.study.scores import Evaluation, Rescoring, Retraining
 
-FORMAT = 1
-"""Version of the journal's format."""
+FORMAT = 2
+"""Version of the journal's format. Format 1, of vaetune 0.1, is read as well."""
 
 Kind = Literal["search", "baseline"]
 
