@@ -26,7 +26,7 @@ class Parallel extends Chart {
     const [top, bottom] = [54, this.height - 14];
     const place = d3.scalePoint().domain(axes.map((column) => column.key)).range([52, this.width - 62]);
     this.scales = new Map(axes.map((column) => [column.key,
-      makeScale({ values: column.values, kind: column.scale, floor: records.floor, pixels: [bottom, top] })]));
+      makeScale({ values: column.values, kind: column.scale, labels: column.labels, floor: records.floor, pixels: [bottom, top] })]));
     const looks = new Map();
     this.points = [];
     for (const index of records.all) {
@@ -51,6 +51,9 @@ class Parallel extends Chart {
       layers.front.append(svg("line", { class: "pole", x1: x, x2: x, y1: top, y2: bottom }));
       for (const { pixel, label } of scale.ticks(6)) {
         layers.front.append(svg("text", { class: "tick halo", x: x + 6, y: pixel + 4 }, label));
+      }
+      if (column.kind === "hyperparameter" && column.values.includes(null)) {
+        layers.front.append(svg("text", { class: "tick halo", x: x + 6, y: top - 8 }, NOT_USED));
       }
       this.showBrush(column, x, top, bottom);
     });

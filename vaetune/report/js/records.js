@@ -69,7 +69,7 @@ class Records {
     const place = rank === null ? this.statuses[index] : `rank ${rank}`;
     const values = this.hyperparameters
       .filter((column) => column.differs)
-      .map((column) => `${column.title} ${short(column.values[index])}`);
+      .map((column) => `${column.title} ${textOf(column, column.values[index])}`);
     return [
       `Trial ${this.trials[index]}, ${place}`,
       loss === null ? "no loss" : `loss ${nats(loss)} at epoch ${this.value("best_epoch", index)}`,
@@ -88,7 +88,7 @@ class Records {
   }
 
   searchable(index) {
-    const values = this.hyperparameters.map((column) => `${column.title}=${short(column.values[index])}`);
+    const values = this.hyperparameters.map((column) => `${column.title}=${textOf(column, column.values[index])}`);
     const texts = [this.trials[index], this.statuses[index], ...values, this.errors[this.trials[index]] ?? ""];
     return texts.join(" ").toLowerCase();
   }

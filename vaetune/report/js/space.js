@@ -14,7 +14,7 @@ function buildSlices(host, page) {
     return [place, column];
   });
   const longer = budgets.length > 1 ? ` A stronger colour means more epochs (${budgets.join(", ")}).` : "";
-  host.before(html("h4", { class: "block" }, "Loss over each hyperparameter"), html("p", { class: "note" }, `Each point is a trial.${longer} The largest point is the winner; red crosses are failed trials.`));
+  host.before(html("h4", { class: "block" }, "Loss over each hyperparameter"), html("p", { class: "note" }, `Each point is a trial.${longer} The largest point is the winner; red crosses are failed trials.${usage(records.differing)}`));
   return charts.map(([place, column]) =>
     new Scatter(place, page, {
       name: `slice-${column.key}`,
@@ -29,6 +29,12 @@ function buildSlices(host, page) {
       most: 280,
     }),
   );
+}
+
+// A sentence about trials that a chart leaves out, or an empty text.
+function usage(columns) {
+  const isPartial = columns.some((column) => column.values.includes(null));
+  return isPartial ? " Trials that do not use a hyperparameter are not in its chart." : "";
 }
 
 const GRID = 40;
@@ -58,10 +64,11 @@ class Contour extends Chart {
     const { frame, records, layers } = this;
     const [across, up] = this.chosen("pair").split(",").map((key) => records.columns.get(key));
     const after = Number(this.chosen("after"));
-    const x = makeScale({ values: across.values, kind: across.scale, pixels: [frame.left, frame.right] });
-    const y = makeScale({ values: up.values, kind: up.scale, pixels: [frame.bottom, frame.top] });
+    const x = makeScale({ values: across.values, kind: across.scale, labels: across.labels, pixels: [frame.left, frame.right] });
+    const y = makeScale({ values: up.values, kind: up.scale, labels: up.labels, pixels: [frame.bottom, frame.top] });
     const shift = (column, index, room) => (column.scale === "choice" ? spread(index, room) : 0);
-    const measured = lossesAfter(records, after).map(({ index, loss }) => ({
+    const using = lossesAfter(records, after).filter(({ index }) => across.values[index] !== null && up.values[index] !== null);
+    const measured = using.map(({ index, loss }) => ({
       index, loss, x: x(across.values[index]) + shift(across, index, this.width / 30), y: y(up.values[index]) + shift(up, index * 7, this.height / 20),
     }));
     this.measured = measured;
@@ -74,7 +81,7 @@ class Contour extends Chart {
     this.mark(measured, ({ index }) => (winners.has(index) ? "winner" : "measured"));
     this.noteLine.textContent =
       `Lowest losses of ${chosen.length} configurations up to epoch ${after}. ` +
-      "The surface is their average on the logarithmic scale above the entropy floor, weighted by distance. It is not drawn far from all points.";
+      "The surface is their average on the logarithmic scale above the entropy floor, weighted by distance. It is not drawn far from all points." + usage([across, up]);
     this.explain([["dot measured", "configuration"], ...(winners.size ? [["dot winner", "winner"]] : []),
       ...bands.map((from, i) => [`dot shade-${i}`, `${i ? "from" : "lowest"} ${nats(from, 1)}`])]);
   }
@@ -113,7 +120,7 @@ class Contour extends Chart {
     return {
       head: ["Trial", across.title, up.title, `Loss after epoch ${this.chosen("after")}`],
       rows: this.measured.map(({ index, loss }) => ({
-        index, cells: [this.records.trials[index], short(across.values[index]), short(up.values[index]), nats(loss)],
+        index, cells: [this.records.trials[index], textOf(across, across.values[index]), textOf(up, up.values[index]), nats(loss)],
       })),
     };
   }
