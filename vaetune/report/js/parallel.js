@@ -1,6 +1,8 @@
 // Parallel coordinates: a line for each trial across its hyperparameters and its loss. Dragging along
 // an axis selects the trials that pass there.
 
+const LEAST_STEP = 74; // smallest distance in pixels between two axes
+
 class Parallel extends Chart {
   constructor(host, page) {
     super(host, page, {
@@ -20,10 +22,16 @@ class Parallel extends Chart {
     return [...records.differing, ...last];
   }
 
+  // Many axes need a chart that is wider than the page, and that scrolls.
+  room() {
+    return Math.max(super.room(), this.axes().length * LEAST_STEP);
+  }
+
   draw() {
     const { records, layers } = this;
     const axes = this.axes();
-    const [top, bottom] = [54, this.height - 14];
+    const isPartial = (column) => column.kind === "hyperparameter" && column.values.includes(null);
+    const [top, bottom] = [axes.some(isPartial) ? 64 : 54, this.height - 14];
     const place = d3.scalePoint().domain(axes.map((column) => column.key)).range([52, this.width - 62]);
     this.scales = new Map(axes.map((column) => [column.key,
       makeScale({ values: column.values, kind: column.scale, labels: column.labels, floor: records.floor, pixels: [bottom, top] })]));
@@ -52,7 +60,7 @@ class Parallel extends Chart {
       for (const { pixel, label } of scale.ticks(6)) {
         layers.front.append(svg("text", { class: "tick halo", x: x + 6, y: pixel + 4 }, label));
       }
-      if (column.kind === "hyperparameter" && column.values.includes(null)) {
+      if (isPartial(column)) {
         layers.front.append(svg("text", { class: "tick halo", x: x + 6, y: top - 8 }, NOT_USED));
       }
       this.showBrush(column, x, top, bottom);

@@ -8,6 +8,7 @@ class Records {
     this.columns = new Map(data.columns.map((column) => [column.key, column]));
     this.hyperparameters = data.columns.filter((column) => column.kind === "hyperparameter");
     this.differing = this.hyperparameters.filter((column) => column.differs);
+    this.numeric = this.differing.filter((column) => column.labels.length === 0);
     this.count = data.trials.length;
     this.all = Array.from({ length: this.count }, (_, index) => index);
     this.index = new Map(data.trials.map((id, index) => [id, index]));

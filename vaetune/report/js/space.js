@@ -44,8 +44,8 @@ const LEAST_WEIGHT = 0.15; // smallest sum of weights at which the surface is dr
 // The loss over two hyperparameters after the same number of epochs, as points on a smooth surface.
 class Contour extends Chart {
   constructor(host, page) {
-    const { differing } = page.records;
-    const pairs = differing.flatMap((a, i) => differing.slice(i + 1).map((b) => [`${a.key},${b.key}`, `${a.title} and ${b.title}`]));
+    const { numeric } = page.records; // A surface over a category would have no meaning.
+    const pairs = numeric.flatMap((a, i) => numeric.slice(i + 1).map((b) => [`${a.key},${b.key}`, `${a.title} and ${b.title}`]));
     super(host, page, {
       name: "contour",
       title: "Loss over two hyperparameters",
@@ -64,8 +64,8 @@ class Contour extends Chart {
     const { frame, records, layers } = this;
     const [across, up] = this.chosen("pair").split(",").map((key) => records.columns.get(key));
     const after = Number(this.chosen("after"));
-    const x = makeScale({ values: across.values, kind: across.scale, labels: across.labels, pixels: [frame.left, frame.right] });
-    const y = makeScale({ values: up.values, kind: up.scale, labels: up.labels, pixels: [frame.bottom, frame.top] });
+    const x = makeScale({ values: across.values, kind: across.scale, pixels: [frame.left, frame.right] });
+    const y = makeScale({ values: up.values, kind: up.scale, pixels: [frame.bottom, frame.top] });
     const shift = (column, index, room) => (column.scale === "choice" ? spread(index, room) : 0);
     const using = lossesAfter(records, after).filter(({ index }) => across.values[index] !== null && up.values[index] !== null);
     const measured = using.map(({ index, loss }) => ({

@@ -49,10 +49,13 @@ def trials_as_json(study: Study) -> str:
 
 def trials_as_csv(study: Study) -> str:
     """CSV with a header and a line for each trial. Each hyperparameter has its own column."""
+    import pandas as pd  # It takes long to import, and other output does not need it.
+
     table = study.trials_table()
     names = [name for name, _ in study.space.dimensions()]
     for name in names:
-        table[name] = [trial.hyperparameters.get(name) for trial in study.trials]
+        values = [trial.hyperparameters.get(name) for trial in study.trials]
+        table[name] = pd.Series(values, dtype=object)  # Integers stay integers beside empty cells.
     moved = ("hyperparameters", "error", "traceback")
     columns = [name for name in TRIAL_COLUMNS if name not in moved]
     text: str = table[[*columns, *names, "error"]].to_csv(index=False, lineterminator="\n")
