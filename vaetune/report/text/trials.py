@@ -55,7 +55,7 @@ def trials_as_csv(study: Study) -> str:
     names = [name for name, _ in study.space.dimensions()]
     for name in names:
         values = [trial.hyperparameters.get(name) for trial in study.trials]
-        table[name] = pd.Series(values, dtype=object)  # Integers stay integers beside empty cells.
+        table[name] = pd.Series(values, dtype=object)  # Integers stay integers if a cell is empty.
     moved = ("hyperparameters", "error", "traceback")
     columns = [name for name in TRIAL_COLUMNS if name not in moved]
     text: str = table[[*columns, *names, "error"]].to_csv(index=False, lineterminator="\n")
