@@ -9,6 +9,9 @@ from .dimensions import (
     Range,
     Value,
 )
+from .explain import (
+    flag_name,
+)
 from .family import (
     FAMILY,
     OPTIONAL,
@@ -54,6 +57,9 @@ from .search_file import (
     parse_reading,
     resolve,
     resolve_single,
+)
+from .settings import (
+    parse_settings,
 )
 from .space import (
     DEFAULT_SPACE,
@@ -126,12 +132,14 @@ __all__ = [
     "describe",
     "differences",
     "find_search",
+    "flag_name",
     "flatten",
     "holds",
     "is_larger",
     "is_used",
     "load_search",
     "parse_reading",
+    "parse_settings",
     "reference_training",
     "resolve",
     "resolve_single",

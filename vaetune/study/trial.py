@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from vaetune.config import Value, value_of
+from vaetune.config import Value, short_hyperparameters, value_of
 from vaetune.study.events import EpochEnded, TrialRetried
 
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
@@ -76,6 +76,7 @@ class Trial:
             finished another epoch.
         intervals: Periods in which it was trained, in order. There are several if its worker was
             lost or its session ended.
+        searched: Names of the hyperparameters that the study searches.
     """
 
     trial_id: str
@@ -99,6 +100,7 @@ class Trial:
     retries: tuple[TrialRetried, ...] = ()
     crashes: int = 0
     intervals: tuple[TrainingInterval, ...] = ()
+    searched: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         score = "" if self.score is None else f", {self.score:.2f} nats per image"
@@ -109,6 +111,11 @@ class Trial:
         """Epoch with the lowest validation loss; the earliest one of several."""
         finite = [epoch for epoch in self.epochs if math.isfinite(epoch.val_loss)]
         return min(finite, key=lambda epoch: epoch.val_loss, default=None)
+
+    @property
+    def words(self) -> str:
+        """The searched hyperparameters as short text, such as "latent 4, gelu"."""
+        return short_hyperparameters(self.hyperparameters, self.searched)
 
     @property
     def latent_dim(self) -> int:

@@ -8,6 +8,7 @@ class Records {
     this.columns = new Map(data.columns.map((column) => [column.key, column]));
     this.hyperparameters = data.columns.filter((column) => column.kind === "hyperparameter");
     this.differing = this.hyperparameters.filter((column) => column.differs);
+    this.numeric = this.differing.filter((column) => column.labels.length === 0);
     this.count = data.trials.length;
     this.all = Array.from({ length: this.count }, (_, index) => index);
     this.index = new Map(data.trials.map((id, index) => [id, index]));
@@ -69,7 +70,7 @@ class Records {
     const place = rank === null ? this.statuses[index] : `rank ${rank}`;
     const values = this.hyperparameters
       .filter((column) => column.differs)
-      .map((column) => `${column.title} ${short(column.values[index])}`);
+      .map((column) => `${column.title} ${textOf(column, column.values[index])}`);
     return [
       `Trial ${this.trials[index]}, ${place}`,
       loss === null ? "no loss" : `loss ${nats(loss)} at epoch ${this.value("best_epoch", index)}`,
@@ -88,7 +89,7 @@ class Records {
   }
 
   searchable(index) {
-    const values = this.hyperparameters.map((column) => `${column.title}=${short(column.values[index])}`);
+    const values = this.hyperparameters.map((column) => `${column.title}=${textOf(column, column.values[index])}`);
     const texts = [this.trials[index], this.statuses[index], ...values, this.errors[this.trials[index]] ?? ""];
     return texts.join(" ").toLowerCase();
   }

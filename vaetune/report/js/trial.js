@@ -99,7 +99,7 @@ class TrialPage {
 
   settings(index) {
     return html("section", {}, html("h4", {}, "Hyperparameters"),
-      pairsTable("", this.records.hyperparameters.map((column) => [column.title, short(column.values[index])])));
+      pairsTable("", this.records.hyperparameters.map((column) => [column.title, textOf(column, column.values[index])])));
   }
 
   lineage(index) {

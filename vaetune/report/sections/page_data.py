@@ -5,9 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from vaetune.config import Choice, Range
+from vaetune.config import FAMILY, Choice, Range
 from vaetune.report.analysis.timeline import WorkingTime, compute_timeline
-from vaetune.report.sections.columns import Column, Scale, Value, build_column, round_loss
+from vaetune.report.sections.columns import (
+    Column,
+    Scale,
+    Value,
+    build_column,
+    build_hyperparameter,
+    round_loss,
+)
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.worker_lanes import Workers, compute_workers
 from vaetune.study import CHECKPOINT_NAME, Study, Trial, command
@@ -152,7 +159,7 @@ def _columns(study: Study, times: _Times) -> Iterable[Column]:
     yield from _loss_columns(study.trials)
     for name in hyperparameter_names(study):
         values = [trial.hyperparameters.get(name) for trial in study.trials]
-        yield build_column(name, name, "", "hyperparameter", _scale(study, name), values)
+        yield build_hyperparameter(name, _scale(study, name), values)
     yield from _cost_columns(study)
     yield from _place_columns(study.trials)
     yield from _time_columns(study, times)
@@ -236,7 +243,7 @@ def _epoch(trial: Trial) -> int | None:
 
 def _scale(study: Study, name: str) -> Scale:
     dimension = dict(study.space.dimensions()).get(name)
-    if isinstance(dimension, Choice):
+    if isinstance(dimension, Choice) or (name in FAMILY and FAMILY[name].kind == "text"):
         return "choice"
     return "log" if isinstance(dimension, Range) and dimension.scale == "log" else "linear"
 
