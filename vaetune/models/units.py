@@ -133,4 +133,6 @@ def _activated(
         case other:
             raise ValueError(f"`normalization` must be none, group or batch. Received: {other!r}")
     # The normalization has a bias of its own.
-    return Chain(make(use_bias=False), norm, layers.Activation(activation, name=f"{name}_activation"))
+    return Chain(
+        make(use_bias=False), norm, layers.Activation(activation, name=f"{name}_activation")
+    )
