@@ -106,6 +106,8 @@ class _TrialBuilder:
             retries=tuple(self.retries),
             crashes=self.crashes,
             intervals=tuple(self.intervals),
+            active_units=end.active_units if end else None,
+            collapsed=end.collapsed if end else None,
         )
 
 

@@ -31,6 +31,9 @@ class Oracle(keras_tuner.Oracle):
         assignments: Assignment of each trial, by id; see `assignment`.
         configurations: Number of configurations in `assignments`.
         max_epochs: Number of epochs of a trial for which the algorithm sets none.
+        collapsed: Ids of the trials that had collapsed at their end.
+        heeds_collapse: Whether promotions may depend on `collapsed`; False in a search that an
+            earlier version began, which did not measure it.
     """
 
     def __init__(
@@ -38,6 +41,8 @@ class Oracle(keras_tuner.Oracle):
     ) -> None:
         self.assignments: dict[str, Assignment] = {}
         self.configurations = 0
+        self.collapsed: set[str] = set()
+        self.heeds_collapse = True
         self.max_epochs = spec.budget.max_epochs
         super().__init__(
             objective=keras_tuner.Objective(OBJECTIVE, "min"),
