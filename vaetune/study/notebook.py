@@ -46,7 +46,8 @@ def describe_trial(trial: Trial) -> str:
     score = MISSING if trial.score is None else f"{trial.score:.2f} nats per image"
     epochs = f"{trial.epoch_to} epoch{'s' * (trial.epoch_to != 1)}"
     words = short_hyperparameters(trial.hyperparameters)
-    return f"trial {trial.trial_id}, {score}, {epochs}, {words}"
+    collapsed = ", collapsed" if trial.collapsed else ""
+    return f"trial {trial.trial_id}, {score}, {epochs}, {words}{collapsed}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -8,6 +8,7 @@ from vaetune.report.analysis.timeline import list_worker_kinds
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.incidents import workers_by_session
 from vaetune.report.text import search
+from vaetune.report.text.collapse import describe_status
 from vaetune.report.text.units import (
     NOTHING,
     hyperparameter,
@@ -166,6 +167,7 @@ def _columns(names: Sequence[str]) -> tuple[Column, ...]:
         Column("Loss", "validation negative ELBO, nats per image"),
         Column("Recon.", "reconstruction, nats per image"),
         Column("KL", "nats per image"),
+        Column("Active units", "latent dimensions in use after the last epoch of the trial"),
         Column("Status", numeric=False),
         Column("Config.", "number of the configuration; promotions have the same number"),
         *(Column(name) for name in names),
@@ -186,7 +188,8 @@ def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, 
         Cell(integer(rank), rank),
         Cell(trial.trial_id),
         *(Cell(nats(loss, 2), loss) for loss in losses),
-        Cell(trial.status),
+        Cell(integer(trial.active_units), trial.active_units),
+        Cell(describe_status(trial)),
         Cell(str(trial.configuration), trial.configuration),
         *(Cell(hyperparameter(value), value) for value in values),
         Cell(f"{trial.epoch_from + 1}\N{EN DASH}{trial.epoch_to}", trial.epoch_to),
