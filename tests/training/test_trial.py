@@ -177,13 +177,20 @@ def expected_use(context, weights, spec=SPEC):
 
 
 def test_the_latent_use_is_that_of_the_last_epoch_not_of_the_best(context):
-    steep = {**FIRST.hyperparameters, "learning_rate": 0.05}
-    long = FIRST.model_copy(update={"hyperparameters": steep, "epoch_to": 30})
+    loose = {**FIRST.hyperparameters, "beta": 0.01}
+    long = FIRST.model_copy(update={"hyperparameters": loose, "epoch_to": 20})
     *_, last = epochs_of(messages := messages_of(context, long))
-    assert last.checkpoint.best_epoch < last.ended.epoch
-    assert messages[-1].latent_use == expected_use(context, last.checkpoint.weights)
-    assert messages[-1].latent_use.val_kl_loss == last.ended.val_kl_loss
-    assert messages[-1].latent_use != expected_use(context, last.checkpoint.best_weights)
+    end, measured = last.checkpoint, messages[-1].latent_use
+    assert measured == expected_use(context, end.weights)
+    assert measured.active_units > 0
+    assert measured.val_kl_loss == last.ended.val_kl_loss
+    dead = tuple(array * 0 for array in end.weights)
+    for changed_end, use in (
+        (replace(end, best_weights=dead), measured),
+        (replace(end, weights=dead), LatentUse(0, 0.0)),
+    ):
+        (_, completed) = messages_of(context, long, start=changed_end, continues_trial=True)
+        assert completed.latent_use == use
 
 
 def test_a_trial_of_which_only_the_end_was_lost_has_the_same_latent_use(context):
