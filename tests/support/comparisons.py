@@ -68,6 +68,7 @@ def _outcome(study, trial):
         "parameters": trial.parameters,
         "score": trial.score,
         "end": (trial.status, trial.failed_in, trial.error),
+        "collapse": (trial.active_units, trial.collapsed),
     }
 
 

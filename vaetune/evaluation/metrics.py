@@ -26,7 +26,7 @@ from vaetune.evaluation.likelihood import (
     mean_log_likelihood,
 )
 from vaetune.models import VAE
-from vaetune.study import Evaluation, EvaluationProtocol
+from vaetune.study import Evaluation, EvaluationProtocol, variance_per_dimension
 from vaetune.training import OnProgress, compile_function, to_unit_tensor
 
 SSIM_WINDOW = 11
@@ -85,15 +85,6 @@ def evaluate(
         ssim=ssim,
         ssim_window=window,
     )
-
-
-def variance_per_dimension(z_mean: Latent) -> tuple[float, ...]:
-    """Returns Var_x E[z_d | x], the variance over images, of each latent dimension d.
-
-    References:
-        Burda et al. 2016, section 5.2.
-    """
-    return tuple(np.var(z_mean, axis=0, dtype=np.float64).tolist())
 
 
 def knn_accuracy(

@@ -108,6 +108,8 @@ class _TrialBuilder:
             crashes=self.crashes,
             intervals=tuple(self.intervals),
             searched=searched,
+            active_units=end.active_units if end else None,
+            collapsed=end.collapsed if end else None,
         )
 
 

@@ -44,7 +44,8 @@ def describe_trial(trial: Trial) -> str:
     """Returns a line with the loss, the epochs and the hyperparameters of a completed trial."""
     score = MISSING if trial.score is None else f"{trial.score:.2f} nats per image"
     epochs = f"{trial.epoch_to} epoch{'s' * (trial.epoch_to != 1)}"
-    return f"trial {trial.trial_id}, {score}, {epochs}, {trial.words}"
+    collapsed = ", collapsed" if trial.collapsed else ""
+    return f"trial {trial.trial_id}, {score}, {epochs}, {trial.words}{collapsed}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

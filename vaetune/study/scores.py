@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from vaetune.config import Binarize
@@ -109,8 +109,17 @@ class Evaluation:
     @property
     def active_units(self) -> int:
         """Number of latent dimensions that distinguish images."""
-        least = self.protocol.active_variance
-        return sum(variance > least for variance in self.variance_per_dimension)
+        return count_active_units(self.variance_per_dimension, self.protocol.active_variance)
+
+
+def count_active_units(variances: Iterable[float], least: float = ACTIVE_VARIANCE) -> int:
+    """Returns the number of latent dimensions that distinguish images.
+
+    Args:
+        variances: Variance of z_mean over images, of each latent dimension.
+        least: Variance above which a latent dimension counts as active.
+    """
+    return sum(variance > least for variance in variances)
 
 
 FINALISTS = 5

@@ -26,6 +26,9 @@ TRIAL_COLUMNS = (
     "reconstruction_loss",
     "kl_loss",
     "best_epoch",
+    "active_units",
+    "last_kl_loss",
+    "collapsed",
     "parameters",
     "duration_s",
     "hyperparameters",
@@ -33,7 +36,8 @@ TRIAL_COLUMNS = (
     "error",
     "traceback",
 )
-"""Columns of a table of trials. Losses are those of the best epoch of the trial."""
+"""Columns of a table of trials. Losses are those of the best epoch of the trial, except for
+`last_kl_loss`. Active units and collapse are those after its last epoch."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class Trial:
         hyperparameters: Values of the hyperparameters that the model uses, by name.
         epochs: Losses of each finished epoch, in order.
         parameters: Number of trainable parameters; None before the trial has ended.
+        active_units: Number of active units after the last epoch, see `LatentUse`; None if the
+            trial has not completed, or if an earlier version ran it.
+        collapsed: Whether the model had collapsed after the last epoch; None as for
+            `active_units`.
         duration_s: Wall time in seconds, over all sessions.
         failed_in: Epoch, absolute, in which the trial failed; None if it failed before its first
             epoch, or did not fail.
@@ -101,6 +109,8 @@ class Trial:
     crashes: int = 0
     intervals: tuple[TrainingInterval, ...] = ()
     searched: tuple[str, ...] = ()
+    active_units: int | None = None
+    collapsed: bool | None = None
 
     def __repr__(self) -> str:
         score = "" if self.score is None else f", {self.score:.2f} nats per image"
@@ -127,6 +137,11 @@ class Trial:
         """Lowest validation loss, nats per image; None before the first finite one."""
         return self.best.val_loss if self.best else None
 
+    @property
+    def last_kl_loss(self) -> float | None:
+        """KL divergence after the last finished epoch, nats per image; None before the first."""
+        return self.epochs[-1].val_kl_loss if self.epochs else None
+
     def as_row(self) -> dict[str, Any]:
         """Returns the trial as a row with `TRIAL_COLUMNS`."""
         best = self.best
@@ -143,6 +158,9 @@ class Trial:
             "reconstruction_loss": best.val_reconstruction_loss if best else None,
             "kl_loss": best.val_kl_loss if best else None,
             "best_epoch": best.epoch if best else None,
+            "active_units": self.active_units,
+            "last_kl_loss": self.last_kl_loss,
+            "collapsed": self.collapsed,
             "parameters": self.parameters,
             "duration_s": self.duration_s,
             "hyperparameters": dict(self.hyperparameters),

@@ -147,6 +147,18 @@ class Steps:
         """Returns latent means (batch, latent_dim) of images (batch, height, width, channels)."""
         return self._averaged().run(self._template.to_posterior, images)[0]
 
+    def encode_levels(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns the posterior means of all levels, flattened, (batch, units)."""
+        runner = self._averaged()
+        z_mean, _, *maps = runner.run(self._template.bottom_up, images)
+        zeros = [
+            tf.zeros(tf.stack([tf.shape(images)[0], *shape]))
+            for shape in self._level_shapes(runner)
+        ]
+        _, *lower = runner.run(self._template.top_down, z_mean, *maps, *zeros)
+        batch = tf.shape(images)[0]
+        return tf.concat([z_mean, *(tf.reshape(u, (batch, -1)) for u in lower[::2])], axis=1)
+
     def decode(self, z: tf.Tensor) -> tf.Tensor:
         """Returns pixel probabilities (batch, height, width, channels) of z (batch, latent_dim)."""
         (logits,) = self._averaged().run(self._template.to_logits, z)

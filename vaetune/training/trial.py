@@ -20,7 +20,16 @@ from vaetune.config import Precision, value_of
 from vaetune.data import ImageSet, to_unit_interval
 from vaetune.errors import DataError, one_line
 from vaetune.models import Architecture, Structure, build_vae, draw_variables
-from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded, ProbeImages
+from vaetune.study import (
+    LATENT_POINTS,
+    Arrays,
+    Artifacts,
+    Assignment,
+    Checkpoint,
+    EpochEnded,
+    LatentUse,
+    ProbeImages,
+)
 from vaetune.training.feed import first_images
 from vaetune.training.restore import read_variables
 from vaetune.training.runner import DeviceData, EpochLosses, EpochRunner, put_on_device
@@ -170,6 +179,7 @@ class _TaskTrainer:
         self._spec = task.spec
         self._context = context
         self._deadline_s = time.monotonic() + task.seconds_left
+        self._last_ended: EpochEnded | None = None
 
     def run(self) -> Iterator[Message]:
         state, continues_trial = self._task.start, self._task.continues_trial
@@ -182,7 +192,10 @@ class _TaskTrainer:
             raise ValueError("A task without trials needs a checkpoint to take pictures of.")
         if not self._task.lineage:
             self._use(self._task.hyperparameters)
-        yield Completed(state.best_val_loss, self._take_pictures(state.best_weights))
+        # The pictures come last, because they replace the weights of the last epoch.
+        use = self._measure_latent_use(state) if self._task.lineage else None
+        pictures = self._take_pictures(state.best_weights)
+        yield Completed(state.best_val_loss, pictures, use)
 
     def _use(self, hyperparameters: Mapping[str, Any]) -> None:
         self._runner = self._context.runner(hyperparameters, self._spec.training.precision)
@@ -226,7 +239,7 @@ class _TaskTrainer:
                 break
             if time.monotonic() >= self._deadline_s:
                 raise _TimeUpError
-            ended = yield from self._run_epoch(trial, epoch)
+            ended = self._last_ended = yield from self._run_epoch(trial, epoch)
             if not (math.isfinite(ended.loss) and math.isfinite(ended.val_loss)):
                 yield EpochDone(ended, None)
                 _check_finite(ended)
@@ -290,6 +303,24 @@ class _TaskTrainer:
             best_optimizer=before.best_optimizer,
             best_raw_weights=before.best_raw_weights,
         )
+
+    def _measure_latent_use(self, last: Checkpoint) -> LatentUse:
+        """Measures how much the model of the last epoch uses its latent variables.
+
+        The active units are those of the first `LATENT_POINTS` validation images. If the last
+        epoch was trained by an earlier task, the model is validated again, with the same result.
+
+        Args:
+            last: Checkpoint after the last epoch.
+        """
+        self._runner.restore(last.average or last.weights)
+        ended = self._last_ended
+        if ended is not None and ended.epoch == last.epoch:
+            val_kl_loss = ended.val_kl_loss
+        else:
+            val_kl_loss = self._runner.validate().kl_loss
+        images = self._context.images.validation.images[:LATENT_POINTS]
+        return LatentUse.measure(self._runner.encode_levels(to_unit_interval(images)), val_kl_loss)
 
     def _take_pictures(self, best_weights: Arrays) -> Artifacts:
         self._runner.restore(best_weights)

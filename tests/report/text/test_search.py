@@ -158,15 +158,15 @@ def test_the_csv_of_a_search_without_trials_is_a_header():
 def test_the_table_has_a_line_a_trial(study):
     header, *lines = trials_module.trials_as_table(study).splitlines()
     assert " ".join(header.split()) == (
-        "trial config from bracket rung status epochs val_loss recon KL seconds parameters "
+        "trial config from bracket rung status epochs val_loss recon KL active seconds parameters "
         "hyperparameters"
     )
     assert len(lines) == 5
     assert " ".join(lines[2].split()).startswith(
-        "0002 0 0000 1 1 completed 3-4 190.00 142.50 47.50 12.2 69,076 filters"
+        "0002 0 0000 1 1 completed 3-4 190.00 142.50 47.50 - 12.2 69,076 filters"
     )
     assert lines[2].endswith("filters 16/128, dense 64, latent 8, rate 0.0021")
-    assert lines[3].split()[5:12] == ["failed", "1-1", "-", "-", "-", "7.5", "-"]
+    assert lines[3].split()[5:13] == ["failed", "1-1", "-", "-", "-", "-", "7.5", "-"]
     assert lines[3].endswith('| A loss became NaN, "again", in epoch 1.')
     assert lines[4].split()[5] == "running"
 

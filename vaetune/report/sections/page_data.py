@@ -81,6 +81,7 @@ class Records:
         errors: Error messages in one line, by id of a failed trial.
         winner: Id of the winner, or None.
         kept: Ids of the trials with stored weights, which can be exported.
+        collapsed: Ids of the trials that had collapsed after their last epoch.
         columns: Hyperparameters, losses and other numbers of the trials.
         curves: Learning curves of the trials.
         reference: Keras example, or None.
@@ -96,6 +97,7 @@ class Records:
     errors: Mapping[str, str]
     winner: str | None
     kept: tuple[str, ...]
+    collapsed: tuple[str, ...]
     columns: tuple[Column, ...]
     curves: Curves
     reference: Reference | None
@@ -122,6 +124,7 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
         errors={t.trial_id: t.error or "no message was recorded" for t in study.failures},
         winner=winner.trial_id if winner else None,
         kept=tuple(t.trial_id for t in trials if _has_weights(study, t)),
+        collapsed=tuple(trial.trial_id for trial in trials if trial.collapsed),
         columns=tuple(_columns(study, times)),
         curves=_curves(trials, times),
         reference=_reference(baseline),
@@ -166,7 +169,7 @@ def _columns(study: Study, times: _Times) -> Iterable[Column]:
 
 
 def _loss_columns(trials: Sequence[Trial]) -> Iterable[Column]:
-    """Losses at the best epoch of each trial."""
+    """Losses at the best epoch of each trial, and its active units after the last one."""
     columns: tuple[tuple[str, str, Scale, str], ...] = (
         ("loss", "Loss", "excess", "val_loss"),
         ("reconstruction", "Reconstruction", "linear", "val_reconstruction_loss"),
@@ -175,6 +178,9 @@ def _loss_columns(trials: Sequence[Trial]) -> Iterable[Column]:
     for key, title, scale, field in columns:
         values = [getattr(trial.best, field) if trial.best else None for trial in trials]
         yield build_column(key, title, "nats per image", "measure", scale, values)
+    units = [trial.active_units for trial in trials]
+    if any(count is not None for count in units):
+        yield build_column("active_units", "Active units", "", "measure", "linear", units)
 
 
 def _cost_columns(study: Study) -> Iterable[Column]:

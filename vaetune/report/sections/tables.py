@@ -9,6 +9,7 @@ from vaetune.report.analysis.timeline import list_worker_kinds
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.incidents import workers_by_session
 from vaetune.report.text import search
+from vaetune.report.text.collapse import describe_status
 from vaetune.report.text.units import (
     NOTHING,
     hyperparameter,
@@ -167,6 +168,7 @@ def _columns(names: Sequence[str]) -> tuple[Column, ...]:
         Column("Loss", "validation negative ELBO, nats per image"),
         Column("Recon.", "reconstruction, nats per image"),
         Column("KL", "nats per image"),
+        Column("Active units", "latent dimensions in use after the last epoch of the trial"),
         Column("Status", numeric=False),
         Column("Config.", "number of the configuration; promotions have the same number"),
         *(Column(name, numeric=not _is_category(name)) for name in names),
@@ -187,7 +189,8 @@ def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, 
         Cell(integer(rank), rank),
         Cell(trial.trial_id),
         *(Cell(nats(loss, 2), loss) for loss in losses),
-        Cell(trial.status),
+        Cell(integer(trial.active_units), trial.active_units),
+        Cell(describe_status(trial)),
         Cell(str(trial.configuration), trial.configuration),
         *(
             Cell(hyperparameter(value), None if isinstance(value, str) else value)

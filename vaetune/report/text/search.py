@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vaetune.config import Origin, SearchSpec, flatten
+from vaetune.report.text.collapse import describe_collapsed
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_data
 from vaetune.report.text.units import counted
@@ -117,10 +118,12 @@ def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
     excess = best.val_loss - data.entropy_floor
     floor = f", {excess:.2f} above the entropy floor of the data" if data.entropy_floor else ""
     duration_s = sum(part.duration_s for part in study.lineage(trial))
+    collapsed = {"collapsed": describe_collapsed(trial)} if trial.collapsed else {}
     facts = {
         "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO{floor})",
         "reconstruction": f"{best.val_reconstruction_loss:.2f}",
         "KL": f"{best.val_kl_loss:.2f}",
+        **collapsed,
         "hyperparameters": trial.words,
         "parameters": f"{trial.parameters:,}" if trial.parameters else "unknown",
         "trained": f"{counted(best.epoch, 'epoch')}, {duration_s:.1f} s",

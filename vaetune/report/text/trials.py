@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from vaetune.config import short_hyperparameters
+from vaetune.report.text.collapse import describe_end, describe_status
 from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted
 
 
@@ -22,6 +23,7 @@ def trials_as_table(study: Study) -> str:
         "val_loss",
         "recon",
         "KL",
+        "active",
         "seconds",
         "parameters",
         "hyperparameters",
@@ -90,11 +92,12 @@ def _table_row(trial: Trial) -> tuple[str, ...]:
         trial.parent or "-",
         str(trial.bracket),
         str(trial.rung),
-        trial.status,
+        describe_status(trial),
         f"{trial.epoch_from + 1}-{trial.epoch_to}",
         f"{best.val_loss:.2f}" if best else "-",
         f"{best.val_reconstruction_loss:.2f}" if best else "-",
         f"{best.val_kl_loss:.2f}" if best else "-",
+        "-" if trial.active_units is None else str(trial.active_units),
         f"{trial.duration_s:.1f}",
         f"{trial.parameters:,}" if trial.parameters else "-",
         trial.words + (f" | {trial.error}" if trial.error else ""),
@@ -113,6 +116,8 @@ def trial_line(
 ) -> str:
     """A line with the score, epochs, hyperparameters and duration of a trial that ended.
 
+    The line of a collapsed trial ends with its active units and KL divergence.
+
     Args:
         label: Name of the trial, such as "trial 0003 (4 of 23)".
         started: Event of the trial's start.
@@ -121,7 +126,8 @@ def trial_line(
     """
     training = describe_training(started, searched)
     outcome = f"failed: {ended.error}" if ended.score is None else f"{ended.score:8.2f} nats"
-    return f"{label:<20} {outcome}  {training}  {ended.duration_s:.1f} s"
+    line = f"{label:<20} {outcome}  {training}  {ended.duration_s:.1f} s"
+    return f"{line}  {describe_end(ended)}".rstrip()
 
 
 def describe_training(started: TrialStarted, searched: Collection[str] = ()) -> str:
