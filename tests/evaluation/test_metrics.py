@@ -16,12 +16,13 @@ from vaetune.evaluation.likelihood import (
     closed_form_kl,
     encode,
     estimate,
+    expectation,
     image_likelihood,
     importance_weighted_bound,
-    mean_log_likelihood,
+    top_level_sampler,
 )
 from vaetune.evaluation.metrics import (
-    compare_decoded_means,
+    compare_reconstructions,
     evaluate,
     knn_accuracy,
     similarity,
@@ -54,6 +55,10 @@ COPIES = 20_000
 def gaussian_log_likelihood(z):
     residual = X - SLOPE * z[:, 0].astype(np.float64)
     return -0.5 * (math.log(2 * math.pi * NOISE**2) + residual**2 / NOISE**2)
+
+
+def gaussian(z_mean, z_log_var):
+    return top_level_sampler(gaussian_log_likelihood, z_mean, z_log_var)
 
 
 def true_log_likelihood():
@@ -90,7 +95,7 @@ def is_near(values, expected):
 
 
 def test_the_reconstruction_equals_the_closed_form():
-    values = mean_log_likelihood(gaussian_log_likelihood, *posterior(MEAN, VARIANCE), 4, seed=0)
+    values = expectation(gaussian(*posterior(MEAN, VARIANCE)), 4, seed=0).log_likelihood
     assert is_near(values, expected_reconstruction())
 
 
@@ -102,19 +107,19 @@ def test_the_divergence_equals_the_closed_form():
 
 def test_with_the_true_posterior_the_bound_is_the_log_likelihood_for_every_k():
     for k in (1, 2, 50):
-        values = importance_weighted_bound(gaussian_log_likelihood, *true_posterior(7), k, seed=0)
+        values = importance_weighted_bound(gaussian(*true_posterior(7)), k, seed=0)
         np.testing.assert_allclose(values, true_log_likelihood(), atol=2e-6)
 
 
 def test_one_importance_sample_gives_the_elbo_in_expectation():
-    values = importance_weighted_bound(gaussian_log_likelihood, *posterior(MEAN, VARIANCE), 1, 0)
+    values = importance_weighted_bound(gaussian(*posterior(MEAN, VARIANCE)), 1, 0)
     assert is_near(values, expected_reconstruction() - expected_kl())
     assert not is_near(values, true_log_likelihood()), "the test can tell the two apart"
 
 
 def test_the_bound_rises_with_k_to_the_log_likelihood():
     means = [
-        importance_weighted_bound(gaussian_log_likelihood, *posterior(MEAN, VARIANCE), k, 0).mean()
+        importance_weighted_bound(gaussian(*posterior(MEAN, VARIANCE)), k, 0).mean()
         for k in (1, 3, 10, 100)
     ]
     assert means == sorted(means)
@@ -123,18 +128,15 @@ def test_the_bound_rises_with_k_to_the_log_likelihood():
 
 
 def test_many_samples_of_one_image_reach_its_log_likelihood():
-    values = importance_weighted_bound(
-        gaussian_log_likelihood, *posterior(MEAN, VARIANCE, 20), 5_000, seed=1
-    )
+    values = importance_weighted_bound(gaussian(*posterior(MEAN, VARIANCE, 20)), 5_000, seed=1)
     np.testing.assert_allclose(values, true_log_likelihood(), atol=0.1)
 
 
 @pytest.mark.parametrize("value", [-1e6, -800.0, 0.0, 900.0])
 def test_no_weight_is_too_small_or_too_large(value):
     """exp(-1e6) is 0 and exp(900) is infinite, so weights must stay logarithms."""
-    found = importance_weighted_bound(
-        lambda z: np.full(len(z), value), *posterior(0.0, 1.0, 3), 10, seed=0
-    )
+    sampler = top_level_sampler(lambda z: np.full(len(z), value), *posterior(0.0, 1.0, 3))
+    found = importance_weighted_bound(sampler, 10, seed=0)
     np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-6)
 
 
@@ -147,15 +149,18 @@ def test_a_smaller_k_takes_the_first_samples_of_a_larger():
             drawn.append(z)
             return np.zeros(len(z))
 
-        importance_weighted_bound(remember, *posterior(0.0, 1.0, 5), k, seed=0)
+        importance_weighted_bound(top_level_sampler(remember, *posterior(0.0, 1.0, 5)), k, seed=0)
     np.testing.assert_array_equal(seen[2], seen[4][:2])
     assert len(np.unique(seen[4])) == 20, "no sample is drawn twice"
 
 
 def test_the_two_estimates_do_not_share_their_samples():
     seen = []
-    for sample in (mean_log_likelihood, importance_weighted_bound):
-        sample(lambda z: (seen.append(z), np.zeros(len(z)))[1], *posterior(0.0, 1.0, 5), 1, 0)
+    sampler = top_level_sampler(
+        lambda z: (seen.append(z), np.zeros(len(z)))[1], *posterior(0.0, 1.0, 5)
+    )
+    for sample in (expectation, importance_weighted_bound):
+        sample(sampler, 1, 0)
     assert not np.isin(seen[0], seen[1]).any()
 
 
@@ -338,7 +343,7 @@ def test_decoded_means_are_compared(vae):
     z_mean, _ = encode(vae, TEST.images, Batches())
     decoded = vae.decoder(z_mean, training=False)
     psnr, ssim = similarity(to_unit_interval(TEST.images), decoded, 9)
-    found = compare_decoded_means(vae, TEST.images, z_mean, 9, Batches(4))
+    found = compare_reconstructions(vae, TEST.images, z_mean, 9, Batches(4))
     assert found == pytest.approx((float(np.mean(psnr)), float(np.mean(ssim))), rel=1e-4)
 
 

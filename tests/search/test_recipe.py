@@ -11,7 +11,7 @@ from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed, run
 from vaetune.config.space import Choice, Range, Space
 from vaetune.config.spec import Budget
 from vaetune.search import checkpoints
-from vaetune.training import trial as trial_module
+from vaetune.training.context import TrainingContext
 
 SPACE = Space.pinned_at(
     TINY_REFERENCE
@@ -98,7 +98,7 @@ def test_a_killed_search_goes_on_to_the_same_end(undisturbed, tmp_path, event, m
 
 def test_the_kept_weights_are_the_average(undisturbed):
     winner = checkpoint_of(undisturbed, undisturbed.winner.trial_id)
-    context = trial_module.TrainingContext(IMAGES)
+    context = TrainingContext(IMAGES)
     runner = context.runner(undisturbed.winner.hyperparameters)
     runner.restore(winner.best_weights)
     assert runner.validate().loss == undisturbed.winner.best.val_loss

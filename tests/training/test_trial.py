@@ -15,8 +15,9 @@ from vaetune.errors import DataError
 from vaetune.models.build import build_vae
 from vaetune.study.collapse import LatentUse
 from vaetune.study.records import Assignment
+from vaetune.training.context import TrainingContext
 from vaetune.training.tasks import Began, Completed, EpochDone, Failed, Progressed, Task, TimeUp
-from vaetune.training.trial import TrainingContext, train_task
+from vaetune.training.trial import train_task
 
 SPEC = changed(TINY, budget=Budget(max_epochs=4))
 FIRST = Assignment(

@@ -1,7 +1,8 @@
 """Negative ELBO and importance-weighted bound of a trained VAE."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -24,6 +25,39 @@ PerImage = NDArray[np.float64]
 
 LogLikelihood = Callable[[Latent], PerImage]
 """Function from z of each image, (n, latent_dim), to log p(x | z) in nats, (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One posterior sample of each image. The latent variables of all levels are called z.
+
+    Attributes:
+        log_likelihood: log p(x | z) in nats, (n,).
+        log_prior_ratio: log p(z) - log q(z | x) in nats, (n,).
+        lower_kl: KL divergence of each lower level, given the sample of the levels above it, summed
+            over the positions of its maps, each (n, channels) in nats.
+    """
+
+    log_likelihood: PerImage
+    log_prior_ratio: PerImage
+    lower_kl: tuple[NDArray[np.float64], ...] = ()
+
+
+Sampler = Callable[[tuple[int, ...]], Draw]
+"""Function from the random seed of a sample to the sample."""
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """Means over posterior samples.
+
+    Attributes:
+        log_likelihood: Estimate of E_q(z|x) log p(x | z) in nats, (n,).
+        lower_kl: Mean KL divergence of each lower level, each (n, channels) in nats.
+    """
+
+    log_likelihood: PerImage
+    lower_kl: tuple[NDArray[np.float64], ...]
 
 
 class _Stream(IntEnum):
@@ -125,39 +159,59 @@ def image_likelihood(
     return log_likelihood
 
 
-def mean_log_likelihood(
-    log_likelihood: LogLikelihood, z_mean: Latent, z_log_var: Latent, samples: int, seed: int
-) -> PerImage:
-    """Estimates E_q(z|x) log p(x | z) of each image from samples of the posterior.
+def top_level_sampler(log_likelihood: LogLikelihood, z_mean: Latent, z_log_var: Latent) -> Sampler:
+    """Returns a sampler of a model with one level.
 
     Args:
         log_likelihood: Function that computes log p(x | z) of the images.
         z_mean: Means of the posteriors, (n, latent_dim).
         z_log_var: Logarithms of the variances, (n, latent_dim).
+    """
+
+    def draw(seed: tuple[int, ...]) -> Draw:
+        z, log_prior_ratio = draw_top_level(z_mean, z_log_var, seed)
+        return Draw(log_likelihood(z), log_prior_ratio)
+
+    return draw
+
+
+def draw_top_level(
+    z_mean: Latent, z_log_var: Latent, seed: tuple[int, ...]
+) -> tuple[Latent, PerImage]:
+    """Draws z, (n, latent_dim), and returns it with log p(z) - log q(z | x), (n,)."""
+    deviation = np.exp(np.float32(0.5) * z_log_var)
+    epsilon = np.random.default_rng(seed).standard_normal(z_mean.shape, dtype=np.float32)
+    z = z_mean + deviation * epsilon
+    # The constants of the two normal densities cancel.
+    terms = np.square(epsilon, dtype=np.float64) + z_log_var - np.square(z, dtype=np.float64)
+    return z, 0.5 * terms.sum(axis=1)
+
+
+def expectation(sampler: Sampler, samples: int, seed: int) -> Expectation:
+    """Estimates the parts of the ELBO that need samples of the posterior.
+
+    Args:
+        sampler: Sampler of the images.
         samples: Number of samples per image.
         seed: Random seed of the samples.
-
-    Returns:
-        Estimates in nats, (n,).
     """
-    total = np.zeros(len(z_mean))
-    for z, _ in _draw(z_mean, z_log_var, samples, (seed, _Stream.ELBO)):
-        total += log_likelihood(z)
-    return total / samples
+    draws = (sampler((seed, _Stream.ELBO, sample)) for sample in range(samples))
+    first = next(draws)
+    total, lower = first.log_likelihood.copy(), first.lower_kl
+    for draw in draws:
+        total += draw.log_likelihood
+        lower = tuple(one + more for one, more in zip(lower, draw.lower_kl, strict=True))
+    return Expectation(total / samples, tuple(one / samples for one in lower))
 
 
-def importance_weighted_bound(
-    log_likelihood: LogLikelihood, z_mean: Latent, z_log_var: Latent, samples: int, seed: int
-) -> PerImage:
+def importance_weighted_bound(sampler: Sampler, samples: int, seed: int) -> PerImage:
     """Returns L_k = log (1/k) sum_i p(x, z_i) / q(z_i | x), in expectation at most log p(x).
 
     With k = 1 it is the ELBO of one sample. It increases with k towards log p(x). The sum is
     computed as a logarithm, so it neither overflows nor vanishes.
 
     Args:
-        log_likelihood: Function that computes log p(x | z) of the images.
-        z_mean: Means of the posteriors, (n, latent_dim).
-        z_log_var: Logarithms of the variances, (n, latent_dim).
+        sampler: Sampler of the images.
         samples: Number k of samples per image. A smaller k uses the first samples of a larger k.
         seed: Random seed of the samples.
 
@@ -167,24 +221,12 @@ def importance_weighted_bound(
     References:
         Burda et al. 2016, equation 8.
     """
-    log_sum = np.full(len(z_mean), -math.inf)
-    for z, log_prior_ratio in _draw(z_mean, z_log_var, samples, (seed, _Stream.IMPORTANCE)):
-        log_sum = np.logaddexp(log_sum, log_likelihood(z) + log_prior_ratio)
-    return log_sum - math.log(samples)
-
-
-def _draw(
-    z_mean: Latent, z_log_var: Latent, samples: int, stream: tuple[int, int]
-) -> Iterator[tuple[Latent, PerImage]]:
-    """Yields samples z of the posterior, (n, latent_dim), and log p(z) - log q(z | x), (n,)."""
-    deviation = np.exp(np.float32(0.5) * z_log_var)
+    log_sum: Any = -math.inf
     for sample in range(samples):
-        generator = np.random.default_rng([*stream, sample])
-        epsilon = generator.standard_normal(z_mean.shape, dtype=np.float32)
-        z = z_mean + deviation * epsilon
-        # The constants of the two normal densities cancel.
-        terms = np.square(epsilon, dtype=np.float64) + z_log_var - np.square(z, dtype=np.float64)
-        yield z, 0.5 * terms.sum(axis=1)
+        draw = sampler((seed, _Stream.IMPORTANCE, sample))
+        log_sum = np.logaddexp(log_sum, draw.log_likelihood + draw.log_prior_ratio)
+    bound: PerImage = log_sum - math.log(samples)
+    return bound
 
 
 def closed_form_kl(z_mean: Latent, z_log_var: Latent) -> NDArray[np.float64]:

@@ -13,17 +13,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vaetune.data import Images, Split, entropy_floor
+from vaetune.evaluation.levels import describe_levels, posterior_sampler
 from vaetune.evaluation.likelihood import (
     Batches,
     Latent,
     closed_form_kl,
     encode,
     estimate,
-    image_likelihood,
+    expectation,
     image_spec,
     importance_weighted_bound,
     latent_spec,
-    mean_log_likelihood,
 )
 from vaetune.models import VAE
 from vaetune.study import Evaluation, EvaluationProtocol, variance_per_dimension
@@ -59,31 +59,33 @@ def evaluate(
     count, k = protocol.importance_images, protocol.importance_samples
     decoded = _Counter(protocol.posterior_samples * len(test) + k * count, on_progress)
     z_mean, z_log_var = encode(vae, test.images, batches)
-    likelihood = image_likelihood(vae, test.images, batches, decoded.add)
-    reconstruction = -mean_log_likelihood(
-        likelihood, z_mean, z_log_var, protocol.posterior_samples, protocol.seed
-    )
+    sampler = posterior_sampler(vae, test.images, (z_mean, z_log_var), batches, decoded.add)
+    expected = expectation(sampler, protocol.posterior_samples, protocol.seed)
+    reconstruction = -expected.log_likelihood
+    first = test.take(slice(count)).images
     bound = -importance_weighted_bound(
-        image_likelihood(vae, test.take(slice(count)).images, batches, decoded.add),
-        *(z_mean[:count], z_log_var[:count], k, protocol.seed),
+        posterior_sampler(vae, first, (z_mean[:count], z_log_var[:count]), batches, decoded.add),
+        *(k, protocol.seed),
     )
-    kl = closed_form_kl(z_mean, z_log_var)
+    top_kl = closed_form_kl(z_mean, z_log_var)
+    kl = sum((each.sum(axis=1) for each in expected.lower_kl), start=top_kl.sum(axis=1))
     window = ssim_window(*vae.image_shape[:2])
-    psnr, ssim = compare_decoded_means(vae, test.images, z_mean, window, batches)
+    psnr, ssim = compare_reconstructions(vae, test.images, z_mean, window, batches)
     return Evaluation(
         protocol=protocol,
         test_images=len(test),
-        negative_elbo=estimate(reconstruction + kl.sum(axis=1)),
+        negative_elbo=estimate(reconstruction + kl),
         reconstruction=estimate(reconstruction),
-        kl=estimate(kl.sum(axis=1)),
+        kl=estimate(kl),
         entropy_floor=entropy_floor(test.images),
         importance_weighted_bound=estimate(bound),
-        kl_per_dimension=tuple(kl.mean(axis=0).tolist()),
+        kl_per_dimension=tuple(top_kl.mean(axis=0).tolist()),
         variance_per_dimension=variance_per_dimension(z_mean),
         knn_accuracy=_encode_and_classify(vae, train, test, z_mean, protocol.neighbours, batches),
         psnr=psnr,
         ssim=ssim,
         ssim_window=window,
+        lower_levels=describe_levels(vae, test.images, z_mean, expected.lower_kl, batches),
     )
 
 
@@ -117,10 +119,10 @@ def knn_accuracy(
     return float(classifier.fit(train_z, train_labels).score(test_z, test_labels))
 
 
-def compare_decoded_means(
+def compare_reconstructions(
     vae: VAE, images: Images, z_mean: Latent, window: int, batches: Batches
 ) -> tuple[float, float]:
-    """Returns mean PSNR in decibels and mean SSIM of images decoded from z_mean.
+    """Returns mean PSNR in decibels and mean SSIM of images decoded from the posterior means.
 
     They measure how reconstructions look. They are unrelated to the ELBO: nothing is sampled.
 
@@ -133,7 +135,9 @@ def compare_decoded_means(
     """
 
     def compare(x: tf.Tensor, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return similarity(to_unit_tensor(x), vae.decoder(z, training=False), window)
+        images = to_unit_tensor(x)
+        decoded = vae.reconstruct(images) if vae.level_shapes else vae.decoder(z, training=False)
+        return similarity(images, decoded, window)
 
     compiled = compile_function(compare, image_spec(vae, images), latent_spec(vae))
     psnr, ssim = batches.run(

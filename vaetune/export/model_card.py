@@ -26,6 +26,7 @@ from vaetune.report import (
     describe_rescored,
     describe_retrained,
     evaluation_rows,
+    kl_by_level,
     list_settings,
     printable,
 )
@@ -160,11 +161,11 @@ def _test_context(facts: ExportFacts) -> dict[str, Any]:
     evaluation = event.evaluation if event else None
     reference = evaluations.get(_REFERENCE)
     elbo = f"{reference.evaluation.negative_elbo.mean:.2f}" if reference else ""
-    rows = _table([evaluation_rows(each) for each in evaluations.values()])
+    rows = evaluation_rows([*evaluations.values()]) if evaluations else []
     return {
         "evaluation": evaluation,
         "evaluated": list(evaluations),
-        "evaluation_rows": [tuple(map(_typeset, row)) for row in rows],
+        "evaluation_rows": [(name.strip(), *map(_typeset, cells)) for name, *cells in rows],
         "reference_elbo": f"; that of the Keras example is {elbo}" if elbo else "",
         "protocol": _protocol(event) if event else [],
         "evaluate_command": _evaluate_command(facts.study, facts.trial),
@@ -192,8 +193,13 @@ def _find_reference(facts: ExportFacts) -> tuple[Study, Trial] | None:
 
 def _protocol(event: TrialEvaluated) -> list[str]:
     lines = _typeset(describe_protocol(event.evaluation)).splitlines()
-    each = ", ".join(f"{kl:.2f}" for kl in event.evaluation.kl_per_dimension)
-    return [*(line.strip() for line in lines), f"KL of each latent dimension, nats: {each}"]
+    of_level = kl_by_level(event.evaluation)
+    details = [
+        f"KL of each {'channel' if number > 1 else 'latent dimension'}"
+        f"{f' of {name}' if name else ''}, nats: {values}"
+        for number, (name, values) in enumerate(of_level.items(), start=1)
+    ]
+    return [*(line.strip() for line in lines), *details]
 
 
 def _typeset(text: str) -> str:

@@ -47,6 +47,7 @@ from .text.evaluations import (
     evaluation_rows,
     evaluations_as_json,
     evaluations_as_table,
+    kl_by_level,
 )
 from .text.images import (
     describe_image_set,
@@ -120,6 +121,7 @@ __all__ = [
     "find_active",
     "interpolate",
     "is_live_page",
+    "kl_by_level",
     "list_searches",
     "list_settings",
     "printable",

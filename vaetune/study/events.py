@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_serializer
 
 from vaetune.config import Origin, SearchSpec
 from vaetune.study.records import Assignment, DataSummary, Environment, Record, Rung, Text
@@ -249,6 +249,14 @@ class TrialEvaluated(_Event):
     evaluation: Evaluation
     duration_s: float
     environment: Environment
+
+    @field_serializer("evaluation", mode="wrap")
+    def _without_unused_levels(
+        self, evaluation: Evaluation, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(evaluation)
+        # A model with one level is recorded as before there were several.
+        return {key: value for key, value in fields.items() if key != "lower_levels" or value}
 
 
 class FinalistsRescored(_Event):

@@ -66,6 +66,23 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class LevelUse:
+    """How a model uses the latent maps of a lower level on test images.
+
+    Attributes:
+        size: Height and width of the maps.
+        kl_per_channel: KL divergence of each channel, summed over positions, nats per image. It is
+            in closed form given the sample of the levels above, and the mean over samples.
+        variance_per_channel: Variance of the posterior mean over the images, relative to the
+            prior and summed over positions, for each channel.
+    """
+
+    size: tuple[int, int]
+    kl_per_channel: tuple[float, ...]
+    variance_per_channel: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Measurements of a trained VAE on test images. Likelihoods are those of its loss; see `VAE`.
 
@@ -74,17 +91,22 @@ class Evaluation:
         test_images: Number of test images, for all values except the importance-weighted bound.
         negative_elbo: Negative ELBO over the posterior samples of the protocol, nats per image.
         reconstruction: Binary cross-entropy, the first part of the negative ELBO, nats per image.
-        kl: KL divergence in closed form, the second part, nats per image.
+        kl: KL divergence of all levels, the second part, nats per image. It is in closed form;
+            that of lower levels is the mean over samples of the levels above.
         entropy_floor: Lower bound on the reconstruction loss of any model, nats per image.
         importance_weighted_bound: Upper bound on the negative log-likelihood, nats per image.
-        kl_per_dimension: KL divergence of each latent dimension, nats per image; the sum is `kl`.
-        variance_per_dimension: Variance of z_mean over the images, for each latent dimension.
+        kl_per_dimension: KL divergence of each latent dimension of the top level, nats per image.
+            Without lower levels, the sum is `kl`.
+        variance_per_dimension: Variance of z_mean over the images, for each latent dimension of
+            the top level.
         knn_accuracy: Share of test images classified correctly by the nearest z_mean of training
             images; None without labels.
-        psnr: Peak signal-to-noise ratio in decibels, the mean over images decoded from z_mean.
-            Decoding z_mean gives no ELBO.
+        psnr: Peak signal-to-noise ratio in decibels, the mean over images decoded from the
+            posterior means of all levels. Decoding means gives no ELBO.
         ssim: Mean structural similarity of the same images, at most 1.
         ssim_window: Side of its Gaussian window, in pixels.
+        lower_levels: Use of each lower level, from the smallest maps outwards; empty for a model
+            with one level.
     """
 
     protocol: EvaluationProtocol
@@ -100,6 +122,7 @@ class Evaluation:
     psnr: float
     ssim: float
     ssim_window: int
+    lower_levels: tuple[LevelUse, ...] = ()
 
     @property
     def above_entropy_floor(self) -> float:
@@ -108,8 +131,16 @@ class Evaluation:
 
     @property
     def active_units(self) -> int:
-        """Number of latent dimensions that distinguish images."""
+        """Number of latent dimensions of the top level that distinguish images."""
         return count_active_units(self.variance_per_dimension, self.protocol.active_variance)
+
+    @property
+    def active_channels(self) -> tuple[int, ...]:
+        """Number of channels of each lower level that distinguish images."""
+        least = self.protocol.active_variance
+        return tuple(
+            count_active_units(one.variance_per_channel, least) for one in self.lower_levels
+        )
 
 
 def count_active_units(variances: Iterable[float], least: float = ACTIVE_VARIANCE) -> int:
@@ -149,7 +180,8 @@ class FinalistScore:
         epoch: The best epoch, absolute.
         negative_elbo: Negative ELBO, nats per image.
         reconstruction: Binary cross-entropy, the first part of the negative ELBO, nats per image.
-        kl: KL divergence in closed form, the second part, nats per image.
+        kl: KL divergence of all levels, the second part, nats per image. It is in closed form;
+            that of lower levels is the mean over samples of the levels above.
         behind: Difference of its negative ELBO to that of the best finalist, nats per image: the
             mean of the differences on each image, with the standard error of that mean.
     """

@@ -258,6 +258,10 @@ def _test_rows(ours: Evaluation, theirs: Evaluation | None) -> Iterator[Row]:
         gap = difference(our.mean, their.mean if their else None)
         yield Row(name, plus_minus(our, 1), plus_minus(their, 1), gap)
     yield Row("Active units", _units(ours), _units(theirs))
+    most = max(len(one.lower_levels) for one in (ours, theirs) if one)
+    for index in range(most):
+        name = f"Active channels, level {2 + index}"
+        yield Row(name, _channels(ours, index), _channels(theirs, index))
     if ours.knn_accuracy is not None:
         yield Row("kNN accuracy", percent(ours.knn_accuracy), _accuracy(theirs))
 
@@ -266,6 +270,14 @@ def _units(evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return NOTHING
     return f"{evaluation.active_units} of {len(evaluation.kl_per_dimension)}"
+
+
+def _channels(evaluation: Evaluation | None, index: int) -> str:
+    """The active channels of a lower level, by its index."""
+    if evaluation is None or index >= len(evaluation.lower_levels):
+        return NOTHING
+    channels = len(evaluation.lower_levels[index].kl_per_channel)
+    return f"{evaluation.active_channels[index]} of {channels}"
 
 
 def _accuracy(evaluation: Evaluation | None) -> str:
