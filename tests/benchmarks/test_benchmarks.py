@@ -32,7 +32,7 @@ from workloads import (
     write_run,
 )
 
-from vaetune.config.space import DEFAULT_SPACE
+from vaetune.config.space import EARLIER_SPACE
 from vaetune.config.spec import SearchSpec
 from vaetune.study.records import Assignment
 from vaetune.training.tasks import Began, Completed, EpochDone, Progressed, Task
@@ -52,7 +52,7 @@ def run_script(name, *arguments, timeout=900, cwd=None):
 
 
 def test_the_space_is_the_default_one_of_vaetune():
-    for name, dimension in DEFAULT_SPACE.dimensions():
+    for name, dimension in EARLIER_SPACE.dimensions():
         expected = LEARNING_RATES if name == "learning_rate" else tuple(SPACE[name])
         assert dimension.listed() == expected
 

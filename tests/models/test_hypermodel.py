@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vaetune
-from vaetune.config.space import REFERENCE, Choice, Pinned, Range, Space
+from vaetune.config.space import EARLIER_SPACE, REFERENCE, Choice, Pinned, Range, Space
 from vaetune.models.hypermodel import VAEHyperModel
 
 
@@ -38,14 +38,14 @@ def test_an_unknown_public_name_is_an_attribute_error():
         _ = vaetune.VAEHypermodel
 
 
-def test_the_defaults_are_the_reference():
+def test_the_defaults_of_the_earlier_space_are_the_reference():
     hyperparameters = keras_tuner.HyperParameters()
-    VAEHyperModel().declare_hyperparameters(hyperparameters)
+    VAEHyperModel(space=EARLIER_SPACE).declare_hyperparameters(hyperparameters)
     assert hyperparameters.values == REFERENCE
 
 
-def test_building_the_default_configuration_gives_the_reference():
-    vae = VAEHyperModel().build(keras_tuner.HyperParameters())
+def test_building_the_default_configuration_of_the_earlier_space_gives_the_reference():
+    vae = VAEHyperModel(space=EARLIER_SPACE).build(keras_tuner.HyperParameters())
     assert (vae.encoder.count_params(), vae.decoder.count_params()) == (69_076, 65_089)
     assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3)
 
