@@ -45,6 +45,7 @@ TENSORFLOW = (
     "evaluation",
     "export.bundle",
     "export.formats",
+    "export.parts",
     "export.standalone",
     "export.verify",
     "models",
