@@ -134,3 +134,13 @@ def test_a_wrong_image_size_names_its_option(refused):
 def test_another_file_is_not_overwritten_by_a_contact_sheet(refused, folder):
     error = refused("check", "--dataset", "squares.npz", "--sheet", "squares.npz")
     assert "squares.npz is not a contact sheet of vaetune" in error
+
+
+@pytest.mark.slow
+def test_check_says_how_many_structures_a_search_may_meet(vaetune, folder):
+    (folder / "mine.toml").write_text(SEARCH_FILE)
+    assert "Model structures" not in vaetune("check", "mine.toml")[1]
+    structured = SEARCH_FILE + '\nactivation = { values = ["relu", "gelu"] }\n'
+    (folder / "mine.toml").write_text(structured)
+    line = "Model structures: at most 2, each with a computation graph of its own."
+    assert line in vaetune("check", "mine.toml")[1].splitlines()

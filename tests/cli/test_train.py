@@ -165,3 +165,54 @@ def test_training_for_no_epochs_is_a_usage_error(vaetune, folder):
     code, _, error = vaetune("train", "--epochs", 0)
     assert code == 2
     assert "--epochs" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--set", "stages"), "--set expects NAME=VALUE, received 'stages'."),
+        (("--set", "stagse=3"), """--set expects a hyperparameter, received 'stagse'. Did you"""),
+        (("--set", "stages=9"), "--set stages needs whole numbers from 2 to 5, received 9."),
+        (("--set", "activation=swish"), '--set activation needs one of "relu", "leaky_relu", '),
+        (
+            ("--set", "level_channels=3"),
+            "--set level_channels is never used, received 3: it is used only where levels is 2 or "
+            "3, but levels is 1.",
+        ),
+        (("--set", "stages=3", "--set", "stages=4"), "--set stages is given twice."),
+        (
+            ("--beta", 2, "--set", "beta=1"),
+            "--beta and --set beta give the same hyperparameter.",
+        ),
+        (
+            ("--batch-size", 8, "--set", "batch_size=4"),
+            "--batch-size conflicts with --set batch_size.",
+        ),
+        (("--latent-dim", 0, "--set", "stages=3"), "--latent-dim needs whole numbers of at least"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_line(refused, options, expected):
+    assert refused("train", "--epochs", 1, *options).startswith(f"vaetune: {expected}")
+
+
+def test_any_hyperparameter_is_set_for_the_example_and_for_a_trial(vaetune, folder):
+    own = ("--filters-1", 2, "--filters-2", 3, "--epochs", 1, "--dataset", "squares.npz")
+    command = ("train", *own, "--set", "output_bias=mean", "--set", "kl_warmup=0.5")
+    code, out, error = vaetune(*command, "--set", "batch_size=8")
+    assert (code, error) == (0, "")
+    assert re.search(r"space\.output_bias +mean, pinned +flag", out)
+    (name,) = [path.name for path in (folder / "results" / "baselines").iterdir()]
+    assert "bias-mean-KL-warm-up-0.5" in name
+    (trial,) = load_study(folder / "results" / "baselines" / name).trials
+    values = {"output_bias": "mean", "kl_warmup": 0.5, "batch_size": 8, "filters_2": 3}
+    assert dict(trial.hyperparameters).items() >= values.items()
+    (folder / "mine.toml").write_text(SEARCH_FILE)
+    assert vaetune("search", "mine.toml", "--no-baseline")[0] == 0
+    code, out, error = vaetune(
+        *("train", "--best", "mine", "--epochs", 1, "--set", "weight_decay=0.01"),
+        *("--set", "latent_dim=5", "--name", "again"),
+    )
+    assert (code, error) == (0, "")
+    (again,) = load_study(folder / "results" / "baselines" / "again").trials
+    winner = load_study(folder / "results" / "mine").winner.hyperparameters
+    assert again.hyperparameters == {**winner, "weight_decay": 0.01, "latent_dim": 5}

@@ -197,7 +197,7 @@ def test_a_search_prints_what_it_will_do_then_a_line_per_trial_then_the_winner(s
         r"trial 0000 \(1 of 2\) +\d+\.\d+ nats  epochs 1 to 1 .*",
         r"trial 0001 \(2 of 2\) +\d+\.\d+ nats  epochs 1 to 1 .*",
         r"Rescored 2 finalists with \d+ posterior samples of each image, in .*: trial .* leads .*",
-        rf"Winner: trial {winner.trial_id}, {winner.score:.2f} nats per image, 1 epoch, filters .*",
+        rf"Winner: trial {winner.trial_id}, {winner.score:.2f} nats per image, 1 epoch, filters.*",
         r"Keras example: \d+\.\d+ nats per image; the winner is \d+\.\d+ nats (below|above)\.",
     ]
     assert len(lines) == len(expected), lines

@@ -47,6 +47,9 @@ def varied(folder):
                 "latent_dim": 2 * 2 ** (number % 4),
                 "learning_rate": 0.0005 * (number + 1),
             },
+            active_units=0 if number == 5 else 2,
+            val_kl_loss=0.125 if number == 5 else 6.0,
+            collapsed=number == 5,
         )
     story.trial("0008", [], error="MemoryError: no room", traceback=TRACEBACK)
     for number, parent in ((9, 7), (10, 6)):
@@ -334,6 +337,21 @@ def test_finding_goes_over_ids_values_and_errors(visit):
     find.fill("nothing like it")
     assert trials_in(page) == []
     assert said(page) == "0 of 12 trials"
+
+
+def test_a_collapsed_trial_is_said_to_be_where_it_is_pointed_at_and_opened(visit):
+    page = visit()
+    page.get_by_label("Find trials").fill("collapsed")
+    assert trials_in(page) == ["0005"]
+    assert "completed, collapsed" in page.locator("table.sortable tbody").inner_text()
+    plot = view_of(page, "parameters").locator("svg.plot")
+    plot.focus()
+    page.keyboard.press("End")
+    assert re.match(r"Trial 0005, rank \d+, collapsed\n", page.locator(".tip").inner_text())
+    page.keyboard.press("Enter")
+    text = page.locator("dialog.trial").inner_text()
+    assert re.search(r"Status\s+completed, collapsed\n", text)
+    assert re.search(r"Active units after the last epoch\s+0\n", text)
 
 
 def test_the_best_few_and_a_status_can_be_asked_for(visit):

@@ -27,10 +27,10 @@ from vaetune.evaluation.metrics import (
     knn_accuracy,
     similarity,
     ssim_window,
-    variance_per_dimension,
 )
 from vaetune.models.build import build_vae
 from vaetune.models.losses import binary_cross_entropy
+from vaetune.study.collapse import variance_per_dimension
 from vaetune.study.scores import EvaluationProtocol
 
 SHAPE = (9, 10, 1)

@@ -9,10 +9,10 @@ from tiny_searches import GRID, IMAGES, run
 from vaetune.evaluation.likelihood import closed_form_kl
 from vaetune.evaluation.rescore import Rescorer
 from vaetune.models.losses import binary_cross_entropy
+from vaetune.training.context import TrainingContext
 from vaetune.training.restore import restore_best
 from vaetune.training.runner import to_unit_tensor
 from vaetune.training.tasks import TrainedModel
-from vaetune.training.trial import TrainingContext
 
 
 @pytest.fixture(scope="module")

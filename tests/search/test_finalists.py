@@ -28,7 +28,7 @@ from vaetune.study.builder import load_study
 from vaetune.study.catalog import list_baselines
 from vaetune.study.checkpoint import CHECKPOINT_NAME
 from vaetune.study.events import FileSetAside, FinalistsRescored, FinalistsRetrained, SessionEnded
-from vaetune.training.trial import TrainingContext
+from vaetune.training.context import TrainingContext
 
 
 @pytest.fixture(autouse=True)

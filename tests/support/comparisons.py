@@ -33,7 +33,8 @@ def checkpoint_of(study, trial_id):
 
 
 def assert_same_weights(left, right):
-    for group in ("weights", "optimizer", "best_weights"):
+    groups = ("weights", "optimizer", "average", "best_weights", "best_raw_weights")
+    for group in (*groups, "best_optimizer"):
         for one, other in zip(getattr(left, group), getattr(right, group), strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -67,6 +68,7 @@ def _outcome(study, trial):
         "parameters": trial.parameters,
         "score": trial.score,
         "end": (trial.status, trial.failed_in, trial.error),
+        "collapse": (trial.active_units, trial.collapsed),
     }
 
 

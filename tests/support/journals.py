@@ -141,6 +141,7 @@ def make_trial_events(
     duration_s=7.5,
     parameters=69_076,
     error=None,
+    latent_use=None,
 ):
     """All events of a trial: start, epochs, end.
 
@@ -148,6 +149,7 @@ def make_trial_events(
         trial_id: Id of the trial.
         losses: Validation loss of each epoch.
         status: Status at the end; None leaves the end out.
+        latent_use: A `LatentUse` after the last epoch; None as in a journal of version 0.1.
 
     Returns:
         A list of events.
@@ -174,6 +176,9 @@ def make_trial_events(
         parameters=parameters,
         duration_s=duration_s,
         error=error,
+        active_units=latent_use and latent_use.active_units,
+        val_kl_loss=latent_use and latent_use.val_kl_loss,
+        collapsed=latent_use and latent_use.is_collapsed,
     )
     return [start, *epochs, end]
 

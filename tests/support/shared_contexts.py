@@ -1,7 +1,7 @@
 """Training contexts that searches of the same images share within a test process."""
 
 from vaetune.data.images import fingerprint_of
-from vaetune.training.trial import TrainingContext
+from vaetune.training.context import TrainingContext
 
 MAX_CONTEXTS = 8
 """Number of contexts that are kept."""

@@ -130,6 +130,9 @@ class Story:
                     duration_s=60.0 * len(losses),
                     error=options.get("error"),
                     traceback=options.get("traceback"),
+                    active_units=options.get("active_units"),
+                    val_kl_loss=options.get("val_kl_loss"),
+                    collapsed=options.get("collapsed"),
                 )
             )
         return self

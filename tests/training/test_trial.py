@@ -9,12 +9,15 @@ from comparisons import assert_same_weights
 from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 
 from vaetune.config.spec import Budget
+from vaetune.data.images import to_unit_interval
 from vaetune.data.sources import load_images
 from vaetune.errors import DataError
 from vaetune.models.build import build_vae
+from vaetune.study.collapse import LatentUse
 from vaetune.study.records import Assignment
+from vaetune.training.context import TrainingContext
 from vaetune.training.tasks import Began, Completed, EpochDone, Failed, Progressed, Task, TimeUp
-from vaetune.training.trial import TrainingContext, train_task
+from vaetune.training.trial import train_task
 
 SPEC = changed(TINY, budget=Budget(max_epochs=4))
 FIRST = Assignment(
@@ -160,3 +163,45 @@ def test_images_that_change_on_the_disk_stop_the_search_and_fail_no_trial(tmp_pa
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match="another size or time"):
         list(messages)
+
+
+# Collapse
+
+
+def expected_use(context, weights, spec=SPEC):
+    """Active units and KL of these weights, as an evaluation measures them."""
+    runner = context.runner(spec.training.precision)
+    runner.restore(weights)
+    z_mean = runner.encode(to_unit_interval(IMAGES.validation.images))
+    active = sum(np.var(z_mean[:, d].astype(np.float64)) > 0.01 for d in range(z_mean.shape[1]))
+    return LatentUse(active, runner.validate().kl_loss)
+
+
+def test_the_latent_use_is_that_of_the_last_epoch_not_of_the_best(context):
+    loose = {**FIRST.hyperparameters, "beta": 0.01}
+    long = FIRST.model_copy(update={"hyperparameters": loose, "epoch_to": 20})
+    *_, last = epochs_of(messages := messages_of(context, long))
+    end, measured = last.checkpoint, messages[-1].latent_use
+    assert measured == expected_use(context, end.weights)
+    assert measured.active_units > 0
+    assert measured.val_kl_loss == last.ended.val_kl_loss
+    dead = tuple(array * 0 for array in end.weights)
+    for changed_end, use in (
+        (replace(end, best_weights=dead), measured),
+        (replace(end, weights=dead), LatentUse(0, 0.0)),
+    ):
+        (_, completed) = messages_of(context, long, start=changed_end, continues_trial=True)
+        assert completed.latent_use == use
+
+
+def test_a_trial_of_which_only_the_end_was_lost_has_the_same_latent_use(context):
+    whole = messages_of(context, FIRST)
+    end = epochs_of(whole)[-1].checkpoint
+    (_, completed) = messages_of(context, FIRST, start=end, continues_trial=True)
+    assert completed.latent_use == whole[-1].latent_use
+
+
+def test_pictures_alone_measure_no_latent_use(context):
+    kept = epochs_of(messages_of(context, FIRST))[-1].checkpoint.weights_only()
+    (completed,) = messages_of(context, start=kept)
+    assert completed.latent_use is None

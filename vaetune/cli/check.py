@@ -136,9 +136,10 @@ def describe_probe(probed: "ProbeResult", spec: "SearchSpec", train_images: int)
     from vaetune.config import short_hyperparameters
     from vaetune.report import counted
 
+    searched = spec.space.searched()
     timed = [
-        f"  {short_hyperparameters(one.hyperparameters)}: {1000 * one.step_s:.0f} ms per step of "
-        f"{counted(one.batch_size, 'image')}"
+        f"  {short_hyperparameters(one.hyperparameters, searched)}: {1000 * one.step_s:.0f} ms per "
+        f"step of {counted(one.batch_size, 'image')}"
         for one in probed.timed
     ]
     too_large = max(one.batch_size for one in probed.timed) == train_images
@@ -182,7 +183,13 @@ def check_search(
     """
     from vaetune.data import load_prepared
     from vaetune.device import available_cores, choose_device
-    from vaetune.report import describe_images, describe_plan, describe_search, describe_small_space
+    from vaetune.report import (
+        describe_images,
+        describe_plan,
+        describe_search,
+        describe_small_space,
+        describe_structures,
+    )
     from vaetune.search import ExecutorOptions
 
     spec = resolved.spec
@@ -206,9 +213,9 @@ def check_search(
         say("The estimate assumes one worker: parallel training on GPUs cannot be estimated.")
     probed = probe_search(spec, images, workers, workers * device.threads / cores)
     say(f"To train: {describe_plan(probed.plan)}.")
-    small_space = describe_small_space(spec, probed.plan)
-    if small_space:
-        say(small_space)
+    for describe in (describe_small_space, describe_structures):
+        if text := describe(spec, probed.plan):
+            say(text)
     say(describe_probe(probed, spec, data.train_images))
     has_flags = "flag" in resolved.origins.values() or options != ExecutorOptions()
     say(f"Ready. Next: vaetune search {shlex.quote(name)}{' and the same options' * has_flags}")

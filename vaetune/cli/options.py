@@ -258,6 +258,14 @@ class ConfigurationOptions:
         float | None, model_option(help="Learning rate of the Adam optimizer.")
     ] = None
     beta: Annotated[float | None, model_option(help="Weight of the KL divergence.")] = None
+    set_: Annotated[
+        list[str] | None,
+        model_option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Value of any hyperparameter of a search file; may be given several times.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,8 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
     from vaetune.search import StoppableWatcher
 
     kind = session.started.kind
-    progress = SearchProgress(Console(), session.plan, session.past, quiet, kind)
+    searched = session.spec.space.searched()
+    progress = SearchProgress(Console(), session.plan, session.past, quiet, kind, searched)
     try:
         with progress, StoppableWatcher(progress) as watcher:
             yield watcher

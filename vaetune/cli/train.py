@@ -1,6 +1,6 @@
 """`vaetune train`: train one configuration outside a search."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +16,10 @@ from vaetune.cli.options import (
     TrialId,
 )
 from vaetune.cli.search import announce, progress_of
+from vaetune.errors import SpecError
 
 if TYPE_CHECKING:
-    from vaetune.config import ResolvedSearch
+    from vaetune.config import ResolvedSearch, Value
     from vaetune.study import Study
 
 
@@ -37,8 +38,9 @@ def train(
     """Train one configuration from scratch, outside any search.
 
     With --best, this is the winner of a search, on its images and with its settings; without it,
-    the Keras example. Options change single values. With --on train+validation, one image in
-    twenty is held out to choose the epoch. The result is in results/baselines/.
+    the Keras example. Options change single values, --set those of any hyperparameter. With --on
+    train+validation, one image in twenty is held out to choose the epoch. The result is in
+    results/baselines/.
     """
     if best is None and trial is not None:
         raise typer.BadParameter("--trial goes with --best, which names its search")
@@ -47,14 +49,44 @@ def train(
         if best is None:
             from vaetune.config import resolve_single
 
-            run_baseline(resolve_single(_given(configuration), flags), output)
+            own = _given(configuration)
+            named = _flag_names(configuration)
+            run_baseline(resolve_single(own, flags, name_override=named), output)
         else:
             train_best(best, trial, configuration, flags, output)
 
 
-def _given(configuration: ConfigurationOptions) -> dict[str, float]:
-    """Returns the hyperparameters that were given as options."""
-    return {name: value for name, value in asdict(configuration).items() if value is not None}
+SET = "--set"
+
+
+def _given(configuration: ConfigurationOptions) -> "dict[str, Value]":
+    """Returns the hyperparameters that were given as options.
+
+    Raises:
+        SpecError: A value of --set is wrong, or repeats another option.
+    """
+    from vaetune.config import parse_settings
+
+    own = {name: value for name, value in asdict(configuration).items() if value is not None}
+    settings = parse_settings(own.pop("set_", ()), SET)
+    for name in own.keys() & settings.keys():
+        raise SpecError(
+            f"--{name.replace('_', '-')} and {SET} {name} give the same hyperparameter. Remove one "
+            "of them."
+        )
+    return own | settings
+
+
+def _flag_names(configuration: ConfigurationOptions) -> Callable[[str], str]:
+    """Returns a function that names the option of a key of the search file in errors."""
+    from vaetune.config import flag_name
+
+    def name_flag(key: str) -> str:
+        table, _, name = key.rpartition(".")
+        is_set = table == "space" and getattr(configuration, name, None) is None
+        return f"{SET} {name}" if is_set else flag_name(key)
+
+    return name_flag
 
 
 def train_best(
@@ -82,8 +114,10 @@ def train_best(
     if trial_id is not None and latent_dim is not None:
         raise typer.BadParameter("give --trial or --latent-dim, not both")
     picked = pick(study, trial_id, latent_dim)
-    own = _given(replace(configuration, latent_dim=None))
-    resolved = resolve_single(own, flags, picked.hyperparameters, study.search)
+    changed = replace(configuration, latent_dim=None)
+    resolved = resolve_single(
+        _given(changed), flags, picked.hyperparameters, study.search, _flag_names(changed)
+    )
     spec = resolved.spec
     description = f"Trial {picked.trial_id} of {study.name}, trained from scratch"
     spec = spec.model_copy(update={"description": description})

@@ -9,6 +9,9 @@ from .dimensions import (
     Range,
     Value,
 )
+from .explain import (
+    flag_name,
+)
 from .family import (
     FAMILY,
     OPTIONAL,
@@ -43,15 +46,20 @@ from .reading import (
     Resize,
 )
 from .search_file import (
+    EARLIER,
     Origin,
     ResolvedSearch,
     available_searches,
+    built_in_searches,
     describe,
     find_search,
     load_search,
     parse_reading,
     resolve,
     resolve_single,
+)
+from .settings import (
+    parse_settings,
 )
 from .space import (
     DEFAULT_SPACE,
@@ -81,6 +89,7 @@ __all__ = [
     "BASELINES",
     "BEST",
     "DEFAULT_SPACE",
+    "EARLIER",
     "FAMILY",
     "MAX_CHANNELS",
     "MIN_IMAGES",
@@ -117,17 +126,20 @@ __all__ = [
     "Training",
     "Value",
     "available_searches",
+    "built_in_searches",
     "check_not_reserved",
     "closest_match",
     "describe",
     "differences",
     "find_search",
+    "flag_name",
     "flatten",
     "holds",
     "is_larger",
     "is_used",
     "load_search",
     "parse_reading",
+    "parse_settings",
     "reference_training",
     "resolve",
     "resolve_single",

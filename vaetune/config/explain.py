@@ -55,7 +55,9 @@ def explain_error(
 def _concerns(message: str, key: str, override: str) -> bool:
     """Whether a complaint about a key, or about the table of the key, concerns an override."""
     table, _, name = override.rpartition(".")
-    return key.startswith(override) or (key in ("", table) and message.startswith(f"{name} "))
+    return f"{key}.".startswith(f"{override}.") or (
+        key in ("", table) and message.startswith(f"{name} ")
+    )
 
 
 def flag_name(key: str) -> str:

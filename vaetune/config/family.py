@@ -156,7 +156,7 @@ REFERENCE_BETA = 1.0
 
 def value_of(hyperparameters: Mapping[str, Value], name: str) -> Value:
     """Returns the value of a hyperparameter: the reference value if the configuration lacks it."""
-    return hyperparameters.get(name, FAMILY[name].reference)
+    return hyperparameters[name] if name in hyperparameters else FAMILY[name].reference
 
 
 def holds(condition: Condition, hyperparameters: Mapping[str, Value]) -> bool:
@@ -189,7 +189,7 @@ def used(hyperparameters: Mapping[str, Value]) -> dict[str, Value]:
 
 def is_used(hyperparameters: Mapping[str, Value], name: str) -> bool:
     """Returns whether a model with a configuration uses a hyperparameter."""
-    condition = FAMILY[name].used
+    condition = FAMILY[name].used if name in FAMILY else ()
     relevant = (one for one in parents(condition) if is_used(hyperparameters, one))
     return holds(condition, {one: value_of(hyperparameters, one) for one in relevant})
 

@@ -16,6 +16,7 @@ from vaetune.config.choices import NAMED_SETS, SEARCH_ALGORITHMS, Algorithm
 from vaetune.config.closest import closest_match
 from vaetune.config.dimensions import Value
 from vaetune.config.explain import NameOverride, explain_error, flag_name, key_name
+from vaetune.config.family import used
 from vaetune.config.reading import ReadingSpec
 from vaetune.config.spec import (
     SEARCHABLE,
@@ -25,6 +26,9 @@ from vaetune.config.spec import (
     foreign_budget_keys,
 )
 from vaetune.errors import SpecError, short_repr
+
+EARLIER = "0.1"
+"""Version whose built-in files are kept as NAME-0.1, so that their searches can be finished."""
 
 Origin = Literal["flag", "file", "search", "default", "extended"]
 
@@ -108,6 +112,7 @@ def resolve_single(
     overrides: Mapping[str, Any],
     configuration: Mapping[str, Value] | None = None,
     like: SearchSpec | None = None,
+    name_override: NameOverride = flag_name,
 ) -> ResolvedSearch:
     """Returns the experiment that trains one configuration.
 
@@ -115,20 +120,27 @@ def resolve_single(
         hyperparameters: Hyperparameters given as flags.
         overrides: Other values given as flags, as for `resolve`. Relative paths start from the
             working directory.
-        configuration: Values of the hyperparameters that no flag gives. Default: the Keras
-            example's.
+        configuration: Values of the hyperparameters that no flag gives; those that the model no
+            longer uses are left out. Default: the Keras example's.
         like: Search that provides data, seed, device and training where no flag gives them.
             Default: the default values.
+        name_override: Names a wrong flag in an error.
 
     Raises:
         SpecError: A value is wrong.
     """
     flags = {key: value for key, value in overrides.items() if value is not None}
-    pinned = {**(configuration or {}), **hyperparameters}
-    if "training.batch_size" in flags:
-        pinned.pop("batch_size", None)
+    for name in SEARCHABLE:
+        if f"training.{name}" in flags and name in hyperparameters:
+            raise SpecError(
+                f"{name_override(f'training.{name}')} conflicts with "
+                f"{name_override(f'space.{name}')}. Remove one of them."
+            )
+    kept = used({**(configuration or {}), **hyperparameters})
+    kept = {name: value for name, value in kept.items() if f"training.{name}" not in flags}
+    pinned = kept | dict(hyperparameters)
     raw = like.model_dump(include=_INHERITED, exclude_none=True) if like else {}
-    inherited = {*flatten(raw), *(f"space.{name}" for name in configuration or {})}
+    inherited = {*flatten(raw), *(f"space.{name}" for name in kept)}
     raw |= {"algorithm": "single", "baseline": False}
     raw["space"] = {name: {"value": value} for name, value in pinned.items()}
     for key, value in flags.items():
@@ -137,7 +149,7 @@ def resolve_single(
         raw["data"].pop("train_on")
     _make_dataset_absolute(raw, Path.cwd(), "--dataset")
     given = flags | {f"space.{name}": value for name, value in hyperparameters.items()}
-    spec = _validate(raw, "train", given, flag_name)
+    spec = _validate(raw, "train", given, name_override)
     origins: dict[str, Origin] = {
         key: "flag" if key in given else "search" if key in inherited else "default"
         for key in flatten(spec.model_dump(exclude_none=True))
@@ -171,8 +183,13 @@ def find_search(name: str, folder: Path | None = None) -> Path:
 def available_searches(folder: Path | None = None) -> dict[str, Path]:
     """Returns the search files by name. A file in `searches/` hides a built-in of the same name."""
     own = (folder or Path.cwd()) / "searches"
-    found = {path.stem: path for place in (_built_in(), own) for path in place.glob("*.toml")}
+    found = {**built_in_searches(), **{path.stem: path for path in own.glob("*.toml")}}
     return dict(sorted(found.items()))
+
+
+def built_in_searches() -> dict[str, Path]:
+    """Returns the built-in search files by name."""
+    return {path.stem: path for path in _built_in().glob("*.toml")}
 
 
 def built_in_search(algorithm: Algorithm) -> Path:

@@ -233,10 +233,27 @@ def _check_parent(
 
 
 DEFAULT_SPACE = Space(
+    filters_1=Choice(values=(16, 32)),
+    filters_2=Choice(values=(32, 64)),
+    dense_units=Choice(values=(128, 256, 512)),
+    latent_dim=Choice(values=(8, 16, 32)),
+    levels=Choice(values=(1, 2, 3)),
+    level_channels=Choice(values=(2, 4)),
+    learning_rate=Range(min=1e-3, max=8e-3, scale="log"),
+    batch_size=Choice(values=(32, 64)),
+    activation=Pinned(value="gelu"),
+    output_stride=Pinned(value=2),
+    output_bias=Pinned(value="mean"),
+    learning_rate_warmup=Pinned(value=1),
+    weight_average=Pinned(value=0.99),
+)
+"""The space of the built-in search "hyperband"."""
+
+EARLIER_SPACE = Space(
     filters_1=Choice(values=(16, 32, 64)),
     filters_2=Choice(values=(32, 64, 128)),
     dense_units=Choice(values=(16, 32, 64, 128, 256)),
     latent_dim=Choice(values=(2, 4, 8, 16, 32)),
     learning_rate=Range(min=1e-4, max=1e-2, scale="log"),
 )
-"""The space of the built-in search "hyperband"."""
+"""The space of a search file without [space], as vaetune 0.1 has defined it."""

@@ -20,7 +20,7 @@ from vaetune.config.choices import (
 from vaetune.config.dimensions import Table, Value
 from vaetune.config.family import FAMILY, REFERENCE_BATCH_SIZE
 from vaetune.config.reading import ReadingSpec
-from vaetune.config.space import DEFAULT_SPACE, Space
+from vaetune.config.space import EARLIER_SPACE, Space
 from vaetune.device import Device
 
 
@@ -178,7 +178,7 @@ class SearchSpec(Table):
     budget: Budget = Budget()
     training: Training = Training()
     limits: Limits = Limits()
-    space: Space = DEFAULT_SPACE
+    space: Space = EARLIER_SPACE
 
     @model_validator(mode="after")
     def _complete_training(self) -> "SearchSpec":

@@ -8,18 +8,16 @@ from vaetune.config.family import FAMILY, value_of
 _FILTERS = ("filters_1", "filters_2")
 
 
-def short_hyperparameters(
-    values: Mapping[str, Value], searched: Collection[str] | None = None
-) -> str:
+def short_hyperparameters(values: Mapping[str, Value], searched: Collection[str] = ()) -> str:
     """Returns a configuration as short text, such as "filters 32/64, dense 16, gelu".
 
     Args:
         values: The configuration.
-        searched: Names of the hyperparameters to name, those that the configuration does not use
-            excepted. None: those whose values differ from the Keras example's.
+        searched: Names of the searched hyperparameters; those that the configuration uses are
+            shown. Without any, those are shown whose values differ from the Keras example's.
     """
-    if searched is None:
-        searched = [name for name in values if values[name] != FAMILY[name].reference]
+    if not searched:
+        searched = [name for name in FAMILY if value_of(values, name) != FAMILY[name].reference]
     named = [name for name in FAMILY if name in searched and name in values]
     words = [short_value(name, value_of(values, name)) for name in named]
     if named[: len(_FILTERS)] == list(_FILTERS):

@@ -26,7 +26,7 @@ from vaetune.evaluation.likelihood import (
     latent_spec,
 )
 from vaetune.models import VAE
-from vaetune.study import Evaluation, EvaluationProtocol
+from vaetune.study import Evaluation, EvaluationProtocol, variance_per_dimension
 from vaetune.training import OnProgress, compile_function, to_unit_tensor
 
 SSIM_WINDOW = 11
@@ -87,15 +87,6 @@ def evaluate(
         ssim_window=window,
         lower_levels=describe_levels(vae, test.images, z_mean, expected.lower_kl, batches),
     )
-
-
-def variance_per_dimension(z_mean: Latent) -> tuple[float, ...]:
-    """Returns Var_x E[z_d | x], the variance over images, of each latent dimension d.
-
-    References:
-        Burda et al. 2016, section 5.2.
-    """
-    return tuple(np.var(z_mean, axis=0, dtype=np.float64).tolist())
 
 
 def knn_accuracy(

@@ -17,6 +17,7 @@ from .losses import (
     binary_cross_entropy,
     kl_divergence,
     kl_per_dimension,
+    missing_bits,
     total_kl,
 )
 from .networks import (
@@ -55,6 +56,7 @@ __all__ = [
     "kl_per_dimension",
     "load_model",
     "make_ladder",
+    "missing_bits",
     "reparameterise",
     "total_kl",
     "validation_noise",

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
 
 from vaetune.config import value_of
 from vaetune.models.architecture import Architecture
@@ -14,7 +13,7 @@ from vaetune.models.levels import make_ladder
 from vaetune.models.networks import decoder_model, encoder_model
 from vaetune.models.optimizer import Adam
 from vaetune.models.units import build_layer
-from vaetune.models.vae import VAE, LayerOrder
+from vaetune.models.vae import VAE
 
 DARKEST = 0.002
 """Smallest mean pixel that an output bias starts from, so that its logit is finite."""
@@ -74,12 +73,12 @@ def draw_variables(
     epsilons = [(*each[:3], architecture.level_channels) for each in maps]
     ladder.infer(build_layer, (None, architecture.latent_dim), maps, epsilons)
     if hyperparameters.get("output_bias") == "mean":
-        _set_output_bias(ladder.decoder.output, pixel_means)
+        set_output_bias(ladder.decoder.output.bias, pixel_means)
     return [variable for layer in ladder.layers() for variable in layer.variables]
 
 
-def _set_output_bias(output: layers.Layer, pixel_means: Sequence[float]) -> None:
+def set_output_bias(bias: keras.Variable, pixel_means: Sequence[float]) -> None:
     """Sets the bias of the logits such that images begin with the mean pixel of each channel."""
     means = np.clip(pixel_means, DARKEST, 1.0 - DARKEST)
     logits = np.log(means / (1.0 - means))
-    output.bias.assign(np.resize(logits, output.bias.shape).astype(np.float32))
+    bias.assign(np.resize(logits, bias.shape).astype(np.float32))

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 from keras_tuner.engine import hyperparameters as hp_types
 
 from vaetune.config import (
@@ -22,6 +23,7 @@ from vaetune.errors import DataError
 from vaetune.models.build import build_vae
 from vaetune.models.conditions import UsedWhere
 from vaetune.models.first_batch import explain_range, peek
+from vaetune.models.recipe import prepare
 from vaetune.models.vae import VAE
 
 
@@ -46,12 +48,18 @@ class VAEHyperModel(keras_tuner.HyperModel):
     Args:
         image_shape: Height, width and channels of the images.
         space: Search space. Default: the space of the built-in search "hyperband".
+        pixel_means: Mean pixel of the training images, of each channel, for an output bias at the
+            mean. Default: those of the first batch.
     """
 
     def __init__(
-        self, image_shape: Sequence[int] = (28, 28, 1), space: Space = DEFAULT_SPACE
+        self,
+        image_shape: Sequence[int] = (28, 28, 1),
+        space: Space = DEFAULT_SPACE,
+        pixel_means: Sequence[float] = (),
     ) -> None:
         super().__init__(name="vae")
+        self.pixel_means = tuple(pixel_means)
         self.image_shape = tuple(image_shape)
         self.space = space
 
@@ -89,8 +97,11 @@ class VAEHyperModel(keras_tuner.HyperModel):
             kwargs["batch_size"] = values["batch_size"]
         x, *others = args or (kwargs.pop("x", None),)
         if kwargs.get("validation_data") is not None:
-            kwargs["validation_data"] = _checked(kwargs["validation_data"], "validation images")
-        return model.fit(_checked(x, "training images"), *others, **kwargs)
+            kwargs["validation_data"], _ = _checked(kwargs["validation_data"], "validation images")
+        x, means = _checked(x, "training images")
+        recipe = prepare(model, values, self.pixel_means or means)
+        kwargs["callbacks"] = [recipe, *(kwargs.get("callbacks") or ())]
+        return model.fit(x, *others, **kwargs)
 
     def _values_of(self, hp: keras_tuner.HyperParameters) -> dict[str, Value]:
         """Registers all hyperparameters and returns the values of the active ones."""
@@ -98,8 +109,8 @@ class VAEHyperModel(keras_tuner.HyperModel):
         return {name: hp.get(name) for name, _ in self.space.dimensions() if hp.is_active(name)}
 
 
-def _checked(data: Any, what: str) -> Any:
-    """Returns the data to train on, after a look at the first batch.
+def _checked(data: Any, what: str) -> tuple[Any, Sequence[float]]:
+    """Returns the data to train on, and the mean of each channel in the first batch.
 
     Raises:
         ImageRangeError: It has values outside [0, 1].
@@ -110,7 +121,9 @@ def _checked(data: Any, what: str) -> Any:
         raise ImageRangeError(
             f"VAEHyperModel expects {what} with values from 0 to 1. Received: {problem}"
         )
-    return data
+    if images is None:
+        return data, ()
+    return data, images.reshape(-1, images.shape[-1]).mean(axis=0, dtype=np.float64).tolist()
 
 
 def _make(

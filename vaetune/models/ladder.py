@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from vaetune.models.architecture import Architecture
 from vaetune.models.levels import Ladder
-from vaetune.models.losses import binary_cross_entropy, total_kl
+from vaetune.models.losses import binary_cross_entropy
 from vaetune.models.units import call_layer
 from vaetune.models.vae import VAE, LayerOrder
 
@@ -99,7 +99,7 @@ class LadderVAE(VAE):
         networks = keras.saving.deserialize_keras_object(config["networks"])
         return cls(**{**config, "networks": networks})
 
-    def _training_losses(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _infer(self, images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         z_mean, z_log_var, *maps = self.bottom_up(images, training=True)
         top, *lower = self.samplings
         z = top([z_mean, z_log_var])
@@ -109,8 +109,7 @@ class LadderVAE(VAE):
             for sampling, shape in zip(lower, self.level_shapes, strict=True)
         ]
         logits, *posteriors = self.top_down([z, *maps, *epsilons], training=True)
-        kl = total_kl([z_mean, z_log_var, *posteriors])
-        return binary_cross_entropy(images, logits), kl
+        return binary_cross_entropy(images, logits), [z_mean, z_log_var, *posteriors]
 
 
 def connect_networks(architecture: Architecture, ladder: Ladder) -> keras.Model:

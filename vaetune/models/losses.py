@@ -58,3 +58,25 @@ def kl_per_dimension(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
     Both arguments and the result have shape (batch, latent_dim).
     """
     return -0.5 * (1.0 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var))
+
+
+def missing_bits(parameters: Sequence[tf.Tensor], free_bits: tf.Tensor | float) -> tf.Tensor:
+    """Returns the nats that latent dimensions lack to the free bits, summed over dimensions.
+
+    Each latent dimension of the top level and each channel of lower levels counts.
+
+    Args:
+        parameters: Means and log-variances of all levels, alternating.
+        free_bits: Nats of a dimension that cost nothing, a scalar.
+
+    References:
+        Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", 2016,
+        equation 15.
+    """
+    missing = tf.constant(0.0)
+    for mean, log_var in zip(parameters[::2], parameters[1::2], strict=True):
+        divergence = kl_per_dimension(mean, log_var)
+        if len(divergence.shape) == 4:
+            divergence = tf.reduce_sum(divergence, axis=(1, 2))
+        missing += tf.reduce_sum(tf.nn.relu(free_bits - tf.reduce_mean(divergence, axis=0)))
+    return missing

@@ -12,6 +12,9 @@ from vaetune.models.units import Chain, Connect, Residual, Unit, call_layer, con
 
 LOGITS_LAYER = "logits"
 
+OUTPUT_LAYER = "decoder_pixels"
+"""Layer that computes the logits, if a crop or a reshape follows it."""
+
 
 def build_encoder(
     image_shape: Sequence[int] = (28, 28, 1),
@@ -182,7 +185,7 @@ class Decoder:
 
 def _dense_output(architecture: Architecture) -> layers.Layer:
     height, width, channels = architecture.image_shape
-    return layers.Dense(height * width * channels, name="decoder_pixels")
+    return layers.Dense(height * width * channels, name=OUTPUT_LAYER)
 
 
 def _dense_parts(architecture: Architecture, output: layers.Layer) -> list[list[Unit]]:
@@ -196,7 +199,7 @@ def _dense_parts(architecture: Architecture, output: layers.Layer) -> list[list[
 
 def _image_output(architecture: Architecture) -> layers.Layer:
     channels, strides = architecture.image_shape[2], architecture.output_stride
-    name = LOGITS_LAYER if _last_crop(architecture) is None else "decoder_pixels"
+    name = LOGITS_LAYER if _last_crop(architecture) is None else OUTPUT_LAYER
     # A kernel of 3 would not cover all pixels of a stride of 2 evenly.
     kernel = 3 if strides == 1 else 4
     return layers.Conv2DTranspose(channels, kernel, strides=strides, padding="same", name=name)

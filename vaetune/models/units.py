@@ -132,4 +132,7 @@ def _activated(
             norm = layers.BatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_norm")
         case other:
             raise ValueError(f"`normalization` must be none, group or batch. Received: {other!r}")
-    return Chain(make(), norm, layers.Activation(activation, name=f"{name}_activation"))
+    # The normalization has a bias of its own.
+    return Chain(
+        make(use_bias=False), norm, layers.Activation(activation, name=f"{name}_activation")
+    )

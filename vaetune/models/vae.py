@@ -19,8 +19,8 @@ from keras import layers
 from vaetune.errors import ResultsError, one_line
 from vaetune.files import DAMAGED_FILE_ERRORS
 from vaetune.models.architecture import ImageShape
-from vaetune.models.losses import binary_cross_entropy, kl_divergence, total_kl
-from vaetune.models.networks import LOGITS_LAYER
+from vaetune.models.losses import binary_cross_entropy, missing_bits, total_kl
+from vaetune.models.networks import LOGITS_LAYER, OUTPUT_LAYER
 from vaetune.models.sampling import Sampling, reparameterise
 
 Losses = dict[str, tf.Tensor]
@@ -77,6 +77,7 @@ class VAE(keras.Model):
         self.to_posterior = keras.Model(encoder.input, encoder.outputs[:2])
         self.to_logits = keras.Model(decoder.input, logits)
         self.layer_order = LayerOrder((*encoder.layers, *decoder.layers))
+        self.recipe: Any = None
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.reconstruction_loss_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_loss_tracker = keras.metrics.Mean(name="kl_loss")
@@ -106,6 +107,12 @@ class VAE(keras.Model):
     def ordered_variables(self) -> list[keras.Variable]:
         """Variables of the layers in the order of checkpoints, which is the order of creation."""
         return [v for layer in self.layer_order.layers for v in layer.variables]
+
+    @property
+    def output_bias(self) -> keras.Variable:
+        """Bias of the layer that computes the logits."""
+        named = {layer.name: layer for layer in self.layer_order.layers}
+        return named.get(OUTPUT_LAYER, named[LOGITS_LAYER]).bias
 
     @property
     def ordered_trainable(self) -> list[keras.Variable]:
@@ -206,16 +213,22 @@ class VAE(keras.Model):
 
     def train_step(self, data: Any) -> Losses:
         """Takes one optimizer step on a batch of images (batch, height, width, channels)."""
-        images = _images_of(data)
+        images, recipe = _images_of(data), self.recipe
         with tf.GradientTape() as tape:
-            reconstruction, kl = self._training_losses(images)
-            per_image = reconstruction + self.beta * kl
+            reconstruction, parameters = self._infer(images)
+            kl = total_kl(parameters)
+            weight = self.beta if recipe is None else self.beta * recipe.kl_share
+            per_image = reconstruction + weight * kl
             loss = tf.reduce_mean(per_image)
+            if recipe is not None and recipe.free_bits:
+                loss += weight * missing_bits(parameters, recipe.free_bits)
             scaled_loss = self.optimizer.scale_loss(loss)
         variables = self.ordered_trainable
         gradients = tape.gradient(scaled_loss, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._track(per_image, reconstruction, kl)
+        if recipe is not None and recipe.average is not None:
+            recipe.average.update()
+        return self._track(reconstruction + self.beta * kl, reconstruction, kl)
 
     def test_step(self, data: Any) -> Losses:
         """Returns the losses of a batch with beta = 1. The noise does not depend on training."""
@@ -223,7 +236,7 @@ class VAE(keras.Model):
         # Number of images since the metrics were reset.
         seen = tf.cast(self.loss_tracker.count, tf.int32)
         z_mean, z_log_var, *maps = self.bottom_up(images, training=False)
-        shapes = [tf.shape(z_mean), *((len(images), *shape) for shape in self.level_shapes)]
+        shapes = [tf.shape(z_mean), *((tf.shape(images)[0], *shape) for shape in self.level_shapes)]
         epsilon, *epsilons = (
             validation_noise(level, shape, seen) for level, shape in enumerate(shapes)
         )
@@ -250,11 +263,11 @@ class VAE(keras.Model):
         }
         return cls(**{**config, **parts})
 
-    def _training_losses(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns reconstruction loss and KL divergence of each image, of one random sample."""
+    def _infer(self, images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Returns the reconstruction loss of a random sample, and the posteriors of all levels."""
         z_mean, z_log_var, z = self.encoder(images, training=True)
         logits = self.to_logits(z, training=True)
-        return binary_cross_entropy(images, logits), kl_divergence(z_mean, z_log_var)
+        return binary_cross_entropy(images, logits), [z_mean, z_log_var]
 
     def _track(self, loss: tf.Tensor, reconstruction: tf.Tensor, kl: tf.Tensor) -> Losses:
         for tracker, per_image in zip(self.metrics, (loss, reconstruction, kl), strict=True):

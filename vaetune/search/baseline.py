@@ -1,9 +1,18 @@
 """Names for the folders of configurations that are trained outside a search."""
 
+import hashlib
 from itertools import count
 from pathlib import Path
 
-from vaetune.config import BASELINES, REFERENCE, SearchSpec, differences
+from vaetune.config import (
+    BASELINES,
+    OPTIONAL,
+    REFERENCE,
+    SearchSpec,
+    Value,
+    differences,
+    short_value,
+)
 from vaetune.data import ImageSet
 from vaetune.errors import JournalError
 from vaetune.search.resume import find_past
@@ -42,13 +51,39 @@ def configuration_name(spec: SearchSpec) -> str:
     Args:
         spec: A search with a single configuration.
     """
-    values = {name: dimension.listed()[0] for name, dimension in spec.space.dimensions()}
+    values = spec.space.used({name: one.listed()[0] for name, one in spec.space.dimensions()})
     if values == REFERENCE:
         return "reference"
-    name = (
-        f"filters-{values['filters_1']}-{values['filters_2']}-dense-{values['dense_units']}"
-        f"-latent-{values['latent_dim']}-rate-{values['learning_rate']:g}"
-    )
-    labels = {"batch_size": "batch", "beta": "beta"}
-    optional = [f"-{label}-{values[key]:g}" for key, label in labels.items() if key in values]
-    return name + "".join(optional)
+    filters = [str(values[name]) for name in ("filters_1", "filters_2") if name in values]
+    words = [f"filters-{'-'.join(filters)}"] if filters else []
+    words += [f"{_LABELS[name]}-{_number(values[name])}" for name in _LABELS if name in values]
+    words += [
+        short_value(name, value).replace(" ", "-")
+        for name, value in values.items()
+        if name not in _LABELS and name in OPTIONAL and value != OPTIONAL[name]
+    ]
+    return _shortened("-".join(words))
+
+
+def _number(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_LABELS = {
+    "dense_units": "dense",
+    "latent_dim": "latent",
+    "learning_rate": "rate",
+    "batch_size": "batch",
+    "beta": "beta",
+}
+
+_MAX_NAME = 120
+"""Largest number of characters of a name. File systems allow 255."""
+
+
+def _shortened(name: str) -> str:
+    """Returns a name in which a checksum replaces the end, if it is too long."""
+    if len(name) <= _MAX_NAME:
+        return name
+    checksum = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _MAX_NAME - len(checksum) - 1]}-{checksum}"

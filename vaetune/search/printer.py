@@ -50,6 +50,7 @@ class PrintingWatcher(NoWatcher):
     def __init__(self, session: "SearchSession") -> None:
         past = session.past
         self._session = session
+        self._searched = session.spec.space.searched()
         self._trials = sum(rung.trials for rung in session.plan)
         self._ended = sum(trial.ended is not None for trial in past.trials) if past else 0
         self._started: dict[tuple[str, str], TrialStarted] = {}
@@ -130,7 +131,7 @@ class PrintingWatcher(NoWatcher):
         if run == "search":
             self._ended += 1
             label = f"{label} ({self._ended} of {self._trials})"
-        return trial_line(label, self._started[run, event.trial_id], event)
+        return trial_line(label, self._started[run, event.trial_id], event, self._searched)
 
     def _print_changes(self, environment: Environment) -> None:
         before = self._session.past.environment if self._session.past else None

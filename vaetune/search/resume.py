@@ -6,12 +6,15 @@ This module does not import TensorFlow, so errors in a command are reported at o
 from pathlib import Path
 
 from vaetune.config import (
+    EARLIER,
     Limits,
     ResolvedSearch,
     SearchSpec,
+    built_in_searches,
     check_not_reserved,
     differences,
     is_larger,
+    resolve,
 )
 from vaetune.data import ImageSet
 from vaetune.errors import OVERWRITE, ResultsError
@@ -101,8 +104,23 @@ def check_same_experiment(
                 return
             extended = "Use --extend (in Python: extend=True) to continue with the larger budget."
             advice = f"{extended} {advice}"
+        advice = _how_to_finish(past, folder) or advice
     raise ResultsError(
         f"{folder} holds another experiment: {'; '.join(changes + other_data)}.{read} {advice}"
+    )
+
+
+def _how_to_finish(past: Study, folder: Path) -> str:
+    """Returns how to finish a search that an earlier built-in file began; empty if none did."""
+    name = f"{folder.name}-{EARLIER}"
+    file = built_in_searches().get(name)
+    if file is None or resolve(file).spec.space != past.search.space:
+        return ""
+    aside = folder.with_name(name)
+    return (
+        f'The built-in file "{folder.name}" has changed since vaetune {EARLIER}. To finish this '
+        f"search, rename its folder and use the old file: mv {folder} {aside}; vaetune search "
+        f"{name}. To discard it, use {OVERWRITE}."
     )
 
 

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from vaetune.study import TrialEnded, TrialRetried
+from vaetune.study import LatentUse, TrialEnded, TrialRetried
 from vaetune.training import Completed, Failed
 
 
@@ -31,6 +31,11 @@ class TrialState:
     def score(self) -> float | None:
         """Lowest validation loss, nats per image; None unless the trial completed."""
         return self.outcome.score if isinstance(self.outcome, Completed) else None
+
+    @property
+    def latent_use(self) -> LatentUse | None:
+        """Active units and KL divergence after the last epoch; None unless the trial completed."""
+        return self.outcome.latent_use if isinstance(self.outcome, Completed) else None
 
     @property
     def failure(self) -> Failed | None:
@@ -61,12 +66,15 @@ class TrialState:
 
     def ended(self) -> TrialEnded:
         """Returns the event that records the end of the trial."""
-        failed = self.failure
+        failed, use = self.failure, self.latent_use
         return TrialEnded(
             trial_id=self.trial_id,
             status="completed" if failed is None else "failed",
             score=self.score,
             parameters=self.parameters,
+            active_units=use.active_units if use else None,
+            val_kl_loss=use.val_kl_loss if use else None,
+            collapsed=use.is_collapsed if use else None,
             duration_s=self.earlier_s + time.monotonic() - self.began_s,
             failed_in=failed.epoch if failed else None,
             error=failed.error if failed else None,

@@ -292,8 +292,9 @@ class VAETuner(keras_tuner.Tuner):
         oracle.
         """
         active = self._active.pop(trial.trial_id)
-        self._journal.append(active.ended())
-        end_trial(self.oracle, trial.trial_id, active.score)
+        ended = active.ended()
+        self._journal.append(ended)
+        end_trial(self.oracle, trial.trial_id, ended.score, ended.collapsed)
         if active.failure:
             self._correct_plan()
         self._rank([self.oracle.get_trial(trial.trial_id)])

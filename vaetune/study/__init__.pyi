@@ -29,6 +29,11 @@ from .checkpoint import (
     Arrays,
     Checkpoint,
 )
+from .collapse import (
+    COLLAPSED_KL,
+    LatentUse,
+    variance_per_dimension,
+)
 from .commands import (
     command,
     continue_command,
@@ -94,6 +99,7 @@ from .scores import (
     Rescoring,
     Retraining,
     SeedScores,
+    count_active_units,
     rank_by_mean,
 )
 from .study import (
@@ -111,6 +117,7 @@ from .trial import (
 __all__ = [
     "ACTIVE_VARIANCE",
     "CHECKPOINT_NAME",
+    "COLLAPSED_KL",
     "EXAMPLES",
     "FINALISTS",
     "IMPORTANCE_IMAGES",
@@ -139,6 +146,7 @@ __all__ = [
     "FinalistsRetrained",
     "Journal",
     "Kind",
+    "LatentUse",
     "Lead",
     "LevelUse",
     "Pixels",
@@ -168,6 +176,7 @@ __all__ = [
     "changes",
     "command",
     "continue_command",
+    "count_active_units",
     "describe_environment",
     "describe_loss",
     "describe_repair",
@@ -190,4 +199,5 @@ __all__ = [
     "reduce_images",
     "shared_folder",
     "trial_folder",
+    "variance_per_dimension",
 ]

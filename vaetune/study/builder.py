@@ -83,11 +83,12 @@ class _TrialBuilder:
         last = self.intervals[-1]
         self.intervals[-1] = replace(last, ended=max(last.started, moment))
 
-    def finish(self, unfinished: Status) -> Trial:
+    def finish(self, unfinished: Status, searched: tuple[str, ...]) -> Trial:
         """Returns the trial.
 
         Args:
             unfinished: Status to use if the trial has not ended.
+            searched: Names of the hyperparameters that the study searches.
         """
         epochs = tuple(self.epochs[number] for number in sorted(self.epochs))
         end = self.end
@@ -106,6 +107,9 @@ class _TrialBuilder:
             retries=tuple(self.retries),
             crashes=self.crashes,
             intervals=tuple(self.intervals),
+            searched=searched,
+            active_units=end.active_units if end else None,
+            collapsed=end.collapsed if end else None,
         )
 
 
@@ -215,11 +219,14 @@ class StudyBuilder:
         """Returns the study. No further event can be applied."""
         for trial_id in self.active:
             self.trials[trial_id].end_interval(self.last_sign)
+        searched = self.started.search.space.searched()
         return Study(
             folder=self.folder,
             started=self.started,
             sessions=tuple(self.sessions),
-            trials=tuple(trial.finish(self._unfinished(trial)) for trial in self.trials.values()),
+            trials=tuple(
+                trial.finish(self._unfinished(trial), searched) for trial in self.trials.values()
+            ),
             last_end=self.last_end,
             extensions=tuple(self.extensions),
             plan=self.plan,

@@ -10,8 +10,8 @@ from vaetune.config import Origin, SearchSpec
 from vaetune.study.records import Assignment, DataSummary, Environment, Record, Rung, Text
 from vaetune.study.scores import Evaluation, Rescoring, Retraining
 
-FORMAT = 1
-"""Version of the journal's format."""
+FORMAT = 2
+"""Version of the journal's format. Format 1, of vaetune 0.1, is read as well."""
 
 Kind = Literal["search", "baseline"]
 
@@ -168,6 +168,10 @@ class TrialEnded(_Event):
         score: Lowest validation loss, nats per image, which the oracle receives; None if the
             trial failed.
         parameters: Number of trainable parameters; None if the model could not be built.
+        active_units: Number of active units after the last epoch, see `LatentUse`; None if the
+            trial failed or an earlier version ran it. So are the next two.
+        val_kl_loss: KL divergence of the validation images after the last epoch, nats per image.
+        collapsed: Whether the model had collapsed after the last epoch. Promotions depend on it.
         duration_s: Wall time in seconds, over all sessions.
         failed_in: Epoch, absolute, in which the trial failed; None if it failed before its first
             epoch, or did not fail.
@@ -179,6 +183,9 @@ class TrialEnded(_Event):
     status: EndStatus
     score: float | None = None
     parameters: int | None = None
+    active_units: int | None = None
+    val_kl_loss: float | None = None
+    collapsed: bool | None = None
     duration_s: float
     failed_in: int | None = None
     error: Text | None = None

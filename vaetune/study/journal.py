@@ -152,10 +152,11 @@ def _check_format(line: bytes, path: Path) -> None:
         version = None
     if version is None:
         raise JournalError(f"{path} is not a journal of vaetune: its first line has no format.")
-    if version != FORMAT:
+    if version not in range(1, FORMAT + 1):
+        newer = ", which is newer" if isinstance(version, int) and version > FORMAT else ""
         raise JournalError(
-            f"{path} has format {version}, but this version of vaetune reads format {FORMAT}. "
-            "Use the version that wrote it, or search again under another name."
+            f"{path} has format {version}{newer}. This version of vaetune reads the formats up to "
+            f"{FORMAT}. Use the version that wrote it, or search again under another name."
         )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from vaetune.config import short_hyperparameters
 from vaetune.study.trial import Trial
 
 BEST_SHOWN = 5
@@ -45,8 +44,8 @@ def describe_trial(trial: Trial) -> str:
     """Returns a line with the loss, the epochs and the hyperparameters of a completed trial."""
     score = MISSING if trial.score is None else f"{trial.score:.2f} nats per image"
     epochs = f"{trial.epoch_to} epoch{'s' * (trial.epoch_to != 1)}"
-    words = short_hyperparameters(trial.hyperparameters)
-    return f"trial {trial.trial_id}, {score}, {epochs}, {words}"
+    collapsed = ", collapsed" if trial.collapsed else ""
+    return f"trial {trial.trial_id}, {score}, {epochs}, {trial.words}{collapsed}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -72,5 +71,5 @@ def _row(trial: Trial, measured_again: Iterable[Mapping[str, float]]) -> list[st
         trial.trial_id,
         *(MISSING if loss is None else f"{loss:.2f}" for loss in losses),
         str(trial.epoch_to),
-        short_hyperparameters(trial.hyperparameters),
+        trial.words,
     ]

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from vaetune.config import Binarize
@@ -82,11 +82,6 @@ class LevelUse:
     variance_per_channel: tuple[float, ...]
 
 
-def count_active(variances: Sequence[float], least: float) -> int:
-    """Returns how many latent dimensions or channels have a variance above the least one."""
-    return sum(variance > least for variance in variances)
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """Measurements of a trained VAE on test images. Likelihoods are those of its loss; see `VAE`.
@@ -137,13 +132,25 @@ class Evaluation:
     @property
     def active_units(self) -> int:
         """Number of latent dimensions of the top level that distinguish images."""
-        return count_active(self.variance_per_dimension, self.protocol.active_variance)
+        return count_active_units(self.variance_per_dimension, self.protocol.active_variance)
 
     @property
     def active_channels(self) -> tuple[int, ...]:
         """Number of channels of each lower level that distinguish images."""
         least = self.protocol.active_variance
-        return tuple(count_active(one.variance_per_channel, least) for one in self.lower_levels)
+        return tuple(
+            count_active_units(one.variance_per_channel, least) for one in self.lower_levels
+        )
+
+
+def count_active_units(variances: Iterable[float], least: float = ACTIVE_VARIANCE) -> int:
+    """Returns the number of latent dimensions that distinguish images.
+
+    Args:
+        variances: Variance of z_mean over images, of each latent dimension.
+        least: Variance above which a latent dimension counts as active.
+    """
+    return sum(variance > least for variance in variances)
 
 
 FINALISTS = 5

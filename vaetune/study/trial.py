@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from vaetune.config import Value, value_of
+from vaetune.config import Value, short_hyperparameters, value_of
 from vaetune.study.events import EpochEnded, TrialRetried
 
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
@@ -26,6 +26,9 @@ TRIAL_COLUMNS = (
     "reconstruction_loss",
     "kl_loss",
     "best_epoch",
+    "active_units",
+    "last_kl_loss",
+    "collapsed",
     "parameters",
     "duration_s",
     "hyperparameters",
@@ -33,7 +36,8 @@ TRIAL_COLUMNS = (
     "error",
     "traceback",
 )
-"""Columns of a table of trials. Losses are those of the best epoch of the trial."""
+"""Columns of a table of trials. Losses are those of the best epoch of the trial, except for
+`last_kl_loss`. Active units and collapse are those after its last epoch."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class Trial:
         hyperparameters: Values of the hyperparameters that the model uses, by name.
         epochs: Losses of each finished epoch, in order.
         parameters: Number of trainable parameters; None before the trial has ended.
+        active_units: Number of active units after the last epoch, see `LatentUse`; None if the
+            trial has not completed, or if an earlier version ran it.
+        collapsed: Whether the model had collapsed after the last epoch; None as for
+            `active_units`.
         duration_s: Wall time in seconds, over all sessions.
         failed_in: Epoch, absolute, in which the trial failed; None if it failed before its first
             epoch, or did not fail.
@@ -76,6 +84,7 @@ class Trial:
             finished another epoch.
         intervals: Periods in which it was trained, in order. There are several if its worker was
             lost or its session ended.
+        searched: Names of the hyperparameters that the study searches.
     """
 
     trial_id: str
@@ -99,6 +108,9 @@ class Trial:
     retries: tuple[TrialRetried, ...] = ()
     crashes: int = 0
     intervals: tuple[TrainingInterval, ...] = ()
+    searched: tuple[str, ...] = ()
+    active_units: int | None = None
+    collapsed: bool | None = None
 
     def __repr__(self) -> str:
         score = "" if self.score is None else f", {self.score:.2f} nats per image"
@@ -111,6 +123,11 @@ class Trial:
         return min(finite, key=lambda epoch: epoch.val_loss, default=None)
 
     @property
+    def words(self) -> str:
+        """The searched hyperparameters as short text, such as "latent 4, gelu"."""
+        return short_hyperparameters(self.hyperparameters, self.searched)
+
+    @property
     def latent_dim(self) -> int:
         """Number of latent dimensions; with several levels, of the top level."""
         return int(value_of(self.hyperparameters, "latent_dim"))
@@ -119,6 +136,11 @@ class Trial:
     def score(self) -> float | None:
         """Lowest validation loss, nats per image; None before the first finite one."""
         return self.best.val_loss if self.best else None
+
+    @property
+    def last_kl_loss(self) -> float | None:
+        """KL divergence after the last finished epoch, nats per image; None before the first."""
+        return self.epochs[-1].val_kl_loss if self.epochs else None
 
     def as_row(self) -> dict[str, Any]:
         """Returns the trial as a row with `TRIAL_COLUMNS`."""
@@ -136,6 +158,9 @@ class Trial:
             "reconstruction_loss": best.val_reconstruction_loss if best else None,
             "kl_loss": best.val_kl_loss if best else None,
             "best_epoch": best.epoch if best else None,
+            "active_units": self.active_units,
+            "last_kl_loss": self.last_kl_loss,
+            "collapsed": self.collapsed,
             "parameters": self.parameters,
             "duration_s": self.duration_s,
             "hyperparameters": dict(self.hyperparameters),

@@ -1,3 +1,6 @@
+from .context import (
+    TrainingContext,
+)
 from .feed import (
     CALL_BYTES,
     Feed,
@@ -44,7 +47,6 @@ from .tasks import (
     TrainedModel,
 )
 from .trial import (
-    TrainingContext,
     train_task,
 )
 

@@ -47,8 +47,9 @@ class ModelRunner:
         """Returns the last dimension of a variable, int32 scalar."""
         return tf.shape(self._weights[path])[-1]
 
-    def _function_of(self, layer: layers.Layer) -> Callable[[Any], tf.Tensor]:
-        def apply(inputs: Any) -> tf.Tensor:
+    def _function_of(self, layer: layers.Layer) -> Callable[..., tf.Tensor]:
+        def apply(inputs: Any, mask: Any = None) -> tf.Tensor:
+            del mask  # Keras passes it to batch normalizations. Images have none.
             xs = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
             weights = [self._weights[variable.path] for variable in layer.variables]
             is_exact = layer.name.startswith(FLOAT32_LAYERS)
@@ -121,7 +122,7 @@ def _reshape(layer: layers.Layer, x: tf.Tensor) -> tf.Tensor:
             raise TypeError(f"Unsupported layer {layer.name} of type {type(layer)}.")
 
 
-def _multiply(layer: layers.Layer, x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def _multiply(layer: layers.Layer, x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
     match layer:
         case layers.Dense():
             outputs = tf.matmul(x, kernel)
@@ -133,5 +134,7 @@ def _multiply(layer: layers.Layer, x: tf.Tensor, kernel: tf.Tensor, bias: tf.Ten
             outputs = tf.nn.conv2d_transpose(x, kernel, shape, layer.strides, layer.padding.upper())
         case _:
             outputs = tf.nn.conv2d(x, kernel, layer.strides, layer.padding.upper())
-    activated: tf.Tensor = layer.activation(tf.nn.bias_add(outputs, bias))
+    if bias:
+        outputs = tf.nn.bias_add(outputs, bias[0])
+    activated: tf.Tensor = layer.activation(outputs)
     return activated

@@ -113,6 +113,10 @@ class EpochRunner:
         return compile_function(self.steps.encode, self._images_spec)
 
     @cached_property
+    def _encode_levels(self) -> Callable[..., Any]:
+        return compile_function(self.steps.encode_levels, self._images_spec)
+
+    @cached_property
     def _decode(self) -> Callable[..., Any]:
         return compile_function(self.steps.decode, tf.TensorSpec((None, None), tf.float32))
 
@@ -195,6 +199,12 @@ class EpochRunner:
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
         return np.asarray(self._encode(tf.constant(images)))
+
+    def encode_levels(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns latent means of all levels, (n, units), of images in [0, 1]."""
+        if not self._template.level_shapes:
+            return self.encode(images)
+        return np.asarray(self._encode_levels(tf.constant(images)))
 
     def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns pixel probabilities (n, height, width, channels) of z (n, latent_dim)."""

@@ -14,7 +14,7 @@ from vaetune.models import (
     VAE,
     binary_cross_entropy,
     kl_divergence,
-    kl_per_dimension,
+    missing_bits,
     reparameterise,
     total_kl,
     validation_noise,
@@ -77,7 +77,7 @@ class Steps:
             weight = step.beta * _ramp(done, step.kl_warmup_steps)
             loss = tf.reduce_mean(reconstruction + weight * kl)
             if "free_bits" in self._options:
-                loss += weight * _missing_bits(parameters, step.free_bits)
+                loss += weight * missing_bits(parameters, step.free_bits)
         gradients = tape.gradient(loss, trained)
         self._apply(gradients, step)
         self.state.assign_tensors(runner.statistics)
@@ -146,6 +146,18 @@ class Steps:
     def encode(self, images: tf.Tensor) -> tf.Tensor:
         """Returns latent means (batch, latent_dim) of images (batch, height, width, channels)."""
         return self._averaged().run(self._template.to_posterior, images)[0]
+
+    def encode_levels(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns the posterior means of all levels, flattened, (batch, units)."""
+        runner = self._averaged()
+        z_mean, _, *maps = runner.run(self._template.bottom_up, images)
+        zeros = [
+            tf.zeros(tf.stack([tf.shape(images)[0], *shape]))
+            for shape in self._level_shapes(runner)
+        ]
+        _, *lower = runner.run(self._template.top_down, z_mean, *maps, *zeros)
+        batch = tf.shape(images)[0]
+        return tf.concat([z_mean, *(tf.reshape(u, (batch, -1)) for u in lower[::2])], axis=1)
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
         """Returns pixel probabilities (batch, height, width, channels) of z (batch, latent_dim)."""
@@ -263,25 +275,3 @@ def _ramp(done: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
         steps: Number of steps until the factor is 1, float32 scalar.
     """
     return tf.minimum(1.0, (done + 1.0) / tf.maximum(steps, 1.0))
-
-
-def _missing_bits(parameters: Tensors, free_bits: tf.Tensor) -> tf.Tensor:
-    """Returns the nats that latent dimensions lack to the free bits, summed over dimensions.
-
-    Each latent dimension of the top level and each channel of lower levels counts.
-
-    Args:
-        parameters: Means and log-variances of all levels, alternating.
-        free_bits: Nats of a dimension that cost nothing, float32 scalar.
-
-    References:
-        Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", 2016,
-        equation 15.
-    """
-    missing = tf.constant(0.0)
-    for mean, log_var in zip(parameters[::2], parameters[1::2], strict=True):
-        divergence = kl_per_dimension(mean, log_var)
-        if len(divergence.shape) == 4:
-            divergence = tf.reduce_sum(divergence, axis=(1, 2))
-        missing += tf.reduce_sum(tf.nn.relu(free_bits - tf.reduce_mean(divergence, axis=0)))
-    return missing

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vaetune.config import SearchSpec, Value
-from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded
+from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded, LatentUse
 
 MAX_CRASHES = 5
 """A trial fails after this many consecutive crashes of processes in the same epoch."""
@@ -96,10 +96,13 @@ class Completed:
     Attributes:
         score: Lowest validation loss of the trial, in nats per image.
         pictures: Pictures of the trial's best epoch.
+        latent_use: Active units and KL divergence after the trial's last epoch; None if the task
+            trained no trial.
     """
 
     score: float
     pictures: Artifacts
+    latent_use: LatentUse | None = None
 
 
 @dataclass(frozen=True)

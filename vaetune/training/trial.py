@@ -8,24 +8,31 @@ import math
 import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from vaetune.config import Precision, value_of
-from vaetune.data import ImageSet, to_unit_interval
+from vaetune.config import value_of
+from vaetune.data import to_unit_interval
 from vaetune.errors import DataError, one_line
-from vaetune.models import Architecture, Structure, build_vae, draw_variables
-from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded, ProbeImages
-from vaetune.training.feed import first_images
+from vaetune.models import draw_variables
+from vaetune.study import (
+    LATENT_POINTS,
+    Arrays,
+    Artifacts,
+    Assignment,
+    Checkpoint,
+    EpochEnded,
+    LatentUse,
+)
+from vaetune.training.context import TrainingContext
 from vaetune.training.restore import read_variables
-from vaetune.training.runner import DeviceData, EpochLosses, EpochRunner, put_on_device
-from vaetune.training.schedule import options_of, plan_epoch
-from vaetune.training.snapshot import choose_probe_images, take_snapshot
+from vaetune.training.runner import EpochLosses
+from vaetune.training.schedule import plan_epoch
+from vaetune.training.snapshot import take_snapshot
 from vaetune.training.tasks import (
     Began,
     Completed,
@@ -51,86 +58,12 @@ _TRANSIENT_ERRORS = (
 )
 
 
-MAX_RUNNERS = 8
-"""Structures whose compiled functions are kept in memory."""
-
-_MEAN_IMAGES = 10_000
-"""Number of images, spread over all, that the mean pixel is taken of, at most."""
-
-_RunnerKey = tuple[Structure, frozenset[str], Precision]
-
-_NARROW = {"filters_1": 4, "filters_2": 4, "dense_units": 4, "latent_dim": 2, "level_channels": 2}
-
-
 class NotFiniteError(Exception):
     """A loss is NaN or infinite."""
 
 
 class _TimeUpError(Exception):
     """The time of the task is over."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingContext:
-    """The images on the device of a process, and the functions compiled for them.
-
-    Attributes:
-        images: The image set. Its test images are not used.
-        validation_images: Number of validation images to measure. None: all.
-    """
-
-    images: ImageSet
-    validation_images: int | None = None
-    _runners: dict[_RunnerKey, EpochRunner] = field(default_factory=dict)
-
-    @cached_property
-    def data(self) -> DeviceData:
-        """The images on the device."""
-        data = put_on_device(self.images)
-        if self.validation_images is None:
-            return data
-        return replace(data, validation=first_images(data.validation, self.validation_images))
-
-    @cached_property
-    def probe_images(self) -> ProbeImages:
-        """The validation images that the pictures of every model show."""
-        return choose_probe_images(self.images.validation.images, self.images.validation.labels)
-
-    @cached_property
-    def pixel_means(self) -> tuple[float, ...]:
-        """Mean pixel of the training images in [0, 1], of each channel."""
-        images = self.images.train.images
-        step = -(-len(images) // _MEAN_IMAGES)
-        chosen = to_unit_interval(images[np.arange(0, len(images), step)])
-        return tuple(chosen.mean(axis=(0, 1, 2), dtype=np.float64).tolist())
-
-    def runner(
-        self, hyperparameters: Mapping[str, Any], precision: Precision = "float32"
-    ) -> EpochRunner:
-        """Returns the runner of a configuration's structure.
-
-        Only the `MAX_RUNNERS` structures that were used last are kept.
-
-        Args:
-            hyperparameters: The configuration. Its widths do not matter.
-            precision: Numeric precision of training.
-        """
-        shape = self.images.image_shape
-        options = options_of(hyperparameters)
-        key = (Architecture.of(shape, hyperparameters).structure, options, precision)
-        runner = self._runners.pop(key, None)
-        if runner is None:
-            while len(self._runners) >= MAX_RUNNERS:
-                del self._runners[next(iter(self._runners))]
-            template = build_vae(shape, {**hyperparameters, **_narrow(hyperparameters)})
-            runner = EpochRunner(template, self.data, precision, options)
-        self._runners[key] = runner  # The last entry is the one that was used last.
-        return runner
-
-
-def _narrow(hyperparameters: Mapping[str, Any]) -> dict[str, int]:
-    """Returns small widths, so that templates take little memory."""
-    return {name: width for name, width in _NARROW.items() if name in hyperparameters}
 
 
 def train_task(task: Task, context: TrainingContext) -> Iterator[Message]:
@@ -170,6 +103,7 @@ class _TaskTrainer:
         self._spec = task.spec
         self._context = context
         self._deadline_s = time.monotonic() + task.seconds_left
+        self._last_ended: EpochEnded | None = None
 
     def run(self) -> Iterator[Message]:
         state, continues_trial = self._task.start, self._task.continues_trial
@@ -182,7 +116,10 @@ class _TaskTrainer:
             raise ValueError("A task without trials needs a checkpoint to take pictures of.")
         if not self._task.lineage:
             self._use(self._task.hyperparameters)
-        yield Completed(state.best_val_loss, self._take_pictures(state.best_weights))
+        # The pictures come last, because they replace the weights of the last epoch.
+        use = self._measure_latent_use(state) if self._task.lineage else None
+        pictures = self._take_pictures(state.best_weights)
+        yield Completed(state.best_val_loss, pictures, use)
 
     def _use(self, hyperparameters: Mapping[str, Any]) -> None:
         self._runner = self._context.runner(hyperparameters, self._spec.training.precision)
@@ -226,7 +163,7 @@ class _TaskTrainer:
                 break
             if time.monotonic() >= self._deadline_s:
                 raise _TimeUpError
-            ended = yield from self._run_epoch(trial, epoch)
+            ended = self._last_ended = yield from self._run_epoch(trial, epoch)
             if not (math.isfinite(ended.loss) and math.isfinite(ended.val_loss)):
                 yield EpochDone(ended, None)
                 _check_finite(ended)
@@ -290,6 +227,24 @@ class _TaskTrainer:
             best_optimizer=before.best_optimizer,
             best_raw_weights=before.best_raw_weights,
         )
+
+    def _measure_latent_use(self, last: Checkpoint) -> LatentUse:
+        """Measures how much the model of the last epoch uses its latent variables.
+
+        The active units are those of the first `LATENT_POINTS` validation images. If the last
+        epoch was trained by an earlier task, the model is validated again, with the same result.
+
+        Args:
+            last: Checkpoint after the last epoch.
+        """
+        self._runner.restore(last.average or last.weights)
+        ended = self._last_ended
+        if ended is not None and ended.epoch == last.epoch:
+            val_kl_loss = ended.val_kl_loss
+        else:
+            val_kl_loss = self._runner.validate().kl_loss
+        images = self._context.images.validation.images[:LATENT_POINTS]
+        return LatentUse.measure(self._runner.encode_levels(to_unit_interval(images)), val_kl_loss)
 
     def _take_pictures(self, best_weights: Arrays) -> Artifacts:
         self._runner.restore(best_weights)

@@ -67,7 +67,8 @@ def test_the_best_of_each_latent_size_is_never_the_reference(tmp_path):
 
 
 def make_candidate(number, parameters, loss, role="other"):
-    return Candidate(f"{number:04d}", role, loss - 40, loss, loss - 10, 10.0, parameters, 1.0, 2)
+    losses = (loss - 40, loss, loss - 10, 10.0)
+    return Candidate(f"{number:04d}", role, *losses, parameters, 1.0, 2, collapsed=False)
 
 
 sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(50, 59)), min_size=1, max_size=12)

@@ -139,7 +139,7 @@ def test_a_page_that_knows_of_a_running_search_counts_the_trials_under_way():
     study = builder.lose(20, 3, "0002").study()
     page = render_report([study], {study.name: None}, NOW, running=[study.name])
     assert "Running: 0 of 4 trials, 2 in parallel" in words_of(page)
-    assert [row.split()[5] for row in leaderboard_of(page)[1:]] == ["running", "running", "queued"]
+    assert [row.split()[6] for row in leaderboard_of(page)[1:]] == ["running", "running", "queued"]
     alone = make_study(*make_trial_events("0000", [], status=None))
     page = render_report([alone], {alone.name: None}, NOW, running=[alone.name])
     assert "Running: 0 of 4 trials" in words_of(page)

@@ -23,16 +23,16 @@ def test_every_trial_is_listed_best_first_and_failures_last(tmp_path):
     story = usual(tmp_path / "tiny").trial("0004", [], error="Oops: no", unfinished=False)
     header, *rows = leaderboard_of(page_of(story))
     assert header.split() == [
-        *("Rank", "Trial", "Loss", "Recon.", "KL", "Status", "Config."),
+        *("Rank", "Trial", "Loss", "Recon.", "KL", "Active", "units", "Status", "Config."),
         *("filters_", "1", "filters_", "2", "dense_", "units", "latent_", "dim"),
         *("learning_", "rate", "Epochs", "Seconds", "Parameters", "Bracket", "Rung", "Parent"),
     ]
     assert rows == [
-        "1 0003 131.25 125.25 6.00 completed 1 16 64 32 4 0.002123 2-3 120.0 134,166 1 1 0001",
-        "2 0001 201.00 195.00 6.00 completed 1 16 64 32 4 0.002123 1-1 60.0 134,166 1 0 -",
-        "3 0000 212.50 206.50 6.00 completed 0 16 64 16 4 0.002123 1-1 60.0 134,165 1 0 -",
-        "4 0002 230.00 224.00 6.00 completed 2 16 64 48 4 0.002123 1-1 60.0 134,167 1 0 -",
-        "- 0004 - - - failed 4 16 64 80 4 0.002123 1-1 0.0 134,169 1 0 -",
+        "1 0003 131.25 125.25 6.00 - completed 1 16 64 32 4 0.002123 2-3 120.0 134,166 1 1 0001",
+        "2 0001 201.00 195.00 6.00 - completed 1 16 64 32 4 0.002123 1-1 60.0 134,166 1 0 -",
+        "3 0000 212.50 206.50 6.00 - completed 0 16 64 16 4 0.002123 1-1 60.0 134,165 1 0 -",
+        "4 0002 230.00 224.00 6.00 - completed 2 16 64 48 4 0.002123 1-1 60.0 134,167 1 0 -",
+        "- 0004 - - - - failed 4 16 64 80 4 0.002123 1-1 0.0 134,169 1 0 -",
     ]
 
 

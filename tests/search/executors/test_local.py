@@ -6,7 +6,7 @@ import pytest
 from tiny_searches import DEVICE, IMAGES
 
 from vaetune.search.executors.local import LocalExecutor
-from vaetune.training.trial import TrainingContext
+from vaetune.training.context import TrainingContext
 
 
 class Source:

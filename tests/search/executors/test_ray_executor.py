@@ -49,7 +49,7 @@ from vaetune.study.events import (
     WorkerJoined,
     WorkerLost,
 )
-from vaetune.training.trial import TrainingContext
+from vaetune.training.context import TrainingContext
 
 pytestmark = pytest.mark.slow
 

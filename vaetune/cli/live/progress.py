@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -52,6 +52,7 @@ class SearchProgress:
         quiet: Print nothing but warnings, to stderr.
         main: The kind of run: "search", with its Keras example, or "baseline" for a single
             training, whose epochs are printed one by one.
+        searched: Names of the hyperparameters that are searched.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class SearchProgress:
         past: Study | None = None,
         quiet: bool = False,
         main: Kind = "search",
+        searched: Collection[str] = (),
     ) -> None:
         self._console = console
         self._quiet = quiet
         self._main: Kind = main
+        self._searched = searched
         self._before = past.environment if past else None
         trials = past.trials if past else ()
         self._trials = sum(rung.trials for rung in plan)
@@ -226,7 +229,7 @@ class SearchProgress:
         name = run_label(run)
         if run == self._main:
             name = f"trial {event.trial_id} ({self._trials_ended} of {self._trials})"
-        self._print(trial_line(name, self._started[run, event.trial_id], event))
+        self._print(trial_line(name, self._started[run, event.trial_id], event, self._searched))
 
     def _on_session(self, event: SessionStarted) -> None:
         self._workers = WorkerStatus(event)

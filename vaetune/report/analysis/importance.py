@@ -11,7 +11,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from vaetune.config import Choice, Number, Pinned, Range
+from vaetune.config import Choice, Pinned, Range, Value
 from vaetune.study import Study
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class Importance:
             order of `shares`. Shares alone cannot be distinguished from noise.
         shuffles: Number of random permutations of the losses.
         uncertain: True if there are fewer than `CERTAIN_CONFIGURATIONS` configurations.
+        users: Number of configurations that use each hyperparameter, in the order of `shares`. An
+            importance is computed among these.
+        left_out: Names of hyperparameters that too few configurations use.
     """
 
     epoch: int
@@ -64,6 +67,8 @@ class Importance:
     chances: tuple[int, ...]
     shuffles: int
     uncertain: bool
+    users: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,13 @@ class _Sample:
     Attributes:
         epoch: Absolute epoch.
         losses: Lowest loss of each configuration up to the epoch, nats per image.
-        values: Values of each hyperparameter that differs, in the order of the losses.
+        values: Values of each hyperparameter that differs, in the order of the losses. None: the
+            configuration does not use it.
     """
 
     epoch: int
     losses: tuple[float, ...]
-    values: Mapping[str, tuple[Number, ...]]
+    values: Mapping[str, tuple[Value | None, ...]]
 
     @property
     def best(self) -> int:
@@ -97,6 +103,8 @@ def compute_importance(study: Study) -> Importance | None:
     promoted, which then seems unimportant. Earlier epochs say less about the final losses. If no
     epoch has enough configurations, the epoch with the most is used.
 
+    A hyperparameter that not all configurations use is compared among those that use it.
+
     Returns:
         None if there are too few data; `explain_missing_importance` gives the reason.
 
@@ -105,10 +113,19 @@ def compute_importance(study: Study) -> Importance | None:
         Importance in Arbitrary Subspaces.
     """
     sample = _sample(study)
-    if _missing_reason(sample):
+    parts = [part for part in _parts(sample) if not _missing_reason(part)]
+    if not parts:
         return None
-    found, *shuffled = _ped_anova(study, sample, [sample.losses, *_shuffles(sample.losses)])
+    shuffles = min(SHUFFLES, max(MIN_SHUFFLES, MAX_SHUFFLED // len(sample.losses)))
+    rounds: list[dict[str, float]] = [{} for _ in range(1 + shuffles)]
+    for part in parts:
+        losses = [part.losses, *_shuffles(part.losses, shuffles)]
+        for one, importances in zip(rounds, _ped_anova(study, part, losses), strict=True):
+            one |= importances
+    rated = [name for name in sample.values if name in rounds[0]]
+    found, *shuffled = ({name: one[name] for name in rated} for one in rounds)
     whole = sum(found.values()) or 1.0
+    users = {name: len(part.losses) for part in parts for name in part.values}
     # Sorting is stable: equal importances keep the order of the search space.
     order = sorted(found, key=lambda name: -found[name])
     return Importance(
@@ -119,12 +136,17 @@ def compute_importance(study: Study) -> Importance | None:
         chances=tuple(sum(one[name] >= found[name] for one in shuffled) for name in order),
         shuffles=len(shuffled),
         uncertain=len(sample.losses) < CERTAIN_CONFIGURATIONS,
+        users=tuple(users[name] for name in order),
+        left_out=tuple(name for name in sample.values if name not in users),
     )
 
 
 def explain_missing_importance(study: Study) -> str:
     """Explains in a sentence why a study has no importances; empty if it has."""
-    return _missing_reason(_sample(study))
+    sample = _sample(study)
+    parts = _parts(sample) or [sample]
+    reasons = [_missing_reason(part) for part in parts]
+    return reasons[0] if all(reasons) else ""
 
 
 def _missing_reason(sample: _Sample) -> str:
@@ -150,12 +172,31 @@ def _sample(study: Study) -> _Sample:
     losses = found.get(epoch, {})
     drawn = {trial.configuration: trial.hyperparameters for trial in study.trials}
     values = {
-        name: tuple(drawn[number][name] for number in losses)
+        name: tuple(drawn[number].get(name) for number in losses)
         for name, _ in study.space.dimensions()
-        if all(name in drawn[number] for number in losses)
     }
-    differing = {name: column for name, column in values.items() if len(set(column)) > 1}
+    differing = {name: column for name, column in values.items() if len(set(column) - {None}) > 1}
     return _Sample(epoch, tuple(losses.values()), differing)
+
+
+def _parts(sample: _Sample) -> list[_Sample]:
+    """Splits a sample into the configurations that use the same hyperparameters.
+
+    Every part has the hyperparameters that exactly its configurations use; the first part is the
+    one with the most configurations.
+    """
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, column in sample.values.items():
+        users = tuple(place for place, value in enumerate(column) if value is not None)
+        names.setdefault(users, []).append(name)
+    return [
+        _Sample(
+            sample.epoch,
+            tuple(sample.losses[place] for place in users),
+            {name: tuple(sample.values[name][place] for place in users) for name in names[users]},
+        )
+        for users in sorted(names, key=len, reverse=True)
+    ]
 
 
 def _lowest_losses(study: Study, epoch: int) -> dict[int, float]:
@@ -172,10 +213,10 @@ def _lowest_losses(study: Study, epoch: int) -> dict[int, float]:
     return {number: lowest[number] for number in sorted(measured)}
 
 
-def _shuffles(losses: Sequence[float]) -> Iterator[Sequence[float]]:
+def _shuffles(losses: Sequence[float], count: int) -> Iterator[Sequence[float]]:
     """Yields random permutations of the losses, with a fixed seed."""
     generator = random.Random(0)
-    for _ in range(min(SHUFFLES, max(MIN_SHUFFLES, MAX_SHUFFLED // len(losses)))):
+    for _ in range(count):
         yield generator.sample(losses, len(losses))
 
 
@@ -225,7 +266,7 @@ def _loss_of(losses: Sequence[float], trial: "FrozenTrial") -> float:
 
 
 def _distribution(
-    dimension: Choice | Range | Pinned, values: Sequence[Number]
+    dimension: Choice | Range | Pinned, values: Sequence[Value | None]
 ) -> "BaseDistribution":
     """Converts a dimension to an Optuna distribution that includes all recorded values.
 
@@ -237,9 +278,11 @@ def _distribution(
         IntDistribution,
     )
 
-    numbers = {*dimension.listed(), *values}
+    found = {value for value in (*dimension.listed(), *values) if value is not None}
+    numbers = [value for value in found if not isinstance(value, str)]
     if not isinstance(dimension, Range):
-        return CategoricalDistribution(sorted(numbers))
+        texts = sorted(value for value in found if isinstance(value, str))
+        return CategoricalDistribution([*sorted(numbers), *texts])
     low, high, is_log = min(numbers), max(numbers), dimension.scale == "log"
     if all(isinstance(number, int) for number in numbers):
         return IntDistribution(int(low), int(high), log=is_log)

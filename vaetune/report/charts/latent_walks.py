@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.study import ACTIVE_VARIANCE
+from vaetune.study import count_active_units, variance_per_dimension
 
 STEPS = 11
 """Number of latent vectors in a walk."""
@@ -46,11 +46,9 @@ def find_active(z_mean: NDArray[np.floating[Any]]) -> tuple[Activity, ...]:
     finite = z_mean[np.isfinite(z_mean).all(axis=1)]
     if len(finite) == 0:
         return ()
-    variances = np.var(finite, axis=0, dtype=np.float64)
-    order = np.argsort(-variances, kind="stable")
-    return tuple(
-        Activity(int(i), float(variances[i])) for i in order if variances[i] > ACTIVE_VARIANCE
-    )
+    variances = variance_per_dimension(finite)
+    order = sorted(range(len(variances)), key=lambda i: -variances[i])
+    return tuple(Activity(i, variances[i]) for i in order[: count_active_units(variances)])
 
 
 def interpolate(z_mean: NDArray[np.floating[Any]], steps: int = STEPS) -> Walks:

@@ -37,6 +37,7 @@ class Candidate:
         parameters: Number of parameters, or None if unknown.
         train_s: Wall time of all trials of the configuration, in seconds.
         latent_dim: Number of latent dimensions.
+        collapsed: True if the model had collapsed after the last epoch of that trial.
     """
 
     trial_id: str
@@ -48,6 +49,7 @@ class Candidate:
     parameters: int | None
     train_s: float
     latent_dim: int
+    collapsed: bool
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ def _candidate(study: Study, run: Study, trial: Trial, role: Role) -> Candidate:
         parameters=trial.parameters,
         train_s=sum(part.duration_s for part in run.lineage(trial)),
         latent_dim=trial.latent_dim,
+        collapsed=bool(trial.collapsed),
     )
 
 

@@ -19,9 +19,9 @@ function rangeOf(values) {
 
 // Makes a scale from values to pixels, with ticks, labels and the inverse mapping.
 // kind: scale of the column; floor: entropy floor in nats per image; pixels: [first, last];
-// margin: free space at both ends, relative to the range.
-function makeScale({ values, kind, floor = 0, pixels, margin = 0.04 }) {
-  if (kind === "choice") return choiceScale(values, pixels);
+// labels: texts of a category, by value; margin: free space at both ends, relative to the range.
+function makeScale({ values, kind, labels = [], floor = 0, pixels, margin = 0.04 }) {
+  if (kind === "choice") return choiceScale(values, pixels, labels);
   const [low, high] = rangeOf(values);
   const offset = kind === "excess" && low > floor ? floor : 0;
   const isLog = kind !== "linear" && low - offset > 0;
@@ -43,13 +43,13 @@ function titled(column) {
   return column.unit ? `${column.title}, ${column.unit}` : column.title;
 }
 
-function choiceScale(values, pixels) {
+function choiceScale(values, pixels, labels) {
   const choices = [...new Set(values.filter((value) => value !== null))].sort((a, b) => a - b);
   const scale = d3.scalePoint().domain(choices).range(pixels).padding(0.5);
   const at = (value) => scale(value) ?? outside(choices, value, scale);
   at.ticks = (count) => {
     const every = Math.max(1, Math.ceil(choices.length / Math.max(2, 2 * count)));
-    return choices.filter((_, i) => i % every === 0).map((tick) => ({ pixel: scale(tick), label: short(tick) }));
+    return choices.filter((_, i) => i % every === 0).map((tick) => ({ pixel: scale(tick), label: labels[tick] ?? short(tick) }));
   };
   at.between = (first, last) => {
     // Points are spread around their choice. A range between two choices selects the nearer one.

@@ -266,7 +266,7 @@ class Chart {
       head: ["Trial", "Status", ...columns.map((column) => column.title)],
       rows: this.records.all.map((index) => ({
         index,
-        cells: [this.records.trials[index], this.records.statuses[index], ...columns.map((column) => short(column.values[index]))],
+        cells: [this.records.trials[index], this.records.status(index), ...columns.map((column) => textOf(column, column.values[index]))],
       })),
     };
   }

@@ -311,7 +311,7 @@ class Timeline extends Chart {
       head: ["Trial", "Status", "Worker", "Device", "Started", "Ended", "Seconds"],
       rows: this.spans().map(({ index, lane, from, to, place }) => ({
         index,
-        cells: [records.trials[index], records.statuses[index], lanes[lane].label, places[place] ?? NOTHING, short(from), short(to), short(to - from)],
+        cells: [records.trials[index], records.status(index), lanes[lane].label, places[place] ?? NOTHING, short(from), short(to), short(to - from)],
       })),
     };
   }

@@ -32,6 +32,14 @@ function short(value) {
   return text.replace("-", "−");
 }
 
+const NOT_USED = "not used"; // text for a hyperparameter that a trial does not use
+
+// The text of a value of a column: a number, a category, or that the trial does not use it.
+function textOf(column, value) {
+  if (value === null && column.kind === "hyperparameter") return NOT_USED;
+  return value !== null && column.labels.length ? column.labels[value] : short(value);
+}
+
 function nats(value, decimals = 2) {
   if (value === null || value === undefined) return NOTHING;
   const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };

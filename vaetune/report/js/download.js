@@ -26,7 +26,7 @@ function selectedCsv(records, selection) {
       records.trials[index],
       records.parents[index],
       records.statuses[index],
-      ...columns.map((column) => column.values[index]),
+      ...columns.map((column) => (column.labels.length ? (column.labels[column.values[index]] ?? null) : column.values[index])),
       records.errors[records.trials[index]],
     ]);
   return [head, ...rows].map((row) => row.map(csvCell).join(",")).join("\r\n") + "\r\n";

@@ -4,6 +4,7 @@ class Filters {
   constructor(host, page) {
     Object.assign(this, { host, page, records: page.records, selection: page.selection });
     this.inputs = new Map();
+    this.lists = new Map();
     this.build();
     this.selection.follow(() => this.update());
     this.update();
@@ -55,12 +56,22 @@ class Filters {
     const { records } = this;
     const wanted = ["loss", "reconstruction", "kl", ...records.differing.map((column) => column.key), "epochs", "parameters", "total_s"];
     return wanted.map((key) => records.columns.get(key)).filter((column) => column.differs).map((column) => {
+      if (column.labels.length) return this.labelBox(column);
       const [low, high] = rangeOf(column.values);
       const ends = [["at least", low], ["at most", high]].map(([name, end]) =>
         html("input", { type: "number", step: "any", placeholder: short(end).replace("−", "-"), "aria-label": `${column.title} ${name}`, onchange: () => this.readRange(column.key) }));
       this.inputs.set(column.key, ends);
       return html("fieldset", {}, html("legend", {}, titled(column)), ends[0], " to ", ends[1]);
     });
+  }
+
+  labelBox(column) {
+    const options = [["", "any"], ...column.labels.map((label, value) => [value, label])];
+    const list = html("select", { "aria-label": column.title, onchange: ({ target }) =>
+      this.selection.setRange(column.key, target.value === "" ? null : [Number(target.value), Number(target.value)]) },
+      ...options.map(([value, text]) => html("option", { value }, text)));
+    this.lists.set(column.key, list);
+    return html("fieldset", {}, html("legend", {}, titled(column)), list);
   }
 
   readRange(key) {
@@ -80,6 +91,10 @@ class Filters {
     for (const [key, inputs] of this.inputs) {
       const range = selection.ranges.get(key);
       inputs.forEach((input, i) => (input.value = range && Number.isFinite(range[i]) ? range[i] : ""));
+    }
+    for (const [key, list] of this.lists) {
+      const range = selection.ranges.get(key);
+      list.value = range && range[0] === range[1] ? range[0] : "";
     }
     const active = selection.ranges.size + (selection.statuses !== null) + (selection.top !== null);
     this.panel.querySelector("summary").textContent = active ? `Filters (${active})` : "Filters";

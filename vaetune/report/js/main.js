@@ -15,7 +15,7 @@ const VIEWS = {
 };
 
 // The number of hyperparameters that must differ for a chart to be shown.
-const MIN_DIFFERING = { parallel: 1, slices: 1, contour: 2 };
+const MIN_DIFFERING = { parallel: 1, slices: 1 };
 
 // Number of trials up to which all charts are built at once. Charts of more trials are built when the
 // browser is idle or when they come into view.
@@ -62,7 +62,8 @@ class SearchPage {
     this.trialPage = new TrialPage(this);
     for (const host of article.querySelectorAll("[data-view]")) {
       if (this.records.differing.length < (MIN_DIFFERING[host.dataset.view] ?? 0)) continue;
-      if (host.dataset.view === "contour" && equalEpochs(this.records).length === 0) continue;
+      const { numeric } = this.records;
+      if (host.dataset.view === "contour" && (numeric.length < 2 || equalEpochs(this.records).length === 0)) continue;
       host.hidden = false;
       this.waiting.set(host, VIEWS[host.dataset.view]);
       this.builder.observe(host);

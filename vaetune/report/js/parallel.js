@@ -1,6 +1,8 @@
 // Parallel coordinates: a line for each trial across its hyperparameters and its loss. Dragging along
 // an axis selects the trials that pass there.
 
+const LEAST_STEP = 74; // smallest distance in pixels between two axes
+
 class Parallel extends Chart {
   constructor(host, page) {
     super(host, page, {
@@ -20,13 +22,19 @@ class Parallel extends Chart {
     return [...records.differing, ...last];
   }
 
+  // Many axes need a chart that is wider than the page, and that scrolls.
+  room() {
+    return Math.max(super.room(), this.axes().length * LEAST_STEP);
+  }
+
   draw() {
     const { records, layers } = this;
     const axes = this.axes();
-    const [top, bottom] = [54, this.height - 14];
+    const isPartial = (column) => column.kind === "hyperparameter" && column.values.includes(null);
+    const [top, bottom] = [axes.some(isPartial) ? 64 : 54, this.height - 14];
     const place = d3.scalePoint().domain(axes.map((column) => column.key)).range([52, this.width - 62]);
     this.scales = new Map(axes.map((column) => [column.key,
-      makeScale({ values: column.values, kind: column.scale, floor: records.floor, pixels: [bottom, top] })]));
+      makeScale({ values: column.values, kind: column.scale, labels: column.labels, floor: records.floor, pixels: [bottom, top] })]));
     const looks = new Map();
     this.points = [];
     for (const index of records.all) {
@@ -51,6 +59,9 @@ class Parallel extends Chart {
       layers.front.append(svg("line", { class: "pole", x1: x, x2: x, y1: top, y2: bottom }));
       for (const { pixel, label } of scale.ticks(6)) {
         layers.front.append(svg("text", { class: "tick halo", x: x + 6, y: pixel + 4 }, label));
+      }
+      if (isPartial(column)) {
+        layers.front.append(svg("text", { class: "tick halo", x: x + 6, y: top - 8 }, NOT_USED));
       }
       this.showBrush(column, x, top, bottom);
     });

@@ -8,6 +8,7 @@ class Records {
     this.columns = new Map(data.columns.map((column) => [column.key, column]));
     this.hyperparameters = data.columns.filter((column) => column.kind === "hyperparameter");
     this.differing = this.hyperparameters.filter((column) => column.differs);
+    this.numeric = this.differing.filter((column) => column.labels.length === 0);
     this.count = data.trials.length;
     this.all = Array.from({ length: this.count }, (_, index) => index);
     this.index = new Map(data.trials.map((id, index) => [id, index]));
@@ -17,6 +18,7 @@ class Records {
     this.winnerIndex = data.winner === null ? null : this.index.get(data.winner);
     this.winners = new Set(this.winnerIndex === null ? [] : this.lineage(this.winnerIndex));
     this.quantiles = this.rankLosses();
+    this.collapses = new Set(data.collapsed);
     this.texts = this.all.map((index) => this.searchable(index));
   }
 
@@ -30,6 +32,11 @@ class Records {
 
   isUnfinished(index) {
     return !["completed", "failed"].includes(this.statuses[index]);
+  }
+
+  // The status of a trial, such as "failed" or "completed, collapsed".
+  status(index) {
+    return this.statuses[index] + (this.collapses.has(this.trials[index]) ? ", collapsed" : "");
   }
 
   // The trials of a configuration up to this one, oldest first.
@@ -66,10 +73,11 @@ class Records {
   describe(index) {
     const loss = this.value("loss", index);
     const rank = this.value("rank", index);
-    const place = rank === null ? this.statuses[index] : `rank ${rank}`;
+    const collapsed = this.collapses.has(this.trials[index]) ? ", collapsed" : "";
+    const place = rank === null ? this.statuses[index] : `rank ${rank}${collapsed}`;
     const values = this.hyperparameters
       .filter((column) => column.differs)
-      .map((column) => `${column.title} ${short(column.values[index])}`);
+      .map((column) => `${column.title} ${textOf(column, column.values[index])}`);
     return [
       `Trial ${this.trials[index]}, ${place}`,
       loss === null ? "no loss" : `loss ${nats(loss)} at epoch ${this.value("best_epoch", index)}`,
@@ -88,8 +96,8 @@ class Records {
   }
 
   searchable(index) {
-    const values = this.hyperparameters.map((column) => `${column.title}=${short(column.values[index])}`);
-    const texts = [this.trials[index], this.statuses[index], ...values, this.errors[this.trials[index]] ?? ""];
+    const values = this.hyperparameters.map((column) => `${column.title}=${textOf(column, column.values[index])}`);
+    const texts = [this.trials[index], this.status(index), ...values, this.errors[this.trials[index]] ?? ""];
     return texts.join(" ").toLowerCase();
   }
 }

@@ -13,8 +13,8 @@ class Scatter extends Chart {
   }
 
   scale(column, pixels, others = []) {
-    const { values, scale } = column;
-    return makeScale({ values: [...values, ...others], kind: scale, floor: this.records.floor, pixels });
+    const { values, scale, labels } = column;
+    return makeScale({ values: [...values, ...others], kind: scale, labels, floor: this.records.floor, pixels });
   }
 
   draw() {

@@ -14,7 +14,7 @@ function buildSlices(host, page) {
     return [place, column];
   });
   const longer = budgets.length > 1 ? ` A stronger colour means more epochs (${budgets.join(", ")}).` : "";
-  host.before(html("h4", { class: "block" }, "Loss over each hyperparameter"), html("p", { class: "note" }, `Each point is a trial.${longer} The largest point is the winner; red crosses are failed trials.`));
+  host.before(html("h4", { class: "block" }, "Loss over each hyperparameter"), html("p", { class: "note" }, `Each point is a trial.${longer} The largest point is the winner; red crosses are failed trials.${usage(records.differing)}`));
   return charts.map(([place, column]) =>
     new Scatter(place, page, {
       name: `slice-${column.key}`,
@@ -31,6 +31,12 @@ function buildSlices(host, page) {
   );
 }
 
+// A sentence about trials that a chart leaves out, or an empty text.
+function usage(columns) {
+  const isPartial = columns.some((column) => column.values.includes(null));
+  return isPartial ? " Trials that do not use a hyperparameter are not in its chart." : "";
+}
+
 const GRID = 40;
 const NEAR = 0.12; // standard deviation of the Gaussian weights, relative to the side of the frame
 const LEAST_WEIGHT = 0.15; // smallest sum of weights at which the surface is drawn
@@ -38,8 +44,8 @@ const LEAST_WEIGHT = 0.15; // smallest sum of weights at which the surface is dr
 // The loss over two hyperparameters after the same number of epochs, as points on a smooth surface.
 class Contour extends Chart {
   constructor(host, page) {
-    const { differing } = page.records;
-    const pairs = differing.flatMap((a, i) => differing.slice(i + 1).map((b) => [`${a.key},${b.key}`, `${a.title} and ${b.title}`]));
+    const { numeric } = page.records; // A surface over a category would have no meaning.
+    const pairs = numeric.flatMap((a, i) => numeric.slice(i + 1).map((b) => [`${a.key},${b.key}`, `${a.title} and ${b.title}`]));
     super(host, page, {
       name: "contour",
       title: "Loss over two hyperparameters",
@@ -61,7 +67,8 @@ class Contour extends Chart {
     const x = makeScale({ values: across.values, kind: across.scale, pixels: [frame.left, frame.right] });
     const y = makeScale({ values: up.values, kind: up.scale, pixels: [frame.bottom, frame.top] });
     const shift = (column, index, room) => (column.scale === "choice" ? spread(index, room) : 0);
-    const measured = lossesAfter(records, after).map(({ index, loss }) => ({
+    const using = lossesAfter(records, after).filter(({ index }) => across.values[index] !== null && up.values[index] !== null);
+    const measured = using.map(({ index, loss }) => ({
       index, loss, x: x(across.values[index]) + shift(across, index, this.width / 30), y: y(up.values[index]) + shift(up, index * 7, this.height / 20),
     }));
     this.measured = measured;
@@ -74,7 +81,7 @@ class Contour extends Chart {
     this.mark(measured, ({ index }) => (winners.has(index) ? "winner" : "measured"));
     this.noteLine.textContent =
       `Lowest losses of ${chosen.length} configurations up to epoch ${after}. ` +
-      "The surface is their average on the logarithmic scale above the entropy floor, weighted by distance. It is not drawn far from all points.";
+      "The surface is their average on the logarithmic scale above the entropy floor, weighted by distance. It is not drawn far from all points." + usage([across, up]);
     this.explain([["dot measured", "configuration"], ...(winners.size ? [["dot winner", "winner"]] : []),
       ...bands.map((from, i) => [`dot shade-${i}`, `${i ? "from" : "lowest"} ${nats(from, 1)}`])]);
   }
@@ -113,7 +120,7 @@ class Contour extends Chart {
     return {
       head: ["Trial", across.title, up.title, `Loss after epoch ${this.chosen("after")}`],
       rows: this.measured.map(({ index, loss }) => ({
-        index, cells: [this.records.trials[index], short(across.values[index]), short(up.values[index]), nats(loss)],
+        index, cells: [this.records.trials[index], textOf(across, across.values[index]), textOf(up, up.values[index]), nats(loss)],
       })),
     };
   }

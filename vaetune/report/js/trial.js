@@ -76,11 +76,12 @@ class TrialPage {
     const { records } = this;
     const value = (key) => records.value(key, index);
     const rows = [
-      ["Status", records.statuses[index]],
+      ["Status", records.status(index)],
       ["Rank", value("rank") === null ? NOTHING : `${value("rank")} of ${Math.max(...records.columns.get("rank").values)}`],
       ["Negative ELBO", nats(value("loss"))],
       ["Reconstruction", nats(value("reconstruction"))],
       ["KL", nats(value("kl"))],
+      ...(records.columns.has("active_units") ? [["Active units after the last epoch", short(value("active_units"))]] : []),
       ["Above the entropy floor", value("loss") === null ? NOTHING : nats(value("loss") - records.floor)],
       ["Epochs", `${value("epoch_from") + 1}–${value("epochs")}, best ${value("best_epoch") ?? NOTHING}`],
       ["Parameters", value("parameters") === null ? NOTHING : value("parameters").toLocaleString("en")],
@@ -99,14 +100,14 @@ class TrialPage {
 
   settings(index) {
     return html("section", {}, html("h4", {}, "Hyperparameters"),
-      pairsTable("", this.records.hyperparameters.map((column) => [column.title, short(column.values[index])])));
+      pairsTable("", this.records.hyperparameters.map((column) => [column.title, textOf(column, column.values[index])])));
   }
 
   lineage(index) {
     const { records } = this;
     const family = records.family(index).sort((a, b) => records.value("epoch_from", a) - records.value("epoch_from", b));
     const items = family.map((one) => {
-      const text = `epochs ${records.value("epoch_from", one) + 1}–${records.value("epochs", one)}, ${records.statuses[one]}, loss ${nats(records.value("loss", one))}`;
+      const text = `epochs ${records.value("epoch_from", one) + 1}–${records.value("epochs", one)}, ${records.status(one)}, loss ${nats(records.value("loss", one))}`;
       const id = records.trials[one];
       const name = one === index ? html("b", {}, id) : html("button", { type: "button", class: "link", onclick: () => this.open(one, this.from) }, id);
       return html("li", {}, name, ` ${text}`);

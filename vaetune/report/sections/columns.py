@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from vaetune.config import FAMILY, Value as Hyperparameter
 
 Scale = Literal["linear", "log", "excess", "choice"]
 
@@ -30,7 +32,9 @@ class Column:
         scale: Scale of an axis: "linear", "log", "excess" (logarithmic above the data's entropy
             floor) or "choice" (equal steps between the values that occur).
         differs: True if the trials have more than one value.
-        values: Values in the order of the trials; None for a trial without a value.
+        values: Values in the order of the trials; None for a trial without a value. Those of a
+            category are places in `labels`.
+        labels: Texts of a category; empty for numbers.
     """
 
     key: str
@@ -40,6 +44,7 @@ class Column:
     scale: Scale
     differs: bool
     values: tuple[Value, ...]
+    labels: tuple[str, ...] = ()
 
 
 def build_column(
@@ -51,6 +56,17 @@ def build_column(
     if scale == "log" and any(value is not None and value <= 0 for value in rounded):
         scale = "linear"
     return Column(key, title, unit, kind, scale, differs, rounded)
+
+
+def build_hyperparameter(
+    name: str, scale: Scale, values: Sequence[Hyperparameter | None]
+) -> Column:
+    """Builds the column of a hyperparameter; None stands for a trial that does not use it."""
+    allowed = FAMILY[name].allowed if name in FAMILY else ()
+    labels = tuple(text for text in allowed if text in values)
+    numbers = [labels.index(value) if isinstance(value, str) else value for value in values]
+    column = build_column(name, name, "", "hyperparameter", scale, numbers)
+    return replace(column, differs=len(set(column.values)) > 1, labels=labels)
 
 
 def round_loss(loss: float) -> Value:

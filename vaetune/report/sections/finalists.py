@@ -33,6 +33,7 @@ class Finalist:
         train_s: Wall time of the trial and the trials that it continues, in seconds.
         best_epoch: Epoch with the lowest loss, absolute.
         epochs: Last epoch, absolute.
+        collapsed: True if the model had collapsed after that epoch.
     """
 
     place: int
@@ -49,6 +50,7 @@ class Finalist:
     train_s: float
     best_epoch: int
     epochs: int
+    collapsed: bool
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ def _finalist(study: Study, place: int, trial: Trial, names: Sequence[str]) -> F
         train_s=sum(part.duration_s for part in study.lineage(trial)),
         best_epoch=best.epoch,
         epochs=trial.epoch_to,
+        collapsed=bool(trial.collapsed),
     )
 
 

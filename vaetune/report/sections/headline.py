@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from vaetune.config import FAMILY, is_used, value_of
 from vaetune.report.analysis.timeline import study_moments
 from vaetune.report.text.units import (
     NOTHING,
@@ -300,8 +301,11 @@ def _describe_protocol(evaluation: Evaluation) -> str:
 def _hyperparameters(study: Study, winner: Trial, reference: Trial | None) -> Iterator[Row]:
     for name in hyperparameter_names(study):
         ours = winner.hyperparameters.get(name)
-        theirs = reference.hyperparameters.get(name) if reference else None
-        yield Row(name, hyperparameter(ours), hyperparameter(theirs), same=ours == theirs)
+        example = reference.hyperparameters if reference else {}
+        is_known = name in FAMILY and is_used(example, name)
+        theirs = value_of(example, name) if is_known else example.get(name)
+        text = hyperparameter(theirs) if reference else NOTHING
+        yield Row(name, hyperparameter(ours), text, same=ours == theirs)
 
 
 def _costs(

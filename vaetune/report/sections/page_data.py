@@ -5,9 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from vaetune.config import Choice, Range
+from vaetune.config import FAMILY, Choice, Range
 from vaetune.report.analysis.timeline import WorkingTime, compute_timeline
-from vaetune.report.sections.columns import Column, Scale, Value, build_column, round_loss
+from vaetune.report.sections.columns import (
+    Column,
+    Scale,
+    Value,
+    build_column,
+    build_hyperparameter,
+    round_loss,
+)
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.worker_lanes import Workers, compute_workers
 from vaetune.study import CHECKPOINT_NAME, Study, Trial, command
@@ -74,6 +81,7 @@ class Records:
         errors: Error messages in one line, by id of a failed trial.
         winner: Id of the winner, or None.
         kept: Ids of the trials with stored weights, which can be exported.
+        collapsed: Ids of the trials that had collapsed after their last epoch.
         columns: Hyperparameters, losses and other numbers of the trials.
         curves: Learning curves of the trials.
         reference: Keras example, or None.
@@ -89,6 +97,7 @@ class Records:
     errors: Mapping[str, str]
     winner: str | None
     kept: tuple[str, ...]
+    collapsed: tuple[str, ...]
     columns: tuple[Column, ...]
     curves: Curves
     reference: Reference | None
@@ -115,6 +124,7 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
         errors={t.trial_id: t.error or "no message was recorded" for t in study.failures},
         winner=winner.trial_id if winner else None,
         kept=tuple(t.trial_id for t in trials if _has_weights(study, t)),
+        collapsed=tuple(trial.trial_id for trial in trials if trial.collapsed),
         columns=tuple(_columns(study, times)),
         curves=_curves(trials, times),
         reference=_reference(baseline),
@@ -152,14 +162,14 @@ def _columns(study: Study, times: _Times) -> Iterable[Column]:
     yield from _loss_columns(study.trials)
     for name in hyperparameter_names(study):
         values = [trial.hyperparameters.get(name) for trial in study.trials]
-        yield build_column(name, name, "", "hyperparameter", _scale(study, name), values)
+        yield build_hyperparameter(name, _scale(study, name), values)
     yield from _cost_columns(study)
     yield from _place_columns(study.trials)
     yield from _time_columns(study, times)
 
 
 def _loss_columns(trials: Sequence[Trial]) -> Iterable[Column]:
-    """Losses at the best epoch of each trial."""
+    """Losses at the best epoch of each trial, and its active units after the last one."""
     columns: tuple[tuple[str, str, Scale, str], ...] = (
         ("loss", "Loss", "excess", "val_loss"),
         ("reconstruction", "Reconstruction", "linear", "val_reconstruction_loss"),
@@ -168,6 +178,9 @@ def _loss_columns(trials: Sequence[Trial]) -> Iterable[Column]:
     for key, title, scale, field in columns:
         values = [getattr(trial.best, field) if trial.best else None for trial in trials]
         yield build_column(key, title, "nats per image", "measure", scale, values)
+    units = [trial.active_units for trial in trials]
+    if any(count is not None for count in units):
+        yield build_column("active_units", "Active units", "", "measure", "linear", units)
 
 
 def _cost_columns(study: Study) -> Iterable[Column]:
@@ -236,7 +249,7 @@ def _epoch(trial: Trial) -> int | None:
 
 def _scale(study: Study, name: str) -> Scale:
     dimension = dict(study.space.dimensions()).get(name)
-    if isinstance(dimension, Choice):
+    if isinstance(dimension, Choice) or (name in FAMILY and FAMILY[name].kind == "text"):
         return "choice"
     return "log" if isinstance(dimension, Range) and dimension.scale == "log" else "linear"
 

@@ -47,6 +47,7 @@ from vaetune.report.sections.tables import (
     rank_trials,
 )
 from vaetune.report.sections.thumbnails import collect_thumbnails
+from vaetune.report.text.collapse import count_collapsed, warn_of_winner
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_image_set
 from vaetune.study import Study, command, evaluate_command
@@ -111,6 +112,8 @@ class Section:
         tradeoffs: Charts of loss against costs; empty before a trial has completed.
         sizes: Best configuration for each latent_dim.
         export_size: Command that exports one of these.
+        collapsed: Number of collapsed trials in a sentence; empty if it was not measured.
+        collapsed_winner: Warning if the winner has collapsed; empty otherwise.
         leaderboard: Table of all trials.
         settings: Resolved values of the search and their origins.
         workers: Rows about the workers; empty if the process of the search trained all trials.
@@ -139,6 +142,8 @@ class Section:
     tradeoffs: tuple[Chart, ...]
     sizes: tuple[Candidate, ...]
     export_size: str
+    collapsed: str
+    collapsed_winner: str
     leaderboard: Leaderboard
     settings: tuple[Setting, ...]
     workers: tuple[Fact, ...]
@@ -182,6 +187,8 @@ def build_section(
         tradeoffs=_tradeoffs(candidates, anchor),
         sizes=best_per_latent_dim(candidates),
         export_size=command("best", study, "--latent-dim", "N", "--export"),
+        collapsed=count_collapsed(study),
+        collapsed_winner=warn_of_winner(study),
         leaderboard=rank_trials(study),
         settings=list_settings(study),
         workers=list_workers(study),

@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vaetune.config import FAMILY
 from vaetune.report.analysis.timeline import list_worker_kinds
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.incidents import workers_by_session
 from vaetune.report.text import search
+from vaetune.report.text.collapse import describe_status
 from vaetune.report.text.units import (
     NOTHING,
     hyperparameter,
@@ -166,9 +168,10 @@ def _columns(names: Sequence[str]) -> tuple[Column, ...]:
         Column("Loss", "validation negative ELBO, nats per image"),
         Column("Recon.", "reconstruction, nats per image"),
         Column("KL", "nats per image"),
+        Column("Active units", "latent dimensions in use after the last epoch of the trial"),
         Column("Status", numeric=False),
         Column("Config.", "number of the configuration; promotions have the same number"),
-        *(Column(name) for name in names),
+        *(Column(name, numeric=not _is_category(name)) for name in names),
         Column("Epochs", "first and last epoch, absolute"),
         Column("Seconds"),
         Column("Parameters"),
@@ -186,9 +189,13 @@ def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, 
         Cell(integer(rank), rank),
         Cell(trial.trial_id),
         *(Cell(nats(loss, 2), loss) for loss in losses),
-        Cell(trial.status),
+        Cell(integer(trial.active_units), trial.active_units),
+        Cell(describe_status(trial)),
         Cell(str(trial.configuration), trial.configuration),
-        *(Cell(hyperparameter(value), value) for value in values),
+        *(
+            Cell(hyperparameter(value), None if isinstance(value, str) else value)
+            for value in values
+        ),
         Cell(f"{trial.epoch_from + 1}\N{EN DASH}{trial.epoch_to}", trial.epoch_to),
         Cell(f"{trial.duration_s:,.1f}", trial.duration_s),
         Cell(integer(trial.parameters), trial.parameters),
@@ -196,6 +203,10 @@ def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, 
         Cell(str(trial.rung), trial.rung),
         Cell(trial.parent or NOTHING),
     )
+
+
+def _is_category(name: str) -> bool:
+    return name in FAMILY and FAMILY[name].kind == "text"
 
 
 def _winning_score(study: Study) -> float:

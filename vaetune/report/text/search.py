@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vaetune.config import Origin, SearchSpec, flatten, short_hyperparameters
+from vaetune.config import Origin, SearchSpec, flatten
+from vaetune.report.text.collapse import describe_collapsed
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_data
 from vaetune.report.text.units import counted
@@ -76,6 +77,20 @@ def describe_small_space(spec: SearchSpec, plan: Sequence[Rung]) -> str:
     return f"The space holds {counted(int(size), 'configuration')}{fewer}{repeated}."
 
 
+def describe_structures(spec: SearchSpec, plan: Sequence[Rung]) -> str:
+    """A sentence about the model structures that a search may meet; empty if there is one.
+
+    Args:
+        spec: Search to describe.
+        plan: Trials of the whole search.
+    """
+    configurations = sum(rung.trials for rung in plan if rung.rung == 0)
+    met = min(spec.space.structures(), configurations)
+    if met <= 1:
+        return ""
+    return f"Model structures: at most {met:,}, each with a computation graph of its own."
+
+
 def describe_retraining(plan: Sequence[Rung], spec: SearchSpec) -> str:
     """The trainings from other seeds that choose among the finalists of a search."""
     configurations = sum(rung.trials for rung in plan if rung.rung == 0)
@@ -103,11 +118,13 @@ def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
     excess = best.val_loss - data.entropy_floor
     floor = f", {excess:.2f} above the entropy floor of the data" if data.entropy_floor else ""
     duration_s = sum(part.duration_s for part in study.lineage(trial))
+    collapsed = {"collapsed": describe_collapsed(trial)} if trial.collapsed else {}
     facts = {
         "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO{floor})",
         "reconstruction": f"{best.val_reconstruction_loss:.2f}",
         "KL": f"{best.val_kl_loss:.2f}",
-        "hyperparameters": short_hyperparameters(trial.hyperparameters),
+        **collapsed,
+        "hyperparameters": trial.words,
         "parameters": f"{trial.parameters:,}" if trial.parameters else "unknown",
         "trained": f"{counted(best.epoch, 'epoch')}, {duration_s:.1f} s",
         "found by": _origin(study, trial),
@@ -145,6 +162,8 @@ def _format_setting(value: Any) -> str:
     match value:
         case bool():
             return str(value).lower()
+        case {"when": conditions, **dimension}:
+            return f"{_format_setting(dimension)}, only where {_format_conditions(conditions)}"
         case {"values": values}:
             return ", ".join(map(str, values))
         case {"min": low, "max": high, "scale": scale}:
@@ -156,6 +175,12 @@ def _format_setting(value: Any) -> str:
         case tuple():
             return ", ".join(map(str, value))
     return str(value)
+
+
+def _format_conditions(conditions: Mapping[str, Sequence[Any]]) -> str:
+    """Conditions on other hyperparameters, such as "latent_dim is 2 or 4"."""
+    parts = (f"{name} is {' or '.join(map(str, one))}" for name, one in conditions.items())
+    return " and ".join(parts)
 
 
 def _describe_difference(nats: float) -> str:

@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from vaetune.config import short_hyperparameters
+from vaetune.report.text.collapse import describe_end, describe_status
 from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted
 
 
@@ -22,6 +23,7 @@ def trials_as_table(study: Study) -> str:
         "val_loss",
         "recon",
         "KL",
+        "active",
         "seconds",
         "parameters",
         "hyperparameters",
@@ -49,10 +51,13 @@ def trials_as_json(study: Study) -> str:
 
 def trials_as_csv(study: Study) -> str:
     """CSV with a header and a line for each trial. Each hyperparameter has its own column."""
+    import pandas as pd  # It takes long to import, and other output does not need it.
+
     table = study.trials_table()
     names = [name for name, _ in study.space.dimensions()]
     for name in names:
-        table[name] = [trial.hyperparameters.get(name) for trial in study.trials]
+        values = [trial.hyperparameters.get(name) for trial in study.trials]
+        table[name] = pd.Series(values, dtype=object)  # Integers stay integers if a cell is empty.
     moved = ("hyperparameters", "error", "traceback")
     columns = [name for name in TRIAL_COLUMNS if name not in moved]
     text: str = table[[*columns, *names, "error"]].to_csv(index=False, lineterminator="\n")
@@ -69,7 +74,7 @@ def failures_in_full(study: Study) -> str:
 def _describe_failure(trial: Trial) -> str:
     where = "before its first epoch" if trial.failed_in is None else f"in epoch {trial.failed_in}"
     facts = {
-        "hyperparameters": short_hyperparameters(trial.hyperparameters),
+        "hyperparameters": trial.words,
         "error": trial.error or "no message",
         **{f"retry {retry.attempt} after": retry.error for retry in trial.retries},
     }
@@ -87,14 +92,15 @@ def _table_row(trial: Trial) -> tuple[str, ...]:
         trial.parent or "-",
         str(trial.bracket),
         str(trial.rung),
-        trial.status,
+        describe_status(trial),
         f"{trial.epoch_from + 1}-{trial.epoch_to}",
         f"{best.val_loss:.2f}" if best else "-",
         f"{best.val_reconstruction_loss:.2f}" if best else "-",
         f"{best.val_kl_loss:.2f}" if best else "-",
+        "-" if trial.active_units is None else str(trial.active_units),
         f"{trial.duration_s:.1f}",
         f"{trial.parameters:,}" if trial.parameters else "-",
-        short_hyperparameters(trial.hyperparameters) + (f" | {trial.error}" if trial.error else ""),
+        trial.words + (f" | {trial.error}" if trial.error else ""),
     )
 
 
@@ -105,19 +111,26 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def trial_line(label: str, started: TrialStarted, ended: TrialEnded) -> str:
+def trial_line(
+    label: str, started: TrialStarted, ended: TrialEnded, searched: Collection[str] = ()
+) -> str:
     """A line with the score, epochs, hyperparameters and duration of a trial that ended.
+
+    The line of a collapsed trial ends with its active units and KL divergence.
 
     Args:
         label: Name of the trial, such as "trial 0003 (4 of 23)".
         started: Event of the trial's start.
         ended: Event of the trial's end.
+        searched: Names of the hyperparameters that are searched.
     """
+    training = describe_training(started, searched)
     outcome = f"failed: {ended.error}" if ended.score is None else f"{ended.score:8.2f} nats"
-    return f"{label:<20} {outcome}  {describe_training(started)}  {ended.duration_s:.1f} s"
+    line = f"{label:<20} {outcome}  {training}  {ended.duration_s:.1f} s"
+    return f"{line}  {describe_end(ended)}".rstrip()
 
 
-def describe_training(started: TrialStarted) -> str:
-    """The epochs and the hyperparameters of a trial, in one line."""
+def describe_training(started: TrialStarted, searched: Collection[str] = ()) -> str:
+    """The epochs and the searched hyperparameters of a trial, in one line."""
     epochs = f"epochs {started.epoch_from + 1} to {started.epoch_to}"
-    return f"{epochs:<14}  {short_hyperparameters(started.hyperparameters)}"
+    return f"{epochs:<14}  {short_hyperparameters(started.hyperparameters, searched)}"

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from vaetune.config import Value
 from vaetune.study import Estimate
 
 
@@ -89,10 +90,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
-def hyperparameter(value: float | None) -> str:
+NOT_USED = "not used"
+"""Text for a hyperparameter that a configuration does not use."""
+
+
+def hyperparameter(value: Value | None) -> str:
     """The value of a hyperparameter, with four significant digits."""
     if value is None:
-        return NOTHING
+        return NOT_USED
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -32,6 +32,9 @@ class Oracle(keras_tuner.Oracle):
         configurations: Number of configurations in `assignments`.
         max_epochs: Number of epochs of a trial for which the algorithm sets none.
         space: Search space of the search.
+        collapsed: Ids of the trials that had collapsed at their end.
+        heeds_collapse: Whether promotions may depend on `collapsed`; False in a search that an
+            earlier version began, which did not measure it.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class Oracle(keras_tuner.Oracle):
     ) -> None:
         self.assignments: dict[str, Assignment] = {}
         self.configurations = 0
+        self.collapsed: set[str] = set()
+        self.heeds_collapse = True
         self.max_epochs = spec.budget.max_epochs
         self.space = spec.space
         super().__init__(

@@ -99,7 +99,7 @@ def replay(oracle: Oracle, events: Iterable[Event]) -> None:
         if isinstance(event, TrialStarted):
             _replay_start(oracle, event)
         elif isinstance(event, TrialEnded):
-            end_trial(oracle, event.trial_id, event.score)
+            end_trial(oracle, event.trial_id, event.score, event.collapsed)
     if isinstance(oracle, BayesianOracle):
         oracle.recorded = None
 
@@ -117,14 +117,23 @@ def _replay_start(oracle: Oracle, event: TrialStarted) -> None:
         )
 
 
-def end_trial(oracle: Oracle, trial_id: str, score: float | None) -> None:
+def end_trial(
+    oracle: Oracle, trial_id: str, score: float | None, collapsed: bool | None = False
+) -> None:
     """Reports the end of a trial to an oracle.
 
     Args:
         oracle: The oracle.
         trial_id: Id of the trial.
         score: Lowest validation loss, nats per image; None if the trial failed.
+        collapsed: Whether the model had collapsed after its last epoch; None if that was not
+            measured. One completed trial without it shows that an earlier version began the
+            search, which continues to promote by the scores alone.
     """
+    if collapsed:
+        oracle.collapsed.add(trial_id)
+    if collapsed is None and score is not None:
+        oracle.heeds_collapse = False
     trial = oracle.get_trial(trial_id)
     trial.status = TrialStatus.FAILED
     if score is not None:

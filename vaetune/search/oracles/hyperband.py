@@ -1,6 +1,7 @@
 """The oracle of Hyperband."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras_tuner
@@ -13,10 +14,14 @@ from vaetune.search.oracles.base import Oracle
 class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
     """Hyperband of Keras Tuner that does not stall after failures or in small spaces.
 
-    Without failures, and as long as the space has new configurations, it asks for exactly the
-    same trials as Keras Tuner's own oracle. Otherwise, a rung in which all trials have ended
-    promotes the planned number of completed trials, and after the space is exhausted, the
-    brackets promote the trials that they have.
+    Without failures and collapsed trials, and as long as the space has new configurations, it
+    asks for exactly the same trials as Keras Tuner's own oracle. Otherwise, a rung in which all
+    trials have ended promotes the planned number of completed trials, and after the space is
+    exhausted, the brackets promote the trials that they have.
+
+    From the second rung on, a collapsed trial is promoted only if no other completed trial of its
+    rung is left. In the first rung the scores alone decide, because a VAE that trains well may
+    still be on the plateau with which training starts.
 
     References:
         Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization",
@@ -49,7 +54,7 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
         for bracket in self._brackets:
             rounds, number = bracket["rounds"], bracket["bracket_num"]
             for below in range(len(rounds) - 1):
-                waiting = sorted(self._waiting(rounds, below), key=lambda trial: trial.score)
+                waiting = sorted(self._waiting(rounds, below), key=partial(self._place, below))
                 room = self._get_size(number, below + 1) - len(rounds[below + 1])
                 found |= {trial.trial_id for trial in waiting[: max(room, 0)]}
         return found
@@ -70,8 +75,37 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
             return self._wait_or_stop()
         response: dict[str, Any] = super().populate_space(trial_id)
         if response["status"] == TrialStatus.RUNNING:
+            response = self._prefer_uncollapsed(trial_id, response)
             self._label_bracket(trial_id, response["values"])
         return response
+
+    def _prefer_uncollapsed(self, trial_id: str, response: dict[str, Any]) -> dict[str, Any]:
+        """Replaces a promotion by Keras Tuner of a collapsed trial, if another one is left.
+
+        Keras Tuner decides when a rung promotes, which does not depend on the scores. So the
+        trials that a rung promotes do not depend on the order in which they end.
+        """
+        values = response["values"]
+        level = values["tuner/round"]
+        if level < 2 or values["tuner/trial_id"] not in self.collapsed:
+            return response
+        bracket = self._bracket_of(trial_id)
+        bracket["rounds"][level].pop()
+        waiting = self._waiting(bracket["rounds"], level - 1)
+        return self._promote(trial_id, bracket, level - 1, waiting)
+
+    def _bracket_of(self, trial_id: str) -> dict[str, Any]:
+        """Returns the bracket that a trial was just added to."""
+        return next(
+            bracket
+            for bracket in self._brackets
+            if any(entry["id"] == trial_id for entries in bracket["rounds"] for entry in entries)
+        )
+
+    def _place(self, level: int, trial: Trial) -> tuple[bool, float]:
+        """Returns a key that sorts the completed trials of a rung, the next to promote first."""
+        heeds = self.heeds_collapse and level > 0
+        return heeds and trial.trial_id in self.collapsed, trial.score
 
     def _look_ahead(self) -> None:
         """Draws the next configuration in advance.
@@ -120,7 +154,7 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
         self, trial_id: str, bracket: dict[str, Any], below: int, waiting: list[Trial]
     ) -> dict[str, Any]:
         number = bracket["bracket_num"]
-        best = min(waiting, key=lambda trial: trial.score)
+        best = min(waiting, key=partial(self._place, below))
         values = dict(best.hyperparameters.values) | {
             "tuner/trial_id": best.trial_id,
             "tuner/epochs": self._get_epochs(number, below + 1),
@@ -133,9 +167,7 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
 
     def _label_bracket(self, trial_id: str, values: dict[str, Any]) -> None:
         # Keras Tuner writes the bracket that it fills now, which may not be that of the trial.
-        for bracket in self._brackets:
-            if any(entry["id"] == trial_id for entries in bracket["rounds"] for entry in entries):
-                values["tuner/bracket"] = bracket["bracket_num"]
+        values["tuner/bracket"] = self._bracket_of(trial_id)["bracket_num"]
 
     def _waiting(self, rounds: Sequence[list[dict[str, Any]]], below: int) -> list[Trial]:
         """Returns the completed trials of a rung that are not promoted yet."""

@@ -182,20 +182,20 @@ class _Meter:
             case "Flatten" | "Reshape":
                 return
             case "Dense":
-                self._add_kernel(channels, layer.units, 1)
+                self._add_kernel(layer, channels, layer.units, 1)
             case "Conv2D" | "Conv2DTranspose":
                 # A transposed convolution places its kernel at each of its inputs.
                 places = shape if kind == "Conv2DTranspose" else output
                 weights = math.prod(layer.kernel_size) * channels
-                self._add_kernel(weights, layer.filters, math.prod(places[1:3]))
+                self._add_kernel(layer, weights, layer.filters, math.prod(places[1:3]))
             case "GroupNormalization":
                 self.parameters += 2 * channels
             case "BatchNormalization":
                 self.parameters += 4 * channels
         self.activations += written
 
-    def _add_kernel(self, inputs: int, outputs: int, places: int) -> None:
-        self.parameters += (inputs + 1) * outputs
+    def _add_kernel(self, layer: Any, inputs: int, outputs: int, places: int) -> None:
+        self.parameters += (inputs + layer.use_bias) * outputs
         self.multiplications += inputs * outputs * places
 
 

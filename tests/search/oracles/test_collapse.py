@@ -1,0 +1,240 @@
+"""From the second rung on, collapsed trials are promoted last; nothing else changes."""
+
+import random
+
+import keras_tuner
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from vaetune.config.space import Choice, Space
+from vaetune.config.spec import Budget, SearchSpec
+from vaetune.search.oracles.control import assignment, end_trial, make_oracle, replay, request_trial
+from vaetune.search.oracles.plan import plan
+from vaetune.study.events import TrialEnded, TrialStarted
+
+RUNNING = "RUNNING"
+
+
+def spec_of(max_epochs, seed=1, **others):
+    return SearchSpec(seed=seed, budget=Budget(max_epochs=max_epochs), **others)
+
+
+HYPERBANDS = {
+    "hyperband": spec_of(9),
+    "hyperband twice": SearchSpec(seed=1, budget=Budget(max_epochs=9, hyperband_iterations=2)),
+    "four rungs": spec_of(27),
+    "exhausted space": spec_of(9, space=Space(latent_dim=Choice(values=tuple(range(2, 14))))),
+}
+
+
+def score_of(asked):
+    return random.Random(f"{asked.configuration} {asked.epoch_to}").random()
+
+
+def run_events(
+    oracle, collapses, *, workers=1, order=None, fails=lambda asked: False, most=10**6, busy=()
+):
+    """Runs an oracle on workers whose trials end in a random order; returns the events.
+
+    Scores and collapses depend only on the configuration and the epoch of a trial.
+    """
+    order, busy, events = order or random.Random(0), list(busy), []
+    while len(events) < most:
+        while len(busy) < workers and (trial := request_trial(oracle)).status == RUNNING:
+            events.append(TrialStarted(**dict(assignment(oracle, trial))))
+            busy.append(trial)
+        if not busy:
+            break
+        asked = assignment(oracle, busy.pop(order.randrange(len(busy))))
+        failed = fails(asked)
+        events.append(
+            TrialEnded(
+                trial_id=asked.trial_id,
+                status="failed" if failed else "completed",
+                score=None if failed else score_of(asked),
+                collapsed=None if failed else collapses(asked),
+                duration_s=1.0,
+            )
+        )
+        end_trial(oracle, asked.trial_id, events[-1].score, events[-1].collapsed)
+    return events
+
+
+def asked_of(oracle, bracket, rung):
+    """The trials of a rung, the lowest score first."""
+    found = [a for a in oracle.assignments.values() if (a.bracket, a.rung) == (bracket, rung)]
+    return sorted(found, key=score_of)
+
+
+def parents_of(oracle, bracket, rung):
+    return {asked.parent for asked in asked_of(oracle, bracket, rung)}
+
+
+def trained(oracle):
+    """What was trained, whichever trial it was."""
+    return sorted(
+        (a.configuration, a.iteration, a.bracket, a.rung, a.epoch_from, a.epoch_to)
+        for a in oracle.assignments.values()
+    )
+
+
+def test_the_best_trial_of_the_second_rung_is_not_promoted_if_it_has_collapsed():
+    plain = make_oracle(spec_of(9))
+    run_events(plain, lambda asked: False)
+    best, second, _ = asked_of(plain, bracket=2, rung=1)
+    assert parents_of(plain, 2, 2) == {best.trial_id}
+    oracle = make_oracle(spec_of(9))
+    run_events(oracle, lambda asked: asked.trial_id == best.trial_id)
+    assert parents_of(oracle, 2, 2) == {second.trial_id}
+
+
+def test_of_a_rung_in_which_every_trial_has_collapsed_the_best_is_promoted():
+    oracle = make_oracle(spec_of(9))
+    run_events(oracle, lambda asked: True)
+    assert parents_of(oracle, 2, 2) == {asked_of(oracle, 2, 1)[0].trial_id}
+
+
+def test_more_places_than_trials_that_have_not_collapsed_are_filled_with_the_best_of_the_rest():
+    plain, oracle = make_oracle(spec_of(27)), make_oracle(spec_of(27))
+    top = max(rung.bracket for rung in plan(oracle))
+    run_events(plain, lambda asked: False)
+    rung, places = asked_of(plain, top, 1), len(asked_of(plain, top, 2))
+    assert (len(rung), places) == (9, 3)
+    sound = {asked.trial_id for asked in rung[-2:]}
+    run_events(oracle, lambda asked: asked.rung == 1 and asked.trial_id not in sound)
+    assert parents_of(oracle, top, 2) == sound | {rung[0].trial_id}
+
+
+def test_in_the_first_rung_a_collapse_changes_nothing():
+    spec = spec_of(27)
+    marked, plain = make_oracle(spec), make_oracle(spec)
+    run_events(marked, lambda asked: asked.rung == 0 and asked.configuration % 2 == 0)
+    run_events(plain, lambda asked: False)
+    assert list(marked.assignments.values()) == list(plain.assignments.values())
+
+
+class UnmodifiedHyperband(keras_tuner.oracles.HyperbandOracle):
+    """Keras Tuner's own, kept from writing files."""
+
+    def save(self):
+        pass
+
+    def _save_trial(self, trial):
+        pass
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("collapsed", [False, None])
+def test_without_a_collapse_the_trials_are_those_of_keras_tuner(seed, collapsed):
+    ours = make_oracle(spec_of(27, seed))
+    theirs = UnmodifiedHyperband(
+        objective=keras_tuner.Objective("val_loss", "min"),
+        hyperparameters=make_oracle(spec_of(27, seed)).get_space(),
+        max_epochs=27,
+        seed=seed,
+    )
+    theirs.verbose = 0
+    while (trial := request_trial(ours)).status == RUNNING:
+        other = theirs.create_trial("tuner0")
+        assert trial.hyperparameters.values == other.hyperparameters.values
+        score = random.Random(trial.trial_id).random()
+        end_trial(ours, trial.trial_id, score, collapsed)
+        theirs.update_trial(other.trial_id, {"val_loss": score})
+        other.status = "COMPLETED"
+        theirs.end_trial(other)
+    assert theirs.create_trial("tuner0").status == "STOPPED"
+
+
+def some_collapse(asked):
+    return (asked.configuration * 7 + asked.epoch_to) % 3 > 0
+
+
+def some_fail(asked):
+    return (asked.configuration + asked.epoch_to) % 4 == 0
+
+
+def never(asked):
+    return False
+
+
+@pytest.mark.parametrize("name", HYPERBANDS)
+@pytest.mark.parametrize("fails", [never, some_fail])
+@given(workers=st.integers(2, 9), seed=st.integers(0, 10**6))
+@settings(max_examples=15)
+def test_many_workers_promote_what_one_promotes(name, fails, workers, seed):
+    alone, together = make_oracle(HYPERBANDS[name]), make_oracle(HYPERBANDS[name])
+    run_events(alone, some_collapse, fails=fails)
+    order = random.Random(seed)
+    run_events(together, some_collapse, workers=workers, order=order, fails=fails)
+    assert trained(together) == trained(alone)
+
+
+@given(workers=st.integers(1, 9), seed=st.integers(0, 10**6))
+@settings(max_examples=15)
+def test_whenever_a_collapsed_trial_is_promoted_no_other_of_its_rung_was_left(workers, seed):
+    oracle = make_oracle(spec_of(27))
+    order = random.Random(seed)
+    ended, parents = {}, set()
+    for event in run_events(oracle, some_collapse, workers=workers, order=order):
+        if isinstance(event, TrialEnded):
+            ended[event.trial_id] = event
+        elif event.parent is not None:
+            if event.rung > 1 and ended[event.parent].collapsed:
+                place = (event.bracket, event.rung - 1)
+                left = {a.trial_id for a in asked_of(oracle, *place)} & set(ended) - parents
+                assert all(ended[trial_id].collapsed for trial_id in left)
+            parents.add(event.parent)
+
+
+@pytest.mark.parametrize("name", HYPERBANDS)
+@given(workers=st.integers(1, 9), seed=st.integers(0, 10**6), cut=st.integers(1, 90))
+@settings(max_examples=15)
+def test_a_journal_with_collapses_is_replayed_to_where_it_leaves_off(name, workers, seed, cut):
+    original, replayed = make_oracle(HYPERBANDS[name]), make_oracle(HYPERBANDS[name])
+    order = random.Random(seed)
+    replay(replayed, run_events(original, some_collapse, workers=workers, order=order, most=cut))
+    assert replayed.assignments == original.assignments
+    assert replayed.promotable() == original.promotable()
+    for oracle in (original, replayed):
+        run_events(oracle, some_collapse, busy=oracle.ongoing_trials.values())
+    assert trained(replayed) == trained(original)
+
+
+def test_the_plan_does_not_depend_on_collapses():
+    oracle = make_oracle(spec_of(27))
+    announced = plan(oracle)
+    run_events(oracle, some_collapse, most=100)
+    assert plan(oracle) == announced
+
+
+@given(workers=st.integers(1, 5), seed=st.integers(0, 10**6))
+@settings(max_examples=15)
+def test_what_may_still_be_promoted_is_kept_and_no_more(workers, seed):
+    oracle, order = make_oracle(spec_of(27)), random.Random(seed)
+    busy, kept = [], set()
+    while True:
+        while len(busy) < workers and (trial := request_trial(oracle)).status == RUNNING:
+            parent = assignment(oracle, trial).parent
+            assert parent is None or parent in kept
+            busy.append(trial)
+        if not busy:
+            break
+        asked = assignment(oracle, busy.pop(order.randrange(len(busy))))
+        end_trial(oracle, asked.trial_id, score_of(asked), some_collapse(asked))
+        kept = oracle.promotable()
+    assert oracle.promotable() == set()
+
+
+@pytest.mark.parametrize("cut", [2, 20, 40])
+def test_a_search_of_an_earlier_version_promotes_by_the_scores_alone_to_its_end(cut):
+    spec = spec_of(9)
+    plain, continued = make_oracle(spec), make_oracle(spec)
+    run_events(plain, lambda asked: False)
+    begun = run_events(make_oracle(spec), lambda asked: None, most=cut)
+    replay(continued, begun)
+    run_events(continued, lambda asked: True, busy=continued.ongoing_trials.values())
+    assert trained(continued) == trained(plain)
+    best, *_ = asked_of(plain, 2, 1)
+    marked = make_oracle(spec)
+    run_events(marked, lambda asked: asked.trial_id == best.trial_id)
+    assert trained(marked) != trained(plain)

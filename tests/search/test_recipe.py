@@ -1,0 +1,104 @@
+"""A search with the whole recipe and several structures ends the same, wherever it is killed."""
+
+import shutil
+
+import pytest
+import tensorflow as tf
+from comparisons import assert_same_search, checkpoint_of
+from long_forms import long
+from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed, run
+
+from vaetune.config.space import Choice, Range, Space
+from vaetune.config.spec import Budget
+from vaetune.search import checkpoints
+from vaetune.training.context import TrainingContext
+
+SPACE = Space.pinned_at(
+    TINY_REFERENCE
+    | {
+        "batch_size": 8,
+        "activation": "gelu",
+        "output_stride": 2,
+        "output_bias": "mean",
+        "learning_rate_warmup": 1.5,
+        "kl_warmup": 0.5,
+        "weight_average": 0.9,
+        "normalization": "batch",
+        "clip_norm": 50.0,
+        "weight_decay": 0.01,
+        "free_bits": 0.01,
+    }
+).model_copy(
+    update={
+        "levels": Choice(values=(1, 2)),
+        "level_channels": Choice(values=(1, 2)),
+        "learning_rate": Range(min=0.01, max=0.1, scale="log"),
+    }
+)
+
+
+def spec(promote_from):
+    budget = Budget(max_epochs=5, factor=2, promote_from=promote_from)
+    return changed(TINY, seed=8, budget=budget, space=SPACE)
+
+
+class KillAt:
+    """A watcher that keeps copies of the results as a kill after an event would leave them."""
+
+    def __init__(self, results, copies, events):
+        self._results, self._copies, self._events = results, copies, set(events)
+        self.seen = 0
+
+    def on_event(self, kind, event):
+        self.seen += 1
+        if self.seen in self._events:
+            shutil.copytree(self._results, self._copies / str(self.seen))
+
+    def on_progress(self, run, trial_id, share):
+        pass
+
+    def on_wait(self):
+        pass
+
+
+FEW, MANY = (9, 38), (2, 5, 12, 15, 17, 20, 23, 26, 29, 32, 35, 41, 44)
+"""Numbers of events. Among them are the first epoch of a trial and the middle of a promotion."""
+
+
+@pytest.fixture(scope="module", params=["last", "best"])
+def undisturbed(request, tmp_path_factory):
+    tf.config.experimental.enable_op_determinism()
+    folder = tmp_path_factory.mktemp(request.param)
+    watcher = KillAt(folder / "results", folder, (*FEW, *MANY))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "INTERVAL_S", 0.0)  # A checkpoint after every epoch.
+        study = run(folder / "results", spec(request.param), watcher=watcher)
+    assert watcher.seen > max(MANY)
+    return study
+
+
+def test_the_search_meets_promotions_structures_and_bests_before_the_last_epoch(undisturbed):
+    trials = undisturbed.trials
+    assert len({trial.rung for trial in trials}) >= 3
+    assert len({trial.hyperparameters["levels"] for trial in trials}) == 2
+    parents = {trial.parent for trial in trials if trial.parent}
+    assert any(
+        undisturbed.trial(one).best.epoch < undisturbed.trial(one).epoch_to for one in parents
+    )
+
+
+@pytest.mark.parametrize("event", [*FEW, *long(*MANY)])
+def test_a_killed_search_goes_on_to_the_same_end(undisturbed, tmp_path, event, monkeypatch):
+    monkeypatch.setattr(checkpoints, "INTERVAL_S", 0.0)
+    copy = undisturbed.folder.parents[1] / str(event)
+    shutil.copytree(copy, tmp_path / "results")
+    promote_from = undisturbed.search.budget.promote_from
+    assert_same_search(run(tmp_path / "results", spec(promote_from)), undisturbed)
+
+
+def test_the_kept_weights_are_the_average(undisturbed):
+    winner = checkpoint_of(undisturbed, undisturbed.winner.trial_id)
+    context = TrainingContext(IMAGES)
+    runner = context.runner(undisturbed.winner.hyperparameters)
+    runner.restore(winner.best_weights)
+    assert runner.validate().loss == undisturbed.winner.best.val_loss

@@ -1,0 +1,177 @@
+"""Every structure trains and is validated as Keras's own steps do, traced once for all widths."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vaetune.models.build import build_vae, draw_variables
+from vaetune.models.recipe import prepare
+from vaetune.training.restore import read_variables
+from vaetune.training.schedule import OPTIONS, StepSettings
+from vaetune.training.steps import Steps
+
+NARROW = {
+    "filters_1": 3,
+    "filters_2": 4,
+    "dense_units": 5,
+    "latent_dim": 2,
+    "learning_rate": 1e-2,
+}
+WIDE = {
+    "filters_1": 16,
+    "filters_2": 5,
+    "dense_units": 9,
+    "latent_dim": 7,
+    "learning_rate": 3e-3,
+}
+STRUCTURES = {
+    "three levels and odd sizes": {"levels": 3, "stages": 3, "output_stride": 2},
+    "two levels at full size": {"levels": 2, "normalization": "batch", "activation": "silu"},
+    "residual blocks": {"blocks": 2, "normalization": "group", "activation": "gelu"},
+    "dense networks": {"encoder": "dense", "decoder": "dense", "dense_layers": 2},
+    "dense decoder with batch normalization": {
+        "decoder": "dense",
+        "dense_layers": 1,
+        "normalization": "batch",
+        "activation": "elu",
+    },
+    "half resolution": {"output_stride": 2, "activation": "leaky_relu"},
+}
+SHAPE = (19, 22, 2)
+
+
+@pytest.fixture(autouse=True)
+def deterministic_ops():
+    tf.config.experimental.enable_op_determinism()
+
+
+@pytest.fixture(params=STRUCTURES.values(), ids=STRUCTURES.keys())
+def structure(request):
+    return request.param
+
+
+def make_vae(values, seed=1):
+    keras.utils.set_random_seed(seed)
+    return build_vae(SHAPE, values)
+
+
+def make_images(count=10):
+    return tf.constant(np.random.default_rng(0).random((count, *SHAPE)), tf.float32)
+
+
+def trace(steps, settings, options=frozenset()):
+    batch = tf.TensorSpec((None, *SHAPE), tf.float32)
+    numbers = tf.constant(settings, tf.float32)
+    training = tf.function(
+        lambda images: steps.train(images, numbers), input_signature=(batch,), autograph=False
+    )
+    validation = tf.function(
+        steps.validate, input_signature=(batch, tf.TensorSpec((), tf.int32)), autograph=False
+    )
+    return training.get_concrete_function(), validation.get_concrete_function()
+
+
+def restore(steps, vae):
+    optimizer = read_variables(vae.optimizer.variables)
+    steps.state.restore(read_variables(vae.ordered_variables), optimizer)
+
+
+def test_steps_equal_those_of_keras_for_all_widths_of_a_structure(structure):
+    steps = Steps(make_vae({**NARROW, **structure}, seed=7))
+    train, validate = trace(steps, StepSettings())
+    images = make_images()
+    for widths in (NARROW, WIDE):
+        theirs = make_vae({**widths, **structure, "level_channels": widths["filters_1"] % 7})
+        restore(steps, theirs)
+        for _ in range(3):
+            losses = train(images)
+            theirs.reset_metrics()
+            expected = theirs.train_step(images)
+            names = ("reconstruction_loss", "kl_loss")
+            np.testing.assert_allclose(
+                np.mean(losses, axis=1), [float(expected[name]) for name in names], rtol=1e-4
+            )
+        ours, _ = steps.state.read()
+        for one, other in zip(ours, theirs.ordered_variables, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)
+        steps.state.copy_to_average()
+        theirs.reset_metrics()
+        measured = theirs.test_step(images)
+        losses = np.mean(validate(images, tf.constant(0)), axis=1)
+        assert losses.sum() == pytest.approx(float(measured["loss"]), rel=1e-4)
+
+
+def test_drawn_variables_equal_those_of_a_model(structure):
+    values = {**WIDE, **structure}
+    expected = make_vae(values, seed=5).ordered_variables
+    keras.utils.set_random_seed(5)
+    drawn = draw_variables(SHAPE, values)
+    sums = [float(np.sum(variable)) for variable in drawn if variable.name == "kernel"]
+    random = [each for each in sums if each]  # Those at the ends of residual blocks are zero.
+    assert len(set(random)) == len(random) > 5
+    for ours, theirs in zip(drawn, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_model_is_the_same_after_saving_and_loading(structure, tmp_path):
+    vae, images = make_vae({**NARROW, **structure}), make_images()
+    for _ in range(2):
+        vae.train_step(images)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(loaded.reconstruct(images), vae.reconstruct(images))
+    np.testing.assert_array_equal(
+        loaded.test_step(images)["loss"], make_loss_of_one_batch(vae, images)
+    )
+    # The optimizer continues with the moments of the same weights.
+    vae.train_step(images)
+    loaded.train_step(images)
+    for one, other in zip(loaded.ordered_variables, vae.ordered_variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=other.path)
+
+
+def make_loss_of_one_batch(vae, images):
+    vae.reset_metrics()
+    return vae.test_step(images)["loss"]
+
+
+RECIPES = {
+    "average": {"weight_average": 0.9},
+    "free bits": {"free_bits": 0.5},
+    "weight decay": {"weight_decay": 0.3},
+    "clip norm": {"clip_norm": 0.1},
+    "warm-up": {"learning_rate_warmup": 2},
+    "KL warm-up": {"kl_warmup": 2, "beta": 3.0},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+def test_the_recipe_trains_like_keras_fit(recipe):
+    values = {**NARROW, "levels": 2, "normalization": "batch", **recipe}
+    images = make_images(4)
+    theirs = make_vae(values)
+    callback = prepare(theirs, values, ())
+    plain, trained = make_vae({**NARROW, "levels": 2, "normalization": "batch"}), []
+    for vae, callbacks in ((theirs, [callback]), (plain, [])):
+        vae.fit(images, batch_size=4, epochs=4, verbose=0, shuffle=False, callbacks=callbacks)
+        trained.append(np.concatenate([np.ravel(v) for v in vae.ordered_variables]))
+    assert not np.allclose(*trained, rtol=1e-3), "the recipe changes nothing"
+
+    steps = Steps(make_vae(values, seed=7), options={name for name in OPTIONS if name in recipe})
+    fresh = make_vae(values)
+    steps.state.begin(read_variables(fresh.ordered_variables), values["learning_rate"])
+    numbers = {name: recipe[name] for name in OPTIONS if name in recipe}
+    settings = StepSettings(
+        beta=recipe.get("beta", 1.0),
+        warmup_steps=recipe.get("learning_rate_warmup", 0),
+        kl_warmup_steps=recipe.get("kl_warmup", 0),
+        **numbers,
+    )
+    train, _ = trace(steps, settings)
+    for _ in range(4):
+        train(images)
+    if "weight_average" not in recipe:
+        steps.state.copy_to_average()
+    for one, other in zip(steps.state.read_average(), theirs.ordered_variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)

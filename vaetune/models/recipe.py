@@ -1,0 +1,154 @@
+"""The training recipe of a configuration in Keras's `fit`: warm-up, average of the weights, bias.
+
+`vaetune.training` has its own loop with the same recipe. This module is for plain Keras and Keras
+Tuner scripts.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from vaetune.config import Value, value_of
+from vaetune.models.build import set_output_bias
+from vaetune.models.optimizer import Adam
+from vaetune.models.vae import VAE
+
+
+class WeightAverage:
+    """An average of the weights and of the moving statistics of a model.
+
+    It moves towards the weights after each step: by 1 - decay, at first by more.
+
+    Args:
+        vae: The model.
+        decay: Decay of the average, in [0, 1).
+    """
+
+    def __init__(self, vae: VAE, decay: float) -> None:
+        self._decay = decay
+        self._steps = tf.Variable(0.0, trainable=False)
+        self._pairs = [
+            (variable, tf.Variable(variable.value, trainable=False))
+            for variable in vae.ordered_variables
+            if variable.dtype == "float32"
+        ]
+
+    def update(self) -> None:
+        """Moves the averages after a training step."""
+        done = self._steps.read_value()
+        share = 1.0 - tf.minimum(self._decay, (1.0 + done) / (10.0 + done))
+        for variable, average in self._pairs:
+            average.assign_add(share * (variable.value - average))
+        self._steps.assign_add(1.0)
+
+    def swap(self) -> None:
+        """Exchanges the variables of the model and the averages."""
+        for variable, average in self._pairs:
+            value = tf.identity(variable.value)
+            variable.assign(average.read_value())
+            average.assign(value)
+
+
+class Recipe:
+    """What `VAE.train_step` applies in each step in addition to the loss of the Keras example.
+
+    Args:
+        vae: The model.
+        hyperparameters: Values by name.
+
+    Attributes:
+        kl_share: Present share of the weight of the KL divergence, in [0, 1].
+        free_bits: Nats of each latent dimension that cost nothing.
+        average: Average of the weights; None for a configuration without.
+    """
+
+    def __init__(self, vae: VAE, hyperparameters: Mapping[str, Value]) -> None:
+        decay = float(value_of(hyperparameters, "weight_average"))
+        self.kl_share = tf.Variable(1.0, trainable=False)
+        self.free_bits = float(value_of(hyperparameters, "free_bits"))
+        self.average = WeightAverage(vae, decay) if decay else None
+
+
+class RecipeCallback(keras.callbacks.Callback):
+    """Sets what changes from step to step, and puts the average into the model to be measured.
+
+    It must be the first callback, so that the others find the average at the end of an epoch.
+
+    Args:
+        hyperparameters: Values by name.
+    """
+
+    def __init__(self, hyperparameters: Mapping[str, Value]) -> None:
+        super().__init__()
+        self._values = hyperparameters
+        self._epoch = 0
+        self._has_average_inside = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+        self._use_average(False)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        steps, epochs = self.params.get("steps"), self.params.get("epochs")
+        if not steps:
+            return  # The data set does not tell its length in its first epoch.
+        done = self._epoch + batch / steps
+        rate = self._get("learning_rate") * _ramp(
+            done + 1 / steps, self._get("learning_rate_warmup")
+        )
+        if value_of(self._values, "learning_rate_decay") == "cosine":
+            rate *= 0.5 * (1.0 + math.cos(math.pi * done / epochs))
+        self.model.optimizer.learning_rate = rate
+        self.model.recipe.kl_share.assign(_ramp(done + 1 / steps, self._get("kl_warmup")))
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._use_average(True)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._use_average(False)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._use_average(True)
+
+    def _use_average(self, is_wanted: bool) -> None:
+        average = self.model.recipe.average
+        if average is not None and self._has_average_inside != is_wanted:
+            average.swap()
+            self._has_average_inside = is_wanted
+
+    def _get(self, name: str) -> float:
+        return float(value_of(self._values, name))
+
+
+def _ramp(done_epochs: float, epochs: float) -> float:
+    """Returns a factor that grows linearly to 1 in the first epochs; 1 for no epochs."""
+    return min(1.0, done_epochs / epochs) if epochs else 1.0
+
+
+def prepare(
+    vae: VAE, hyperparameters: Mapping[str, Value], pixel_means: Sequence[float]
+) -> RecipeCallback:
+    """Prepares a new model for Keras's `fit`, and returns a callback for it.
+
+    Args:
+        vae: The model.
+        hyperparameters: Values by name.
+        pixel_means: Mean pixel of the training images in [0, 1], of each channel.
+    """
+    decay, clip_norm = (
+        float(value_of(hyperparameters, name)) for name in ("weight_decay", "clip_norm")
+    )
+    if hyperparameters.get("output_bias") == "mean":
+        set_output_bias(vae.output_bias, pixel_means)
+    vae.recipe = Recipe(vae, hyperparameters)
+    if decay or clip_norm:
+        rate = float(value_of(hyperparameters, "learning_rate"))
+        adam = Adam(rate, weight_decay=decay or None, global_clipnorm=clip_norm or None)
+        if decay:
+            adam.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        vae.compile(optimizer=adam)
+        vae.optimizer.build(vae.ordered_trainable)
+    return RecipeCallback(hyperparameters)

@@ -1,0 +1,90 @@
+"""The images on the device of a process, and the functions compiled for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from vaetune.config import Precision
+from vaetune.data import ImageSet, to_unit_interval
+from vaetune.models import Architecture, Structure, build_vae
+from vaetune.study import ProbeImages
+from vaetune.training.feed import first_images
+from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
+from vaetune.training.schedule import options_of
+from vaetune.training.snapshot import choose_probe_images
+
+MAX_RUNNERS = 8
+"""Structures whose compiled functions are kept in memory."""
+
+_MEAN_IMAGES = 10_000
+"""Number of images, spread over all, that the mean pixel is taken of, at most."""
+
+_RunnerKey = tuple[Structure, frozenset[str], Precision]
+
+_NARROW = {"filters_1": 4, "filters_2": 4, "dense_units": 4, "latent_dim": 2, "level_channels": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingContext:
+    """The images on the device of a process, and the functions compiled for them.
+
+    Attributes:
+        images: The image set. Its test images are not used.
+        validation_images: Number of validation images to measure. None: all.
+    """
+
+    images: ImageSet
+    validation_images: int | None = None
+    _runners: dict[_RunnerKey, EpochRunner] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> DeviceData:
+        """The images on the device."""
+        data = put_on_device(self.images)
+        if self.validation_images is None:
+            return data
+        return replace(data, validation=first_images(data.validation, self.validation_images))
+
+    @cached_property
+    def probe_images(self) -> ProbeImages:
+        """The validation images that the pictures of every model show."""
+        return choose_probe_images(self.images.validation.images, self.images.validation.labels)
+
+    @cached_property
+    def pixel_means(self) -> tuple[float, ...]:
+        """Mean pixel of the training images in [0, 1], of each channel."""
+        images = self.images.train.images
+        step = -(-len(images) // _MEAN_IMAGES)
+        chosen = to_unit_interval(images[np.arange(0, len(images), step)])
+        return tuple(chosen.mean(axis=(0, 1, 2), dtype=np.float64).tolist())
+
+    def runner(
+        self, hyperparameters: Mapping[str, Any], precision: Precision = "float32"
+    ) -> EpochRunner:
+        """Returns the runner of a configuration's structure.
+
+        Only the `MAX_RUNNERS` structures that were used last are kept.
+
+        Args:
+            hyperparameters: The configuration. Its widths do not matter.
+            precision: Numeric precision of training.
+        """
+        shape = self.images.image_shape
+        options = options_of(hyperparameters)
+        key = (Architecture.of(shape, hyperparameters).structure, options, precision)
+        runner = self._runners.pop(key, None)
+        if runner is None:
+            while len(self._runners) >= MAX_RUNNERS:
+                del self._runners[next(iter(self._runners))]
+            template = build_vae(shape, {**hyperparameters, **_narrow(hyperparameters)})
+            runner = EpochRunner(template, self.data, precision, options)
+        self._runners[key] = runner  # The last entry is the one that was used last.
+        return runner
+
+
+def _narrow(hyperparameters: Mapping[str, Any]) -> dict[str, int]:
+    """Returns small widths, so that templates take little memory."""
+    return {name: width for name, width in _NARROW.items() if name in hyperparameters}
