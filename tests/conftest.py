@@ -99,6 +99,19 @@ def handed_over(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def handed_over_ladder(tmp_path_factory):
+    """The winner of a tiny search of models with three levels, like `handed_over`."""
+    from exports import LADDER, search_with_latent_dim, vaetune
+
+    results = tmp_path_factory.mktemp("handed-over-ladder")
+    study = search_with_latent_dim(results, 2, **LADDER)
+    export = ("best", "--export", "--format", "all", "--output", results / "model")
+    code, out, error = vaetune(*export, "--results", results)
+    assert (code, error) == (0, "")
+    return study, results / "model", out
+
+
+@pytest.fixture(scope="session")
 def chromium():
     """A browser, which CI must have."""
     path = shutil.which("chromium")

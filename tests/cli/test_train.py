@@ -1,12 +1,16 @@
 """`vaetune train`: one configuration outside a search."""
 
+import json
 import re
 
+import numpy as np
 import pytest
 from exports import StubReader
 from user_folder import SEARCH_FILE
 
 from vaetune.study.builder import load_study
+from vaetune.study.checkpoint import Checkpoint
+from vaetune.training.restore import restore_best
 
 
 def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
@@ -77,6 +81,58 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     assert f"{name}-2/" in out
     code, out, _ = vaetune(*command, "--learning-rate-decay", "cosine")
     assert "The search is complete: nothing is left to train." in out
+
+
+FULL_RECIPE = {
+    "levels": 2,
+    "level_channels": 2,
+    "activation": "gelu",
+    "normalization": "batch",
+    "output_bias": "mean",
+    "learning_rate_warmup": 1.0,
+    "weight_average": 0.9,
+    "kl_warmup": 1.0,
+    "free_bits": 0.1,
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+    "learning_rate_decay": "cosine",
+}
+
+
+def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(
+    vaetune, folder, monkeypatch
+):
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
+    lines = [f"{name} = {{ value = {json.dumps(value)} }}" for name, value in FULL_RECIPE.items()]
+    searched = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 2\nmax_trials = 1")
+    searched = searched.replace("hyperband", "random") + "\n".join(lines)
+    (folder / "mine.toml").write_text(searched)
+    code, _, error = vaetune("search", "mine.toml", "--no-baseline")
+    assert (code, error) == (0, "")
+    winner = load_study(folder / "results" / "mine").winner
+    assert dict(winner.hyperparameters).items() >= FULL_RECIPE.items()
+
+    code, out, error = vaetune("train", "--best", "mine", "--on", "train+validation")
+    assert (code, error) == (0, "")
+    name = f"baselines/mine-trial-{winner.trial_id}-squares-2"
+    assert out.endswith(f"Next: vaetune evaluate {name}\n")
+    study = load_study(folder / "results" / name)
+    assert study.winner.hyperparameters == winner.hyperparameters
+    checkpoint = Checkpoint.load(study.trial_folder(study.winner.trial_id))
+    restored = restore_best(study, study.winner)
+    variables = restored.ordered_variables
+    for variable, array in zip(variables, checkpoint.best_weights, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), array)
+
+    code, out, _ = vaetune("evaluate", name, "--importance-samples", 2)
+    assert code == 0
+    assert re.search(r"active channels, level 2 +\d of 2 \(3 x 3\)", out)
+    code, out, _ = vaetune("best", name, "--export", "--output", "model")
+    assert code == 0
+    card = (folder / "model" / "README.md").read_text()
+    assert "two levels of latent variables" in card
+    assert "| active channels, level 2 |" in card
+    assert "| activation | gelu |" in card
 
 
 @pytest.mark.slow

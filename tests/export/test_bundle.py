@@ -66,7 +66,7 @@ def test_the_folder_holds_models_figures_and_words(exported):
     assert "saved_model/saved_model.pb" in shown
     assert {file for one in FORMATS.values() for file in one.files} <= names
     assert {"README.md", "hyperparameters.json", "preprocessing.json"} <= names
-    assert {"predict.py", "prepare.py"} <= names
+    assert {"predict.py", "philox.py", "prepare.py"} <= names
     assert {"manifold.png", "clusters.png", "reconstructions.png"} <= names
 
 

@@ -51,6 +51,13 @@ def test_an_export_to_which_somebody_added_files_is_refused(tmp_path, listed):
         check_replaceable(folder)
 
 
+def test_what_python_adds_when_an_export_is_used_is_no_file_of_somebody(tmp_path):
+    folder = write_export(tmp_path / "best", "vae.keras", "prepare.py")
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "prepare.cpython-311.pyc").write_bytes(b"")
+    check_replaceable(folder)
+
+
 def test_a_file_that_somebody_added_to_a_folder_of_an_export_is_refused(tmp_path):
     folder = write_export(tmp_path / "best", "vae.keras")
     (folder / "saved_model").mkdir()

@@ -382,10 +382,10 @@ def run_snippets(snippets, folder, without):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module")
-def snippets(handed_over):
+@pytest.fixture(scope="module", params=["handed_over", "handed_over_ladder"])
+def snippets(request):
     """The Python blocks of a card that was written, and the folder that it is in."""
-    _, folder, _ = handed_over
+    _, folder, _ = request.getfixturevalue(request.param)
     card = (folder / "README.md").read_text(encoding="utf-8")
     blocks = [block.split("```")[0] for block in card.split("```python\n")[1:]]
     blocks = [block for block in blocks if "from prepare import" not in block]
@@ -416,6 +416,7 @@ def test_the_code_for_vaetune_loads_the_whole_model(snippets, monkeypatch):
     reported = {}
     exec(own, reported)
     assert reported["vae"].latent_dim == 2
+    assert reported["samples"].shape == (16, 9, 10, 1)
 
 
 @pytest.mark.slow
@@ -424,7 +425,14 @@ def test_the_commands_for_image_files_run_as_they_stand(handed_over, tmp_path):
     card = (folder / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python (predict\.py .*)$", card, flags=re.MULTILINE)
     assert len(commands) == 3
-    for file in ("predict.py", "prepare.py", "preprocessing.json", "encoder.onnx", "decoder.onnx"):
+    for file in (
+        "predict.py",
+        "philox.py",
+        "prepare.py",
+        "preprocessing.json",
+        "encoder.onnx",
+        "decoder.onnx",
+    ):
         shutil.copy(folder / file, tmp_path)
     Image.new("L", (20, 20), 90).save(tmp_path / "photo.png")
     for command in commands:

@@ -14,6 +14,7 @@ from standalone_predict import predict
 import vaetune
 from vaetune.data import prepare
 from vaetune.data.images import Split, binarized, to_unit_interval
+from vaetune.export.standalone import philox
 
 PIXELS = np.random.default_rng(4).integers(0, 256, (9, 10), dtype=np.uint8)
 
@@ -73,6 +74,7 @@ def test_it_runs_where_neither_vaetune_nor_tensorflow_can_be_imported(export, tm
     command = [sys.executable, "-I", "-c", code, export / "predict.py", "encode", "image.png"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    assert not (export / "__pycache__").exists()
     z = json.loads(done.stdout)
     vae = vaetune.load_model(export / "vae.keras")
     z_mean, z_log_var = vae.posterior(PIXELS.reshape(1, 9, 10, 1).astype("float32") / 255.0)
@@ -81,7 +83,7 @@ def test_it_runs_where_neither_vaetune_nor_tensorflow_can_be_imported(export, tm
 
 
 def test_the_copies_in_the_export_are_those_that_are_tested(export):
-    for module in (predict, prepare):
+    for module in (predict, philox, prepare):
         path = Path(module.__file__)
         assert (export / path.name).read_bytes() == path.read_bytes()
 
@@ -92,7 +94,7 @@ def test_it_finds_prepare_in_its_own_folder_and_says_if_it_is_missing(prepare_is
     folder.mkdir()
     elsewhere.mkdir()
     (elsewhere / "prepare.py").write_text("raise SystemExit('a file of the user was run')")
-    for module in [predict, *[prepare] * prepare_is_there]:
+    for module in [predict, philox, *[prepare] * prepare_is_there]:
         shutil.copy(module.__file__, folder)
     command = [sys.executable, folder / "predict.py", "encode", "image.png"]
     done = subprocess.run(

@@ -386,7 +386,7 @@ class FiveChannels:
         self.run = {"encoder": self.encode, "decoder": self.decode}[name]
 
     def get_inputs(self):
-        return [SimpleNamespace(shape=[None, 5])]
+        return [SimpleNamespace(name="latent", shape=[None, 5])]
 
     @staticmethod
     def encode(names, inputs):

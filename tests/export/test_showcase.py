@@ -26,6 +26,8 @@ class FakeVAE:
     Channel c of the decoded images is 1 where dimension c is above 0, else 0.
     """
 
+    level_shapes = ()
+
     def __init__(self, latent_dim=3, shape=SHAPE):
         self.latent_dim = latent_dim
         self.image_shape = shape

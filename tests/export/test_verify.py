@@ -5,12 +5,14 @@ import io
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 from exports import StubReader, tiny_vae
 
 from vaetune.export import formats as formats_module
 from vaetune.export.formats import FORMATS, write_format
+from vaetune.export.parts import Part, list_parts
 from vaetune.export.reader import Reader
 from vaetune.export.standalone import read_back as program
 from vaetune.export.standalone.read_back import (
@@ -63,23 +65,22 @@ def swapped(tmp_path_factory):
     """What became of an export whose outputs stand in another order than they should."""
     folder = tmp_path_factory.mktemp("swapped")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats_module, "POSTERIOR", ("z_log_var", "z_mean"))
-        patch.setattr(formats_module, "_named_parts", named_parts_of(formats_module._named_parts))
+        patch.setattr(formats_module, "POSTERIOR", SWAPPED)
+        patch.setattr(formats_module, "list_parts", swapped_parts)
         for name in ("onnx", "litert"):
             write_format(name, folder, tiny_vae())
     with Reader() as reader:
         return read_back(reader, folder, ("onnx", "litert"), tiny_vae(), None)
 
 
-def named_parts_of(named_parts):
-    """Names the outputs rightly, whatever their order in the files is to be."""
+SWAPPED = ("z_log_var", "z_mean")
 
-    def parts(vae):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(formats_module, "POSTERIOR", ("z_mean", "z_log_var"))
-            return named_parts(vae)
 
-    return parts
+def swapped_parts(vae):
+    """The parts of a model. The encoder's outputs have their names, in the other order."""
+    encoder, decoder = list_parts(vae)
+    outputs = keras.Model(encoder.model.input, encoder.model.outputs[::-1])
+    return [Part("encoder", outputs, SWAPPED), decoder]
 
 
 @pytest.mark.parametrize(("name", "file"), [("onnx", "encoder.onnx"), ("litert", "encoder.tflite")])
@@ -202,6 +203,7 @@ def test_one_output_of_nan_beside_a_sound_one_is_found_out():
         "z_mean": z,
         "z_log_var": z,
         "sampled": images,
+        "sampled_1": z,
         "seed": 0,
     }
 

@@ -15,9 +15,14 @@ from vaetune.config.spec import Budget
 from vaetune.models.networks import build_decoder, build_encoder
 from vaetune.models.vae import VAE
 
+LADDER = {"levels": 3, "level_channels": 2, "activation": "silu", "normalization": "group"}
+"""Values of models with three levels."""
 
-def search_with_latent_dim(results, latent_dim, images=IMAGES):
-    space = TINY.space.model_copy(update={"latent_dim": Pinned(value=latent_dim)})
+
+def search_with_latent_dim(results, latent_dim, images=IMAGES, **values):
+    values = {"latent_dim": latent_dim, **values}
+    pinned = {name: Pinned(value=value) for name, value in values.items()}
+    space = TINY.space.model_copy(update=pinned)
     spec = TINY.model_copy(update={"space": space, "budget": Budget(max_epochs=2)})
     return run(results, spec, images=images)
 

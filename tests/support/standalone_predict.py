@@ -1,9 +1,10 @@
-"""`predict.py`, which finds `prepare.py` as it does in an export: as a module of its own."""
+"""`predict.py`, which finds its modules as it does in an export: as modules of their own."""
 
 import importlib
 import sys
 
 from vaetune.data import prepare
+from vaetune.export.standalone import philox
 
-sys.modules["prepare"] = prepare
+sys.modules |= {"prepare": prepare, "philox": philox}
 predict = importlib.import_module("vaetune.export.standalone.predict")

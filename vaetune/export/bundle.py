@@ -23,7 +23,7 @@ from vaetune.models import VAE
 from vaetune.study import ProbeImages, Study, Trial, find_baseline
 from vaetune.training import restore_best
 
-_PREDICT = "predict.py"
+_PREDICT = ("predict.py", "philox.py")
 
 _PREPARE = "prepare.py"
 """The module that prepared the training images."""
@@ -145,12 +145,13 @@ def _write_documents(
     study, trial = facts.study, facts.trial
     _copy_program("vaetune.data", _PREPARE, folder)
     if facts.has_predict:
-        _copy_program("vaetune.export.standalone", _PREDICT, folder)
+        for name in _PREDICT:
+            _copy_program("vaetune.export.standalone", name, folder)
     (folder / "README.md").write_text(write_card(facts), encoding="utf-8")
     _write_json(folder / "preprocessing.json", describe_preprocessing(study))
     formats = {
         name: {
-            "files": list(FORMATS[name].files),
+            "files": FORMATS[name].find_files(folder),
             "apart": dict(verifications[name].max_difference),
         }
         for name in facts.formats

@@ -44,7 +44,7 @@ def check_replaceable(target: Path) -> None:
         )
     listed = manifest.get("files")
     own = set(map(str, listed if isinstance(listed, list) else _UNLISTED_FILES))
-    foreign = sorted(found - own)
+    foreign = sorted(name for name in found - own if not name.startswith("__pycache__/"))
     if foreign:
         raise ResultsError(
             f"{target} holds files that vaetune did not write and will not be overwritten: "

@@ -1,16 +1,17 @@
 """Export formats of a VAE. The library that defines a format writes it.
 
-Encoder and decoder do not sample, because ONNX Runtime and LiteRT have no seeded random numbers.
+The parts of a model do not sample, because ONNX Runtime and LiteRT have no seeded random numbers.
 Only `vae.keras` and the SavedModel's `sample` endpoint draw random numbers.
 """
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,26 +19,20 @@ import tensorflow as tf
 
 from vaetune.config import closest_match
 from vaetune.errors import ResultsError, short_repr
+from vaetune.export.onnx_ops import register_operations
+from vaetune.export.parts import (
+    GENERATOR,
+    POSTERIOR,
+    RECONSTRUCTOR,
+    Part,
+    Posterior,
+    list_parts,
+    name_levels,
+)
 from vaetune.models import VAE
 
 ALWAYS = "keras"
 """The format that every export includes."""
-
-
-class Posterior(NamedTuple):
-    """The outputs of the encoder: every format has these names in this order.
-
-    Attributes:
-        z_mean: Posterior means (n, latent_dim).
-        z_log_var: Posterior log-variances (n, latent_dim).
-    """
-
-    z_mean: Any
-    z_log_var: Any
-
-
-POSTERIOR = Posterior._fields
-"""Names of the outputs of the encoder, in order."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +41,19 @@ class Format:
 
     Attributes:
         files: Names of the files or of the folder that the format consists of.
+        level_files: Names of the files that only models with several levels have.
         write: Function that writes a model into a folder.
         needs: Modules that write or read the format and that vaetune does not install by default.
     """
 
     files: tuple[str, ...]
     write: Callable[[Path, VAE], None]
+    level_files: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+
+    def find_files(self, folder: Path) -> list[str]:
+        """The files of the format that exist in a folder."""
+        return [name for name in (*self.files, *self.level_files) if (folder / name).exists()]
 
 
 def chosen_formats(names: Iterable[str]) -> tuple[str, ...]:
@@ -97,51 +98,35 @@ def write_format(name: str, folder: Path, vae: VAE) -> None:
 
 def remove_format(name: str, folder: Path) -> None:
     """Removes all files of a format that exist."""
-    for file in FORMATS[name].files:
+    for file in FORMATS[name].find_files(folder):
         path = folder / file
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)
-
-
-def sample_latents(count: Any, seed: Any, latent_dim: int) -> tf.Tensor:
-    """Samples latent vectors from the prior N(0, 1), reproducibly on every device.
-
-    Args:
-        count: Number of samples, an integer or a scalar tensor.
-        seed: Random seed, an integer or a scalar tensor.
-        latent_dim: Number of latent dimensions.
-
-    Returns:
-        z of shape (count, latent_dim), float32.
-    """
-    shape = tf.stack([count, latent_dim])
-    return tf.random.stateless_normal(shape, seed=tf.stack([seed, 0]), alg="philox")
+            path.unlink()
 
 
 def _write_keras(folder: Path, vae: VAE) -> None:
     vae.save(folder / "vae.keras")
-    posterior = keras.Model(vae.encoder.input, vae.encoder.outputs[:2], name="encoder")
-    posterior.save(folder / "encoder.keras")
-    vae.decoder.save(folder / "decoder.keras")
+    for part in list_parts(vae):
+        part.model.save(folder / f"{part.name}.keras")
 
 
 def _write_saved_model(folder: Path, vae: VAE) -> None:
     images = tf.TensorSpec((None, *vae.image_shape), tf.float32, name="image")
     latents = tf.TensorSpec((None, vae.latent_dim), tf.float32, name="latent")
     count, seed = (tf.TensorSpec((), tf.int32, name=name) for name in ("count", "seed"))
-    encoder, decoder = _named_parts(vae)
+    encoder, decoder = (part.named for part in list_parts(vae)[:2])
 
     def encode(image: tf.Tensor) -> Posterior:
         # A loaded SavedModel does not keep the order of a dictionary.
         return Posterior(**encoder(image))
 
     def reconstruct(image: tf.Tensor) -> Any:
-        return decoder(encoder(image)["z_mean"])
+        return {"image": vae.reconstruct(image)}
 
     def sample(count: tf.Tensor, seed: tf.Tensor) -> Any:
-        return decoder(sample_latents(count, seed, vae.latent_dim))
+        return {"image": vae.sample(count, seed)}
 
     archive = keras.export.ExportArchive()
     archive.track(vae.encoder)
@@ -150,12 +135,29 @@ def _write_saved_model(folder: Path, vae: VAE) -> None:
     archive.add_endpoint("decode", decoder, [latents])
     archive.add_endpoint("reconstruct", reconstruct, [images])
     archive.add_endpoint("sample", sample, [count, seed])
+    if vae.level_shapes:
+        archive.track(vae.networks)
+        archive.add_endpoint("encode_levels", _encode_levels(vae), [images])
     archive.write_out(folder / "saved_model", verbose=False)
 
 
+def _encode_levels(vae: VAE) -> Callable[[tf.Tensor], Any]:
+    """Returns a function from images to the posteriors of all levels, in a named tuple."""
+    levels = namedtuple("Levels", name_levels(1 + len(vae.level_shapes)))  # type: ignore[misc]
+
+    def encode_levels(image: tf.Tensor) -> Any:
+        return levels(*(each for pair in vae.encode_levels(image).values() for each in pair))
+
+    return encode_levels
+
+
 def _write_onnx(folder: Path, vae: VAE) -> None:
-    _export_parts(vae, "onnx", folder, ".onnx")
-    _order_onnx_outputs(folder / "encoder.onnx")
+    register_operations()
+    for part in list_parts(vae):
+        path = folder / f"{part.name}.onnx"
+        _export_part(part, "onnx", path)
+        if part.outputs == POSTERIOR:
+            _order_onnx_outputs(path)
 
 
 def _order_onnx_outputs(path: Path) -> None:
@@ -170,53 +172,64 @@ def _order_onnx_outputs(path: Path) -> None:
 
 
 def _write_litert(folder: Path, vae: VAE) -> None:
-    _export_parts(vae, "litert", folder, ".tflite")
-    _name_litert_tensors(folder / "encoder.tflite", POSTERIOR)
-    _name_litert_tensors(folder / "decoder.tflite", ("image",))
+    for part in list_parts(vae):
+        path = folder / f"{part.name}.tflite"
+        _export_part(part, "litert", path)
+        _name_litert_tensors(path, part)
 
 
-def _name_litert_tensors(path: Path, outputs: Sequence[str]) -> None:
-    """Gives the tensors the names of the signature, and sorts the outputs.
+def _name_litert_tensors(path: Path, part: Part) -> None:
+    """Gives the tensors the names of the signature, and sorts inputs and outputs.
 
-    TensorFlow's converter names tensors like "StatefulPartitionedCall_1:0" and sorts the outputs
-    by their names in the signature.
+    TensorFlow's converter names tensors like "StatefulPartitionedCall_1:0" and sorts them by their
+    names in the signature.
 
     Args:
         path: File with the model.
-        outputs: Names of the outputs, in the order wanted.
+        part: The model, with its inputs and outputs in the order wanted.
     """
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model(str(path))
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
-    signature.outputs.sort(key=lambda one: outputs.index(one.name.decode()))
+    inputs = [tensor.name for tensor in part.model.inputs]
+    signature.inputs.sort(key=lambda one: inputs.index(one.name.decode()))
+    signature.outputs.sort(key=lambda one: part.outputs.index(one.name.decode()))
     for one in (*signature.inputs, *signature.outputs):
         graph.tensors[one.tensorIndex].name = one.name
+    graph.inputs = [one.tensorIndex for one in signature.inputs]
     graph.outputs = [one.tensorIndex for one in signature.outputs]
     flatbuffer_utils.write_model(model, str(path))
 
 
-def _export_parts(vae: VAE, keras_name: str, folder: Path, suffix: str) -> None:
-    """Exports encoder and decoder with Keras."""
-    for part in _named_parts(vae):
-        # Keras exports only models that have been called.
-        part(np.zeros((1, *part.input_shape[1:]), dtype=np.float32), training=False)
-        part.export(folder / f"{part.name}{suffix}", format=keras_name, verbose=False)
+def _export_part(part: Part, keras_name: str, path: Path) -> None:
+    """Exports a part with Keras."""
+    model = part.named
+    # Keras exports only models that have been called.
+    zeros = [np.zeros((1, *each.shape[1:]), dtype=np.float32) for each in model.inputs]
+    model([tf.constant(each) for each in zeros] if len(zeros) > 1 else zeros[0], training=False)
+    model.export(path, format=keras_name, verbose=False)
 
 
-def _named_parts(vae: VAE) -> tuple[keras.Model, keras.Model]:
-    """The encoder without sampling and the decoder, with named outputs for the files."""
-    posterior = dict(zip(POSTERIOR, vae.encoder.outputs[:2], strict=True))
-    return (
-        keras.Model(vae.encoder.input, posterior, name="encoder"),
-        keras.Model(vae.decoder.input, {"image": vae.decoder.output}, name="decoder"),
-    )
-
+_LEVEL_PARTS = (RECONSTRUCTOR, GENERATOR)
 
 FORMATS: Mapping[str, Format] = {
-    "keras": Format(("vae.keras", "encoder.keras", "decoder.keras"), _write_keras),
+    "keras": Format(
+        ("vae.keras", "encoder.keras", "decoder.keras"),
+        _write_keras,
+        tuple(f"{name}.keras" for name in _LEVEL_PARTS),
+    ),
     "saved-model": Format(("saved_model",), _write_saved_model),
-    "onnx": Format(("encoder.onnx", "decoder.onnx"), _write_onnx, needs=("tf2onnx", "onnxruntime")),
-    "litert": Format(("encoder.tflite", "decoder.tflite"), _write_litert),
+    "onnx": Format(
+        ("encoder.onnx", "decoder.onnx"),
+        _write_onnx,
+        tuple(f"{name}.onnx" for name in _LEVEL_PARTS),
+        needs=("tf2onnx", "onnxruntime"),
+    ),
+    "litert": Format(
+        ("encoder.tflite", "decoder.tflite"),
+        _write_litert,
+        tuple(f"{name}.tflite" for name in _LEVEL_PARTS),
+    ),
 }
 """All formats by their names on the command line. Optional extras of the package match them."""

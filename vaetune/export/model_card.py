@@ -17,10 +17,16 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from vaetune.config import value_of
+from vaetune.export.card_texts import (
+    Rows,
+    describe_figures,
+    describe_files,
+    describe_networks,
+    is_example,
+)
 from vaetune.export.preprocessing import preparation_context
 from vaetune.report import (
-    MAX_DIMENSIONS,
-    TRAVERSAL_LIMIT,
     counted,
     describe_protocol,
     describe_rescored,
@@ -32,55 +38,7 @@ from vaetune.report import (
 )
 from vaetune.study import EpochEnded, Study, Trial, TrialEvaluated, evaluate_command
 
-Rows = list[tuple[str, ...]]
-
 _MODEL, _REFERENCE = "this model", "Keras example"
-
-_FIGURES: Mapping[str, tuple[str, str]] = {
-    "reconstructions.png": (
-        "Reconstructions",
-        "Validation images above the images decoded from their z_mean.",
-    ),
-    "prior_samples.png": (
-        "Samples",
-        "Images decoded from random z of the prior N(0, 1), without any selection.",
-    ),
-    "manifold.png": (
-        "Latent space",
-        "Images decoded from a grid over both latent dimensions, in steps of equal prior "
-        "probability.",
-    ),
-    "interpolations.png": (
-        "Interpolations",
-        "Images decoded from straight lines between the z_mean of two validation images.",
-    ),
-    "traversal.png": (
-        "Traversals",
-        f"Images decoded from z between -{TRAVERSAL_LIMIT} and {TRAVERSAL_LIMIT} along one active "
-        "dimension per row, with all other dimensions at 0. The rows show at most "
-        f"{MAX_DIMENSIONS} dimensions, in descending order of the variance of z_mean over "
-        "validation images.",
-    ),
-    "clusters.png": (
-        "Latent means",
-        "z_mean of validation images, coloured by class if the images have labels.",
-    ),
-}
-"""Title and caption of each figure, in the order of the card."""
-
-_FILES: Mapping[str, Rows] = {
-    "keras": [
-        ("vae.keras", "the whole model, which needs vaetune"),
-        ("encoder.keras", "images to z_mean and z_log_var"),
-        ("decoder.keras", "z to images"),
-    ],
-    "saved-model": [("saved_model/", "TensorFlow: encode, decode, reconstruct, sample")],
-    "onnx": [("encoder.onnx", "images to z_mean and z_log_var"), ("decoder.onnx", "z to images")],
-    "litert": [
-        ("encoder.tflite", "images to z_mean and z_log_var"),
-        ("decoder.tflite", "z to images"),
-    ],
-}
 
 _HIDDEN_SETTINGS = ("description", "baseline", "device", "data.dataset", "limits.")
 """Settings without influence on the model, and the path of the user's images."""
@@ -106,6 +64,11 @@ class ExportFacts:
     figures: tuple[str, ...]
     has_predict: bool
 
+    @property
+    def levels(self) -> int:
+        """Number of levels of latent variables of the model."""
+        return int(value_of(self.trial.hyperparameters, "levels"))
+
 
 def write_card(facts: ExportFacts) -> str:
     """The model card of an export: Markdown that begins with YAML metadata."""
@@ -116,12 +79,13 @@ def write_card(facts: ExportFacts) -> str:
         data=study.started.data,
         best=trial.best,
         latent_dim=trial.hyperparameters["latent_dim"],
+        levels=facts.levels,
         shape=study.started.data.image_shape,
         binarize=study.search.data.binarize,
         **preparation_context(study),
         formats=facts.formats,
         has_predict=facts.has_predict,
-        figures=[(name, *texts) for name, texts in _FIGURES.items() if name in facts.figures],
+        figures=describe_figures(facts.figures, facts.levels),
         files=_files(facts),
         **_test_context(facts),
         **_validation_context(facts),
@@ -259,7 +223,12 @@ def _training_context(study: Study, trial: Trial) -> dict[str, Any]:
         "data_rows": _data_rows(study),
         "origin_rows": _origin_rows(study, trial),
         "command": _without_folders(environment.command) if environment else "",
-        "hyperparameter_rows": [(k, f"{v:.6g}") for k, v in trial.hyperparameters.items()],
+        "hyperparameter_rows": [
+            (name, value if isinstance(value, str) else f"{value:.6g}")
+            for name, value in trial.hyperparameters.items()
+        ],
+        "networks": describe_networks(study.started.data.image_shape, trial.hyperparameters),
+        "is_example": is_example(study.started.data.image_shape, trial.hyperparameters),
         "settings": _settings(study),
     }
 
@@ -345,9 +314,12 @@ def _settings(study: Study) -> Rows:
 
 
 def _files(facts: ExportFacts) -> Rows:
-    rows = [row for name in facts.formats for row in _FILES[name]]
+    rows = describe_files(facts.formats, facts.levels)
     if facts.has_predict:
-        rows.append(("predict.py", "a program for image files; needs numpy, Pillow, onnxruntime"))
+        rows += [
+            ("predict.py", "a program for image files; needs numpy, Pillow, onnxruntime"),
+            ("philox.py", "random numbers of `predict.py`, the same as those of TensorFlow"),
+        ]
     rows += [
         ("prepare.py", "Python functions that prepare an image; need numpy and Pillow"),
         ("preprocessing.json", "how to prepare an image before it is encoded, for programs"),

@@ -30,7 +30,7 @@ from vaetune.report import (
     traverse,
 )
 from vaetune.study import Artifacts, Pixels, ProbeImages, Study, Trial, prior_grid, prior_samples
-from vaetune.training import decode, encode
+from vaetune.training import decode, encode, generate, reconstruct
 
 _MANIFOLD_SIDE = 30
 
@@ -109,8 +109,8 @@ def _draw_reconstructions(inputs: _Inputs) -> Figure | None:
     encoded = inputs.encoded
     if encoded is None:
         return None
-    decoded = decode(inputs.vae, encoded.z_mean)
-    return draw_grid(compute_reconstructions(encoded.originals, decoded, inputs.show))
+    rebuilt = reconstruct(inputs.vae, encoded.originals, encoded.z_mean)
+    return draw_grid(compute_reconstructions(encoded.originals, rebuilt, inputs.show))
 
 
 def _draw_interpolations(inputs: _Inputs) -> Figure | None:
@@ -135,7 +135,7 @@ def _draw_traversal(inputs: _Inputs) -> Figure | None:
 
 def _draw_samples(inputs: _Inputs) -> Figure:
     z = prior_samples(inputs.vae.latent_dim, _SAMPLES_SIDE**2)
-    return draw_grid(compute_samples(decode(inputs.vae, z), _SAMPLES_SIDE, inputs.show))
+    return draw_grid(compute_samples(generate(inputs.vae, z), _SAMPLES_SIDE, inputs.show))
 
 
 def _draw_manifold(inputs: _Inputs) -> Figure | None:

@@ -1,7 +1,7 @@
 """Verifies that an export gives the same outputs as the original model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vaetune.export.formats import sample_latents
+from vaetune.export.parts import name_levels
 from vaetune.export.reader import Reader
-from vaetune.export.standalone.read_back import describe_error, largest, max_difference
+from vaetune.export.standalone.read_back import (
+    describe_error,
+    largest,
+    max_difference,
+    outputs_of,
+)
 from vaetune.models import VAE
 from vaetune.study import ProbeImages
 
@@ -26,31 +31,6 @@ _LATENTS = 8
 _SAMPLES = 4
 
 _NOISY_IMAGES = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """Inputs for an export, and the outputs that the original model gives for them.
-
-    Attributes:
-        images: Images (n, height, width, channels) in [0, 1].
-        z_mean: Posterior means (n, latent_dim) of the images.
-        z_log_var: Posterior log-variances (n, latent_dim) of the images.
-        reconstructed: Images decoded from z_mean, same shape as `images`.
-        z: Latent vectors (m, latent_dim) drawn from the prior.
-        decoded: Images (m, height, width, channels) decoded from z.
-        seed: Random seed of `sampled`.
-        sampled: Images (count, height, width, channels) that the SavedModel samples with the seed.
-    """
-
-    images: NDArray[np.float32]
-    z_mean: NDArray[np.float32]
-    z_log_var: NDArray[np.float32]
-    reconstructed: NDArray[np.float32]
-    z: NDArray[np.float32]
-    decoded: NDArray[np.float32]
-    seed: int
-    sampled: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -84,10 +64,9 @@ def read_back(
     Returns:
         The result of each format, by name.
     """
-    reference = _compute_reference(vae, _make_inputs(vae, probe_images))
+    reference = compute_reference(vae, _make_inputs(vae, probe_images))
     verifications = {
-        name: _verify(answer)
-        for name, answer in reader.read(folder, formats, asdict(reference)).items()
+        name: _verify(answer) for name, answer in reader.read(folder, formats, reference).items()
     }
     if "keras" in verifications and verifications["keras"].error is None:
         verifications["keras"] = _verify_keras(
@@ -105,48 +84,54 @@ def _make_inputs(vae: VAE, probe_images: ProbeImages | None) -> NDArray[np.float
     return np.concatenate([*real, noise, extremes]).astype(np.float32)
 
 
-def _compute_reference(vae: VAE, images: NDArray[np.float32]) -> Reference:
-    """Computes the outputs of a model for images (n, height, width, channels), on the CPU."""
+def compute_reference(vae: VAE, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Returns inputs for an export, and the outputs of the original model, on the CPU.
+
+    Args:
+        vae: Original model.
+        images: Images (n, height, width, channels) in [0, 1].
+
+    Returns:
+        By name: "images"; "z_mean" and "z_log_var" of the images; "reconstructed", images decoded
+        from the posterior means; "z" from the prior and its "decoded" images; "sampled" images by
+        "seed" and their latent variables "sampled_1", "sampled_2" and so on by level; with several
+        levels also "u_2_mean", "u_2_log_var" and so on, the posteriors of lower levels.
+    """
     random = np.random.default_rng(_SEED)
     z = random.standard_normal((_LATENTS, vae.latent_dim)).astype(np.float32)
     with tf.device("CPU:0"):
-        z_mean, z_log_var = vae.posterior(images)
-        decoded, reconstructed, sampled = (
-            vae.decoder(latents, training=False)
-            for latents in (z, z_mean, sample_latents(_SAMPLES, _SEED, vae.latent_dim))
-        )
-    return Reference(
-        images=images,
-        z_mean=np.asarray(z_mean),
-        z_log_var=np.asarray(z_log_var),
-        reconstructed=np.asarray(reconstructed),
-        z=z,
-        decoded=np.asarray(decoded),
-        seed=_SEED,
-        sampled=np.asarray(sampled),
-    )
+        levels = vae.encode_levels(images)
+        parameters = [each for pair in levels.values() for each in pair]
+        outputs = {
+            **dict(zip(name_levels(len(levels)), parameters, strict=True)),
+            "reconstructed": vae.reconstruct(images),
+            "decoded": vae.decoder(z, training=False),
+            "sampled": vae.sample(_SAMPLES, _SEED),
+        }
+        drawn = vae.draw_prior(_SAMPLES, _SEED)
+    outputs |= {f"sampled_{level}": one for level, one in enumerate(drawn, start=1)}
+    arrays = {name: np.asarray(one) for name, one in outputs.items()}
+    return {"images": images, "z": z, "seed": np.array(_SEED), **arrays}
 
 
-def _verify_keras(path: Path, reference: Reference, parts: Verification) -> Verification:
+def _verify_keras(
+    path: Path, reference: Mapping[str, NDArray[Any]], parts: Verification
+) -> Verification:
     """Verifies the whole model in vae.keras and combines the result with that of its parts.
 
     Args:
         path: File with the whole model.
         reference: Inputs and outputs of the original.
-        parts: Result of encoder.keras and decoder.keras.
+        parts: Result of the parts, such as encoder.keras and decoder.keras.
     """
     try:
         with tf.device("CPU:0"):
             loaded = keras.saving.load_model(path, safe_mode=True)
-        outputs = _compute_reference(loaded, reference.images)
+        outputs = compute_reference(loaded, reference["images"])
         whole = {
-            "encode": largest(
-                [
-                    max_difference(outputs.z_mean, reference.z_mean),
-                    max_difference(outputs.z_log_var, reference.z_log_var),
-                ]
-            ),
-            "decode": max_difference(outputs.decoded, reference.decoded),
+            endpoint: largest([max_difference(outputs[one], reference[one]) for one in names])
+            for endpoint, names in outputs_of(reference).items()
+            if endpoint in parts.max_difference
         }
     except Exception as error:  # noqa: BLE001  whatever a library raises, verify the others
         return Verification({}, describe_error(error))

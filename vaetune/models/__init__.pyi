@@ -10,6 +10,9 @@ from .build import (
 from .hypermodel import (
     VAEHyperModel,
 )
+from .levels import (
+    make_ladder,
+)
 from .losses import (
     binary_cross_entropy,
     kl_divergence,
@@ -52,6 +55,7 @@ __all__ = [
     "kl_divergence",
     "kl_per_dimension",
     "load_model",
+    "make_ladder",
     "missing_bits",
     "reparameterise",
     "total_kl",

@@ -79,6 +79,14 @@ class LadderVAE(VAE):
     def decode_levels(self, z: tf.Tensor, maps: Sequence[tf.Tensor]) -> tf.Tensor:
         return self.generate([z, *maps], training=False)
 
+    def encode_levels(self, images: tf.Tensor) -> dict[int, tuple[tf.Tensor, tf.Tensor]]:
+        z_mean, z_log_var, *maps = self.bottom_up(images, training=False)
+        # Without noise, u of each level is its mean.
+        zeros = [tf.zeros((tf.shape(z_mean)[0], *shape)) for shape in self.level_shapes]
+        _, *lower = self.top_down([z_mean, *maps, *zeros], training=False)
+        pairs = zip([z_mean, *lower[::2]], [z_log_var, *lower[1::2]], strict=True)
+        return dict(enumerate(pairs, start=1))
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["encoder"], config["decoder"]

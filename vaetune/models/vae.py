@@ -155,6 +155,45 @@ class VAE(keras.Model):
         """
         return self.decoder(z, training=False)
 
+    def encode_levels(self, images: tf.Tensor) -> dict[int, tuple[tf.Tensor, tf.Tensor]]:
+        """Encodes images (batch, height, width, channels) at all levels, without sampling.
+
+        The posterior of a lower level is that of the posterior means of the levels above it.
+
+        Returns:
+            Mean and logarithm of the variance by number of the level. That of the top level is 1,
+            with z_mean and z_log_var. Those of a lower level are relative to its prior.
+        """
+        return {1: self.posterior(images)}
+
+    def draw_prior(self, count: Any, seed: Any) -> list[tf.Tensor]:
+        """Draws latent variables of all levels from N(0, 1), reproducibly on every device.
+
+        Args:
+            count: Number of samples, an integer or a scalar tensor.
+            seed: Random seed, an integer or a scalar tensor.
+
+        Returns:
+            z, (count, latent_dim), and u of each lower level, (count, height, width, channels).
+        """
+        shapes = [(self.latent_dim,), *self.level_shapes]
+        return [
+            tf.random.stateless_normal(
+                tf.stack([count, *shape]), seed=tf.stack([seed, level]), alg="philox"
+            )
+            for level, shape in enumerate(shapes)
+        ]
+
+    def sample(self, count: Any, seed: Any) -> tf.Tensor:
+        """Generates images (count, height, width, channels) from the prior of all levels.
+
+        Args:
+            count: Number of images, an integer or a scalar tensor.
+            seed: Random seed, an integer or a scalar tensor.
+        """
+        z, *maps = self.draw_prior(count, seed)
+        return self.decode_levels(z, maps)
+
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Reconstructs images (batch, height, width, channels) through a sampled z."""
         z = self.encoder(inputs, training=training)[2]

@@ -30,6 +30,8 @@ from .snapshot import (
     choose_probe_images,
     decode,
     encode,
+    generate,
+    reconstruct,
     take_snapshot,
 )
 from .tasks import (
@@ -73,10 +75,12 @@ __all__ = [
     "encode",
     "feed_parts",
     "first_images",
+    "generate",
     "images_spec",
     "plan_epoch",
     "put_on_device",
     "read_variables",
+    "reconstruct",
     "restore_best",
     "take_snapshot",
     "to_unit_tensor",

@@ -1,5 +1,6 @@
 """Pictures of a trained model: reconstructions, samples, latent means and manifold."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,9 +87,35 @@ def encode(vae: Any, images: Pixels) -> NDArray[np.float32]:
 
 def decode(vae: Any, z: NDArray[Any]) -> Pixels:
     """Returns images (n, height, width, channels) of latent vectors (n, latent_dim)."""
-    batches = (z[i : i + _DECODE_BATCH_SIZE] for i in range(0, len(z), _DECODE_BATCH_SIZE))
-    decoded = [vae.decoder(batch.astype(np.float32), training=False) for batch in batches]
-    return np.concatenate([_to_pixels(np.asarray(images)) for images in decoded])
+    return _in_batches(lambda batch: vae.decoder(batch, training=False), z.astype(np.float32))
+
+
+def reconstruct(vae: Any, images: Pixels, z_mean: NDArray[np.float32]) -> Pixels:
+    """Reconstructs images (n, height, width, channels) through the means of all levels.
+
+    Args:
+        vae: The trained model.
+        images: The images.
+        z_mean: Their latent means of the top level, (n, latent_dim).
+    """
+    if not vae.level_shapes:
+        return decode(vae, z_mean)
+    return _in_batches(vae.reconstruct, to_unit_interval(images))
+
+
+def generate(vae: Any, z: NDArray[Any]) -> Pixels:
+    """Returns images (n, height, width, channels) of z (n, latent_dim) and drawn lower levels."""
+    if not vae.level_shapes:
+        return decode(vae, z)
+    latents = [z.astype(np.float32), *map(np.asarray, vae.draw_prior(len(z), _PRIOR_SEED)[1:])]
+    return _in_batches(lambda z, *maps: vae.decode_levels(z, maps), *latents)
+
+
+def _in_batches(call: Callable[..., Any], *inputs: NDArray[np.float32]) -> Pixels:
+    """Calls a function with a few rows of its inputs at a time, and joins the images."""
+    starts = range(0, len(inputs[0]), _DECODE_BATCH_SIZE)
+    parts = ([each[i : i + _DECODE_BATCH_SIZE] for each in inputs] for i in starts)
+    return np.concatenate([_to_pixels(np.asarray(call(*part))) for part in parts])
 
 
 def _to_pixels(images: NDArray[Any]) -> Pixels:

@@ -1,7 +1,8 @@
 """What a search is going to take follows from a few measured steps and the trials to come."""
 
-import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from vaetune.cli.check import describe_duration_range
@@ -21,12 +22,15 @@ from vaetune.search.preflight.estimate import (
     START_S,
     SUGGESTION_S,
     Sharing,
+    copies_per_checkpoint,
     disk_bytes,
     estimate_duration,
     extremes,
     group_trials,
     sample_by_size,
+    sample_by_structure,
 )
+from vaetune.study.checkpoint import Checkpoint
 from vaetune.study.records import Rung
 
 SHAPE = (28, 28, 1)
@@ -65,14 +69,48 @@ def measure(cost_model, hyperparameters, batch_size=128):
     return Timing(hyperparameters, batch_size, step_s, validation_s, cost_model.overhead_s)
 
 
-@pytest.mark.parametrize("shape", [(28, 28, 1), (9, 10, 3), (128, 128, 3)])
-@pytest.mark.parametrize("hyperparameters", [REFERENCE, configuration(5, dense_units=7)])
+FAMILY = {
+    "gelu": {"activation": "gelu"},
+    "stages and stride": {"stages": 3, "output_stride": 2},
+    "blocks and groups": {"blocks": 2, "normalization": "group"},
+    "batch normalization": {"blocks": 1, "normalization": "batch"},
+    "dense": {"encoder": "dense", "decoder": "dense", "dense_layers": 3, "normalization": "batch"},
+    "dense encoder": {"encoder": "dense", "stages": 3},
+    "dense decoder": {"decoder": "dense", "blocks": 1},
+    "two levels": {"levels": 2, "level_channels": 3, "normalization": "group"},
+    "three levels": {"levels": 3, "stages": 3, "output_stride": 2, "normalization": "batch"},
+}
+"""Configurations of every kind of layer."""
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (19, 17, 3)])
+@pytest.mark.parametrize(
+    "hyperparameters",
+    [
+        REFERENCE,
+        configuration(5, dense_units=7),
+        *(configuration(4, **one) for one in FAMILY.values()),
+    ],
+)
 def test_the_parameters_are_those_of_the_model(shape, hyperparameters):
     from vaetune.models.build import build_vae
 
-    vae = build_vae(shape, hyperparameters)
-    counted = sum(math.prod(variable.shape) for variable in vae.trainable_variables)
+    counted = build_vae(shape, hyperparameters).count_params()
     assert size_of(shape, hyperparameters).parameters == counted
+
+
+def test_a_size_is_known_without_creating_weights(monkeypatch):
+    from keras.src.backend.common import variables
+
+    created, create = [], variables.Variable.__init__
+
+    def remember(self, *given, **more):
+        create(self, *given, **more)
+        created.append(self.path)
+
+    monkeypatch.setattr(variables.Variable, "__init__", remember)
+    assert size_of((24, 24, 1), configuration(3, levels=3)).parameters > 0
+    assert [path for path in created if not path.endswith("seed_generator_state")] == []
 
 
 def test_the_multiplications_are_those_of_the_layers():
@@ -82,9 +120,24 @@ def test_the_multiplications_are_those_of_the_layers():
     assert size_of((8, 8, 1), hyperparameters).multiplications == encoder + decoder
 
 
-def test_the_activations_are_what_the_convolutions_write():
-    written = 16 * 1 + 4 * 2 + (4 * 2 + 16 * 2 + 64 * 1 + 64 * 1)
-    assert size_of((8, 8, 1), configuration(1)).activations == written
+def test_the_activations_are_what_the_layers_write():
+    encoder = 16 * 1 + 4 * 2 + 1 + 2 + 2
+    decoder = 4 * 2 + 16 * 2 + 64 * 1 + 64 * 1
+    assert size_of((8, 8, 1), configuration(1)).activations == encoder + decoder
+
+
+def test_levels_blocks_and_normalizations_cost_what_they_multiply_and_write():
+    plain = size_of((8, 8, 1), configuration(1))
+    blocks = size_of((8, 8, 1), configuration(1, blocks=1))
+    # A block has two convolutions and an addition; encoder and decoder have two blocks each.
+    assert blocks.multiplications - plain.multiplications == 9 * 2 * (
+        (16 * 1 + 4 * 4) + (4 * 4 + 16 * 4)
+    )
+    assert blocks.activations - plain.activations == 3 * (16 * 1 + 4 * 2 + 4 * 2 + 16 * 2)
+    levels = size_of((8, 8, 1), configuration(1, levels=2, level_channels=3))
+    # Maps of 2 x 2 with 2 channels, and latent maps of 3 channels.
+    convolutions = (2 * 3) + (2 * 3) + (4 * 2) + (2 * 3) + (2 * 3) + (5 * 2)
+    assert levels.multiplications - plain.multiplications == 4 * 9 * convolutions
 
 
 def test_the_pace_is_found_again_in_what_was_measured():
@@ -216,12 +269,77 @@ def test_a_trial_alone_gains_nothing_by_workers():
 
 
 def test_the_extremes_of_a_space_are_its_smallest_and_largest_values():
-    low, high = extremes(EARLIER_SPACE)
+    low, high = extremes(EARLIER_SPACE, SHAPE)
     assert [low[name] for name in REFERENCE] == [16, 32, 16, 2, pytest.approx(1e-3)]
     assert [high[name] for name in REFERENCE] == [64, 128, 256, 32, pytest.approx(1e-3)]
     space = Space(batch_size=Choice(values=(64, 32)), dense_units=Range(min=4, max=9))
-    assert [corner["batch_size"] for corner in extremes(space)] == [32, 64]
-    assert [corner["dense_units"] for corner in extremes(space)] == [4, 9]
+    assert [corner["batch_size"] for corner in extremes(space, SHAPE)] == [32, 64]
+    assert [corner["dense_units"] for corner in extremes(space, SHAPE)] == [4, 9]
+
+
+STRUCTURED = Space(
+    encoder=Choice(values=("conv", "dense")),
+    decoder=Choice(values=("conv", "dense")),
+    activation=Choice(values=("gelu", "silu")),
+    blocks=Range(min=0, max=2),
+    stages=Range(min=2, max=5),
+    output_stride=Choice(values=(1, 2)),
+    levels=Range(min=1, max=3),
+    level_channels=Range(min=2, max=6),
+    dense_layers=Range(min=1, max=2),
+)
+
+
+def test_the_extremes_of_structures_are_possible_configurations():
+    low, high = extremes(STRUCTURED, SHAPE)
+    assert (high["encoder"], high["decoder"], high["blocks"], high["levels"]) == (
+        "conv",
+        "conv",
+        2,
+        3,
+    )
+    assert (high["output_stride"], high["level_channels"]) == (1, 6)
+    assert high["stages"] == 2, "5 stages need 64 x 64 pixels"
+    assert "dense_layers" not in high
+    assert (low["encoder"], low["decoder"], low["dense_layers"]) == ("dense", "dense", 1)
+    assert not {"stages", "blocks", "levels", "level_channels", "output_stride"} & set(low)
+    for corner in (low, high):
+        assert STRUCTURED.used(corner) == corner
+        assert corner["activation"] == "gelu"
+
+
+def test_a_condition_of_the_space_holds_for_its_extremes():
+    space = Space(
+        levels=Range(min=1, max=3),
+        level_channels=Range(min=2, max=6, when={"levels": (3,)}),
+        blocks=Choice(values=(0, 1), when={"levels": (1,)}),
+    )
+    low, high = extremes(space, SHAPE)
+    assert (low["levels"], low["blocks"], "level_channels" in low) == (1, 0, False)
+    assert (high["levels"], high.get("level_channels"), "blocks" in high) == (3, 6, False)
+
+
+def test_a_structure_that_was_not_timed_is_taken_by_its_medium_size():
+    dense = [configuration(width, encoder="dense", decoder="dense") for width in (4, 8, 16)]
+    levels = [configuration(width, levels=2) for width in (4, 8)]
+    pool = [*POOL, *dense, *levels]
+    assert sample_by_structure(pool, POOL[:1], SHAPE, 4) == [dense[1], levels[0]]
+    assert sample_by_structure(pool, POOL[:1], SHAPE, 1) == [dense[1]]
+    assert sample_by_structure(POOL, POOL[:1], SHAPE, 4) == []
+
+
+def test_a_structure_that_is_slower_than_its_size_is_predicted_so():
+    cost_model = make_cost_model()
+    slow = [configuration(width, activation="gelu") for width in (4, 16, 32)]
+    measured = [measure(cost_model, one) for one in POOL]
+    measured += [
+        replace(found, step_s=3 * found.step_s)
+        for found in (measure(cost_model, one) for one in slow)
+    ]
+    found = fit_cost_model(measured, SHAPE, 1000, 200, 128)
+    assert found.epoch_s(slow[1]) / found.epoch_s(POOL[3]) == pytest.approx(3.0, rel=0.05)
+    unseen = configuration(16, activation="elu")
+    assert found.epoch_s(POOL[3]) < found.epoch_s(unseen) < found.epoch_s(slow[1])
 
 
 def test_configurations_are_taken_from_smaller_to_larger_ones():
@@ -235,6 +353,34 @@ def test_the_disk_holds_what_training_goes_on_from_the_leaders_and_pictures():
     held = disk_bytes(group_trials(plan, {(0, 1): POOL}), plan, SHAPE, keep_best=3)
     checkpoints = largest * (4 * (2 + 2) + min(3 + 5 + 1, 8))
     assert checkpoints < held < checkpoints + 8 * 300 * 28 * 28
+
+
+@pytest.mark.parametrize(
+    ("values", "from_best", "copies"),
+    [
+        ({}, False, 4),
+        ({}, True, 6),
+        ({"weight_average": 0.99}, False, 5),
+        ({"weight_average": 0.99}, True, 8),
+    ],
+)
+def test_a_checkpoint_holds_the_average_and_what_the_best_epoch_continues_from(
+    values, from_best, copies
+):
+    one = configuration(8, **values)
+    assert copies_per_checkpoint(one, from_best) == copies
+    weights = [np.zeros(1000, np.float32)]
+    arrays = {"weights": weights, "optimizer": weights * 2, "best_weights": weights}
+    arrays |= {"average": weights} if values else {}
+    arrays |= {"best_optimizer": weights * 2} if from_best else {}
+    arrays |= {"best_raw_weights": weights} if from_best and values else {}
+    stored = Checkpoint(epoch=2, best_epoch=1, best_val_loss=0.0, **arrays)._to_arrays()
+    assert sum(np.size(array) for array in stored.values()) // 1000 == copies
+    plan = [rung(0, 2, 0, 1)]
+    held = disk_bytes(group_trials(plan, {(0, 1): [one]}), plan, SHAPE, 1, from_best)
+    bare = disk_bytes(group_trials(plan, {(0, 1): [configuration(8)]}), plan, SHAPE, 1)
+    parameters = size_of(SHAPE, one).parameters
+    assert held - bare == 4 * parameters * 2 * (copies - 4)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from vaetune.config.space import REFERENCE, Choice
 from vaetune.config.spec import Budget, Limits, Training
 from vaetune.errors import DeviceError
 from vaetune.search.oracles.control import make_oracle
-from vaetune.search.oracles.plan import plan
+from vaetune.search.oracles.plan import draw_configurations, plan
 from vaetune.search.preflight import probe
-from vaetune.search.preflight.cost_model import DurationRange, TrialGroup
+from vaetune.search.preflight.cost_model import DurationRange, TrialGroup, structure_key
 from vaetune.search.preflight.estimate import extremes
 from vaetune.search.preflight.probe import probe_search
 from vaetune.study.scores import FINALISTS
@@ -32,7 +32,7 @@ def quickly(monkeypatch, tmp_path):
 def test_a_rehearsal_measures_and_leaves_nothing(tmp_path):
     came = probe_search(TINY, IMAGES)
     assert came.plan == plan(make_oracle(TINY))
-    smallest, largest = extremes(TINY.space)
+    smallest, largest = extremes(TINY.space, IMAGES.image_shape)
     assert [came.timed[0].hyperparameters, came.timed[-1].hyperparameters] == [smallest, largest]
     assert len(came.timed) == 5
     for one in came.timed:
@@ -89,6 +89,21 @@ def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(foretold):
     assert 40 in {one.batch_size for one in timed}, "128, of 40 images"
 
 
+def test_a_configuration_of_each_structure_is_timed(foretold, monkeypatch):
+    space = TINY.space.model_copy(
+        update={
+            "activation": Choice(values=("gelu", "silu")),
+            "encoder": Choice(values=("conv", "dense")),
+        }
+    )
+    spec = changed(TINY, space=space, budget=Budget(max_epochs=9))
+    timed = probe_search(spec, IMAGES).timed
+    structures = {structure_key(one.hyperparameters) for one in timed}
+    drawn = draw_configurations(make_oracle(spec))
+    assert structures >= {structure_key(one) for pool in drawn.values() for one in pool}
+    assert sum(one.tracing_s > 0 for one in timed) == len(structures)
+
+
 def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(foretold):
     as_floats = IMAGES.train.images.astype(np.float32) / np.float32(255)
     images = replace(IMAGES, train=replace(IMAGES.train, images=as_floats), binarize="stochastic")
@@ -115,7 +130,7 @@ def test_a_model_that_comes_back_as_another_one_is_shown(monkeypatch):
 
 @pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
 def test_a_lack_of_memory_names_the_configuration(error):
-    _, largest = extremes(TINY.space)
+    _, largest = extremes(TINY.space, IMAGES.image_shape)
     with pytest.raises(DeviceError) as refused, probe._explain_memory_errors(largest):
         raise error
     message = str(refused.value)

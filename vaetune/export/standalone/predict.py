@@ -1,6 +1,6 @@
 """Encodes, reconstructs and samples images with the ONNX files in the folder of this file.
 
-It needs numpy, Pillow, onnxruntime and the file prepare.py of the same folder:
+It needs numpy, Pillow, onnxruntime and the files prepare.py and philox.py of the same folder:
 
     pip install numpy pillow onnxruntime
     python predict.py encode photo.png                       # prints z_mean, z_log_var as JSON
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 HERE = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True  # An export holds only files that were written with it.
 
 try:
     import numpy as np
@@ -30,12 +31,12 @@ except ImportError as missing:
     sys.exit(f"predict: {missing.name} is not installed. Run: pip install numpy pillow onnxruntime")
 
 try:
+    from philox import draw
     from prepare import decode as decode_file, resize, to_channels, to_unit
 except ImportError as missing:
-    sys.exit(f"predict: {HERE / 'prepare.py'} cannot be imported ({missing}). Export again.")
+    sys.exit(f"predict: {HERE / f'{missing.name}.py'} cannot be imported. Export again.")
 
 Array = NDArray[Any]
-
 UNRECORDED: Mapping[str, Any] = {
     **{"kind": "files", "dtype": "uint8", "range": (0, 255)},
     **{"layout": "channels_last", "pages": None, "background": None},
@@ -45,14 +46,9 @@ UNRECORDED: Mapping[str, Any] = {
 RESIZED = {"stretch": " and its proportions changed", "crop": " and cropped", "pad": " and padded"}
 """How an image of another size is resized, with the words of the note."""
 
-DEEP_TYPES = {"uint16", "int32"}
-"""Types of grey images of 16 bits, by the version of Pillow and the format of the file."""
-
-BATCH = 64
-"""Latent vectors that are decoded at once."""
-
-MAX_SAMPLES = 10_000
-"""Largest number of samples in one image file."""
+DEEP_TYPES = {"uint16", "int32"}  # of grey images of 16 bits, by Pillow's version and the format
+BATCH = 64  # latent vectors that are decoded at once
+MAX_SAMPLES = 10_000  # in one image file
 
 
 def fail(message: str) -> NoReturn:
@@ -78,7 +74,7 @@ def read_preprocessing() -> Mapping[str, Any]:
 
 
 def open_model(name: str) -> Any:
-    """Opens encoder.onnx or decoder.onnx."""
+    """Opens a file such as encoder.onnx."""
     path = HERE / f"{name}.onnx"
     try:
         return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -230,18 +226,29 @@ def encode(images: Array) -> tuple[Array, Array]:
     return z_mean, z_log_var
 
 
-def decode(z: Array) -> Array:
-    """Decodes latent vectors (n, latent_dim) to images (n, height, width, channels) in [0, 1]."""
-    decoder = open_model("decoder")
-    parts = [z[start : start + BATCH] for start in range(0, len(z), BATCH)]
-    decoded = [decoder.run(["image"], {"latent": part.astype(np.float32)})[0] for part in parts]
-    return np.concatenate(decoded)
+def reconstruct(images: Array) -> Array:
+    """Encodes and decodes images (n, height, width, channels), through all levels of the model."""
+    if not (HERE / "reconstructor.onnx").exists():  # The model has a single level.
+        return decode([encode(images)[0]])
+    (rebuilt,) = open_model("reconstructor").run(["reconstruction"], {"image": images})
+    return np.asarray(rebuilt)
+
+
+def decode(latents: Sequence[Array], name: str = "decoder") -> Array:
+    """Decodes latent variables, one array for each level, to (n, height, width, channels)."""
+    model = open_model(name)
+    inputs = {one.name: each for one, each in zip(model.get_inputs(), latents, strict=True)}
+    starts = range(0, len(latents[0]), BATCH)
+    parts = [{name: each[at : at + BATCH] for name, each in inputs.items()} for at in starts]
+    return np.concatenate([model.run(["image"], part)[0] for part in parts])
 
 
 def sample(count: int, seed: int) -> Array:
-    """Decodes latent vectors drawn from the prior N(0, 1), reproducibly for the same seed."""
-    latent_dim = open_model("decoder").get_inputs()[0].shape[1]
-    return decode(np.random.default_rng(seed).standard_normal((count, latent_dim)))
+    """Decodes latent variables of the prior N(0, 1), the same as `vae.sample(count, seed)`."""
+    name = "generator" if (HERE / "generator.onnx").exists() else "decoder"
+    shapes = [one.shape[1:] for one in open_model(name).get_inputs()]
+    latents = [draw((count, *shape), (seed, level)) for level, shape in enumerate(shapes)]
+    return decode(latents, name)
 
 
 def write_images(path: Path, images: Array) -> None:
@@ -331,11 +338,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if parsed.command == "sample":
         write_images(parsed.output, sample(parsed.count, parsed.seed))
         return
-    z_mean, z_log_var = encode(load_image(parsed.image, steps, parsed.seed))
-    if parsed.command == "encode":
-        print(json.dumps({"z_mean": z_mean[0].tolist(), "z_log_var": z_log_var[0].tolist()}))
-    else:
-        write_images(parsed.output, decode(z_mean)[0])
+    images = load_image(parsed.image, steps, parsed.seed)
+    if parsed.command == "reconstruct":
+        write_images(parsed.output, reconstruct(images)[0])
+        return
+    z_mean, z_log_var = encode(images)
+    print(json.dumps({"z_mean": z_mean[0].tolist(), "z_log_var": z_log_var[0].tolist()}))
 
 
 if __name__ == "__main__":

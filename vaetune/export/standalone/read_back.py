@@ -25,8 +25,17 @@ OUTPUTS = {
     "decode": ("decoded",),
     "reconstruct": ("reconstructed",),
     "sample": ("sampled",),
+    "generate": ("sampled",),
 }
 """Names of the reference values that the outputs of each endpoint are compared with."""
+
+PARTS = {
+    "encode": ("encoder", OUTPUTS["encode"]),
+    "decode": ("decoder", ("image",)),
+    "reconstruct": ("reconstructor", ("reconstruction",)),
+    "generate": ("generator", ("image",)),
+}
+"""File without its ending, and names of the outputs, of each endpoint that has a file."""
 
 MAX_CHARACTERS = 300
 """Characters of an error message that are passed on."""
@@ -45,15 +54,41 @@ class RefuseVaetune:
             raise ModuleNotFoundError("an export must load without vaetune", name=name)
 
 
+def find_parts(folder: Path, ending: str) -> dict[str, tuple[Path, Sequence[str]]]:
+    """The file and the names of the outputs of each endpoint. Encoder and decoder must exist."""
+    files = {name: (folder / f"{file}{ending}", outputs) for name, (file, outputs) in PARTS.items()}
+    return {
+        name: (path, outputs)
+        for name, (path, outputs) in files.items()
+        if path.exists() or name in ("encode", "decode")
+    }
+
+
 def open_keras(folder: Path) -> Endpoints:
     import keras
 
-    encoder, decoder = (
-        keras.saving.load_model(folder / f"{name}.keras", safe_mode=True)
-        for name in ("encoder", "decoder")
-    )
-    check_names("encoder.keras", encoder.output_names, OUTPUTS["encode"])
-    return {"encode": encoder, "decode": lambda z: [decoder(z)]}
+    def open_part(path: Path, outputs: Sequence[str]) -> Endpoint:
+        model = keras.saving.load_model(path, safe_mode=True)
+        if len(outputs) > 1:  # Keras names a single output after its layer.
+            check_names(path.name, model.output_names, outputs)
+        names = [one.name for one in model.inputs]
+        check_names(path.name, names, name_inputs(names), "inputs")
+
+        def call(*inputs: NDArray[Any]) -> Sequence[Any]:
+            given = [keras.ops.convert_to_tensor(one) for one in inputs]
+            results = model(given if len(given) > 1 else given[0])
+            return list(results) if isinstance(results, (list, tuple)) else [results]
+
+        return call
+
+    return {name: open_part(*part) for name, part in find_parts(folder, ".keras").items()}
+
+
+def name_inputs(names: Sequence[str]) -> Sequence[str]:
+    """The names that this number of inputs must have, in order."""
+    if list(names) == ["image"]:
+        return names
+    return ["latent", *(f"u_{level}" for level in range(2, 1 + len(names)))]
 
 
 def open_saved_model(folder: Path) -> Endpoints:
@@ -70,63 +105,87 @@ def open_saved_model(folder: Path) -> Endpoints:
             raise ValueError("saved_model: outputs by position differ from outputs by name")
         return list(posterior)
 
-    return {
+    endpoints: dict[str, Endpoint] = {
         "encode": encode,
         "decode": lambda z: [loaded.decode(z)["image"]],
         "reconstruct": lambda images: [loaded.reconstruct(images)["image"]],
         "sample": lambda count, seed: [loaded.sample(count, seed)["image"]],
     }
+    if "encode_levels" in loaded.signatures:
+
+        def encode_levels(images: NDArray[Any]) -> Sequence[Any]:
+            levels = loaded.encode_levels(images)
+            check_names("saved_model", levels._fields, name_parameters(len(levels) // 2))
+            return list(levels)
+
+        endpoints["encode_levels"] = encode_levels
+    return endpoints
+
+
+def name_parameters(levels: int) -> list[str]:
+    """The names of the posterior's parameters of all levels, in order."""
+    lower = range(2, 1 + levels)
+    return [*OUTPUTS["encode"], *(f"u_{k}_{name}" for k in lower for name in ("mean", "log_var"))]
 
 
 def open_onnx(folder: Path) -> Endpoints:
     import onnxruntime
 
-    encoder, decoder = (
-        onnxruntime.InferenceSession(
-            str(folder / f"{name}.onnx"), providers=["CPUExecutionProvider"]
-        )
-        for name in ("encoder", "decoder")
-    )
-    for name, session, expected in (
-        ("encoder.onnx", encoder, OUTPUTS["encode"]),
-        ("decoder.onnx", decoder, ("image",)),
-    ):
-        check_names(name, [output.name for output in session.get_outputs()], expected)
-    return {  # None asks for all outputs by position; their names were checked above.
-        "encode": lambda images: encoder.run(None, {"image": images}),
-        "decode": lambda z: decoder.run(None, {"latent": z}),
-    }
+    def open_part(path: Path, outputs: Sequence[str]) -> Endpoint:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        check_names(path.name, [output.name for output in session.get_outputs()], outputs)
+        names = [one.name for one in session.get_inputs()]
+        check_names(path.name, names, name_inputs(names), "inputs")
+
+        def call(*inputs: NDArray[Any]) -> Sequence[Any]:
+            # None asks for all outputs by position; their names were checked above.
+            results: Sequence[Any] = session.run(None, dict(zip(names, inputs, strict=True)))
+            return results
+
+        return call
+
+    return {name: open_part(*part) for name, part in find_parts(folder, ".onnx").items()}
 
 
 def open_litert(folder: Path) -> Endpoints:
     import tensorflow as tf
 
-    with warnings.catch_warnings():
-        # The warning recommends the separate LiteRT package, which reads the same files.
-        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
-        interpreters = [
-            tf.lite.Interpreter(str(folder / f"{name}.tflite")) for name in ("encoder", "decoder")
-        ]
-    encoder, decoder = (interpreter.get_signature_runner() for interpreter in interpreters)
-    check_litert_outputs("encoder.tflite", interpreters[0], encoder, OUTPUTS["encode"])
-    check_litert_outputs("decoder.tflite", interpreters[1], decoder, ("image",))
+    def open_part(path: Path, outputs: Sequence[str]) -> Endpoint:
+        with warnings.catch_warnings():
+            # The warning recommends the separate LiteRT package, which reads the same files.
+            warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+            interpreter = tf.lite.Interpreter(str(path))
+        signature = interpreter.get_signature_runner()
+        check_litert_outputs(path.name, interpreter, signature, outputs)
+        names = [one["name"] for one in interpreter.get_input_details()]
+        check_names(path.name, names, name_inputs(names), "inputs")
 
-    def encode(images: NDArray[Any]) -> Sequence[Any]:
-        posterior = encoder(image=images)
-        return [posterior["z_mean"], posterior["z_log_var"]]
+        def call(*inputs: NDArray[Any]) -> Sequence[Any]:
+            results = signature(**dict(zip(names, inputs, strict=True)))
+            return [results[name] for name in outputs]
 
-    return {"encode": encode, "decode": lambda z: [decoder(latent=z)["image"]]}
+        return call
+
+    return {name: open_part(*part) for name, part in find_parts(folder, ".tflite").items()}
 
 
-def check_names(file: str, names: Sequence[str], expected: Sequence[str]) -> None:
+def check_names(
+    file: str, names: Sequence[str], expected: Sequence[str], what: str = "outputs"
+) -> None:
     """Checks the names and the order of outputs, because many programs take them by position.
+
+    Args:
+        file: Name of the file.
+        names: Names that were found.
+        expected: Names in the order expected.
+        what: "outputs" or "inputs".
 
     Raises:
         ValueError: The names or their order are different.
     """
     if list(names) != list(expected):
         raise ValueError(
-            f"{file}: expected the outputs {', '.join(expected)} in this order, "
+            f"{file}: expected the {what} {', '.join(expected)} in this order, "
             f"received {', '.join(names)}"
         )
 
@@ -160,25 +219,44 @@ def compare(endpoints: Endpoints, reference: Arrays) -> dict[str, float]:
     Args:
         endpoints: Functions of the exported model, by name.
         reference: Inputs and outputs of the original.
+
+    Raises:
+        ValueError: An endpoint that a model with several levels has is missing.
     """
     images, z = reference["images"], reference["z"]
-    count = len(reference["sampled"])
-    calls: dict[str, list[tuple[int, tuple[Any, ...]]]] = {
-        "encode": [(len(images), (images,)), (1, (images[:1],))],
+    count, levels = len(reference["sampled"]), count_levels(reference)
+    expected = outputs_of(reference)
+    if levels > 1 and not ("reconstruct" in endpoints and {"sample", "generate"} & set(endpoints)):
+        raise ValueError(f"a file of a model with {levels} levels is missing")
+    drawn = [reference[f"sampled_{level}"] for level in range(1, 1 + levels)]
+    of_images: list[tuple[int, tuple[Any, ...]]]
+    of_images = [(len(images), (images,)), (1, (images[:1],))]
+    calls = {
+        **dict.fromkeys(("encode", "encode_levels", "reconstruct"), of_images),
         "decode": [(len(z), (z,)), (1, (z[:1],))],
-        "reconstruct": [(len(images), (images,)), (1, (images[:1],))],
         "sample": [(count, (np.int32(count), np.int32(reference["seed"])))],
+        "generate": [(count, (*drawn,)), (1, tuple(each[:1] for each in drawn))],
     }
     return {
         name: largest(
             [
                 max_difference(np.asarray(received), reference[output][:rows])
                 for rows, arguments in calls[name]
-                for output, received in zip(OUTPUTS[name], call(*arguments), strict=True)
+                for output, received in zip(expected[name], call(*arguments), strict=True)
             ]
         )
         for name, call in endpoints.items()
     }
+
+
+def count_levels(reference: Arrays) -> int:
+    """The number of levels of the original."""
+    return sum(name.startswith("sampled_") for name in reference)
+
+
+def outputs_of(reference: Arrays) -> dict[str, Sequence[str]]:
+    """Names of the reference values that the outputs of each endpoint are compared with."""
+    return {**OUTPUTS, "encode_levels": name_parameters(count_levels(reference))}
 
 
 def largest(differences: Sequence[float]) -> float:

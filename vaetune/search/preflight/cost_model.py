@@ -2,23 +2,27 @@
 
 The model of a training step: a fixed time, and for each image a time that is linear in the
 multiplications of the layers and in the values that they write. The three rates are fitted to
-measured steps.
+measured steps. If several structures were measured, each has a factor too.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
-from vaetune.config import Value, value_of
-
-_KERNEL = 3 * 3
-"""Positions in the kernel of a convolution."""
+from vaetune.config import Value, structure_of
+from vaetune.models import Architecture
 
 Hyperparameters = Mapping[str, Value]
 
 ImageShape = tuple[int, int, int]
+
+Structure = tuple[tuple[str, Value], ...]
+"""The structural hyperparameters of a model, as a key."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class Size:
 
     Attributes:
         multiplications: Multiplications of all layers, for the forward pass of one image.
-        activations: Values that the convolutions write, for one image.
-        parameters: Number of trainable parameters.
+        activations: Values that all layers write, for one image.
+        parameters: Number of parameters, with the statistics of batch normalizations.
     """
 
     multiplications: int
@@ -47,6 +51,8 @@ class Timing:
         validation_s: Duration of the validation per image, in seconds.
         overhead_s: Duration of everything in a trial except its epochs, in seconds: drawing
             weights, writing the checkpoint and the artifacts.
+        tracing_s: Duration of preparing the compiled steps of its structure, in seconds; 0 if they
+            were prepared already.
     """
 
     hyperparameters: Hyperparameters
@@ -54,6 +60,7 @@ class Timing:
     step_s: float
     validation_s: float
     overhead_s: float
+    tracing_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ class CostModel:
         rates: Seconds per step, per multiplication and per activation.
         validation_share: Duration of the validation per image, relative to the training.
         overhead_s: Duration of everything in a trial except its epochs, in seconds.
+        factors: Measured duration of a step relative to that of the rates, by structure. It is 1
+            for a structure that is missing.
     """
 
     image_shape: ImageShape
@@ -112,6 +121,7 @@ class CostModel:
     rates: tuple[float, float, float]
     validation_share: float
     overhead_s: float
+    factors: Mapping[Structure, float] = field(default_factory=dict)
 
     def epoch_s(self, hyperparameters: Hyperparameters) -> float:
         """Returns the duration of one epoch, training and validation, in seconds."""
@@ -121,7 +131,7 @@ class CostModel:
         per_image = per_multiplication * size.multiplications + per_activation * size.activations
         per_image += per_step / batch_size
         images = self.train_images + self.validation_share * self.validation_images
-        return per_image * images
+        return per_image * images * self.factors.get(structure_key(hyperparameters), 1.0)
 
     def duration(self, group: TrialGroup) -> DurationRange:
         """Returns the duration of a group of trials on one worker.
@@ -136,33 +146,62 @@ class CostModel:
 
 def size_of(image_shape: ImageShape, hyperparameters: Hyperparameters) -> Size:
     """Returns the size of a configuration. Its layers are those of `build_vae`."""
-    height, width, channels = image_shape
-    names = ("filters_1", "filters_2", "dense_units", "latent_dim")
-    first, second, dense, latent = (int(value_of(hyperparameters, name)) for name in names)
-    half = -(-height // 2) * -(-width // 2)
-    quarter = -(-height // 4) * -(-width // 4)
-    flat = quarter * second
-    # Input channels, output channels and kernel placements of each convolution. The kernel of a
-    # transposed convolution is placed at each of its inputs.
-    convolutions = (
-        (channels, first, half),
-        (first, second, quarter),
-        (second, second, quarter),
-        (second, first, 4 * quarter),
-        (first, channels, 16 * quarter),
-    )
-    layers = ((flat, dense), (dense, latent), (dense, latent), (latent, flat))
-    inner = sum(inputs * outputs for inputs, outputs in layers)
-    kernels = [_KERNEL * inputs * outputs for inputs, outputs, _ in convolutions]
-    written = first * half + second * quarter + flat + 4 * flat + 16 * first * quarter
-    return Size(
-        multiplications=inner + sum(k * c[2] for k, c in zip(kernels, convolutions, strict=True)),
-        activations=written + 16 * quarter * channels,
-        parameters=inner
-        + sum(outputs for _, outputs in layers)
-        + sum(kernels)
-        + sum(outputs for _, outputs, _ in convolutions),
-    )
+    return _size_of(Architecture.of(image_shape, hyperparameters))
+
+
+@lru_cache(maxsize=4096)
+def _size_of(architecture: Architecture) -> Size:
+    from vaetune.models import make_ladder  # Keras takes seconds to import.
+
+    meter = _Meter()
+    ladder = make_ladder(architecture)
+    _, _, maps = ladder.encode(meter.connect, (None, *architecture.image_shape))
+    epsilons = [(*each[:3], architecture.level_channels) for each in maps]
+    ladder.infer(meter.connect, (None, architecture.latent_dim), maps, epsilons)
+    return Size(meter.multiplications, meter.activations, meter.parameters)
+
+
+class _Meter:
+    """Connects layers by their shapes, without creating variables, and adds up their sizes."""
+
+    def __init__(self) -> None:
+        self.multiplications = 0
+        self.activations = 0
+        self.parameters = 0
+
+    def connect(self, layer: Any, *shapes: Any) -> Any:
+        """Returns the shape of a layer's output; see `models.Connect`."""
+        shape = shapes[0] if len(shapes) == 1 else list(shapes)
+        output = layer.compute_output_shape(shape)
+        self._add(type(layer).__name__, layer, shapes[0], output)
+        return output
+
+    def _add(self, kind: str, layer: Any, shape: Any, output: Any) -> None:
+        channels, written = shape[-1], math.prod(output[1:])
+        match kind:
+            case "Flatten" | "Reshape":
+                return
+            case "Dense":
+                self._add_kernel(layer, channels, layer.units, 1)
+            case "Conv2D" | "Conv2DTranspose":
+                # A transposed convolution places its kernel at each of its inputs.
+                places = shape if kind == "Conv2DTranspose" else output
+                weights = math.prod(layer.kernel_size) * channels
+                self._add_kernel(layer, weights, layer.filters, math.prod(places[1:3]))
+            case "GroupNormalization":
+                self.parameters += 2 * channels
+            case "BatchNormalization":
+                self.parameters += 4 * channels
+        self.activations += written
+
+    def _add_kernel(self, layer: Any, inputs: int, outputs: int, places: int) -> None:
+        self.parameters += (inputs + layer.use_bias) * outputs
+        self.multiplications += inputs * outputs * places
+
+
+def structure_key(hyperparameters: Hyperparameters) -> Structure:
+    """Returns what two configurations must share to share compiled steps."""
+    return tuple(structure_of(hyperparameters).items())
 
 
 def batch_size_of(hyperparameters: Hyperparameters, batch_size: int) -> int:
@@ -200,6 +239,7 @@ def fit_cost_model(
     scale = relative.max(axis=0)
     rates, _ = nnls(relative / scale, np.ones(len(relative)))
     per_step, per_multiplication, per_activation = (rates / scale).tolist()
+    predicted = relative @ (rates / scale)
     return CostModel(
         image_shape=image_shape,
         train_images=train_images,
@@ -208,4 +248,20 @@ def fit_cost_model(
         rates=(per_step, per_multiplication, per_activation),
         validation_share=float(np.median(shares)),
         overhead_s=float(np.median([one.overhead_s for one in measured])),
+        factors=_factors(measured, predicted.tolist()),
     )
+
+
+def _factors(measured: Sequence[Timing], predicted: Sequence[float]) -> dict[Structure, float]:
+    """Returns the factor of each structure, if there are several.
+
+    Args:
+        measured: Timings of configurations.
+        predicted: Their duration by the rates, relative to the measured one.
+    """
+    found: dict[Structure, list[float]] = {}
+    for one, share in zip(measured, predicted, strict=True):
+        found.setdefault(structure_key(one.hyperparameters), []).append(math.log(share))
+    if len(found) == 1:
+        return {}
+    return {structure: math.exp(-sum(logs) / len(logs)) for structure, logs in found.items()}

@@ -6,6 +6,7 @@ The planned trials are known from the oracle, except which of them are promoted.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from vaetune.search.preflight.cost_model import (
     DurationRange,
     Hyperparameters,
     ImageShape,
+    Structure,
     TrialGroup,
     size_of,
+    structure_key,
 )
 from vaetune.study import FINALISTS, MANIFOLD_SIDE, PRIOR_SAMPLES, RECONSTRUCTIONS, Rung
 
@@ -35,9 +38,6 @@ START_S = (4.0, 15.0)
 
 _IMAGES_PER_TRIAL = RECONSTRUCTIONS + PRIOR_SAMPLES + MANIFOLD_SIDE**2
 """Images in the artifacts of a trial, at most: those of the manifold only for latent_dim 2."""
-
-_COPIES_PER_CHECKPOINT = 4
-"""Arrays in the size of the weights: the weights, Adam's two moments, and the best weights."""
 
 Bracket = tuple[int, int]
 """An iteration of the Hyperband schedule, and a bracket in it."""
@@ -59,25 +59,47 @@ class Sharing:
     longest: TrialGroup
 
 
-def extremes(space: Space) -> tuple[Hyperparameters, Hyperparameters]:
-    """Returns the smallest and the largest configuration of a space.
+def extremes(space: Space, image_shape: ImageShape) -> tuple[Hyperparameters, Hyperparameters]:
+    """Returns the smallest and the largest configuration of a space, by multiplications.
 
-    Categories have the Keras example's value if the space contains it, else their first. The
-    learning rate is the geometric mean of the space's bounds.
+    Numbers have their smallest or largest value; of the structures that they allow, the smallest
+    or largest one is taken. The activation has no size: it is the Keras example's if the space
+    contains it, else its first. The learning rate is the geometric mean of the space's bounds.
     """
     rates = [float(rate) for rate in space.learning_rate.listed()]
     rate = math.sqrt(min(rates) * max(rates))
-    low, high = (
-        {name: _extreme(space, name, choose) for name, _ in space.dimensions()}
-        for choose in (min, max)
-    )
-    return space.used(low | {"learning_rate": rate}), space.used(high | {"learning_rate": rate})
+
+    def pick(choose: Callable[..., Any]) -> Hyperparameters:
+        names = [name for name, _ in space.dimensions()]
+        options = [_options(space, name, choose) for name in names]
+        combined = (dict(zip(names, values, strict=True)) for values in product(*options))
+        possible = [space.used(values | {"learning_rate": rate}) for values in combined]
+        fitting = [one for one in possible if _fits(image_shape, one)] or possible[:1]
+        found: Hyperparameters = choose(
+            fitting, key=lambda one: size_of(image_shape, one).multiplications
+        )
+        return found
+
+    return pick(min), pick(max)
 
 
-def _extreme(space: Space, name: str, choose: Callable[[Iterable[Any]], Any]) -> Value:
-    """Returns the smallest or largest number of a hyperparameter; a category's default."""
-    is_text = FAMILY[name].kind == "text"
-    return space.default(name) if is_text else choose(getattr(space, name).listed())
+def _options(space: Space, name: str, choose: Callable[..., Any]) -> list[Value]:
+    """Returns the values of a hyperparameter among which the size of the model decides."""
+    hyperparameter, values = FAMILY[name], getattr(space, name).listed()
+    if name == "activation" or (hyperparameter.kind == "text" and not hyperparameter.is_structural):
+        return [space.default(name)]
+    if hyperparameter.kind == "text":
+        return list(values)
+    return sorted({min(values), max(values)}) if hyperparameter.is_structural else [choose(values)]
+
+
+def _fits(image_shape: ImageShape, hyperparameters: Hyperparameters) -> bool:
+    """Returns whether the images are large enough for the stages of a configuration."""
+    try:
+        size_of(image_shape, hyperparameters)
+    except ValueError:
+        return False
+    return True
 
 
 def sample_by_size(
@@ -87,6 +109,29 @@ def sample_by_size(
     ranked = sorted(configurations, key=lambda one: size_of(image_shape, one).multiplications)
     positions = np.linspace(0, len(ranked) - 1, count + 2)[1:-1]
     return [ranked[index] for index in sorted({round(float(each)) for each in positions})]
+
+
+def sample_by_structure(
+    configurations: Sequence[Hyperparameters],
+    known: Iterable[Hyperparameters],
+    image_shape: ImageShape,
+    count: int,
+) -> list[Hyperparameters]:
+    """Returns a configuration of medium size of each structure, for the most frequent structures.
+
+    Args:
+        configurations: Configurations to choose from.
+        known: Configurations with structures that are not needed.
+        image_shape: Height, width and channels.
+        count: Number of configurations, at most.
+    """
+    groups: dict[Structure, list[Hyperparameters]] = {}
+    for one in configurations:
+        groups.setdefault(structure_key(one), []).append(one)
+    for one in known:
+        groups.pop(structure_key(one), None)
+    frequent = sorted(groups.values(), key=len, reverse=True)[:count]
+    return [sample_by_size(group, image_shape, 1)[0] for group in frequent]
 
 
 def group_trials(
@@ -158,7 +203,11 @@ def _shared(total: DurationRange, longest: DurationRange, sharing: Sharing) -> D
 
 
 def disk_bytes(
-    groups: Sequence[TrialGroup], plan: Sequence[Rung], image_shape: ImageShape, keep_best: int
+    groups: Sequence[TrialGroup],
+    plan: Sequence[Rung],
+    image_shape: ImageShape,
+    keep_best: int,
+    from_best: bool = False,
 ) -> int:
     """Returns the largest disk space that a search needs at one time, in bytes.
 
@@ -168,9 +217,14 @@ def disk_bytes(
         image_shape: Height, width and channels.
         keep_best: Number of best trials that keep their weights, in addition to the finalists and
             the best trial of each latent size.
+        from_best: Whether promotions continue from the best epoch.
     """
     configurations = [one for group in groups for one in group.pool]
-    weights = 4 * max(size_of(image_shape, one).parameters for one in configurations)
+    weights = [4 * size_of(image_shape, one).parameters for one in configurations]
+    checkpoint = max(
+        size * copies_per_checkpoint(one, from_best)
+        for size, one in zip(weights, configurations, strict=True)
+    )
     latent_sizes = {value_of(one, "latent_dim") for one in configurations}
     trials = sum(rung.trials for rung in plan)
     promoted = max((rung.trials for rung in plan if rung.rung > 0), default=0)
@@ -178,4 +232,18 @@ def disk_bytes(
     trainable = min(promoted + 2, trials)
     leading = min(keep_best + FINALISTS + len(latent_sizes), trials)
     artifacts = _IMAGES_PER_TRIAL * math.prod(image_shape)
-    return weights * (_COPIES_PER_CHECKPOINT * trainable + leading) + artifacts * trials
+    return checkpoint * trainable + max(weights) * leading + artifacts * trials
+
+
+def copies_per_checkpoint(hyperparameters: Hyperparameters, from_best: bool) -> int:
+    """Returns the most arrays in the size of the weights that a checkpoint holds.
+
+    Args:
+        hyperparameters: The configuration.
+        from_best: Whether promotions continue from the best epoch.
+    """
+    averages = bool(value_of(hyperparameters, "weight_average"))
+    optimizer = 2  # Adam's moments.
+    latest = 1 + averages + optimizer
+    best = 1 + (averages + optimizer) * from_best
+    return latest + best

@@ -35,9 +35,11 @@ from vaetune.search.preflight.cost_model import (
     CostModel,
     DurationRange,
     Hyperparameters,
+    Structure,
     Timing,
     TrialGroup,
     fit_cost_model,
+    structure_key,
 )
 from vaetune.search.preflight.estimate import (
     Sharing,
@@ -46,6 +48,7 @@ from vaetune.search.preflight.estimate import (
     extremes,
     group_trials,
     sample_by_size,
+    sample_by_structure,
 )
 from vaetune.study import FINALISTS, Checkpoint, Rung
 from vaetune.training import (
@@ -69,6 +72,9 @@ MIN_STEPS, MAX_STEPS = 3, 20
 
 MIDDLE_CONFIGURATIONS = 3
 """Configurations that are timed in addition to the smallest, the largest and the Keras example."""
+
+OTHER_STRUCTURES = 4
+"""Configurations that are timed because their structure is not among those, at most."""
 
 _COMPARED_IMAGES = 8
 """Images that a saved model must reconstruct as it did before."""
@@ -110,6 +116,7 @@ class Probe:
         self._images = images
         self._validation_images = min(VALIDATION_BATCH_SIZE, len(images.validation.images))
         self._context = TrainingContext(images, self._validation_images)
+        self._prepared: set[Structure] = set()
 
     def check_device(self, hyperparameters: Hyperparameters, folder: Path) -> None:
         """Trains a model on a batch, and checks that it is the same after saving and loading.
@@ -130,6 +137,7 @@ class Probe:
             weights = read_variables(vae.ordered_variables)
             runner.begin(weights, float(value_of(hyperparameters, "learning_rate")))
             runner.train(self._one_step(hyperparameters))
+            self._prepared.add(structure_key(hyperparameters))
             write_variables(vae.ordered_variables, runner.read()[0])
             path = folder / "probed.keras"
             vae.save(path)
@@ -159,8 +167,11 @@ class Probe:
             runner = self._runner_of(hyperparameters)
             runner.begin(weights, float(value_of(hyperparameters, "learning_rate")))
             epoch = self._one_step(hyperparameters)
-            step_s = _time_steps(runner, epoch)
+            began_s = time.perf_counter()
+            runner.train(epoch)
             runner.validate()
+            prepared_s = time.perf_counter() - began_s
+            step_s = _time_steps(runner, epoch)
             began_s = time.perf_counter()
             runner.validate()
             validated_s = time.perf_counter() - began_s
@@ -171,7 +182,15 @@ class Probe:
             step_s=step_s,
             validation_s=validated_s / self._validation_images,
             overhead_s=drawn_s + saved_s,
+            tracing_s=self._tracing_s(hyperparameters, prepared_s - step_s - validated_s),
         )
+
+    def _tracing_s(self, hyperparameters: Hyperparameters, prepared_s: float) -> float:
+        """Returns a duration if a structure is seen for the first time, else 0."""
+        structure = structure_key(hyperparameters)
+        is_new = structure not in self._prepared
+        self._prepared.add(structure)
+        return max(0.0, prepared_s) if is_new else 0.0
 
     def _one_step(self, hyperparameters: Hyperparameters) -> Epoch:
         epoch = plan_epoch(self._spec, hyperparameters, len(self._images.train), 0, 1)
@@ -192,8 +211,7 @@ class Probe:
 
 
 def _time_steps(runner: EpochRunner, epoch: Epoch) -> float:
-    """Returns the median duration of a step, in seconds, after a first untimed one."""
-    runner.train(epoch)
+    """Returns the median duration of a step, in seconds."""
     steps_s: list[float] = []
     while len(steps_s) < MIN_STEPS or (sum(steps_s) < TIMED_S and len(steps_s) < MAX_STEPS):
         began_s = time.perf_counter()
@@ -224,12 +242,14 @@ def probe_search(
     pool = [one for configurations in drawn.values() for one in configurations]
     probe = Probe(spec, images)
     start_s = time.perf_counter() - began_s
-    smallest, largest = extremes(spec.space)
+    smallest, largest = extremes(spec.space, images.image_shape)
     middle = sample_by_size(pool, images.image_shape, MIDDLE_CONFIGURATIONS)
     reference = _reference(spec)
+    known = (smallest, *middle, *reference, largest)
+    others = sample_by_structure(pool, known, images.image_shape, OTHER_STRUCTURES)
     with tempfile.TemporaryDirectory(prefix="vaetune-check-") as folder:
         probe.check_device(largest, Path(folder))
-        configurations = (smallest, *middle, *reference, largest)
+        configurations = (smallest, *middle, *others, *reference, largest)
         timed = [probe.measure(one, Path(folder)) for one in configurations]
     groups = group_trials(planned, drawn, spec.budget.initial_trials)
     longest = TrialGroup([*pool, *reference], 1, spec.budget.max_epochs)
@@ -238,7 +258,7 @@ def probe_search(
         duration=estimate_duration(
             _cost_model(timed, spec, images),
             [*groups, *_baseline_groups(spec, reference, pool)],
-            start_s,
+            start_s + _tracing(timed, [*pool, *reference]),
             _suggestions(spec),
             Sharing(workers, max(1.0, oversubscription), longest) if workers > 1 else None,
         ),
@@ -246,8 +266,21 @@ def probe_search(
         timed=tuple(timed),
         peak_memory=_peak_memory(),
         image_memory=_image_memory(images),
-        disk=disk_bytes(groups, planned, images.image_shape, spec.limits.keep_best),
+        disk=disk_bytes(
+            groups,
+            planned,
+            images.image_shape,
+            spec.limits.keep_best,
+            spec.budget.promote_from == "best",
+        ),
     )
+
+
+def _tracing(timed: Sequence[Timing], configurations: Sequence[Hyperparameters]) -> float:
+    """Returns the seconds that the structures of configurations take to be prepared."""
+    measured = [one.tracing_s for one in timed if one.tracing_s]
+    structures = {structure_key(one) for one in configurations}
+    return median(measured) * len(structures) if measured else 0.0
 
 
 def _image_memory(images: ImageSet) -> int:
@@ -291,8 +324,7 @@ def _suggestions(spec: SearchSpec) -> int:
 
 
 def _reconstruct(vae: VAE, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    z_mean, _ = vae.posterior(images)
-    return np.asarray(vae.decoder(z_mean, training=False))
+    return np.asarray(vae.reconstruct(images))
 
 
 @contextmanager
