@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from exports import StubReader
 from user_folder import SEARCH_FILE
 
 from vaetune.study.builder import load_study
+
+pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
 
 
 def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
@@ -80,8 +81,7 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder, monkeypatch):
-    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
+def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder):
     command = ("train", "--dataset", "squares.npz", "--epochs", 50, "--patience", 2)
     rate = ("--learning-rate", 0.5, "--filters-1", 2, "--filters-2", 3, "--name", "mine")
     code, out, _ = vaetune(*command, *rate)
