@@ -13,6 +13,9 @@ from .hypermodel import (
 from .levels import (
     make_ladder,
 )
+from .load import (
+    load_model,
+)
 from .losses import (
     binary_cross_entropy,
     kl_divergence,
@@ -34,7 +37,6 @@ from .units import (
 from .vae import (
     VAE,
     VALIDATION_SEED,
-    load_model,
     validation_noise,
 )
 

@@ -9,15 +9,12 @@ References:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from vaetune.errors import ResultsError, one_line
-from vaetune.files import DAMAGED_FILE_ERRORS
 from vaetune.models.architecture import ImageShape
 from vaetune.models.losses import binary_cross_entropy, missing_bits, total_kl
 from vaetune.models.networks import LOGITS_LAYER, OUTPUT_LAYER
@@ -273,39 +270,6 @@ class VAE(keras.Model):
         for tracker, per_image in zip(self.metrics, (loss, reconstruction, kl), strict=True):
             tracker.update_state(per_image)  # The mean is over images, not over batches.
         return {tracker.name: tracker.result() for tracker in self.metrics}
-
-
-def load_model(path: str | Path) -> VAE:
-    """Loads a VAE from a `.keras` file that vaetune exported.
-
-    Args:
-        path: Path of the file.
-
-    Raises:
-        ResultsError: The file does not exist or does not contain a VAE of vaetune.
-    """
-    if not Path(path).is_file():
-        raise ResultsError(f"There is no model at {path}. `vaetune best --export` writes one.")
-    try:
-        model = keras.saving.load_model(path, safe_mode=True)
-    except (*DAMAGED_FILE_ERRORS, OSError, KeyError) as error:
-        raise ResultsError(_why_unreadable(path, error)) from error
-    if not isinstance(model, VAE):
-        raise ResultsError(
-            f"{path} contains a {type(model).__name__}, expected a VAE such as vae.keras. "
-            "Load encoder.keras and decoder.keras with keras.saving.load_model."
-        )
-    return model
-
-
-def _why_unreadable(path: str | Path, error: Exception) -> str:
-    reason = one_line(error)
-    if "unsafe" in reason or "arbitrary code" in reason:
-        return (
-            f"{path} contains code to be run, such as a Lambda layer, so it was not loaded. "
-            "Models that vaetune exports contain none: export the model again."
-        )
-    return f"{path} is not a readable Keras model: {reason}"
 
 
 def validation_noise(level: int, shape: Any, seen: tf.Tensor) -> tf.Tensor:
