@@ -112,7 +112,8 @@ def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(
     winner = load_study(folder / "results" / "mine").winner
     assert dict(winner.hyperparameters).items() >= FULL_RECIPE.items()
 
-    code, out, error = vaetune("train", "--best", "mine", "--on", "train+validation")
+    command = ("train", "--best", "mine", "--epochs", 2, "--on", "train+validation")
+    code, out, error = vaetune(*command)
     assert (code, error) == (0, "")
     name = f"baselines/mine-trial-{winner.trial_id}-squares-2"
     assert out.endswith(f"Next: vaetune evaluate {name}\n")
