@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 HERE = Path(__file__).parent
@@ -27,19 +28,27 @@ def pytest_report_header(config):
 
 
 LONGEST_FIRST = (
-    "end_to_end/test_crash",
     "end_to_end/test_workers",
-    "search/executors/test_ray_executor",
-    "cli/test_evaluate",
+    "models/test_vae",
     "cli/test_search",
+    "search/executors/test_ray_executor",
     "benchmarks/test_benchmarks",
+    "end_to_end/test_browser",
+    "cli/test_evaluate",
+    "end_to_end/test_crash",
     "end_to_end/test_notebook",
-    "cli/test_app",
-    "evaluation/test_held_out",
+    "end_to_end/test_record",
+    "models/test_first_batch",
     "export/test_verify",
     "contracts/test_python_door",
+    "cli/test_small_spaces",
+    "report/test_live",
 )
-"""Modules that take longest. One that starts last would leave the other workers idle."""
+"""Modules that take longest. If one of them started last, the other workers would have to wait.
+
+Modules that wait for processes of Ray are not next to each other, so that another worker computes
+at the same time.
+"""
 
 
 def pytest_collection_modifyitems(config, items):
@@ -86,16 +95,51 @@ def shared_contexts():
 
 
 @pytest.fixture(scope="session")
-def handed_over(tmp_path_factory):
-    """The winner of a tiny search in every format, by the command line: study, folder, stdout."""
+def shared_folder(tmp_path_factory):
+    """A temporary folder that all workers of pytest-xdist share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def handed_over(shared_folder):
+    """The winner of a tiny search in every format, by the command line: study, folder, stdout.
+
+    The first worker that needs it makes it. Tests do not change it.
+    """
     from exports import search_with_latent_dim, vaetune
 
-    results = tmp_path_factory.mktemp("handed-over")
-    study = search_with_latent_dim(results, 2)
-    export = ("best", "--export", "--format", "all", "--output", results / "model")
-    code, out, error = vaetune(*export, "--results", results)
-    assert (code, error) == (0, "")
-    return study, results / "model", out
+    from vaetune.study.builder import load_study
+
+    results = shared_folder / "handed-over"
+    printed = results / "stdout"
+    with FileLock(shared_folder / "handed-over.lock"):
+        if not printed.exists():
+            search_with_latent_dim(results, 2)
+            export = ("best", "--export", "--format", "all", "--output", results / "model")
+            code, out, error = vaetune(*export, "--results", results)
+            assert (code, error) == (0, "")
+            printed.write_text(out)
+    return load_study(results / "tiny"), results / "model", printed.read_text()
+
+
+@pytest.fixture
+def without_charts(monkeypatch):
+    """Leaves the charts of reports empty: drawing them takes most of the time of a report."""
+    for module in ("page", "sections.section", "sections.side_by_side"):
+        monkeypatch.setattr(f"vaetune.report.{module}.to_svg", empty_svg)
+
+
+def empty_svg(figure, name="", description=""):
+    return "<svg/>"
+
+
+@pytest.fixture
+def without_reading_back(monkeypatch):
+    """Exports without the process that reads the files back and imports TensorFlow for it."""
+    from exports import StubReader
+
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from contenders import CONTENDERS
 from curves import NAMES, Curve, configurations, read_curves, write_curve
 from image_sets import make_images, make_split
 from journals import PLAN, VALUES, JournalBuilder
+from prepared_commands import PreparedCommand
 from sleeper import Sleeper, Speed, simulate_curve, sleeper_class
 from tables import goals_table
 from torture import SEARCH_FILE
@@ -32,7 +33,7 @@ from workloads import (
     write_run,
 )
 
-from vaetune.config.space import DEFAULT_SPACE
+from vaetune.config.space import EARLIER_SPACE
 from vaetune.config.spec import SearchSpec
 from vaetune.study.records import Assignment
 from vaetune.training.tasks import Began, Completed, EpochDone, Progressed, Task
@@ -52,7 +53,7 @@ def run_script(name, *arguments, timeout=900, cwd=None):
 
 
 def test_the_space_is_the_default_one_of_vaetune():
-    for name, dimension in DEFAULT_SPACE.dimensions():
+    for name, dimension in EARLIER_SPACE.dimensions():
         expected = LEARNING_RATES if name == "learning_rate" else tuple(SPACE[name])
         assert dimension.listed() == expected
 
@@ -76,17 +77,16 @@ def test_every_contender_searches_in_a_process_of_its_own(tmp_path):
         assert done.returncode == 0, done.stderr
     runs = {run.contender: run for run in read_runs(results)}
     assert runs.keys() == {*CONTENDERS, STEPS_ALONE}
-    assert_fair(runs)
+    assert_fair(runs, WORKLOADS["smoke"])
     # Two workers draw them too, in another order.
     assert configurations_of(runs["vaetune-workers"]) == configurations_of(runs["vaetune"])
     assert runs["vaetune-workers"].training_s is None
 
 
-def assert_fair(runs):
+def assert_fair(runs, workload):
     """Contenders trained as many epochs, and the same seed asked for the same configurations."""
-    smoke = WORKLOADS["smoke"]
     for name in {"vaetune", "vaetune-workers", "keras-tuner"} & runs.keys():
-        assert (runs[name].trials, runs[name].epochs) == (smoke.trials, smoke.epochs)
+        assert (runs[name].trials, runs[name].epochs) == (workload.trials, workload.epochs)
     for name in runs.keys() - {STEPS_ALONE}:
         assert runs[name].wall_s > 0
         losses = [loss for _, loss in runs[name].curve]
@@ -97,26 +97,31 @@ def assert_fair(runs):
     assert runs["vaetune"].training_s is not None
 
 
-IN_ONE_PROCESS = """
+RUN_SHORTLY = """
 import sys
 sys.path.insert(0, sys.argv[1])
+from dataclasses import replace
 from pathlib import Path
 from side_by_side import run_here
+from workloads import WORKLOADS
+WORKLOADS["short"] = replace(WORKLOADS["smoke"], max_epochs=1, trials=1, epochs=1)
 for name in sys.argv[3:]:
-    run_here("smoke", name, 1, Path(sys.argv[2]))
+    run_here("short", name, 1, Path(sys.argv[2]))
 """
-"""Contenders one after the other, where TensorFlow is imported once."""
+"""Lets contenders train one trial of one epoch, one after the other in the same process."""
 
 
 @pytest.mark.slow
-def test_contenders_that_train_in_one_process_search(tmp_path):
-    results, names = tmp_path / "runs.jsonl", ("vaetune", "keras-tuner", "optuna", STEPS_ALONE)
-    command = [sys.executable, "-c", IN_ONE_PROCESS, str(BENCHMARKS), str(results), *names]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_contenders_that_train_in_one_process_ask_for_the_same_first_configuration(tmp_path):
+    results, program = tmp_path / "runs.jsonl", tmp_path / "program.py"
+    program.write_text(RUN_SHORTLY)
+    names = ("vaetune", "keras-tuner", "optuna", STEPS_ALONE)
+    with PreparedCommand((BENCHMARKS, results, *names), tmp_path, program=program) as process:
+        code, _, error = process.finish()
+    assert code == 0, error
     runs = {run.contender: run for run in read_runs(results)}
     assert runs.keys() == set(names)
-    assert_fair(runs)
+    assert_fair(runs, replace(WORKLOADS["smoke"], trials=1, epochs=1))
 
 
 def test_what_was_measured_here_is_not_measured_again(tmp_path):

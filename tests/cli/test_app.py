@@ -13,7 +13,7 @@ from vaetune.study.builder import load_study
 
 
 @pytest.mark.slow
-def test_search_best_report_from_beginning_to_end(vaetune, folder):
+def test_search_best_report_from_beginning_to_end(vaetune, folder, without_reading_back):
     code, out, error = vaetune("search", "./squares.toml", "--results", "found")
     assert (code, error) == (0, "")
     before_the_first_trial = out[: out.index("\nKeras example ")]
@@ -50,7 +50,7 @@ def test_search_best_report_from_beginning_to_end(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_colour_images_of_a_user_go_from_check_to_report(vaetune, folder):
+def test_colour_images_of_a_user_go_from_check_to_report(vaetune, folder, without_reading_back):
     """Circles and boxes in colour, in a folder for each."""
     generator = np.random.default_rng(0)
     for number in range(36):

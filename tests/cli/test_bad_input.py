@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from user_folder import BAYESIAN, SEARCH_FILE, noise, run_process
+from user_folder import BAYESIAN, SEARCH_FILE, noise
 
 from vaetune.cli import app
 
@@ -149,7 +149,7 @@ def test_a_gpu_that_is_not_there(refused, monkeypatch):
     assert "No GPU found" in refused("search", "squares.toml", "--device", "gpu")
 
 
-def test_a_full_disk(folder):
+def test_a_full_disk(vaetune, folder):
     """A real one: the process may not write files of more than a few kilobytes."""
     done = subprocess.run(
         ["bash", "-c", f"ulimit -f 8; exec {sys.executable} -m vaetune search squares.toml -q"],
@@ -162,5 +162,5 @@ def test_a_full_disk(folder):
     )
     assert done.returncode == 1, done.stderr
     assert re.fullmatch(r"vaetune: [^\n]*cannot be written: File too large[^\n]*\n", done.stderr)
-    done = run_process("search", "squares.toml", "-q", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    code, _, error = vaetune("search", "squares.toml", "-q")
+    assert code == 0, error

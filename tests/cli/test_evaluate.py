@@ -1,22 +1,21 @@
 """`vaetune evaluate`: trials and exports on the test images."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from exports import StubReader
+from prepared_commands import PreparedCommand
+from scripted_workers import wait_until
 from user_folder import QUICK_EVALUATION, QUICK_SEARCH, contents, journals, noise
 
-from vaetune.cli import app
 from vaetune.files import lock_results
 from vaetune.study.builder import load_study
+
+pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
 
 
 @pytest.mark.slow
@@ -93,8 +92,7 @@ def test_an_example_that_is_damaged_costs_the_example_only(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder, monkeypatch):
-    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
+def test_an_exported_model_is_judged_as_its_trial_was(vaetune, folder):
     vaetune(*QUICK_SEARCH, "--no-baseline")
     vaetune("best", "--export", "--output", "handed")
     vaetune(*QUICK_EVALUATION)
@@ -161,8 +159,7 @@ def test_images_that_were_moved_are_found_where_dataset_says(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_an_export_needs_no_images(vaetune, folder, monkeypatch):
-    monkeypatch.setattr("vaetune.export.reader.Reader", StubReader)  # spares a process
+def test_an_export_needs_no_images(vaetune, folder):
     vaetune(*QUICK_SEARCH, "--no-baseline")
     (folder / "squares.npz").unlink()
     assert vaetune("best", "--export")[0] == 0
@@ -218,23 +215,13 @@ def refused_after_note(vaetune, *flags):
 def test_ctrl_c_in_an_evaluation_ends_cleanly(vaetune, folder):
     vaetune(*QUICK_SEARCH, "--no-baseline")
     before = journals(folder)
-    command = [sys.executable, "-m", "vaetune", "evaluate", "--importance-samples", "10000000"]
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])},
-    )
     holder = folder / "results" / "squares" / ".holder"
-    for _ in range(600):
-        if holder.exists() or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    time.sleep(2)  # into the long part
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
+    command = ("evaluate", "--importance-samples", 10_000_000)
+    with PreparedCommand(command, cwd=folder) as process:
+        wait_until(lambda: holder.exists() or process.poll() is not None, "the evaluation")
+        time.sleep(2)  # into the long part
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert out == "Stopped. Everything found so far is kept.\n"
     assert "Traceback" not in error

@@ -1,26 +1,25 @@
 """`vaetune search`: what a search prints, records and continues."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from exports import StubReader
 from journals import make_started
 from long_forms import long
+from prepared_commands import PreparedCommand
+from scripted_workers import wait_until
 from user_folder import BAYESIAN, SEARCH_FILE
 
-from vaetune.cli import app
 from vaetune.cli.search import announce
 from vaetune.config.reading import Reading
 from vaetune.config.search_file import ResolvedSearch, find_search, resolve
 from vaetune.study.builder import load_study
+
+pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
 
 
 @pytest.mark.slow
@@ -93,7 +92,6 @@ def test_every_algorithm_runs_from_the_command_line(vaetune, folder, algorithm, 
 
 @pytest.mark.slow
 def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch):
-    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # spares a process an export
     for module in ("study.study", "study.ranking"):
         monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)  # of five, all would be kept
     text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 3")
@@ -159,14 +157,15 @@ def test_a_time_budget_ends_with_a_report_and_the_winner_so_far(vaetune, folder,
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_trials(folder):
-    """Resident memory after 30 trials against that after 10, in a process of its own."""
+@pytest.mark.parametrize("trials", [20, *long(110)])
+def test_memory_does_not_grow_with_the_trials(tmp_path, trials):
+    """Compares the resident memory with that after 10 trials, in a process of its own."""
     script = Path(__file__).parents[1] / "stress" / "memory_of_trials.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "30"], capture_output=True, text=True, check=True
-    )
-    after = {int(n): float(mib) for n, mib in (line.split() for line in done.stdout.splitlines())}
-    assert after[30] - after[10] < 120
+    with PreparedCommand([trials], tmp_path, program=script) as process:
+        code, out, error = process.finish()
+    assert (code, error) == (0, "")
+    after = {int(n): float(mib) for n, mib in (line.split() for line in out.splitlines())}
+    assert after[trials] - after[10] < 6 * (trials - 10)
 
 
 @pytest.mark.slow
@@ -194,22 +193,13 @@ def test_a_search_of_binarised_images_says_so_with_every_number(vaetune, folder)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, *long(signal.SIGTERM)])
 def test_ctrl_c_ends_cleanly_and_keeps_what_was_trained(folder, number):
-    command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--max-epochs", "27"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])}
-    environment["PYTHONUNBUFFERED"] = "1"
-    process = subprocess.Popen(
-        [*command, "--no-baseline"],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stdout:
-        if line.startswith("trial 0001"):
-            break
-    process.send_signal(number)
-    out, error = process.communicate(timeout=120)
+    command = ("search", "squares.toml", "--max-epochs", "27", "--no-baseline")
+    with PreparedCommand(command, cwd=folder) as process:
+        for line in process.stdout:
+            if line.startswith("trial 0001"):
+                break
+        process.send_signal(number)
+        out, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert error == ""
     assert (
@@ -222,27 +212,25 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_trained(folder, number):
 
 @pytest.mark.slow
 def test_kill_9_loses_nothing_that_was_finished(vaetune, folder):
-    command = [sys.executable, "-m", "vaetune", "search", "squares.toml", "--no-baseline"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])}
+    command = ("search", "squares.toml", "--no-baseline")
     journal = folder / "results" / "squares" / "journal.jsonl"
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if journal.exists() and journal.read_text().count("trial_ended") >= 2:
-            break
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+    with PreparedCommand(command, cwd=folder) as process:
+        wait_until(lambda: is_killed_or_has_ended(process, journal), "two trials")
     killed = load_study(journal.parent)
-    code, _, error = vaetune("search", "squares.toml", "--no-baseline")
+    code, _, error = vaetune(*command)
     assert code == 0, error
     study = load_study(journal.parent)
     finished = [trial for trial in killed.trials if trial.status == "completed"]
     assert len(finished) >= 2
     assert list(study.trials[: len(finished)]) == finished
     assert len(study.trials) == 6
+
+
+def is_killed_or_has_ended(process, journal):
+    """Kills a search as soon as two of its trials have ended."""
+    if journal.exists() and journal.read_text().count("trial_ended") >= 2:
+        process.kill()
+    return process.poll() is not None
 
 
 def test_search_alone_lists_the_searches(vaetune, folder):

@@ -9,6 +9,8 @@ from vaetune.study.builder import load_study
 
 QUICK = ("--max-epochs", 1, "--no-baseline")
 
+pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
+
 
 def write_search(folder, algorithm, budget="", latent_dim="values = [2, 3]"):
     """A search that varies only the number of latent dimensions."""

@@ -5,12 +5,13 @@ import re
 
 import numpy as np
 import pytest
-from exports import StubReader
 from user_folder import SEARCH_FILE
 
 from vaetune.study.builder import load_study
 from vaetune.study.checkpoint import Checkpoint
 from vaetune.training.restore import restore_best
+
+pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
 
 
 def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
@@ -137,8 +138,7 @@ def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(
 
 
 @pytest.mark.slow
-def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder, monkeypatch):
-    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
+def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder):
     command = ("train", "--dataset", "squares.npz", "--epochs", 50, "--patience", 2)
     rate = ("--learning-rate", 0.5, "--filters-1", 2, "--filters-2", 3, "--name", "mine")
     code, out, _ = vaetune(*command, *rate)

@@ -8,6 +8,8 @@ from user_folder import SEARCH_FILE
 
 from vaetune.study.builder import load_study
 
+pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
+
 
 @pytest.mark.slow
 def test_failures_are_shown_everywhere(vaetune, folder):

@@ -15,7 +15,7 @@ from vaetune.config.family import (
     value_of,
 )
 from vaetune.config.search_file import resolve
-from vaetune.config.space import DEFAULT_SPACE, Choice, Pinned, Range, Space
+from vaetune.config.space import DEFAULT_SPACE, EARLIER_SPACE, Choice, Pinned, Range, Space
 from vaetune.config.words import short_hyperparameters
 from vaetune.errors import SpecError
 
@@ -253,7 +253,7 @@ def test_a_search_of_dense_networks_needs_no_filters(refusal):
 
 
 def test_parents_come_first_and_other_names_keep_their_order():
-    assert DEFAULT_SPACE.evaluation_order() == list(REFERENCE)
+    assert EARLIER_SPACE.evaluation_order() == list(REFERENCE)
     order = BRANCHES.evaluation_order()
     for name, condition in BRANCHES.conditions().items():
         for clause in condition:
@@ -308,7 +308,8 @@ def test_distinct_configurations_are_counted(space):
 
 
 def test_structures_of_the_default_space_and_of_a_large_one():
-    assert DEFAULT_SPACE.structures() == 1
+    assert EARLIER_SPACE.structures() == 1
+    assert DEFAULT_SPACE.structures() == 3
     large = Space(
         activation=Choice(values=FAMILY["activation"].allowed),
         encoder=Choice(values=("conv", "dense")),

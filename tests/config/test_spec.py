@@ -19,6 +19,7 @@ from vaetune.config.search_file import (
 )
 from vaetune.config.space import (
     DEFAULT_SPACE,
+    EARLIER_SPACE,
     REFERENCE,
     Choice,
     Pinned,
@@ -75,7 +76,7 @@ def refusal(write):
 def test_the_built_in_search_file_states_the_defaults():
     spec = resolve(BUILT_IN).spec
     assert spec.space == DEFAULT_SPACE
-    assert spec.model_copy(update={"description": ""}) == SearchSpec()
+    assert spec.model_copy(update={"description": ""}) == SearchSpec(space=DEFAULT_SPACE)
     assert spec.description
 
 
@@ -192,8 +193,8 @@ def test_limits_are_no_part_of_the_experiment():
     assert differences(ours, SearchSpec()) == []
 
 
-def test_the_default_space_contains_the_keras_example_and_starts_at_it():
-    assert {name: DEFAULT_SPACE.default(name) for name, _ in DEFAULT_SPACE.dimensions()} == {
+def test_the_earlier_space_contains_the_keras_example_and_starts_at_it():
+    assert {name: EARLIER_SPACE.default(name) for name, _ in EARLIER_SPACE.dimensions()} == {
         "filters_1": 32,
         "filters_2": 64,
         "dense_units": 16,
@@ -728,7 +729,7 @@ def test_patience_is_for_a_single_configuration(refusal):
             "data.binarize: none -> threshold",
         ),
         (
-            {"space": DEFAULT_SPACE.model_copy(update={"latent_dim": Pinned(value=2)})},
+            {"space": EARLIER_SPACE.model_copy(update={"latent_dim": Pinned(value=2)})},
             "space.latent_dim: {'values': (2, 4, 8, 16, 32)} -> {'value': 2}",
         ),
     ],

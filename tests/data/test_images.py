@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
+from prepared_commands import PreparedCommand
 
 from vaetune.config.spec import DataSpec
 from vaetune.data import images as images_module
@@ -364,18 +365,13 @@ def test_reading_a_folder_needs_little_more_memory_than_its_pixels(pictures):
 
 
 @pytest.mark.slow
-def test_images_of_a_folder_are_never_all_floats_at_once():
+def test_images_of_a_folder_are_never_all_floats_at_once(tmp_path):
     """Images are read into one array of bytes, and training on the CPU does not copy it."""
     script = Path(__file__).parents[1] / "stress" / "memory_of_images.py"
-    done = subprocess.run(
-        [sys.executable, script, "10000", "64", "64", "3"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.stderr == ""
-    measured = {line.split()[0]: float(line.split()[1]) for line in done.stdout.splitlines()}
+    with PreparedCommand([10_000, 64, 64, 3], tmp_path, program=script) as process:
+        code, out, error = process.finish()
+    assert (code, error) == (0, "")
+    measured = {line.split()[0]: float(line.split()[1]) for line in out.splitlines()}
     assert measured["read"] < 1.5 * measured["bytes"]
     assert measured["trained"] < 2 * measured["bytes"]
 

@@ -1,4 +1,4 @@
-"""A search that is killed, and whose files are damaged, ends like one that was never touched."""
+"""A search that is killed or has damaged files ends like an undisturbed one."""
 
 import os
 import random
@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from comparisons import assert_same_search
 from long_forms import long
+from prepared_commands import PreparedCommand
 from tiny_searches import TINY, changed, run, stop
 from torture import FILES, Torture, WorkersTorture, descendants, wait_until_gone
 
@@ -23,7 +24,7 @@ from vaetune.search.checkpoints import CheckpointKeeper
 
 @pytest.mark.slow
 def test_a_search_that_is_killed_and_whose_files_are_cut_off_ends_like_one_that_was_not(tmp_path):
-    torture = Torture(tmp_path, seed=2)
+    torture = Torture(tmp_path, seed=2, launch=PreparedCommand)
     torture.run(kills=1, cuts=1)
     assert torture.tally.kills >= 1
     assert torture.tally.cut == 1
@@ -32,18 +33,23 @@ def test_a_search_that_is_killed_and_whose_files_are_cut_off_ends_like_one_that_
 
 @pytest.mark.slow
 def test_a_search_on_workers_whose_driver_is_killed_ends_like_one_process_that_was_not(tmp_path):
-    """The executor's tests kill workers; `make torture` kills both again and again."""
+    """The executor's tests kill workers. `make torture` kills both repeatedly."""
     # Ray has room for a short path only.
     with tempfile.TemporaryDirectory(
         prefix="vt-", dir="/tmp", ignore_cleanup_errors=True
     ) as temporary:
-        torture = WorkersTorture(tmp_path, Path(temporary), seed=2, max_epochs=3, images=1500)
-        torture.run(workers=0, drivers=1)
+        torture = WorkersTorture(
+            tmp_path, Path(temporary), 2, max_epochs=3, images=500, launch=PreparedCommand
+        )
+        try:
+            torture.run(workers=0, drivers=1)
+        finally:
+            torture.kill_what_is_left()
     assert torture.tally.kills == 1
 
 
 def test_a_process_that_outlives_its_driver_is_found():
-    # A shell that leaves what it started behind; what a worker is called, Ray decides.
+    # The name is the one that Ray gives to a worker.
     left_behind = "exec -a ray::Worker.run sleep 60"
     shell = subprocess.Popen(["bash", "-c", f"({left_behind}) & wait"])
     try:
@@ -53,7 +59,7 @@ def test_a_process_that_outlives_its_driver_is_found():
         shell.kill()
         shell.wait()
     (worker,) = found
-    with pytest.raises(AssertionError, match="still there"):
+    with pytest.raises(AssertionError, match="still running"):
         wait_until_gone(found, 0.2)
     os.kill(worker.pid, signal.SIGKILL)
     assert wait_until_gone(found, 10.0) < 10.0
@@ -84,7 +90,7 @@ def test_a_file_that_is_cut_off_anywhere_is_recovered_from(
 
 
 class KilledError(BaseException):
-    """Stands for a process that ends there and then: nothing more is written."""
+    """Stands for the immediate end of a process: nothing more is written."""
 
 
 SHORT = {(1, 3), (1, 8), (2, 2), (2, 5)}
@@ -102,7 +108,7 @@ SHORT = {(1, 3), (1, 8), (2, 2), (2, 5)}
 def test_a_checkpoint_older_than_the_journal_is_continued(
     undisturbed, tmp_path, monkeypatch, epochs, written
 ):
-    """Killed after so many epochs, of which every second one left a checkpoint, or all did."""
+    """The search is killed after `epochs` epochs. Every `written`-th one leaves a checkpoint."""
     saved, keep = [], CheckpointKeeper.save
 
     def save(self, trial_id, checkpoint):

@@ -4,12 +4,11 @@ import base64
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from notebook_cells import outputs_of
+from prepared_commands import PreparedCommand
 
 import vaetune
 
@@ -30,15 +29,8 @@ def executed(tmp_path_factory):
     copy = tmp_path_factory.mktemp("notebook") / "notebook.ipynb"
     copy.write_bytes(NOTEBOOK.read_bytes())
     environment = {**os.environ, "PYTHONPATH": str(Path(vaetune.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:__main__", str(EXECUTE), str(copy)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    with PreparedCommand([copy], copy.parent, environment, program=EXECUTE) as process:
+        assert process.finish() == (0, "", "")
     return json.loads(copy.read_text(encoding="utf-8"))
 
 
@@ -47,7 +39,7 @@ def code_cells(notebook):
 
 
 def shown(cell):
-    """What a cell shows, without the numbers, which another machine may give otherwise."""
+    """What a cell shows, without the numbers, which depend on the machine."""
     for output in cell["outputs"]:
         kinds = sorted(output.get("data", ["text"]))
         text = output.get("text") or output["data"].get("text/html") or output["data"]["text/plain"]

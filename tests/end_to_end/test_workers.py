@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from commands import (
     Vaetune,
     environment_of,
@@ -28,6 +29,7 @@ from torture import SEARCH_FILE
 from user_folder import assert_reference_is_drawn
 
 from vaetune.config.names import BASELINES
+from vaetune.device import available_cores
 from vaetune.study.builder import load_study
 
 pytestmark = pytest.mark.slow
@@ -59,27 +61,48 @@ def vaetune(temporary, tmp_path_factory):
     return Vaetune(folder, temporary)
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """A search by one process that was not stopped.
+
+    Attributes:
+        results: Folder of its results.
+        modules: Names of the modules that it imported.
+    """
+
+    results: Path
+    modules: set[str]
+
+
 @pytest.fixture(scope="module")
-def by_one_process(vaetune):
-    """The results of a single process that nobody disturbs."""
-    code, _, error = vaetune.run(*SEARCH, *ALL_OF_IT, "--workers", "1", "--results", "one", "-q")
+def undisturbed(vaetune):
+    flags = ("--workers", "1", "--results", "one", "-q")
+    code, _, error, modules = vaetune.run_and_list_imports(*SEARCH, *ALL_OF_IT, *flags)
     assert (code, error) == (0, "")
-    return vaetune.folder / "one"
+    return Undisturbed(vaetune.folder / "one", modules)
+
+
+@pytest.fixture(scope="module")
+def by_one_process(undisturbed):
+    return undisturbed.results
 
 
 def test_check_estimates_the_time_of_several_workers_without_ray(vaetune, monkeypatch):
     monkeypatch.chdir(vaetune.folder)
     monkeypatch.setitem(sys.modules, "ray", None)
-    code, out, error = run_here("check", "./squares.toml", "--workers", "2")
+    # Of this process, where TensorFlow may run already.
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
+    flags = ("--workers", 2, "--threads-per-worker", threads)
+    code, out, error = run_here("check", "./squares.toml", *flags)
     assert (code, error) == (0, "")
     assert "2 workers on this machine" in out
     assert "Estimated time for 2 workers: " in out
     assert out.endswith("Ready. Next: vaetune search ./squares.toml and the same options\n")
 
 
-def test_one_worker_here_does_without_ray(vaetune, by_one_process):
-    assert "vaetune.search.session" in vaetune.modules
-    assert "ray" not in vaetune.modules
+def test_one_worker_on_this_machine_does_not_import_ray(undisturbed):
+    assert "vaetune.search.session" in undisturbed.modules
+    assert "ray" not in undisturbed.modules
 
 
 def assert_same_results(ours, theirs):

@@ -71,7 +71,7 @@ def test_it_runs_where_neither_vaetune_nor_tensorflow_can_be_imported(export, tm
         "sys.path.insert(0, str(pathlib.Path(sys.argv[0]).parent))  # as Python does\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    command = [sys.executable, "-I", "-c", code, export / "predict.py", "encode", "image.png"]
+    command = [sys.executable, "-I", "-B", "-c", code, export / "predict.py", "encode", "image.png"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert not (export / "__pycache__").exists()

@@ -1,4 +1,4 @@
-"""An export that does not say what the original says is found out, by a process of its own."""
+"""An export with other outputs than the original is rejected, by a process of its own."""
 
 import importlib
 import io
@@ -20,6 +20,7 @@ from vaetune.export.standalone.read_back import (
     check_litert_outputs,
     compare,
     max_difference,
+    verify_format,
 )
 from vaetune.export.verify import TOLERANCE, read_back
 from vaetune.study.artifacts import ProbeImages
@@ -27,7 +28,7 @@ from vaetune.study.artifacts import ProbeImages
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory):
-    """What became of an export of which only the SavedModel is sound."""
+    """Results of reading an export of which only the SavedModel is sound."""
     folder = tmp_path_factory.mktemp("damaged")
     vae = tiny_vae()
     for name in ("keras", "saved-model", "onnx"):
@@ -60,17 +61,24 @@ def test_a_format_that_is_cut_off_is_found_out(damaged):
     assert "encoder.onnx" in damaged["onnx"].error
 
 
+class ReaderInThisProcess(StubReader):
+    """Reads with the functions of the process, but not in a process of its own."""
+
+    def read(self, folder, formats, reference):
+        answers = [verify_format(folder, name, reference) for name in formats]
+        return {answer.pop("format"): answer for answer in answers}
+
+
 @pytest.fixture(scope="module")
 def swapped(tmp_path_factory):
-    """What became of an export whose outputs stand in another order than they should."""
+    """Results of reading an export with its outputs in the wrong order."""
     folder = tmp_path_factory.mktemp("swapped")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formats_module, "POSTERIOR", SWAPPED)
         patch.setattr(formats_module, "list_parts", swapped_parts)
         for name in ("onnx", "litert"):
             write_format(name, folder, tiny_vae())
-    with Reader() as reader:
-        return read_back(reader, folder, ("onnx", "litert"), tiny_vae(), None)
+    return read_back(ReaderInThisProcess(), folder, ("onnx", "litert"), tiny_vae(), None)
 
 
 SWAPPED = ("z_log_var", "z_mean")

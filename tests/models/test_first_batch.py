@@ -150,7 +150,7 @@ def search(tmp_path, training, validation, **options):
     tuner = keras_tuner.RandomSearch(
         Counting(SHAPE, SPACE),
         objective=keras_tuner.Objective("val_loss", "min"),
-        max_trials=3,
+        max_trials=2,
         seed=1,
         directory=tmp_path,
     )
@@ -188,6 +188,6 @@ def test_validation_images_of_another_scale_are_refused(tmp_path):
 def test_a_keras_tuner_search_of_scaled_images_runs_to_its_end(tmp_path, kind):
     options = {"steps_per_epoch": 3} if kind == "generator" else {}
     tuner = search(tmp_path, KINDS[kind](SCALED), (SCALED,), **options)
-    assert search.built >= 3
+    assert search.built >= 2
     trials = tuner.oracle.trials.values()
-    assert [trial.status for trial in trials] == ["COMPLETED"] * 3
+    assert [trial.status for trial in trials] == ["COMPLETED"] * 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vaetune
-from vaetune.config.space import REFERENCE, Choice, Pinned, Range, Space
+from vaetune.config.space import EARLIER_SPACE, REFERENCE, Choice, Pinned, Range, Space
 from vaetune.models.hypermodel import VAEHyperModel
 
 
@@ -38,14 +38,14 @@ def test_an_unknown_public_name_is_an_attribute_error():
         _ = vaetune.VAEHypermodel
 
 
-def test_the_defaults_are_the_reference():
+def test_the_defaults_of_the_earlier_space_are_the_reference():
     hyperparameters = keras_tuner.HyperParameters()
-    VAEHyperModel().declare_hyperparameters(hyperparameters)
+    VAEHyperModel(space=EARLIER_SPACE).declare_hyperparameters(hyperparameters)
     assert hyperparameters.values == REFERENCE
 
 
-def test_building_the_default_configuration_gives_the_reference():
-    vae = VAEHyperModel().build(keras_tuner.HyperParameters())
+def test_building_the_default_configuration_of_the_earlier_space_gives_the_reference():
+    vae = VAEHyperModel(space=EARLIER_SPACE).build(keras_tuner.HyperParameters())
     assert (vae.encoder.count_params(), vae.decoder.count_params()) == (69_076, 65_089)
     assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3)
 
@@ -208,3 +208,38 @@ def test_a_plain_grid_search_of_keras_tuner_repeats_nothing(tmp_path):
     tuner.search(images, validation_data=(images,), batch_size=8, verbose=0)
     drawn = [tuple(sorted(t.hyperparameters.values.items())) for t in tuner.oracle.trials.values()]
     assert len(drawn) == len(set(drawn)) == space.size()
+
+
+def test_the_recipe_is_applied_in_a_plain_keras_tuner_script(tmp_path):
+    images = np.random.default_rng(0).random((48, 8, 8, 1)).astype("float32") * 0.2
+    values = {"filters_1": 2, "filters_2": 3, "dense_units": 4, "latent_dim": 2, "batch_size": 8}
+    recipe = {
+        "learning_rate": 0.01,
+        "learning_rate_warmup": 1,
+        "weight_average": 0.9,
+        "output_bias": "mean",
+    }
+    seen = {}
+
+    class Look(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen["bias"] = float(self.model.output_bias[0])
+
+        def on_train_batch_end(self, batch, logs=None):
+            seen.setdefault("rates", []).append(float(self.model.optimizer.learning_rate))
+
+    tuner = keras_tuner.RandomSearch(
+        VAEHyperModel((8, 8, 1), Space.pinned_at(values | recipe)),
+        objective=keras_tuner.Objective("val_loss", "min"),
+        max_trials=1,
+        directory=tmp_path,
+    )
+    tuner.search(images, validation_data=(images,), epochs=2, verbose=0, callbacks=[Look()])
+    mean = images.mean()
+    assert seen["bias"] == pytest.approx(np.log(mean / (1 - mean)), rel=1e-3)
+    assert seen["rates"][:6] == pytest.approx([0.01 * step / 6 for step in range(1, 7)])
+    assert seen["rates"][6:] == pytest.approx([0.01] * 6)
+    # The saved model is the average, which was validated.
+    (best,) = tuner.get_best_models(1)
+    measured = best.evaluate(images, batch_size=8, verbose=0, return_dict=True)["loss"]
+    assert measured == pytest.approx(tuner.oracle.get_best_trials(1)[0].score, rel=1e-5)

@@ -11,8 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from journals import (
     write_baseline,
     write_search,
 )
+from prepared_commands import PreparedCommand
 from torture import SEARCH_FILE
 
 from vaetune.cli import app
@@ -501,28 +501,7 @@ def test_the_help_describes_watching(monkeypatch, capsys):
     assert "If no search is running, vaetune waits for the next one. Press Ctrl-C" in out
 
 
-@contextmanager
-def start(folder, *arguments):
-    """A process of vaetune, which does not outlive a test that fails.
-
-    It hears Ctrl-C also where the tests themselves run in the background, and do not.
-    """
-    program = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from vaetune.cli import main; main()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])},
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()  # does nothing to one that has ended
+SEARCH = ("search", "./squares.toml", "--quiet")
 
 
 @pytest.mark.slow
@@ -530,9 +509,9 @@ def test_a_search_in_another_process_is_watched_to_its_end(tmp_path):
     train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
     np.savez(tmp_path / "squares.npz", x_train=train.images, x_test=test.images)
     (tmp_path / "squares.toml").write_text(SEARCH_FILE)
-    with start(tmp_path, "report", "--watch") as watching:
+    with PreparedCommand(("report", "--watch"), cwd=tmp_path) as watching:
         assert watching.stdout.readline() == FIRST_LINE
-        with start(tmp_path, "search", "./squares.toml", "--quiet") as searching:
+        with PreparedCommand(SEARCH, cwd=tmp_path) as searching:
             shown = searching.communicate(timeout=180)
             assert searching.returncode == 0, shown
         watching.wait(120)
@@ -552,7 +531,7 @@ def test_a_search_in_another_process_is_watched_to_its_end(tmp_path):
 def test_a_signal_ends_a_watch_in_order(tmp_path, number):
     write_search(tmp_path / "results", "tiny", *make_trial_events("0000", [200.0]))
     page = tmp_path / "results" / "report.html"
-    with start(tmp_path, "report", "--watch") as watching:
+    with PreparedCommand(("report", "--watch"), cwd=tmp_path) as watching:
         while not page.exists():
             assert watching.poll() is None
             time.sleep(0.05)

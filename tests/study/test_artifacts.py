@@ -48,6 +48,12 @@ class FakeVAE:
         images[:, :, : self.latent_dim, 0] = norm.cdf(z)[:, None, :]
         return images
 
+    def reconstruct(self, images):
+        return self.decode(self.encode(images))
+
+    def generate(self, z, seed):
+        return self.decode(z)
+
 
 def make_numbered(count, shape=SHAPE):
     """Images that say which one they are in their first pixels."""

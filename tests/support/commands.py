@@ -11,15 +11,15 @@ import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from prepared_commands import PreparedCommand
+
 from vaetune.cli import app
 
 HERE = Path(__file__).parent
 SOURCE = Path(app.__file__).parents[2]
 
-# Ctrl-C is heard also where the tests themselves run in the background, and do not hear it.
 PROGRAM = """
-import atexit, pathlib, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import atexit, pathlib, sys
 noted = pathlib.Path(sys.argv.pop(1))
 atexit.register(lambda: noted.write_text(" ".join(sys.modules)))
 from vaetune.cli import main
@@ -50,7 +50,6 @@ class Vaetune:
 
     def __init__(self, folder, temporary, **environment):
         self.folder, self.temporary, self.home = folder, temporary / "t", temporary / "h"
-        self._modules = temporary / "modules"
         for made in (self.temporary, self.home):
             made.mkdir(exist_ok=True)
         paths = os.pathsep.join((str(SOURCE), str(HERE)))
@@ -61,9 +60,13 @@ class Vaetune:
     @contextmanager
     def start(self, *arguments):
         """Starts the command as the head of a session. All its processes end with the test."""
-        command = [sys.executable, "-c", PROGRAM, str(self._modules), *arguments]
-        with start_session(command, cwd=self.folder, env=self.environment) as process:
-            yield process
+        with PreparedCommand(
+            arguments, cwd=self.folder, env=self.environment, start_new_session=True
+        ) as process:
+            try:
+                yield process
+            finally:
+                kill_session(process.pid)
 
     def run(self, *arguments):
         """Runs the command to its end; returns exit code, stdout and stderr."""
@@ -71,10 +74,13 @@ class Vaetune:
             out, error = process.communicate(timeout=300)
         return process.returncode, out, error
 
-    @property
-    def modules(self):
-        """Names of the modules that the last command had imported when it ended."""
-        return set(self._modules.read_text().split())
+    def run_and_list_imports(self, *arguments):
+        """Runs the command in a new Python; returns what `run` does, and names of modules."""
+        modules = self.temporary / "modules"
+        command = [sys.executable, "-c", PROGRAM, str(modules), *arguments]
+        with start_session(command, cwd=self.folder, env=self.environment) as process:
+            out, error = process.communicate(timeout=300)
+        return process.returncode, out, error, set(modules.read_text().split())
 
     @property
     def left(self):

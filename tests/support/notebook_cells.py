@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def execute(notebook):
     Args:
         notebook: Content of a file in notebook format 4; it receives the outputs.
     """
+    warnings.filterwarnings("error", category=DeprecationWarning, module="__main__")
     os.environ["MPLBACKEND"] = "agg"
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     scope = {"__name__": "__main__", "_shell": shell}

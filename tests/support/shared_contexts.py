@@ -12,8 +12,8 @@ _contexts = {}
 def context_of(images):
     """A `TrainingContext` of the images; the same one if there is one of the same images."""
     key = fingerprint_of((images.train, images.validation), images.binarize)
-    if key not in _contexts:
-        if len(_contexts) == MAX_CONTEXTS:
-            del _contexts[next(iter(_contexts))]  # the oldest
-        _contexts[key] = TrainingContext(images)
-    return _contexts[key]
+    context = _contexts.pop(key, None) or TrainingContext(images)
+    _contexts[key] = context  # the most recently used one is the last
+    if len(_contexts) > MAX_CONTEXTS:
+        del _contexts[next(iter(_contexts))]
+    return context

@@ -1,14 +1,8 @@
 """The folder of a user: a search file, quick commands and the files that commands write."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
-
-from vaetune.cli import app
 
 SEARCH_FILE = """
 description = "squares"
@@ -55,16 +49,3 @@ def journals(folder):
 
 def noise(count=20, height=9, width=9):
     return np.random.default_rng(0).integers(0, 256, (count, height, width)).astype(np.uint8)
-
-
-def run_process(*arguments, cwd, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "vaetune", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])},
-        **options,
-    )

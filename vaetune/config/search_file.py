@@ -171,8 +171,9 @@ def find_search(name: str, folder: Path | None = None) -> Path:
     if is_path and Path(name).is_file():
         return Path(name)
     available = available_searches(folder)
-    if not is_path and name in available:
-        return available[name]
+    found = {**earlier_searches(), **available}
+    if not is_path and name in found:
+        return found[name]
     missing = f"There is no search file at {name}." if is_path else f'There is no search "{name}".'
     raise SpecError(
         f"{missing}{closest_match(Path(name).stem, available)} There are: {', '.join(available)}. "
@@ -190,6 +191,11 @@ def available_searches(folder: Path | None = None) -> dict[str, Path]:
 def built_in_searches() -> dict[str, Path]:
     """Returns the built-in search files by name."""
     return {path.stem: path for path in _built_in().glob("*.toml")}
+
+
+def earlier_searches() -> dict[str, Path]:
+    """Returns the built-in files of an earlier version by name, such as "hyperband-0.1"."""
+    return {path.stem: path for path in _built_in().glob("earlier/*.toml")}
 
 
 def built_in_search(algorithm: Algorithm) -> Path:

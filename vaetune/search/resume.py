@@ -10,9 +10,9 @@ from vaetune.config import (
     Limits,
     ResolvedSearch,
     SearchSpec,
-    built_in_searches,
     check_not_reserved,
     differences,
+    earlier_searches,
     is_larger,
     resolve,
 )
@@ -113,7 +113,7 @@ def check_same_experiment(
 def _how_to_finish(past: Study, folder: Path) -> str:
     """Returns how to finish a search that an earlier built-in file began; empty if none did."""
     name = f"{folder.name}-{EARLIER}"
-    file = built_in_searches().get(name)
+    file = earlier_searches().get(name)
     if file is None or resolve(file).spec.space != past.search.space:
         return ""
     aside = folder.with_name(name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vaetune.cli.check import describe_duration_range
-from vaetune.config.space import DEFAULT_SPACE, REFERENCE, Choice, Range, Space
+from vaetune.config.space import EARLIER_SPACE, REFERENCE, Choice, Range, Space
 from vaetune.search.preflight.cost_model import (
     CostModel,
     DurationRange,
@@ -269,7 +269,7 @@ def test_a_trial_alone_gains_nothing_by_workers():
 
 
 def test_the_extremes_of_a_space_are_its_smallest_and_largest_values():
-    low, high = extremes(DEFAULT_SPACE, SHAPE)
+    low, high = extremes(EARLIER_SPACE, SHAPE)
     assert [low[name] for name in REFERENCE] == [16, 32, 16, 2, pytest.approx(1e-3)]
     assert [high[name] for name in REFERENCE] == [64, 128, 256, 32, pytest.approx(1e-3)]
     space = Space(batch_size=Choice(values=(64, 32)), dense_units=Range(min=4, max=9))

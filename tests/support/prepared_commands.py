@@ -1,0 +1,146 @@
+"""Commands in processes that have already imported TensorFlow and vaetune.
+
+A server imports them once and forks a process for each command, so that a command starts within
+milliseconds. Its process has its own signals, memory, environment and end. A test of what a command
+imports, or of how Python starts it, needs a process of its own.
+"""
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+import tempfile
+from multiprocessing import forkserver
+from multiprocessing.reduction import DupFd
+from threading import Thread
+from unittest import mock
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["prepared_imports"])
+
+
+class PreparedCommand:
+    """A running command, with the methods of `subprocess.Popen` that tests use.
+
+    Args:
+        arguments: Arguments of the command.
+        cwd: Working directory.
+        env: All environment variables. Default: those of this process.
+        log: File that receives all that the command prints. Default: `stdout` and `stderr` do.
+        program: File of a Python program to run. Default: the command line of vaetune.
+        start_new_session: Whether the process becomes the head of a session.
+
+    Attributes:
+        stdout: What the command prints, as text.
+        stderr: Its errors, as text.
+    """
+
+    def __init__(self, arguments, cwd, env=None, log=None, program=None, start_new_session=False):
+        pipes = [] if log else [os.pipe(), os.pipe()]
+        self.stdout, self.stderr = [os.fdopen(start) for start, _ in pipes] or (None, None)
+        printed = [end for _, end in pipes] or [log.fileno()] * 2
+        environment = dict(os.environ if env is None else env)
+        argv = [str(one) for one in (program or "vaetune", *arguments)]
+        given = (argv, program is None, str(cwd), environment, start_new_session)
+        self._process = _FORKS.Process(target=_run, args=(_Descriptors(*printed), *given))
+        _start_server()
+        self._process.start()
+        for _, end in pipes:
+            os.close(end)
+        self.pid = self._process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *reason):
+        self.kill()
+        self.wait()
+        self.stdout.close()
+        self.stderr.close()
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self.returncode
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+        assert self.returncode is not None, f"the command still runs after {timeout} s"
+        return self.returncode
+
+    def communicate(self, timeout=None):
+        """Waits for the end; returns what was printed to stdout and to stderr."""
+        errors = []
+        reading = Thread(target=lambda: errors.append(self.stderr.read()))
+        watching = Thread(target=self._kill_after, args=(timeout,), daemon=True)
+        for thread in (reading, watching):
+            thread.start()
+        out = self.stdout.read()
+        reading.join()
+        self.wait(timeout)
+        return out, errors[0]
+
+    def _kill_after(self, timeout):
+        self._process.join(timeout)
+        if self.poll() is None:
+            self.kill()
+
+    def finish(self, timeout=600):
+        """Waits for the end; returns exit code, stdout and stderr."""
+        out, error = self.communicate(timeout)
+        return self.returncode, out, error
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+def _start_server():
+    """Starts the server, unless it runs, with the search path of this process."""
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+        forkserver.ensure_running()
+
+
+class _Descriptors:
+    """Files for stdout and stderr of another process, which receives its own copies."""
+
+    def __init__(self, *descriptors):
+        self._descriptors = descriptors
+
+    def __getstate__(self):
+        return [DupFd(one) for one in self._descriptors]
+
+    def __setstate__(self, copies):
+        for number, copy in enumerate(copies, start=1):
+            descriptor = copy.detach()
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def _run(ends, argv, is_vaetune, folder, environment, is_head):
+    """Runs the command in a process of the server."""
+    if is_head:
+        os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    tempfile.tempdir = None
+    sys.stdout.reconfigure(line_buffering=True)
+    sys.argv = argv
+    from vaetune.cli import main
+
+    try:
+        main() if is_vaetune else runpy.run_path(argv[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()
