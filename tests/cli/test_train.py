@@ -100,10 +100,7 @@ FULL_RECIPE = {
 }
 
 
-def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(
-    vaetune, folder, monkeypatch
-):
-    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
+def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(vaetune, folder):
     lines = [f"{name} = {{ value = {json.dumps(value)} }}" for name, value in FULL_RECIPE.items()]
     searched = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 2\nmax_trials = 1")
     searched = searched.replace("hyperband", "random") + "\n".join(lines)
