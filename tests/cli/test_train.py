@@ -101,10 +101,7 @@ FULL_RECIPE = {
 }
 
 
-def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(
-    vaetune, folder, monkeypatch
-):
-    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)  # saves a process
+def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(vaetune, folder):
     lines = [f"{name} = {{ value = {json.dumps(value)} }}" for name, value in FULL_RECIPE.items()]
     searched = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 2\nmax_trials = 1")
     searched = searched.replace("hyperband", "random") + "\n".join(lines)
@@ -114,7 +111,8 @@ def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(
     winner = load_study(folder / "results" / "mine").winner
     assert dict(winner.hyperparameters).items() >= FULL_RECIPE.items()
 
-    code, out, error = vaetune("train", "--best", "mine", "--on", "train+validation")
+    command = ("train", "--best", "mine", "--epochs", 2, "--on", "train+validation")
+    code, out, error = vaetune(*command)
     assert (code, error) == (0, "")
     name = f"baselines/mine-trial-{winner.trial_id}-squares-2"
     assert out.endswith(f"Next: vaetune evaluate {name}\n")

@@ -1,6 +1,5 @@
 """Evaluation of trials and exported models on the test images."""
 
-import time
 from pathlib import Path
 
 from vaetune.data import ImageSet, binarized
@@ -8,6 +7,7 @@ from vaetune.device import ChosenDevice
 from vaetune.errors import ResultsError
 from vaetune.evaluation.images import check_images, describe_shape
 from vaetune.evaluation.metrics import evaluate
+from vaetune.evaluation.partial import PARTIAL_NAME, PartialSums, describe_evaluation
 from vaetune.files import lock_results
 from vaetune.models import VAE, load_model
 from vaetune.study import (
@@ -68,7 +68,8 @@ def record_evaluation(
 ) -> TrialEvaluated:
     """Evaluates the best epoch of a trial on the test images, and writes the result to the journal.
 
-    The journal does not change before the evaluation is complete.
+    The journal does not change before the evaluation is complete. If it is interrupted, the sums
+    over the samples so far are kept in the folder of the trial, and the next call continues.
 
     Args:
         study: Search or baseline of the trial.
@@ -93,13 +94,21 @@ def record_evaluation(
         trial = pick(current, trial_id)
         vae = restore_best(current, trial)
         epoch = trial.best.epoch if trial.best else trial.epoch_to
-        event = _evaluate(vae, trial.trial_id, epoch, images, protocol, device, on_progress)
-        with Journal(study.folder / JOURNAL_NAME) as journal:
-            repair = describe_repair(journal)
-            if repair:
-                journal.append(repair)
-            journal.append(event)
+        path = current.trial_folder(trial.trial_id) / PARTIAL_NAME
+        with PartialSums(path, describe_evaluation(vae, images, protocol)) as partial:
+            event = _evaluate(
+                vae, trial.trial_id, epoch, images, protocol, device, on_progress, partial
+            )
+            _record(study, event)
     return event
+
+
+def _record(study: Study, event: TrialEvaluated) -> None:
+    with Journal(study.folder / JOURNAL_NAME) as journal:
+        repair = describe_repair(journal)
+        if repair:
+            journal.append(repair)
+        journal.append(event)
 
 
 def _evaluate(
@@ -110,15 +119,16 @@ def _evaluate(
     protocol: EvaluationProtocol,
     device: ChosenDevice,
     on_progress: OnProgress | None,
+    partial: PartialSums | None = None,
 ) -> TrialEvaluated:
-    began_s = time.monotonic()
+    partial = partial or PartialSums()
     train = images.train
     if images.binarize == "stochastic":  # The pixels are still grey; each step draws them.
         train = binarized(train, images.binarize)
     return TrialEvaluated(
         trial_id=trial_id,
         epoch=epoch,
-        evaluation=evaluate(vae, images.test, train, protocol, on_progress),
-        duration_s=time.monotonic() - began_s,
+        evaluation=evaluate(vae, images.test, train, protocol, on_progress, partial=partial),
+        duration_s=partial.duration_s,
         environment=describe_environment(device),
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vaetune.data import Images
 from vaetune.errors import DeviceError
+from vaetune.evaluation.partial import PartialSums
 from vaetune.models import VAE, binary_cross_entropy, kl_per_dimension
 from vaetune.study import Estimate
 from vaetune.training import compile_function, to_unit_tensor
@@ -187,24 +188,31 @@ def draw_top_level(
     return z, 0.5 * terms.sum(axis=1)
 
 
-def expectation(sampler: Sampler, samples: int, seed: int) -> Expectation:
+def expectation(
+    sampler: Sampler, samples: int, seed: int, partial: PartialSums | None = None
+) -> Expectation:
     """Estimates the parts of the ELBO that need samples of the posterior.
 
     Args:
         sampler: Sampler of the images.
-        samples: Number of samples per image.
+        samples: Number of samples per image, at least 1.
         seed: Random seed of the samples.
+        partial: Sums of an earlier, interrupted estimate, to which samples are added.
     """
-    draws = (sampler((seed, _Stream.ELBO, sample)) for sample in range(samples))
-    first = next(draws)
-    total, lower = first.log_likelihood.copy(), first.lower_kl
-    for draw in draws:
-        total += draw.log_likelihood
-        lower = tuple(one + more for one, more in zip(lower, draw.lower_kl, strict=True))
-    return Expectation(total / samples, tuple(one / samples for one in lower))
+    partial = partial or PartialSums()
+    done, sums = partial.get("elbo")
+    for sample in range(done, samples):
+        draw = sampler((seed, _Stream.ELBO, sample))
+        new = [draw.log_likelihood, *draw.lower_kl]
+        sums = [one + more for one, more in zip(sums, new, strict=True)] if sums else new
+        partial.update("elbo", sample + 1, sums)
+    likelihood, *lower = (one / samples for one in sums)
+    return Expectation(likelihood, tuple(lower))
 
 
-def importance_weighted_bound(sampler: Sampler, samples: int, seed: int) -> PerImage:
+def importance_weighted_bound(
+    sampler: Sampler, samples: int, seed: int, partial: PartialSums | None = None
+) -> PerImage:
     """Returns L_k = log (1/k) sum_i p(x, z_i) / q(z_i | x), in expectation at most log p(x).
 
     With k = 1 it is the ELBO of one sample. It increases with k towards log p(x). The sum is
@@ -214,6 +222,7 @@ def importance_weighted_bound(sampler: Sampler, samples: int, seed: int) -> PerI
         sampler: Sampler of the images.
         samples: Number k of samples per image. A smaller k uses the first samples of a larger k.
         seed: Random seed of the samples.
+        partial: Sums of an earlier, interrupted estimate, to which samples are added.
 
     Returns:
         Bounds in nats, (n,).
@@ -221,12 +230,14 @@ def importance_weighted_bound(sampler: Sampler, samples: int, seed: int) -> PerI
     References:
         Burda et al. 2016, equation 8.
     """
-    log_sum: Any = -math.inf
-    for sample in range(samples):
+    partial = partial or PartialSums()
+    done, sums = partial.get("bound")
+    for sample in range(done, samples):
         draw = sampler((seed, _Stream.IMPORTANCE, sample))
-        log_sum = np.logaddexp(log_sum, draw.log_likelihood + draw.log_prior_ratio)
-    bound: PerImage = log_sum - math.log(samples)
-    return bound
+        weight = draw.log_likelihood + draw.log_prior_ratio
+        sums = [np.logaddexp(sums[0], weight) if sums else weight]
+        partial.update("bound", sample + 1, sums)
+    return sums[0] - math.log(samples)
 
 
 def closed_form_kl(z_mean: Latent, z_log_var: Latent) -> NDArray[np.float64]:

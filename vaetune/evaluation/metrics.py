@@ -25,6 +25,7 @@ from vaetune.evaluation.likelihood import (
     importance_weighted_bound,
     latent_spec,
 )
+from vaetune.evaluation.partial import PartialSums
 from vaetune.models import VAE
 from vaetune.study import Evaluation, EvaluationProtocol, variance_per_dimension
 from vaetune.training import OnProgress, compile_function, to_unit_tensor
@@ -40,6 +41,7 @@ def evaluate(
     protocol: EvaluationProtocol,
     on_progress: OnProgress | None = None,
     batches: Batches | None = None,
+    partial: PartialSums | None = None,
 ) -> Evaluation:
     """Evaluates a model on test images. The model does not change.
 
@@ -50,6 +52,7 @@ def evaluate(
         protocol: Sample counts and other evaluation settings.
         on_progress: Function called with the completed share, in [0, 1]. It may raise.
         batches: Batches in which to run the model.
+        partial: Sums of an earlier, interrupted evaluation, which is continued.
 
     Raises:
         DeviceError: There is not enough memory for a single image.
@@ -57,15 +60,17 @@ def evaluate(
     batches = batches or Batches()
     protocol = protocol.limited_to(len(test))
     count, k = protocol.importance_images, protocol.importance_samples
+    partial = partial or PartialSums()
     decoded = _Counter(protocol.posterior_samples * len(test) + k * count, on_progress)
+    decoded.skip(partial.get("elbo")[0] * len(test) + partial.get("bound")[0] * count)
     z_mean, z_log_var = encode(vae, test.images, batches)
     sampler = posterior_sampler(vae, test.images, (z_mean, z_log_var), batches, decoded.add)
-    expected = expectation(sampler, protocol.posterior_samples, protocol.seed)
+    expected = expectation(sampler, protocol.posterior_samples, protocol.seed, partial)
     reconstruction = -expected.log_likelihood
     first = test.take(slice(count)).images
     bound = -importance_weighted_bound(
         posterior_sampler(vae, first, (z_mean[:count], z_log_var[:count]), batches, decoded.add),
-        *(k, protocol.seed),
+        *(k, protocol.seed, partial),
     )
     top_kl = closed_form_kl(z_mean, z_log_var)
     kl = sum((each.sum(axis=1) for each in expected.lower_kl), start=top_kl.sum(axis=1))
@@ -173,6 +178,10 @@ class _Counter:
     def __init__(self, total: int, on_progress: OnProgress | None) -> None:
         self._left = self._total = total
         self._on_progress = on_progress
+
+    def skip(self, images: int) -> None:
+        """Counts images that an earlier evaluation decoded."""
+        self._left -= images
 
     def add(self, images: int) -> None:
         """Counts images that were decoded."""

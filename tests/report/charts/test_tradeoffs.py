@@ -66,6 +66,13 @@ def test_the_best_of_each_latent_size_is_never_the_reference(tmp_path):
     ]
 
 
+def test_a_candidate_knows_its_levels():
+    events = make_trial_events("0000", [150.0], hyperparameters=VALUES | {"levels": 3})
+    several, *_ = list_candidates(make_study(*events), None)
+    one, *_ = list_candidates(make_study(*make_trial_events("0000", [150.0])), None)
+    assert (several.levels, one.levels) == (3, 1)
+
+
 def make_candidate(number, parameters, loss, role="other"):
     losses = (loss - 40, loss, loss - 10, 10.0)
     return Candidate(f"{number:04d}", role, *losses, parameters, 1.0, 2, collapsed=False)

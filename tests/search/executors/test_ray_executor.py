@@ -28,7 +28,7 @@ from scripted_workers import (
 from tiny_searches import DEVICE, IMAGES, TINY, TINY_REFERENCE, StopAfter, changed, run, stop
 
 import vaetune
-from vaetune.config.space import Choice, Space
+from vaetune.config.space import Choice, Pinned, Space
 from vaetune.config.spec import Budget, Limits
 from vaetune.data.images import ImageSet, Split
 from vaetune.device import available_cores
@@ -187,6 +187,31 @@ def test_three_workers_find_what_one_process_finds(
     assert {trial.worker for trial in events_of(ours, TrialStarted)} == {1, 2, 3}
     epochs = 11 + 3 + 5 * 3
     assert orders.trained.total() == epochs, "of the search, the example, and five from seeds"
+
+
+LADDERS = changed(
+    TINY,
+    algorithm="random",
+    budget=Budget(max_epochs=2, max_trials=3),
+    space=TINY.space.model_copy(
+        update={
+            "levels": Choice(values=(1, 2)),
+            "normalization": Pinned(value="batch"),
+            "weight_average": Pinned(value=0.9),
+            "output_bias": Pinned(value="mean"),
+            "learning_rate_warmup": Pinned(value=1.0),
+        }
+    ),
+)
+"""Models with one or two levels, trained with averaged weights."""
+
+
+def test_workers_train_models_of_any_structure_as_one_process_does(
+    trainers, by_one_process, tmp_path
+):
+    ours, theirs = run_on(trainers, tmp_path, LADDERS, IMAGES), by_one_process(LADDERS)
+    assert_same_trials(ours, theirs)
+    assert {trial.hyperparameters["levels"] for trial in ours.trials} == {1, 2}
 
 
 @pytest.mark.parametrize("algorithm", ["grid", *long("random")])

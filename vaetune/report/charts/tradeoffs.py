@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from vaetune.config import value_of
 from vaetune.report.charts.curves import Role
 from vaetune.report.charts.style import (
     OTHER,
@@ -38,6 +39,7 @@ class Candidate:
         train_s: Wall time of all trials of the configuration, in seconds.
         latent_dim: Number of latent dimensions.
         collapsed: True if the model had collapsed after the last epoch of that trial.
+        levels: Number of levels of latent variables.
     """
 
     trial_id: str
@@ -50,6 +52,7 @@ class Candidate:
     train_s: float
     latent_dim: int
     collapsed: bool
+    levels: int = 1
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,7 @@ def _candidate(study: Study, run: Study, trial: Trial, role: Role) -> Candidate:
         train_s=sum(part.duration_s for part in run.lineage(trial)),
         latent_dim=trial.latent_dim,
         collapsed=bool(trial.collapsed),
+        levels=int(value_of(trial.hyperparameters, "levels")),
     )
 
 

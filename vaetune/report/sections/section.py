@@ -111,6 +111,7 @@ class Section:
         no_importance: Reason why there are no importances; empty if there are.
         tradeoffs: Charts of loss against costs; empty before a trial has completed.
         sizes: Best configuration for each latent_dim.
+        names_levels: True if a configuration has several levels of latent variables.
         export_size: Command that exports one of these.
         collapsed: Number of collapsed trials in a sentence; empty if it was not measured.
         collapsed_winner: Warning if the winner has collapsed; empty otherwise.
@@ -141,6 +142,7 @@ class Section:
     no_importance: str
     tradeoffs: tuple[Chart, ...]
     sizes: tuple[Candidate, ...]
+    names_levels: bool
     export_size: str
     collapsed: str
     collapsed_winner: str
@@ -186,6 +188,7 @@ def build_section(
         no_importance="" if importance else explain_missing_importance(study),
         tradeoffs=_tradeoffs(candidates, anchor),
         sizes=best_per_latent_dim(candidates),
+        names_levels=any(one.levels > 1 for one in candidates),
         export_size=command("best", study, "--latent-dim", "N", "--export"),
         collapsed=count_collapsed(study),
         collapsed_winner=warn_of_winner(study),

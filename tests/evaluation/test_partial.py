@@ -1,0 +1,156 @@
+"""An evaluation that was interrupted continues, and ends with the same numbers."""
+
+import shutil
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from image_sets import make_split
+from tiny_searches import DEVICE, IMAGES, run
+
+from vaetune.evaluation import partial as partial_module
+from vaetune.evaluation.held_out import record_evaluation
+from vaetune.evaluation.metrics import evaluate
+from vaetune.evaluation.partial import PARTIAL_NAME, PartialSums, describe_evaluation
+from vaetune.models.build import build_vae
+from vaetune.study.checkpoint import Checkpoint
+from vaetune.study.scores import EvaluationProtocol
+
+PROTOCOL = EvaluationProtocol(seed=3, posterior_samples=4, importance_samples=16)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def study(searched, tmp_path):
+    """A finished search of its own."""
+    folder = tmp_path / "tiny"
+    shutil.copytree(searched.folder, folder)
+    return replace(searched, folder=folder)
+
+
+class Interrupting:
+    """Presses Ctrl-C once a share is done, and remembers all shares."""
+
+    def __init__(self, share=2.0):
+        self.limit = share
+        self.shares = []
+
+    def __call__(self, share):
+        self.shares.append(share)
+        if share >= self.limit:
+            raise KeyboardInterrupt
+
+
+def evaluate_winner(study, until=2.0, protocol=PROTOCOL):
+    """The event and the shares; the event is None after Ctrl-C."""
+    progress = Interrupting(until)
+    given = (study, study.winner.trial_id, IMAGES, protocol, DEVICE, progress)
+    if until <= 1.0:
+        with pytest.raises(KeyboardInterrupt):
+            record_evaluation(*given)
+        return None, progress.shares
+    return record_evaluation(*given), progress.shares
+
+
+def file_of(study):
+    return study.trial_folder(study.winner.trial_id) / PARTIAL_NAME
+
+
+@pytest.mark.parametrize("until", [0.1, 0.5, 0.9])
+def test_an_interrupted_evaluation_ends_with_the_same_bits(study, searched, until):
+    before = (study.folder / "journal.jsonl").read_bytes()
+    _, first = evaluate_winner(study, until)
+    assert file_of(study).exists()
+    assert (study.folder / "journal.jsonl").read_bytes() == before
+    event, second = evaluate_winner(study)
+    whole, every = evaluate_winner(searched)
+    assert event.evaluation == whole.evaluation
+    assert len(second) < len(every)
+    assert second[0] > first[-1] - 0.1
+    assert second[-1] == 1.0
+    assert not file_of(study).exists()
+
+
+def test_it_can_be_interrupted_again_and_again(study, searched):
+    for until in (0.2, 0.4, 0.6, 0.8):
+        evaluate_winner(study, until)
+    assert evaluate_winner(study)[0].evaluation == evaluate_winner(searched)[0].evaluation
+
+
+def test_a_process_that_is_killed_loses_a_few_seconds(study, monkeypatch):
+    monkeypatch.setattr(partial_module, "INTERVAL_S", 0.0)
+    saved = []
+
+    def look(share):
+        if file_of(study).exists():
+            saved.append(file_of(study).read_bytes())
+
+    record_evaluation(study, study.winner.trial_id, IMAGES, PROTOCOL, DEVICE, look)
+    assert len(set(saved)) > 10, "it was written again and again"
+    file_of(study).write_bytes(saved[-1])
+    _, shares = evaluate_winner(study)
+    assert shares[0] > 0.9
+
+
+@pytest.mark.parametrize("change", [{"importance_samples": 17}, {"seed": 4}, {"neighbours": 3}])
+def test_another_protocol_starts_anew(study, change):
+    evaluate_winner(study, 0.9)
+    _, shares = evaluate_winner(study, protocol=replace(PROTOCOL, **change))
+    assert shares[0] < 0.1
+
+
+def test_other_weights_start_anew(study):
+    evaluate_winner(study, 0.9)
+    folder = study.trial_folder(study.winner.trial_id)
+    kept = Checkpoint.load(folder)
+    weights = [
+        np.nextafter(one, 9, dtype=one.dtype) if one.dtype == np.float32 else one
+        for one in kept.best_weights
+    ]
+    replace(kept, epoch=kept.epoch, weights=(), optimizer=(), best_weights=weights).save(folder)
+    _, shares = evaluate_winner(study)
+    assert shares[0] < 0.1
+
+
+def test_a_damaged_file_starts_anew(study):
+    evaluate_winner(study, 0.9)
+    content = file_of(study).read_bytes()
+    file_of(study).write_bytes(content[: len(content) // 2])
+    _, shares = evaluate_winner(study)
+    assert shares[0] < 0.1
+
+
+def test_the_duration_counts_all_parts(study, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(partial_module.time, "monotonic", lambda: now[0])
+    path = study.folder / "sums.npz"
+    first = PartialSums(path, "key")
+    first.update("elbo", 1, [np.zeros(3)])
+    now[0] = 5.0
+    first.__exit__(KeyboardInterrupt)
+    now[0] = 100.0
+    second = PartialSums(path, "key")
+    now[0] = 102.0
+    assert second.duration_s == 7.0
+    assert PartialSums(path, "other").get("elbo") == (0, ())
+
+
+def test_levels_are_continued_as_well(tmp_path):
+    keras.utils.set_random_seed(5)
+    values = {"filters_1": 2, "filters_2": 3, "dense_units": 4, "levels": 3, "level_channels": 2}
+    vae = build_vae((9, 10, 1), values)
+    splits = make_split(14, (9, 10, 1), 3), make_split(20, (9, 10, 1), 1)
+    path, key = tmp_path / "sums.npz", describe_evaluation(vae, IMAGES, PROTOCOL)
+    for until in (0.1, 0.7):
+        with pytest.raises(KeyboardInterrupt), PartialSums(path, key) as sums:
+            evaluate(vae, *splits, PROTOCOL, Interrupting(until), partial=sums)
+    with PartialSums(path, key) as sums:
+        assert sums.get("elbo")[0] == 4
+        assert sums.get("bound")[0] > 2
+        found = evaluate(vae, *splits, PROTOCOL, partial=sums)
+    assert found == evaluate(vae, *splits, PROTOCOL)
