@@ -1,4 +1,4 @@
-"""Sums over the samples of an evaluation, kept on the disk so that it can go on.
+"""Sums over the samples of an evaluation, kept on the disk so that it can continue.
 
 An evaluation with thousands of samples takes hours. After an interruption, the next evaluation of
 the same weights by the same protocol continues, and its result is the same to the last bit.
@@ -19,13 +19,15 @@ from vaetune.data import ImageSet
 from vaetune.files import DamagedArchiveError, read_arrays, write_arrays
 from vaetune.models import VAE
 from vaetune.study import EvaluationProtocol
-from vaetune.version import __version__
 
 PARTIAL_NAME = "evaluation.npz"
 """File in the folder of a trial, as long as its evaluation is not complete."""
 
 INTERVAL_S = 10.0
 """Seconds between two writes."""
+
+SCHEME = 1
+"""Number of the way in which samples are drawn. Sums of another number are dropped."""
 
 Sums = Sequence[NDArray[np.float64]]
 
@@ -118,7 +120,7 @@ def describe_evaluation(vae: VAE, images: ImageSet, protocol: EvaluationProtocol
         images: Image set with the test images.
         protocol: Sample counts and other evaluation settings.
     """
-    settings = {"version": __version__, "images": images.fingerprint, **asdict(protocol)}
+    settings = {"scheme": SCHEME, "images": images.fingerprint, **asdict(protocol)}
     found = hashlib.sha256(json.dumps(settings).encode())
     for variable in vae.ordered_variables:
         found.update(np.ascontiguousarray(variable.numpy()).tobytes())

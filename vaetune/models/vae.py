@@ -158,20 +158,17 @@ class VAE(keras.Model):
         The posterior of a lower level is that of the posterior means of the levels above it.
 
         Returns:
-            Mean and logarithm of the variance by number of the level. That of the top level is 1,
-            with z_mean and z_log_var. Those of a lower level are relative to its prior.
+            Mean and log-variance by number of the level. The top level is 1, with z_mean and
+            z_log_var. Those of a lower level are relative to its prior.
         """
         return {1: self.posterior(images)}
 
     def draw_prior(self, count: Any, seed: Any) -> list[tf.Tensor]:
-        """Draws latent variables of all levels from N(0, 1), reproducibly on every device.
+        """Draws z and u of each lower level from N(0, 1), the same on every device.
 
         Args:
             count: Number of samples, an integer or a scalar tensor.
             seed: Random seed, an integer or a scalar tensor.
-
-        Returns:
-            z, (count, latent_dim), and u of each lower level, (count, height, width, channels).
         """
         shapes = [(self.latent_dim,), *self.level_shapes]
         return [
