@@ -10,6 +10,11 @@ from .build import (
 from .hypermodel import (
     VAEHyperModel,
 )
+from .likelihoods import (
+    make_scale,
+    reconstruction_loss,
+    spread_of,
+)
 from .losses import (
     binary_cross_entropy,
     kl_divergence,
@@ -52,8 +57,11 @@ __all__ = [
     "kl_divergence",
     "kl_per_dimension",
     "load_model",
+    "make_scale",
     "missing_bits",
+    "reconstruction_loss",
     "reparameterise",
+    "spread_of",
     "total_kl",
     "validation_noise",
 ]

@@ -106,7 +106,8 @@ class Probe:
     """
 
     def __init__(self, spec: SearchSpec, images: ImageSet) -> None:
-        self._spec = spec
+        self._spec = spec.settled(images.image_shape)
+        self._likelihood = self._spec.data.likelihood_of(images.image_shape)
         self._images = images
         self._validation_images = min(VALIDATION_BATCH_SIZE, len(images.validation.images))
         self._context = TrainingContext(images, self._validation_images)
@@ -125,7 +126,7 @@ class Probe:
         shape = self._images.image_shape
         images = to_unit_interval(self._images.validation.images[:_COMPARED_IMAGES])
         with _explain_memory_errors(hyperparameters):
-            vae = build_vae(shape, hyperparameters)
+            vae = build_vae(shape, hyperparameters, self._likelihood)
             runner = self._runner_of(hyperparameters)
             weights = read_variables(vae.ordered_variables)
             runner.begin(weights, float(value_of(hyperparameters, "learning_rate")))
@@ -152,8 +153,8 @@ class Probe:
         """
         with _explain_memory_errors(hyperparameters):
             began_s = time.perf_counter()
-            means = self._context.pixel_means
-            variables = draw_variables(self._images.image_shape, hyperparameters, means)
+            shape, means = self._images.image_shape, self._context.pixel_means
+            variables = draw_variables(shape, hyperparameters, means, self._likelihood)
             weights = read_variables(variables)
             drawn_s = time.perf_counter() - began_s
             runner = self._runner_of(hyperparameters)
@@ -178,7 +179,8 @@ class Probe:
         return replace(epoch, order=epoch.order[: epoch.batch_size])
 
     def _runner_of(self, hyperparameters: Hyperparameters) -> EpochRunner:
-        return self._context.runner(hyperparameters, self._spec.training.precision)
+        precision = self._spec.training.precision
+        return self._context.runner(hyperparameters, precision, self._likelihood)
 
     def _time_saving(self, runner: EpochRunner, folder: Path) -> float:
         """Writes a checkpoint and artifacts, and returns the duration in seconds."""
