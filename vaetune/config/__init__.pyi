@@ -28,11 +28,14 @@ from .family import (
     value_of,
 )
 from .likelihoods import (
+    KERAS_EXAMPLE,
     LIKELIHOODS,
     PIXEL_LEVELS,
     Likelihood,
     bits_per_dimension,
+    example_name,
     likelihood_for,
+    list_references,
 )
 from .names import (
     BASELINES,
@@ -98,6 +101,7 @@ __all__ = [
     "DEFAULT_SPACE",
     "EARLIER",
     "FAMILY",
+    "KERAS_EXAMPLE",
     "LIKELIHOODS",
     "MAX_CHANNELS",
     "MIN_IMAGES",
@@ -142,6 +146,7 @@ __all__ = [
     "closest_match",
     "describe",
     "differences",
+    "example_name",
     "find_search",
     "flag_name",
     "flatten",
@@ -149,6 +154,7 @@ __all__ = [
     "is_larger",
     "is_used",
     "likelihood_for",
+    "list_references",
     "load_search",
     "parse_reading",
     "parse_settings",

@@ -48,6 +48,27 @@ LIKELIHOODS: Mapping[str, LikelihoodWords] = {
 """The likelihoods by name."""
 
 
+KERAS_EXAMPLE = "Keras example"
+
+_OF_THE_EXAMPLE: tuple[Likelihood, ...] = ("bernoulli",)
+
+
+def example_name(likelihood: Likelihood) -> str:
+    """Returns the name of the Keras example, or of its network trained with another likelihood."""
+    if likelihood == "bernoulli":
+        return KERAS_EXAMPLE
+    return f"{KERAS_EXAMPLE}'s network, {LIKELIHOODS[likelihood].label}"
+
+
+def list_references(likelihood: Likelihood) -> tuple[Likelihood, ...]:
+    """Returns the likelihoods with which a search trains the network of the Keras example.
+
+    Args:
+        likelihood: Likelihood of the search.
+    """
+    return tuple(dict.fromkeys((likelihood, *_OF_THE_EXAMPLE)))
+
+
 def likelihood_for(channels: int) -> Likelihood:
     """Returns the likelihood that `likelihood = "auto"` stands for.
 

@@ -22,6 +22,7 @@ from vaetune.config import (
     REFERENCE,
     REFERENCE_BATCH_SIZE,
     SearchSpec,
+    list_references,
     short_hyperparameters,
     used,
     value_of,
@@ -221,6 +222,7 @@ def probe_search(
             outputs after saving and loading.
     """
     began_s = time.perf_counter()
+    spec = spec.settled(images.image_shape)
     oracle = make_oracle(spec)
     planned, drawn = plan(oracle), draw_configurations(oracle)
     pool = [one for configurations in drawn.values() for one in configurations]
@@ -267,13 +269,19 @@ def _reference(spec: SearchSpec) -> list[Hyperparameters]:
     return [used({**REFERENCE, **added})] if spec.baseline else []
 
 
+def _references(spec: SearchSpec) -> int:
+    """Returns the number of likelihoods with which the Keras example's network is trained."""
+    likelihood = spec.data.likelihood
+    return 1 if likelihood == "auto" else len(list_references(likelihood))
+
+
 def _baseline_groups(
     spec: SearchSpec, reference: Sequence[Hyperparameters], pool: Sequence[Hyperparameters]
 ) -> list[TrialGroup]:
     """Returns the Keras example, and the finalists that are trained from other seeds."""
     retrainings = spec.limits.final_seeds * min(FINALISTS, len(pool))
     groups = (
-        TrialGroup(reference, len(reference), spec.budget.max_epochs),
+        TrialGroup(reference, len(reference) * _references(spec), spec.budget.max_epochs),
         TrialGroup(pool, retrainings, spec.budget.max_epochs),
     )
     return [group for group in groups if group.trials]
