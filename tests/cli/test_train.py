@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from exports import StubReader
 from user_folder import SEARCH_FILE
 
 from vaetune.study.builder import load_study

@@ -15,8 +15,10 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from vaetune.config import Likelihood
 from vaetune.models.architecture import ImageShape
-from vaetune.models.losses import binary_cross_entropy, missing_bits, total_kl
+from vaetune.models.likelihoods import PixelScale, make_scale, reconstruction_loss
+from vaetune.models.losses import missing_bits, total_kl
 from vaetune.models.networks import LOGITS_LAYER, OUTPUT_LAYER
 from vaetune.models.sampling import Sampling, reparameterise
 
@@ -35,10 +37,12 @@ class LayerOrder:
 
 @keras.saving.register_keras_serializable(package="vaetune")
 class VAE(keras.Model):
-    """A variational autoencoder, trained on binary cross-entropy plus KL divergence.
+    """A variational autoencoder, trained on reconstruction loss plus KL divergence.
 
     The loss of an image, in nats, is a sum over pixels, channels and latent dimensions:
-    loss = BCE(x, decoder(z)) + beta * KL(N(z_mean, exp(z_log_var)) || N(0, 1)).
+    loss = -log p(x | z) + beta * KL(N(z_mean, exp(z_log_var)) || N(0, 1)).
+    With the likelihood of the Keras example, "bernoulli", the first part is the binary
+    cross-entropy of the image and decoder(z).
     Training minimises this loss. Validation always reports it with beta = 1 (the negative ELBO of
     one posterior sample), so that models with different `beta` can be compared.
 
@@ -48,6 +52,7 @@ class VAE(keras.Model):
             from its layer named "logits".
         beta: Weight of the KL divergence in training. It cannot change after the first step.
         logits: Logits in the graph of the decoder. Default: the output of its layer "logits".
+        likelihood: Likelihood p(x | z) of the pixels. The decoder's output is its location.
 
     Raises:
         ValueError: The decoder has no layer named "logits" or does not mirror the encoder, or
@@ -60,6 +65,7 @@ class VAE(keras.Model):
         decoder: keras.Model,
         beta: float = 1.0,
         logits: Any = None,
+        likelihood: Likelihood = "bernoulli",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,11 +80,13 @@ class VAE(keras.Model):
         self.to_posterior = keras.Model(encoder.input, encoder.outputs[:2])
         self.to_logits = keras.Model(decoder.input, logits)
         self.layer_order = LayerOrder((*encoder.layers, *decoder.layers))
+        self.likelihood: Likelihood = likelihood
+        self.pixel_scale: PixelScale | None = make_scale(likelihood)
         self.recipe: Any = None
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.reconstruction_loss_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_loss_tracker = keras.metrics.Mean(name="kl_loss")
-        self.built = True  # Encoder and decoder are built, and there are no other weights.
+        self.built = True  # All layers are built.
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compiles a loaded model. Keras calls it before it loads the optimizer's state."""
@@ -103,7 +111,13 @@ class VAE(keras.Model):
     @property
     def ordered_variables(self) -> list[keras.Variable]:
         """Variables of the layers in the order of checkpoints, which is the order of creation."""
-        return [v for layer in self.layer_order.layers for v in layer.variables]
+        scales = [self.pixel_scale] if self.pixel_scale else []
+        return [v for layer in (*self.layer_order.layers, *scales) for v in layer.variables]
+
+    @property
+    def log_scale(self) -> keras.Variable | None:
+        """The weight that is the likelihood's scale; None for a likelihood without one."""
+        return self.pixel_scale.log_scale if self.pixel_scale else None
 
     @property
     def output_bias(self) -> keras.Variable:
@@ -138,6 +152,12 @@ class VAE(keras.Model):
         Its outputs are the logits, and u_mean and u_log_var of each lower level.
         """
         return self.to_logits
+
+    def reconstruction_loss(self, images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Returns -log p(x | z) of each image, (batch,), in nats and in the type of the logits."""
+        scale = self.log_scale
+        log_scale = None if scale is None else tf.cast(scale.value, logits.dtype)
+        return reconstruction_loss(self.likelihood, images, logits, log_scale)
 
     def reconstruct(self, images: tf.Tensor) -> tf.Tensor:
         """Reconstructs images (batch, height, width, channels) through the posterior means."""
@@ -237,7 +257,7 @@ class VAE(keras.Model):
         z = reparameterise(z_mean, z_log_var, epsilon)
         inputs = [z, *maps, *epsilons] if maps else z
         logits, *lower = as_list(self.top_down(inputs, training=False))
-        reconstruction = binary_cross_entropy(images, logits)
+        reconstruction = self.reconstruction_loss(images, logits)
         kl = total_kl([z_mean, z_log_var, *lower])
         return self._track(reconstruction + kl, reconstruction, kl)
 
@@ -247,6 +267,7 @@ class VAE(keras.Model):
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
             "beta": self.beta,
+            "likelihood": self.likelihood,
         }
 
     @classmethod
@@ -261,7 +282,7 @@ class VAE(keras.Model):
         """Returns the reconstruction loss of a random sample, and the posteriors of all levels."""
         z_mean, z_log_var, z = self.encoder(images, training=True)
         logits = self.to_logits(z, training=True)
-        return binary_cross_entropy(images, logits), [z_mean, z_log_var]
+        return self.reconstruction_loss(images, logits), [z_mean, z_log_var]
 
     def _track(self, loss: tf.Tensor, reconstruction: tf.Tensor, kl: tf.Tensor) -> Losses:
         for tracker, per_image in zip(self.metrics, (loss, reconstruction, kl), strict=True):
