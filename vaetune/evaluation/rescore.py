@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import tensorflow as tf
 
-from vaetune.config import Likelihood
+
 from vaetune.evaluation.likelihood import PerImage
 from vaetune.training import (
     VALIDATION_BATCH_SIZE,
@@ -22,7 +22,7 @@ from vaetune.training import (
     to_unit_tensor,
 )
 
-RunnerOf = Callable[[Mapping[str, Any], Likelihood], EpochRunner]
+RunnerOf = Callable[..., EpochRunner]
 
 Measure = Callable[..., tuple[tf.Tensor, ...]]
 
