@@ -24,7 +24,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rescorer():
     context = TrainingContext(IMAGES)
-    return Rescorer(context.runner, context.data.validation)
+    return Rescorer(context.exact_runner, context.data.validation)
 
 
 def model_of(study, trial):

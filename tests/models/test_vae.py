@@ -587,7 +587,7 @@ LOAD_AND_MEASURE = """
 import sys
 import keras
 import numpy as np
-import vaetune.models.vae
+import vaetune.models.load
 
 for name in sys.argv[1:]:
     vae = keras.saving.load_model(f"{name}.keras")

@@ -53,7 +53,7 @@ def trials_in(page):
 @pytest.mark.browser
 def test_style_script_and_images_work_under_the_policy(visit):
     page = visit()
-    assert page.locator("#search-1 table.sortable th button").count() == 23
+    assert page.locator("#search-1 table.sortable th button").count() == 24
     assert page.locator("body").evaluate("body => getComputedStyle(body).maxWidth") != "none"
     sizes = page.locator("img").evaluate_all("images => images.map(i => i.naturalWidth)")
     assert len(sizes) >= 5

@@ -68,7 +68,7 @@ def losses_of(images, epochs=2):
     return (
         found,
         weights,
-        Rescorer(lambda _: runner, data.validation).measure(TrainedModel(TINY, weights), 3, 0),
+        Rescorer(lambda *_: runner, data.validation).measure(TrainedModel(TINY, weights), 3, 0),
         runner,
     )
 

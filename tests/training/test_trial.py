@@ -170,7 +170,7 @@ def test_images_that_change_on_the_disk_stop_the_search_and_fail_no_trial(tmp_pa
 
 def expected_use(context, weights, spec=SPEC):
     """Active units and KL of these weights, as an evaluation measures them."""
-    runner = context.runner(spec.training.precision)
+    runner = context.runner(FIRST.hyperparameters, spec.training.precision)
     runner.restore(weights)
     z_mean = runner.encode(to_unit_interval(IMAGES.validation.images))
     active = sum(np.var(z_mean[:, d].astype(np.float64)) > 0.01 for d in range(z_mean.shape[1]))

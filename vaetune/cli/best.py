@@ -44,7 +44,7 @@ def best(
     """
     from vaetune.config import BEST
     from vaetune.report import describe_decision, describe_winner
-    from vaetune.study import find_baseline, pick
+    from vaetune.study import find_baseline, find_example, pick
 
     if (formats or output is not None) and not export:
         raise typer.BadParameter("--format and --output go with --export")
@@ -53,7 +53,8 @@ def best(
         raise typer.BadParameter("give --trial or --latent-dim, not both")
     picked = pick(study, trial, latent_dim)
     say(title_of(study, picked))
-    say(describe_winner(study, picked, find_baseline(study, results)))
+    reference, example = find_baseline(study, results), find_example(study, results)
+    say(describe_winner(study, picked, reference, example))
     say(describe_decision(study, picked))
     if export:
         target = results / BEST if output is None else output

@@ -64,6 +64,9 @@ def check(
 
 IMAGES_OF_A_SHEET = 40
 
+_NEW: Mapping[str, object] = {"data.likelihood": "auto"}
+"""Values in search files that vaetune writes, where they differ from the defaults."""
+
 
 def check_dataset(flags: Mapping[str, object], sheet: Path | None) -> None:
     """Reads images, prints how they were read and writes a contact sheet.
@@ -91,7 +94,7 @@ def check_dataset(flags: Mapping[str, object], sheet: Path | None) -> None:
         )
     images = load_prepared(resolve_single({}, flags).spec.data, say)
     say(f"vaetune {__version__}: check of the images {images.name}")
-    say(describe_images(summarise(images)))
+    say(describe_images(summarise(images), resolve_single({}, {**_NEW, **given}).spec.data))
     write_sheet(images, sheet or Path("results") / f"{images.name}-images.png")
     same = " and the same options" * (len(given) > 1)
     dataset = shlex.quote(str(given["data.dataset"]))
@@ -149,7 +152,7 @@ def describe_probe(probed: "ProbeResult", spec: "SearchSpec", train_images: int)
         *timed,
         *(["Batches are limited to the number of training images."] if too_large else []),
         f"Estimated time{_of_workers(probed)}: {describe_duration_range(probed.duration)}"
-        + (", including the Keras example." if spec.baseline else "."),
+        + (f", including the {_references(spec)}." if spec.baseline else "."),
         "  Configurations that were not timed are estimated from layer sizes. The estimate is a",
         "  range because promotions and the load of the machine are not known in advance.",
         f"Memory: at most {_size(probed.peak_memory)} of main memory so far, with the largest "
@@ -158,6 +161,16 @@ def describe_probe(probed: "ProbeResult", spec: "SearchSpec", train_images: int)
         f"Disk: at most {_size(probed.disk)} for weights and pictures.",
     ]
     return "\n".join(lines)
+
+
+def _references(spec: "SearchSpec") -> str:
+    """Returns the name of the Keras example, and of its network with another likelihood."""
+    from vaetune.config import KERAS_EXAMPLE, example_name, list_references
+
+    likelihood = spec.data.likelihood
+    if likelihood == "auto":
+        return KERAS_EXAMPLE
+    return " and the ".join(map(example_name, reversed(list_references(likelihood))))
 
 
 def _of_workers(probed: "ProbeResult") -> str:
@@ -203,7 +216,7 @@ def check_search(
     data = summarise(images)
     say(f"vaetune {__version__}: check of {resolved.name}")
     say(describe_search(spec, data, resolved.origins, describe_trainers(options, device)))
-    say(f"Images: {describe_images(data)}")
+    say(f"Images: {describe_images(data, spec.data)}")
     if sheet is not None:
         write_sheet(images, sheet)
     say("Trying: saving and loading a model, and timing a few steps.")
@@ -216,6 +229,7 @@ def check_search(
     for describe in (describe_small_space, describe_structures):
         if text := describe(spec, probed.plan):
             say(text)
-    say(describe_probe(probed, spec, data.train_images))
+    settled = spec.settled(images.image_shape)
+    say(describe_probe(probed, settled, data.train_images))
     has_flags = "flag" in resolved.origins.values() or options != ExecutorOptions()
     say(f"Ready. Next: vaetune search {shlex.quote(name)}{' and the same options' * has_flags}")

@@ -109,7 +109,7 @@ def evaluate_study(
     models = {f"trial {picked.trial_id}": (study, picked)}
     baseline = find_baseline(study, results)
     if baseline and baseline.winner:
-        models["Keras example"] = (baseline, baseline.winner)
+        models[study.reference_name] = (baseline, baseline.winner)
     else:
         note("No matching Keras example was found, so only the winner is shown.")
     recorded = {name: one.evaluation(trial, protocol) for name, (one, trial) in models.items()}

@@ -32,6 +32,16 @@ class PrecisionOption(StrEnum):
     mixed_bfloat16 = "mixed_bfloat16"
 
 
+class LikelihoodOption(StrEnum):
+    """Values of --likelihood."""
+
+    auto = "auto"
+    bernoulli = "bernoulli"
+    continuous_bernoulli = "continuous_bernoulli"
+    gaussian = "gaussian"
+    discretized_logistic = "discretized_logistic"
+
+
 class OnOption(StrEnum):
     """Values of --on."""
 
@@ -189,6 +199,11 @@ class ImageOptions:
 class TrainingOptions(ImageOptions):
     """The images, and how a model is trained on them."""
 
+    likelihood: Annotated[
+        LikelihoodOption | None,
+        Overrides("data.likelihood"),
+        training_option(help="Likelihood of the pixels; auto chooses by the number of channels."),
+    ] = None
     seed: Annotated[
         int | None,
         Overrides("seed"),

@@ -184,7 +184,7 @@ def announce(
     say(f"vaetune {__version__}: {started.kind} {started.name} -> {session.folder}/")
     if started.search.description:
         say(started.search.description)
-    say(describe_image_set(started.data))
+    say(describe_image_set(started.data, session.spec.data))
     say(describe_search(session.spec, started.data, origins, trainers))
     if warnings := describe_warnings(started.data):
         say(warnings)
@@ -209,11 +209,14 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
     from rich.console import Console
 
     from vaetune.cli.live.progress import SearchProgress
-    from vaetune.search import StoppableWatcher
+    from vaetune.search import StoppableWatcher, run_of_reference
 
     kind = session.started.kind
     searched = session.spec.space.searched()
-    progress = SearchProgress(Console(), session.plan, session.past, quiet, kind, searched)
+    reference = run_of_reference(session.spec.data.likelihood_of(session.images.image_shape))
+    progress = SearchProgress(
+        Console(), session.plan, session.past, quiet, kind, searched, reference
+    )
     try:
         with progress, StoppableWatcher(progress) as watcher:
             yield watcher
@@ -225,12 +228,13 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
 
 def _print_outcome(study: "Study", results: Path) -> None:
     from vaetune.report import describe_decision, describe_winner, write_report
-    from vaetune.study import command, find_baseline
+    from vaetune.study import command, find_baseline, find_example
 
     end = study.last_end
     if study.winner is not None:
+        reference, example = find_baseline(study, results), find_example(study, results)
         say(title_of(study, study.winner))
-        say(describe_winner(study, study.winner, find_baseline(study, results)))
+        say(describe_winner(study, study.winner, reference, example))
         say(describe_decision(study, study.winner))
     say(f"Report: {write_report(results)}")
     if end and end.reason == "failures":

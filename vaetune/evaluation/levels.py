@@ -26,7 +26,7 @@ from vaetune.evaluation.likelihood import (
     latent_spec,
     top_level_sampler,
 )
-from vaetune.models import VAE, binary_cross_entropy, kl_per_dimension, reparameterise
+from vaetune.models import VAE, kl_per_dimension, reparameterise
 from vaetune.study import LevelUse
 from vaetune.training import compile_function, to_unit_tensor
 
@@ -148,7 +148,7 @@ def _compile_measure(vae: VAE, images: Images) -> Callable[..., Any]:
             terms = tf.square(epsilon) + log_var - tf.square(u)
             ratio += 0.5 * tf.reduce_sum(terms, axis=(1, 2, 3))
             kls.append(tf.reduce_sum(kl_per_dimension(mean, log_var), axis=(1, 2)))
-        return (-binary_cross_entropy(*exact), ratio, *kls)
+        return (-vae.reconstruction_loss(*exact), ratio, *kls)
 
     specs = [tf.TensorSpec(each.shape, tf.float32) for each in vae.top_down.inputs]
     return compile_function(measure, image_spec(vae, images), latent_spec(vae), *specs[1:])

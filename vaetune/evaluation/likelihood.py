@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vaetune.data import Images
 from vaetune.errors import DeviceError
 from vaetune.evaluation.partial import PartialSums
-from vaetune.models import VAE, binary_cross_entropy, kl_per_dimension
+from vaetune.models import VAE, kl_per_dimension
 from vaetune.study import Estimate
 from vaetune.training import compile_function, to_unit_tensor
 
@@ -130,7 +130,7 @@ def image_likelihood(
 ) -> LogLikelihood:
     """Returns a function that computes log p(x | z) of images.
 
-    It is the negative of the binary cross-entropy that the model is trained on. Logits are
+    It is the negative of the reconstruction loss that the model is trained on. Logits are
     computed in float32, as in training, and everything after them in float64.
 
     Args:
@@ -143,7 +143,8 @@ def image_likelihood(
     def negative_loss(x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         logits = vae.to_logits(z, training=False)
         targets = to_unit_tensor(x)
-        return -binary_cross_entropy(*(tf.cast(each, tf.float64) for each in (targets, logits)))
+        exact = (tf.cast(each, tf.float64) for each in (targets, logits))
+        return -vae.reconstruction_loss(*exact)
 
     compiled = compile_function(negative_loss, image_spec(vae, images), latent_spec(vae))
 

@@ -8,6 +8,8 @@ References:
     Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -82,7 +84,7 @@ def evaluate(
         negative_elbo=estimate(reconstruction + kl),
         reconstruction=estimate(reconstruction),
         kl=estimate(kl),
-        entropy_floor=entropy_floor(test.images),
+        entropy_floor=entropy_floor(test.images) if vae.likelihood == "bernoulli" else None,
         importance_weighted_bound=estimate(bound),
         kl_per_dimension=tuple(top_kl.mean(axis=0).tolist()),
         variance_per_dimension=variance_per_dimension(z_mean),
@@ -91,6 +93,8 @@ def evaluate(
         ssim=ssim,
         ssim_window=window,
         lower_levels=describe_levels(vae, test.images, z_mean, expected.lower_kl, batches),
+        likelihood=vae.likelihood,
+        pixel_values=math.prod(vae.image_shape),
     )
 
 

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import tensorflow as tf
 
+from vaetune.config import Likelihood
 from vaetune.evaluation.likelihood import PerImage
 from vaetune.training import (
     VALIDATION_BATCH_SIZE,
@@ -21,7 +22,7 @@ from vaetune.training import (
     to_unit_tensor,
 )
 
-RunnerOf = Callable[[Mapping[str, Any]], EpochRunner]
+RunnerOf = Callable[[Mapping[str, Any], Likelihood], EpochRunner]
 
 Measure = Callable[..., tuple[tf.Tensor, ...]]
 
@@ -34,7 +35,7 @@ class ImageLosses:
     """Losses of each validation image, in nats.
 
     Attributes:
-        reconstruction: Mean binary cross-entropy over the samples, (n,).
+        reconstruction: Mean reconstruction loss over the samples, (n,).
         kl: KL divergence, (n,).
     """
 
@@ -56,7 +57,7 @@ class Rescorer:
     noise, because it is computed over images, and the noise of two images is independent.
 
     Args:
-        runner_of: Function from a configuration to the runner of its structure.
+        runner_of: Function from a configuration and a likelihood to their runner.
         images: Validation images, (n, height, width, channels), on the device or on the disk.
     """
 
@@ -76,7 +77,7 @@ class Rescorer:
             seed: Random seed of the samples.
             on_progress: Function called with the completed share, in [0, 1]. It may raise.
         """
-        runner = self._runner_of(model.hyperparameters)
+        runner = self._runner_of(model.hyperparameters, model.likelihood)
         runner.restore(model.weights)
         measure = self._compiled.get(runner)
         if measure is None:

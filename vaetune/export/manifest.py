@@ -52,7 +52,7 @@ def build_manifest(study: Study, trial: Trial) -> dict[str, Any]:
             "image_shape": list(data.image_shape),
             "pixel_range": [0.0, 1.0],
             # The path of the images is left out, because exports are shared.
-            **study.search.data.model_dump(include={"binarize", "train_on"}),
+            **study.search.data.model_dump(include={"binarize", "train_on", "likelihood"}),
             **study.search.data.model_dump(include=_READING_OPTIONS, exclude_none=True),
         },
         "seed": study.search.seed,
@@ -93,7 +93,8 @@ def find_export(folder: Path) -> Exported | None:
 
 def _read_export(folder: Path, manifest: Mapping[str, Any]) -> Exported:
     data = manifest["data"]
-    options = {key: data[key] for key in ("binarize", "train_on", *_READING_OPTIONS) if key in data}
+    keys = ("binarize", "train_on", "likelihood", *_READING_OPTIONS)
+    options = {key: data[key] for key in keys if key in data}
     return Exported(
         folder=folder,
         trial_id=str(manifest["trial_id"]),

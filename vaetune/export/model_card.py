@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from vaetune.config import value_of
+from vaetune.config import LIKELIHOODS, value_of
 from vaetune.export.card_texts import (
     Rows,
     describe_figures,
@@ -38,7 +38,7 @@ from vaetune.report import (
 )
 from vaetune.study import EpochEnded, Study, Trial, TrialEvaluated, evaluate_command
 
-_MODEL, _REFERENCE = "this model", "Keras example"
+_MODEL = "this model"
 
 _HIDDEN_SETTINGS = ("description", "baseline", "device", "data.dataset", "limits.")
 """Settings without influence on the model, and the path of the user's images."""
@@ -82,6 +82,9 @@ def write_card(facts: ExportFacts) -> str:
         levels=facts.levels,
         shape=study.started.data.image_shape,
         binarize=study.search.data.binarize,
+        likelihood=study.likelihood,
+        words=LIKELIHOODS[study.likelihood],
+        bits=None if trial.best is None else study.bits(trial.best.val_loss),
         **preparation_context(study),
         formats=facts.formats,
         has_predict=facts.has_predict,
@@ -123,14 +126,15 @@ def _test_context(facts: ExportFacts) -> dict[str, Any]:
     evaluations = _find_evaluations(facts)
     event = evaluations.get(_MODEL)
     evaluation = event.evaluation if event else None
-    reference = evaluations.get(_REFERENCE)
+    name = facts.study.reference_name
+    reference = evaluations.get(name)
     elbo = f"{reference.evaluation.negative_elbo.mean:.2f}" if reference else ""
     rows = evaluation_rows([*evaluations.values()]) if evaluations else []
     return {
         "evaluation": evaluation,
         "evaluated": list(evaluations),
         "evaluation_rows": [(name.strip(), *map(_typeset, cells)) for name, *cells in rows],
-        "reference_elbo": f"; that of the Keras example is {elbo}" if elbo else "",
+        "reference_elbo": f"; that of the {name} is {elbo}" if elbo else "",
         "protocol": _protocol(event) if event else [],
         "evaluate_command": _evaluate_command(facts.study, facts.trial),
     }
@@ -144,7 +148,7 @@ def _find_evaluations(facts: ExportFacts) -> dict[str, TrialEvaluated]:
     baseline, reference = _find_reference(facts) or (None, None)
     protocol = event.evaluation.protocol
     other = baseline.evaluation(reference, protocol) if baseline and reference else None
-    return {_MODEL: event} | ({_REFERENCE: other} if other else {})
+    return {_MODEL: event} | ({facts.study.reference_name: other} if other else {})
 
 
 def _find_reference(facts: ExportFacts) -> tuple[Study, Trial] | None:
@@ -186,7 +190,7 @@ def _validation_context(facts: ExportFacts) -> dict[str, Any]:
     """The template's variables about the validation images."""
     study, trial = facts.study, facts.trial
     _, reference = _find_reference(facts) or (None, None)
-    models = {_MODEL: trial, _REFERENCE: reference}
+    models = {_MODEL: trial, study.reference_name: reference}
     best = {name: one.best for name, one in models.items() if one and one.best}
     scores = {
         "Rescored": describe_rescored(study, trial),

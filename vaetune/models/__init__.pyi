@@ -13,6 +13,14 @@ from .hypermodel import (
 from .levels import (
     make_ladder,
 )
+from .likelihoods import (
+    make_scale,
+    reconstruction_loss,
+    spread_of,
+)
+from .load import (
+    load_model,
+)
 from .losses import (
     binary_cross_entropy,
     kl_divergence,
@@ -34,7 +42,6 @@ from .units import (
 from .vae import (
     VAE,
     VALIDATION_SEED,
-    load_model,
     validation_noise,
 )
 
@@ -56,8 +63,11 @@ __all__ = [
     "kl_per_dimension",
     "load_model",
     "make_ladder",
+    "make_scale",
     "missing_bits",
+    "reconstruction_loss",
     "reparameterise",
+    "spread_of",
     "total_kl",
     "validation_noise",
 ]

@@ -6,10 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from vaetune.config import value_of
+from vaetune.config import Likelihood, value_of
 from vaetune.models.architecture import Architecture
 from vaetune.models.ladder import LadderVAE, connect_networks
 from vaetune.models.levels import make_ladder
+from vaetune.models.likelihoods import DEFAULT_SPREAD, make_scale
 from vaetune.models.networks import decoder_model, encoder_model
 from vaetune.models.optimizer import Adam
 from vaetune.models.units import build_layer
@@ -19,7 +20,11 @@ DARKEST = 0.002
 """Smallest mean pixel that an output bias starts from, so that its logit is finite."""
 
 
-def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) -> VAE:
+def build_vae(
+    image_shape: Sequence[int],
+    hyperparameters: Mapping[str, Any],
+    likelihood: Likelihood = "bernoulli",
+) -> VAE:
     """Builds the VAE of a configuration and compiles it with Adam.
 
     The optimizer's variables are created here, before the first step. So its state can be
@@ -28,6 +33,7 @@ def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) ->
     Args:
         image_shape: Height, width and channels of the images.
         hyperparameters: Values by name. A name that is missing has the Keras example's value.
+        likelihood: Likelihood of the pixels.
 
     Raises:
         ValueError: A size is not a positive integer, or the images are too small.
@@ -38,10 +44,11 @@ def build_vae(image_shape: Sequence[int], hyperparameters: Mapping[str, Any]) ->
     if ladder.levels:
         networks = connect_networks(architecture, ladder)
         order = [layer.name for layer in ladder.layers()]
-        vae: VAE = LadderVAE(networks, architecture.levels, order, beta)
+        vae: VAE = LadderVAE(networks, architecture.levels, order, beta, likelihood)
     else:
         encoder = encoder_model(ladder.encoder, architecture.image_shape)
-        vae = VAE(encoder, decoder_model(ladder.decoder, architecture.latent_dim), beta)
+        decoder = decoder_model(ladder.decoder, architecture.latent_dim)
+        vae = VAE(encoder, decoder, beta, likelihood=likelihood)
     vae.compile(optimizer=Adam(float(value_of(hyperparameters, "learning_rate"))))
     vae.optimizer.build(vae.ordered_trainable)
     return vae
@@ -51,6 +58,8 @@ def draw_variables(
     image_shape: Sequence[int],
     hyperparameters: Mapping[str, Any],
     pixel_means: Sequence[float] = (),
+    likelihood: Likelihood = "bernoulli",
+    pixel_spread: float = DEFAULT_SPREAD,
 ) -> list[keras.Variable]:
     """Returns newly initialised variables without a model, in half the time of `build_vae`.
 
@@ -59,6 +68,8 @@ def draw_variables(
         hyperparameters: Values as for `build_vae`. The learning rate is not used.
         pixel_means: Mean pixel of the training images, of each channel. It is needed for
             `output_bias = "mean"` only.
+        likelihood: Likelihood of the pixels.
+        pixel_spread: Standard deviation of the pixels, from which a learned scale starts.
 
     Returns:
         The variables in the order of `VAE.ordered_variables`. Their values are those that
@@ -74,7 +85,21 @@ def draw_variables(
     ladder.infer(build_layer, (None, architecture.latent_dim), maps, epsilons)
     if hyperparameters.get("output_bias") == "mean":
         set_output_bias(ladder.decoder.output.bias, pixel_means)
-    return [variable for layer in ladder.layers() for variable in layer.variables]
+    scale = make_scale(likelihood, pixel_spread)
+    made = [*ladder.layers(), *([scale] if scale else [])]
+    return [variable for layer in made for variable in layer.variables]
+
+
+def set_scale(vae: VAE, pixel_spread: float) -> None:
+    """Sets the learned scale of a likelihood to its start; a VAE without one does not change.
+
+    Args:
+        vae: A model that has not been trained.
+        pixel_spread: Standard deviation of the pixels.
+    """
+    start = make_scale(vae.likelihood, pixel_spread)
+    if start and vae.log_scale is not None:
+        vae.log_scale.assign(start.log_scale)
 
 
 def set_output_bias(bias: keras.Variable, pixel_means: Sequence[float]) -> None:

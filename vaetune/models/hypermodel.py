@@ -7,6 +7,7 @@ import keras
 import keras_tuner
 import numpy as np
 from keras_tuner.engine import hyperparameters as hp_types
+from numpy.typing import NDArray
 
 from vaetune.config import (
     DEFAULT_SPACE,
@@ -14,15 +15,17 @@ from vaetune.config import (
     REAL_VALUED,
     Choice,
     Condition,
+    Likelihood,
     Pinned,
     Range,
     Space,
     Value,
 )
 from vaetune.errors import DataError
-from vaetune.models.build import build_vae
+from vaetune.models.build import build_vae, set_scale
 from vaetune.models.conditions import UsedWhere
 from vaetune.models.first_batch import explain_range, peek
+from vaetune.models.likelihoods import spread_of
 from vaetune.models.recipe import prepare
 from vaetune.models.vae import VAE
 
@@ -50,6 +53,8 @@ class VAEHyperModel(keras_tuner.HyperModel):
         space: Search space. Default: the space of the built-in search "hyperband".
         pixel_means: Mean pixel of the training images, of each channel, for an output bias at the
             mean. Default: those of the first batch.
+        likelihood: Likelihood of the pixels. A learned scale starts from the spread of the first
+            batch.
     """
 
     def __init__(
@@ -57,8 +62,10 @@ class VAEHyperModel(keras_tuner.HyperModel):
         image_shape: Sequence[int] = (28, 28, 1),
         space: Space = DEFAULT_SPACE,
         pixel_means: Sequence[float] = (),
+        likelihood: Likelihood = "bernoulli",
     ) -> None:
         super().__init__(name="vae")
+        self.likelihood: Likelihood = likelihood
         self.pixel_means = tuple(pixel_means)
         self.image_shape = tuple(image_shape)
         self.space = space
@@ -76,7 +83,7 @@ class VAEHyperModel(keras_tuner.HyperModel):
 
     def build(self, hp: keras_tuner.HyperParameters) -> VAE:
         """Builds and compiles the VAE with these hyperparameters."""
-        return build_vae(self.image_shape, self._values_of(hp))
+        return build_vae(self.image_shape, self._values_of(hp), self.likelihood)
 
     def fit(
         self, hp: keras_tuner.HyperParameters, model: VAE, *args: Any, **kwargs: Any
@@ -98,8 +105,10 @@ class VAEHyperModel(keras_tuner.HyperModel):
         x, *others = args or (kwargs.pop("x", None),)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"], _ = _checked(kwargs["validation_data"], "validation images")
-        x, means = _checked(x, "training images")
-        recipe = prepare(model, values, self.pixel_means or means)
+        x, first = _checked(x, "training images")
+        recipe = prepare(model, values, self.pixel_means or _means_of(first))
+        if first is not None:
+            set_scale(model, spread_of(first))
         kwargs["callbacks"] = [recipe, *(kwargs.get("callbacks") or ())]
         return model.fit(x, *others, **kwargs)
 
@@ -109,8 +118,8 @@ class VAEHyperModel(keras_tuner.HyperModel):
         return {name: hp.get(name) for name, _ in self.space.dimensions() if hp.is_active(name)}
 
 
-def _checked(data: Any, what: str) -> tuple[Any, Sequence[float]]:
-    """Returns the data to train on, and the mean of each channel in the first batch.
+def _checked(data: Any, what: str) -> tuple[Any, NDArray[Any] | None]:
+    """Returns the data to train on, and images of the first batch; None if there are none.
 
     Raises:
         ImageRangeError: It has values outside [0, 1].
@@ -121,9 +130,17 @@ def _checked(data: Any, what: str) -> tuple[Any, Sequence[float]]:
         raise ImageRangeError(
             f"VAEHyperModel expects {what} with values from 0 to 1. Received: {problem}"
         )
+    return data, images
+
+
+def _means_of(images: NDArray[Any] | None) -> Sequence[float]:
+    """Returns the mean of each channel."""
     if images is None:
-        return data, ()
-    return data, images.reshape(-1, images.shape[-1]).mean(axis=0, dtype=np.float64).tolist()
+        return ()
+    means: list[float] = (
+        images.reshape(-1, images.shape[-1]).mean(axis=0, dtype=np.float64).tolist()
+    )
+    return means
 
 
 def _make(

@@ -6,9 +6,9 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
+from vaetune.config import Likelihood
 from vaetune.models.architecture import Architecture
 from vaetune.models.levels import Ladder
-from vaetune.models.losses import binary_cross_entropy
 from vaetune.models.units import call_layer
 from vaetune.models.vae import VAE, LayerOrder
 
@@ -25,6 +25,7 @@ class LadderVAE(VAE):
         levels: Number of levels, at least 2.
         order: Names of the layers with variables in the order of checkpoints. Default: all.
         beta: Weight of the KL divergence in training.
+        likelihood: Likelihood p(x | z) of the pixels.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class LadderVAE(VAE):
         levels: int,
         order: Sequence[str] = (),
         beta: float = 1.0,
+        likelihood: Likelihood = "bernoulli",
         **kwargs: Any,
     ) -> None:
         lower = levels - 1
@@ -49,6 +51,7 @@ class LadderVAE(VAE):
             keras.Model(z, decoded, name="decoder"),
             beta,
             logits,
+            likelihood,
             **kwargs,
         )
         self.networks = networks
@@ -109,7 +112,7 @@ class LadderVAE(VAE):
             for sampling, shape in zip(lower, self.level_shapes, strict=True)
         ]
         logits, *posteriors = self.top_down([z, *maps, *epsilons], training=True)
-        return binary_cross_entropy(images, logits), [z_mean, z_log_var, *posteriors]
+        return self.reconstruction_loss(images, logits), [z_mean, z_log_var, *posteriors]
 
 
 def connect_networks(architecture: Architecture, ladder: Ladder) -> keras.Model:

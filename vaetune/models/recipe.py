@@ -148,7 +148,7 @@ def prepare(
         rate = float(value_of(hyperparameters, "learning_rate"))
         adam = Adam(rate, weight_decay=decay or None, global_clipnorm=clip_norm or None)
         if decay:
-            adam.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            adam.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "log_scale"])
         vae.compile(optimizer=adam)
         vae.optimizer.build(vae.ordered_trainable)
     return RecipeCallback(hyperparameters)

@@ -9,17 +9,16 @@ References:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from vaetune.errors import ResultsError, one_line
-from vaetune.files import DAMAGED_FILE_ERRORS
+from vaetune.config import Likelihood
 from vaetune.models.architecture import ImageShape
-from vaetune.models.losses import binary_cross_entropy, missing_bits, total_kl
+from vaetune.models.likelihoods import PixelScale, make_scale, reconstruction_loss
+from vaetune.models.losses import missing_bits, total_kl
 from vaetune.models.networks import LOGITS_LAYER, OUTPUT_LAYER
 from vaetune.models.sampling import Sampling, reparameterise
 
@@ -38,10 +37,12 @@ class LayerOrder:
 
 @keras.saving.register_keras_serializable(package="vaetune")
 class VAE(keras.Model):
-    """A variational autoencoder, trained on binary cross-entropy plus KL divergence.
+    """A variational autoencoder, trained on reconstruction loss plus KL divergence.
 
     The loss of an image, in nats, is a sum over pixels, channels and latent dimensions:
-    loss = BCE(x, decoder(z)) + beta * KL(N(z_mean, exp(z_log_var)) || N(0, 1)).
+    loss = -log p(x | z) + beta * KL(N(z_mean, exp(z_log_var)) || N(0, 1)).
+    With the likelihood of the Keras example, "bernoulli", the first part is the binary
+    cross-entropy of the image and decoder(z).
     Training minimises this loss. Validation always reports it with beta = 1 (the negative ELBO of
     one posterior sample), so that models with different `beta` can be compared.
 
@@ -51,6 +52,7 @@ class VAE(keras.Model):
             from its layer named "logits".
         beta: Weight of the KL divergence in training. It cannot change after the first step.
         logits: Logits in the graph of the decoder. Default: the output of its layer "logits".
+        likelihood: Likelihood p(x | z) of the pixels. The decoder's output is its location.
 
     Raises:
         ValueError: The decoder has no layer named "logits" or does not mirror the encoder, or
@@ -63,6 +65,7 @@ class VAE(keras.Model):
         decoder: keras.Model,
         beta: float = 1.0,
         logits: Any = None,
+        likelihood: Likelihood = "bernoulli",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -77,11 +80,13 @@ class VAE(keras.Model):
         self.to_posterior = keras.Model(encoder.input, encoder.outputs[:2])
         self.to_logits = keras.Model(decoder.input, logits)
         self.layer_order = LayerOrder((*encoder.layers, *decoder.layers))
+        self.likelihood: Likelihood = likelihood
+        self.pixel_scale: PixelScale | None = make_scale(likelihood)
         self.recipe: Any = None
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.reconstruction_loss_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_loss_tracker = keras.metrics.Mean(name="kl_loss")
-        self.built = True  # Encoder and decoder are built, and there are no other weights.
+        self.built = True  # All layers are built.
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compiles a loaded model. Keras calls it before it loads the optimizer's state."""
@@ -106,7 +111,13 @@ class VAE(keras.Model):
     @property
     def ordered_variables(self) -> list[keras.Variable]:
         """Variables of the layers in the order of checkpoints, which is the order of creation."""
-        return [v for layer in self.layer_order.layers for v in layer.variables]
+        scales = [self.pixel_scale] if self.pixel_scale else []
+        return [v for layer in (*self.layer_order.layers, *scales) for v in layer.variables]
+
+    @property
+    def log_scale(self) -> keras.Variable | None:
+        """The weight that is the likelihood's scale; None for a likelihood without one."""
+        return self.pixel_scale.log_scale if self.pixel_scale else None
 
     @property
     def output_bias(self) -> keras.Variable:
@@ -141,6 +152,12 @@ class VAE(keras.Model):
         Its outputs are the logits, and u_mean and u_log_var of each lower level.
         """
         return self.to_logits
+
+    def reconstruction_loss(self, images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Returns -log p(x | z) of each image, (batch,), in nats and in the type of the logits."""
+        scale = self.log_scale
+        log_scale = None if scale is None else tf.cast(scale.value, logits.dtype)
+        return reconstruction_loss(self.likelihood, images, logits, log_scale)
 
     def reconstruct(self, images: tf.Tensor) -> tf.Tensor:
         """Reconstructs images (batch, height, width, channels) through the posterior means."""
@@ -240,7 +257,7 @@ class VAE(keras.Model):
         z = reparameterise(z_mean, z_log_var, epsilon)
         inputs = [z, *maps, *epsilons] if maps else z
         logits, *lower = as_list(self.top_down(inputs, training=False))
-        reconstruction = binary_cross_entropy(images, logits)
+        reconstruction = self.reconstruction_loss(images, logits)
         kl = total_kl([z_mean, z_log_var, *lower])
         return self._track(reconstruction + kl, reconstruction, kl)
 
@@ -250,6 +267,7 @@ class VAE(keras.Model):
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
             "beta": self.beta,
+            "likelihood": self.likelihood,
         }
 
     @classmethod
@@ -264,45 +282,12 @@ class VAE(keras.Model):
         """Returns the reconstruction loss of a random sample, and the posteriors of all levels."""
         z_mean, z_log_var, z = self.encoder(images, training=True)
         logits = self.to_logits(z, training=True)
-        return binary_cross_entropy(images, logits), [z_mean, z_log_var]
+        return self.reconstruction_loss(images, logits), [z_mean, z_log_var]
 
     def _track(self, loss: tf.Tensor, reconstruction: tf.Tensor, kl: tf.Tensor) -> Losses:
         for tracker, per_image in zip(self.metrics, (loss, reconstruction, kl), strict=True):
             tracker.update_state(per_image)  # The mean is over images, not over batches.
         return {tracker.name: tracker.result() for tracker in self.metrics}
-
-
-def load_model(path: str | Path) -> VAE:
-    """Loads a VAE from a `.keras` file that vaetune exported.
-
-    Args:
-        path: Path of the file.
-
-    Raises:
-        ResultsError: The file does not exist or does not contain a VAE of vaetune.
-    """
-    if not Path(path).is_file():
-        raise ResultsError(f"There is no model at {path}. `vaetune best --export` writes one.")
-    try:
-        model = keras.saving.load_model(path, safe_mode=True)
-    except (*DAMAGED_FILE_ERRORS, OSError, KeyError) as error:
-        raise ResultsError(_why_unreadable(path, error)) from error
-    if not isinstance(model, VAE):
-        raise ResultsError(
-            f"{path} contains a {type(model).__name__}, expected a VAE such as vae.keras. "
-            "Load encoder.keras and decoder.keras with keras.saving.load_model."
-        )
-    return model
-
-
-def _why_unreadable(path: str | Path, error: Exception) -> str:
-    reason = one_line(error)
-    if "unsafe" in reason or "arbitrary code" in reason:
-        return (
-            f"{path} contains code to be run, such as a Lambda layer, so it was not loaded. "
-            "Models that vaetune exports contain none: export the model again."
-        )
-    return f"{path} is not a readable Keras model: {reason}"
 
 
 def validation_noise(level: int, shape: Any, seen: tf.Tensor) -> tf.Tensor:

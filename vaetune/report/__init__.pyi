@@ -56,6 +56,7 @@ from .text.images import (
     describe_warnings,
 )
 from .text.search import (
+    describe_example,
     describe_plan,
     describe_retraining,
     describe_search,
@@ -96,6 +97,7 @@ __all__ = [
     "compute_traversal",
     "counted",
     "describe_decision",
+    "describe_example",
     "describe_finalists",
     "describe_image_set",
     "describe_images",

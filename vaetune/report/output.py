@@ -8,7 +8,7 @@ from vaetune.config import BASELINES, REPORT_NAME
 from vaetune.errors import ResultsError
 from vaetune.files import is_in_use, write_atomically
 from vaetune.report.page import GENERATOR, render_report
-from vaetune.study import find_baseline, list_baselines, list_studies
+from vaetune.study import find_baseline, find_example, list_baselines, list_studies
 
 _LIVE = b'<noscript><meta http-equiv="refresh"'
 """Text near the beginning of a page that only live pages contain."""
@@ -40,12 +40,15 @@ def write_report(
     catalog = list_studies(results)
     catalog.find(None)  # Raises an error if there is no search.
     baselines = {study.name: find_baseline(study, results) for study in catalog.studies}
+    examples = {study.name: find_example(study, results) for study in catalog.studies}
     unreadable = dict(catalog.unreadable)
     for name, reason in list_baselines(results).unreadable.items():
         unreadable[f"{BASELINES}/{name}"] = reason
     unfinished = [study for study in catalog.studies if live and study.last_end is None]
     running = {study.name for study in unfinished if is_in_use(study.folder)}
-    page = render_report(catalog.studies, baselines, datetime.now(UTC), unreadable, live, running)
+    page = render_report(
+        catalog.studies, baselines, datetime.now(UTC), unreadable, live, running, examples
+    )
     try:
         # A search and `vaetune report` may write the page at the same time.
         write_atomically(target, lambda file: file.write(page.encode()), own_temporary=True)

@@ -11,7 +11,6 @@ from vaetune.report import assets
 from vaetune.report.charts.comparison import compute_comparison, draw_comparison
 from vaetune.report.charts.svg import to_svg
 from vaetune.report.sections.section import Chart, build_section
-from vaetune.report.sections.side_by_side import ROLE_NAMES
 from vaetune.report.sections.tables import SearchGroup, compare_searches
 from vaetune.report.text import units
 from vaetune.report.text.units import counted
@@ -23,7 +22,7 @@ GENERATOR = "vaetune"
 _COMPARISON = (
     "Lowest loss so far among the completed trials of each search, against its working time. "
     "Breaks between sessions are excluded; the time to train the Keras example is included. The "
-    "loss axis is logarithmic."
+    "axis of losses above an entropy floor is logarithmic."
 )
 
 
@@ -34,21 +33,30 @@ def render_report(
     unreadable: Mapping[str, str] | None = None,
     live: bool = False,
     running: Collection[str] = (),
+    examples: Mapping[str, Study | None] | None = None,
 ) -> str:
     """Renders the page. The same arguments give the same text.
 
     Args:
         studies: Searches in the order of the page.
-        baselines: Run of the Keras example for each search, by name of the search.
+        baselines: Run of the Keras example that can be compared with each search, by name of the
+            search; see `find_baseline`.
         now: Time at which the page is written.
         unreadable: Reasons why other searches are not on the page, by name.
         live: True if the page will be written repeatedly and should reload itself.
         running: Names of the searches that are known to be running.
+        examples: Run of the Keras example that cannot be compared, by name of the search; see
+            `find_example`.
     """
     style, script = assets.read_style(), assets.read_script(live)
     sections = [
         build_section(
-            study, baselines.get(study.name), f"search-{number}", now, study.name in running
+            study,
+            baselines.get(study.name),
+            (examples or {}).get(study.name),
+            f"search-{number}",
+            now,
+            study.name in running,
         )
         for number, study in enumerate(studies, start=1)
     ]
@@ -58,7 +66,6 @@ def render_report(
         .get_template("template.html.j2")
         .render(
             sections=sections,
-            role_names=ROLE_NAMES,
             groups=groups,
             comparisons=[
                 _draw_group(group, f"comparison-{n}") for n, group in enumerate(groups, start=1)

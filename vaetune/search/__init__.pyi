@@ -36,6 +36,7 @@ from .summary import (
 from .watcher import (
     NoWatcher,
     Watcher,
+    run_of_reference,
 )
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "open_ray_executor",
     "open_search",
     "probe_search",
+    "run_of_reference",
     "run_search",
     "run_session",
     "summarise",

@@ -52,8 +52,10 @@ def configuration_name(spec: SearchSpec) -> str:
         spec: A search with a single configuration.
     """
     values = spec.space.used({name: one.listed()[0] for name, one in spec.space.dimensions()})
+    likelihood = spec.data.likelihood
+    end = "" if likelihood in ("auto", "bernoulli") else f"-{likelihood.replace('_', '-')}"
     if values == REFERENCE:
-        return "reference"
+        return f"reference{end}"
     filters = [str(values[name]) for name in ("filters_1", "filters_2") if name in values]
     words = [f"filters-{'-'.join(filters)}"] if filters else []
     words += [f"{_LABELS[name]}-{_number(values[name])}" for name in _LABELS if name in values]
@@ -62,7 +64,7 @@ def configuration_name(spec: SearchSpec) -> str:
         for name, value in values.items()
         if name not in _LABELS and name in OPTIONAL and value != OPTIONAL[name]
     ]
-    return _shortened("-".join(words))
+    return _shortened("-".join(words) + end)
 
 
 def _number(value: Value) -> str:

@@ -55,7 +55,7 @@ def rescore(
         checkpoint = Checkpoint.load(study.trial_folder(trial.trial_id))
         # A lost finalist that was trained again on another machine may have another best epoch.
         if trial.best and checkpoint.best_epoch == trial.best.epoch:
-            models[trial.trial_id] = TrainedModel(trial.hyperparameters, checkpoint.best_weights)
+            models[trial.trial_id] = _model(study, trial, checkpoint)
     losses = executor.measure(list(models.values()), samples, seed, on_progress)
     measured = dict(zip(models, losses, strict=True))
     return Rescoring(
@@ -155,4 +155,8 @@ def _measure_winners(
 
 def _winner(baseline: Study, winner: Trial) -> TrainedModel:
     checkpoint = Checkpoint.load(baseline.trial_folder(winner.trial_id))
-    return TrainedModel(winner.hyperparameters, checkpoint.best_weights)
+    return _model(baseline, winner, checkpoint)
+
+
+def _model(study: Study, trial: Trial, checkpoint: Checkpoint) -> TrainedModel:
+    return TrainedModel(trial.hyperparameters, checkpoint.best_weights, study.likelihood)

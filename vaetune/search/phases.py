@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vaetune.config import REFERENCE, SearchSpec, reference_training, single_configuration
+from vaetune.config import (
+    REFERENCE,
+    Likelihood,
+    SearchSpec,
+    list_references,
+    reference_training,
+    single_configuration,
+)
 from vaetune.errors import InUseError, StoppedEarly
 from vaetune.search.executors.base import Executor, PendingSearch
 from vaetune.search.executors.local import local_executor
@@ -16,7 +23,7 @@ from vaetune.search.limits import check_time
 from vaetune.search.resume import is_decided, is_rescored, is_retrained
 from vaetune.search.session import SearchSession, open_baseline
 from vaetune.search.tuner import VAETuner
-from vaetune.search.watcher import NoWatcher, Watcher
+from vaetune.search.watcher import NoWatcher, Watcher, run_of_reference
 from vaetune.study import (
     FinalistsRescored,
     FinalistsRetrained,
@@ -82,15 +89,13 @@ class _Phases:
     def run_trials(self) -> None:
         """Runs the trials of the search, and the Keras example next to them."""
         tuner = self.session.tuner(self.watcher, self.deadline_s)
-        searches: list[PendingSearch] = [nullcontext(tuner)]
-        if self.session.spec.baseline:
-            # With several workers it comes last, for workers that have no trial left.
-            place = 0 if self.executor.workers == 1 else 1
-            searches.insert(place, self._open_reference())
-        self._train(searches)
-        if self.session.spec.baseline:
-            # Another process may have trained it before, and may have been stopped since.
-            self._train([self._open_reference()])
+        trials, references = nullcontext(tuner), self._references()
+        # With several workers they come last, for workers that have no trial left.
+        is_alone = self.executor.workers == 1
+        self._train([*references, trials] if is_alone else [trials, *references])
+        # Another process may have trained them before, and may have been stopped since.
+        if again := self._references():
+            self._train(again)
 
     def decide_winner(self) -> None:
         """Ranks the finalists by better measurements, unless the journal holds them already."""
@@ -112,23 +117,35 @@ class _Phases:
     def _train(self, searches: Sequence[PendingSearch]) -> None:
         self.executor.run(searches, self.watcher.on_wait)
 
+    def _references(self) -> list[PendingSearch]:
+        """Returns the Keras example, and its network with the likelihood of the search."""
+        spec = self.session.spec
+        if not spec.baseline:
+            return []
+        own = spec.data.likelihood_of(self.session.images.image_shape)
+        return [self._open_reference(one) for one in list_references(own)]
+
     @contextmanager
-    def _open_reference(self) -> Iterator[VAETuner | None]:
+    def _open_reference(self, likelihood: Likelihood) -> Iterator[VAETuner | None]:
         """Opens the Keras example with the search's largest number of epochs.
+
+        Args:
+            likelihood: Likelihood of the pixels.
 
         Yields None if it was trained before, or if another search in the same results folder
         trains it now.
         """
         session = self.session
-        if find_baseline(load_study(session.folder), session.results):
+        if find_baseline(load_study(session.folder), session.results, likelihood):
             yield None
             return
         training = {"training": reference_training(session.spec.training)}
         single = single_configuration(
             REFERENCE,
             session.spec.budget.max_epochs,
-            like=session.spec.model_copy(update=training),
+            like=session.spec.with_likelihood(likelihood).model_copy(update=training),
         )
+        run = run_of_reference(likelihood)
         with ExitStack() as stack:
             pending = open_baseline(single, session.images, session.device, session.results)
             try:
@@ -136,7 +153,7 @@ class _Phases:
             except InUseError:
                 yield None
                 return
-            yield stack.enter_context(self._source_of(reference))
+            yield stack.enter_context(self._source_of(reference, run))
 
     def _train_singles(self, singles: Sequence[tuple[SearchSpec, str]]) -> list[Study]:
         """Trains single configurations as baselines, unless that was done before.

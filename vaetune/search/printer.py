@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from vaetune.config import KERAS_EXAMPLE
 from vaetune.report import (
     counted,
+    describe_example,
     describe_finalists,
     describe_plan,
     describe_small_space,
@@ -30,12 +32,11 @@ from vaetune.study import (
     describe_loss,
     describe_trial,
     find_baseline,
+    find_example,
 )
 
 if TYPE_CHECKING:
     from vaetune.search.session import SearchSession
-
-KERAS_EXAMPLE = "Keras example"
 
 _CONTINUE = "Call run_search again with the same arguments to continue."
 
@@ -85,16 +86,17 @@ class PrintingWatcher(NoWatcher):
         print_line(f"Winner{so_far}: {describe_trial(study.winner)}")
         if study.is_complete:
             self._compare(study.winner, find_baseline(study, study.results))
+            if note := describe_example(find_example(study, study.results)):
+                print_line(f"{KERAS_EXAMPLE}: {note}.")
 
     def _compare(self, winner: Trial, reference: Study | None) -> None:
         loss = reference.winner.score if reference and reference.winner else None
-        if loss is None or winner.score is None:
+        if reference is None or loss is None or winner.score is None:
             return
         difference = f"{abs(loss - winner.score):.2f} nats"
         side = "below" if loss >= winner.score else "above"
-        print_line(
-            f"{KERAS_EXAMPLE}: {loss:.2f} nats per image; the winner is {difference} {side}."
-        )
+        name = reference.reference_name
+        print_line(f"{name}: {loss:.2f} nats per image; the winner is {difference} {side}.")
 
     def on_event(self, run: str, event: Event) -> None:
         """Prints an event that matters to a user; see `Watcher.on_event`."""

@@ -52,7 +52,8 @@ def is_unfinished(
         past = None if overwrite else find_past(folder)
     if past is None:
         return True
-    check_same_experiment(past, resolved.spec, images, folder, extend)
+    spec = resolved.spec.settled(images.image_shape)
+    check_same_experiment(past, spec, images, folder, extend)
     grows = extend and is_larger(resolved.spec.budget, past.search.budget)
     return grows or not is_done(past, resolved.spec.limits)
 

@@ -2,7 +2,16 @@
 
 from typing import Protocol
 
+from vaetune.config import Likelihood, example_name
 from vaetune.study import Event
+
+
+def run_of_reference(likelihood: Likelihood) -> str:
+    """Returns the run of the Keras example's network, trained with a likelihood.
+
+    It is "baseline" for the Keras example itself.
+    """
+    return "baseline" if likelihood == "bernoulli" else example_name(likelihood)
 
 
 class Watcher(Protocol):
@@ -12,7 +21,7 @@ class Watcher(Protocol):
         """Called with each event after the journal holds it.
 
         Args:
-            run: Run of the event: "search", "baseline" for the Keras example, or a label such as
+            run: Run of the event: "search", that of `run_of_reference`, or a label such as
                 "configuration 3 seed 1".
             event: The event.
         """

@@ -19,6 +19,7 @@ from .builder import (
 from .catalog import (
     StudyCatalog,
     find_baseline,
+    find_example,
     find_study,
     has_begun,
     list_baselines,
@@ -183,6 +184,7 @@ __all__ = [
     "describe_trial",
     "evaluate_command",
     "find_baseline",
+    "find_example",
     "find_study",
     "has_begun",
     "leaders",

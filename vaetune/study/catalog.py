@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from vaetune.config import BASELINES, RESERVED_NAMES, Space, closest_match, reference_training
+from vaetune.config import (
+    BASELINES,
+    RESERVED_NAMES,
+    Likelihood,
+    Space,
+    closest_match,
+    reference_training,
+)
 from vaetune.errors import JournalError, ResultsError
 from vaetune.study.builder import load_study
 from vaetune.study.journal import JOURNAL_NAME
@@ -123,24 +130,31 @@ def find_study(results: Path, name: str | None) -> Study:
     )
 
 
-def find_baseline(study: Study, results: Path) -> Study | None:
+def find_baseline(
+    study: Study, results: Path, likelihood: Likelihood | None = None
+) -> Study | None:
     """Finds the Keras example that a search can be compared with.
 
-    It has the same data, training settings, seed and largest number of epochs as the search.
+    It has the same data, training settings, seed and largest number of epochs as the search, and
+    its network is trained with the same likelihood, because losses of two likelihoods cannot be
+    compared.
 
     Args:
         study: A search.
         results: Folder of all results.
+        likelihood: Likelihood of the pixels. Default: that of the search.
 
     Returns:
         The trained Keras example, or None if there is no such run.
     """
     wanted = study.search
+    likelihood = likelihood or study.likelihood
     for baseline in list_baselines(results).studies:
         other = baseline.started.search
         if (
             baseline.winner
             and baseline.started.data.fingerprint == study.started.data.fingerprint
+            and baseline.likelihood == likelihood
             and other.training == reference_training(wanted.training)
             and other.budget.max_epochs == wanted.budget.max_epochs
             and other.budget.patience is None
@@ -149,6 +163,23 @@ def find_baseline(study: Study, results: Path) -> Study | None:
         ):
             return baseline
     return None
+
+
+def find_example(study: Study, results: Path) -> Study | None:
+    """Finds the Keras example itself of a search with another likelihood than that of the example.
+
+    Its losses must not be compared with those of the search.
+
+    Args:
+        study: A search.
+        results: Folder of all results.
+
+    Returns:
+        The trained Keras example, or None if `find_baseline` finds it, or if there is no such run.
+    """
+    if study.likelihood == "bernoulli":
+        return None
+    return find_baseline(study, results, "bernoulli")
 
 
 def _is_path(name: str) -> bool:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from vaetune.config import Binarize
+from vaetune.config import Binarize, Likelihood, bits_per_dimension
 
 POSTERIOR_SAMPLES = 32
 """Posterior samples per image, at most."""
@@ -90,10 +90,11 @@ class Evaluation:
         protocol: Settings of the evaluation, with the number of images that were available.
         test_images: Number of test images, for all values except the importance-weighted bound.
         negative_elbo: Negative ELBO over the posterior samples of the protocol, nats per image.
-        reconstruction: Binary cross-entropy, the first part of the negative ELBO, nats per image.
+        reconstruction: Reconstruction loss, the first part of the negative ELBO, nats per image.
         kl: KL divergence of all levels, the second part, nats per image. It is in closed form;
             that of lower levels is the mean over samples of the levels above.
-        entropy_floor: Lower bound on the reconstruction loss of any model, nats per image.
+        entropy_floor: Lower bound on the reconstruction loss of any model, nats per image; None
+            without one.
         importance_weighted_bound: Upper bound on the negative log-likelihood, nats per image.
         kl_per_dimension: KL divergence of each latent dimension of the top level, nats per image.
             Without lower levels, the sum is `kl`.
@@ -107,6 +108,8 @@ class Evaluation:
         ssim_window: Side of its Gaussian window, in pixels.
         lower_levels: Use of each lower level, from the smallest maps outwards; empty for a model
             with one level.
+        likelihood: Likelihood of the pixels. Numbers of two likelihoods cannot be compared.
+        pixel_values: Values of an image: height times width times channels; 0 if unknown.
     """
 
     protocol: EvaluationProtocol
@@ -114,7 +117,7 @@ class Evaluation:
     negative_elbo: Estimate
     reconstruction: Estimate
     kl: Estimate
-    entropy_floor: float
+    entropy_floor: float | None
     importance_weighted_bound: Estimate
     kl_per_dimension: tuple[float, ...]
     variance_per_dimension: tuple[float, ...]
@@ -123,11 +126,27 @@ class Evaluation:
     ssim: float
     ssim_window: int
     lower_levels: tuple[LevelUse, ...] = ()
+    likelihood: Likelihood = "bernoulli"
+    pixel_values: int = 0
 
     @property
-    def above_entropy_floor(self) -> float:
-        """Negative ELBO minus the entropy floor, nats per image."""
-        return self.negative_elbo.mean - self.entropy_floor
+    def above_entropy_floor(self) -> float | None:
+        """Negative ELBO minus the entropy floor, nats per image; None without a floor."""
+        floor = self.entropy_floor
+        return None if floor is None else self.negative_elbo.mean - floor
+
+    @property
+    def bits_per_dimension(self) -> float | None:
+        """Negative ELBO in bits per dimension; None for the Bernoulli likelihood."""
+        return self._bits(self.negative_elbo)
+
+    @property
+    def bound_bits_per_dimension(self) -> float | None:
+        """Importance-weighted bound in bits per dimension; None for the Bernoulli likelihood."""
+        return self._bits(self.importance_weighted_bound)
+
+    def _bits(self, loss: Estimate) -> float | None:
+        return bits_per_dimension(loss.mean, (self.pixel_values,), self.likelihood)
 
     @property
     def active_units(self) -> int:
@@ -179,7 +198,7 @@ class FinalistScore:
     Attributes:
         epoch: The best epoch, absolute.
         negative_elbo: Negative ELBO, nats per image.
-        reconstruction: Binary cross-entropy, the first part of the negative ELBO, nats per image.
+        reconstruction: Reconstruction loss, the first part of the negative ELBO, nats per image.
         kl: KL divergence of all levels, the second part, nats per image. It is in closed form;
             that of lower levels is the mean over samples of the levels above.
         behind: Difference of its negative ELBO to that of the best finalist, nats per image: the

@@ -6,7 +6,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaetune.config import BASELINES, REPORT_NAME, SearchSpec, Space
+from vaetune.config import (
+    BASELINES,
+    REPORT_NAME,
+    Likelihood,
+    SearchSpec,
+    Space,
+    bits_per_dimension,
+    example_name,
+)
 from vaetune.errors import ResultsError
 from vaetune.study.events import (
     EpochEnded,
@@ -90,6 +98,29 @@ class Study:
     def search(self) -> SearchSpec:
         """The experiment, with the budget of the latest extension."""
         return self.extensions[-1].search if self.extensions else self.started.search
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """Likelihood of the pixels. Losses of two likelihoods cannot be compared."""
+        return self.search.data.likelihood_of(self.started.data.image_shape)
+
+    @property
+    def entropy_floor(self) -> float | None:
+        """Lower bound on the reconstruction loss, nats per image; None if there is none."""
+        return self.started.data.entropy_floor if self.likelihood == "bernoulli" else None
+
+    @property
+    def reference_name(self) -> str:
+        """Name of the baseline that its losses can be compared with; see `find_baseline`."""
+        return example_name(self.likelihood)
+
+    def bits(self, nats: float) -> float | None:
+        """Returns a loss in bits per dimension; None for the Bernoulli likelihood.
+
+        Args:
+            nats: Loss in nats per image.
+        """
+        return bits_per_dimension(nats, self.started.data.image_shape, self.likelihood)
 
     @property
     def name(self) -> str:

@@ -6,10 +6,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vaetune.config import Precision
+from vaetune.config import Likelihood, Precision
 from vaetune.data import ImageSet, to_unit_interval
-from vaetune.models import Architecture, Structure, build_vae
+from vaetune.models import Architecture, Structure, build_vae, spread_of
 from vaetune.study import ProbeImages
 from vaetune.training.feed import first_images
 from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
@@ -22,7 +23,7 @@ MAX_RUNNERS = 8
 _MEAN_IMAGES = 10_000
 """Number of images, spread over all, that the mean pixel is taken of, at most."""
 
-_RunnerKey = tuple[Structure, frozenset[str], Precision]
+_RunnerKey = tuple[Structure, frozenset[str], Precision, Likelihood]
 
 _NARROW = {"filters_1": 4, "filters_2": 4, "dense_units": 4, "latent_dim": 2, "level_channels": 2}
 
@@ -56,13 +57,29 @@ class TrainingContext:
     @cached_property
     def pixel_means(self) -> tuple[float, ...]:
         """Mean pixel of the training images in [0, 1], of each channel."""
+        return tuple(self._some_images().mean(axis=(0, 1, 2), dtype=np.float64).tolist())
+
+    @cached_property
+    def pixel_spread(self) -> float:
+        """Standard deviation of the pixels of the training images in [0, 1]."""
+        return spread_of(self._some_images())
+
+    def _some_images(self) -> NDArray[np.float32]:
         images = self.images.train.images
         step = -(-len(images) // _MEAN_IMAGES)
-        chosen = to_unit_interval(images[np.arange(0, len(images), step)])
-        return tuple(chosen.mean(axis=(0, 1, 2), dtype=np.float64).tolist())
+        return to_unit_interval(images[np.arange(0, len(images), step)])
+
+    def exact_runner(
+        self, hyperparameters: Mapping[str, Any], likelihood: Likelihood
+    ) -> EpochRunner:
+        """Returns the runner of a configuration's structure that trains in float32."""
+        return self.runner(hyperparameters, likelihood=likelihood)
 
     def runner(
-        self, hyperparameters: Mapping[str, Any], precision: Precision = "float32"
+        self,
+        hyperparameters: Mapping[str, Any],
+        precision: Precision = "float32",
+        likelihood: Likelihood = "bernoulli",
     ) -> EpochRunner:
         """Returns the runner of a configuration's structure.
 
@@ -71,15 +88,18 @@ class TrainingContext:
         Args:
             hyperparameters: The configuration. Its widths do not matter.
             precision: Numeric precision of training.
+            likelihood: Likelihood of the pixels.
         """
         shape = self.images.image_shape
         options = options_of(hyperparameters)
-        key = (Architecture.of(shape, hyperparameters).structure, options, precision)
+        structure = Architecture.of(shape, hyperparameters).structure
+        key = (structure, options, precision, likelihood)
         runner = self._runners.pop(key, None)
         if runner is None:
             while len(self._runners) >= MAX_RUNNERS:
                 del self._runners[next(iter(self._runners))]
-            template = build_vae(shape, {**hyperparameters, **_narrow(hyperparameters)})
+            narrow = {**hyperparameters, **_narrow(hyperparameters)}
+            template = build_vae(shape, narrow, likelihood)
             runner = EpochRunner(template, self.data, precision, options)
         self._runners[key] = runner  # The last entry is the one that was used last.
         return runner

@@ -43,6 +43,10 @@ class ModelRunner:
         outputs = model._run_through_graph(list(inputs), operation_fn=self._function_of)
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
+    def variable(self, path: str) -> tf.Tensor:
+        """Returns the value of a variable."""
+        return self._weights[path]
+
     def width(self, path: str) -> tf.Tensor:
         """Returns the last dimension of a variable, int32 scalar."""
         return tf.shape(self._weights[path])[-1]

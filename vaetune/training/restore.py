@@ -55,7 +55,8 @@ def restore_best(study: Study, trial: Trial) -> VAE:
             f"The checkpoint of trial {trial.trial_id} is older than the journal, because the "
             "search was stopped or is still running. Run the search to its end first."
         )
-    vae = build_vae(study.started.data.image_shape, trial.hyperparameters)
+    shape = study.started.data.image_shape
+    vae = build_vae(shape, trial.hyperparameters, study.likelihood)
     write_variables(vae.ordered_variables, checkpoint.best_weights)
     return vae
 

@@ -33,7 +33,7 @@ class EpochLosses:
 
     Attributes:
         loss: Loss that training minimises: reconstruction loss + beta * KL loss.
-        reconstruction_loss: Binary cross-entropy.
+        reconstruction_loss: Negative log-likelihood of the pixels.
         kl_loss: KL divergence.
     """
 

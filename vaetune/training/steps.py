@@ -12,9 +12,9 @@ import tensorflow as tf
 from vaetune.config import Precision
 from vaetune.models import (
     VAE,
-    binary_cross_entropy,
     kl_divergence,
     missing_bits,
+    reconstruction_loss,
     reparameterise,
     total_kl,
     validation_noise,
@@ -202,7 +202,14 @@ class Steps:
             for level, shape in enumerate(self._level_shapes(runner), start=1)
         ]
         logits, *lower = runner.run(self._template.top_down, z, *maps, *epsilons)
-        return binary_cross_entropy(images, logits), lower
+        return self._reconstruction_loss(runner, images, logits), lower
+
+    def _reconstruction_loss(
+        self, runner: ModelRunner, images: tf.Tensor, logits: tf.Tensor
+    ) -> tf.Tensor:
+        scale = self._template.log_scale
+        log_scale = None if scale is None else runner.variable(scale.path)
+        return reconstruction_loss(self._template.likelihood, images, logits, log_scale)
 
     def _level_shapes(self, runner: ModelRunner) -> list[tuple[int | tf.Tensor, ...]]:
         """Returns height, width and channels of the latent maps of each lower level."""

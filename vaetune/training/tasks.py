@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vaetune.config import SearchSpec, Value
+from vaetune.config import Likelihood, SearchSpec, Value
 from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded, LatentUse
 
 MAX_CRASHES = 5
@@ -42,10 +42,12 @@ class TrainedModel:
     Attributes:
         hyperparameters: The configuration.
         weights: Variables of the model, in the order of `VAE.ordered_variables`.
+        likelihood: Likelihood of the pixels.
     """
 
     hyperparameters: Mapping[str, Value]
     weights: Arrays
+    likelihood: Likelihood = "bernoulli"
 
 
 @dataclass(frozen=True)

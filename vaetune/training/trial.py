@@ -102,6 +102,7 @@ class _TaskTrainer:
         self._task = task
         self._spec = task.spec
         self._context = context
+        self._likelihood = task.spec.data.likelihood_of(context.images.image_shape)
         self._deadline_s = time.monotonic() + task.seconds_left
         self._last_ended: EpochEnded | None = None
 
@@ -122,7 +123,9 @@ class _TaskTrainer:
         yield Completed(state.best_val_loss, pictures, use)
 
     def _use(self, hyperparameters: Mapping[str, Any]) -> None:
-        self._runner = self._context.runner(hyperparameters, self._spec.training.precision)
+        self._runner = self._context.runner(
+            hyperparameters, self._spec.training.precision, self._likelihood
+        )
 
     def _prepare(self, trial: Assignment, state: Checkpoint | None, continues_trial: bool) -> int:
         """Puts the starting point of a trial into the runner, and counts the parameters."""
@@ -142,8 +145,9 @@ class _TaskTrainer:
         entropy = np.random.SeedSequence([self._spec.seed, trial.configuration])
         keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
         shape = self._context.images.image_shape
-        means = self._context.pixel_means
-        return read_variables(draw_variables(shape, trial.hyperparameters, means))
+        means, spread = self._context.pixel_means, self._context.pixel_spread
+        drawn = draw_variables(shape, trial.hyperparameters, means, self._likelihood, spread)
+        return read_variables(drawn)
 
     def _train(
         self, trial: Assignment, checkpoint: Checkpoint | None

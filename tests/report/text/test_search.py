@@ -196,6 +196,7 @@ def test_the_resolved_search_says_every_value_and_where_it_came_from(tmp_path):
         "baseline": "true default",
         "data.dataset": "digits default 5,000 training and 1,000 validation images of 28 x 28 x 1",
         "data.binarize": "none default",
+        "data.likelihood": "bernoulli default",
         "budget.max_epochs": "3 flag",
         "budget.factor": "3 default",
         "budget.min_epochs": "1 default",

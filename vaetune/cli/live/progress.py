@@ -53,6 +53,7 @@ class SearchProgress:
         main: The kind of run: "search", with its Keras example, or "baseline" for a single
             training, whose epochs are printed one by one.
         searched: Names of the hyperparameters that are searched.
+        reference: Run that the search can be compared with; see `search.run_of_reference`.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class SearchProgress:
         quiet: bool = False,
         main: Kind = "search",
         searched: Collection[str] = (),
+        reference: str = "baseline",
     ) -> None:
+        self._reference_run = reference
         self._console = console
         self._quiet = quiet
         self._main: Kind = main
@@ -204,7 +207,7 @@ class SearchProgress:
 
     def _on_end(self, run: str, event: TrialEnded) -> None:
         self._trials_ended += run == self._main
-        if run == "baseline":
+        if run == self._reference_run:
             self._reference = event.score
         key = run, event.trial_id
         self._epochs_left_out += self._count_untrained(key)
@@ -335,7 +338,7 @@ class SearchProgress:
         """Yields a line with the best loss so far and the idle workers."""
         parts = [f"best {self._best[0]:.2f} (trial {self._best[1]})"] if self._best[1] else []
         if self._reference is not None:
-            parts.append(f"{run_label('baseline')} {self._reference:.2f}")
+            parts.append(f"{run_label(self._reference_run)} {self._reference:.2f}")
         parts += self._workers.remarks(is_rescoring=self._rescored is not None)
         if parts:
             yield Text(", ".join(parts), no_wrap=True, overflow="ellipsis")

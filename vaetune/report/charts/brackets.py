@@ -39,7 +39,8 @@ class RungResult:
     Attributes:
         trial_id: Id of the trial.
         epoch: Last epoch that the trial was to train, absolute.
-        excess: Score above the data's entropy floor, nats per image; None without a score.
+        excess: Score above the data's entropy floor, nats per image; without a floor, the score
+            itself; None without a score.
         parent: Id of the trial in the previous rung if the trial is a promotion, else None.
         failed: True if the trial failed.
         is_winner: True if the trial belongs to the winning configuration.
@@ -74,11 +75,13 @@ class RungsInfo:
         brackets: Brackets in the order in which they began.
         low: Lowest excess, nats per image.
         high: Highest excess, nats per image.
+        has_floor: False if the losses have no entropy floor.
     """
 
     brackets: tuple[Bracket, ...]
     low: float
     high: float
+    has_floor: bool = True
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ def compute_rungs(study: Study) -> RungsInfo | None:
     several = len({iteration for iteration, _ in keys}) > 1
     brackets = tuple(Bracket(_title(key, several), tuple(_results(study, key))) for key in keys)
     found = [r.excess for b in brackets for r in b.results if r.excess is not None]
-    return RungsInfo(brackets, min(found, default=1.0), max(found, default=1.0))
+    low, high = min(found, default=1.0), max(found, default=1.0)
+    return RungsInfo(brackets, low, high, study.entropy_floor is not None)
 
 
 def compute_rung_correlations(study: Study) -> tuple[RungCorrelation, ...]:
@@ -160,7 +164,7 @@ def _title(key: tuple[int, int], several: bool) -> str:
 
 
 def _results(study: Study, key: tuple[int, int]) -> Iterator[RungResult]:
-    floor = study.started.data.entropy_floor
+    floor = study.entropy_floor
     winner = study.winner
     for trial in study.trials:
         if (trial.iteration, trial.bracket) != key:
@@ -168,11 +172,16 @@ def _results(study: Study, key: tuple[int, int]) -> Iterator[RungResult]:
         yield RungResult(
             trial_id=trial.trial_id,
             epoch=trial.epoch_to,
-            excess=None if trial.score is None else max(trial.score - floor, 1e-3),
+            excess=_above(trial.score, floor),
             parent=trial.parent,
             failed=trial.status == "failed",
             is_winner=winner is not None and trial.configuration == winner.configuration,
         )
+
+
+def _above(score: float | None, floor: float | None) -> float | None:
+    """A score above the floor; the score itself without a floor."""
+    return score if score is None or floor is None else max(score - floor, 1e-3)
 
 
 @chart_style()
@@ -182,8 +191,13 @@ def draw_rungs(info: RungsInfo) -> Figure:
     named: dict[str, object] = {}
     for bracket, axes in zip(info.brackets, panels, strict=True):
         named |= _draw_bracket(axes, bracket, info.high)
-    panels[0].set_ylim(info.low / 1.15, info.high * 1.25)
-    set_text(panels[0].set_ylabel, "nats above the entropy floor")
+        if info.has_floor:
+            make_logarithmic(axes, "y")
+    margin = 0.06 * (info.high - info.low) or 1.0
+    linear = (info.low - margin, info.high + margin)
+    panels[0].set_ylim(*((info.low / 1.15, info.high * 1.25) if info.has_floor else linear))
+    label = "nats above the entropy floor" if info.has_floor else "validation loss, nats per image"
+    set_text(panels[0].set_ylabel, label)
     names = [name for name in ("winner", "others", "failed") if name in named]
     add_legend(figure, [named[name] for name in names], names)
     return figure
@@ -237,8 +251,7 @@ def _split(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[flo
 
 
 def _set_axes(axes: Axes, ends: Sequence[int]) -> None:
-    """Makes both axes logarithmic, with a tick at the end of each rung."""
-    make_logarithmic(axes, "y")
+    """Makes the horizontal axis logarithmic, with a tick at the end of each rung."""
     make_logarithmic(axes, "x")
     axes.xaxis.set_major_locator(FixedLocator(ends))
     margin = max((b / a for a, b in pairwise(ends)), default=2.0) ** 0.35

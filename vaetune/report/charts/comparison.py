@@ -46,13 +46,13 @@ class ComparisonInfo:
 
     Attributes:
         curves: Curve of each search, the one with the best winner first.
-        floor: Entropy floor of the data, nats per image.
+        floor: Entropy floor of the data, nats per image; None without one.
         left_out: Number of searches with worse winners that are not drawn.
         is_log: True if the time axis is logarithmic.
     """
 
     curves: tuple[SearchCurve, ...]
-    floor: float
+    floor: float | None
     left_out: int
     is_log: bool
 
@@ -69,7 +69,7 @@ def compute_comparison(studies: Sequence[Study]) -> ComparisonInfo:
     firsts = [second for curve in curves for second in curve.progress.seconds[:1]]
     untils = [curve.progress.until_s for curve in curves]
     is_log = min(firsts, default=0) > 0 and max(untils) >= LOG_RATIO * min(untils)
-    floor = studies[0].started.data.entropy_floor
+    floor = studies[0].entropy_floor
     return ComparisonInfo(curves, floor, len(studies) - len(curves), is_log)
 
 
@@ -85,7 +85,7 @@ def draw_comparison(info: ComparisonInfo) -> Figure:
         losses = (*progress.losses, *progress.losses[-1:])
         (line,) = axes.step(
             [second / unit_s for second in (*progress.seconds, progress.until_s)],
-            [max(loss - info.floor, 1e-3) for loss in losses],
+            [loss if info.floor is None else max(loss - info.floor, 1e-3) for loss in losses],
             where="post",
             color=colour,
             linestyle=pattern,
@@ -93,12 +93,17 @@ def draw_comparison(info: ComparisonInfo) -> Figure:
             zorder=3 - 0.1 * len(handles),  # The best search is on top.
         )
         handles.append(line)
-    make_logarithmic(axes, "y")  # On a linear axis, the high first losses would flatten the rest.
+    if info.floor is not None:  # On a linear axis, the high first losses would flatten the rest.
+        make_logarithmic(axes, "y")
     if info.is_log:
         make_logarithmic(axes, "x")
     else:
         axes.set_xlim(0, max(longest_s / unit_s, 1e-3) * 1.02)
     set_text(axes.set_xlabel, f"{unit} of working time")
-    set_text(axes.set_ylabel, "nats above the entropy floor")
+    is_excess = info.floor is not None
+    set_text(
+        axes.set_ylabel,
+        "nats above the entropy floor" if is_excess else "validation loss, nats per image",
+    )
     add_legend(figure, handles, [curve.name for curve in info.curves], handle_width=3.2)
     return figure

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vaetune.config import KERAS_EXAMPLE
 from vaetune.report.analysis.timeline import WorkingTime
 from vaetune.report.charts.style import (
     FAILED,
@@ -62,12 +63,14 @@ class CurvesInfo:
         low: Lower end of the loss axis, nats per image.
         high: Upper end of the loss axis; first epochs and diverging trials may lie above it.
         max_epoch: Last epoch of the plan or of any trial.
+        reference_name: Name of the Keras example in the legend.
     """
 
     curves: tuple[Curve, ...]
     low: float
     high: float
     max_epoch: int
+    reference_name: str = KERAS_EXAMPLE
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,14 @@ class ProgressInfo:
         losses: Validation losses after the improvements, nats per image, descending.
         until_s: Time of the last event of the journal, in seconds of working time.
         reference: Validation loss of the Keras example, nats per image, or None.
+        reference_name: Name of the Keras example in the legend.
     """
 
     seconds: tuple[float, ...]
     losses: tuple[float, ...]
     until_s: float
     reference: float | None
+    reference_name: str = KERAS_EXAMPLE
 
 
 def compute_curves(study: Study, baseline: Study | None) -> CurvesInfo:
@@ -108,7 +113,7 @@ def compute_curves(study: Study, baseline: Study | None) -> CurvesInfo:
     low, high = _loss_range(curves)
     planned = [rung.epoch_to for rung in study.plan]
     last = max([*planned, *(epoch for curve in curves for epoch in curve.epochs)], default=1)
-    return CurvesInfo(tuple(curves), low, high, last)
+    return CurvesInfo(tuple(curves), low, high, last, study.reference_name)
 
 
 def compute_progress(study: Study, baseline: Study | None) -> ProgressInfo:
@@ -128,7 +133,8 @@ def compute_progress(study: Study, baseline: Study | None) -> ProgressInfo:
             losses.append(epoch.val_loss)
     until_s = clock.until_s
     reference = baseline.winner.score if baseline and baseline.winner else None
-    return ProgressInfo(tuple(seconds), tuple(losses), until_s, reference)
+    name = study.reference_name
+    return ProgressInfo(tuple(seconds), tuple(losses), until_s, reference, name)
 
 
 @chart_style()
@@ -136,7 +142,8 @@ def draw_curves(info: CurvesInfo) -> Figure:
     """Draws validation loss against epochs and emphasises the winner and the Keras example."""
     figure, axes = new_chart(*SIZE)
     named = {}
-    for role, name in _ROLE_NAMES.items():
+    names = _ROLE_NAMES | {"reference": info.reference_name}
+    for role, name in names.items():
         curves = [curve for curve in info.curves if curve.role == role]
         if curves:
             named[name] = _draw_curves(axes, curves, info.high)
@@ -148,7 +155,7 @@ def draw_curves(info: CurvesInfo) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     set_text(axes.set_xlabel, "epoch")
     set_text(axes.set_ylabel, "validation loss, nats per image")
-    order = [name for name in (*reversed(_ROLE_NAMES.values()), "failed") if name in named]
+    order = [name for name in (*reversed(names.values()), "failed") if name in named]
     add_legend(figure, [named[name] for name in order], order)
     return figure
 
@@ -167,7 +174,7 @@ def draw_progress(info: ProgressInfo) -> Figure:
         )
         axes.plot(seconds[:-1] / unit_s, info.losses, "o", color=WINNER, markersize=4.5)
     if info.reference is not None:
-        handles["Keras example"] = axes.axhline(
+        handles[info.reference_name] = axes.axhline(
             info.reference, color=REFERENCE, linewidth=1.8, linestyle=(0, (5, 2))
         )
     axes.set_xlim(0, max(info.until_s / unit_s, 1e-3) * 1.02)
@@ -179,7 +186,7 @@ def draw_progress(info: ProgressInfo) -> Figure:
 
 _ROLE_NAMES: dict[Role, str] = {
     "other": "others",
-    "reference": "Keras example",
+    "reference": KERAS_EXAMPLE,
     "winner": "winner",
 }
 

@@ -1,12 +1,12 @@
 """Draws the loss against parameters and training time, and distortion against rate."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from vaetune.config import value_of
+from vaetune.config import KERAS_EXAMPLE, value_of
 from vaetune.report.charts.curves import Role
 from vaetune.report.charts.style import (
     OTHER,
@@ -31,7 +31,7 @@ class Candidate:
     Attributes:
         trial_id: Id of the trial that measured the lowest loss.
         role: Role of the configuration in the chart.
-        excess: Lowest loss above the data's entropy floor, nats per image.
+        excess: Lowest loss above the data's entropy floor, nats per image; None without a floor.
         loss: Lowest validation loss, nats per image.
         reconstruction: Reconstruction loss at the same epoch, nats per image.
         kl: KL divergence at the same epoch, nats per image.
@@ -44,7 +44,7 @@ class Candidate:
 
     trial_id: str
     role: Role
-    excess: float
+    excess: float | None
     loss: float
     reconstruction: float
     kl: float
@@ -83,13 +83,17 @@ class TradeoffInfo:
         x_label: Label of the horizontal axis.
         y_label: Label of the vertical axis.
         points: Points in the order of drawing, the emphasised ones last.
-        is_log: True if both axes are logarithmic.
+        is_log: True if the vertical axis is logarithmic.
+        is_log_x: True if the horizontal axis is logarithmic.
+        reference_name: Name of the Keras example in the legend.
     """
 
     x_label: str
     y_label: str
     points: tuple[Point, ...]
     is_log: bool = True
+    is_log_x: bool = True
+    reference_name: str = KERAS_EXAMPLE
 
 
 def list_candidates(study: Study, baseline: Study | None) -> tuple[Candidate, ...]:
@@ -112,12 +116,24 @@ def list_candidates(study: Study, baseline: Study | None) -> tuple[Candidate, ..
     return tuple(found)
 
 
-def compute_tradeoffs(candidates: Sequence[Candidate]) -> tuple[TradeoffInfo, ...]:
-    """Computes the charts: loss against parameters and training time, distortion against rate."""
-    excess = "nats above the entropy floor"
-    return (
-        _info(candidates, "parameters", excess, lambda c: c.parameters, lambda c: c.excess),
-        _info(candidates, "seconds of training", excess, lambda c: c.train_s, lambda c: c.excess),
+def compute_tradeoffs(
+    candidates: Sequence[Candidate], reference_name: str = KERAS_EXAMPLE
+) -> tuple[TradeoffInfo, ...]:
+    """Computes the charts: loss against parameters and training time, distortion against rate.
+
+    Args:
+        candidates: Candidates from `list_candidates`.
+        reference_name: Name of the Keras example in the legend.
+    """
+    has_floor = all(candidate.excess is not None for candidate in candidates)
+    label = "nats above the entropy floor" if has_floor else "validation loss, nats per image"
+
+    def height(candidate: Candidate) -> float:
+        return candidate.loss if candidate.excess is None else candidate.excess
+
+    infos = (
+        _info(candidates, "parameters", label, lambda c: c.parameters, height, has_floor),
+        _info(candidates, "seconds of training", label, lambda c: c.train_s, height, has_floor),
         _info(
             candidates,
             "rate: KL, nats",
@@ -125,8 +141,10 @@ def compute_tradeoffs(candidates: Sequence[Candidate]) -> tuple[TradeoffInfo, ..
             lambda c: c.kl,
             lambda c: c.reconstruction,
             is_log=False,
+            is_log_x=False,
         ),
     )
+    return tuple(replace(info, reference_name=reference_name) for info in infos)
 
 
 def best_per_latent_dim(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -152,16 +170,18 @@ def draw_tradeoff(info: TradeoffInfo) -> Figure:
     front = sorted((point.x, point.y) for point in info.points if point.on_front)
     if len(front) > 1:
         (named["Pareto front"],) = axes.step(*zip(*front, strict=True), where="post", **_FRONT)
-    for role, (name, style) in _STYLES.items():
+    for role, (own_name, style) in _STYLES.items():
+        name = info.reference_name if role == "reference" else own_name
         x, y = ([getattr(p, at) for p in info.points if p.role == role] for at in "xy")
         if x:
             (named[name],) = axes.plot(x, y, linestyle="none", markeredgewidth=0, **style)
-    if info.is_log:
+    if info.is_log_x:
         make_logarithmic(axes, "x")
+    if info.is_log:
         make_logarithmic(axes, "y")
     set_text(axes.set_xlabel, info.x_label)
     set_text(axes.set_ylabel, info.y_label)
-    names = ("winner", "Keras example", "others", "Pareto front")
+    names = ("winner", info.reference_name, "others", "Pareto front")
     order = [name for name in names if name in named]
     add_legend(figure, [named[name] for name in order], order)
     return figure
@@ -171,7 +191,7 @@ _FRONT = {"color": OTHER, "linewidth": 1.2, "zorder": 1}
 
 _STYLES: dict[Role, tuple[str, dict[str, Any]]] = {
     "other": ("others", {"color": OTHER, "marker": "o", "markersize": 5.5}),
-    "reference": ("Keras example", {"color": REFERENCE, "marker": "s", "markersize": 8}),
+    "reference": (KERAS_EXAMPLE, {"color": REFERENCE, "marker": "s", "markersize": 8}),
     "winner": ("winner", {"color": WINNER, "marker": "o", "markersize": 9}),
 }
 
@@ -182,11 +202,11 @@ def _candidate(study: Study, run: Study, trial: Trial, role: Role) -> Candidate:
     best = trial.best
     if best is None:
         raise ValueError(f"Trial {trial.trial_id} is completed but has no epoch.")
-    floor = study.started.data.entropy_floor
+    floor = study.entropy_floor
     return Candidate(
         trial_id=trial.trial_id,
         role=role,
-        excess=max(best.val_loss - floor, 1e-3),
+        excess=None if floor is None else max(best.val_loss - floor, 1e-3),
         loss=best.val_loss,
         reconstruction=best.val_reconstruction_loss,
         kl=best.val_kl_loss,
@@ -205,6 +225,7 @@ def _info(
     x: Callable[[Candidate], float | None],
     y: Callable[[Candidate], float],
     is_log: bool = True,
+    is_log_x: bool = True,
 ) -> TradeoffInfo:
     placed = [(c, at, y(c)) for c in candidates if (at := x(c)) is not None]
     front = set(_front((at, height, c.trial_id) for c, at, height in placed if _is_own(c)))
@@ -213,7 +234,7 @@ def _info(
         for c, at, height in placed
     ]
     points.sort(key=lambda point: _EMPHASIS[point.role])
-    return TradeoffInfo(x_label, y_label, tuple(points), is_log)
+    return TradeoffInfo(x_label, y_label, tuple(points), is_log, is_log_x)
 
 
 def _is_own(candidate: Candidate) -> bool:

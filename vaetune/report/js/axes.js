@@ -1,5 +1,6 @@
 // Scales and axes. The scale of an axis depends on its column: logarithmic, linear, or equal steps
-// between choices. Losses use the logarithm of the difference to the data's entropy floor.
+// between choices. Losses use the logarithm of the difference to the data's entropy floor, or are
+// linear if there is none.
 
 const SPREAD = 24; // largest width in pixels over which the points of one choice are spread
 
@@ -18,13 +19,14 @@ function rangeOf(values) {
 }
 
 // Makes a scale from values to pixels, with ticks, labels and the inverse mapping.
-// kind: scale of the column; floor: entropy floor in nats per image; pixels: [first, last];
+// kind: scale of the column; floor: entropy floor in nats per image, or null; pixels: [first, last];
 // labels: texts of a category, by value; margin: free space at both ends, relative to the range.
 function makeScale({ values, kind, labels = [], floor = 0, pixels, margin = 0.04 }) {
   if (kind === "choice") return choiceScale(values, pixels, labels);
   const [low, high] = rangeOf(values);
-  const offset = kind === "excess" && low > floor ? floor : 0;
-  const isLog = kind !== "linear" && low - offset > 0;
+  const hasFloor = kind === "excess" && floor !== null;
+  const offset = hasFloor && low > floor ? floor : 0;
+  const isLog = kind !== "linear" && (kind !== "excess" || hasFloor) && low - offset > 0;
   const domain = (isLog ? widenLog : widen)(low - offset, high - offset, margin);
   const scale = (isLog ? d3.scaleLog() : d3.scaleLinear()).domain(domain).range(pixels).clamp(true);
   const isWhole = values.every((value) => value === null || Number.isInteger(value));

@@ -34,7 +34,7 @@ class Progress extends Scatter {
   }
 
   explainLooks() {
-    const reference = this.records.reference ? [["line reference", "Keras example"]] : [];
+    const reference = this.records.reference ? [["line reference", this.records.reference.name]] : [];
     this.explain([["line winner", "lowest so far"], ...this.usualLooks(), ...reference]);
   }
 }
@@ -69,7 +69,7 @@ class Curves extends Chart {
     if (reference) this.line(this.polyline(reference.epochs, reference.val, x), "reference");
     for (const look of ["winner", "open"]) this.line(paths[look].join(""), look);
     this.mark(records.all.map((index) => ({ index, ...this.endOf(index, x) })));
-    this.explain([["line winner", "winner"], ["line other", "others"], ...(reference ? [["line reference", "Keras example"]] : []),
+    this.explain([["line winner", "winner"], ["line other", "others"], ...(reference ? [["line reference", reference.name]] : []),
       ...this.usualLooks().filter(([look]) => look.includes("failed"))]);
   }
 
@@ -284,7 +284,7 @@ class Timeline extends Chart {
     const { workers } = this;
     this.explain([["line winner", "winner"], ["line other", "completed"],
       ...(looks.failed ? [["line failed", "failed"]] : []), ...(looks.running ? [["line running", "unfinished"]] : []),
-      ...(looks.reference ? [["line reference", "Keras example"]] : []), ...(workers?.lost_workers.length ? [["cross failed", "worker lost"]] : [])]);
+      ...(looks.reference ? [["line reference", this.records.reference?.name ?? "Keras example"]] : []), ...(workers?.lost_workers.length ? [["cross failed", "worker lost"]] : [])]);
     for (const kind of workers?.kinds ?? []) this.legend.append(html("span", {}, kind));
   }
 

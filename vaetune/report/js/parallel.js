@@ -55,7 +55,7 @@ class Parallel extends Chart {
       const x = place(column.key);
       const scale = this.scales.get(column.key);
       const lifted = i % 2 === 1 && this.width / axes.length < 130;
-      layers.axes.append(svg("text", { class: "axis", x, y: lifted ? 14 : 32, "text-anchor": "middle" }, column.key === "loss" ? "loss above floor" : column.title));
+      layers.axes.append(svg("text", { class: "axis", x, y: lifted ? 14 : 32, "text-anchor": "middle" }, column.key === "loss" && records.floor !== null ? "loss above floor" : column.title));
       layers.front.append(svg("line", { class: "pole", x1: x, x2: x, y1: top, y2: bottom }));
       for (const { pixel, label } of scale.ticks(6)) {
         layers.front.append(svg("text", { class: "tick halo", x: x + 6, y: pixel + 4 }, label));

@@ -62,7 +62,7 @@ class Scatter extends Chart {
     const reference = this.referencePoint(this.column("x"), this.column("y"));
     this.explain([
       ...this.usualLooks(),
-      ...(reference ? [["line reference", "Keras example"]] : []),
+      ...(reference ? [["line reference", this.records.reference.name]] : []),
       ...(this.settings.front ? [["line front", "Pareto front"]] : []),
     ]);
   }

@@ -81,17 +81,18 @@ class Contour extends Chart {
     this.mark(measured, ({ index }) => (winners.has(index) ? "winner" : "measured"));
     this.noteLine.textContent =
       `Lowest losses of ${chosen.length} configurations up to epoch ${after}. ` +
-      "The surface is their average on the logarithmic scale above the entropy floor, weighted by distance. It is not drawn far from all points." + usage([across, up]);
+      `The surface is their average${this.records.floor === null ? "" : " on the logarithmic scale above the entropy floor"}, weighted by distance. It is not drawn far from all points.` + usage([across, up]);
     this.explain([["dot measured", "configuration"], ...(winners.size ? [["dot winner", "winner"]] : []),
       ...bands.map((from, i) => [`dot shade-${i}`, `${i ? "from" : "lowest"} ${nats(from, 1)}`])]);
   }
 
-  // Draws a Gaussian average of the logarithms above the floor, in bands of equal width. Returns the
-  // loss at which each band begins. The surface is not drawn far from all points.
+  // Draws a Gaussian average of the logarithms above the floor, or of the losses if there is none, in
+  // bands of equal width. Returns the loss at which each band begins. The surface is not drawn far
+  // from all points.
   surface(points, frame) {
     if (points.length < 4) return [];
     const { floor } = this.records;
-    const heights = points.map(({ loss }) => Math.log(Math.max(loss - floor, 1e-3)));
+    const heights = points.map(({ loss }) => (floor === null ? loss : Math.log(Math.max(loss - floor, 1e-3))));
     const [width, height] = [frame.right - frame.left, frame.bottom - frame.top];
     const grid = d3.range(GRID * GRID).map((cell) => {
       const [column, row] = [cell % GRID, Math.floor(cell / GRID)];
@@ -112,7 +113,7 @@ class Contour extends Chart {
         `M${ring.map(([cx, cy]) => `${(frame.left + (cx / GRID) * width).toFixed(1)},${(frame.top + (cy / GRID) * height).toFixed(1)}`).join("L")}Z`).join("");
       this.layers.axes.append(svg("path", { class: `band shade-${i}`, d: path, "fill-rule": "evenodd" }));
     });
-    return bands.map((band) => Math.exp(band) + floor);
+    return bands.map((band) => (floor === null ? band : Math.exp(band) + floor));
   }
 
   table() {

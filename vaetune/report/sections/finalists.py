@@ -24,7 +24,7 @@ class Finalist:
         loss: Validation loss.
         reconstruction: Reconstruction loss.
         kl: KL divergence.
-        excess: Loss above the data's entropy floor.
+        excess: Loss above the data's entropy floor; None without one.
         rescored: Rescored negative ELBO with its standard error; empty if not rescored.
         behind: Difference to the best finalist, rescored if possible.
         seeds: Mean loss of trainings from other seeds, with its standard error.
@@ -41,7 +41,7 @@ class Finalist:
     loss: float
     reconstruction: float
     kl: float
-    excess: float
+    excess: float | None
     rescored: str
     behind: str
     seeds: str
@@ -174,7 +174,7 @@ def _finalist(study: Study, place: int, trial: Trial, names: Sequence[str]) -> F
         loss=best.val_loss,
         reconstruction=best.val_reconstruction_loss,
         kl=best.val_kl_loss,
-        excess=best.val_loss - study.started.data.entropy_floor,
+        excess=None if study.entropy_floor is None else best.val_loss - study.entropy_floor,
         rescored=plus_minus(score.negative_elbo) if score else "",
         behind=_behind(study, trial, score),
         seeds=_seeds(study, trial),

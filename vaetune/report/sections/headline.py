@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from vaetune.config import FAMILY, is_used, value_of
+from vaetune.config import FAMILY, KERAS_EXAMPLE, is_used, value_of
 from vaetune.report.analysis.timeline import study_moments
 from vaetune.report.text.units import (
     NOTHING,
@@ -68,12 +68,14 @@ class Comparison:
     Attributes:
         winner: Winner of the search.
         reference: Trial of the Keras example, or None.
+        reference_name: Name of the Keras example in the table.
         groups: Rows by heading.
         protocol: Protocol of the evaluation on the test images; empty without an evaluation.
     """
 
     winner: Trial
     reference: Trial | None
+    reference_name: str
     groups: Mapping[str, tuple[Row, ...]]
     protocol: str
 
@@ -99,14 +101,11 @@ def headline(study: Study, baseline: Study | None) -> str:
     lead = reference.score - winner.score
     side = "below" if lead > 0 else "above"
     gap = f"{nats(abs(lead))} {side}" if abs(lead) >= LEVEL else "equal to"
+    epochs = counted(winner.epoch_to, "epoch")
+    name = f"the {study.reference_name}{',' * (study.likelihood != 'bernoulli')}"
     if winner.epoch_to == reference.epoch_to:
-        return (
-            f"{found}, {gap} the Keras example after the same {counted(winner.epoch_to, 'epoch')}."
-        )
-    return (
-        f"{found} after {counted(winner.epoch_to, 'epoch')}, {gap} the Keras example "
-        f"after {reference.epoch_to}."
-    )
+        return f"{found}, {gap} {name} after the same {epochs}."
+    return f"{found} after {epochs}, {gap} {name} after {reference.epoch_to}."
 
 
 def state(study: Study, now: datetime, is_running: bool = False) -> State:
@@ -188,19 +187,37 @@ def compare(study: Study, baseline: Study | None) -> Comparison | None:
     groups["Hyperparameters"] = tuple(_hyperparameters(study, winner, reference))
     groups["Cost"] = tuple(_costs(study, winner, baseline, reference))
     protocol = _describe_protocol(event.evaluation) if event else ""
-    return Comparison(winner, reference, groups, protocol)
+    return Comparison(winner, reference, study.reference_name, groups, protocol)
+
+
+def describe_example(study: Study, example: Study | None) -> str:
+    """The losses of the Keras example itself, for a search with another likelihood; else empty.
+
+    Args:
+        study: Search to describe.
+        example: Run of the Keras example, from `find_example`, or None.
+    """
+    best = example.winner.best if example and example.winner else None
+    if best is None or study.likelihood == "bernoulli":
+        return ""
+    return (
+        f"The Keras example itself, with the Bernoulli likelihood, reaches {nats(best.val_loss)} "
+        f"nats per image ({nats(best.val_reconstruction_loss)} binary cross-entropy, "
+        f"{nats(best.val_kl_loss)} KL) after {counted(best.epoch, 'epoch')}. Losses of two "
+        "likelihoods cannot be compared."
+    )
 
 
 def no_reference(study: Study) -> str:
     """Explains why the winner is not compared with the Keras example."""
     if not study.search.baseline:
         return (
-            "There is no comparison with the Keras example, because this search does not train it "
-            "(baseline = false)."
+            f"There is no comparison with the {KERAS_EXAMPLE}, because this search does not train "
+            "it (baseline = false)."
         )
     return (
-        "There is no comparison with the Keras example, because it has not been trained on these "
-        "data with the same seed, batch size and maximum number of epochs."
+        f"There is no comparison with the {study.reference_name}, because it has not been trained "
+        "on these data with the same seed, batch size and maximum number of epochs."
     )
 
 
@@ -225,7 +242,7 @@ def _no_winner(study: Study) -> str:
 
 def _losses(study: Study, winner: Trial, reference: Trial | None) -> Iterator[Row]:
     ours, theirs = winner.best, reference.best if reference else None
-    floor = study.started.data.entropy_floor
+    floor = study.entropy_floor
     if ours is None:
         return
     their_loss = theirs.val_loss if theirs else None
@@ -236,14 +253,18 @@ def _losses(study: Study, winner: Trial, reference: Trial | None) -> Iterator[Ro
             theirs.val_reconstruction_loss if theirs else None,
         ),
         "KL": (ours.val_kl_loss, theirs.val_kl_loss if theirs else None),
-        "Above the entropy floor": (
-            ours.val_loss - floor,
-            None if their_loss is None else their_loss - floor,
-        ),
     }
+    if floor is not None:
+        above = None if their_loss is None else their_loss - floor
+        pairs["Above the entropy floor"] = (ours.val_loss - floor, above)
     for name, (our, their) in pairs.items():
         is_objective = name == "Negative ELBO"
         yield Row(name, nats(our), nats(their), difference(our, their), is_objective=is_objective)
+    our_bits = study.bits(ours.val_loss)
+    their_bits = None if their_loss is None else study.bits(their_loss)
+    if our_bits is not None:
+        gap = difference(our_bits, their_bits, decimals=3)
+        yield Row("Bits per dimension", nats(our_bits, 3), nats(their_bits, 3), gap)
 
 
 def _test_rows(ours: Evaluation, theirs: Evaluation | None) -> Iterator[Row]:

@@ -56,6 +56,7 @@ class Reference:
         latent_dim: Number of latent dimensions.
         parameters: Number of parameters, or None if unknown.
         total_s: Training time in seconds.
+        name: Name of the Keras example on the page.
     """
 
     epochs: tuple[int, ...]
@@ -66,6 +67,7 @@ class Reference:
     latent_dim: int
     parameters: int | None
     total_s: float
+    name: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Records:
 
     Attributes:
         name: Name of the search.
-        floor: Entropy floor of the data, nats per image.
+        floor: Entropy floor of the data, nats per image; None without one.
         trials: Ids of the trials.
         parents: Ids of the trials that they continue, or None.
         statuses: Statuses of the trials.
@@ -90,7 +92,7 @@ class Records:
     """
 
     name: str
-    floor: float
+    floor: float | None
     trials: tuple[str, ...]
     parents: tuple[str | None, ...]
     statuses: tuple[str, ...]
@@ -117,7 +119,7 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
     times = _Times(study, baseline)
     return Records(
         name=study.name,
-        floor=study.started.data.entropy_floor,
+        floor=study.entropy_floor,
         trials=tuple(trial.trial_id for trial in trials),
         parents=tuple(trial.parent for trial in trials),
         statuses=tuple(trial.status for trial in trials),
@@ -285,4 +287,5 @@ def _reference(baseline: Study | None) -> Reference | None:
         latent_dim=trial.latent_dim,
         parameters=trial.parameters,
         total_s=sum(part.duration_s for part in baseline.lineage(trial)),
+        name=baseline.reference_name,
     )

@@ -1,11 +1,12 @@
 """One search as a section of the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from markupsafe import Markup
 
+from vaetune.config import LIKELIHOODS
 from vaetune.report import assets
 from vaetune.report.analysis.importance import (
     Importance,
@@ -37,7 +38,7 @@ from vaetune.report.sections.finalists import Finalists, compute_finalists
 from vaetune.report.sections.images_read import ImagesRead, describe_images_read
 from vaetune.report.sections.incidents import list_incidents
 from vaetune.report.sections.page_data import compute_records
-from vaetune.report.sections.side_by_side import Pair, pair_pictures
+from vaetune.report.sections.side_by_side import ROLE_NAMES, Pair, Role, pair_pictures
 from vaetune.report.sections.tables import (
     Fact,
     Leaderboard,
@@ -99,6 +100,8 @@ class Section:
         state: State of the search, and how to continue it.
         comparison: Comparison of the winner with the Keras example, or None without a winner.
         no_reference: Reason why there is no Keras example; empty if there is one.
+        example: Losses of the Keras example itself, if it cannot be compared; else empty.
+        role_names: Names of the winner and of the Keras example.
         export: Command that exports the winner.
         evaluate: Command that evaluates the winner on the test images.
         pixels: Description of the pixels that losses are computed for.
@@ -130,6 +133,8 @@ class Section:
     state: headlines.State
     comparison: headlines.Comparison | None
     no_reference: str
+    example: str
+    role_names: Mapping[Role, str]
     export: str
     evaluate: str
     pixels: str
@@ -155,13 +160,19 @@ class Section:
 
 
 def build_section(
-    study: Study, baseline: Study | None, anchor: str, now: datetime, is_running: bool
+    study: Study,
+    baseline: Study | None,
+    example: Study | None,
+    anchor: str,
+    now: datetime,
+    is_running: bool,
 ) -> Section:
     """Computes all content of the page about one search.
 
     Args:
         study: Search to show.
-        baseline: Run of the Keras example, or None.
+        baseline: Run of the Keras example that can be compared, from `find_baseline`, or None.
+        example: Run of the Keras example that cannot be compared, from `find_example`, or None.
         anchor: Id of the section in the page.
         now: Time at which the page is written.
         is_running: True if the search is known to be running.
@@ -171,14 +182,16 @@ def build_section(
     return Section(
         anchor=anchor,
         study=study,
-        images=describe_image_set(study.started.data),
+        images=describe_image_set(study.started.data, study.search.data),
         headline=headlines.headline(study, baseline),
         state=headlines.state(study, now, is_running),
         comparison=headlines.compare(study, baseline),
         no_reference="" if baseline else headlines.no_reference(study),
+        example=headlines.describe_example(study, example),
+        role_names={**ROLE_NAMES, "reference": study.reference_name},
         export=command("best", study, "--export"),
         evaluate=evaluate_command(study),
-        pixels=f"{PIXELS[study.search.data.binarize].capitalize()}.",
+        pixels=f"{PIXELS[study.search.data.binarize].capitalize()}.{_describe_bits(study)}",
         pairs=pair_pictures(study, baseline, anchor),
         finalists=compute_finalists(study),
         rungs=_rungs(study, anchor),
@@ -186,7 +199,7 @@ def build_section(
         charts=_charts(study, baseline, anchor),
         importance=importance,
         no_importance="" if importance else explain_missing_importance(study),
-        tradeoffs=_tradeoffs(candidates, anchor),
+        tradeoffs=_tradeoffs(candidates, study.reference_name, anchor),
         sizes=best_per_latent_dim(candidates),
         names_levels=any(one.levels > 1 for one in candidates),
         export_size=command("best", study, "--latent-dim", "N", "--export"),
@@ -198,6 +211,20 @@ def build_section(
         incidents=list_incidents(study),
         images_read=describe_images_read(study),
         data=_data(study, baseline),
+    )
+
+
+def _describe_bits(study: Study) -> str:
+    """Explains the losses of a likelihood other than the Keras example's; else empty."""
+    words = LIKELIHOODS[study.likelihood]
+    if words.shift is None:
+        return ""
+    text = f" The reconstruction loss is the {words.loss}"
+    if not words.shift:
+        return f"{text}. Bits per dimension divide the loss by the values of an image."
+    return (
+        f"{text} on [0, 1], so losses may be negative. Bits per dimension divide the loss by the "
+        "values of an image and add 8 bits, as for densities of 256 levels."
     )
 
 
@@ -236,7 +263,9 @@ def _rungs(study: Study, anchor: str) -> Chart | None:
     return Chart(Markup(drawing), _RUNGS)
 
 
-def _tradeoffs(candidates: Sequence[Candidate], anchor: str) -> tuple[Chart, ...]:
+def _tradeoffs(
+    candidates: Sequence[Candidate], reference_name: str, anchor: str
+) -> tuple[Chart, ...]:
     if not candidates:
         return ()
     return tuple(
@@ -251,6 +280,6 @@ def _tradeoffs(candidates: Sequence[Candidate], anchor: str) -> tuple[Chart, ...
             caption,
         )
         for number, (info, caption) in enumerate(
-            zip(compute_tradeoffs(candidates), _TRADEOFFS, strict=True)
+            zip(compute_tradeoffs(candidates, reference_name), _TRADEOFFS, strict=True)
         )
     )

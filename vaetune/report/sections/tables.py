@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vaetune.config import FAMILY
+from vaetune.config import FAMILY, LIKELIHOODS
 from vaetune.report.analysis.timeline import list_worker_kinds
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.incidents import workers_by_session
@@ -149,16 +149,28 @@ def list_workers(study: Study) -> tuple[Fact, ...]:
 
 
 def compare_searches(studies: Sequence[Study]) -> tuple[SearchGroup, ...]:
-    """Groups the searches that have a winner by their data; groups of one are left out."""
-    groups: dict[str, list[Study]] = {}
+    """Groups the searches that have a winner by data and likelihood.
+
+    Groups of one are left out. Losses of two likelihoods cannot be compared.
+    """
+    groups: dict[tuple[str, str], list[Study]] = {}
     for study in studies:
         if study.winner:
-            groups.setdefault(study.started.data.fingerprint, []).append(study)
+            key = (study.started.data.fingerprint, study.likelihood)
+            groups.setdefault(key, []).append(study)
     return tuple(
-        SearchGroup(group[0].started.data.name, tuple(sorted(group, key=_winning_score)))
+        SearchGroup(_describe_group(group[0]), tuple(sorted(group, key=_winning_score)))
         for group in groups.values()
         if len(group) > 1
     )
+
+
+def _describe_group(study: Study) -> str:
+    """The data of a group of searches, and their likelihood if it is not the Keras example's."""
+    name = study.started.data.name
+    if study.likelihood == "bernoulli":
+        return name
+    return f"{name}, {LIKELIHOODS[study.likelihood].label} likelihood"
 
 
 def _columns(names: Sequence[str]) -> tuple[Column, ...]:

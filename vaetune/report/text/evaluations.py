@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from vaetune.config import Binarize
+from vaetune.config import LIKELIHOODS, Binarize
 from vaetune.report.text.units import counted, with_error
 from vaetune.study import Evaluation, TrialEvaluated
 
@@ -72,6 +72,7 @@ def describe_protocol(evaluation: Evaluation) -> str:
         f"{counted(protocol.posterior_samples, 'posterior sample')} of each, seed "
         f"{protocol.seed}; +- is the standard error over images\n"
         f"  {PIXELS[protocol.binarize]}\n"
+        f"{_describe_likelihood(evaluation)}"
         f"  importance-weighted bound: k = {protocol.importance_samples:,} on the first "
         f"{counted(protocol.importance_images, 'test image')}\n"
         f"  active: z_mean varies by more than {protocol.active_variance:g}"
@@ -79,6 +80,15 @@ def describe_protocol(evaluation: Evaluation) -> str:
         f"{protocol.neighbours} nearest z_mean of training images; SSIM in windows of "
         f"{window} x {window}"
     )
+
+
+def _describe_likelihood(evaluation: Evaluation) -> str:
+    """The likelihood of the pixels as a line; empty for that of the Keras example."""
+    words = LIKELIHOODS[evaluation.likelihood]
+    if words.shift is None:
+        return ""
+    added = "; bits per dimension of a density on [0, 1] plus 8, as for 256 levels"
+    return f"  {words.label} likelihood{added if words.shift else ''}\n"
 
 
 def evaluations_as_json(evaluations: Mapping[str, TrialEvaluated]) -> str:
@@ -89,6 +99,8 @@ def evaluations_as_json(evaluations: Mapping[str, TrialEvaluated]) -> str:
         derived: dict[str, Any] = {
             "above_entropy_floor": evaluation.above_entropy_floor,
             "active_units": evaluation.active_units,
+            "bits_per_dimension": evaluation.bits_per_dimension,
+            "bound_bits_per_dimension": evaluation.bound_bits_per_dimension,
         }
         numbers = asdict(evaluation)
         if evaluation.lower_levels:
@@ -130,16 +142,27 @@ def _results(event: TrialEvaluated, lower_levels: int) -> dict[str, str]:
         "negative ELBO, nats per image": with_error(evaluation.negative_elbo),
         "  reconstruction": with_error(evaluation.reconstruction),
         "  KL": with_error(evaluation.kl),
-        f"  above the entropy floor, {evaluation.entropy_floor:.2f}": (
-            f"{evaluation.above_entropy_floor:.2f}"
-        ),
+        **_above_floor(evaluation),
+        **_bits("  in bits per dimension", evaluation.bits_per_dimension),
         "negative log-likelihood, bound": with_error(bound),
+        **_bits("  bound in bits per dimension", evaluation.bound_bits_per_dimension),
         "active units": f"{evaluation.active_units} of {len(evaluation.kl_per_dimension)}",
         **_active_channels(evaluation, lower_levels),
         "kNN accuracy of z_mean": "no labels" if accuracy is None else f"{accuracy:.1%}",
         f"{decoded} (no ELBO), PSNR": f"{evaluation.psnr:.2f} dB",
         f"{decoded} (no ELBO), SSIM": f"{evaluation.ssim:.3f}",
     }
+
+
+def _above_floor(evaluation: Evaluation) -> dict[str, str]:
+    above = evaluation.above_entropy_floor
+    if above is None:
+        return {}
+    return {f"  above the entropy floor, {evaluation.entropy_floor:.2f}": f"{above:.2f}"}
+
+
+def _bits(name: str, bits: float | None) -> dict[str, str]:
+    return {} if bits is None else {name: f"{bits:.3f}"}
 
 
 def _active_channels(evaluation: Evaluation, lower_levels: int) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vaetune.config import Reading
+from vaetune.config import LIKELIHOODS, PIXEL_LEVELS, DataSpec, Likelihood, Reading
 from vaetune.report.charts.channels import shown_channels
 from vaetune.report.text.units import counted, join_words, printable
 from vaetune.study import DataSummary
@@ -44,17 +44,51 @@ def describe_reading(data: DataSummary) -> str:
     return ", ".join(parts)
 
 
-def describe_images(data: DataSummary) -> str:
-    """The images, how they were read, and what was noticed: one line, then one for each fact."""
+def describe_images(data: DataSummary, chosen: DataSpec | None = None) -> str:
+    """The images, how they were read, and what was noticed: one line, then one for each fact.
+
+    Args:
+        data: Summary of the images.
+        chosen: The `data` section of the search, for the likelihood. None: it is not described.
+    """
     facts = list_image_facts(data)
+    if chosen is not None:
+        facts = (*facts, ("likelihood", describe_likelihood(data, chosen)))
     width = max(len(name) for name, _ in facts)
     lines = (f"  {name:<{width}}  {text}" for name, text in facts)
     return "\n".join([describe_reading(data), *lines])
 
 
-def describe_image_set(data: DataSummary) -> str:
-    """The name of the images, and how their values were read, in one line."""
-    return f"Images: {data.name}, {describe_reading(data)}"
+def describe_image_set(data: DataSummary, chosen: DataSpec | None = None) -> str:
+    """The name of the images, how their values were read, and the likelihood, in one line.
+
+    Args:
+        data: Summary of the images.
+        chosen: The `data` section of the search, for the likelihood. None: it is not described.
+    """
+    end = "" if chosen is None else f"; {describe_likelihood(data, chosen)}"
+    return f"Images: {data.name}, {describe_reading(data)}{end}"
+
+
+def describe_likelihood(data: DataSummary, chosen: DataSpec) -> str:
+    """The likelihood of the pixels in a few words.
+
+    Args:
+        data: Summary of the images.
+        chosen: The `data` section of the search.
+    """
+    name = chosen.likelihood_of(data.image_shape)
+    words = LIKELIHOODS[name]
+    scale = f" with one learned {words.scale}" if words.scale else ""
+    text = f"{words.label} likelihood{scale}"
+    return f"{text}, of pixels rounded to {PIXEL_LEVELS} levels" if _rounds(data, name) else text
+
+
+def _rounds(data: DataSummary, likelihood: Likelihood) -> bool:
+    """Whether a likelihood of 256 levels rounds the pixels. Those of other types are floats."""
+    is_exact = data.reading is not None and data.reading.dtype == "uint8"
+    is_exact = is_exact and data.reading is not None and data.reading.range == (0.0, 255.0)
+    return likelihood == "discretized_logistic" and not is_exact
 
 
 def describe_warnings(data: DataSummary) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vaetune.config import Origin, SearchSpec, flatten
+from vaetune.config import KERAS_EXAMPLE, Origin, SearchSpec, flatten
 from vaetune.report.text.collapse import describe_collapsed
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_data
@@ -103,24 +103,26 @@ def describe_retraining(plan: Sequence[Rung], spec: SearchSpec) -> str:
     )
 
 
-def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
+def describe_winner(
+    study: Study, trial: Trial, reference: Study | None, example: Study | None = None
+) -> str:
     """A trial's losses, hyperparameters and origin, and the loss of the Keras example.
 
     Args:
         study: Search or baseline that the trial belongs to.
         trial: Trial to describe.
-        reference: Run of the Keras example, or None.
+        reference: Run of the Keras example, from `find_baseline`, or None.
+        example: Run of the Keras example with its own likelihood, from `find_example`, or None.
     """
     best = trial.best
     if best is None:
         return f"Trial {trial.trial_id} has no finished epoch."
     data = study.started.data
-    excess = best.val_loss - data.entropy_floor
-    floor = f", {excess:.2f} above the entropy floor of the data" if data.entropy_floor else ""
     duration_s = sum(part.duration_s for part in study.lineage(trial))
     collapsed = {"collapsed": describe_collapsed(trial)} if trial.collapsed else {}
     facts = {
-        "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO{floor})",
+        "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO"
+        f"{_describe_scale_of_loss(study, best.val_loss)})",
         "reconstruction": f"{best.val_reconstruction_loss:.2f}",
         "KL": f"{best.val_kl_loss:.2f}",
         **collapsed,
@@ -133,12 +135,37 @@ def describe_winner(study: Study, trial: Trial, reference: Study | None) -> str:
     }
     if reference and reference.winner and reference.winner.best:
         other = reference.winner.best
-        facts["Keras example"] = (
+        facts[reference.reference_name] = (
             f"{other.val_loss:.2f} after {counted(other.epoch, 'epoch')}: "
             f"{_describe_difference(other.val_loss - best.val_loss)}"
         )
+    if note := describe_example(example):
+        facts[KERAS_EXAMPLE] = note
     width = max(map(len, facts))
     return "\n".join(f"  {key:<{width}}  {value}" for key, value in facts.items())
+
+
+def _describe_scale_of_loss(study: Study, loss: float) -> str:
+    """The loss above its lower bound, or in bits per dimension."""
+    if floor := study.entropy_floor:
+        return f", {loss - floor:.2f} above the entropy floor of the data"
+    bits = study.bits(loss)
+    return "" if bits is None else f", {bits:.3f} bits per dimension"
+
+
+def describe_example(example: Study | None) -> str:
+    """The loss of the Keras example for a search with another likelihood; empty without one.
+
+    Args:
+        example: Run of the Keras example, from `find_example`, or None.
+    """
+    best = example.winner.best if example and example.winner else None
+    if best is None:
+        return ""
+    return (
+        f"{best.val_loss:.2f} after {counted(best.epoch, 'epoch')}, with the Bernoulli likelihood: "
+        "not comparable"
+    )
 
 
 def _origin(study: Study, trial: Trial) -> str:

@@ -88,4 +88,4 @@ class LocalExecutor:
 
     @cached_property
     def _rescorer(self) -> Rescorer:
-        return Rescorer(self._context.runner, self._context.data.validation)
+        return Rescorer(self._context.exact_runner, self._context.data.validation)

@@ -70,7 +70,7 @@ class Worker:
     def _rescorer(self) -> "Rescorer":
         from vaetune.evaluation import Rescorer
 
-        return Rescorer(self._context.runner, self._context.data.validation)
+        return Rescorer(self._context.exact_runner, self._context.data.validation)
 
     @cached_property
     def _context(self) -> "TrainingContext":

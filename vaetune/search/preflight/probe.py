@@ -22,6 +22,7 @@ from vaetune.config import (
     REFERENCE,
     REFERENCE_BATCH_SIZE,
     SearchSpec,
+    list_references,
     short_hyperparameters,
     used,
     value_of,
@@ -112,7 +113,8 @@ class Probe:
     """
 
     def __init__(self, spec: SearchSpec, images: ImageSet) -> None:
-        self._spec = spec
+        self._spec = spec.settled(images.image_shape)
+        self._likelihood = self._spec.data.likelihood_of(images.image_shape)
         self._images = images
         self._validation_images = min(VALIDATION_BATCH_SIZE, len(images.validation.images))
         self._context = TrainingContext(images, self._validation_images)
@@ -132,7 +134,7 @@ class Probe:
         shape = self._images.image_shape
         images = to_unit_interval(self._images.validation.images[:_COMPARED_IMAGES])
         with _explain_memory_errors(hyperparameters):
-            vae = build_vae(shape, hyperparameters)
+            vae = build_vae(shape, hyperparameters, self._likelihood)
             runner = self._runner_of(hyperparameters)
             weights = read_variables(vae.ordered_variables)
             runner.begin(weights, float(value_of(hyperparameters, "learning_rate")))
@@ -160,8 +162,8 @@ class Probe:
         """
         with _explain_memory_errors(hyperparameters):
             began_s = time.perf_counter()
-            means = self._context.pixel_means
-            variables = draw_variables(self._images.image_shape, hyperparameters, means)
+            shape, means = self._images.image_shape, self._context.pixel_means
+            variables = draw_variables(shape, hyperparameters, means, self._likelihood)
             weights = read_variables(variables)
             drawn_s = time.perf_counter() - began_s
             runner = self._runner_of(hyperparameters)
@@ -197,7 +199,8 @@ class Probe:
         return replace(epoch, order=epoch.order[: epoch.batch_size])
 
     def _runner_of(self, hyperparameters: Hyperparameters) -> EpochRunner:
-        return self._context.runner(hyperparameters, self._spec.training.precision)
+        precision = self._spec.training.precision
+        return self._context.runner(hyperparameters, precision, self._likelihood)
 
     def _time_saving(self, runner: EpochRunner, folder: Path) -> float:
         """Writes a checkpoint and artifacts, and returns the duration in seconds."""
@@ -237,6 +240,7 @@ def probe_search(
             outputs after saving and loading.
     """
     began_s = time.perf_counter()
+    spec = spec.settled(images.image_shape)
     oracle = make_oracle(spec)
     planned, drawn = plan(oracle), draw_configurations(oracle)
     pool = [one for configurations in drawn.values() for one in configurations]
@@ -298,13 +302,19 @@ def _reference(spec: SearchSpec) -> list[Hyperparameters]:
     return [used({**REFERENCE, **added})] if spec.baseline else []
 
 
+def _references(spec: SearchSpec) -> int:
+    """Returns the number of likelihoods with which the Keras example's network is trained."""
+    likelihood = spec.data.likelihood
+    return 1 if likelihood == "auto" else len(list_references(likelihood))
+
+
 def _baseline_groups(
     spec: SearchSpec, reference: Sequence[Hyperparameters], pool: Sequence[Hyperparameters]
 ) -> list[TrialGroup]:
     """Returns the Keras example, and the finalists that are trained from other seeds."""
     retrainings = spec.limits.final_seeds * min(FINALISTS, len(pool))
     groups = (
-        TrialGroup(reference, len(reference), spec.budget.max_epochs),
+        TrialGroup(reference, len(reference) * _references(spec), spec.budget.max_epochs),
         TrialGroup(pool, retrainings, spec.budget.max_epochs),
     )
     return [group for group in groups if group.trials]

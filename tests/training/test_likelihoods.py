@@ -1,0 +1,145 @@
+"""Training, validation, saving and loading with each likelihood, in both training loops."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vaetune.config import LIKELIHOODS
+from vaetune.models.build import build_vae, draw_variables, set_scale
+from vaetune.models.recipe import prepare
+from vaetune.models.vae import VAE
+from vaetune.training.restore import read_variables
+from vaetune.training.schedule import StepSettings
+from vaetune.training.steps import Steps
+
+SHAPE = (9, 12, 3)
+VALUES = {
+    "filters_1": 3,
+    "filters_2": 4,
+    "dense_units": 5,
+    "latent_dim": 2,
+    "learning_rate": 1e-2,
+}
+WIDE = VALUES | {"filters_1": 8, "filters_2": 5, "latent_dim": 6}
+AVERAGED = {"weight_average": 0.9}
+
+
+@pytest.fixture(autouse=True)
+def deterministic_ops():
+    tf.config.experimental.enable_op_determinism()
+
+
+@pytest.fixture(params=LIKELIHOODS)
+def likelihood(request):
+    return request.param
+
+
+@pytest.fixture(params=[1, 2], ids=["one level", "two levels"])
+def levels(request):
+    return {} if request.param == 1 else {"levels": request.param}
+
+
+def make_vae(values, likelihood, seed=1):
+    keras.utils.set_random_seed(seed)
+    return build_vae(SHAPE, values, likelihood)
+
+
+def make_images(count=8):
+    return np.float32(np.random.default_rng(0).integers(0, 256, (count, *SHAPE)) / 255.0)
+
+
+def trace(steps, settings):
+    batch = tf.TensorSpec((None, *SHAPE), tf.float32)
+    numbers = tf.constant(settings, tf.float32)
+    training = tf.function(
+        lambda images: steps.train(images, numbers), input_signature=(batch,), autograph=False
+    )
+    validation = tf.function(
+        lambda images: steps.validate(images, tf.constant(0)),
+        input_signature=(batch,),
+        autograph=False,
+    )
+    return training.get_concrete_function(), validation.get_concrete_function()
+
+
+def test_steps_equal_those_of_keras(likelihood, levels):
+    steps = Steps(make_vae(VALUES | levels, likelihood, seed=7))
+    train, validate = trace(steps, StepSettings())
+    theirs, images = make_vae(WIDE | levels, likelihood), tf.constant(make_images())
+    optimizer = read_variables(theirs.optimizer.variables)
+    steps.state.restore(read_variables(theirs.ordered_variables), optimizer)
+    start = None if theirs.log_scale is None else float(theirs.log_scale)
+    for _ in range(3):
+        losses = train(images)
+        theirs.reset_metrics()
+        expected = theirs.train_step(images)
+        names = ("reconstruction_loss", "kl_loss")
+        np.testing.assert_allclose(
+            np.mean(losses, axis=1), [float(expected[name]) for name in names], rtol=1e-4
+        )
+    ours, _ = steps.state.read()
+    for one, other in zip(ours, theirs.ordered_variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)
+    steps.state.copy_to_average()
+    theirs.reset_metrics()
+    measured = theirs.test_step(images)
+    assert np.mean(validate(images), axis=1).sum() == pytest.approx(
+        float(measured["loss"]), rel=1e-4
+    )
+    if start is not None:
+        assert float(ours[-1]) != pytest.approx(start, abs=1e-3), "the scale was not trained"
+
+
+def test_fit_trains_the_scale_and_its_average(likelihood, levels):
+    values, images = VALUES | levels | AVERAGED | {"weight_decay": 0.5}, make_images()
+    theirs = make_vae(values, likelihood)
+    set_scale(theirs, 0.2)
+    fresh = read_variables(theirs.ordered_variables)
+    callback = prepare(theirs, values, ())
+    theirs.fit(
+        images, batch_size=len(images), epochs=3, verbose=0, shuffle=False, callbacks=[callback]
+    )
+    steps = Steps(make_vae(values, likelihood, seed=7), options={"weight_average", "weight_decay"})
+    train, _ = trace(steps, StepSettings(weight_average=0.9, weight_decay=0.5))
+    steps.state.begin(fresh, values["learning_rate"])
+    for _ in range(3):
+        train(tf.constant(images))
+    for one, other in zip(steps.state.read_average(), theirs.ordered_variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)
+
+
+def test_a_model_is_the_same_after_saving_and_loading(likelihood, levels, tmp_path):
+    vae, images = make_vae(VALUES | levels, likelihood), tf.constant(make_images())
+    for _ in range(3):
+        vae.train_step(images)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert loaded.likelihood == likelihood
+    for one, other in zip(loaded.ordered_variables, vae.ordered_variables, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=other.path)
+    vae.reset_metrics()
+    np.testing.assert_array_equal(loaded.test_step(images)["loss"], vae.test_step(images)["loss"])
+    vae.train_step(images)
+    loaded.train_step(images)
+    for one, other in zip(loaded.ordered_variables, vae.ordered_variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=other.path)
+
+
+def test_drawn_variables_are_those_of_a_model(likelihood, levels):
+    values = WIDE | levels
+    expected = make_vae(values, likelihood, seed=5)
+    set_scale(expected, 0.15)
+    keras.utils.set_random_seed(5)
+    drawn = draw_variables(SHAPE, values, (), likelihood, 0.15)
+    for one, other in zip(drawn, expected.ordered_variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_without_a_likelihood_in_its_config_is_bernoulli():
+    vae = make_vae(VALUES, "bernoulli")
+    config = vae.get_config()
+    del config["likelihood"]
+    loaded = VAE.from_config(config)
+    assert loaded.likelihood == "bernoulli"
+    assert len(loaded.ordered_variables) == len(vae.ordered_variables)
