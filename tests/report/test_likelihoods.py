@@ -205,3 +205,20 @@ def test_the_line_of_the_images_says_the_likelihood():
     assert "; Gaussian likelihood with one learned sigma" in describe_image_set(colour, chosen)
     rounded = describe_image_set(DATA, DataSpec(likelihood="discretized_logistic"))
     assert rounded.endswith("learned logistic scale, of pixels rounded to 256 levels")
+
+
+@pytest.mark.browser
+def test_interactive_charts_without_a_floor_are_drawn_in_nats(results, chromium):
+    page, troubles = chromium.new_page(), []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda message: troubles.append(message.text))
+    page.goto(write_report(results).as_uri())
+    texts = [text.text_content() for text in page.locator("svg text").all()]
+    assert "Loss, nats per image" in texts
+    assert not [text for text in texts if FLOOR.search(text)]
+    assert NAME in page.locator("body").inner_text()
+    points = page.locator("svg circle, svg path").evaluate_all("all => all.map(e => e.outerHTML)")
+    assert points
+    assert not [point for point in points if "NaN" in point]
+    page.close()
+    assert troubles == []
