@@ -76,7 +76,9 @@ def refusal(write):
 def test_the_built_in_search_file_states_the_defaults():
     spec = resolve(BUILT_IN).spec
     assert spec.space == DEFAULT_SPACE
-    assert spec.model_copy(update={"description": ""}) == SearchSpec(space=DEFAULT_SPACE)
+    chosen = spec.model_copy(update={"description": "", "data": DataSpec()})
+    assert chosen == SearchSpec(space=DEFAULT_SPACE)
+    assert spec.data == DataSpec(likelihood="auto")
     assert spec.description
 
 
@@ -87,7 +89,7 @@ def test_the_defaults_are_the_documented_ones():
         "seed": 0,
         "baseline": True,
         "device": "auto",
-        "data": {"dataset": "digits", "binarize": "none"},
+        "data": {"dataset": "digits", "binarize": "none", "likelihood": "bernoulli"},
         "budget": {
             "max_epochs": 9,
             "min_epochs": 1,

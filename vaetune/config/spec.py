@@ -19,7 +19,7 @@ from vaetune.config.choices import (
 )
 from vaetune.config.dimensions import Table, Value
 from vaetune.config.family import FAMILY, REFERENCE_BATCH_SIZE
-from vaetune.config.likelihoods import Likelihood, likelihood_for
+from vaetune.config.likelihoods import Likelihood, LikelihoodChoice, likelihood_for
 from vaetune.config.reading import ReadingSpec
 from vaetune.config.space import EARLIER_SPACE, Space
 from vaetune.device import Device
@@ -42,7 +42,7 @@ class DataSpec(ReadingSpec):
     dataset: Annotated[str, Field(min_length=1)] = "digits"
     binarize: Binarize = "none"
     train_on: TrainOn | None = None
-    likelihood: Likelihood | Literal["auto"] = "bernoulli"
+    likelihood: LikelihoodChoice = "bernoulli"
 
     @model_validator(mode="after")
     def _suits_binary_pixels(self) -> "DataSpec":

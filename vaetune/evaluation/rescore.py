@@ -1,13 +1,11 @@
 """Rescoring of trained weights on the validation images, with many samples of each posterior."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import tensorflow as tf
-
 
 from vaetune.evaluation.likelihood import PerImage
 from vaetune.training import (

@@ -25,7 +25,7 @@ from vaetune.config import (
     used,
     value_of,
 )
-from vaetune.data import DiskImages, ImageSet, to_unit_interval
+from vaetune.data import ImageSet, to_unit_interval
 from vaetune.errors import DeviceError
 from vaetune.models import VAE, build_vae, draw_variables, load_model
 from vaetune.search.oracles.control import make_oracle
@@ -40,7 +40,6 @@ from vaetune.search.preflight.cost_model import (
     fit_cost_model,
     structure_key,
 )
-from vaetune.search.preflight.memory import image_memory, peak_memory
 from vaetune.search.preflight.estimate import (
     Sharing,
     disk_bytes,
@@ -50,9 +49,9 @@ from vaetune.search.preflight.estimate import (
     sample_by_size,
     sample_by_structure,
 )
+from vaetune.search.preflight.memory import image_memory, peak_memory
 from vaetune.study import FINALISTS, Checkpoint, Rung
 from vaetune.training import (
-    CALL_BYTES,
     VALIDATION_BATCH_SIZE,
     Epoch,
     EpochRunner,
