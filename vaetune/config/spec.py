@@ -285,11 +285,15 @@ def single_configuration(
     return SearchSpec.model_validate(dict(like) | single)
 
 
-def reference_training(training: Training) -> Training:
-    """Returns the training settings of the Keras example, for comparison with trials.
+REFERENCE_TRAINING = Training()
+"""Training settings of the Keras example. Those of a search do not change them."""
+
+
+def earlier_reference_training(training: Training) -> Training:
+    """Returns the training settings with which vaetune 0.1 trained the Keras example.
 
     Args:
-        training: Training settings of the trials. If the space has a setting, the example keeps
+        training: Training settings of the trials. If the space has a setting, the example kept
             its own.
     """
     return training.model_copy(update=_training_values(training))
