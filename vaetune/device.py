@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from vaetune.errors import DeviceError
@@ -25,6 +26,33 @@ class ChosenDevice:
 
 
 Device = Literal["auto", "cpu", "gpu"]
+
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+"""CPU instructions that multiply bfloat16, as /proc/cpuinfo names them."""
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def check_precision(device: ChosenDevice, precision: str) -> None:
+    """Checks that a device multiplies in a precision.
+
+    Raises:
+        DeviceError: The device is a CPU without bfloat16 instructions.
+    """
+    if precision == "mixed_bfloat16" and device.name == "CPU" and not has_bfloat16():
+        raise DeviceError(
+            'This CPU has no bfloat16 instructions, so the precision "mixed_bfloat16" would be '
+            f"slower than float32. It needs {' or '.join(sorted(BFLOAT16_FLAGS))}. Use float32."
+        )
+
+
+def has_bfloat16() -> bool:
+    """Returns whether the CPU has bfloat16 instructions."""
+    try:
+        words = set(_CPU_INFO.read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return False  # Not Linux.
+    return not BFLOAT16_FLAGS.isdisjoint(words)
 
 
 def choose_device(wanted: Device, exact: bool = False, threads: int | None = None) -> ChosenDevice:

@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vaetune.device import ChosenDevice, check_precision, has_bfloat16
+from vaetune.errors import DeviceError
 from vaetune.models.build import build_vae, draw_variables
 from vaetune.models.recipe import prepare
+from vaetune.training.precision import ONEDNN_OPTION, onednn_bfloat16
 from vaetune.training.restore import read_variables
-from vaetune.training.schedule import OPTIONS, StepSettings
+from vaetune.training.runner import DeviceData, EpochRunner
+from vaetune.training.schedule import OPTIONS, Epoch, StepSettings
 from vaetune.training.steps import Steps
 
 NARROW = {
@@ -175,3 +179,54 @@ def test_the_recipe_trains_like_keras_fit(recipe):
         steps.state.copy_to_average()
     for one, other in zip(steps.state.read_average(), theirs.ordered_variables, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)
+
+
+# bfloat16 on a CPU
+
+
+def losses_of(precision, structure):
+    """Losses of an epoch of training and of validation."""
+    vae = make_vae({**WIDE, **structure})
+    pixels = np.random.default_rng(0).random((40, *SHAPE)).astype(np.float32)
+    data = DeviceData(tf.constant(pixels), tf.constant(pixels[:10]))
+    runner = EpochRunner(vae, data, precision)
+    runner.begin(read_variables(vae.ordered_variables), 1e-3)
+    before = runner.validate()
+    trained = runner.train(Epoch(np.arange(40, dtype=np.int32), 8))
+    weights, _ = runner.read()
+    runner.restore(read_variables(vae.ordered_variables))
+    return before, trained, runner.validate(), weights
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="the CPU has no bfloat16 instructions")
+def test_mixed_precision_changes_training_but_no_bit_of_validation(structure):
+    exact, mixed = (losses_of(one, structure) for one in ("float32", "mixed_bfloat16"))
+    assert exact[0] == mixed[0] == mixed[2]
+    assert mixed[1] != exact[1]
+    assert mixed[1].loss == pytest.approx(exact[1].loss, rel=0.05)
+    assert all(one.dtype == other.dtype for one, other in zip(mixed[3], exact[3], strict=True))
+
+
+def test_mixed_precision_ends_with_the_call():
+    seen = []
+
+    def fail():
+        with onednn_bfloat16(True):
+            seen.append(tf.config.optimizer.get_experimental_options()[ONEDNN_OPTION])
+            raise ValueError("in training")
+
+    with pytest.raises(ValueError, match="in training"):
+        fail()
+    seen.append(tf.config.optimizer.get_experimental_options()[ONEDNN_OPTION])
+    assert seen == [True, False]
+
+
+def test_a_cpu_without_bfloat16_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx512f\n")
+    monkeypatch.setattr("vaetune.device._CPU_INFO", tmp_path / "cpuinfo")
+    check_precision(ChosenDevice("CPU", 2), "float32")
+    check_precision(ChosenDevice("GPU (any)", 2), "mixed_bfloat16")
+    with pytest.raises(DeviceError, match=r"no bfloat16 instructions.*avx512_bf16.*Use float32"):
+        check_precision(ChosenDevice("CPU", 2), "mixed_bfloat16")
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx512_bf16\n")
+    check_precision(ChosenDevice("CPU", 2), "mixed_bfloat16")

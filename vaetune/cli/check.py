@@ -195,7 +195,7 @@ def check_search(
         sheet: File of a contact sheet. None: nothing is written.
     """
     from vaetune.data import load_prepared
-    from vaetune.device import available_cores, choose_device
+    from vaetune.device import available_cores, check_precision, choose_device
     from vaetune.report import (
         describe_images,
         describe_plan,
@@ -211,6 +211,7 @@ def check_search(
     cores = available_cores()
     threads = options.threads if not options.needs_ray else options.threads_each(cores)
     device = choose_device(spec.device, threads=threads)
+    check_precision(device, spec.training.precision)
     from vaetune.search import probe_search, summarise
 
     data = summarise(images)

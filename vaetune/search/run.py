@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vaetune.config import DataSpec, ResolvedSearch, SearchSpec, load_search
 from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
-from vaetune.device import ChosenDevice, choose_device
+from vaetune.device import ChosenDevice, check_precision, choose_device
 from vaetune.search.executors.base import Executor
 from vaetune.search.executors.resources import ExecutorOptions
 from vaetune.search.interrupts import StoppableWatcher
@@ -88,6 +88,8 @@ def run_search(
         # If workers train, this process does not, so it leaves the GPUs to them.
         requested = "cpu" if options.needs_ray else resolved.spec.device
         device = choose_device(requested, threads=options.threads)
+        if not options.needs_ray:
+            check_precision(device, resolved.spec.training.precision)
         from vaetune.search.executors.local import local_executor
         from vaetune.search.phases import run_session
         from vaetune.search.session import open_search

@@ -14,6 +14,7 @@ from vaetune.data import ImageSet
 from vaetune.models import VAE
 from vaetune.study import Arrays
 from vaetune.training.feed import Feed, feed_parts, images_per_call, to_feed
+from vaetune.training.precision import onednn_bfloat16
 from vaetune.training.schedule import Epoch, StepSettings
 from vaetune.training.steps import Steps
 
@@ -97,7 +98,12 @@ class EpochRunner:
     ) -> None:
         self._data = data
         self._template = template
-        self.steps = Steps(template, precision, options)
+        is_mixed, has_gpu = (
+            precision == "mixed_bfloat16",
+            bool(tf.config.list_logical_devices("GPU")),
+        )
+        self._uses_onednn = is_mixed and not has_gpu
+        self.steps = Steps(template, precision if has_gpu else "float32", options)
         self._state = self.steps.state
 
     @cached_property
@@ -179,7 +185,8 @@ class EpochRunner:
             if epoch.learning_rate:
                 self._state.set_learning_rate(epoch.learning_rate(start / len(order)))
             seed = tf.constant([epoch.noise_seed, start], tf.int32)
-            sums += np.array(self._train_on(*fed, batch_size, settings, seed))
+            with onednn_bfloat16(self._uses_onednn):
+                sums += np.array(self._train_on(*fed, batch_size, settings, seed))
             yield min(1.0, (start + stride) / len(order))
         if not epoch.settings.weight_average:
             self._state.copy_to_average()
