@@ -196,3 +196,11 @@ def test_bits_per_dimension_of_a_density_are_those_of_256_levels():
 def test_grey_images_keep_the_likelihood_of_the_keras_example():
     assert likelihood_for(1) == "bernoulli"
     assert likelihood_for(3) in LIKELIHOODS
+
+
+def test_no_density_of_the_continuous_bernoulli_exceeds_that_of_one_grey_level():
+    found = density("continuous_bernoulli", [0.0, 1.0], 1e4)
+    assert found[1] == pytest.approx(255.0)
+    logit = 2.0
+    exact = math.exp(logit) / (1 + math.exp(logit)) * logit / math.tanh(logit / 2)
+    assert density("continuous_bernoulli", [1.0], logit)[0] == pytest.approx(exact, rel=1e-4)

@@ -1,12 +1,16 @@
 """Training, validation, saving and loading with each likelihood, in both training loops."""
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from vaetune.config import LIKELIHOODS
+from vaetune.config.space import Space
 from vaetune.models.build import build_vae, draw_variables, set_scale
+from vaetune.models.hypermodel import VAEHyperModel
+from vaetune.models.likelihoods import spread_of
 from vaetune.models.recipe import prepare
 from vaetune.models.vae import VAE
 from vaetune.training.restore import read_variables
@@ -143,3 +147,18 @@ def test_a_model_without_a_likelihood_in_its_config_is_bernoulli():
     loaded = VAE.from_config(config)
     assert loaded.likelihood == "bernoulli"
     assert len(loaded.ordered_variables) == len(vae.ordered_variables)
+
+
+def test_a_keras_tuner_script_trains_the_likelihood():
+    tuner_values = keras_tuner.HyperParameters()
+    space = Space.pinned_at(VALUES)
+    hypermodel = VAEHyperModel(SHAPE, space, likelihood="gaussian")
+    vae = hypermodel.build(tuner_values)
+    images = make_images() / 4.0
+    started = []
+    seen = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: started.append(float(vae.log_scale))
+    )
+    hypermodel.fit(tuner_values, vae, images, epochs=1, verbose=0, callbacks=[seen])
+    assert np.exp(started[0]) == pytest.approx(spread_of(images), rel=1e-4)
+    assert float(vae.log_scale) != started[0]

@@ -76,15 +76,16 @@ from .space import (
     Space,
 )
 from .spec import (
+    REFERENCE_TRAINING,
     Budget,
     DataSpec,
     Limits,
     SearchSpec,
     Training,
     differences,
+    earlier_reference_training,
     flatten,
     is_larger,
-    reference_training,
     single_configuration,
 )
 from .template import (
@@ -113,6 +114,7 @@ __all__ = [
     "REFERENCE",
     "REFERENCE_BATCH_SIZE",
     "REFERENCE_BETA",
+    "REFERENCE_TRAINING",
     "REPORT_NAME",
     "RESERVED_NAMES",
     "STRUCTURAL",
@@ -145,6 +147,7 @@ __all__ = [
     "closest_match",
     "describe",
     "differences",
+    "earlier_reference_training",
     "earlier_searches",
     "example_name",
     "find_search",
@@ -158,7 +161,6 @@ __all__ = [
     "load_search",
     "parse_reading",
     "parse_settings",
-    "reference_training",
     "resolve",
     "resolve_single",
     "short_hyperparameters",

@@ -10,6 +10,11 @@ from typing import Literal
 
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian", "discretized_logistic"]
 
+LikelihoodChoice = Literal[
+    "auto", "bernoulli", "continuous_bernoulli", "gaussian", "discretized_logistic"
+]
+"""Values of `likelihood` in a search file. "auto" chooses by the images."""
+
 PIXEL_LEVELS = 256
 """Grey levels of an 8-bit pixel."""
 

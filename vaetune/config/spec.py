@@ -19,7 +19,7 @@ from vaetune.config.choices import (
 )
 from vaetune.config.dimensions import Table, Value
 from vaetune.config.family import FAMILY, REFERENCE_BATCH_SIZE
-from vaetune.config.likelihoods import Likelihood, likelihood_for
+from vaetune.config.likelihoods import Likelihood, LikelihoodChoice, likelihood_for
 from vaetune.config.reading import ReadingSpec
 from vaetune.config.space import EARLIER_SPACE, Space
 from vaetune.device import Device
@@ -42,7 +42,7 @@ class DataSpec(ReadingSpec):
     dataset: Annotated[str, Field(min_length=1)] = "digits"
     binarize: Binarize = "none"
     train_on: TrainOn | None = None
-    likelihood: Likelihood | Literal["auto"] = "bernoulli"
+    likelihood: LikelihoodChoice = "bernoulli"
 
     @model_validator(mode="after")
     def _suits_binary_pixels(self) -> "DataSpec":
@@ -285,11 +285,15 @@ def single_configuration(
     return SearchSpec.model_validate(dict(like) | single)
 
 
-def reference_training(training: Training) -> Training:
-    """Returns the training settings of the Keras example, for comparison with trials.
+REFERENCE_TRAINING = Training()
+"""Training settings of the Keras example. Those of a search do not change them."""
+
+
+def earlier_reference_training(training: Training) -> Training:
+    """Returns the training settings with which vaetune 0.1 trained the Keras example.
 
     Args:
-        training: Training settings of the trials. If the space has a setting, the example keeps
+        training: Training settings of the trials. If the space has a setting, the example kept
             its own.
     """
     return training.model_copy(update=_training_values(training))

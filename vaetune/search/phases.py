@@ -9,10 +9,10 @@ from pathlib import Path
 
 from vaetune.config import (
     REFERENCE,
+    REFERENCE_TRAINING,
     Likelihood,
     SearchSpec,
     list_references,
-    reference_training,
     single_configuration,
 )
 from vaetune.errors import InUseError, StoppedEarly
@@ -139,7 +139,7 @@ class _Phases:
         if find_baseline(load_study(session.folder), session.results, likelihood):
             yield None
             return
-        training = {"training": reference_training(session.spec.training)}
+        training = {"training": REFERENCE_TRAINING}
         single = single_configuration(
             REFERENCE,
             session.spec.budget.max_epochs,

@@ -106,6 +106,8 @@ def check_same_experiment(
             extended = "Use --extend (in Python: extend=True) to continue with the larger budget."
             advice = f"{extended} {advice}"
         advice = _how_to_finish(past, folder) or advice
+        if [change.partition(":")[0] for change in changes] == ["data.likelihood"]:
+            advice = f"To continue it, use --likelihood {past.likelihood}. {advice}"
     raise ResultsError(
         f"{folder} holds another experiment: {'; '.join(changes + other_data)}.{read} {advice}"
     )

@@ -8,11 +8,12 @@ from typing import overload
 
 from vaetune.config import (
     BASELINES,
+    REFERENCE_TRAINING,
     RESERVED_NAMES,
     Likelihood,
     Space,
     closest_match,
-    reference_training,
+    earlier_reference_training,
 )
 from vaetune.errors import JournalError, ResultsError
 from vaetune.study.builder import load_study
@@ -155,7 +156,7 @@ def find_baseline(
             baseline.winner
             and baseline.started.data.fingerprint == study.started.data.fingerprint
             and baseline.likelihood == likelihood
-            and other.training == reference_training(wanted.training)
+            and other.training in (REFERENCE_TRAINING, earlier_reference_training(wanted.training))
             and other.budget.max_epochs == wanted.budget.max_epochs
             and other.budget.patience is None
             and other.seed == wanted.seed

@@ -3,8 +3,6 @@
 Only a temporary folder is written to.
 """
 
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +25,7 @@ from vaetune.config import (
     used,
     value_of,
 )
-from vaetune.data import DiskImages, ImageSet, to_unit_interval
+from vaetune.data import ImageSet, to_unit_interval
 from vaetune.errors import DeviceError
 from vaetune.models import VAE, build_vae, draw_variables, load_model
 from vaetune.search.oracles.control import make_oracle
@@ -51,9 +49,9 @@ from vaetune.search.preflight.estimate import (
     sample_by_size,
     sample_by_structure,
 )
+from vaetune.search.preflight.memory import image_memory, peak_memory
 from vaetune.study import FINALISTS, Checkpoint, Rung
 from vaetune.training import (
-    CALL_BYTES,
     VALIDATION_BATCH_SIZE,
     Epoch,
     EpochRunner,
@@ -268,8 +266,8 @@ def probe_search(
         ),
         workers=workers,
         timed=tuple(timed),
-        peak_memory=_peak_memory(),
-        image_memory=_image_memory(images),
+        peak_memory=peak_memory(),
+        image_memory=image_memory(images),
         disk=disk_bytes(
             groups,
             planned,
@@ -285,15 +283,6 @@ def _tracing(timed: Sequence[Timing], configurations: Sequence[Hyperparameters])
     measured = [one.tracing_s for one in timed if one.tracing_s]
     structures = {structure_key(one) for one in configurations}
     return median(measured) * len(structures) if measured else 0.0
-
-
-def _image_memory(images: ImageSet) -> int:
-    """Returns the bytes of the images that are in memory at the same time."""
-    parts = [split.images for split in (images.train, images.validation, images.test)]
-    in_memory = sum(part.nbytes for part in parts if not isinstance(part, DiskImages))
-    on_disk = sum(part.nbytes for part in parts if isinstance(part, DiskImages))
-    # From the disk, one part is used while the next one is read.
-    return in_memory + min(on_disk, 2 * CALL_BYTES)
 
 
 def _reference(spec: SearchSpec) -> list[Hyperparameters]:
@@ -348,10 +337,3 @@ def _explain_memory_errors(hyperparameters: Hyperparameters) -> Iterator[None]:
             f"{short_hyperparameters(hyperparameters)}. Lower the batch size, or the largest "
             "values of [space]."
         ) from error
-
-
-def _peak_memory() -> int:
-    """Returns the largest main memory of this process so far, in bytes."""
-    # macOS counts in bytes, Linux in kibibytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

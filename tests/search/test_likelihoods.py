@@ -1,0 +1,107 @@
+"""Searches with another likelihood: baselines, resuming, evaluation and export."""
+
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from comparisons import assert_same_search
+from image_sets import make_images
+from tiny_searches import GRID, TINY, changed, run, stop
+
+from vaetune.config.spec import Budget, DataSpec
+from vaetune.errors import ResultsError
+from vaetune.evaluation.metrics import evaluate
+from vaetune.study.catalog import find_baseline, find_example
+from vaetune.study.scores import EvaluationProtocol
+from vaetune.training.restore import restore_best
+
+IMAGES = make_images(shape=(9, 10, 3))
+AUTO = changed(GRID, baseline=True, data=DataSpec(likelihood="auto"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    tf.config.experimental.enable_op_determinism()
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def study(results):
+    return run(results, AUTO, images=IMAGES)
+
+
+def test_the_journal_holds_the_likelihood_that_auto_stands_for(study):
+    assert study.started.search.data.likelihood == "gaussian"
+    assert study.is_complete
+
+
+def test_the_example_is_trained_as_itself_and_with_the_likelihood(study, results):
+    baseline, example = find_baseline(study, results), find_example(study, results)
+    assert baseline.name == "reference-gaussian-squares-1"
+    assert example.name == "reference-squares-1"
+    # One weight more: the scale.
+    assert baseline.winner.parameters == example.winner.parameters + 1
+    assert baseline.winner.hyperparameters == example.winner.hyperparameters
+
+
+def test_the_plain_example_is_that_of_a_search_with_its_own_likelihood(study, results, tmp_path):
+    spec = changed(GRID, baseline=True)
+    plain = run(tmp_path, spec, images=IMAGES)
+    theirs = find_example(study, results).winner.epochs[-1]
+    ours = find_baseline(plain, tmp_path).winner.epochs[-1]
+    assert (ours.val_loss, ours.loss) == (theirs.val_loss, theirs.loss)
+
+
+def test_the_rescored_loss_and_the_evaluation_use_the_density(study):
+    vae = restore_best(study, study.winner)
+    assert vae.likelihood == "gaussian"
+    scored = study.rescored.rescoring.finalists[0]
+    assert scored.negative_elbo.mean == pytest.approx(study.winner.score, rel=0.1)
+    found = evaluate(
+        vae,
+        IMAGES.test,
+        IMAGES.train,
+        EvaluationProtocol(seed=0, posterior_samples=8, importance_samples=8),
+    )
+    assert found.entropy_floor is None
+    assert found.likelihood == "gaussian"
+    x = tf.constant(IMAGES.test.images, tf.float32) / 255.0
+    z_mean, _ = vae.posterior(x)
+    expected = vae.reconstruction_loss(x, vae.to_logits(z_mean, training=False))
+    assert found.reconstruction.mean == pytest.approx(float(np.mean(expected)), rel=0.2)
+    assert found.importance_weighted_bound.mean <= found.negative_elbo.mean
+    assert found.bits_per_dimension == pytest.approx(study.bits(found.negative_elbo.mean))
+
+
+@pytest.mark.parametrize("events", [4, 9])
+def test_a_stopped_search_ends_the_same(tmp_path, events):
+    tf.config.experimental.enable_op_determinism()
+    spec = changed(TINY, data=DataSpec(likelihood="discretized_logistic"))
+    whole = run(tmp_path / "whole", spec)
+    stop(tmp_path / "stopped", events, spec)
+    assert_same_search(whole, run(tmp_path / "stopped", spec))
+
+
+def test_another_likelihood_does_not_continue_a_search(study, results):
+    spec = changed(AUTO, data=DataSpec(likelihood="bernoulli"))
+    with pytest.raises(ResultsError) as refused:
+        run(results, spec, images=IMAGES)
+    message = str(refused.value)
+    assert "data.likelihood: gaussian -> bernoulli" in message
+    assert "To continue it, use --likelihood gaussian." in message
+
+
+def test_final_seeds_and_the_continuous_bernoulli(tmp_path):
+    limits = GRID.limits.model_copy(update={"final_seeds": 1})
+    spec = changed(
+        GRID,
+        data=DataSpec(likelihood="continuous_bernoulli"),
+        limits=limits,
+        budget=Budget(max_epochs=1, max_trials=1),
+    )
+    study = run(tmp_path, spec)
+    (finalist,) = study.retrained.retraining.finalists
+    assert re.fullmatch(r"tiny-\d-seed-4-squares-1", finalist.trainings[0])
+    # The normalizer makes every loss lower than the cross-entropy of the same model.
+    assert finalist.mean.mean < study.started.data.entropy_floor + 90 * np.log(2.0)
