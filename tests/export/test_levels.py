@@ -180,7 +180,7 @@ FAMILY = {
         "dense_layers": 2,
         "normalization": "batch",
     },
-    "elu, two levels, batch normalization": {
+    "elu, two levels, batch normalization, a learned scale": {
         "activation": "elu",
         "levels": 2,
         "normalization": "batch",
@@ -193,7 +193,8 @@ SIZES = {"filters_1": 8, "filters_2": 8, "dense_units": 6, "latent_dim": 2, "lev
 def model(request):
     """A model whose statistics and zero weights are not those of a new one, and its outputs."""
     keras.utils.set_random_seed(0)
-    vae = build_vae((17, 19, 1), SIZES | FAMILY[request.param])
+    likelihood = "gaussian" if "levels" in request.param else "bernoulli"
+    vae = build_vae((17, 19, 1), SIZES | FAMILY[request.param], likelihood)
     random = np.random.default_rng(0)
     for variable in vae.weights:
         changed = variable + 0.2 * random.standard_normal(variable.shape)
