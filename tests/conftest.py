@@ -28,20 +28,25 @@ def pytest_report_header(config):
 
 
 LONGEST_FIRST = (
+    "search/test_session",
     "end_to_end/test_workers",
     "models/test_vae",
     "cli/test_search",
     "search/executors/test_ray_executor",
     "benchmarks/test_benchmarks",
     "end_to_end/test_browser",
-    "cli/test_evaluate",
+    "training/test_runner",
     "end_to_end/test_crash",
+    "search/test_tuner",
+    "cli/test_evaluate",
     "end_to_end/test_notebook",
     "end_to_end/test_record",
     "models/test_first_batch",
     "export/test_verify",
     "contracts/test_python_door",
     "cli/test_small_spaces",
+    "search/oracles/test_oracles",
+    "contracts/test_executors",
     "report/test_live",
 )
 """Modules that take longest. If one of them started last, the other workers would have to wait.

@@ -14,11 +14,14 @@ import sys
 import tempfile
 from multiprocessing import forkserver
 from multiprocessing.reduction import DupFd
-from threading import Thread
+from threading import Thread, Timer
 from unittest import mock
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["prepared_imports"])
+
+TIMEOUT_S = 600.0
+"""Seconds until a command that prints to pipes is killed."""
 
 
 class PreparedCommand:
@@ -76,20 +79,17 @@ class PreparedCommand:
         """Waits for the end; returns what was printed to stdout and to stderr."""
         errors = []
         reading = Thread(target=lambda: errors.append(self.stderr.read()))
-        watching = Thread(target=self._kill_after, args=(timeout,), daemon=True)
-        for thread in (reading, watching):
-            thread.start()
+        reading.start()
+        # Only one thread may ask for the exit code, because it can be read once.
+        late = Timer(timeout or TIMEOUT_S, os.kill, (self.pid, signal.SIGKILL))
+        late.start()
         out = self.stdout.read()
         reading.join()
+        late.cancel()
         self.wait(timeout)
         return out, errors[0]
 
-    def _kill_after(self, timeout):
-        self._process.join(timeout)
-        if self.poll() is None:
-            self.kill()
-
-    def finish(self, timeout=600):
+    def finish(self, timeout=None):
         """Waits for the end; returns exit code, stdout and stderr."""
         out, error = self.communicate(timeout)
         return self.returncode, out, error
