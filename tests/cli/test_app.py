@@ -115,7 +115,7 @@ def test_help_and_trials_import_no_tensorflow(folder):
 
 
 def test_the_version_is_printed(vaetune):
-    assert vaetune("--version")[:2] == (0, "vaetune 0.1.0\n")
+    assert vaetune("--version")[:2] == (0, "vaetune 0.2.0\n")
 
 
 def test_help_names_every_command(vaetune):

@@ -19,7 +19,7 @@ def test_check_tries_a_search_and_writes_nothing(vaetune, folder):
     before = contents(folder)
     code, out, error = vaetune("check", "squares.toml", "--batch-size", 64, "--no-baseline")
     assert (code, error) == (0, "")
-    assert out.startswith("vaetune 0.1.0: check of squares\n")
+    assert out.startswith("vaetune 0.2.0: check of squares\n")
     assert re.search(r"training\.batch_size +64 +flag", out)
     assert "25 training and 5 validation images of 9 x 10 x 1" in out
     assert re.search(r"^Images: .*\n  splits +25 training, 5 validation and 12 test", out, re.M)
@@ -65,7 +65,7 @@ def test_check_without_a_name_shows_the_images_and_trains_nothing(vaetune, folde
     code, out, error = vaetune("check", "--dataset", "squares.npz")
     assert (code, error) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "vaetune 0.1.0: check of the images squares"
+    assert lines[0] == "vaetune 0.2.0: check of the images squares"
     assert lines[1] == "42 images of 9 x 10 x 1, uint8 0..255 taken as 0..1"
     assert re.match("  splits +25 training, 5 validation and 12 test images", lines[2])
     assert re.fullmatch(r"  classes +3: 0 \(\d+\), 1 \(\d+\), 2 \(\d+\)", lines[3])

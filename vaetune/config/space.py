@@ -239,7 +239,7 @@ DEFAULT_SPACE = Space(
     latent_dim=Choice(values=(8, 16, 32)),
     levels=Choice(values=(1, 2, 3)),
     level_channels=Choice(values=(2, 4)),
-    learning_rate=Range(min=1e-3, max=8e-3, scale="log"),
+    learning_rate=Range(min=2e-3, max=1e-2, scale="log"),
     batch_size=Choice(values=(32, 64)),
     activation=Pinned(value="gelu"),
     output_stride=Pinned(value=2),
