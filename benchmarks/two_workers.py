@@ -24,7 +24,7 @@ from pathlib import Path
 from workloads import RESULTS, append_line, describe, read_lines
 
 PATH = RESULTS / "two_workers.jsonl"
-SEARCH = "hyperband"
+SEARCH = "hyperband-0.1"
 WORKERS = (1, 2)
 
 
