@@ -158,9 +158,9 @@ class ScriptedWorker(Worker):
     def _train(self, task):
         return super().run(task)
 
-    def measure(self, weights, samples, seed):
+    def measure(self, model, samples, seed):
         Orders.of_this_process().crash_if_ordered("die-measuring")
-        return super().measure(weights, samples, seed)
+        return super().measure(model, samples, seed)
 
 
 def _run_out_of_memory_once():
@@ -233,11 +233,11 @@ class CountingWorker(ScriptedWorker):
         use = latent_use_of(state.weights[0])
         yield Completed(state.best_val_loss, _artifacts(self._images), use)
 
-    def measure(self, weights, samples, seed):
+    def measure(self, model, samples, seed):
         orders = Orders.of_this_process()
         orders.crash_if_ordered("die-measuring")
         orders.note("measured", os.getpid())
-        return _Losses(loss_of(weights[0]) + np.arange(samples, dtype=np.float64))
+        return _Losses(loss_of(model.weights[0]) + np.arange(samples, dtype=np.float64))
 
 
 def _count(configuration, epoch, before):

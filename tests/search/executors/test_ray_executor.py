@@ -50,6 +50,7 @@ from vaetune.study.events import (
     WorkerLost,
 )
 from vaetune.training.context import TrainingContext
+from vaetune.training.tasks import TrainedModel
 
 pytestmark = pytest.mark.slow
 
@@ -237,7 +238,10 @@ def test_other_algorithms_find_the_same_and_a_loss_that_is_not_finite_fails_its_
 
 def test_workers_measure_what_one_process_measures(trainers, by_one_process):
     study = by_one_process(TINY)
-    models = [checkpoint_of(study, trial.trial_id).best_weights for trial in study.finalists]
+    models = [
+        TrainedModel(trial.hyperparameters, checkpoint_of(study, trial.trial_id).best_weights)
+        for trial in study.finalists
+    ]
     assert len(models) == 5
     shares = []
     trainers.wait_until_ready(lambda: None)
