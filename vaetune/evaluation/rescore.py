@@ -1,14 +1,12 @@
 """Rescoring of trained weights on the validation images, with many samples of each posterior."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import tensorflow as tf
 
-from vaetune.config import Likelihood
 from vaetune.evaluation.likelihood import PerImage
 from vaetune.training import (
     VALIDATION_BATCH_SIZE,
@@ -22,7 +20,7 @@ from vaetune.training import (
     to_unit_tensor,
 )
 
-RunnerOf = Callable[[Mapping[str, Any], Likelihood], EpochRunner]
+RunnerOf = Callable[..., EpochRunner]
 
 Measure = Callable[..., tuple[tf.Tensor, ...]]
 
