@@ -16,10 +16,10 @@ NAME = "Keras example's network, Gaussian"
 
 @pytest.fixture
 def colour(folder):
-    """The user's folder with colour images and a search file that chooses by them."""
+    """The user's folder with colour images and a search file with a Gaussian likelihood."""
     images = make_split(30, (9, 10, 3), 1).images
     np.savez(folder / "colour.npz", x_train=images)
-    text = SEARCH_FILE.replace('"squares.npz"', '"colour.npz"\nlikelihood = "auto"')
+    text = SEARCH_FILE.replace('"squares.npz"', '"colour.npz"\nlikelihood = "gaussian"')
     (folder / "colour.toml").write_text(text)
     return folder
 
@@ -79,6 +79,7 @@ def test_a_flag_chooses_the_likelihood_of_a_single_training(vaetune, colour):
 def test_check_says_the_likelihood(vaetune, colour):
     code, out, _ = vaetune("check", "--dataset", "colour.npz")
     assert code == 0
+    code, out, _ = vaetune("check", "--dataset", "squares.npz", "--likelihood", "gaussian")
     assert re.search(r"^  likelihood +Gaussian likelihood with one learned sigma$", out, re.M)
     code, out, _ = vaetune("check", "--dataset", "squares.npz")
     assert re.search(r"^  likelihood +Bernoulli likelihood$", out, re.M)

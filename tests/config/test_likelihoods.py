@@ -4,10 +4,7 @@ import pytest
 
 from vaetune.config.search_file import built_in_search, built_in_searches, resolve
 from vaetune.config.spec import DataSpec, SearchSpec, differences
-from vaetune.config.template import write_template
 from vaetune.errors import SpecError
-
-GREY, COLOUR = (28, 28, 1), (64, 64, 3)
 
 
 @pytest.fixture
@@ -20,36 +17,22 @@ def write(tmp_path):
     return write
 
 
-def test_a_file_without_a_likelihood_means_bernoulli_for_all_images(write):
-    spec = resolve(write("")).spec
-    assert [spec.data.likelihood_of(shape) for shape in (GREY, COLOUR)] == ["bernoulli"] * 2
+def test_a_file_without_a_likelihood_means_that_of_the_keras_example(write):
+    assert resolve(write("")).spec.data.likelihood == "bernoulli"
 
 
-def test_files_that_vaetune_writes_choose_by_the_images(tmp_path):
-    files = [path for name, path in built_in_searches().items() if not name.endswith("-0.1")]
-    assert len(files) == 5
-    for path in (*files, write_template("mine", folder=tmp_path)):
-        data = resolve(path).spec.data
-        assert data.likelihood == "auto", path
-        assert data.likelihood_of(GREY) == "bernoulli"
-        assert data.likelihood_of(COLOUR) == "gaussian"
+def test_built_in_files_of_every_version_have_it(write):
+    files = built_in_searches()
+    assert {name.endswith("-0.1") for name in files} == {True, False}
+    assert {resolve(path).spec.data.likelihood for path in files.values()} == {"bernoulli"}
 
 
-def test_files_of_the_earlier_version_keep_their_meaning():
-    earlier = [path for name, path in built_in_searches().items() if name.endswith("-0.1")]
-    assert earlier
-    assert {resolve(path).spec.data.likelihood for path in earlier} == {"bernoulli"}
-
-
-def test_a_flag_overrides_the_file():
-    spec = resolve(built_in_search("hyperband"), {"data.likelihood": "discretized_logistic"}).spec
-    assert spec.settled(COLOUR).data.likelihood == "discretized_logistic"
-
-
-def test_a_search_is_settled_by_its_images():
-    spec = SearchSpec(data=DataSpec(likelihood="auto"))
-    assert spec.settled(COLOUR).data.likelihood == "gaussian"
-    assert spec.settled(GREY) == SearchSpec()
+def test_a_flag_overrides_the_file(write):
+    path = write('[data]\nlikelihood = "gaussian"')
+    assert resolve(path).spec.data.likelihood == "gaussian"
+    flags = {"data.likelihood": "discretized_logistic"}
+    assert resolve(path, flags).spec.data.likelihood == "discretized_logistic"
+    assert resolve(built_in_search("grid"), flags).origins["data.likelihood"] == "flag"
 
 
 def test_an_unknown_likelihood_is_refused_with_the_known_ones(write):
@@ -60,8 +43,8 @@ def test_an_unknown_likelihood_is_refused_with_the_known_ones(write):
 def test_binarised_pixels_are_bernoulli(write):
     with pytest.raises(SpecError, match='is for grey pixels, but binarize = "threshold" makes'):
         resolve(write('[data]\nbinarize = "threshold"\nlikelihood = "gaussian"'))
-    data = resolve(write('[data]\nbinarize = "threshold"\nlikelihood = "auto"')).spec.data
-    assert data.likelihood_of(COLOUR) == "bernoulli"
+    text = '[data]\nbinarize = "threshold"\nlikelihood = "bernoulli"'
+    assert resolve(write(text)).spec.data.binarize == "threshold"
 
 
 def test_another_likelihood_is_another_experiment():

@@ -401,7 +401,12 @@ def test_memory_that_really_runs_out_changes_no_number(vae):
             + 0.0 * tf.random.stateless_uniform([size], [1, 2])[0]
         )
 
-    stand_in = SimpleNamespace(to_logits=greedy, image_shape=SHAPE, latent_dim=3)
+    stand_in = SimpleNamespace(
+        to_logits=greedy,
+        image_shape=SHAPE,
+        latent_dim=3,
+        reconstruction_loss=vae.reconstruction_loss,
+    )
     z_mean, _ = encode(vae, TEST.images, Batches())
     batches = Batches(5)
     found = image_likelihood(stand_in, TEST.images, batches)(z_mean)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vaetune.config import LIKELIHOODS, bits_per_dimension, likelihood_for
+from vaetune.config import LIKELIHOODS, bits_per_dimension
 from vaetune.models.likelihoods import (
     SMALLEST_SCALE,
     PixelScale,
@@ -191,11 +191,6 @@ def test_bits_per_dimension_of_a_density_are_those_of_256_levels():
     assert bits_per_dimension(nats, (4, 5, 3), "discretized_logistic") == pytest.approx(8.0)
     assert bits_per_dimension(-60 * math.log(2), (4, 5, 3), "continuous_bernoulli") == 7.0
     assert bits_per_dimension(10.0, (4, 5, 3), "bernoulli") is None
-
-
-def test_grey_images_keep_the_likelihood_of_the_keras_example():
-    assert likelihood_for(1) == "bernoulli"
-    assert likelihood_for(3) in LIKELIHOODS
 
 
 def test_no_density_of_the_continuous_bernoulli_exceeds_that_of_one_grey_level():

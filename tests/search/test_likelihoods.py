@@ -17,7 +17,7 @@ from vaetune.study.scores import EvaluationProtocol
 from vaetune.training.restore import restore_best
 
 IMAGES = make_images(shape=(9, 10, 3))
-AUTO = changed(GRID, baseline=True, data=DataSpec(likelihood="auto"))
+GAUSSIAN = changed(GRID, baseline=True, data=DataSpec(likelihood="gaussian"))
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,10 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(results):
-    return run(results, AUTO, images=IMAGES)
+    return run(results, GAUSSIAN, images=IMAGES)
 
 
-def test_the_journal_holds_the_likelihood_that_auto_stands_for(study):
+def test_the_journal_holds_the_likelihood(study):
     assert study.started.search.data.likelihood == "gaussian"
     assert study.is_complete
 
@@ -84,7 +84,7 @@ def test_a_stopped_search_ends_the_same(tmp_path, events):
 
 
 def test_another_likelihood_does_not_continue_a_search(study, results):
-    spec = changed(AUTO, data=DataSpec(likelihood="bernoulli"))
+    spec = changed(GAUSSIAN, data=DataSpec(likelihood="bernoulli"))
     with pytest.raises(ResultsError) as refused:
         run(results, spec, images=IMAGES)
     message = str(refused.value)

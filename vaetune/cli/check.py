@@ -64,9 +64,6 @@ def check(
 
 IMAGES_OF_A_SHEET = 40
 
-_NEW: Mapping[str, object] = {"data.likelihood": "auto"}
-"""Values in search files that vaetune writes, where they differ from the defaults."""
-
 
 def check_dataset(flags: Mapping[str, object], sheet: Path | None) -> None:
     """Reads images, prints how they were read and writes a contact sheet.
@@ -92,9 +89,10 @@ def check_dataset(flags: Mapping[str, object], sheet: Path | None) -> None:
             f"--{option} is an option of a search. Give the name of a search too, as in `vaetune "
             f"check hyperband --{option} ...`, or leave the option out."
         )
-    images = load_prepared(resolve_single({}, flags).spec.data, say)
+    data = resolve_single({}, flags).spec.data
+    images = load_prepared(data, say)
     say(f"vaetune {__version__}: check of the images {images.name}")
-    say(describe_images(summarise(images), resolve_single({}, {**_NEW, **given}).spec.data))
+    say(describe_images(summarise(images), data))
     write_sheet(images, sheet or Path("results") / f"{images.name}-images.png")
     same = " and the same options" * (len(given) > 1)
     dataset = shlex.quote(str(given["data.dataset"]))
@@ -165,12 +163,10 @@ def describe_probe(probed: "ProbeResult", spec: "SearchSpec", train_images: int)
 
 def _references(spec: "SearchSpec") -> str:
     """Returns the name of the Keras example, and of its network with another likelihood."""
-    from vaetune.config import KERAS_EXAMPLE, example_name, list_references
+    from vaetune.config import example_name, list_references
 
-    likelihood = spec.data.likelihood
-    if likelihood == "auto":
-        return KERAS_EXAMPLE
-    return " and the ".join(map(example_name, reversed(list_references(likelihood))))
+    names = reversed(list_references(spec.data.likelihood))
+    return " and the ".join(map(example_name, names))
 
 
 def _of_workers(probed: "ProbeResult") -> str:
@@ -230,7 +226,6 @@ def check_search(
     for describe in (describe_small_space, describe_structures):
         if text := describe(spec, probed.plan):
             say(text)
-    settled = spec.settled(images.image_shape)
-    say(describe_probe(probed, settled, data.train_images))
+    say(describe_probe(probed, spec, data.train_images))
     has_flags = "flag" in resolved.origins.values() or options != ExecutorOptions()
     say(f"Ready. Next: vaetune search {shlex.quote(name)}{' and the same options' * has_flags}")

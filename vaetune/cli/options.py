@@ -35,7 +35,6 @@ class PrecisionOption(StrEnum):
 class LikelihoodOption(StrEnum):
     """Values of --likelihood."""
 
-    auto = "auto"
     bernoulli = "bernoulli"
     continuous_bernoulli = "continuous_bernoulli"
     gaussian = "gaussian"
@@ -202,7 +201,7 @@ class TrainingOptions(ImageOptions):
     likelihood: Annotated[
         LikelihoodOption | None,
         Overrides("data.likelihood"),
-        training_option(help="Likelihood of the pixels; auto chooses by the number of channels."),
+        training_option(help="Likelihood of the pixels, which the reconstruction loss is made of."),
     ] = None
     seed: Annotated[
         int | None,

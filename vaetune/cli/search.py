@@ -213,7 +213,7 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
 
     kind = session.started.kind
     searched = session.spec.space.searched()
-    reference = run_of_reference(session.spec.data.likelihood_of(session.images.image_shape))
+    reference = run_of_reference(session.spec.data.likelihood)
     progress = SearchProgress(
         Console(), session.plan, session.past, quiet, kind, searched, reference
     )

@@ -34,7 +34,6 @@ from .likelihoods import (
     Likelihood,
     bits_per_dimension,
     example_name,
-    likelihood_for,
     list_references,
 )
 from .names import (
@@ -156,7 +155,6 @@ __all__ = [
     "holds",
     "is_larger",
     "is_used",
-    "likelihood_for",
     "list_references",
     "load_search",
     "parse_reading",

@@ -1,4 +1,4 @@
-"""The likelihoods of pixels: names, words, and which images each of them suits.
+"""The likelihoods of pixels: names and words.
 
 `models.likelihoods` computes them. This module does not import TensorFlow.
 """
@@ -9,11 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian", "discretized_logistic"]
-
-LikelihoodChoice = Literal[
-    "auto", "bernoulli", "continuous_bernoulli", "gaussian", "discretized_logistic"
-]
-"""Values of `likelihood` in a search file. "auto" chooses by the images."""
 
 PIXEL_LEVELS = 256
 """Grey levels of an 8-bit pixel."""
@@ -72,15 +67,6 @@ def list_references(likelihood: Likelihood) -> tuple[Likelihood, ...]:
         likelihood: Likelihood of the search.
     """
     return tuple(dict.fromkeys((likelihood, *_OF_THE_EXAMPLE)))
-
-
-def likelihood_for(channels: int) -> Likelihood:
-    """Returns the likelihood that `likelihood = "auto"` stands for.
-
-    Args:
-        channels: Number of channels of the images.
-    """
-    return "bernoulli" if channels == 1 else "gaussian"
 
 
 def bits_per_dimension(

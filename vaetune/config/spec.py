@@ -5,7 +5,7 @@ A specification is validated once and immutable.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
@@ -19,7 +19,7 @@ from vaetune.config.choices import (
 )
 from vaetune.config.dimensions import Table, Value
 from vaetune.config.family import FAMILY, REFERENCE_BATCH_SIZE
-from vaetune.config.likelihoods import Likelihood, LikelihoodChoice, likelihood_for
+from vaetune.config.likelihoods import Likelihood
 from vaetune.config.reading import ReadingSpec
 from vaetune.config.space import EARLIER_SPACE, Space
 from vaetune.device import Device
@@ -35,34 +35,23 @@ class DataSpec(ReadingSpec):
             its value, drawn again in each training epoch but only once for validation and test.
         train_on: Images to train on. None: the training images. "train+validation": also the
             validation images, except a few that choose the best epoch; see `prepare_images`.
-        likelihood: Likelihood of the pixels. "auto" is settled when the images are known, see
-            `likelihood_of`.
+        likelihood: Likelihood of the pixels.
     """
 
     dataset: Annotated[str, Field(min_length=1)] = "digits"
     binarize: Binarize = "none"
     train_on: TrainOn | None = None
-    likelihood: LikelihoodChoice = "bernoulli"
+    likelihood: Likelihood = "bernoulli"
 
     @model_validator(mode="after")
     def _suits_binary_pixels(self) -> "DataSpec":
-        if self.binarize != "none" and self.likelihood not in ("bernoulli", "auto"):
+        if self.binarize != "none" and self.likelihood != "bernoulli":
             raise ValueError(
                 f'likelihood = "{self.likelihood}" is for grey pixels, but binarize = '
                 f'"{self.binarize}" makes them 0 or 1. Use likelihood = "bernoulli", or '
                 'binarize = "none"'
             )
         return self
-
-    def likelihood_of(self, image_shape: Sequence[int]) -> Likelihood:
-        """Returns the likelihood of the pixels of images.
-
-        Args:
-            image_shape: Height, width and channels of the images.
-        """
-        if self.likelihood != "auto":
-            return self.likelihood
-        return "bernoulli" if self.binarize != "none" else likelihood_for(image_shape[-1])
 
 
 class Budget(Table):
@@ -203,15 +192,6 @@ class SearchSpec(Table):
     training: Training = Training()
     limits: Limits = Limits()
     space: Space = EARLIER_SPACE
-
-    def settled(self, image_shape: Sequence[int]) -> "SearchSpec":
-        """Returns this specification with the likelihood that "auto" stands for.
-
-        Args:
-            image_shape: Height, width and channels of the images.
-        """
-        likelihood = self.data.likelihood_of(image_shape)
-        return self.with_likelihood(likelihood)
 
     def with_likelihood(self, likelihood: Likelihood) -> "SearchSpec":
         """Returns this specification with another likelihood of the pixels."""

@@ -53,7 +53,7 @@ def configuration_name(spec: SearchSpec) -> str:
     """
     values = spec.space.used({name: one.listed()[0] for name, one in spec.space.dimensions()})
     likelihood = spec.data.likelihood
-    end = "" if likelihood in ("auto", "bernoulli") else f"-{likelihood.replace('_', '-')}"
+    end = "" if likelihood == "bernoulli" else f"-{likelihood.replace('_', '-')}"
     if values == REFERENCE:
         return f"reference{end}"
     filters = [str(values[name]) for name in ("filters_1", "filters_2") if name in values]

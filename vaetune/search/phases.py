@@ -122,8 +122,7 @@ class _Phases:
         spec = self.session.spec
         if not spec.baseline:
             return []
-        own = spec.data.likelihood_of(self.session.images.image_shape)
-        return [self._open_reference(one) for one in list_references(own)]
+        return [self._open_reference(one) for one in list_references(spec.data.likelihood)]
 
     @contextmanager
     def _open_reference(self, likelihood: Likelihood) -> Iterator[VAETuner | None]:

@@ -52,8 +52,7 @@ def is_unfinished(
         past = None if overwrite else find_past(folder)
     if past is None:
         return True
-    spec = resolved.spec.settled(images.image_shape)
-    check_same_experiment(past, spec, images, folder, extend)
+    check_same_experiment(past, resolved.spec, images, folder, extend)
     grows = extend and is_larger(resolved.spec.budget, past.search.budget)
     return grows or not is_done(past, resolved.spec.limits)
 

@@ -225,7 +225,6 @@ def open_baseline(
     Raises:
         ResultsError, JournalError: As for `open_search`.
     """
-    spec = spec.settled(images.image_shape)
     name = name or free_name(stem or configuration_name(spec), spec, images, results)
     begin = partial(SearchStarted, kind="baseline", name=name, origins={})
     folder = results / BASELINES / name
@@ -243,7 +242,6 @@ def _open(
     overwrite: bool,
     extend: bool = False,
 ) -> Iterator[SearchSession]:
-    spec = spec.settled(images.image_shape)
     check_usable(folder)
     with lock_results(folder):
         if overwrite:

@@ -102,7 +102,7 @@ class Study:
     @property
     def likelihood(self) -> Likelihood:
         """Likelihood of the pixels. Losses of two likelihoods cannot be compared."""
-        return self.search.data.likelihood_of(self.started.data.image_shape)
+        return self.search.data.likelihood
 
     @property
     def entropy_floor(self) -> float | None:

@@ -102,7 +102,7 @@ class _TaskTrainer:
         self._task = task
         self._spec = task.spec
         self._context = context
-        self._likelihood = task.spec.data.likelihood_of(context.images.image_shape)
+        self._likelihood = task.spec.data.likelihood
         self._deadline_s = time.monotonic() + task.seconds_left
         self._last_ended: EpochEnded | None = None
 

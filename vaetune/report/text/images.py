@@ -77,7 +77,7 @@ def describe_likelihood(data: DataSummary, chosen: DataSpec) -> str:
         data: Summary of the images.
         chosen: The `data` section of the search.
     """
-    name = chosen.likelihood_of(data.image_shape)
+    name = chosen.likelihood
     words = LIKELIHOODS[name]
     scale = f" with one learned {words.scale}" if words.scale else ""
     text = f"{words.label} likelihood{scale}"

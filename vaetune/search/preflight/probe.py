@@ -111,8 +111,8 @@ class Probe:
     """
 
     def __init__(self, spec: SearchSpec, images: ImageSet) -> None:
-        self._spec = spec.settled(images.image_shape)
-        self._likelihood = self._spec.data.likelihood_of(images.image_shape)
+        self._spec = spec
+        self._likelihood = spec.data.likelihood
         self._images = images
         self._validation_images = min(VALIDATION_BATCH_SIZE, len(images.validation.images))
         self._context = TrainingContext(images, self._validation_images)
@@ -238,7 +238,6 @@ def probe_search(
             outputs after saving and loading.
     """
     began_s = time.perf_counter()
-    spec = spec.settled(images.image_shape)
     oracle = make_oracle(spec)
     planned, drawn = plan(oracle), draw_configurations(oracle)
     pool = [one for configurations in drawn.values() for one in configurations]
@@ -293,8 +292,7 @@ def _reference(spec: SearchSpec) -> list[Hyperparameters]:
 
 def _references(spec: SearchSpec) -> int:
     """Returns the number of likelihoods with which the Keras example's network is trained."""
-    likelihood = spec.data.likelihood
-    return 1 if likelihood == "auto" else len(list_references(likelihood))
+    return len(list_references(spec.data.likelihood))
 
 
 def _baseline_groups(
