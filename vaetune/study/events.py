@@ -251,12 +251,15 @@ class TrialEvaluated(_Event):
     environment: Environment
 
     @field_serializer("evaluation", mode="wrap")
-    def _without_unused_levels(
+    def _without_unused(
         self, evaluation: Evaluation, serialize: SerializerFunctionWrapHandler
     ) -> dict[str, Any]:
         fields: dict[str, Any] = serialize(evaluation)
-        # A model with one level is recorded as before there were several.
-        return {key: value for key, value in fields.items() if key != "lower_levels" or value}
+        # Models that the first version could make are recorded as it did.
+        unused = set() if evaluation.lower_levels else {"lower_levels"}
+        if evaluation.likelihood == "bernoulli":
+            unused |= {"likelihood", "pixel_values"}
+        return {key: value for key, value in fields.items() if key not in unused}
 
 
 class FinalistsRescored(_Event):

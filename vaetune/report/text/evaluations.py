@@ -99,14 +99,17 @@ def evaluations_as_json(evaluations: Mapping[str, TrialEvaluated]) -> str:
         derived: dict[str, Any] = {
             "above_entropy_floor": evaluation.above_entropy_floor,
             "active_units": evaluation.active_units,
-            "bits_per_dimension": evaluation.bits_per_dimension,
-            "bound_bits_per_dimension": evaluation.bound_bits_per_dimension,
         }
         numbers = asdict(evaluation)
         if evaluation.lower_levels:
             derived["active_channels"] = evaluation.active_channels
         else:
             del numbers["lower_levels"]
+        if evaluation.likelihood == "bernoulli":
+            del numbers["likelihood"], numbers["pixel_values"]
+        else:
+            derived["bits_per_dimension"] = evaluation.bits_per_dimension
+            derived["bound_bits_per_dimension"] = evaluation.bound_bits_per_dimension
         source = event.model_dump(mode="json", exclude={"event", "evaluation"})
         rows.append({"model": name, **source, **numbers, **derived})
     return json.dumps(_finite_throughout(rows), indent=2, allow_nan=False)
