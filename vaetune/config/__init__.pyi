@@ -88,6 +88,7 @@ from .spec import (
     is_larger,
     single_configuration,
 )
+from .stages import check_stages, most_stages
 from .template import (
     write_template,
 )
@@ -144,6 +145,7 @@ __all__ = [
     "available_searches",
     "bits_per_dimension",
     "check_not_reserved",
+    "check_stages",
     "closest_match",
     "describe",
     "differences",
@@ -159,6 +161,7 @@ __all__ = [
     "likelihood_for",
     "list_references",
     "load_search",
+    "most_stages",
     "parse_reading",
     "parse_settings",
     "resolve",
