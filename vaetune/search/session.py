@@ -245,8 +245,7 @@ def _open(
     overwrite: bool,
     extend: bool = False,
 ) -> Iterator[SearchSession]:
-    spec = spec.settled(images.image_shape)
-    check_stages(spec.space, images.image_shape)
+    spec = _settled(spec, images)
     check_usable(folder)
     with lock_results(folder):
         if overwrite:
@@ -286,6 +285,12 @@ def _open(
                 device=device,
                 damage=damage,
             )
+
+
+def _settled(spec: SearchSpec, images: ImageSet) -> SearchSpec:
+    """Checks that the images are large enough for a search, and settles its likelihood."""
+    check_stages(spec.space, images.image_shape)
+    return spec.settled(images.image_shape)
 
 
 def _trials(rungs: Sequence[Rung]) -> int:
