@@ -190,7 +190,6 @@ def check_search(
         options: The workers of the search.
         sheet: File of a contact sheet. None: nothing is written.
     """
-    from vaetune.data import load_prepared
     from vaetune.device import available_cores, check_precision, choose_device
     from vaetune.report import (
         describe_images,
@@ -202,8 +201,7 @@ def check_search(
     from vaetune.search import ExecutorOptions
 
     spec = resolved.spec
-    with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
-        images = load_prepared(spec.data, say)
+    images = _load_fitting(resolved)
     cores = available_cores()
     threads = options.threads if not options.needs_ray else options.threads_each(cores)
     device = choose_device(spec.device, threads=threads)
@@ -229,3 +227,14 @@ def check_search(
     say(describe_probe(probed, spec, data.train_images))
     has_flags = "flag" in resolved.origins.values() or options != ExecutorOptions()
     say(f"Ready. Next: vaetune search {shlex.quote(name)}{' and the same options' * has_flags}")
+
+
+def _load_fitting(resolved: "ResolvedSearch") -> "ImageSet":
+    """Loads the images of a search, and checks that they are large enough for its stages."""
+    from vaetune.config import check_stages
+    from vaetune.data import load_prepared
+
+    with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
+        images = load_prepared(resolved.spec.data, say)
+    check_stages(resolved.spec.space, images.image_shape)
+    return images

@@ -87,6 +87,7 @@ from .spec import (
     is_larger,
     single_configuration,
 )
+from .stages import check_stages, most_stages
 from .template import (
     write_template,
 )
@@ -143,6 +144,7 @@ __all__ = [
     "available_searches",
     "bits_per_dimension",
     "check_not_reserved",
+    "check_stages",
     "closest_match",
     "describe",
     "differences",
@@ -157,6 +159,7 @@ __all__ = [
     "is_used",
     "list_references",
     "load_search",
+    "most_stages",
     "parse_reading",
     "parse_settings",
     "resolve",

@@ -6,12 +6,13 @@ import os
 import re
 import shlex
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vaetune.config.choices import NAMED_SETS, Algorithm
 from vaetune.config.names import check_name
 from vaetune.config.search_file import built_in_search
+from vaetune.config.suited import DEFAULT_SHAPE, suit_space
 from vaetune.errors import SpecError
 
 SEARCHES = "searches"
@@ -30,8 +31,12 @@ def write_template(
     algorithm: Algorithm = _MOST_COMPLETE,
     dataset: str = "digits",
     folder: Path | None = None,
+    image_shape: Sequence[int] = DEFAULT_SHAPE,
+    count: int = 0,
 ) -> Path:
     """Writes `searches/NAME.toml`, a copy of a built-in search file to be edited.
+
+    Its space suits the images. For grey images of 28 x 28 pixels, it is that of the built-in file.
 
     Args:
         name: Name of the search.
@@ -40,6 +45,8 @@ def write_template(
             yet.
         folder: Folder that contains `searches/`, which is created if needed. Default: the working
             directory.
+        image_shape: Height, width and channels of the images.
+        count: Number of training images.
 
     Returns:
         Path of the file.
@@ -53,7 +60,7 @@ def write_template(
     path = folder / SEARCHES / f"{name}.toml"
     if path.exists():
         raise SpecError(f"{path} already exists. Edit it, or choose another name.")
-    text = compose(name, algorithm, _relative_to(path.parent, dataset, folder))
+    text = compose(name, algorithm, _relative_to(path.parent, dataset, folder), image_shape, count)
     try:
         path.parent.mkdir(exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
@@ -63,7 +70,13 @@ def write_template(
     return path
 
 
-def compose(name: str, algorithm: Algorithm, dataset: str) -> str:
+def compose(
+    name: str,
+    algorithm: Algorithm,
+    dataset: str,
+    image_shape: Sequence[int] = DEFAULT_SHAPE,
+    count: int = 0,
+) -> str:
     """Returns the text of a template.
 
     It has the comments and values of the built-in file. Keys that the built-in file leaves out,
@@ -73,6 +86,8 @@ def compose(name: str, algorithm: Algorithm, dataset: str) -> str:
         name: Name of the search.
         algorithm: Algorithm of the built-in file.
         dataset: Image set, as the file names it.
+        image_shape: Height, width and channels of the images.
+        count: Number of training images.
     """
     own, complete = (
         _tables(built_in_search(each).read_text(encoding="utf-8"))
@@ -91,6 +106,7 @@ def compose(name: str, algorithm: Algorithm, dataset: str) -> str:
     usage = f"# Edit this file, then: vaetune check {quoted}; vaetune search {quoted}"
     keys = list(itertools.dropwhile(lambda line: not _KEY.match(line), top))
     tables[""] = [about, usage, *_with_description(keys, dataset)]
+    tables["space"] = suit_space(tables["space"], image_shape, count, algorithm)
     tables["data"] = _with_value(tables["data"], "dataset", dataset)
     return "\n\n".join("\n".join(lines) for lines in tables.values()) + "\n"
 

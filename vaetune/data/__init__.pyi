@@ -20,6 +20,10 @@ from .images import (
     prepare_images,
     to_unit_interval,
 )
+from .outline import (
+    Outline,
+    read_outline,
+)
 from .sources import (
     Dataset,
     load_images,
@@ -35,6 +39,7 @@ __all__ = [
     "DiskImages",
     "ImageSet",
     "Images",
+    "Outline",
     "Split",
     "binarized",
     "cache_folder",
@@ -46,6 +51,7 @@ __all__ = [
     "load_prepared",
     "map_images",
     "prepare_images",
+    "read_outline",
     "spread_over_classes",
     "to_unit_interval",
 ]

@@ -68,7 +68,7 @@ def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> Image
     names = ("training", "validation", "test")
     found = [(n, s) for n, s in zip(names, (raw.train, raw.validation, raw.test), strict=True) if s]
     _check_counts(found, source)
-    _check_size(raw.train.images.shape[1:], spec, source)
+    check_size(raw.train.images.shape[1:], spec, source)
     scaled = _scale([split.images for _, split in found], spec, source)
     labels = convert_labels(
         [split.labels for _, split in found],
@@ -109,7 +109,17 @@ def _check_counts(found: Sequence[tuple[str, RawSplit]], source: str) -> None:
             )
 
 
-def _check_size(shape: Sequence[int], spec: ReadingSpec, source: str) -> None:
+def check_size(shape: Sequence[int], spec: ReadingSpec, source: str) -> None:
+    """Checks the size of images and the number of their channels.
+
+    Args:
+        shape: Height, width and channels.
+        spec: Options of reading.
+        source: Name of the image set in messages.
+
+    Raises:
+        DataError: A VAE cannot be trained on such images.
+    """
     height, width, channels = shape
     if spec.show and max(spec.show) >= channels:
         raise DataError(

@@ -71,7 +71,7 @@ def _read(source: str, spec: ReadingSpec, announce: Announce | None) -> tuple[st
     path = Path(source).expanduser()
     if path.is_dir():
         return path.resolve().name, read_folder_or_cache(path, spec, announce)
-    _check_file(path, source)
+    check_file(path, source)
     return _name_of(path), _read_arrays(path, source, spec)
 
 
@@ -105,8 +105,16 @@ def load_prepared(data: DataSpec, announce: Announce | None = None) -> ImageSet:
     return prepare_images(load_images(data.dataset, data, announce), data)
 
 
-def _check_file(path: Path, source: str) -> None:
-    """Checks that there is an array file."""
+def check_file(path: Path, source: str) -> None:
+    """Checks that there is an array file.
+
+    Args:
+        path: Path of the file.
+        source: Path in messages.
+
+    Raises:
+        DataError: There is nothing, or something else.
+    """
     if path.is_file() and is_array_file(path):
         return
     named = ", ".join(NAMED_SETS)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from vaetune.config import Value, is_used, used, value_of
+from vaetune.config import Value, is_used, most_stages, used, value_of
 
 MIN_IMAGE_SIDE = 8
 
@@ -131,11 +131,11 @@ def check_stages(image_shape: ImageShape, stages: int) -> None:
         ValueError: The images are too small for this number of stages.
     """
     height, width, _ = image_shape
-    side = 2 ** (stages + 1)
-    if min(height, width) < side:
+    most = most_stages(image_shape)
+    if stages > most:
         raise ValueError(
-            f"Images must be at least {side} x {side} pixels for {stages} stages. "
-            f"Received: {height} x {width}"
+            f"`stages` must be at most {most} for images of {height} x {width} pixels. "
+            f"Received: {stages}"
         )
 
 

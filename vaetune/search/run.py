@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaetune.config import DataSpec, ResolvedSearch, SearchSpec, load_search
+from vaetune.config import DataSpec, ResolvedSearch, SearchSpec, check_stages, load_search
 from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
 from vaetune.device import ChosenDevice, check_precision, choose_device
 from vaetune.search.executors.base import Executor
@@ -68,6 +68,7 @@ def run_search(
         KeyboardInterrupt: The user pressed Ctrl-C. Everything found so far is kept.
         ResultsError: The folder cannot be written, or holds a different search of this name.
         DataError: The images cannot be read.
+        SpecError: The images are too small for the largest number of stages.
 
     Example:
         >>> study = vaetune.run_search("hyperband", my_images)
@@ -75,6 +76,7 @@ def run_search(
     """
     resolved = _resolved(search, name)
     image_set = _image_set(images, resolved.spec.data, print if verbose else None)
+    check_stages(resolved.spec.space, image_set.image_shape)
     options = executor if isinstance(executor, ExecutorOptions) else ExecutorOptions()
     folder = Path(results)
     with ExitStack() as stack:

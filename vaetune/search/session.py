@@ -11,6 +11,7 @@ from vaetune.config import (
     ResolvedSearch,
     SearchSpec,
     check_not_reserved,
+    check_stages,
     is_larger,
 )
 from vaetune.data import ImageSet
@@ -187,6 +188,7 @@ def open_search(
         ResultsError: The folder cannot be written, holds files of another program, or holds a
             different search of this name.
         JournalError: The journal is damaged or in use.
+        SpecError: The images are too small for the largest number of stages.
     """
     name = resolved.name
     check_not_reserved(name)
@@ -223,7 +225,7 @@ def open_baseline(
         The open baseline. Its folder is locked until the context is left.
 
     Raises:
-        ResultsError, JournalError: As for `open_search`.
+        ResultsError, JournalError, SpecError: As for `open_search`.
     """
     name = name or free_name(stem or configuration_name(spec), spec, images, results)
     begin = partial(SearchStarted, kind="baseline", name=name, origins={})
@@ -242,6 +244,7 @@ def _open(
     overwrite: bool,
     extend: bool = False,
 ) -> Iterator[SearchSession]:
+    check_stages(spec.space, images.image_shape)
     check_usable(folder)
     with lock_results(folder):
         if overwrite:

@@ -4,7 +4,9 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,10 @@ _LABELS = "labels"
 """Word in the name of an idx file of labels."""
 
 
+IdxFile = gzip.GzipFile | BufferedReader
+"""An open idx file."""
+
+
 def is_array_file(path: Path) -> bool:
     """Whether a file has a name of an array file."""
     return _reader_of(path) is not None
@@ -40,8 +46,15 @@ def read_array_file(path: Path) -> Mapping[str, NDArray[Any]]:
     """
     read = _reader_of(path)
     assert read is not None
-    try:
+    with explain_damage(path):
         return read(path)
+
+
+@contextmanager
+def explain_damage(path: Path) -> Iterator[None]:
+    """Raises a DataError that says what is wrong with an array file, if it cannot be read."""
+    try:
+        yield
     except DamagedArchiveError as error:
         raise DataError(
             f"{error}. Save plain arrays of numbers with numpy.savez."
@@ -59,9 +72,14 @@ def _reader_of(path: Path) -> Callable[[Path], Mapping[str, NDArray[Any]]] | Non
         return _read_npz
     if name.endswith(".npy"):
         return _read_npy
+    return read_idx_files if is_idx_file(path) else None
+
+
+def is_idx_file(path: Path) -> bool:
+    """Whether a file has a name of an idx file."""
+    name = path.name.lower()
     plain = name.removesuffix(".gz")
-    is_idx = plain.endswith((".idx", "-ubyte")) or ".idx" in plain[-6:] or "-idx" in plain
-    return _read_idx_files if is_idx else None
+    return plain.endswith((".idx", "-ubyte")) or ".idx" in plain[-6:] or "-idx" in plain
 
 
 def _read_npz(path: Path) -> Mapping[str, NDArray[Any]]:
@@ -92,19 +110,38 @@ def _read_npy(path: Path) -> Mapping[str, NDArray[Any]]:
         return {"x": np.load(file, allow_pickle=False)}
 
 
-def _read_idx_files(path: Path) -> Mapping[str, NDArray[Any]]:
-    """Reads an idx file and, if it is named as those of MNIST, the files that belong to it."""
-    arrays = {"x": _read_idx(path)}
+def _read_idx(path: Path) -> NDArray[Any]:
+    """Reads an idx file, the format of MNIST's original files."""
+    with open_idx(path) as file:
+        shape, dtype = read_idx_header(file)
+        content = file.read()
+    expected = math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        raise ValueError(f"it has {len(content):,} bytes of values, expected {expected:,}")
+    values = np.frombuffer(content, dtype).reshape(shape)
+    return values.astype(dtype.newbyteorder("="))
+
+
+def read_idx_files(
+    path: Path, read: Callable[[Path], NDArray[Any]] = _read_idx
+) -> Mapping[str, NDArray[Any]]:
+    """Reads an idx file and, if it is named as those of MNIST, the files that belong to it.
+
+    Args:
+        path: The file.
+        read: Function that reads one file.
+    """
+    arrays = {"x": read(path)}
     if _IMAGES not in path.name:
         return arrays
     label_file = _with_labels(path)
     if label_file:
-        arrays["y"] = _read_idx(label_file)
+        arrays["y"] = read(label_file)
     test = path.with_name(path.name.replace("train-", "t10k-", 1))
     if test != path and test.is_file():
-        arrays["x_test"] = _read_idx(test)
+        arrays["x_test"] = read(test)
         if test_labels := _with_labels(test):
-            arrays["y_test"] = _read_idx(test_labels)
+            arrays["y_test"] = read(test_labels)
     return arrays
 
 
@@ -113,17 +150,14 @@ def _with_labels(path: Path) -> Path | None:
     return beside if beside != path and beside.is_file() else None
 
 
-def _read_idx(path: Path) -> NDArray[Any]:
-    """Reads an idx file, the format of MNIST's original files."""
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-        zeros, kind, axes = struct.unpack(">HBB", file.read(4))
-        if zeros or kind not in _IDX_TYPES:
-            raise ValueError("it does not start as an idx file does")
-        shape = struct.unpack(f">{axes}I", file.read(4 * axes))
-        content = file.read()
-    dtype = np.dtype(_IDX_TYPES[kind])
-    expected = math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        raise ValueError(f"it has {len(content):,} bytes of values, expected {expected:,}")
-    values = np.frombuffer(content, dtype).reshape(shape)
-    return values.astype(dtype.newbyteorder("="))
+def open_idx(path: Path) -> IdxFile:
+    """Opens an idx file, which may be compressed."""
+    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+
+
+def read_idx_header(file: IdxFile) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Returns shape and type of the values of an open idx file."""
+    zeros, kind, axes = struct.unpack(">HBB", file.read(4))
+    if zeros or kind not in _IDX_TYPES:
+        raise ValueError("it does not start as an idx file does")
+    return struct.unpack(f">{axes}I", file.read(4 * axes)), np.dtype(_IDX_TYPES[kind])

@@ -152,6 +152,20 @@ def describe_unflattened(values: int, side: int) -> str:
     return f"Each row of {values} values was taken as an image of {side} x {side} pixels."
 
 
+def shape_channels_last(shape: Sequence[int], layout: Layout) -> tuple[int, int, int, int]:
+    """Returns the number, height, width and channels of an array of images.
+
+    Args:
+        shape: Shape of the array, with 3 or 4 axes in the order of `layout`.
+        layout: Order of the axes.
+    """
+    if len(shape) == 3:
+        count, height, width = (shape[axis] for axis in _ORDER_OF_GREY[layout])
+        return count, height, width, 1
+    count, height, width, channels = (shape[axis] for axis in _ORDER[layout])
+    return count, height, width, channels
+
+
 def to_channels_last(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
     """Returns an array of images as (n, height, width, channels).
 

@@ -11,6 +11,7 @@ from vaetune.config import Layout, ReadingSpec, Resize
 from vaetune.data.arrays.layouts import (
     describe_unflattened,
     find_layout,
+    shape_channels_last,
     square_side,
     to_channels_last,
     warn_of_shape,
@@ -81,10 +82,7 @@ def find_images(arrays: Arrays, spec: ReadingSpec, source: str) -> RawImages:
     notes = [_describe_unused(unused, arrays)] if unused else []
     own = [f"{name} ({part})" for name, part in names.own_splits()]
     notes += [f"Own splits are used: {' and '.join(own)}."] if own else []
-    labels = arrays.get(names.labels or "")
-    count = len(labels) if labels is not None and labels.ndim else None
-    images, warning = _unflatten(arrays[names.images])
-    layout = find_layout(images.shape, spec.layout, count, source)
+    shape, layout, warning = _arrange(arrays, names, spec, source)
 
     def split(name: str | None, label_name: str | None) -> RawSplit | None:
         if name is None:
@@ -94,7 +92,7 @@ def find_images(arrays: Arrays, spec: ReadingSpec, source: str) -> RawImages:
 
     train = split(names.images, names.labels)
     assert train is not None
-    doubts = (warning, warn_of_shape(images.shape, layout, spec.layout))
+    doubts = (warning, warn_of_shape(shape, layout, spec.layout))
     raw = RawImages(
         "arrays",
         train,
@@ -106,6 +104,25 @@ def find_images(arrays: Arrays, spec: ReadingSpec, source: str) -> RawImages:
     )
     _check_shapes(raw, source, names)
     return _resize_all(raw, spec)
+
+
+def find_shape(arrays: Arrays, spec: ReadingSpec, source: str) -> tuple[int, int, int, int]:
+    """Returns the number, height, width and channels of the training images among named arrays.
+
+    The arguments and the errors are those of `find_images`. The values are not read.
+    """
+    shape, layout, _ = _arrange(arrays, _choose_names(arrays, source), spec, source)
+    return shape_channels_last(shape, layout)
+
+
+def _arrange(
+    arrays: Arrays, names: _Names, spec: ReadingSpec, source: str
+) -> tuple[tuple[int, ...], Layout, str]:
+    """Returns the shape of the images, the order of its axes, and a warning if they were rows."""
+    labels = arrays.get(names.labels or "")
+    count = len(labels) if labels is not None and labels.ndim else None
+    images, warning = _unflatten(arrays[names.images])
+    return images.shape, find_layout(images.shape, spec.layout, count, source), warning
 
 
 def _choose_names(arrays: Arrays, source: str) -> _Names:

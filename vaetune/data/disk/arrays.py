@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from vaetune.config import ReadingSpec, Resize
+from vaetune.data.arrays.headers import read_npy_header
 from vaetune.data.arrays.layouts import describe_unflattened, find_layout, square_side
 from vaetune.data.arrays.names import NO_PADDING, resize_images
 from vaetune.data.disk.cache import remember
@@ -146,14 +146,7 @@ def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]
     """Returns shape, type, order and offset of an `.npy` file; None if it is damaged."""
     try:
         with path.open("rb") as file:
-            version = npy_format.read_magic(file)
-            read = {
-                (1, 0): npy_format.read_array_header_1_0,
-                (2, 0): npy_format.read_array_header_2_0,
-            }.get(version)
-            if read is None:
-                return None
-            shape, is_fortran, dtype = read(file)
+            shape, is_fortran, dtype = read_npy_header(file)
             return shape, dtype, is_fortran, file.tell()
     except (OSError, ValueError):
         return None
