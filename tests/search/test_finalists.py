@@ -29,6 +29,7 @@ from vaetune.study.catalog import list_baselines
 from vaetune.study.checkpoint import CHECKPOINT_NAME
 from vaetune.study.events import FileSetAside, FinalistsRescored, FinalistsRetrained, SessionEnded
 from vaetune.training.context import TrainingContext
+from vaetune.training.tasks import TrainedModel
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +64,14 @@ def scores_of(study):
 
 def test_the_difference_is_paired_over_images(judged, executor):
     first, second = rescore(judged, executor).finalists
-    weights = [checkpoint_of(judged, one.trial_id).best_weights for one in (first, second)]
-    ours, theirs = executor.measure(weights, judged.samples_due, judged.search.seed)
+    models = [
+        TrainedModel(
+            judged.trial(one.trial_id).hyperparameters,
+            checkpoint_of(judged, one.trial_id).best_weights,
+        )
+        for one in (first, second)
+    ]
+    ours, theirs = executor.measure(models, judged.samples_due, judged.search.seed)
     difference = theirs.negative_elbo - ours.negative_elbo
     assert second.behind.mean == pytest.approx(difference.mean())
     assert second.behind.standard_error == pytest.approx(

@@ -350,10 +350,10 @@ def test_a_loss_that_is_no_number_fails_the_trial_where_it_arises(tmp_path):
 def test_an_exception_is_the_trials_result_not_the_searchs_end(tmp_path, monkeypatch):
     draw = trial_module.draw_variables
 
-    def draw_but_three_filters(image_shape, hyperparameters):
+    def draw_but_three_filters(image_shape, hyperparameters, *others):
         if hyperparameters["filters_1"] == 3:
             raise RuntimeError("no odd\nfilters")
-        return draw(image_shape, hyperparameters)
+        return draw(image_shape, hyperparameters, *others)
 
     monkeypatch.setattr(trial_module, "draw_variables", draw_but_three_filters)
     study = run(tmp_path)
@@ -485,7 +485,7 @@ def test_the_journal_is_json_lines_that_other_programs_can_read(undisturbed):
     lines = (undisturbed.folder / "journal.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in lines]
     assert events[0]["event"] == "search_started"
-    assert events[0]["format"] == 1
+    assert events[0]["format"] == 2
     assert events[1]["environment"]["versions"]["keras-tuner"] == "1.4.8"
     assert events[-1] == events[-1] | {"event": "session_ended", "reason": "completed"}
 

@@ -90,11 +90,11 @@ def break_building(monkeypatch):
     def install(but):
         draw, seen = trial_module.draw_variables, []
 
-        def draw_or_raise(image_shape, hyperparameters):
+        def draw_or_raise(image_shape, hyperparameters, *others):
             seen.append(hyperparameters)
             if len(seen) > but:
                 raise ValueError("no such model")
-            return draw(image_shape, hyperparameters)
+            return draw(image_shape, hyperparameters, *others)
 
         monkeypatch.setattr(trial_module, "draw_variables", draw_or_raise)
 
