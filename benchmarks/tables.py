@@ -271,7 +271,7 @@ def workers_sentence(runs: Sequence[Run], commands: Sequence[Command]) -> str:
     if not ours or not theirs:
         return "Not measured yet."
     return (
-        "With `--workers 2` and one thread per worker, the default search takes "
+        "With `--workers 2` and one thread per worker, this search takes "
         f"{_with_spread(ours, 2)} of the time that one worker takes on the same two cores, and "
         f"{_with_spread(theirs, 2)} of Keras Tuner's time. These runs are from another day than "
         "the table."
