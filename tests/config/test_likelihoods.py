@@ -2,7 +2,12 @@
 
 import pytest
 
-from vaetune.config.search_file import built_in_search, built_in_searches, resolve
+from vaetune.config.search_file import (
+    built_in_search,
+    built_in_searches,
+    earlier_searches,
+    resolve,
+)
 from vaetune.config.spec import DataSpec, SearchSpec, differences
 from vaetune.errors import SpecError
 
@@ -22,7 +27,7 @@ def test_a_file_without_a_likelihood_means_that_of_the_keras_example(write):
 
 
 def test_built_in_files_of_every_version_have_it(write):
-    files = built_in_searches()
+    files = built_in_searches() | earlier_searches()
     assert {name.endswith("-0.1") for name in files} == {True, False}
     assert {resolve(path).spec.data.likelihood for path in files.values()} == {"bernoulli"}
 

@@ -12,6 +12,7 @@ SHAPES += [(128, 128, 3), (500, 300, 32)]
 
 
 def space_of(tmp_path, shape, count=5000, algorithm="hyperband"):
+    tmp_path.mkdir(exist_ok=True)
     path = write_template("mine", algorithm, folder=tmp_path, image_shape=shape, count=count)
     return resolve(path).spec.space
 
@@ -38,6 +39,17 @@ def test_larger_images_have_more_stages(tmp_path, side, stages):
     assert (found and found.listed()) == stages
 
 
+def test_deep_networks_are_normalized(tmp_path):
+    for side in (32, 64):
+        space = space_of(tmp_path / str(side), (side, side, 1))
+        for stages in space.stages.listed():
+            used = space.used(
+                {name: one.listed()[0] for name, one in space.dimensions()} | {"stages": stages}
+            )
+            assert used.get("normalization") == ("group" if stages > 2 else None)
+    assert space_of(tmp_path, (32, 32, 1), algorithm="grid").normalization is None
+
+
 @pytest.mark.parametrize(
     ("shape", "sizes"),
     [((8, 8, 1), (4, 8, 16)), ((48, 48, 1), (8, 16, 32)), ((28, 28, 3), (32, 64, 128))],
@@ -56,8 +68,7 @@ def test_more_images_have_larger_batches(tmp_path, count, sizes):
 
 
 def test_rates_at_which_colour_diverged_are_left_out(tmp_path):
-    assert space_of(tmp_path, (64, 64, 3)).learning_rate.max < 0.006
-    (tmp_path / "searches" / "mine.toml").unlink()
+    assert space_of(tmp_path / "colour", (64, 64, 3)).learning_rate.max < 0.006
     assert space_of(tmp_path, (31, 31, 1)).learning_rate == DEFAULT_SPACE.learning_rate
 
 
@@ -69,6 +80,8 @@ def test_each_line_says_why():
         "# few: most time is for 32 x 48 maps",
         "stages = { values = [3, 4] }                               "
         "# 64 x 96 pixels: maps of 8 x 12 or 4 x 6",
+        'normalization = { value = "group" }                        '
+        "# without it, deep networks diverge",
         "level_channels = { values = [2, 4] }                       "
         "# few: each is on maps of up to 16 x 24",
         "latent_dim = { values = [32, 64, 128] }                    "

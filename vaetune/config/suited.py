@@ -22,6 +22,9 @@ _FEW_VALUES, _MANY_VALUES = 16 * 16, 48 * 48
 _FEW_IMAGES, _MANY_IMAGES = 2_000, 20_000
 """Training images below and above which the batches differ from the default."""
 
+_EXAMPLES = ("stages", "normalization")
+"""Hyperparameters that the built-in files have as comments only."""
+
 _WIDTH = 58
 """Column at which comments begin, as in the built-in files."""
 
@@ -34,7 +37,7 @@ def suit_space(
 ) -> list[str]:
     """Returns the lines of `[space]` with values that suit the images.
 
-    Hyperparameters that the lines do not search stay as they are, except the number of stages.
+    Hyperparameters that the lines do not search stay as they are, except `_EXAMPLES`.
 
     Args:
         lines: The lines of a built-in file. Some hyperparameters are commented out.
@@ -59,9 +62,9 @@ def _replace(lines: Sequence[str], suited: Suited) -> list[str]:
     found: list[str] = []
     for line in lines:
         name = _name_of(line)
-        if name == "dense_units" and "stages" in suited:
-            found.append(_write("stages", suited))  # It is next to the filters.
-        if name is None or (name == "stages" and name in suited):
+        if name == "dense_units":  # What the built-in file has as an example is next to filters.
+            found += [_write(one, suited) for one in _EXAMPLES if one in suited]
+        if name is None or (name in _EXAMPLES and name in suited):
             continue
         is_active = not line.startswith("#")
         found.append(_write(name, suited) if is_active and name in suited else line)
@@ -84,7 +87,7 @@ def _choice(*values: int) -> str:
 
 
 def _suit_depth(image_shape: Sequence[int], is_grid: bool) -> Suited:
-    """Returns the stages, which leave maps of about 8 x 8 or 4 x 4, and the filters."""
+    """Returns the stages, which leave maps of about 8 x 8 or 4 x 4, and what goes with them."""
     height, width, _ = image_shape
     side = min(height, width)
     if side < DEEP_SIDE:
@@ -93,7 +96,7 @@ def _suit_depth(image_shape: Sequence[int], is_grid: bool) -> Suited:
     stages = [first] if is_grid else range(first, min(first + 1, most_stages(image_shape)) + 1)
     maps = " or ".join(_map(image_shape, number) for number in stages)
     largest = _map(image_shape, first - 1)
-    return {
+    return _suit_normalization(stages) | {
         "filters_1": (_choice(16, 32), f"few: most time is for {_map(image_shape, 1)} maps"),
         "filters_2": (_choice(32, 64), "each later stage doubles it, up to 256"),
         "stages": (
@@ -103,6 +106,15 @@ def _suit_depth(image_shape: Sequence[int], is_grid: bool) -> Suited:
         "levels": (_choice(1, 2, 3), "2 and 3 add latents on the smallest maps"),
         "level_channels": (_choice(2, 4), f"few: each is on maps of up to {largest}"),
     }
+
+
+def _suit_normalization(stages: Sequence[int]) -> dict[str, tuple[str, str]]:
+    """Returns the normalization. Two stages need none."""
+    if max(stages) == 2:
+        return {}
+    when = "" if min(stages) > 2 else ", when = { stages = [3] }"
+    group = f'{{ value = "group"{when} }}'
+    return {"normalization": (group, "without it, deep networks diverge")}
 
 
 def _map(image_shape: Sequence[int], stages: int) -> str:
@@ -132,8 +144,8 @@ def _suit_rate(image_shape: Sequence[int], is_grid: bool) -> Suited:
     """Returns the learning rates, lower for images with many values. Those of the grid are low."""
     if is_grid or math.prod(image_shape) <= _MANY_VALUES:
         return {}
-    rates = '{ min = 5e-4, max = 4e-3, scale = "log" }'
-    return {"learning_rate": (rates, "low: the losses of many values are large")}
+    rates = '{ min = 1e-3, max = 5e-3, scale = "log" }'
+    return {"learning_rate": (rates, "low: images of many values diverge at 1e-2")}
 
 
 def _suit_batches(count: int) -> Suited:
