@@ -222,7 +222,7 @@ def test_every_contender_of_a_workload_is_known_and_steps_alone_come_after_vaetu
 
 def make_command(repeat, workers, wall_s, environment=None):
     here = environment or two_workers.describe()
-    return Command("hyperband", repeat, workers, wall_s, 23, 75, 130.0, 0.5, here)
+    return Command("hyperband-0.1", repeat, workers, wall_s, 23, 75, 130.0, 0.5, here)
 
 
 def test_two_workers_are_held_against_one_of_the_same_repeat():

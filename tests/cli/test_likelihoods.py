@@ -8,7 +8,7 @@ from image_sets import make_split
 from user_folder import QUICK_EVALUATION, SEARCH_FILE
 
 from vaetune.export.manifest import find_export
-from vaetune.models.vae import load_model
+from vaetune.models.load import load_model
 from vaetune.study.builder import load_study
 
 NAME = "Keras example's network, Gaussian"

@@ -251,7 +251,9 @@ def test_the_images_that_were_searched_are_named(vaetune, folder):
     quick = ("--max-epochs", 1, "--no-baseline", "--dataset", "squares.npz")
     code, out, _ = vaetune("search", "mine.toml", *quick)
     assert code == 0
-    line = "Images: squares, 42 images of 9 x 10 x 1, uint8 0..255 taken as 0..1"
+    line = (
+        "Images: squares, 42 images of 9 x 10 x 1, uint8 0..255 taken as 0..1; Bernoulli likelihood"
+    )
     assert f"\nVAEs of circles\n{line}\n" in out
     page = (folder / "results" / "report.html").read_text()
     assert f'<p class="description">{line}</p>' in page

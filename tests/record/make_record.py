@@ -36,11 +36,18 @@ TRAIN = (
     *("--epochs", "3", "--batch-size", "8", "--seed", "5", "--learning-rate", "0.01"),
     *("--filters-1", "2", "--filters-2", "3", "--dense-units", "4", "--latent-dim", "2"),
 )
+EXAMPLE = (
+    *("train", "--name", "example", "--dataset", "images.npz", "--device", "cpu", "--quiet"),
+    *("--epochs", "4", "--batch-size", "16", "--seed", "3"),
+)
+"""The Keras example as the recorded search trained it, with the batch size of the search."""
+
 EVALUATE = ("evaluate", "--importance-samples", "20", "--dataset", "images.npz")
 AS_JSON = ("--format", "json")
 REPLAY = {
     "search": (*SEARCH, "--final-seeds", "0", "--results", "fresh"),
     "train": (*TRAIN, "--results", "fresh"),
+    "train example": (*EXAMPLE, "--results", "fresh"),
     "resume": (*SEARCH, "--results", "interrupted"),
     "evaluate resumed": (*EVALUATE, "squares", "--results", "interrupted"),
     "search finished": (*SEARCH, "--results", "finished"),
