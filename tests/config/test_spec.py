@@ -658,8 +658,12 @@ def test_a_searched_batch_size_survives_the_journal(write):
 def test_a_batch_size_is_either_given_or_searched(refusal):
     line = refusal(SEARCHED + "[training]\nbatch_size = 64")
     assert "training.batch_size conflicts with space.batch_size" in line
-    line = refusal(SEARCHED, {"training.batch_size": 64})
-    assert line.startswith("--batch-size conflicts with space.batch_size")
+
+
+def test_a_flag_gives_one_batch_size_in_place_of_those_of_the_space(write):
+    spec = resolve(write(SEARCHED), {"training.batch_size": 64}).spec
+    assert spec.training.batch_size == 64
+    assert spec.space.batch_size is None
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def resolve(
         _set(raw, key, value)
     if "data.dataset" in flags:
         _make_dataset_absolute(raw, folder or Path.cwd(), name_override("data.dataset"))
+    _drop_overridden(raw, flags)
     names = {key: name_override(key) for key in flags}
     _check_algorithm(raw, path, names)
     _check_budget(raw, path, names)
@@ -268,6 +269,14 @@ def _check_budget(raw: Mapping[str, Any], path: Path, names: Mapping[str, str]) 
         key = f"budget.{foreign[0]}"
         subject = names.get(key, f"{path}: {key}")
         raise SpecError(f"{subject} {describe_budget_keys(algorithm)}.")
+
+
+def _drop_overridden(raw: dict[str, Any], flags: Mapping[str, Any]) -> None:
+    """Removes hyperparameters of the file for which a flag gives one value in [training]."""
+    space = raw.get("space")
+    for name in SEARCHABLE:
+        if f"training.{name}" in flags and isinstance(space, dict):
+            space.pop(name, None)
 
 
 def _check_searched_settings(raw: Mapping[str, Any], path: Path, names: Mapping[str, str]) -> None:
