@@ -45,23 +45,18 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "the base": {},
     "one level": {"levels": 1},
     "two levels": {"levels": 2},
-    "four channels a level": {"level_channels": 4},
     "relu": {"activation": "relu"},
-    "leaky relu": {"activation": "leaky_relu"},
     "silu": {"activation": "silu"},
-    "elu": {"activation": "elu"},
     "output bias of zero": {"output_bias": "zeros"},
+    "no average": {"weight_average": 0},
     "no warm-up": {"learning_rate_warmup": 0},
     "no warm-up, rate 0.012": {"learning_rate_warmup": 0, "learning_rate": 0.012},
     "rate 0.012": {"learning_rate": 0.012},
-    "rate 0.003": {"learning_rate": 0.003},
-    "rate 0.001": {"learning_rate": 0.001},
-    "no average": {"weight_average": 0},
-    "average 0.98": {"weight_average": 0.98},
-    "average 0.995": {"weight_average": 0.995},
+    "rate 0.002": {"learning_rate": 0.002},
     "output stride 1": {"output_stride": 1},
     "batches of 32": {"batch_size": 32},
     "batches of 128": {"batch_size": 128},
+    "four channels a level": {"level_channels": 4},
     "filters 32/32": {"filters_1": 32},
     "filters 16/64": {"filters_2": 64},
     "dense 128": {"dense_units": 128},
@@ -72,6 +67,10 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "one residual block a stage": {"blocks": 1},
     "group normalization": {"normalization": "group"},
     "batch normalization": {"normalization": "batch"},
+    "leaky relu": {"activation": "leaky_relu"},
+    "elu": {"activation": "elu"},
+    "average 0.98": {"weight_average": 0.98},
+    "average 0.995": {"weight_average": 0.995},
     "KL warm-up over 1 epoch": {"kl_warmup": 1},
     "free bits 0.1": {"free_bits": 0.1},
     "weight decay 0.01": {"weight_decay": 0.01},
@@ -129,7 +128,7 @@ def measure(part: int, parts: int) -> None:
     from vaetune.training import TrainingContext
 
     context = TrainingContext(load_images("digits"))
-    wanted = [(name, seed) for seed in SEEDS for name in CHANGES]
+    wanted = [(name, seed) for name in CHANGES for seed in SEEDS]
     known = {(row["change"], row["seed"]) for row in read_rows()}
     for name, seed in wanted[part::parts]:
         if (name, seed) in known:
