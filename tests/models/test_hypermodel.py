@@ -196,6 +196,7 @@ def test_a_hyperparameter_that_is_never_used_has_no_value():
     assert "filters_1" not in declared(dense).values
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_plain_grid_search_of_keras_tuner_repeats_nothing(tmp_path):
     images = np.random.default_rng(0).random((8, 8, 8, 1), dtype=np.float32)

@@ -61,7 +61,7 @@ class KillAt:
         pass
 
 
-FEW, MANY = (9, 38), (2, 5, 12, 15, 17, 20, 23, 26, 29, 32, 35, 41, 44)
+FEW, MANY = (38,), (2, 5, 9, 12, 15, 17, 20, 23, 26, 29, 32, 35, 41, 44)
 """Numbers of events. Among them are the first epoch of a trial and the middle of a promotion."""
 
 

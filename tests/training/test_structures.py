@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from long_forms import long
 
 from vaetune.device import ChosenDevice, check_precision, has_bfloat16
 from vaetune.errors import DeviceError
@@ -42,6 +43,7 @@ STRUCTURES = {
     },
     "half resolution": {"output_stride": 2, "activation": "leaky_relu"},
 }
+FEW = ("three levels and odd sizes", "two levels at full size", "residual blocks")
 SHAPE = (19, 22, 2)
 
 
@@ -50,9 +52,9 @@ def deterministic_ops():
     tf.config.experimental.enable_op_determinism()
 
 
-@pytest.fixture(params=STRUCTURES.values(), ids=STRUCTURES.keys())
+@pytest.fixture(params=[*FEW, *long(*(name for name in STRUCTURES if name not in FEW))])
 def structure(request):
-    return request.param
+    return STRUCTURES[request.param]
 
 
 def make_vae(values, seed=1):

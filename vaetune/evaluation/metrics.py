@@ -94,7 +94,7 @@ def evaluate(
         ssim_window=window,
         lower_levels=describe_levels(vae, test.images, z_mean, expected.lower_kl, batches),
         likelihood=vae.likelihood,
-        pixel_values=math.prod(vae.image_shape),
+        pixel_values=0 if vae.likelihood == "bernoulli" else math.prod(vae.image_shape),
     )
 
 

@@ -109,7 +109,7 @@ class Evaluation:
         lower_levels: Use of each lower level, from the smallest maps outwards; empty for a model
             with one level.
         likelihood: Likelihood of the pixels. Numbers of two likelihoods cannot be compared.
-        pixel_values: Values of an image: height times width times channels; 0 if unknown.
+        pixel_values: Number of values of an image; 0 for the Bernoulli likelihood.
     """
 
     protocol: EvaluationProtocol

@@ -77,6 +77,7 @@ def test_no_configuration_is_tried_twice_and_none_has_unused_values(algorithm, w
     assert all(one.hyperparameters == parents[one.parent] for one in asked if one.parent)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_bayesian_optimization_repeats_nothing():
     drawn = [key_of(one.hyperparameters) for one in walk(make_oracle(make_spec("bayesian")))]
