@@ -75,7 +75,7 @@ def test_nothing_is_downloaded():
 
 
 def test_values_are_not_read(tmp_path):
-    """The header says that the file has a terabyte of images, of which there are none."""
+    """The header promises a terabyte of images, but the file ends after it."""
     path = tmp_path / "large.npy"
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (10**8, 100, 100)}

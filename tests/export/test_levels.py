@@ -191,7 +191,7 @@ SIZES = {"filters_1": 8, "filters_2": 8, "dense_units": 6, "latent_dim": 2, "lev
 
 @pytest.fixture(scope="module", params=FAMILY)
 def model(request):
-    """A model whose statistics and zero weights are not those of a new one, and its outputs."""
+    """A model and its outputs. Its statistics and zero weights have changed since it was new."""
     keras.utils.set_random_seed(0)
     likelihood = "gaussian" if "levels" in request.param else "bernoulli"
     vae = build_vae((17, 19, 1), SIZES | FAMILY[request.param], likelihood)

@@ -28,7 +28,7 @@ from vaetune.study.artifacts import ProbeImages
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory):
-    """Results of reading an export of which only the SavedModel is sound."""
+    """Results of reading an export. All its formats but the SavedModel are damaged."""
     folder = tmp_path_factory.mktemp("damaged")
     vae = tiny_vae()
     for name in ("keras", "saved-model", "onnx"):

@@ -32,7 +32,7 @@ FLOOR = re.compile(r"entropy floor|above the floor", re.IGNORECASE)
 
 
 def gaussian(folder, name="colour"):
-    """A search with negative losses, whose winner is 19.5 nats below `network`."""
+    """A search with negative losses. Its winner is 19.5 nats below `network`."""
     return (
         Story(folder / name, spec=SPEC)
         .trial("0000", [-110.0])

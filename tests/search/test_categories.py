@@ -19,7 +19,7 @@ SPACE = Space(
     output_bias=Choice(values=("zeros", "mean"), when={"latent_dim": (2,)}),
     weight_decay=Choice(values=(0, 0.01)),
 )
-"""Six configurations of which the values of all hyperparameters make eight."""
+"""Six configurations. Without their conditions, the space would have eight."""
 
 GRID = changed(TINY, algorithm="grid", budget=Budget(max_epochs=1), space=SPACE)
 

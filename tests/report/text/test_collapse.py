@@ -17,7 +17,7 @@ SOUND, DEAD = LatentUse(2, 12.5), LatentUse(0, 0.125)
 
 
 def study_of(*uses):
-    """A search whose trials have these latent uses, the best first; None: an old journal."""
+    """A search. The latent uses are those of its trials, best first; None: an old journal."""
     events = [
         event
         for n, use in enumerate(uses)

@@ -34,7 +34,7 @@ def score_of(asked):
 def run_events(
     oracle, collapses, *, workers=1, order=None, fails=lambda asked: False, most=10**6, busy=()
 ):
-    """Runs an oracle on workers whose trials end in a random order; returns the events.
+    """Runs an oracle on workers and returns the events. Trials end in a random order.
 
     Scores and collapses depend only on the configuration and the epoch of a trial.
     """

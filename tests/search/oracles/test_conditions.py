@@ -28,7 +28,7 @@ SMALL = Space(
     decoder=Pinned(value="dense"),
     dense_layers=Choice(values=(1, 2), when={"encoder": ("dense",)}),
 )
-"""Three configurations, of which the values of all hyperparameters make four."""
+"""Three configurations. Without its condition, the space would have four."""
 
 BUDGETS = {
     "hyperband": Budget(max_epochs=9),

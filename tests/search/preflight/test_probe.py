@@ -45,8 +45,8 @@ def test_a_rehearsal_measures_and_leaves_nothing(tmp_path):
 
 
 @pytest.fixture
-def foretold(monkeypatch):
-    """What is to be foretold of, without a measurement."""
+def arguments(monkeypatch):
+    """Arguments of the estimate, recorded in place of an estimate."""
     given = {}
 
     def estimate_duration(cost_model, groups, start_s, suggestions, sharing):
@@ -57,31 +57,31 @@ def foretold(monkeypatch):
     return given
 
 
-def test_what_is_trained_beside_the_trials_counts(foretold):
+def test_what_is_trained_beside_the_trials_counts(arguments):
     budget = Budget(max_epochs=3, max_trials=9, initial_trials=4)
     spec = changed(
         TINY, algorithm="bayesian", budget=budget, baseline=True, limits=Limits(final_seeds=2)
     )
     probe_search(spec, IMAGES)
-    first, suggested, baseline, finals = foretold["groups"]
-    assert (first.trials, suggested.trials, foretold["suggestions"]) == (4, 5, 5)
+    first, suggested, baseline, finals = arguments["groups"]
+    assert (first.trials, suggested.trials, arguments["suggestions"]) == (4, 5, 5)
     assert baseline == TrialGroup([REFERENCE], 1, 3)
     assert (finals.trials, finals.epochs) == (2 * FINALISTS, 3)
 
 
-def test_workers_share_what_is_trained_but_not_the_longest_configuration(foretold):
+def test_workers_share_what_is_trained_but_not_the_longest_configuration(arguments):
     probe_search(TINY, IMAGES)
-    assert foretold["sharing"] is None
+    assert arguments["sharing"] is None
     probe_search(changed(TINY, baseline=True), IMAGES, workers=3, oversubscription=1.5)
-    sharing = foretold["sharing"]
+    sharing = arguments["sharing"]
     assert (sharing.workers, sharing.oversubscription) == (3, 1.5)
     assert (sharing.longest.trials, sharing.longest.epochs) == (1, TINY.budget.max_epochs)
     assert REFERENCE in sharing.longest.pool
     probe_search(TINY, IMAGES, workers=2, oversubscription=0.5)
-    assert foretold["sharing"].oversubscription == 1.0, "cores that are free make no worker faster"
+    assert arguments["sharing"].oversubscription == 1.0, "cores that are free make no worker faster"
 
 
-def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(foretold):
+def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(arguments):
     space = TINY.space.model_copy(update={"batch_size": Choice(values=(4, 16))})
     spec = changed(TINY, space=space, baseline=True, training=Training())
     timed = probe_search(spec, IMAGES).timed
@@ -89,7 +89,7 @@ def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(foretold):
     assert 40 in {one.batch_size for one in timed}, "128, of 40 images"
 
 
-def test_a_configuration_of_each_structure_is_timed(foretold, monkeypatch):
+def test_a_configuration_of_each_structure_is_timed(arguments, monkeypatch):
     space = TINY.space.model_copy(
         update={
             "activation": Choice(values=("gelu", "silu")),
@@ -104,7 +104,7 @@ def test_a_configuration_of_each_structure_is_timed(foretold, monkeypatch):
     assert sum(one.tracing_s > 0 for one in timed) == len(structures)
 
 
-def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(foretold):
+def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(arguments):
     as_floats = IMAGES.train.images.astype(np.float32) / np.float32(255)
     images = replace(IMAGES, train=replace(IMAGES.train, images=as_floats), binarize="stochastic")
     came = probe_search(changed(TINY, training=Training(batch_size=64)), images)
