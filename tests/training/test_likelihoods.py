@@ -5,6 +5,7 @@ import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_steps import assert_steps_like_keras, trace_steps
 
 from vaetune.config import LIKELIHOODS
 from vaetune.config.space import Space
@@ -53,44 +54,12 @@ def make_images(count=8):
     return np.float32(np.random.default_rng(0).integers(0, 256, (count, *SHAPE)) / 255.0)
 
 
-def trace(steps, settings):
-    batch = tf.TensorSpec((None, *SHAPE), tf.float32)
-    numbers = tf.constant(settings, tf.float32)
-    training = tf.function(
-        lambda images: steps.train(images, numbers), input_signature=(batch,), autograph=False
-    )
-    validation = tf.function(
-        lambda images: steps.validate(images, tf.constant(0)),
-        input_signature=(batch,),
-        autograph=False,
-    )
-    return training.get_concrete_function(), validation.get_concrete_function()
-
-
 def test_steps_equal_those_of_keras(likelihood, levels):
     steps = Steps(make_vae(VALUES | levels, likelihood, seed=7))
-    train, validate = trace(steps, StepSettings())
+    train, validate = trace_steps(steps, SHAPE, StepSettings())
     theirs, images = make_vae(WIDE | levels, likelihood), tf.constant(make_images())
-    optimizer = read_variables(theirs.optimizer.variables)
-    steps.state.restore(read_variables(theirs.ordered_variables), optimizer)
     start = None if theirs.log_scale is None else float(theirs.log_scale)
-    for _ in range(3):
-        losses = train(images)
-        theirs.reset_metrics()
-        expected = theirs.train_step(images)
-        names = ("reconstruction_loss", "kl_loss")
-        np.testing.assert_allclose(
-            np.mean(losses, axis=1), [float(expected[name]) for name in names], rtol=1e-4
-        )
-    ours, _ = steps.state.read()
-    for one, other in zip(ours, theirs.ordered_variables, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)
-    steps.state.copy_to_average()
-    theirs.reset_metrics()
-    measured = theirs.test_step(images)
-    assert np.mean(validate(images), axis=1).sum() == pytest.approx(
-        float(measured["loss"]), rel=1e-4
-    )
+    ours = assert_steps_like_keras(steps, train, validate, theirs, images)
     if start is not None:
         assert float(ours[-1]) != pytest.approx(start, abs=1e-3), "the scale was not trained"
 
@@ -105,7 +74,7 @@ def test_fit_trains_the_scale_and_its_average(likelihood, levels):
         images, batch_size=len(images), epochs=3, verbose=0, shuffle=False, callbacks=[callback]
     )
     steps = Steps(make_vae(values, likelihood, seed=7), options={"weight_average", "weight_decay"})
-    train, _ = trace(steps, StepSettings(weight_average=0.9, weight_decay=0.5))
+    train, _ = trace_steps(steps, SHAPE, StepSettings(weight_average=0.9, weight_decay=0.5))
     steps.state.begin(fresh, values["learning_rate"])
     for _ in range(3):
         train(tf.constant(images))

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_steps import assert_steps_like_keras, trace_steps
 from long_forms import long
 
 from vaetune.device import ChosenDevice, check_precision, has_bfloat16
@@ -66,46 +67,13 @@ def make_images(count=10):
     return tf.constant(np.random.default_rng(0).random((count, *SHAPE)), tf.float32)
 
 
-def trace(steps, settings, options=frozenset()):
-    batch = tf.TensorSpec((None, *SHAPE), tf.float32)
-    numbers = tf.constant(settings, tf.float32)
-    training = tf.function(
-        lambda images: steps.train(images, numbers), input_signature=(batch,), autograph=False
-    )
-    validation = tf.function(
-        steps.validate, input_signature=(batch, tf.TensorSpec((), tf.int32)), autograph=False
-    )
-    return training.get_concrete_function(), validation.get_concrete_function()
-
-
-def restore(steps, vae):
-    optimizer = read_variables(vae.optimizer.variables)
-    steps.state.restore(read_variables(vae.ordered_variables), optimizer)
-
-
 def test_steps_equal_those_of_keras_for_all_widths_of_a_structure(structure):
     steps = Steps(make_vae({**NARROW, **structure}, seed=7))
-    train, validate = trace(steps, StepSettings())
+    train, validate = trace_steps(steps, SHAPE, StepSettings())
     images = make_images()
     for widths in (NARROW, WIDE):
         theirs = make_vae({**widths, **structure, "level_channels": widths["filters_1"] % 7})
-        restore(steps, theirs)
-        for _ in range(3):
-            losses = train(images)
-            theirs.reset_metrics()
-            expected = theirs.train_step(images)
-            names = ("reconstruction_loss", "kl_loss")
-            np.testing.assert_allclose(
-                np.mean(losses, axis=1), [float(expected[name]) for name in names], rtol=1e-4
-            )
-        ours, _ = steps.state.read()
-        for one, other in zip(ours, theirs.ordered_variables, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)
-        steps.state.copy_to_average()
-        theirs.reset_metrics()
-        measured = theirs.test_step(images)
-        losses = np.mean(validate(images, tf.constant(0)), axis=1)
-        assert losses.sum() == pytest.approx(float(measured["loss"]), rel=1e-4)
+        assert_steps_like_keras(steps, train, validate, theirs, images)
 
 
 def test_drawn_variables_equal_those_of_a_model(structure):
@@ -174,7 +142,7 @@ def test_the_recipe_trains_like_keras_fit(recipe):
         kl_warmup_steps=recipe.get("kl_warmup", 0),
         **numbers,
     )
-    train, _ = trace(steps, settings)
+    train, _ = trace_steps(steps, SHAPE, settings)
     for _ in range(4):
         train(images)
     if "weight_average" not in recipe:

@@ -1,0 +1,50 @@
+"""Compares vaetune's compiled steps with Keras's own steps of the same model."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vaetune.training.restore import read_variables
+
+
+def trace_steps(steps, shape, settings):
+    """Traces training and validation for batches of any size, as a search does."""
+    batch = tf.TensorSpec((None, *shape), tf.float32)
+    numbers = tf.constant(settings, tf.float32)
+    training = tf.function(
+        lambda images: steps.train(images, numbers), input_signature=(batch,), autograph=False
+    )
+    validation = tf.function(
+        lambda images: steps.validate(images, tf.constant(0)),
+        input_signature=(batch,),
+        autograph=False,
+    )
+    return training.get_concrete_function(), validation.get_concrete_function()
+
+
+def restore(steps, vae):
+    """Continues a model of Keras: its variables and its optimizer."""
+    optimizer = read_variables(vae.optimizer.variables)
+    steps.state.restore(read_variables(vae.ordered_variables), optimizer)
+
+
+def assert_steps_like_keras(steps, train, validate, theirs, images):
+    """Takes three training steps and validates, in both ways; returns our variables."""
+    restore(steps, theirs)
+    for _ in range(3):
+        losses = train(images)
+        theirs.reset_metrics()
+        expected = theirs.train_step(images)
+        names = ("reconstruction_loss", "kl_loss")
+        np.testing.assert_allclose(
+            np.mean(losses, axis=1), [float(expected[name]) for name in names], rtol=1e-4
+        )
+    ours, _ = steps.state.read()
+    for one, other in zip(ours, theirs.ordered_variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)
+    steps.state.copy_to_average()
+    theirs.reset_metrics()
+    measured = theirs.test_step(images)
+    losses = np.mean(validate(images), axis=1)
+    assert losses.sum() == pytest.approx(float(measured["loss"]), rel=1e-4)
+    return ours
