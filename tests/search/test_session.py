@@ -42,7 +42,7 @@ from vaetune.study.builder import load_study
 from vaetune.study.catalog import list_baselines
 from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.study.events import EpochEnded, SearchExtended, SessionStarted
-from vaetune.training import trial as trial_module
+from vaetune.training import context as context_module
 from vaetune.training.restore import restore_best
 from vaetune.training.runner import EpochRunner
 
@@ -348,14 +348,14 @@ def test_a_loss_that_is_no_number_fails_the_trial_where_it_arises(tmp_path):
 
 
 def test_an_exception_is_the_trials_result_not_the_searchs_end(tmp_path, monkeypatch):
-    draw = trial_module.draw_variables
+    draw = context_module.draw_variables
 
     def draw_but_three_filters(image_shape, hyperparameters, *others):
         if hyperparameters["filters_1"] == 3:
             raise RuntimeError("no odd\nfilters")
         return draw(image_shape, hyperparameters, *others)
 
-    monkeypatch.setattr(trial_module, "draw_variables", draw_but_three_filters)
+    monkeypatch.setattr(context_module, "draw_variables", draw_but_three_filters)
     study = run(tmp_path)
     failed = [t for t in study.trials if t.hyperparameters["filters_1"] == 3]
     assert failed

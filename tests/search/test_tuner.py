@@ -39,7 +39,7 @@ from vaetune.study.events import (
     TrialStarted,
 )
 from vaetune.study.journal import Journal
-from vaetune.training import trial as trial_module
+from vaetune.training import context as context_module
 from vaetune.training.runner import EpochRunner
 from vaetune.training.tasks import MAX_CRASHES, Completed
 
@@ -88,7 +88,7 @@ def break_building(monkeypatch):
     """Makes all but the first so many models raise when they are to begin."""
 
     def install(but):
-        draw, seen = trial_module.draw_variables, []
+        draw, seen = context_module.draw_variables, []
 
         def draw_or_raise(image_shape, hyperparameters, *others):
             seen.append(hyperparameters)
@@ -96,7 +96,7 @@ def break_building(monkeypatch):
                 raise ValueError("no such model")
             return draw(image_shape, hyperparameters, *others)
 
-        monkeypatch.setattr(trial_module, "draw_variables", draw_or_raise)
+        monkeypatch.setattr(context_module, "draw_variables", draw_or_raise)
 
     return install
 

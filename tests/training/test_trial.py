@@ -132,7 +132,7 @@ def test_an_error_becomes_a_message(context, monkeypatch, error, is_transient):
     def refuse(*arguments):
         raise error
 
-    monkeypatch.setattr("vaetune.training.trial.draw_variables", refuse)
+    monkeypatch.setattr("vaetune.training.context.draw_variables", refuse)
     (failed,) = messages_of(context, FIRST)
     assert (failed.epoch, failed.is_transient) == (None, is_transient)
     assert failed.error.startswith(type(error).__name__)

@@ -154,9 +154,7 @@ def _compile_measure(vae: VAE, images: Images) -> Callable[..., Any]:
     return compile_function(measure, image_spec(vae, images), latent_spec(vae), *specs[1:])
 
 
-def lower_variances(
-    vae: VAE, images: Images, z_mean: Latent, batches: Batches
-) -> tuple[tuple[float, ...], ...]:
+def lower_variances(vae: VAE, images: Images, batches: Batches) -> tuple[tuple[float, ...], ...]:
     """Returns the variance over images of u_mean of each lower level and channel.
 
     It is summed over the positions of the maps. Each u_mean is that of the posterior means of the
@@ -165,22 +163,19 @@ def lower_variances(
     Args:
         vae: The trained model.
         images: Images, (n, height, width, channels), uint8 or floats in [0, 1].
-        z_mean: Latent means of the images, (n, latent_dim).
         batches: Batches in which to run the model.
     """
     sums: list[Any] = [np.zeros((2, *shape)) for shape in vae.level_shapes]
 
-    def infer(x: tf.Tensor, z: tf.Tensor) -> Sequence[tf.Tensor]:
-        maps = vae.bottom_up(to_unit_tensor(x), training=False)[2:]
-        zeros = [tf.zeros((tf.shape(z)[0], *shape)) for shape in vae.level_shapes]
-        means = vae.top_down([z, *maps, *zeros], training=False)[1::2]
-        exact = [tf.cast(each, tf.float64) for each in means]
+    def infer(x: tf.Tensor) -> Sequence[tf.Tensor]:
+        _, *lower = vae.encode_levels(to_unit_tensor(x)).values()
+        exact = [tf.cast(mean, tf.float64) for mean, _ in lower]
         return [tf.reduce_sum(tf.stack([each, each**2]), axis=1) for each in exact]
 
-    compiled = compile_function(infer, image_spec(vae, images), latent_spec(vae))
+    compiled = compile_function(infer, image_spec(vae, images))
 
     def step(batch: slice) -> tuple[Any, ...]:
-        found = compiled(tf.constant(images[batch]), tf.constant(z_mean[batch]))
+        found = compiled(tf.constant(images[batch]))
         for total, part in zip(sums, found, strict=True):
             total += part.numpy()
         return (np.zeros(batch.stop - batch.start),)
@@ -194,7 +189,6 @@ def lower_variances(
 def describe_levels(
     vae: VAE,
     images: Images,
-    z_mean: Latent,
     lower_kl: Sequence[NDArray[np.float64]],
     batches: Batches,
 ) -> tuple[LevelUse, ...]:
@@ -203,15 +197,12 @@ def describe_levels(
     Args:
         vae: The trained model.
         images: Images, (n, height, width, channels), uint8 or floats in [0, 1].
-        z_mean: Latent means of the images, (n, latent_dim).
         lower_kl: KL divergence of each lower level, each (n, channels) in nats.
         batches: Batches in which to run the model.
     """
     if not vae.level_shapes:
         return ()
-    columns = zip(
-        vae.level_shapes, lower_kl, lower_variances(vae, images, z_mean, batches), strict=True
-    )
+    columns = zip(vae.level_shapes, lower_kl, lower_variances(vae, images, batches), strict=True)
     return tuple(
         LevelUse((height, width), tuple(kl.mean(axis=0).tolist()), variances)
         for (height, width, _), kl, variances in columns

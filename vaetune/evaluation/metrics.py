@@ -92,7 +92,7 @@ def evaluate(
         psnr=psnr,
         ssim=ssim,
         ssim_window=window,
-        lower_levels=describe_levels(vae, test.images, z_mean, expected.lower_kl, batches),
+        lower_levels=describe_levels(vae, test.images, expected.lower_kl, batches),
         likelihood=vae.likelihood,
         pixel_values=0 if vae.likelihood == "bernoulli" else math.prod(vae.image_shape),
     )

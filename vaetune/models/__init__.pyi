@@ -14,6 +14,7 @@ from .levels import (
     make_ladder,
 )
 from .likelihoods import (
+    DEFAULT_SPREAD,
     make_scale,
     reconstruction_loss,
     spread_of,
@@ -47,6 +48,7 @@ from .vae import (
 
 __all__ = [
     "BATCH_MOMENTUM",
+    "DEFAULT_SPREAD",
     "GROUP_CHANNELS",
     "VAE",
     "VALIDATION_SEED",

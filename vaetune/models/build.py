@@ -83,7 +83,7 @@ def draw_variables(
     _, _, maps = ladder.encode(build_layer, (None, *architecture.image_shape))
     epsilons = [(*each[:3], architecture.level_channels) for each in maps]
     ladder.infer(build_layer, (None, architecture.latent_dim), maps, epsilons)
-    if hyperparameters.get("output_bias") == "mean":
+    if value_of(hyperparameters, "output_bias") == "mean":
         set_output_bias(ladder.decoder.output.bias, pixel_means)
     scale = make_scale(likelihood, pixel_spread)
     made = [*ladder.layers(), *([scale] if scale else [])]

@@ -141,7 +141,7 @@ def prepare(
     decay, clip_norm = (
         float(value_of(hyperparameters, name)) for name in ("weight_decay", "clip_norm")
     )
-    if hyperparameters.get("output_bias") == "mean":
+    if value_of(hyperparameters, "output_bias") == "mean":
         set_output_bias(vae.output_bias, pixel_means)
     vae.recipe = Recipe(vae, hyperparameters)
     if decay or clip_norm:

@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.config import Likelihood, Precision
+from vaetune.config import LIKELIHOODS, Likelihood, Precision, value_of
 from vaetune.data import ImageSet, to_unit_interval
-from vaetune.models import Architecture, Structure, build_vae, spread_of
-from vaetune.study import ProbeImages
+from vaetune.models import (
+    DEFAULT_SPREAD,
+    Architecture,
+    Structure,
+    build_vae,
+    draw_variables,
+    spread_of,
+)
+from vaetune.study import Arrays, ProbeImages
 from vaetune.training.feed import first_images
+from vaetune.training.restore import read_variables
 from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
 from vaetune.training.schedule import options_of
 from vaetune.training.snapshot import choose_probe_images
@@ -68,6 +76,17 @@ class TrainingContext:
         images = self.images.train.images
         step = -(-len(images) // _MEAN_IMAGES)
         return to_unit_interval(images[np.arange(0, len(images), step)])
+
+    def draw_weights(self, hyperparameters: Mapping[str, Any], likelihood: Likelihood) -> Arrays:
+        """Returns the variables of a new model, drawn from Keras's random numbers.
+
+        The training images are looked at only if something starts from them.
+        """
+        starts_at_mean = value_of(hyperparameters, "output_bias") == "mean"
+        means = self.pixel_means if starts_at_mean else ()
+        spread = self.pixel_spread if LIKELIHOODS[likelihood].scale else DEFAULT_SPREAD
+        shape = self.images.image_shape
+        return read_variables(draw_variables(shape, hyperparameters, means, likelihood, spread))
 
     def exact_runner(
         self, hyperparameters: Mapping[str, Any], likelihood: Likelihood

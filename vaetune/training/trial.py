@@ -18,7 +18,6 @@ import tensorflow as tf
 from vaetune.config import value_of
 from vaetune.data import to_unit_interval
 from vaetune.errors import DataError, one_line
-from vaetune.models import draw_variables
 from vaetune.study import (
     LATENT_POINTS,
     Arrays,
@@ -29,7 +28,6 @@ from vaetune.study import (
     LatentUse,
 )
 from vaetune.training.context import TrainingContext
-from vaetune.training.restore import read_variables
 from vaetune.training.runner import EpochLosses
 from vaetune.training.schedule import plan_epoch
 from vaetune.training.snapshot import take_snapshot
@@ -144,10 +142,7 @@ class _TaskTrainer:
         """Returns the variables of a new model. They do not depend on earlier trials."""
         entropy = np.random.SeedSequence([self._spec.seed, trial.configuration])
         keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
-        shape = self._context.images.image_shape
-        means, spread = self._context.pixel_means, self._context.pixel_spread
-        drawn = draw_variables(shape, trial.hyperparameters, means, self._likelihood, spread)
-        return read_variables(drawn)
+        return self._context.draw_weights(trial.hyperparameters, self._likelihood)
 
     def _train(
         self, trial: Assignment, checkpoint: Checkpoint | None

@@ -27,7 +27,7 @@ from vaetune.config import (
 )
 from vaetune.data import ImageSet, to_unit_interval
 from vaetune.errors import DeviceError
-from vaetune.models import VAE, build_vae, draw_variables, load_model
+from vaetune.models import VAE, build_vae, load_model
 from vaetune.search.oracles.control import make_oracle
 from vaetune.search.oracles.plan import draw_configurations, plan
 from vaetune.search.preflight.cost_model import (
@@ -160,9 +160,7 @@ class Probe:
         """
         with _explain_memory_errors(hyperparameters):
             began_s = time.perf_counter()
-            shape, means = self._images.image_shape, self._context.pixel_means
-            variables = draw_variables(shape, hyperparameters, means, self._likelihood)
-            weights = read_variables(variables)
+            weights = self._context.draw_weights(hyperparameters, self._likelihood)
             drawn_s = time.perf_counter() - began_s
             runner = self._runner_of(hyperparameters)
             runner.begin(weights, float(value_of(hyperparameters, "learning_rate")))
