@@ -17,7 +17,6 @@ from .likelihoods import (
     DEFAULT_SPREAD,
     make_scale,
     reconstruction_loss,
-    spread_of,
 )
 from .load import (
     load_model,
@@ -69,7 +68,6 @@ __all__ = [
     "missing_bits",
     "reconstruction_loss",
     "reparameterise",
-    "spread_of",
     "total_kl",
     "validation_noise",
 ]

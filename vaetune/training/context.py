@@ -1,5 +1,6 @@
 """The images on the device of a process, and the functions compiled for them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +17,6 @@ from vaetune.models import (
     Structure,
     build_vae,
     draw_variables,
-    spread_of,
 )
 from vaetune.study import Arrays, ProbeImages
 from vaetune.training.feed import first_images
@@ -30,6 +30,9 @@ MAX_RUNNERS = 8
 
 _MEAN_IMAGES = 10_000
 """Number of images, spread over all, that the mean pixel is taken of, at most."""
+
+_PART_IMAGES = 100
+"""Number of images that are floats at the same time for the mean pixel."""
 
 _RunnerKey = tuple[Structure, frozenset[str], Precision, Likelihood]
 
@@ -62,20 +65,33 @@ class TrainingContext:
         """The validation images that the pictures of every model show."""
         return choose_probe_images(self.images.validation.images, self.images.validation.labels)
 
-    @cached_property
+    @property
     def pixel_means(self) -> tuple[float, ...]:
         """Mean pixel of the training images in [0, 1], of each channel."""
-        return tuple(self._some_images().mean(axis=(0, 1, 2), dtype=np.float64).tolist())
+        means, _ = self._pixel_moments
+        return tuple(means.tolist())
+
+    @property
+    def pixel_spread(self) -> float:
+        """Standard deviation of the training images' pixels from the mean of their channel."""
+        means, squares = self._pixel_moments
+        return float(np.sqrt((squares - means**2).mean()))
 
     @cached_property
-    def pixel_spread(self) -> float:
-        """Standard deviation of the pixels of the training images in [0, 1]."""
-        return spread_of(self._some_images())
+    def _pixel_moments(self) -> NDArray[np.float64]:
+        """Mean pixel and mean squared pixel of each channel, (2, channels).
 
-    def _some_images(self) -> NDArray[np.float32]:
+        A few images at a time are floats, so that images of any size need little memory.
+        """
         images = self.images.train.images
         step = -(-len(images) // _MEAN_IMAGES)
-        return to_unit_interval(images[np.arange(0, len(images), step)])
+        chosen = np.arange(0, len(images), step)
+        sums = np.zeros((2, images.shape[-1]))
+        for start in range(0, len(chosen), _PART_IMAGES):
+            part = to_unit_interval(images[chosen[start : start + _PART_IMAGES]])
+            pixels = part.reshape(-1, part.shape[-1]).astype(np.float64)
+            sums += [pixels.sum(axis=0), np.square(pixels).sum(axis=0)]
+        return sums / (len(chosen) * math.prod(images.shape[1:3]))
 
     def draw_weights(self, hyperparameters: Mapping[str, Any], likelihood: Likelihood) -> Arrays:
         """Returns the variables of a new model, drawn from Keras's random numbers.

@@ -1,0 +1,57 @@
+"""What a process keeps of its images and of compiled functions."""
+
+import weakref
+
+import numpy as np
+import pytest
+from image_sets import make_images
+from tiny_searches import IMAGES, TINY_REFERENCE
+
+from vaetune.models.likelihoods import spread_of
+from vaetune.training import context as context_module
+from vaetune.training.context import TrainingContext
+
+VALUES = {**TINY_REFERENCE, "latent_dim": 2, "learning_rate": 0.01}
+
+
+def test_means_and_spread_are_those_of_all_images_whatever_the_parts(monkeypatch):
+    images = make_images(train=60, shape=(9, 10, 3))
+    pixels = images.train.images / 255.0
+    for part in (7, 1000):
+        monkeypatch.setattr(context_module, "_PART_IMAGES", part)
+        context = TrainingContext(images)
+        assert context.pixel_means == pytest.approx(pixels.mean(axis=(0, 1, 2)).tolist())
+        assert context.pixel_spread == pytest.approx(spread_of(pixels))
+
+
+def test_many_images_are_sampled_evenly(monkeypatch):
+    monkeypatch.setattr(context_module, "_MEAN_IMAGES", 10)
+    images = make_images(train=60)
+    every_sixth = images.train.images[::6] / 255.0
+    assert TrainingContext(images).pixel_means == pytest.approx([every_sixth.mean()])
+
+
+def test_images_are_looked_at_only_where_something_starts_from_them(monkeypatch):
+    def refuse(images):
+        raise AssertionError("the images were read")
+
+    monkeypatch.setattr(context_module, "to_unit_interval", refuse)
+    context = TrainingContext(IMAGES)
+    assert len(context.draw_weights(VALUES, "bernoulli")) > 9
+    with pytest.raises(AssertionError, match="were read"):
+        context.draw_weights({**VALUES, "output_bias": "mean"}, "bernoulli")
+    with pytest.raises(AssertionError, match="were read"):
+        context.draw_weights(VALUES, "gaussian")
+
+
+def test_only_the_structures_that_were_used_last_stay_in_memory(monkeypatch):
+    monkeypatch.setattr(context_module, "MAX_RUNNERS", 2)
+    context = TrainingContext(IMAGES)
+    relu, elu, gelu = ({**VALUES, "activation": name} for name in ("relu", "elu", "gelu"))
+    first = context.runner(relu)
+    second = weakref.ref(context.runner(elu))
+    assert context.runner({**relu, "filters_1": 5, "learning_rate": 0.1}) is first
+    context.runner(gelu)
+    assert context.runner(relu) is first
+    assert second() is None
+    assert np.isfinite(first.steps.state.read()[0][0]).all()
