@@ -1,0 +1,303 @@
+"""Measures what searches and trainings find, as a user runs them.
+
+    python benchmarks/quality.py searches                          # hyperband and hyperband-0.1
+    python benchmarks/quality.py letters --images letters.npz      # the same, on other images
+    python benchmarks/quality.py random                            # 40 random configurations
+    python benchmarks/quality.py mnist --images mnist.npz          # full MNIST, grey
+    python benchmarks/quality.py latent-2 --images mnist.npz       # ... with two latent dimensions
+    python benchmarks/quality.py binarized --images mnist.npz      # ... pixels drawn in each epoch
+    python benchmarks/quality.py emoji --images emoji.npz          # colour
+    python benchmarks/quality.py precision                         # bfloat16 beside float32
+    python benchmarks/quality.py --table                           # what was measured
+
+Each run is made of vaetune's own commands. Their results are in `build/quality/`, what was measured
+in `results/quality.jsonl`. If it was stopped, the same command continues; the seconds of a command
+that was stopped are left out. `--only TEXT` limits it to runs with TEXT in their names.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from workloads import RESULTS
+
+ROWS = RESULTS / "quality.jsonl"
+BUILD = Path(__file__).parent.parent / "build" / "quality"
+
+SUBSET, SUBSET_VALIDATION = 5000, 1000
+"""Images of the letters to train on and to validate on, drawn with seed 0."""
+
+RECIPE = {
+    "activation": "gelu",
+    "output_stride": 2,
+    "output_bias": "mean",
+    "learning_rate_warmup": 1,
+    "weight_average": 0.999,
+}
+LEVELS = {"levels": 3, "level_channels": 4, "blocks": 1, "batch_size": 64}
+DENSE = {"encoder": "dense", "decoder": "dense", "dense_layers": 2, "output_bias": "mean"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Commands that lead to one study, and whether its winner is evaluated on the test images.
+
+    Attributes:
+        name: Name of the run and of its folder.
+        group: First word of the command line.
+        study: Address of the study in its folder of results.
+        command: Arguments of `vaetune`, without the folder.
+        evaluate: Further arguments of `vaetune evaluate`; None leaves it out. With one sample, the
+            bound, which would take minutes, is the negative ELBO again.
+    """
+
+    name: str
+    group: str
+    study: str
+    command: tuple[str, ...]
+    evaluate: tuple[str, ...] | None = ("--importance-samples", "1")
+
+    @property
+    def results(self) -> Path:
+        """Folder of all results of the run."""
+        return BUILD / self.name
+
+
+def training(name: str, group: str, values: Mapping[str, Any], *options: str, **keys: Any) -> Run:
+    """Returns a run of `vaetune train`."""
+    sets = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+    command = ("train", "--name", "model", *sets, *options)
+    return Run(name, group, "baselines/model", command, **keys)
+
+
+def paired_searches(group: str, seeds: Sequence[int], *options: str) -> Iterator[Run]:
+    """Yields the default searches of both versions, in turn."""
+    for seed in seeds:
+        for file in ("hyperband-0.1", "hyperband"):
+            command = ["search", file, "--seed", str(seed), *options]
+            yield Run(f"{group}-{file}-seed-{seed}", group, file, tuple(command))
+
+
+def full_mnist(images: Path) -> Iterator[Run]:
+    """Yields the trainings on all of MNIST, two seeds each."""
+    long = ("--dataset", str(images), "--on", "train+validation")
+    annealed = (*long, "--learning-rate-decay", "cosine")
+    wide = RECIPE | LEVELS | {"filters_1": 32, "filters_2": 64, "dense_units": 256}
+    grey = wide | {"latent_dim": 16, "learning_rate": 0.003}
+    flat = RECIPE | DENSE | {"dense_units": 512, "latent_dim": 2, "batch_size": 64}
+    for seed in (0, 1):
+        options = (*annealed, "--seed", str(seed), "--epochs")
+        yield training(f"mnist-seed-{seed}", "mnist", grey, *options, "30")
+        small = flat | {"learning_rate": 0.0015, "weight_decay": 0.03}
+        yield training(f"latent-2-seed-{seed}", "latent-2", small, *options, "30")
+        name = f"binarized-seed-{seed}"
+        binary = ("search", str(binarized_search(name, grey, images)), "--seed", str(seed))
+        thousand = ("--importance-samples", "5000", "--images", "1000")
+        yield Run(name, "binarized", name, binary, evaluate=thousand)
+
+
+def binarized_search(name: str, values: Mapping[str, Any], images: Path) -> Path:
+    """Writes the search file of one configuration whose pixels are drawn in each epoch."""
+    pinned = (f"{key} = {{ value = {json.dumps(value)} }}" for key, value in values.items())
+    lines = [
+        'algorithm = "grid"',
+        "baseline = false",
+        f'data = {{ dataset = {json.dumps(str(images))}, binarize = "stochastic" }}',
+        "budget = { max_epochs = 60 }",
+        'training = { learning_rate_decay = "cosine" }',
+        "[space]",
+        *pinned,
+    ]
+    BUILD.mkdir(parents=True, exist_ok=True)
+    file = BUILD / f"{name}.toml"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def all_runs(images: Path | None) -> Iterator[Run]:
+    """Yields the runs of all groups. Without `images`, those that need no file of images."""
+    yield from paired_searches("searches", range(5))
+    draws = ("search", "random", "--max-trials", "40", "--seed", "0", "--no-baseline")
+    yield Run("random", "random", "random", draws, evaluate=None)
+    base = RECIPE | {"levels": 3, "level_channels": 2, "filters_1": 16, "filters_2": 32}
+    base |= {"dense_units": 256, "latent_dim": 16, "batch_size": 64, "learning_rate": 0.006}
+    for repeat in range(3):
+        for precision in ("float32", "mixed_bfloat16"):
+            options = ("--precision", precision, "--epochs", "4", "--seed", str(repeat))
+            name = f"precision-{precision}-{repeat}"
+            yield training(name, "precision", base, *options, evaluate=None)
+    if images is None:
+        return
+    yield from paired_searches("letters", range(3), "--dataset", str(BUILD / "letters.npz"))
+    yield from full_mnist(images)
+    colour = RECIPE | {"stages": 3, "weight_average": 0.99, "learning_rate": 0.002}
+    colour |= {"latent_dim": 64, "dense_units": 256, "batch_size": 32}
+    example = {"latent_dim": 64, "dense_units": 256}
+    for seed in range(3):
+        coloured = ("--dataset", str(images), "--seed", str(seed), "--epochs")
+        yield training(f"emoji-example-seed-{seed}", "emoji", example, *coloured, "14")
+        yield training(f"emoji-seed-{seed}", "emoji", colour, *coloured, "30")
+
+
+def draw_letters(images: Path) -> None:
+    """Writes the images of the letters that searches use, if they are not there yet."""
+    target = BUILD / "letters.npz"
+    if target.exists():
+        return
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with np.load(images) as arrays:
+        order = np.random.default_rng(0).permutation(len(arrays["x_train"]))
+        train, validation, _ = np.split(order, [SUBSET, SUBSET + SUBSET_VALIDATION])
+        drawn = {f"{kind}_test": arrays[f"{kind}_test"] for kind in "xy"}
+        for kind in "xy":
+            drawn[f"{kind}_train"] = arrays[f"{kind}_train"][train]
+            drawn[f"{kind}_val"] = arrays[f"{kind}_train"][validation]
+    np.savez_compressed(target, **drawn)
+
+
+def vaetune(run: Run, *arguments: str) -> tuple[float, float]:
+    """Runs a command and returns its wall and CPU seconds."""
+    command = [sys.executable, "-m", "vaetune", *arguments, "--results", str(run.results)]
+    before, began_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.monotonic() - began_s, cpu_s
+
+
+def measure(run: Run) -> dict[str, Any]:
+    """Makes a run and returns its row."""
+    continued = run.results.exists()
+    wall_s, cpu_s = vaetune(run, *run.command, "--quiet")
+    if run.evaluate is not None:
+        vaetune(run, "evaluate", run.study, *run.evaluate)
+    seconds = {} if continued else {"wall_s": round(wall_s, 1), "cpu_s": round(cpu_s, 1)}
+    return {"run": run.name, "group": run.group, **seconds, **describe(run)}
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """Returns what a finished run found."""
+    import vaetune as package
+
+    study = package.load_study(run.results / run.study)
+    winner = study.winner
+    assert winner
+    assert winner.best
+    trained = [trial for trial in study.trials if trial.status == "completed"]
+    train_s = [epoch.train_s for epoch in study.curve(winner)]
+    row = {
+        "hyperparameters": dict(winner.hyperparameters),
+        "parameters": winner.parameters,
+        "val_loss": round(winner.best.val_loss, 3),
+        "best_epoch": winner.best.epoch,
+        "entropy_floor": study.started.data.entropy_floor,
+        "trials": len(trained),
+        "collapsed": sum(bool(trial.collapsed) for trial in trained),
+        "failed": len(study.failures),
+        "train_s_of_epochs": [round(each, 2) for each in train_s],
+        "val_losses": [round(epoch.val_loss, 3) for epoch in study.curve(winner)],
+    }
+    recorded = [
+        event.evaluation for event in study.evaluations if event.trial_id == winner.trial_id
+    ]
+    if not recorded:
+        return row
+    last = recorded[-1]
+    row |= {"test_elbo": rounded(last.negative_elbo), "psnr": round(last.psnr, 3)}
+    if last.protocol.importance_samples > 1:
+        row["bound"] = rounded(last.importance_weighted_bound)
+    return row
+
+
+def rounded(estimate: Any) -> list[float]:
+    """Returns the mean and the standard error of an estimate."""
+    return [round(estimate.mean, 3), round(estimate.standard_error, 3)]
+
+
+def read_rows() -> list[dict[str, Any]]:
+    """Returns the runs that were measured."""
+    if not ROWS.exists():
+        return []
+    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+
+
+def table() -> str:
+    """Returns what was measured as a Markdown table, and the medians of paired ratios."""
+    lines = [
+        "| run | lowest validation loss | test: negative ELBO | bound | PSNR | collapsed | CPU s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in read_rows():
+        elbo, bound = (_with_error(row.get(key)) for key in ("test_elbo", "bound"))
+        collapsed = f"{row['collapsed']} of {row['trials']}"
+        cells = (row["run"], row["val_loss"], elbo, bound, row.get("psnr", ""), collapsed)
+        lines.append("| " + " | ".join(map(str, (*cells, row.get("cpu_s", "")))) + " |")
+    return "\n".join([*lines, "", *ratios()])
+
+
+def _with_error(pair: Sequence[float] | None) -> str:
+    return f"{pair[0]:.2f} ± {pair[1]:.2f}" if pair else ""
+
+
+def ratios() -> Iterator[str]:
+    """Yields the median ratio, new to earlier, of the pairs of searches with one seed."""
+    rows = {row["run"]: row for row in read_rows()}
+    for group in ("searches", "letters"):
+        pairs = [
+            (rows[name], rows[name.replace("hyperband", "hyperband-0.1")])
+            for name in rows
+            if name.startswith(f"{group}-hyperband-seed-")
+            and name.replace("hyperband", "hyperband-0.1") in rows
+        ]
+        if not pairs:
+            continue
+        for key in ("wall_s", "cpu_s"):
+            timed = [new[key] / old[key] for new, old in pairs if key in new and key in old]
+            if timed:
+                yield f"{group}, {key}, median of {len(timed)}: {statistics.median(timed):.2f}"
+        above = statistics.median(_above_floor(new) / _above_floor(old) for new, old in pairs)
+        yield f"{group}, nats above the floor, median of {len(pairs)}: {above:.2f}"
+
+
+def _above_floor(row: Mapping[str, Any]) -> float:
+    return float(row["val_loss"] - row["entropy_floor"])
+
+
+def main() -> None:
+    """Reads the command line, makes the runs that are missing, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("group", nargs="?", help="group of runs")
+    parser.add_argument("--images", type=Path, help="file of the images of the group")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="only runs with TEXT in the name"
+    )
+    parser.add_argument("--table", action="store_true", help="only print the table")
+    arguments = parser.parse_args()
+    images = arguments.images.resolve() if arguments.images else None
+    runs = [run for run in all_runs(images) if run.group == arguments.group]
+    if not arguments.table and not runs:
+        parser.error("no such group, or it needs --images; see the top of this file")
+    if arguments.group == "letters" and images:
+        draw_letters(images)
+    known = {row["run"] for row in read_rows()}
+    for run in [] if arguments.table else runs:
+        if run.name in known or arguments.only not in run.name:
+            continue
+        row = measure(run)
+        with ROWS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{run.name}: {row['val_loss']:.2f}, test {row.get('test_elbo')}", flush=True)
+    print(table())
+
+
+if __name__ == "__main__":
+    main()
