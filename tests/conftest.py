@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,44 @@ def shared_contexts():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def unoptimized_graphs():
+    """Leaves out TensorFlow's optimization of graphs, which takes a third of the time of tests.
+
+    This holds for the process of the tests only. Commands in other processes, among them those
+    that repeat the record, optimize their graphs as users do.
+    """
+    if "tensorflow" in sys.modules:
+        _optimize_graphs(False)
+
+
+@pytest.fixture
+def optimized_graphs():
+    """Optimizes the graphs that a test traces."""
+    with _optimized():
+        yield
+
+
+@pytest.fixture(scope="module")
+def optimized_as_in_workers():
+    """Optimizes the graphs of a module, so that it finds the same bits as other processes."""
+    with _optimized():
+        yield
+
+
+@contextmanager
+def _optimized():
+    _optimize_graphs(True)
+    yield
+    _optimize_graphs(False)
+
+
+def _optimize_graphs(is_on):
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not is_on})
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory):
     """A temporary folder that all workers of pytest-xdist share."""
@@ -112,15 +151,26 @@ def handed_over(shared_folder):
 
     The first worker that needs it makes it. Tests do not change it.
     """
+    return _hand_over(shared_folder / "handed-over")
+
+
+@pytest.fixture(scope="session")
+def handed_over_ladder(shared_folder):
+    """The winner of a tiny search of models with three levels, like `handed_over`."""
+    from exports import LADDER
+
+    return _hand_over(shared_folder / "handed-over-ladder", LADDER)
+
+
+def _hand_over(results, values=None):
     from exports import search_with_latent_dim, vaetune
 
     from vaetune.study.builder import load_study
 
-    results = shared_folder / "handed-over"
     printed = results / "stdout"
-    with FileLock(shared_folder / "handed-over.lock"):
+    with FileLock(results.with_suffix(".lock")):
         if not printed.exists():
-            search_with_latent_dim(results, 2)
+            search_with_latent_dim(results, 2, **(values or {}))
             export = ("best", "--export", "--format", "all", "--output", results / "model")
             code, out, error = vaetune(*export, "--results", results)
             assert (code, error) == (0, "")
@@ -145,19 +195,6 @@ def without_reading_back(monkeypatch):
     from exports import StubReader
 
     monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
-
-
-@pytest.fixture(scope="session")
-def handed_over_ladder(tmp_path_factory):
-    """The winner of a tiny search of models with three levels, like `handed_over`."""
-    from exports import LADDER, search_with_latent_dim, vaetune
-
-    results = tmp_path_factory.mktemp("handed-over-ladder")
-    study = search_with_latent_dim(results, 2, **LADDER)
-    export = ("best", "--export", "--format", "all", "--output", results / "model")
-    code, out, error = vaetune(*export, "--results", results)
-    assert (code, error) == (0, "")
-    return study, results / "model", out
 
 
 @pytest.fixture(scope="session")

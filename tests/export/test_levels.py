@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from exports import tiny_vae
 from image_sets import make_images
+from long_forms import long
 from PIL import Image
 from standalone_predict import predict
 
@@ -189,7 +190,10 @@ FAMILY = {
 SIZES = {"filters_1": 8, "filters_2": 8, "dense_units": 6, "latent_dim": 2, "level_channels": 2}
 
 
-@pytest.fixture(scope="module", params=FAMILY)
+FIRST, *OTHERS = reversed(FAMILY)
+
+
+@pytest.fixture(scope="module", params=[FIRST, *long(*OTHERS)])
 def model(request):
     """A model and its outputs. Its statistics and zero weights have changed since it was new."""
     keras.utils.set_random_seed(0)

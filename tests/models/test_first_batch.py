@@ -5,6 +5,7 @@ import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
+from long_forms import long
 
 import vaetune
 from vaetune.config.space import Choice, Pinned, Space
@@ -184,7 +185,7 @@ def test_validation_images_of_another_scale_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["array", "dataset", "PyDataset", "generator"])
+@pytest.mark.parametrize("kind", ["dataset", *long("array", "PyDataset", "generator")])
 def test_a_keras_tuner_search_of_scaled_images_runs_to_its_end(tmp_path, kind):
     options = {"steps_per_epoch": 3} if kind == "generator" else {}
     tuner = search(tmp_path, KINDS[kind](SCALED), (SCALED,), **options)

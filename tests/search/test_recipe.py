@@ -65,7 +65,7 @@ FEW, MANY = (38,), (2, 5, 9, 12, 15, 17, 20, 23, 26, 29, 32, 35, 41, 44)
 """Numbers of events. Among them are the first epoch of a trial and the middle of a promotion."""
 
 
-@pytest.fixture(scope="module", params=["last", "best"])
+@pytest.fixture(scope="module", params=["best", *long("last")])
 def undisturbed(request, tmp_path_factory):
     tf.config.experimental.enable_op_determinism()
     folder = tmp_path_factory.mktemp(request.param)

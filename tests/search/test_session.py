@@ -298,6 +298,7 @@ def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, finis
     assert_same_search(run(tmp_path), undisturbed)
 
 
+@pytest.mark.usefixtures("optimized_graphs")  # The type of the numbers changes in this step.
 def test_precision_reaches_the_training(undisturbed, tmp_path):
     mixed = changed(TINY, training=Training(batch_size=8, precision="mixed_bfloat16"))
     study = run(tmp_path, mixed)
@@ -562,8 +563,10 @@ def test_a_larger_budget_is_refused_unless_it_is_an_extension(finished, tmp_path
     ("spec", "extended", "trials"),
     [
         (TINY, larger(hyperband_iterations=2), 12),
-        (OTHERS["random"], larger(OTHERS["random"], max_trials=11), 11),
-        (larger(OTHERS["grid"], max_trials=2), OTHERS["grid"], 4),
+        *long(
+            (OTHERS["random"], larger(OTHERS["random"], max_trials=11), 11),
+            (larger(OTHERS["grid"], max_trials=2), OTHERS["grid"], 4),
+        ),
     ],
     ids=["hyperband", "random", "grid"],
 )

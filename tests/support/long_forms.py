@@ -4,5 +4,6 @@ import pytest
 
 
 def long(*values):
-    """Marks values of a parameter as cases of the long form."""
-    return [pytest.param(value, marks=pytest.mark.long) for value in values]
+    """Marks values of a parameter, or tuples of several, as cases of the long form."""
+    cases = (value if isinstance(value, tuple) else (value,) for value in values)
+    return [pytest.param(*case, marks=pytest.mark.long) for case in cases]

@@ -168,6 +168,7 @@ def losses_of(precision, structure):
     return before, trained, runner.validate(), weights
 
 
+@pytest.mark.usefixtures("optimized_graphs")  # The type of the numbers changes in this step.
 @pytest.mark.skipif(not has_bfloat16(), reason="the CPU has no bfloat16 instructions")
 def test_mixed_precision_changes_training_but_no_bit_of_validation(structure):
     exact, mixed = (losses_of(one, structure) for one in ("float32", "mixed_bfloat16"))
