@@ -233,12 +233,12 @@ def _check_parent(
 
 
 DEFAULT_SPACE = Space(
-    filters_1=Choice(values=(16, 32)),
+    filters_1=Choice(values=(8, 16)),
     filters_2=Choice(values=(32, 64)),
-    dense_units=Choice(values=(128, 256, 512)),
+    dense_units=Choice(values=(128, 256)),
     latent_dim=Choice(values=(8, 16, 32)),
     levels=Choice(values=(1, 2, 3)),
-    level_channels=Choice(values=(2, 4)),
+    level_channels=Pinned(value=2),
     learning_rate=Range(min=2e-3, max=1e-2, scale="log"),
     batch_size=Choice(values=(32, 64)),
     activation=Pinned(value="gelu"),
