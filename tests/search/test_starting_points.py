@@ -17,13 +17,15 @@ from tiny_searches import DEVICE, GRID, IMAGES, changed, run, stop
 
 from vaetune.config.search_file import ResolvedSearch
 from vaetune.config.space import EARLIER_SPACE
-from vaetune.config.spec import Budget, SearchSpec
+from vaetune.config.spec import Budget, SearchSpec, Training
 from vaetune.errors import ResultsError, SpecError
 from vaetune.search.session import open_search
 from vaetune.search.starting_points import resolve_with_starting_points
 from vaetune.study.builder import load_study
 
-EARLIER = SearchSpec(space=EARLIER_SPACE, budget=Budget(max_epochs=3))
+EARLIER = SearchSpec(
+    space=EARLIER_SPACE, budget=Budget(max_epochs=3), training=Training(batch_size=64)
+)
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def results(tmp_path):
 def begin(results):
     """Resolves a search over the earlier space that starts from others."""
     path = results / "later.toml"
-    path.write_text("[budget]\nmax_epochs = 3\n")
+    path.write_text("[training]\nbatch_size = 64\n")
 
     def resolve_from(*references, text=None, **options):
         if text is not None:
@@ -72,7 +74,7 @@ def test_the_best_of_several_are_distinct_and_the_best_first(begin):
 
 
 def test_several_sources_are_taken_in_their_order_and_each_configuration_once(begin, results):
-    write_baseline(results, "alone", values=VALUES | {"latent_dim": 32})
+    write_baseline(results, "alone", like=EARLIER, values=VALUES | {"latent_dim": 32})
     resolved, notes = begin("best:baselines/alone", f"best:{results / 'earlier'}:2", "best:earlier")
     assert [point["latent_dim"] for point in resolved.spec.start_with] == [32, 8, 2]
     assert notes == ("best:earlier: trial 0003 repeats a starting point, so it is left out.",)
@@ -89,7 +91,7 @@ dense_units = { value = 64 }
 
 
 def test_values_that_the_space_does_not_have_are_told(begin):
-    resolved, notes = begin("best:earlier:2", text=f"{NARROW}[training]\nbatch_size = 64\n")
+    resolved, notes = begin("best:earlier:2", text=f"{NARROW}[training]\nbatch_size = 32\n")
     rate = VALUES["learning_rate"]
     assert resolved.spec.start_with == (
         {"latent_dim": 8, "learning_rate": rate},
@@ -97,15 +99,15 @@ def test_values_that_the_space_does_not_have_are_told(begin):
     )
     assert notes == (
         "best:earlier:2: these values of trial 0003 are not in this space, so the search has its "
-        "own: batch_size 128 (here 64).",
+        "own: batch_size 64 (here 32).",
         "best:earlier:2: these values of trial 0002 are not in this space, so the search has its "
-        "own: latent_dim 2 (here 8, 16), batch_size 128 (here 64).",
+        "own: latent_dim 2 (here 8, 16), batch_size 64 (here 32).",
     )
 
 
 def test_the_batch_size_of_the_earlier_search_may_be_searched_here(begin):
     points = begin("best:earlier", text=f"{NARROW}batch_size = {{ values = [64, 128] }}\n")
-    assert points[0].spec.start_with[0]["batch_size"] == 128
+    assert points[0].spec.start_with[0]["batch_size"] == 64
 
 
 @pytest.mark.parametrize(
