@@ -829,14 +829,26 @@ def draw_spec(draw):
     )
 
 
-specs = draw_spec()
+@st.composite
+def draw_begun_spec(draw):
+    """Any spec, with up to three starting points in its space."""
+    spec = draw(draw_spec())
+    values = st.fixed_dictionaries(
+        {}, optional={name: st.sampled_from(one.listed()) for name, one in spec.space.dimensions()}
+    )
+    points = draw(st.lists(values.filter(bool), max_size=1))
+    return SearchSpec.model_validate(dict(spec) | {"start_with": points or None})
+
+
+specs = draw_begun_spec()
 
 
 def to_toml(value):
     """A spec, or a value in it, as a user would write it; TOML has no null value."""
     match value:
         case SearchSpec():
-            return "\n".join(f"{key} = {to_toml(part)}" for key, part in value)
+            given = ((key, part) for key, part in value if part is not None)
+            return "\n".join(f"{key} = {to_toml(part)}" for key, part in given)
         case str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case bool():
@@ -845,6 +857,8 @@ def to_toml(value):
             return repr(value)
         case tuple():
             return f"[{', '.join(map(to_toml, value))}]"
+        case dict():
+            value = value.items()
     parts = [f"{key} = {to_toml(part)}" for key, part in value if part is not None]
     return "{ " + ", ".join(parts) + " }"
 

@@ -64,9 +64,17 @@ def table_of(key):
     return key.rpartition(".")[0]
 
 
+@pytest.mark.parametrize("image_shape", [(28, 28, 1), (16, 12, 1), (64, 64, 3), (128, 96, 3)])
+def test_the_example_of_a_starting_point_lies_in_the_space(tmp_path, algorithm, image_shape):
+    text = compose("mine", algorithm, "digits", image_shape, 5000)
+    (tmp_path / "mine.toml").write_text(text.replace("# start_with = ", "start_with = "))
+    (point,) = resolve(tmp_path / "mine.toml").spec.start_with
+    assert point == {"filters_1": 32, "learning_rate": 3e-3}
+
+
 def test_commented_keys_have_their_defaults(tmp_path, algorithm):
     text = compose("mine", algorithm, "digits")
-    examples = ("max_trials", "time_budget", "final_seeds", "filters_", *OPTIONAL)
+    examples = ("max_trials", "time_budget", "final_seeds", "start_with", "filters_", *OPTIONAL)
     examples += tuple(ReadingSpec.model_fields)
     optional = tuple(f"# {key}" for key in examples)
     given = [line for line in text.splitlines() if not line.startswith(optional)]

@@ -9,8 +9,15 @@ import typer
 
 from vaetune.cli.console import advise_if_moved, clean_interrupt, say
 from vaetune.cli.groups import flags_of, training_option
-from vaetune.cli.options import BudgetOptions, TrainingOptions, WinnerOptions, WorkerOptions
-from vaetune.cli.search import describe_trainers
+from vaetune.cli.options import (
+    BudgetOptions,
+    Results,
+    StartWith,
+    TrainingOptions,
+    WinnerOptions,
+    WorkerOptions,
+)
+from vaetune.cli.search import describe_trainers, resolve_and_start
 from vaetune.errors import SpecError
 from vaetune.version import __version__
 
@@ -30,9 +37,11 @@ def check(
         ),
     ] = None,
     budget: BudgetOptions,
+    start_with: StartWith = None,
     training: TrainingOptions,
     winner: WinnerOptions,
     workers: WorkerOptions,
+    results: Results = Path("results"),
     sheet: Annotated[
         Path | None,
         training_option(
@@ -47,16 +56,16 @@ def check(
     estimates the duration of the search. The options are those of `vaetune search` that change
     the experiment or its duration. Without NAME, it shows how the images of --dataset are read.
     """
-    from vaetune.config import check_not_reserved, find_search, resolve
+    from vaetune.config import check_not_reserved, find_search
 
     flags = flags_of(budget, training, winner)
     with clean_interrupt():
         if name is None:
-            check_dataset(flags, sheet)
+            check_dataset({**flags, "start_with": start_with}, sheet)
             return
         from vaetune.search import ExecutorOptions
 
-        resolved = resolve(find_search(name), flags)
+        resolved = resolve_and_start(find_search(name), flags, start_with, results)
         check_not_reserved(resolved.name)
         options = ExecutorOptions(workers.workers, workers.threads_per_worker)
         check_search(resolved, name, options, sheet)

@@ -103,6 +103,15 @@ Dataset = Annotated[
 
 TrialId = Annotated[str | None, model_option(help="Id of the trial to use instead of the winner.")]
 
+StartWith = Annotated[
+    list[str] | None,
+    budget_option(
+        "--start-with",
+        metavar="best:NAME[:COUNT]",
+        help="Begin with the best configurations of an earlier search; may be given several times.",
+    ),
+]
+
 StudyName = Annotated[
     str | None,
     typer.Argument(help="A search, or baselines/NAME. Default: the latest search."),

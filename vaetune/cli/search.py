@@ -1,7 +1,7 @@
 """`vaetune search`: run a search, or continue one."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,7 @@ from vaetune.cli.options import (
     ClusterOptions,
     LimitOptions,
     OutputOptions,
+    StartWith,
     TrainingOptions,
     WinnerOptions,
 )
@@ -46,6 +47,7 @@ def search(
         ),
     ] = None,
     budget: BudgetOptions,
+    start_with: StartWith = None,
     extend: Annotated[
         bool,
         budget_option("--extend", help="Continue to more trials or iterations than before."),
@@ -61,7 +63,7 @@ def search(
     Options override the search file, which overrides the defaults. Without a name, the available
     searches are listed.
     """
-    from vaetune.config import find_search, resolve
+    from vaetune.config import find_search
     from vaetune.search import ExecutorOptions
 
     if name is None:
@@ -69,7 +71,10 @@ def search(
         return
     if extend and output.overwrite:
         raise typer.BadParameter("give --extend or --overwrite, not both")
-    resolved = resolve(find_search(name), flags_of(budget, limits, training, winner))
+    flags = flags_of(budget, limits, training, winner)
+    resolved = resolve_and_start(
+        find_search(name), flags, start_with, output.results, output.overwrite
+    )
     options = ExecutorOptions(
         cluster.workers, cluster.threads_per_worker, cluster.gpus_per_worker, cluster.address
     )
@@ -79,6 +84,33 @@ def search(
         raise typer.BadParameter("give --gpus-per-worker or --device cpu, not both")
     with clean_interrupt():
         run_in_terminal(resolved, options, output, extend)
+
+
+def resolve_and_start(
+    path: Path,
+    flags: Mapping[str, object],
+    start_with: Sequence[str] | None,
+    results: Path,
+    overwrite: bool = False,
+) -> "ResolvedSearch":
+    """Reads a search file, and adds the starting points of --start-with.
+
+    Args:
+        path: The search file.
+        flags: Values of options, by key of the search file.
+        start_with: Values of --start-with.
+        results: Folder of all results.
+        overwrite: Whether to discard earlier results of the search.
+    """
+    from vaetune.config import resolve
+    from vaetune.search import resolve_with_starting_points
+
+    if not start_with:
+        return resolve(path, flags)
+    resolved, notes = resolve_with_starting_points(path, flags, start_with, results, overwrite)
+    for text in notes:
+        note(text)
+    return resolved
 
 
 PATIENCE_S = 15.0

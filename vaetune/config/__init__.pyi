@@ -88,6 +88,9 @@ from .spec import (
     single_configuration,
 )
 from .stages import check_stages, most_stages
+from .starting_points import (
+    transfer,
+)
 from .template import (
     write_template,
 )
@@ -168,6 +171,7 @@ __all__ = [
     "short_value",
     "single_configuration",
     "structure_of",
+    "transfer",
     "used",
     "value_of",
     "write_template",

@@ -41,11 +41,14 @@ class ResolvedSearch:
         name: Name of the search and of its folder of results.
         spec: The experiment.
         origins: Origin of each value, by dotted key such as "budget.max_epochs".
+        start_from: Earlier searches that its starting points come from, as the command line names
+            them.
     """
 
     name: str
     spec: SearchSpec
     origins: Mapping[str, Origin]
+    start_from: tuple[str, ...] = ()
 
 
 def resolve(

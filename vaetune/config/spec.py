@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
+from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator, model_validator
 
 from vaetune.config.choices import (
     Algorithm,
@@ -22,6 +22,7 @@ from vaetune.config.family import FAMILY, REFERENCE_BATCH_SIZE
 from vaetune.config.likelihoods import Likelihood
 from vaetune.config.reading import ReadingSpec
 from vaetune.config.space import EARLIER_SPACE, Space
+from vaetune.config.starting_points import check_starting_points
 from vaetune.device import Device
 
 
@@ -180,6 +181,8 @@ class SearchSpec(Table):
         training: Training settings that all configurations share.
         limits: Limits of a session, which do not change the experiment.
         space: The search space.
+        start_with: Configurations with which the search begins, in order. The algorithm draws
+            what they do not name. None: it draws all configurations.
     """
 
     description: str = ""
@@ -192,6 +195,19 @@ class SearchSpec(Table):
     training: Training = Training()
     limits: Limits = Limits()
     space: Space = EARLIER_SPACE
+    start_with: tuple[Mapping[str, Value], ...] | None = None
+
+    @field_validator("start_with", mode="before")
+    @classmethod
+    def _lie_in_the_space(cls, raw: Any, info: ValidationInfo) -> Any:
+        is_checked = raw is not None and "space" in info.data
+        return check_starting_points(raw, info.data["space"]) if is_checked else raw
+
+    @property
+    def fixed_settings(self) -> dict[str, Value]:
+        """Hyperparameters that `[training]` has in place of the space, with their values."""
+        settings = {name: getattr(self.training, name) for name in SEARCHABLE}
+        return {name: value for name, value in settings.items() if value is not None}
 
     def with_likelihood(self, likelihood: Likelihood) -> "SearchSpec":
         """Returns this specification with another likelihood of the pixels."""
@@ -260,6 +276,7 @@ def single_configuration(
         "algorithm": "single",
         "baseline": False,
         "budget": {"max_epochs": epochs},
+        "start_with": None,
         "space": Space.pinned_at(hyperparameters),
     }
     return SearchSpec.model_validate(dict(like) | single)
@@ -294,7 +311,7 @@ def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
     Limits do not count, nor does the path of the images: compare their fingerprints instead.
     """
     compared: Any = {
-        **dict.fromkeys(("algorithm", "seed", "budget", "training", "space"), True),
+        **dict.fromkeys(("algorithm", "seed", "budget", "training", "space", "start_with"), True),
         "data": {"binarize", "train_on", "likelihood"},
     }
     dumped = (spec.model_dump(include=compared, exclude_none=True) for spec in (theirs, ours))

@@ -30,6 +30,9 @@ from .session import (
     open_baseline,
     open_search,
 )
+from .starting_points import (
+    resolve_with_starting_points,
+)
 from .summary import (
     summarise,
 )
@@ -57,6 +60,7 @@ __all__ = [
     "open_ray_executor",
     "open_search",
     "probe_search",
+    "resolve_with_starting_points",
     "run_of_reference",
     "run_search",
     "run_session",

@@ -3,6 +3,7 @@
 This module does not import TensorFlow, so errors in a command are reported at once.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vaetune.config import (
@@ -105,11 +106,21 @@ def check_same_experiment(
             extended = "Use --extend (in Python: extend=True) to continue with the larger budget."
             advice = f"{extended} {advice}"
         advice = _how_to_finish(past, folder) or advice
-        if [change.partition(":")[0] for change in changes] == ["data.likelihood"]:
-            advice = f"To continue it, use --likelihood {past.likelihood}. {advice}"
+        advice = f"{_how_to_continue(past, changes)}{advice}"
     raise ResultsError(
         f"{folder} holds another experiment: {'; '.join(changes + other_data)}.{read} {advice}"
     )
+
+
+def _how_to_continue(past: Study, changes: Sequence[str]) -> str:
+    """Returns the options that continue a search, if only they are missing; else empty."""
+    options = ""
+    match [change.partition(":")[0] for change in changes]:
+        case ["data.likelihood"]:
+            options = f"--likelihood {past.likelihood}"
+        case ["start_with"]:
+            options = " ".join(f"--start-with {one}" for one in past.started.start_from)
+    return f"To continue it, use {options}. " if options else ""
 
 
 def _how_to_finish(past: Study, folder: Path) -> str:

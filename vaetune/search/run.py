@@ -7,6 +7,7 @@ it, and the device is chosen before TensorFlow uses one.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,8 @@ def run_search(
         KeyboardInterrupt: The user pressed Ctrl-C. Everything found so far is kept.
         ResultsError: The folder cannot be written, or holds a different search of this name.
         DataError: The images cannot be read.
-        SpecError: The images are too small for the largest number of stages.
+        SpecError: The images are too small for the largest number of stages, or the search begins
+            with more configurations than it can try.
 
     Example:
         >>> study = vaetune.run_search("hyperband", my_images)
@@ -112,7 +114,7 @@ def _resolved(search: ResolvedSearch | SearchSpec | str, name: str | None) -> Re
         search = load_search(search)
     if isinstance(search, SearchSpec):
         return ResolvedSearch(name or "search", search, {})
-    return ResolvedSearch(name or search.name, search.spec, search.origins)
+    return replace(search, name=name or search.name)
 
 
 def _image_set(

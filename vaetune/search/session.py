@@ -188,11 +188,13 @@ def open_search(
         ResultsError: The folder cannot be written, holds files of another program, or holds a
             different search of this name.
         JournalError: The journal is damaged or in use.
-        SpecError: The images are too small for the largest number of stages.
+        SpecError: The images are too small for the largest number of stages, or the search begins
+            with more configurations than it can try.
     """
     name = resolved.name
     check_not_reserved(name)
-    begin = partial(SearchStarted, kind="search", name=name, origins=dict(resolved.origins))
+    origins, start_from = dict(resolved.origins), resolved.start_from
+    begin = partial(SearchStarted, kind="search", name=name, origins=origins, start_from=start_from)
     folder = results / name
     with _open(folder, resolved.spec, begin, images, device, overwrite, extend) as search:
         yield search
@@ -245,6 +247,7 @@ def _open(
     extend: bool = False,
 ) -> Iterator[SearchSession]:
     check_stages(spec.space, images.image_shape)
+    oracle = make_oracle(spec)  # It checks the starting points.
     check_usable(folder)
     with lock_results(folder):
         if overwrite:
@@ -259,9 +262,7 @@ def _open(
             damage = set_orphans_aside(folder)
         with Journal(folder / JOURNAL_NAME) as journal:
             if past is None:
-                journal.append(
-                    begin(search=spec, data=summarise(images), plan=plan(make_oracle(spec)))
-                )
+                journal.append(begin(search=spec, data=summarise(images), plan=plan(oracle)))
             elif extend and is_larger(spec.budget, past.search.budget):
                 extended = past.search.model_copy(update={"budget": spec.budget})
                 extended_plan = plan(_restore_oracle(extended, journal))

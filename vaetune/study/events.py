@@ -35,6 +35,8 @@ class SearchStarted(_Event):
         name: Name of the search's folder.
         search: The experiment.
         origins: Source of each setting, such as "file" or "flag", by its key.
+        start_from: Earlier searches that the starting points came from, as the command line named
+            them, such as "best:hyperband".
         data: The image set.
         plan: Planned trials.
     """
@@ -45,6 +47,7 @@ class SearchStarted(_Event):
     name: Text
     search: SearchSpec
     origins: Mapping[str, Origin]
+    start_from: tuple[Text, ...] = ()
     data: DataSummary
     plan: tuple[Rung, ...]
 

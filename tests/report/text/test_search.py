@@ -218,6 +218,14 @@ def test_the_resolved_search_says_every_value_and_where_it_came_from(tmp_path):
     }
 
 
+def test_starting_points_are_shown_in_short():
+    points = ({"filters_1": 32, "latent_dim": 8}, {"learning_rate": 0.003})
+    text = search_module.describe_search(
+        SPEC.model_copy(update={"start_with": points}), make_data(), {"start_with": "file"}, "CPU"
+    )
+    assert re.search(r"^  start_with +filters_1 32, latent 8; rate 0\.003 +file$", text, re.M)
+
+
 def test_choices_and_a_lone_thread_are_shown():
     text = search_module.describe_search(SPEC, make_data(), {}, "GPU (NVIDIA H100), 1 thread")
     assert "16, 32, 64, 128, 256" in text

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vaetune.config import KERAS_EXAMPLE, Origin, SearchSpec, flatten
+from vaetune.config import KERAS_EXAMPLE, Origin, SearchSpec, flatten, short_hyperparameters
 from vaetune.report.text.collapse import describe_collapsed
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_data
@@ -40,6 +40,9 @@ def list_settings(spec: SearchSpec) -> list[tuple[str, str]]:
     flat = flatten(spec.model_dump(exclude_none=True))
     if (bounds := flat.get("data.range")) is not None:
         flat["data.range"] = f"{bounds[0]:g}..{bounds[1]:g}"
+    if spec.start_with:
+        points = (short_hyperparameters(point, point) for point in spec.start_with)
+        flat["start_with"] = "; ".join(points)
     return [(key, _format_setting(value)) for key, value in flat.items()]
 
 

@@ -1,12 +1,16 @@
 """Base classes of the oracles."""
 
 import copy
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras_tuner
+import numpy as np
+from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from vaetune.config import SearchSpec
+from vaetune.config import SearchSpec, Value
 from vaetune.study import Assignment
 
 OBJECTIVE = "val_loss"
@@ -32,6 +36,7 @@ class Oracle(keras_tuner.Oracle):
         configurations: Number of configurations in `assignments`.
         max_epochs: Number of epochs of a trial for which the algorithm sets none.
         space: Search space of the search.
+        starting_points: Complete configurations with which the search begins, in order.
         collapsed: Ids of the trials that had collapsed at their end.
         heeds_collapse: Whether promotions may depend on `collapsed`; False in a search that an
             earlier version began, which did not measure it.
@@ -58,6 +63,54 @@ class Oracle(keras_tuner.Oracle):
         self.seed = spec.seed
         self._seed_state = spec.seed
         self.verbose = 0
+        self.starting_points = self._complete(spec.start_with or ())
+        self._points_left = list(self.starting_points)
+
+    def _complete(self, points: Sequence[Mapping[str, Value]]) -> tuple[dict[str, Any], ...]:
+        """Returns starting points with values of all hyperparameters, each configuration once.
+
+        They have random numbers of their own, so the algorithm draws what it would draw without
+        them.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for number, point in enumerate(points):
+            for attempt in range(self._max_collisions):
+                entropy = np.random.SeedSequence([self.seed, number, attempt])
+                values = self._fill_in(point, int(entropy.generate_state(1)[0]))
+                key = self._compute_values_hash(values)
+                if key not in found:
+                    found[key] = values
+                    break
+        return tuple(found.values())
+
+    def _fill_in(self, point: Mapping[str, Value], seed: int) -> dict[str, Any]:
+        hps = keras_tuner.HyperParameters()
+        for number, hp in enumerate(self.hyperparameters.space):
+            hps.merge([hp])
+            if hps.is_active(hp):
+                is_named = hp.name in point
+                hps.values[hp.name] = (
+                    _as_declared(hp, point[hp.name]) if is_named else self._draw(hp, seed + number)
+                )
+        values: dict[str, Any] = hps.values
+        return values
+
+    def _draw(self, hp: hp_types.HyperParameter, seed: int) -> Any:
+        """Draws a value that a starting point does not name."""
+        return hp.random_sample(seed)
+
+    def next_starting_point(self) -> dict[str, Any] | None:
+        """Returns the next starting point, each of them once; None if there are no more."""
+        return dict(self._points_left.pop(0)) if self._points_left else None
+
+    def _random_values(self) -> dict[str, Any] | None:
+        # Keras Tuner calls this for each configuration that it draws.
+        values: dict[str, Any] | None = self.next_starting_point() or super()._random_values()
+        return values
+
+    def most_configurations(self) -> float:
+        """Returns the largest number of configurations that the search can try."""
+        return math.inf
 
     def save(self) -> None:
         """Does nothing: the journal is the record."""
@@ -94,9 +147,20 @@ class BoundedOracle(Oracle):
         self.trial_limit = spec.budget.max_trials or _UNLIMITED
         super().__init__(spec, hyperparameters, max_trials=None, **settings)
 
+    def most_configurations(self) -> float:
+        """Returns the largest number of configurations that the search can try."""
+        return self.trial_limit
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Chooses the next trial; see `keras_tuner.Oracle.populate_space`."""
         if len(self.trials) >= self.trial_limit:
             return {"status": TrialStatus.STOPPED}
         response: dict[str, Any] = super().populate_space(trial_id)
         return response
+
+
+def _as_declared(hp: hp_types.HyperParameter, value: Value) -> Value:
+    """Returns a value as Keras Tuner has it: 1 may be 1.0 in a list of real numbers."""
+    if isinstance(hp, (hp_types.Choice, hp_types.Fixed)):
+        return next((one for one in hp.values if one == value), value)
+    return int(value) if isinstance(hp, hp_types.Int) else float(value)

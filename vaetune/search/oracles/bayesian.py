@@ -38,8 +38,10 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
         if not self._nonfixed_space():  # A Gaussian process needs a hyperparameter to search.
             return self._random_populate_space()  # type: ignore[no-any-return]
         completed = sum(trial.status == TrialStatus.COMPLETED for trial in self.trials.values())
-        if completed < self.num_initial_points or len(self.trials) >= self.trial_limit:
+        if len(self.trials) >= self.trial_limit:
             return super().populate_space(trial_id)
+        if completed < self.num_initial_points or self._points_left:
+            return self._random_populate_space()  # type: ignore[no-any-return]
         if self.recorded is not None:
             return {"status": TrialStatus.RUNNING, "values": dict(self.recorded)}
         entropy = np.random.SeedSequence([self.seed, len(self.trials)]).generate_state(2)

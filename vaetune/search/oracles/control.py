@@ -11,7 +11,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from vaetune.config import SearchSpec, Space, Value
-from vaetune.errors import OVERWRITE, JournalError
+from vaetune.errors import OVERWRITE, JournalError, SpecError
 from vaetune.models import VAEHyperModel
 from vaetune.search.oracles.base import OBJECTIVE, TUNER_ID, Oracle
 from vaetune.search.oracles.bayesian import BayesianOracle
@@ -29,10 +29,21 @@ _ORACLES: Mapping[str, type[Oracle]] = {
 
 
 def make_oracle(spec: SearchSpec) -> Oracle:
-    """Returns the oracle of a new search."""
+    """Returns the oracle of a new search.
+
+    Raises:
+        SpecError: The search begins with more configurations than it can try.
+    """
     hyperparameters = keras_tuner.HyperParameters()
     VAEHyperModel(space=spec.space).declare_hyperparameters(hyperparameters)
-    return _ORACLES[spec.algorithm](spec, hyperparameters)
+    oracle = _ORACLES[spec.algorithm](spec, hyperparameters)
+    given, most = len(oracle.starting_points), oracle.most_configurations()
+    if given > most:
+        raise SpecError(
+            f"start_with must hold at most as many configurations as the search tries, {most:.0f}, "
+            f"received {given}. Remove some of them, or give the search a larger budget."
+        )
+    return oracle
 
 
 def assignment(oracle: Oracle, trial: Trial) -> Assignment:

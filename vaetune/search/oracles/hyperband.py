@@ -19,6 +19,10 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
     trials have ended promotes the planned number of completed trials, and after the space is
     exhausted, the brackets promote the trials that they have.
 
+    Starting points are the first configurations of the first bracket, which has the shortest
+    trials. They are promoted like all others: the schedule stays the same, and a wrong one costs
+    no more than one of its shortest trials.
+
     From the second rung on, a collapsed trial is promoted only if no other completed trial of its
     rung is left. In the first rung the scores alone decide, because a VAE that trains well may
     still be on the plateau with which training starts.
@@ -58,6 +62,11 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
                 room = self._get_size(number, below + 1) - len(rounds[below + 1])
                 found |= {trial.trial_id for trial in waiting[: max(room, 0)]}
         return found
+
+    def most_configurations(self) -> float:
+        """Returns the largest number of configurations that the search can try."""
+        sizes: list[int] = [self._get_size(each, 0) for each in range(self._get_num_brackets())]
+        return float(self.hyperband_iterations * sum(sizes))
 
     def iteration(self, trial_id: str) -> int:
         """Returns the run of the whole schedule to which a trial belongs, from 0."""

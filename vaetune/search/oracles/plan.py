@@ -49,7 +49,12 @@ def _grid_size(oracle: Oracle) -> int | None:
     """
     if not isinstance(oracle, GridOracle):
         return None
-    return min(int(oracle.space.grid_size(_grid_points(oracle))), oracle.trial_limit)
+    points = _grid_points(oracle)
+    outside = sum(
+        any(value not in points[name] for name, value in configuration.items())
+        for configuration in oracle.starting_points
+    )
+    return min(int(oracle.space.grid_size(points)) + outside, oracle.trial_limit)
 
 
 def _grid_points(oracle: Oracle) -> dict[str, list[Value]]:
@@ -64,7 +69,7 @@ def draw_configurations(
 
     They are exact, whatever the scores, with two exceptions: a Bayesian search is represented by a
     random search of the same length, and a grid with more than `max_points` points by `max_points`
-    random ones. The oracle is not changed.
+    random ones, besides its starting points. The oracle is not changed.
 
     Args:
         oracle: The oracle of a new search.
@@ -72,7 +77,8 @@ def draw_configurations(
     """
     grid_size = _grid_size(oracle)
     if grid_size is not None and grid_size > max_points:
-        return {(0, 0): _draw_from_grid(oracle, max_points)}
+        drawn_points = _draw_from_grid(oracle, max_points)
+        return {(0, 0): [*oracle.starting_points, *drawn_points]}
     copy = oracle.dry_run_copy()
     drawn: dict[tuple[int, int], list[Mapping[str, Value]]] = {}
     for trial in dry_run(copy):
