@@ -27,7 +27,7 @@ ORDERS_FOLDER = "VAETUNE_TEST_ORDERS"
 END = "end"
 """In place of an epoch: after the last message of a trial, before the end of its stream."""
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 """Seconds after which a test that waits for a process fails."""
 
 
