@@ -16,7 +16,9 @@ that was stopped are left out. `--only TEXT` limits it to runs with TEXT in thei
 """
 
 import argparse
+import itertools
 import json
+import math
 import resource
 import statistics
 import subprocess
@@ -44,6 +46,7 @@ RECIPE = {
     "weight_average": 0.999,
 }
 LEVELS = {"levels": 3, "level_channels": 4, "blocks": 1, "batch_size": 64}
+PRECISIONS = ("float32", "mixed_bfloat16")
 DENSE = {"encoder": "dense", "decoder": "dense", "dense_layers": 2, "output_bias": "mean"}
 
 
@@ -130,11 +133,12 @@ def all_runs(images: Path | None) -> Iterator[Run]:
     yield Run("random", "random", "random", draws, evaluate=None)
     base = RECIPE | {"levels": 3, "level_channels": 2, "filters_1": 16, "filters_2": 32}
     base |= {"dense_units": 256, "latent_dim": 16, "batch_size": 64, "learning_rate": 0.006}
+    models: Mapping[str, Mapping[str, Any]] = {"example": {}, "default": base}
     for repeat in range(3):
-        for precision in ("float32", "mixed_bfloat16"):
+        for (model, values), precision in itertools.product(models.items(), PRECISIONS):
             options = ("--precision", precision, "--epochs", "4", "--seed", str(repeat))
-            name = f"precision-{precision}-{repeat}"
-            yield training(name, "precision", base, *options, evaluate=None)
+            name = f"precision-{model}-{precision}-{repeat}"
+            yield training(name, "precision", values, *options, evaluate=None)
     if images is None:
         return
     yield from paired_searches("letters", range(3), "--dataset", str(BUILD / "letters.npz"))
@@ -241,7 +245,7 @@ def table() -> str:
         collapsed = f"{row['collapsed']} of {row['trials']}"
         cells = (row["run"], row["val_loss"], elbo, bound, row.get("psnr", ""), collapsed)
         lines.append("| " + " | ".join(map(str, (*cells, row.get("cpu_s", "")))) + " |")
-    return "\n".join([*lines, "", *ratios()])
+    return "\n".join([*lines, "", *ratios(), *precision_ratios()])
 
 
 def _with_error(pair: Sequence[float] | None) -> str:
@@ -266,6 +270,20 @@ def ratios() -> Iterator[str]:
                 yield f"{group}, {key}, median of {len(timed)}: {statistics.median(timed):.2f}"
         above = statistics.median(_above_floor(new) / _above_floor(old) for new, old in pairs)
         yield f"{group}, nats above the floor, median of {len(pairs)}: {above:.2f}"
+
+
+def precision_ratios() -> Iterator[str]:
+    """Yields the ratio of an epoch's seconds in bfloat16 to those in float32, for each model."""
+    for model in ("example", "default"):
+        medians = []
+        for precision in PRECISIONS:
+            prefix = f"precision-{model}-{precision}-"
+            epochs = (row["train_s_of_epochs"] for row in read_rows() if prefix in row["run"])
+            seconds = [each for one in epochs for each in one[1:]]  # The first epoch compiles.
+            medians.append(statistics.median(seconds) if seconds else math.nan)
+        exact, mixed = medians
+        if not math.isnan(exact + mixed):
+            yield f"precision, {model}, bfloat16 to float32: {mixed / exact:.2f}"
 
 
 def _above_floor(row: Mapping[str, Any]) -> float:
