@@ -201,7 +201,7 @@ def earlier_searches() -> dict[str, Path]:
 
 def built_in_search(algorithm: Algorithm) -> Path:
     """Returns the path of the built-in search file of an algorithm."""
-    return _built_in() / f"{algorithm}.toml"
+    return _built_in() / f"{algorithm.replace('_', '-')}.toml"
 
 
 def describe(path: Path) -> str:

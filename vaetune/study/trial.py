@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from vaetune.config import Value, short_hyperparameters, value_of
 from vaetune.study.events import EpochEnded, TrialRetried
+from vaetune.study.records import Decision
 
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
 
@@ -85,6 +86,7 @@ class Trial:
         intervals: Periods in which it was trained, in order. There are several if its worker was
             lost or its session ended.
         searched: Names of the hyperparameters that the study searches.
+        decision: Expectation with which the algorithm chose the trial; None if it has none.
     """
 
     trial_id: str
@@ -111,6 +113,7 @@ class Trial:
     searched: tuple[str, ...] = ()
     active_units: int | None = None
     collapsed: bool | None = None
+    decision: Decision | None = None
 
     def __repr__(self) -> str:
         score = "" if self.score is None else f", {self.score:.2f} nats per image"

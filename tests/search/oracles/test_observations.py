@@ -74,20 +74,20 @@ def test_a_configuration_is_paused_between_its_trials_only():
 
 
 def test_only_the_paused_configurations_beyond_the_limit_are_dropped_the_worst_first():
-    runs = {i: run([100 + i]) for i in range(MAX_PAUSED)}
+    runs = [run([100 + i]) for i in range(MAX_PAUSED)]
     assert surplus(runs, RUNGS) == set()
-    runs |= {50: run([101.5]), 51: run([1], running_to=3), 52: run([90, 80, 70, 60])}
+    runs += [run([101.5]), run([1], running_to=3), run([90, 80, 70, 60])]
     assert surplus(runs, RUNGS) == {MAX_PAUSED - 1}
 
 
 def test_a_paused_configuration_is_judged_by_the_loss_that_it_may_still_reach():
     """From the first to the second rung, configurations gain 20 nats."""
-    runs = {i: run([130 + i, 110 + i]) for i in range(MAX_PAUSED)}
-    assert surplus(runs | {50: run([125])}, RUNGS) == {MAX_PAUSED - 1}
-    assert surplus(runs | {50: run([145])}, RUNGS) == {50}
+    runs = [run([130 + i, 110 + i]) for i in range(MAX_PAUSED)]
+    assert surplus([*runs, run([125])], RUNGS) == {MAX_PAUSED - 1}
+    assert surplus([*runs, run([145])], RUNGS) == {MAX_PAUSED}
 
 
 def test_from_the_second_rung_on_a_collapsed_configuration_is_dropped_first():
-    runs = {i: run([130, 110 + i]) for i in range(MAX_PAUSED)}
-    assert surplus(runs | {50: run([130, 90], collapsed=True)}, RUNGS) == {50}
-    assert surplus(runs | {50: run([90], collapsed=True)}, RUNGS) == {MAX_PAUSED - 1}
+    runs = [run([130, 110 + i]) for i in range(MAX_PAUSED)]
+    assert surplus([*runs, run([130, 90], collapsed=True)], RUNGS) == {MAX_PAUSED}
+    assert surplus([*runs, run([90], collapsed=True)], RUNGS) == {MAX_PAUSED - 1}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dtrtri
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class Points:
     Attributes:
         configurations: Points of the configurations, (n, coordinates).
         times: Logarithms of the epochs, (n,).
-        runs: Numbers of the runs, (n,). Different numbers mean that weights are drawn anew.
+        runs: Numbers of the runs, (n,). Each run draws initial weights of its own.
     """
 
     configurations: Array
@@ -64,7 +64,7 @@ class CurveProcess:
     """The Gaussian process, fitted to observed losses.
 
     Args:
-        points: Where the losses were observed; at least one.
+        points: Places at which the losses were observed; at least one.
         losses: Losses on the scale of the process, (n,).
         lengths: Length scales of the coordinates, (2, coordinates).
     """
@@ -74,9 +74,11 @@ class CurveProcess:
         self._mean = float(losses.mean())
         covariance = self._covariance(points, points)
         covariance[np.diag_indices_from(covariance)] += NOISE + _JITTER
-        self._factor = np.linalg.cholesky(covariance)
-        whitened = solve_triangular(self._factor, losses - self._mean, lower=True)
-        self._weights = solve_triangular(self._factor.T, whitened, lower=False)
+        # These matrices are small. The threads of a matrix product or of a triangular solver would
+        # take longer to meet than one thread takes to finish, so sums are written out.
+        self._whitening, _ = dtrtri(np.linalg.cholesky(covariance), lower=1)
+        whitened = self._whitening @ (losses - self._mean)
+        self._weights = self._whitening.T @ whitened
         spread = (whitened @ whitened + _PRIOR_WEIGHT) / (len(losses) + _PRIOR_WEIGHT)
         self._spread = min(max(float(spread), _LEAST), _MOST)
 
@@ -84,7 +86,7 @@ class CurveProcess:
         """Returns means and standard deviations of losses, each (n,)."""
         across = self._covariance(self._points, points)
         mean = self._mean + across.T @ self._weights
-        explained = solve_triangular(self._factor, across, lower=True)
+        explained = np.einsum("ij,jk->ik", self._whitening, across)
         prior = SHARED_VARIANCE + sum(variance for variance, _ in PARTS) + RUN_VARIANCE
         variance = np.maximum(prior - (explained**2).sum(axis=0), 1e-8)
         return mean, np.sqrt(variance * self._spread)
@@ -106,7 +108,8 @@ def _fade(squares: Array, length: float) -> Array:
 
 
 def _distances(a: Array, b: Array) -> Array:
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
+    products = np.einsum("ij,kj->ik", a, b)
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * products
     distances: Array = np.sqrt(np.maximum(squares, 0.0))
     return distances
 

@@ -1,7 +1,7 @@
 """The configurations of a freeze-thaw search so far, and what a Gaussian process sees of them."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,27 +108,27 @@ def _limited(seen: list[int], best: Sequence[int]) -> list[int]:
     return sorted(kept | {others[place] for place in places.tolist()})
 
 
-def surplus(runs: Mapping[int, Run], rungs: Sequence[int]) -> set[int]:
-    """Returns the numbers of the paused configurations beyond `MAX_PAUSED`.
+def surplus(runs: Sequence[Run], rungs: Sequence[int]) -> set[int]:
+    """Returns the indices of the paused configurations beyond `MAX_PAUSED`.
 
     Kept are those with the lowest projected loss: the last one, less the mean improvement of other
     configurations from there to the last epoch. It is computed without a Gaussian process, so a
     journal is replayed without one.
 
     Args:
-        runs: The configurations that have begun, by number.
+        runs: The configurations that have begun, in order.
         rungs: Epochs after which a configuration pauses.
     """
-    paused = [number for number, run in runs.items() if run.is_paused(rungs[-1])]
+    paused = [index for index, run in enumerate(runs) if run.is_paused(rungs[-1])]
     if len(paused) <= MAX_PAUSED:
         return set()
-    gains = _mean_gains(runs.values())
+    gains = _mean_gains(runs)
 
-    def place(number: int) -> tuple[bool, float, int]:
-        run = runs[number]
+    def place(index: int) -> tuple[bool, float, int]:
+        run = runs[index]
         is_last = run.collapsed and run.epoch > rungs[0]
         to_come = math.fsum(gains.get(rung, 0.0) for rung in rungs if rung > run.epoch)
-        return is_last, run.losses[-1] - to_come, number
+        return is_last, run.losses[-1] - to_come, index
 
     return set(sorted(paused, key=place)[MAX_PAUSED:])
 
