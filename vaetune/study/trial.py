@@ -33,12 +33,14 @@ TRIAL_COLUMNS = (
     "parameters",
     "duration_s",
     "hyperparameters",
+    "expected_loss",
     "failed_in",
     "error",
     "traceback",
 )
 """Columns of a table of trials. Losses are those of the best epoch of the trial, except for
-`last_kl_loss`. Active units and collapse are those after its last epoch."""
+`last_kl_loss`. Active units and collapse are those after its last epoch. `expected_loss` is what
+the algorithm expected of the configuration when it chose the trial."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ class Trial:
             "parameters": self.parameters,
             "duration_s": self.duration_s,
             "hyperparameters": dict(self.hyperparameters),
+            "expected_loss": self.decision.expected_loss if self.decision else None,
             "failed_in": self.failed_in,
             "error": self.error,
             "traceback": self.traceback,
