@@ -225,7 +225,7 @@ class Chooser:
                 options.runs.astype(np.int64),
             )
         )
-        best = min(float(scale.onto(run.losses).min()) for run in runs if run.losses)
+        (best,) = scale.onto([min(loss for run in runs for loss in run.losses)]).tolist()
         each = np.array([self.cost(values) for values in options.values])
         costs = each * (options.targets - options.epochs) + PER_TRIAL_S
         begun = len(runs)

@@ -7,7 +7,7 @@ A hyperparameter that a configuration does not use is in the middle, equally far
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,6 +176,8 @@ class Encoder:
         columns = [one.lengths for one in self._coordinates.values() for _ in range(one.columns)]
         self.lengths = np.array(columns).reshape(-1, 2).T
         self._listed = space.size() <= ENUMERATED
+        # Each decision asks for the keys of all configurations that have begun.
+        self._key = lru_cache(maxsize=8192)(self._make_key)
 
     def draw(self, numbers: Sequence[float]) -> dict[str, Value]:
         """Returns a configuration.
@@ -219,6 +221,10 @@ class Encoder:
 
     def key(self, values: Configuration) -> Key:
         """Returns a key that equals that of another configuration if one of them is a duplicate."""
+        return self._key(tuple(values.items()))
+
+    def _make_key(self, pairs: Key) -> Key:
+        values = dict(pairs)
         return tuple(
             (name, one.key(values[name]))
             for name, one in self._coordinates.items()

@@ -16,7 +16,7 @@ IN_FULL = 20
 BEST_IN_FULL, LOSSES_IN_FULL = 12, 3
 """Number of best configurations of which it always sees several losses, and of these losses."""
 
-MOST, MOST_OF_BEST = 400, 100
+MOST, MOST_OF_BEST = 200, 60
 """Number of configurations that it sees at most, and of the best ones among them."""
 
 MAX_PAUSED = 12
@@ -76,7 +76,7 @@ def observe(
         encoder: Search space.
         last_epoch: Last epoch of every configuration.
     """
-    worst = max(float(scale.onto(run.losses).max()) for run in runs if run.losses)
+    (worst,) = scale.onto([max(loss for run in runs for loss in run.losses)]).tolist()
     seen = [index for index, run in enumerate(runs) if run.losses or run.has_failed]
     best = sorted(seen, key=lambda index: (min(runs[index].losses, default=math.inf), index))
     seen = _limited(seen, best)
