@@ -402,8 +402,8 @@ def test_a_span_is_shown_as_a_person_would(low, high, words):
 def test_of_an_open_plan_all_epochs_and_twelve_paused_trials_count():
     """The epochs are spread over the largest possible number of trials."""
     plan = [Rung(bracket=0, rung=0, trials=30, epoch_from=0, epoch_to=9, most_epochs=75)]
-    groups = group_trials(plan, {(0, 0): POOL})
-    assert groups == [TrialGroup(POOL, 30, 2.5)]
+    drawn = 10 * POOL
+    assert group_trials(plan, {(0, 0): drawn}) == [TrialGroup(drawn, 30, 2.5)]
     one = [configuration(8)]
     held = disk_bytes(group_trials(plan, {(0, 0): one}), plan, SHAPE, keep_best=1)
     closed = [Rung(bracket=0, rung=0, trials=30, epoch_from=0, epoch_to=9)]

@@ -159,7 +159,8 @@ def group_trials(
     for rung in plan:
         pool, epochs = drawn[rung.iteration, rung.bracket], rung.epochs / rung.trials
         known = min(rung.trials, initial_trials or rung.trials)
-        groups.append(TrialGroup(pool[:known] if rung.rung == 0 else pool, known, epochs))
+        is_drawn = rung.rung == 0 and rung.most_epochs is None
+        groups.append(TrialGroup(pool[:known] if is_drawn else pool, known, epochs))
         if known < rung.trials:
             groups.append(TrialGroup(pool, rung.trials - known, epochs))
     return groups
