@@ -2,13 +2,14 @@
 
 import pytest
 
+from vaetune.config.comparison import differences
 from vaetune.config.search_file import (
     built_in_search,
     built_in_searches,
     earlier_searches,
     resolve,
 )
-from vaetune.config.spec import DataSpec, SearchSpec, differences
+from vaetune.config.spec import DataSpec, SearchSpec
 from vaetune.errors import SpecError
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from vaetune.config.choices import NAMED_SETS, SEARCH_ALGORITHMS
+from vaetune.config.comparison import differences, is_larger
 from vaetune.config.dimensions import _dimension_tag
 from vaetune.config.search_file import (
     available_searches,
@@ -32,15 +33,13 @@ from vaetune.config.spec import (
     Limits,
     SearchSpec,
     Training,
-    differences,
     earlier_reference_training,
-    is_larger,
     single_configuration,
 )
 from vaetune.errors import SpecError
 
 BUILT_IN = Path(__file__).parents[2] / "searches" / "hyperband.toml"
-BUILT_IN_NAMES = sorted([*SEARCH_ALGORITHMS, "mnist"])
+BUILT_IN_NAMES = sorted([*(name.replace("_", "-") for name in SEARCH_ALGORITHMS), "mnist"])
 
 
 @pytest.fixture
@@ -113,7 +112,7 @@ def test_the_defaults_are_the_documented_ones():
 
 @pytest.mark.parametrize("name", SEARCH_ALGORITHMS)
 def test_every_algorithm_has_a_search_file_of_its_name(name):
-    spec = resolve(BUILT_IN.with_name(f"{name}.toml")).spec
+    spec = resolve(BUILT_IN.with_name(f"{name.replace('_', '-')}.toml")).spec
     assert spec.algorithm == name
     assert spec.description
 
@@ -122,6 +121,7 @@ def test_every_algorithm_has_a_search_file_of_its_name(name):
     ("algorithm", "budget"),
     [
         ("hyperband", Budget(min_epochs=1, factor=3, hyperband_iterations=1, promote_from="last")),
+        ("freeze_thaw", Budget(total_epochs=75)),
         ("random", Budget(max_trials=10)),
         ("bayesian", Budget(max_trials=25, initial_trials=10)),
         ("grid", Budget()),
@@ -131,6 +131,12 @@ def test_a_budget_has_the_keys_of_its_algorithm(algorithm, budget):
     filled = SearchSpec(algorithm=algorithm).budget
     given = budget.model_dump(include=budget.model_fields_set)
     assert filled.model_dump(exclude_none=True) == {"max_epochs": 9, **given}
+
+
+def test_a_budget_in_which_nothing_can_be_trained_to_its_end_is_refused(refusal):
+    text = 'algorithm = "freeze_thaw"\n[budget]\nmax_epochs = 9\ntotal_epochs = 8'
+    assert "total_epochs must be at least budget.max_epochs, received 8 and 9" in refusal(text, {})
+    assert "--total-epochs must be at least" in refusal(text, {"budget.total_epochs": 7})
 
 
 @pytest.mark.parametrize(
@@ -547,7 +553,7 @@ def test_an_unknown_search_is_refused_with_a_list_of_the_available_ones(own, wan
     message = str(refused.value)
     assert wanted in message
     assert 'Did you mean "bolder"?' in message
-    assert "There are: bayesian, bolder, grid, hyperband, mnist, random" in message
+    assert "There are: bayesian, bolder, freeze-thaw, grid, hyperband, mnist, random" in message
 
 
 def test_searches_are_listed_by_name(own):
@@ -786,6 +792,7 @@ BUDGETS = {
         "hyperband_iterations": st.integers(1, 9),
         "promote_from": st.sampled_from(["last", "best"]),
     },
+    "freeze_thaw": {"total_epochs": st.integers(999, 9999), "max_trials": st.integers(1, 999)},
     "random": {"max_trials": st.integers(1, 999)},
     "bayesian": {"max_trials": st.integers(100, 999), "initial_trials": st.integers(1, 99)},
     "grid": {"max_trials": st.integers(1, 999)},

@@ -2,10 +2,11 @@
 
 import pytest
 
+from vaetune.config.comparison import differences
 from vaetune.config.dimensions import Choice, Pinned, Range
 from vaetune.config.search_file import find_search, resolve
 from vaetune.config.space import Space
-from vaetune.config.spec import SearchSpec, differences
+from vaetune.config.spec import SearchSpec
 from vaetune.config.starting_points import settle, transfer
 from vaetune.errors import SpecError
 

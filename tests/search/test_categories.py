@@ -3,10 +3,11 @@
 import pytest
 from tiny_searches import TINY, changed, run, stop
 
+from vaetune.config.comparison import differences
 from vaetune.config.dimensions import Choice, Pinned
 from vaetune.config.search_file import resolve_single
 from vaetune.config.space import Space
-from vaetune.config.spec import Budget, SearchSpec, Training, differences, single_configuration
+from vaetune.config.spec import Budget, SearchSpec, Training, single_configuration
 from vaetune.errors import SpecError
 from vaetune.search.baseline import configuration_name
 from vaetune.study.builder import load_study

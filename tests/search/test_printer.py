@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from journals import (
+    OPEN_PLAN,
     PLAN,
     SPEC,
     make_environment,
@@ -139,3 +140,23 @@ def test_the_winner_so_far_is_named_when_a_limit_stops_a_search(capsys, printer)
     assert capsys.readouterr().out.startswith("Winner so far: trial 0000, 150.00 nats per image, ")
     printer.conclude(make_study())
     assert capsys.readouterr().out == ""
+
+
+def test_of_an_open_plan_the_epochs_are_counted(capsys):
+    past = make_study(*make_trial_events("0000", [150.0, 149.0]))
+    session = SimpleNamespace(
+        started=make_started(),
+        folder=Path("results/tiny"),
+        plan=OPEN_PLAN,
+        past=past,
+        spec=SPEC,
+        is_done=False,
+    )
+    printer = PrintingWatcher(session)
+    printer.announce()
+    for event in make_trial_events("0001", [140.0], configuration=1):
+        printer.on_event("search", event)
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.startswith("Search tiny: at most 11 epochs, and the Keras example to compare.")
+    assert second == "Continuing after 2 of at most 11 epochs."
+    assert third.startswith("trial 0001 (3 of at most 11 epochs)")

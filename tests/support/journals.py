@@ -40,6 +40,8 @@ PLAN = (
     Rung(bracket=1, rung=1, trials=1, epoch_from=1, epoch_to=3),
 )
 SPEC = SearchSpec(budget=Budget(max_epochs=3))
+OPEN_PLAN = (Rung(bracket=0, rung=0, trials=11, epoch_from=0, epoch_to=3, most_epochs=11),)
+"""The plan of a freeze-thaw search with the epochs of `SPEC`."""
 VALUES = {
     "filters_1": 16,
     "filters_2": 128,
@@ -142,6 +144,7 @@ def make_trial_events(
     parameters=69_076,
     error=None,
     latent_use=None,
+    decision=None,
 ):
     """All events of a trial: start, epochs, end.
 
@@ -164,6 +167,7 @@ def make_trial_events(
         epoch_from=epoch_from,
         epoch_to=epoch_from + max(len(losses), 1) if epoch_to is None else epoch_to,
         hyperparameters=hyperparameters,
+        decision=decision,
     )
     epochs = [make_epoch(trial_id, epoch_from + n, x) for n, x in enumerate(losses, start=1)]
     if status is None:

@@ -59,6 +59,7 @@ class AlgorithmOption(StrEnum):
     """Values of --algorithm."""
 
     hyperband = "hyperband"
+    freeze_thaw = "freeze_thaw"
     random = "random"
     bayesian = "bayesian"
     grid = "grid"
@@ -130,7 +131,12 @@ class BudgetOptions:
     max_trials: Annotated[
         int | None,
         Overrides("budget.max_trials"),
-        budget_option(help="Number of trials; random, bayesian and grid only."),
+        budget_option(help="Number of trials, at most; not for Hyperband."),
+    ] = None
+    total_epochs: Annotated[
+        int | None,
+        Overrides("budget.total_epochs"),
+        budget_option(help="Sum of the epochs of all trials, at most; freeze-thaw only."),
     ] = None
     min_epochs: Annotated[
         int | None,

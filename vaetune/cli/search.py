@@ -209,7 +209,7 @@ def announce(
     if quiet:
         return
     origins = dict(resolved.origins)
-    for key in ("max_trials", "hyperband_iterations"):
+    for key in ("max_trials", "hyperband_iterations", "total_epochs"):
         if getattr(session.spec.budget, key) != getattr(resolved.spec.budget, key):
             origins[f"budget.{key}"] = "extended"
     started, past = session.started, session.past

@@ -2,6 +2,11 @@ from .choices import NAMED_SETS, Binarize, Precision
 from .closest import (
     closest_match,
 )
+from .comparison import (
+    differences,
+    flatten,
+    is_larger,
+)
 from .dimensions import (
     Choice,
     Number,
@@ -81,10 +86,7 @@ from .spec import (
     Limits,
     SearchSpec,
     Training,
-    differences,
     earlier_reference_training,
-    flatten,
-    is_larger,
     single_configuration,
 )
 from .stages import check_stages, most_stages

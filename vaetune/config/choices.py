@@ -5,9 +5,9 @@ Only the standard library is imported, so the command line can use this module a
 
 from typing import Literal
 
-Algorithm = Literal["hyperband", "random", "bayesian", "grid", "single"]
+Algorithm = Literal["hyperband", "freeze_thaw", "random", "bayesian", "grid", "single"]
 
-SEARCH_ALGORITHMS = ("hyperband", "random", "bayesian", "grid")
+SEARCH_ALGORITHMS = ("hyperband", "freeze_thaw", "random", "bayesian", "grid")
 """Algorithms that a search file can name. `vaetune train` uses "single": one configuration."""
 
 NAMED_SETS = ("digits", "mnist", "fashion_mnist")

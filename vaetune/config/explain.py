@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from vaetune.config.closest import closest_match
+from vaetune.config.comparison import flatten
 from vaetune.config.dimensions import DIMENSIONS
 from vaetune.config.space import CONDITION_ERROR
-from vaetune.config.spec import SearchSpec, flatten
+from vaetune.config.spec import SearchSpec
 from vaetune.errors import short_repr
 
 _PLAIN_WORDS = {

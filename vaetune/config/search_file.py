@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from vaetune.config.choices import NAMED_SETS, SEARCH_ALGORITHMS, Algorithm
 from vaetune.config.closest import closest_match
+from vaetune.config.comparison import flatten
 from vaetune.config.dimensions import Value
 from vaetune.config.explain import NameOverride, explain_error, flag_name, key_name
 from vaetune.config.family import used
@@ -22,7 +23,6 @@ from vaetune.config.spec import (
     SEARCHABLE,
     SearchSpec,
     describe_budget_keys,
-    flatten,
     foreign_budget_keys,
 )
 from vaetune.errors import SpecError, short_repr
@@ -204,7 +204,7 @@ def earlier_searches() -> dict[str, Path]:
 
 def built_in_search(algorithm: Algorithm) -> Path:
     """Returns the path of the built-in search file of an algorithm."""
-    return _built_in() / f"{algorithm}.toml"
+    return _built_in() / f"{algorithm.replace('_', '-')}.toml"
 
 
 def describe(path: Path) -> str:

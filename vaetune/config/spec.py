@@ -21,6 +21,7 @@ from vaetune.config.dimensions import Table, Value
 from vaetune.config.family import FAMILY, REFERENCE_BATCH_SIZE
 from vaetune.config.likelihoods import Likelihood
 from vaetune.config.reading import ReadingSpec
+from vaetune.config.schedule import schedule_epochs
 from vaetune.config.space import EARLIER_SPACE, Space
 from vaetune.config.starting_points import check_starting_points
 from vaetune.device import Device
@@ -68,7 +69,10 @@ class Budget(Table):
         factor: Reduction factor: each rung keeps 1 in `factor` trials.
         hyperband_iterations: Number of runs of the complete Hyperband schedule.
         promote_from: Epoch of its parent from which a promoted trial continues.
-        max_trials: Number of trials. None: the complete grid.
+        total_epochs: Sum of the epochs of all trials, at most. None: those of Hyperband's schedule
+            with the same `max_epochs`.
+        max_trials: Number of trials, at most. None: the complete grid; for freeze-thaw, as many as
+            `total_epochs` allows.
         initial_trials: Random trials to complete before the Gaussian process proposes trials.
         patience: Epochs without a better validation loss after which the training of a single
             configuration stops. None: it never stops early.
@@ -79,6 +83,7 @@ class Budget(Table):
     factor: Annotated[StrictInt, Field(ge=2)] | None = 3
     hyperband_iterations: Annotated[StrictInt, Field(ge=1)] | None = 1
     promote_from: Literal["last", "best"] | None = "last"
+    total_epochs: Annotated[StrictInt, Field(ge=1)] | None = None
     max_trials: Annotated[StrictInt, Field(ge=1)] | None = None
     initial_trials: Annotated[StrictInt, Field(ge=1)] | None = None
     patience: Annotated[StrictInt, Field(ge=1)] | None = None
@@ -100,6 +105,7 @@ BUDGET_KEYS: Mapping[Algorithm, Mapping[str, Any]] = {
         "hyperband_iterations": 1,
         "promote_from": "last",
     },
+    "freeze_thaw": {"total_epochs": None, "max_trials": None},
     "random": {"max_trials": 10},
     "bayesian": {"max_trials": 25, "initial_trials": 10},
     "grid": {"max_trials": None},
@@ -245,8 +251,22 @@ class SearchSpec(Table):
                 f"{initial_trials}: the Gaussian process would never be used. For this few trials, "
                 "use the algorithm random"
             )
+        if self.algorithm == "freeze_thaw":
+            values["total_epochs"] = _total_epochs(self.budget.max_epochs, values["total_epochs"])
         object.__setattr__(self, "budget", Budget.model_construct(**values))
         return self
+
+
+def _total_epochs(max_epochs: int, total_epochs: int | None) -> int:
+    """Returns the epochs of a whole search, those of Hyperband's schedule by default."""
+    if total_epochs is None:
+        return schedule_epochs(max_epochs)
+    if total_epochs < max_epochs:
+        raise ValueError(
+            f"total_epochs must be at least budget.max_epochs, received {total_epochs} and "
+            f"{max_epochs}: no configuration could be trained to its end"
+        )
+    return total_epochs
 
 
 def foreign_budget_keys(budget: Mapping[str, Any], algorithm: Algorithm) -> list[str]:
@@ -303,44 +323,3 @@ SEARCHABLE = ("batch_size", "learning_rate_decay")
 def _training_values(training: Training) -> dict[str, Value]:
     """Returns the searchable settings, with the Keras example's value in place of None."""
     return {key: getattr(training, key) or FAMILY[key].reference for key in SEARCHABLE}
-
-
-def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
-    """Returns the settings that differ between two experiments, as "key: theirs -> ours".
-
-    Limits do not count, nor does the path of the images: compare their fingerprints instead.
-    """
-    compared: Any = {
-        **dict.fromkeys(("algorithm", "seed", "budget", "training", "space", "start_with"), True),
-        "data": {"binarize", "train_on", "likelihood"},
-    }
-    dumped = (spec.model_dump(include=compared, exclude_none=True) for spec in (theirs, ours))
-    left, right = map(flatten, dumped)
-    return [
-        f"{key}: {left.get(key, 'not set')} -> {right.get(key, 'not set')}"
-        for key in sorted({*left, *right})
-        if left.get(key) != right.get(key)
-    ]
-
-
-def is_larger(ours: Budget, theirs: Budget) -> bool:
-    """Whether a budget differs from another only by more trials or more iterations."""
-    left, right = ours.model_dump(), theirs.model_dump()
-    changed = {key for key in left if left[key] != right[key]}
-    if changed == {"hyperband_iterations"}:
-        return bool(left["hyperband_iterations"] > right["hyperband_iterations"])
-    if changed == {"max_trials"}:
-        max_trials = left["max_trials"] or math.inf  # None means the complete grid.
-        return bool(right["max_trials"] is not None and max_trials > right["max_trials"])
-    return False
-
-
-def flatten(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested tables as one table with dotted keys. A dimension stays one value."""
-    flat: dict[str, Any] = {}
-    for key, value in raw.items():
-        if isinstance(value, Mapping) and prefix != "space.":
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

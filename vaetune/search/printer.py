@@ -8,12 +8,14 @@ from vaetune.report import (
     describe_example,
     describe_finalists,
     describe_plan,
+    describe_share,
     describe_small_space,
     trial_line,
 )
 from vaetune.search.watcher import NoWatcher
 from vaetune.study import (
     Environment,
+    EpochEnded,
     Event,
     FileSetAside,
     FinalistsRescored,
@@ -33,6 +35,7 @@ from vaetune.study import (
     describe_trial,
     find_baseline,
     find_example,
+    is_open,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +55,8 @@ class PrintingWatcher(NoWatcher):
         past = session.past
         self._session = session
         self._searched = session.spec.space.searched()
-        self._trials = sum(rung.trials for rung in session.plan)
+        self._plan = session.plan
+        self._epochs = past.epochs_trained if past else 0
         self._ended = sum(trial.ended is not None for trial in past.trials) if past else 0
         self._started: dict[tuple[str, str], TrialStarted] = {}
 
@@ -70,7 +74,9 @@ class PrintingWatcher(NoWatcher):
             print_line("The search is complete: nothing is left to train.")
         elif past:
             epochs = counted(past.epochs_trained, "epoch")
-            print_line(f"Continuing after {self._ended} of {self._trials} trials and {epochs}.")
+            share = describe_share(self._plan, self._ended, past.epochs_trained)
+            trained = "" if is_open(self._plan) else f" trials and {epochs}"
+            print_line(f"Continuing after {share}{trained}.")
 
     def conclude(self, study: Study) -> None:
         """Prints the winner, and the loss of the Keras example to compare.
@@ -106,6 +112,8 @@ class PrintingWatcher(NoWatcher):
                 self._print_changes(event.environment)
             case TrialStarted():
                 self._started[run, event.trial_id] = event
+            case EpochEnded():
+                self._epochs += run == "search"
             case TrialEnded():
                 print_line(self._end(run, event))
             case TrialResumed():
@@ -113,7 +121,7 @@ class PrintingWatcher(NoWatcher):
             case TrialRetried():
                 print_line(f"{_label(run, event.trial_id)} is trained again after: {event.error}")
             case PlanCorrected() if run == "search":
-                self._trials = sum(rung.trials for rung in event.plan)
+                self._plan = event.plan
                 print_line(
                     f"Because trials failed, the whole search is now {describe_plan(event.plan)}."
                 )
@@ -132,7 +140,8 @@ class PrintingWatcher(NoWatcher):
         label = _label(run, event.trial_id)
         if run == "search":
             self._ended += 1
-            label = f"{label} ({self._ended} of {self._trials})"
+            share = describe_share(self._plan, self._ended, self._epochs)
+            label = f"{label} ({share})"
         return trial_line(label, self._started[run, event.trial_id], event, self._searched)
 
     def _print_changes(self, environment: Environment) -> None:

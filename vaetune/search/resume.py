@@ -26,7 +26,9 @@ from vaetune.study import (
     CHECKPOINT_NAME,
     PICTURES_NAME,
     Study,
+    Trial,
     has_begun,
+    is_open,
     leaders,
     load_study,
     ranked_trials,
@@ -147,18 +149,30 @@ def space_exhausted(past: Study) -> ResultsError:
 
 
 def _configurations(past: Study) -> int:
+    if is_open(past.plan):
+        return len({trial.configuration for trial in past.trials})
     return sum(rung.trials for rung in past.plan if rung.rung == 0)
 
 
 def _is_exhausted(past: Study) -> bool:
+    if past.search.algorithm == "freeze_thaw":
+        return _configurations(past) >= past.search.space.size() and not _paused(past)
     tried, limit = _configurations(past), past.search.budget.max_trials
     return tried >= past.search.space.size() or (limit is not None and tried < limit)
+
+
+def _paused(past: Study) -> list[Trial]:
+    """Returns the last trials of configurations that have not trained to their end."""
+    last = {trial.configuration: trial for trial in past.trials}
+    epochs = past.search.budget.max_epochs
+    return [t for t in last.values() if t.status == "completed" and t.epoch_to < epochs]
 
 
 def _nothing_to_extend(past: Study) -> ResultsError:
     budget = past.search.budget
     limits = {
         "hyperband_iterations": budget.hyperband_iterations,
+        "total_epochs": budget.total_epochs,
         "max_trials": budget.max_trials,
     }
     larger = [f"budget.{key} above {value}" for key, value in limits.items() if value is not None]

@@ -266,7 +266,7 @@ def _open(
             elif extend and is_larger(spec.budget, past.search.budget):
                 extended = past.search.model_copy(update={"budget": spec.budget})
                 extended_plan = plan(_restore_oracle(extended, journal))
-                if past.is_complete and _trials(extended_plan) <= _trials(past.plan):
+                if past.is_complete and _size(extended_plan) == _size(past.plan):
                     raise space_exhausted(past)
                 journal.append(SearchExtended(search=extended, plan=extended_plan))
             damage = damage or describe_repair(journal)
@@ -287,12 +287,15 @@ def _open(
             )
 
 
-def _trials(rungs: Sequence[Rung]) -> int:
-    return sum(rung.trials for rung in rungs)
+def _size(rungs: Sequence[Rung]) -> tuple[int, int]:
+    """Returns the numbers of trials and epochs of a plan."""
+    return sum(rung.trials for rung in rungs), sum(rung.epochs for rung in rungs)
 
 
 def _restore_oracle(spec: SearchSpec, journal: Journal) -> Oracle:
     """Returns the oracle of a search in its state at the end of the journal."""
-    oracle = make_oracle(spec)
-    replay(oracle, read_journal(journal.path))
+    events = list(read_journal(journal.path))
+    started = next(event for event in events if isinstance(event, SearchStarted))
+    oracle = make_oracle(spec, started.data)
+    replay(oracle, events)
     return oracle

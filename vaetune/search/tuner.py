@@ -145,7 +145,8 @@ class VAETuner(keras_tuner.Tuner):
         earlier = self._past.get(trial_id)
         earlier_s = earlier.duration_s if earlier else 0.0
         self._active[trial_id] = TrialState(trial_id, time.monotonic(), earlier_s)
-        started = TrialStarted(**dict(asked), worker=worker)
+        decision = earlier.decision if earlier else self.oracle.decision(trial_id)
+        started = TrialStarted(**dict(asked), worker=worker, decision=decision)
         if earlier:
             self._journal.publish(started)
             self._resume(asked, worker)

@@ -83,8 +83,10 @@ from .ranking import (
 from .records import (
     Assignment,
     DataSummary,
+    Decision,
     Environment,
     Rung,
+    is_open,
 )
 from .scores import (
     ACTIVE_VARIANCE,
@@ -135,6 +137,7 @@ __all__ = [
     "Assignment",
     "Checkpoint",
     "DataSummary",
+    "Decision",
     "Environment",
     "EpochEnded",
     "Estimate",
@@ -187,6 +190,7 @@ __all__ = [
     "find_example",
     "find_study",
     "has_begun",
+    "is_open",
     "leaders",
     "list_baselines",
     "list_studies",

@@ -110,6 +110,7 @@ class _TrialBuilder:
             searched=searched,
             active_units=end.active_units if end else None,
             collapsed=end.collapsed if end else None,
+            decision=self.start.decision,
         )
 
 

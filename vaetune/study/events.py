@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, model_serializer
 
 from vaetune.config import Origin, SearchSpec
-from vaetune.study.records import Assignment, DataSummary, Environment, Record, Rung, Text
+from vaetune.study.records import Assignment, DataSummary, Decision, Environment, Record, Rung, Text
 from vaetune.study.scores import Evaluation, Rescoring, Retraining
 
 FORMAT = 2
@@ -102,10 +102,18 @@ class TrialStarted(Assignment, _Event):
 
     Attributes:
         worker: Number of the worker that trains it, from 1; None for the process of the search.
+        decision: Expectation with which the algorithm chose the trial; None if it has none.
     """
 
     event: Literal["trial_started"] = "trial_started"
     worker: int | None = None
+    decision: Decision | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        # Trials of other algorithms are recorded as the first version did.
+        return {key: value for key, value in fields.items() if key != "decision" or value}
 
 
 class TrialResumed(_Event):

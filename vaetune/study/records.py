@@ -1,9 +1,15 @@
 """Parts of journal events: data set, plan, environment, assignment."""
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from vaetune.config import Reading, Value
 
@@ -68,6 +74,8 @@ class Rung(Record):
         trials: Number of trials.
         epoch_from: Epochs that each trial's configuration has trained already.
         epoch_to: Last epoch, absolute.
+        most_epochs: Sum of the epochs of all trials, at most, if the algorithm decides about
+            promotions while it runs. Then `trials` is the largest possible number. Otherwise None.
     """
 
     iteration: int = 0
@@ -76,11 +84,25 @@ class Rung(Record):
     trials: int
     epoch_from: int
     epoch_to: int
+    most_epochs: int | None = None
 
     @property
     def epochs(self) -> int:
         """Sum of the epochs that the trials train."""
+        if self.most_epochs is not None:
+            return self.most_epochs
         return self.trials * (self.epoch_to - self.epoch_from)
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        # Plans of other algorithms are recorded as the first version did.
+        return {key: value for key, value in fields.items() if key != "most_epochs" or value}
+
+
+def is_open(plan: Iterable[Rung]) -> bool:
+    """Returns whether a plan has upper bounds of trials and epochs only."""
+    return any(rung.most_epochs is not None for rung in plan)
 
 
 class Environment(Record):
@@ -107,6 +129,25 @@ class Environment(Record):
     versions: Mapping[str, str]
     revision: str | None
     command: tuple[Text, ...]
+
+
+class Decision(Record):
+    """What an algorithm expected of a trial that it chose.
+
+    Attributes:
+        expected_loss: Expected loss after `epoch`, nats per image.
+        low: Loss one standard deviation below it.
+        high: Loss one standard deviation above it.
+        epoch: Last epoch that the configuration could reach within the budget, absolute.
+        cost_s: Cost of the epochs up to there, in seconds of the machine on which operations
+            were measured once.
+    """
+
+    expected_loss: float
+    low: float
+    high: float
+    epoch: int
+    cost_s: float
 
 
 class Assignment(Record):

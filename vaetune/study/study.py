@@ -31,7 +31,7 @@ from vaetune.study.events import (
     WorkerLost,
 )
 from vaetune.study.notebook import describe_trial, study_as_html
-from vaetune.study.records import Environment, Rung
+from vaetune.study.records import Environment, Rung, is_open
 from vaetune.study.scores import (
     FINALISTS,
     EvaluationProtocol,
@@ -157,13 +157,18 @@ class Study:
         """Progress of the study, such as "complete, 23 trials, 1 failed"."""
         ended, planned = sum(trial.ended is not None for trial in self.trials), self.trials_planned
         failed = f", {len(self.failures):,} failed" if self.failures else ""
-        total = ended if self.is_complete else planned
+        total = ended if self.is_complete or is_open(self.plan) else planned
         trials = f"{total:,} trial{'s' * (total != 1)}{failed}"
-        return f"complete, {trials}" if self.is_complete else f"not complete, {ended:,} of {trials}"
+        if self.is_complete:
+            return f"complete, {trials}"
+        if is_open(self.plan):
+            epochs = f"{self.epochs_trained:,} of at most {self.epochs_planned:,} epochs"
+            return f"not complete, {trials}, {epochs}"
+        return f"not complete, {ended:,} of {trials}"
 
     @property
     def trials_planned(self) -> int:
-        """Number of trials of the whole search."""
+        """Number of trials of the whole search; an upper bound if the plan is open."""
         return sum(rung.trials for rung in self.plan)
 
     @cached_property
@@ -312,7 +317,7 @@ class Study:
 
     @property
     def epochs_planned(self) -> int:
-        """Number of epochs that all planned trials train together."""
+        """Number of epochs that all planned trials train together, or an upper bound."""
         return sum(rung.epochs for rung in self.plan)
 
     @property

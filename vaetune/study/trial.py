@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from vaetune.config import Value, short_hyperparameters, value_of
 from vaetune.study.events import EpochEnded, TrialRetried
+from vaetune.study.records import Decision
 
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
 
@@ -32,12 +33,14 @@ TRIAL_COLUMNS = (
     "parameters",
     "duration_s",
     "hyperparameters",
+    "expected_loss",
     "failed_in",
     "error",
     "traceback",
 )
 """Columns of a table of trials. Losses are those of the best epoch of the trial, except for
-`last_kl_loss`. Active units and collapse are those after its last epoch."""
+`last_kl_loss`. Active units and collapse are those after its last epoch. `expected_loss` is what
+the algorithm expected of the configuration when it chose the trial."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Trial:
         intervals: Periods in which it was trained, in order. There are several if its worker was
             lost or its session ended.
         searched: Names of the hyperparameters that the study searches.
+        decision: Expectation with which the algorithm chose the trial; None if it has none.
     """
 
     trial_id: str
@@ -111,6 +115,7 @@ class Trial:
     searched: tuple[str, ...] = ()
     active_units: int | None = None
     collapsed: bool | None = None
+    decision: Decision | None = None
 
     def __repr__(self) -> str:
         score = "" if self.score is None else f", {self.score:.2f} nats per image"
@@ -164,6 +169,7 @@ class Trial:
             "parameters": self.parameters,
             "duration_s": self.duration_s,
             "hyperparameters": dict(self.hyperparameters),
+            "expected_loss": self.decision.expected_loss if self.decision else None,
             "failed_in": self.failed_in,
             "error": self.error,
             "traceback": self.traceback,

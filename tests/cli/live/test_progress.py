@@ -6,6 +6,7 @@ import re
 
 import pytest
 from journals import (
+    OPEN_PLAN,
     PLAN,
     START,
     make_environment,
@@ -843,3 +844,24 @@ def test_an_evaluation_shows_its_share_in_a_terminal_and_nothing_in_a_pipe():
         assert ("trial 0018 on the test images" in text) is terminal
         assert ("25%" in text) is terminal
         assert terminal or text == ""
+
+
+# Freeze-thaw: the number of trials is not known
+
+
+def test_a_search_with_an_open_plan_counts_epochs():
+    console = make_console()
+    with SearchProgress(console, OPEN_PLAN) as progress:
+        for event in make_trial_events("0000", [230.0], hyperparameters=REFERENCE):
+            progress.on_event("baseline", event)
+        for event in make_trial_events("0000", [210.0, 205.0]):
+            progress.on_event("search", event)
+    assert console.file.getvalue().splitlines()[1].startswith("trial 0000 (2 of at most 11 epochs)")
+
+
+def test_the_bar_of_an_open_plan_says_at_most():
+    console = make_console(terminal=True)
+    with SearchProgress(console, OPEN_PLAN) as progress:
+        for event in make_trial_events("0000", [210.0], status=None):
+            progress.on_event("search", event)
+    assert "0 trials, 1 of at most 11 epochs" in console.file.getvalue()

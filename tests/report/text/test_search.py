@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from journals import (
+    OPEN_PLAN,
     PLAN,
     SPEC,
     VALUES,
@@ -236,6 +237,12 @@ def test_choices_and_a_lone_thread_are_shown():
 
 
 def test_a_plan_counts_trials_configurations_and_epochs():
+    assert search_module.describe_plan(OPEN_PLAN) == "at most 11 epochs"
+    (rung,) = OPEN_PLAN
+    limited = [rung.model_copy(update={"trials": 5})]
+    assert search_module.describe_plan(limited) == "at most 11 epochs, at most 5 trials"
+    assert search_module.describe_share(OPEN_PLAN, 4, 7) == "7 of at most 11 epochs"
+    assert search_module.describe_share(PLAN, 3, 4) == "3 of 4"
     assert search_module.describe_plan(PLAN) == "4 trials of 3 configurations, 5 epochs"
     one = Rung(bracket=0, rung=0, trials=1, epoch_from=0, epoch_to=1)
     assert search_module.describe_plan([one]) == "1 trial of 1 configuration, 1 epoch"

@@ -15,11 +15,15 @@ from vaetune.search.oracles.plan import draw_configurations, dry_run, plan
 from vaetune.study.events import TrialEnded, TrialStarted
 
 ALGORITHMS = ("hyperband", "random", "bayesian", "grid")
+ALL_ALGORITHMS = (*ALGORITHMS, "freeze_thaw")
+"""The number of trials of the last one is not known in advance."""
+
 BUDGETS = {
     "hyperband": Budget(max_epochs=9),
     "random": Budget(max_trials=8),
     "bayesian": Budget(max_trials=7, initial_trials=4),
     "grid": Budget(),
+    "freeze_thaw": Budget(max_epochs=9, total_epochs=40),
 }
 SPACE = Space(
     latent_dim=Choice(values=(2, 4, 8)),
@@ -92,7 +96,7 @@ def has(configuration, point):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", ALL_ALGORITHMS)
 def test_the_starting_points_are_the_first_configurations_in_their_order(algorithm, workers):
     tried = configurations(make_oracle(spec_of(algorithm)), workers)
     assert all(has(one, point) for one, point in zip(tried, POINTS, strict=False))
@@ -173,7 +177,7 @@ def test_a_bayesian_search_tries_all_of_them_before_it_suggests_any():
     assert [one["latent_dim"] for one in tried[:3]] == [2, 4, 8]
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", ALL_ALGORITHMS)
 @pytest.mark.parametrize("cut", [1, 4, 9])
 def test_a_stopped_search_is_replayed_to_where_it_stopped(algorithm, cut):
     spec = spec_of(algorithm)
@@ -260,4 +264,4 @@ def test_a_single_training_of_a_configuration_has_none():
 
 
 def test_every_algorithm_is_tested():
-    assert {*ALGORITHMS, "single"} == set(BUDGET_KEYS)
+    assert {*ALL_ALGORITHMS, "single"} == set(BUDGET_KEYS)

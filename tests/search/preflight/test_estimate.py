@@ -397,3 +397,15 @@ def test_a_checkpoint_holds_the_average_and_what_the_best_epoch_continues_from(
 )
 def test_a_span_is_shown_as_a_person_would(low, high, words):
     assert describe_duration_range(DurationRange(low, (low + high) / 2, high)) == words
+
+
+def test_of_an_open_plan_all_epochs_and_twelve_paused_trials_count():
+    """The epochs are spread over the largest possible number of trials."""
+    plan = [Rung(bracket=0, rung=0, trials=30, epoch_from=0, epoch_to=9, most_epochs=75)]
+    drawn = 10 * POOL
+    assert group_trials(plan, {(0, 0): drawn}) == [TrialGroup(drawn, 30, 2.5)]
+    one = [configuration(8)]
+    held = disk_bytes(group_trials(plan, {(0, 0): one}), plan, SHAPE, keep_best=1)
+    closed = [Rung(bracket=0, rung=0, trials=30, epoch_from=0, epoch_to=9)]
+    alone = disk_bytes(group_trials(closed, {(0, 0): one}), closed, SHAPE, keep_best=1)
+    assert held - alone == 12 * 4 * 4 * size_of(SHAPE, one[0]).parameters

@@ -15,7 +15,7 @@ from rich.text import Text
 from vaetune.cli.live.bars import MAX_BARS, OTHER_LINES, RunningTrial, add_bar, clock, run_label
 from vaetune.cli.live.lines import as_sentence, subject_of
 from vaetune.cli.live.workers import WorkerStatus
-from vaetune.report import describe_finalists, describe_plan, trial_line
+from vaetune.report import describe_finalists, describe_plan, describe_share, trial_line
 from vaetune.study import (
     EpochEnded,
     Event,
@@ -36,6 +36,7 @@ from vaetune.study import (
     WorkerLost,
     changes,
     describe_loss,
+    is_open,
 )
 
 
@@ -73,9 +74,8 @@ class SearchProgress:
         self._searched = searched
         self._before = past.environment if past else None
         trials = past.trials if past else ()
-        self._trials = sum(rung.trials for rung in plan)
+        self._plan = tuple(plan)
         self._trials_ended = sum(trial.ended is not None for trial in trials)
-        self._planned_epochs = sum(rung.epochs for rung in plan)
         self._epochs_of_others = 0
         ran = ((main, t.trial_id, e.epoch) for t in trials for e in t.epochs)
         self._epochs_ended: set[tuple[str, str, int]] = set(ran)
@@ -151,7 +151,7 @@ class SearchProgress:
 
     @property
     def _epochs(self) -> int:
-        return self._planned_epochs + self._epochs_of_others
+        return sum(rung.epochs for rung in self._plan) + self._epochs_of_others
 
     @property
     def _epochs_done(self) -> int:
@@ -229,10 +229,13 @@ class SearchProgress:
             if event.status == "completed" and self._epochs_done < self._epochs:
                 self._print("Stopped early: no improvement for several epochs.")
             return  # Its last epoch is printed already, and its result comes next.
-        name = run_label(run)
-        if run == self._main:
-            name = f"trial {event.trial_id} ({self._trials_ended} of {self._trials})"
+        name = f"trial {event.trial_id} ({self._share()})" if run == self._main else run_label(run)
         self._print(trial_line(name, self._started[run, event.trial_id], event, self._searched))
+
+    def _share(self) -> str:
+        """Returns the done part of the search, without the Keras example, such as "4 of 23"."""
+        epochs = sum(run == self._main for run, _, _ in self._epochs_ended)
+        return describe_share(self._plan, self._trials_ended, epochs)
 
     def _on_session(self, event: SessionStarted) -> None:
         self._workers = WorkerStatus(event)
@@ -266,8 +269,7 @@ class SearchProgress:
 
     def _on_plan(self, plan: Sequence[Rung]) -> None:
         """Counts the trials of the corrected plan, which follows a failure."""
-        self._trials = sum(rung.trials for rung in plan)
-        self._planned_epochs = sum(rung.epochs for rung in plan)
+        self._plan = tuple(plan)
         self._print(f"Because trials failed, the whole search is now {describe_plan(plan)}.")
 
     def _print(self, text: str, run: str = "search") -> None:
@@ -305,12 +307,11 @@ class SearchProgress:
 
     def _draw_whole(self, bars: Table, shares: float) -> None:
         done = self._epochs_done
-        parts = (
-            f"{self._trials_ended} of {self._trials} trials",
-            f"{done} of {self._epochs} epochs",
-            self._times(done, shares),
-        )
-        add_bar(bars, ", ".join(parts), done + shares, self._epochs - self._epochs_left_out)
+        is_bound = is_open(self._plan)
+        trials = f"{self._trials_ended if is_bound else self._share()} trials"
+        epochs = f"{done} of {'at most ' * is_bound}{self._epochs} epochs"
+        label = f"{trials}, {epochs}, {self._times(done, shares)}"
+        add_bar(bars, label, done + shares, self._epochs - self._epochs_left_out)
 
     def _place(self, one: RunningTrial) -> str:
         started = one.started

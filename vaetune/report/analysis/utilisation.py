@@ -7,7 +7,7 @@ from datetime import datetime
 
 from vaetune.report.analysis.timeline import worker_intervals
 from vaetune.report.text.units import counted, duration, percent
-from vaetune.study import Study, TrainingInterval
+from vaetune.study import Study, TrainingInterval, is_open
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _periods(study: Study, baseline: Study | None) -> Iterator[_Period]:
 
 
 def _start_of_last_rung(study: Study) -> datetime | None:
-    if not study.plan:
+    if not study.plan or is_open(study.plan):
         return None
     last = study.plan[-1]
     rung = (last.iteration, last.bracket, last.rung)

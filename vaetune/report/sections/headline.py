@@ -6,6 +6,7 @@ from datetime import datetime
 
 from vaetune.config import FAMILY, KERAS_EXAMPLE, is_used, value_of
 from vaetune.report.analysis.timeline import study_moments
+from vaetune.report.text.search import describe_share
 from vaetune.report.text.units import (
     NOTHING,
     counted,
@@ -17,7 +18,7 @@ from vaetune.report.text.units import (
     percent,
     plus_minus,
 )
-from vaetune.study import Evaluation, Study, Trial, continue_command
+from vaetune.study import Evaluation, Study, Trial, continue_command, is_open
 
 _TEST = "Test images; losses in nats per image"
 
@@ -120,7 +121,8 @@ def state(study: Study, now: datetime, is_running: bool = False) -> State:
     failed = f", {len(study.failures)} failed" if study.failures else ""
     if study.is_complete:
         return _complete_state(study, f"Complete: {counted(ended, 'trial')}{failed}")
-    so_far = f"{ended} of {counted(study.trials_planned, 'trial')}{failed}"
+    unit = "" if is_open(study.plan) else f" trial{'s' * (study.trials_planned != 1)}"
+    so_far = f"{describe_share(study.plan, ended, study.epochs_trained)}{unit}{failed}"
     if study.last_end is None and is_running:
         running = sum(trial.status == "running" for trial in study.trials)
         return State(f"Running: {so_far}" + (f", {running} in parallel" if running > 1 else ""))
@@ -137,11 +139,8 @@ def state(study: Study, now: datetime, is_running: bool = False) -> State:
 def _complete_state(study: Study, summary: str) -> State:
     if study.winner:
         return State(summary)
-    return State(
-        summary,
-        f"Fix the errors that are listed below, then search again{_where(study)}:",
-        continue_command(study, overwrite=True),
-    )
+    advice = f"Fix the errors that are listed below, then search again{_where(study)}:"
+    return State(summary, advice, continue_command(study, overwrite=True))
 
 
 def _stopped_state(study: Study, so_far: str, message: str) -> State:

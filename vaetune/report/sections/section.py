@@ -34,6 +34,7 @@ from vaetune.report.charts.tradeoffs import (
     list_candidates,
 )
 from vaetune.report.sections import headline as headlines
+from vaetune.report.sections.decisions import Decisions, compute_decisions
 from vaetune.report.sections.finalists import Finalists, compute_finalists
 from vaetune.report.sections.images_read import ImagesRead, describe_images_read
 from vaetune.report.sections.incidents import list_incidents
@@ -109,6 +110,7 @@ class Section:
         finalists: Best configurations, or None if there are fewer than two.
         rungs: Chart of brackets and rungs, or None if no trial was promoted.
         rung_correlations: Rank correlations of losses at the ends of rungs.
+        decisions: Expected and reached losses, or None if the algorithm records no decisions.
         charts: Learning curves and lowest loss so far; empty before the first epoch has ended.
         importance: Importance of the hyperparameters, or None.
         no_importance: Reason why there are no importances; empty if there are.
@@ -142,6 +144,7 @@ class Section:
     finalists: Finalists | None
     rungs: Chart | None
     rung_correlations: tuple[RungCorrelation, ...]
+    decisions: Decisions | None
     charts: tuple[Chart, ...]
     importance: Importance | None
     no_importance: str
@@ -196,6 +199,7 @@ def build_section(
         finalists=compute_finalists(study),
         rungs=_rungs(study, anchor),
         rung_correlations=compute_rung_correlations(study),
+        decisions=compute_decisions(study),
         charts=_charts(study, baseline, anchor),
         importance=importance,
         no_importance="" if importance else explain_missing_importance(study),

@@ -8,7 +8,7 @@ from vaetune.report.text.collapse import describe_collapsed
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_data
 from vaetune.report.text.units import counted
-from vaetune.study import FINALISTS, DataSummary, Rung, Study, Trial
+from vaetune.study import FINALISTS, DataSummary, Rung, Study, Trial, is_open
 
 
 def describe_search(
@@ -51,10 +51,26 @@ def describe_plan(plan: Sequence[Rung]) -> str:
     trials = sum(rung.trials for rung in plan)
     configurations = sum(rung.trials for rung in plan if rung.rung == 0)
     epochs = sum(rung.epochs for rung in plan)
+    if is_open(plan):
+        limit = f", at most {counted(trials, 'trial')}" if trials < epochs else ""
+        return f"at most {counted(epochs, 'epoch')}{limit}"
     return (
         f"{counted(trials, 'trial')} of {counted(configurations, 'configuration')}, "
         f"{counted(epochs, 'epoch')}"
     )
+
+
+def describe_share(plan: Sequence[Rung], trials: int, epochs: int) -> str:
+    """The done part of a plan: its trials, such as "4 of 23", or "9 of at most 75 epochs".
+
+    Args:
+        plan: Trials of the whole search.
+        trials: Number of trials that have ended.
+        epochs: Number of epochs that are trained.
+    """
+    if is_open(plan):
+        return f"{epochs:,} of at most {counted(sum(rung.epochs for rung in plan), 'epoch')}"
+    return f"{trials:,} of {sum(rung.trials for rung in plan):,}"
 
 
 def describe_small_space(spec: SearchSpec, plan: Sequence[Rung]) -> str:
@@ -70,8 +86,8 @@ def describe_small_space(spec: SearchSpec, plan: Sequence[Rung]) -> str:
         return ""
     if size == 1:
         return "Every hyperparameter is pinned, so the space holds one configuration."
-    is_hyperband = spec.algorithm == "hyperband"
-    if not (drawn >= size if is_hyperband else limit is not None and drawn < limit):
+    is_unlimited = spec.algorithm == "hyperband" or (is_open(plan) and limit is None)
+    if not (drawn >= size if is_unlimited else limit is not None and drawn < limit):
         return ""
     if spec.algorithm == "grid":
         size = drawn  # A grid has ten values of a range.

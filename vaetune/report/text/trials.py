@@ -124,10 +124,19 @@ def trial_line(
         ended: Event of the trial's end.
         searched: Names of the hyperparameters that are searched.
     """
-    training = describe_training(started, searched)
+    training = f"{describe_training(started, searched)}{_describe_decision(started)}"
     outcome = f"failed: {ended.error}" if ended.score is None else f"{ended.score:8.2f} nats"
     line = f"{label:<20} {outcome}  {training}  {ended.duration_s:.1f} s"
     return f"{line}  {describe_end(ended)}".rstrip()
+
+
+def _describe_decision(started: TrialStarted) -> str:
+    """What was expected of the configuration when the trial was chosen; empty if nothing was."""
+    decision = started.decision
+    if decision is None:
+        return ""
+    loss, width = decision.expected_loss, (decision.high - decision.low) / 2
+    return f"  expected {loss:.1f} \N{PLUS-MINUS SIGN} {width:.1f} after epoch {decision.epoch}"
 
 
 def describe_training(started: TrialStarted, searched: Collection[str] = ()) -> str:

@@ -11,7 +11,7 @@ from keras_tuner.engine import hyperparameters as hp_types
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from vaetune.config import SearchSpec, Value
-from vaetune.study import Assignment
+from vaetune.study import Assignment, DataSummary, Decision
 
 OBJECTIVE = "val_loss"
 """Name of the metric that the oracles minimize."""
@@ -37,6 +37,9 @@ class Oracle(keras_tuner.Oracle):
         max_epochs: Number of epochs of a trial for which the algorithm sets none.
         space: Search space of the search.
         starting_points: Complete configurations with which the search begins, in order.
+        data: Image set of the search; None if it is not known.
+        recorded: Assignment of the next trial while a journal is replayed, so that an expensive
+            algorithm does not compute its suggestions again; otherwise None.
         collapsed: Ids of the trials that had collapsed at their end.
         heeds_collapse: Whether promotions may depend on `collapsed`; False in a search that an
             earlier version began, which did not measure it.
@@ -47,6 +50,8 @@ class Oracle(keras_tuner.Oracle):
     ) -> None:
         self.assignments: dict[str, Assignment] = {}
         self.configurations = 0
+        self.data: DataSummary | None = None
+        self.recorded: Assignment | None = None
         self.collapsed: set[str] = set()
         self.heeds_collapse = True
         self.max_epochs = spec.budget.max_epochs
@@ -126,6 +131,10 @@ class Oracle(keras_tuner.Oracle):
     def iteration(self, trial_id: str) -> int:
         """Returns the run of the whole schedule to which a trial belongs, from 0."""
         return 0
+
+    def decision(self, trial_id: str) -> Decision | None:
+        """Returns why a trial was chosen; None if the algorithm does not say."""
+        return None
 
     def dry_run_copy(self) -> "Oracle":
         """Returns a copy that asks for the same number of trials, to be run on invented scores."""

@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
@@ -10,7 +9,7 @@ import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 
-from vaetune.config import SearchSpec, Value
+from vaetune.config import SearchSpec
 from vaetune.search.oracles.base import BoundedOracle, Oracle
 from vaetune.search.oracles.simple import RandomOracle
 
@@ -20,15 +19,10 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
 
     Keras Tuner's own oracle loses the state of its random generator when it is reloaded. Here
     each suggestion has a random generator of its own, so a resumed search continues as if it had
-    not stopped.
-
-    Attributes:
-        recorded: Hyperparameters of the next trial while a journal is replayed, so that the
-            Gaussian process does not compute its suggestions again; otherwise None.
+    not stopped. While a journal is replayed, the Gaussian process computes nothing.
     """
 
     def __init__(self, spec: SearchSpec, hyperparameters: keras_tuner.HyperParameters) -> None:
-        self.recorded: Mapping[str, Value] | None = None
         super().__init__(spec, hyperparameters, num_initial_points=spec.budget.initial_trials)
         self.gpr = self._make_gpr()  # Made again with the seed as given.
         self._spec = spec
@@ -43,7 +37,7 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
         if completed < self.num_initial_points or self._points_left:
             return self._random_populate_space()  # type: ignore[no-any-return]
         if self.recorded is not None:
-            return {"status": TrialStatus.RUNNING, "values": dict(self.recorded)}
+            return {"status": TrialStatus.RUNNING, "values": dict(self.recorded.hyperparameters)}
         entropy = np.random.SeedSequence([self.seed, len(self.trials)]).generate_state(2)
         self._random_state = np.random.RandomState(int(entropy[0]))
         with warnings.catch_warnings():

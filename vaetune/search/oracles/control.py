@@ -15,12 +15,14 @@ from vaetune.errors import OVERWRITE, JournalError, SpecError
 from vaetune.models import VAEHyperModel
 from vaetune.search.oracles.base import OBJECTIVE, TUNER_ID, Oracle
 from vaetune.search.oracles.bayesian import BayesianOracle
+from vaetune.search.oracles.freeze_thaw import FreezeThawOracle
 from vaetune.search.oracles.hyperband import HyperbandOracle
 from vaetune.search.oracles.simple import GridOracle, RandomOracle, SingleOracle
-from vaetune.study import Assignment, Event, TrialEnded, TrialStarted
+from vaetune.study import Assignment, DataSummary, Event, TrialEnded, TrialStarted
 
 _ORACLES: Mapping[str, type[Oracle]] = {
     "hyperband": HyperbandOracle,
+    "freeze_thaw": FreezeThawOracle,
     "random": RandomOracle,
     "bayesian": BayesianOracle,
     "grid": GridOracle,
@@ -28,8 +30,12 @@ _ORACLES: Mapping[str, type[Oracle]] = {
 }
 
 
-def make_oracle(spec: SearchSpec) -> Oracle:
+def make_oracle(spec: SearchSpec, data: DataSummary | None = None) -> Oracle:
     """Returns the oracle of a new search.
+
+    Args:
+        spec: The search.
+        data: Its image set. Freeze-thaw needs it to choose trials, but not to count them.
 
     Raises:
         SpecError: The search begins with more configurations than it can try.
@@ -43,6 +49,7 @@ def make_oracle(spec: SearchSpec) -> Oracle:
             f"start_with must hold at most as many configurations as the search tries, {most:.0f}, "
             f"received {given}. Remove some of them, or give the search a larger budget."
         )
+    oracle.data = data
     return oracle
 
 
@@ -111,15 +118,13 @@ def replay(oracle: Oracle, events: Iterable[Event]) -> None:
             _replay_start(oracle, event)
         elif isinstance(event, TrialEnded):
             end_trial(oracle, event.trial_id, event.score, event.collapsed)
-    if isinstance(oracle, BayesianOracle):
-        oracle.recorded = None
+    oracle.recorded = None
 
 
 def _replay_start(oracle: Oracle, event: TrialStarted) -> None:
-    if isinstance(oracle, BayesianOracle):
-        oracle.recorded = event.hyperparameters
-    trial = request_trial(oracle)
     recorded = Assignment(**{name: getattr(event, name) for name in Assignment.model_fields})
+    oracle.recorded = recorded
+    trial = request_trial(oracle)
     if trial.status != TrialStatus.RUNNING or assignment(oracle, trial) != recorded:
         raise JournalError(
             f"The journal does not match the search: trial {event.trial_id} differs from the one "

@@ -9,6 +9,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from vaetune.config import Value
 from vaetune.search.oracles.base import Oracle
 from vaetune.search.oracles.control import assignment, end_trial, request_trial
+from vaetune.search.oracles.freeze_thaw import FreezeThawOracle
 from vaetune.search.oracles.simple import GridOracle
 from vaetune.study import Rung
 
@@ -17,7 +18,8 @@ def plan(oracle: Oracle) -> tuple[Rung, ...]:
     """Returns the trials of a whole search, including those that have run.
 
     The number of trials does not depend on their scores, so the plan is exact unless further
-    trials fail. The oracle is not changed.
+    trials fail. For freeze-thaw it depends on them, so the plan has upper bounds. The oracle is
+    not changed.
 
     Args:
         oracle: The oracle of the search, in any state.
@@ -27,6 +29,8 @@ def plan(oracle: Oracle) -> tuple[Rung, ...]:
         return (
             Rung(bracket=0, rung=0, trials=grid_size, epoch_from=0, epoch_to=oracle.max_epochs),
         )
+    if isinstance(oracle, FreezeThawOracle):
+        return (oracle.bounds(),)
     copy = oracle.dry_run_copy()
     for trial in list(copy.ongoing_trials.values()):
         end_trial(copy, trial.trial_id, math.inf)
@@ -67,9 +71,10 @@ def draw_configurations(
 ) -> dict[tuple[int, int], list[Mapping[str, Value]]]:
     """Returns the configurations that a new search draws, by iteration and bracket.
 
-    They are exact, whatever the scores, with two exceptions: a Bayesian search is represented by a
-    random search of the same length, and a grid with more than `max_points` points by `max_points`
-    random ones, besides its starting points. The oracle is not changed.
+    They are exact, whatever the scores, with these exceptions: a Bayesian search is represented by
+    a random search of the same length, a freeze-thaw search by a longer random search, and a grid
+    with more than `max_points` points by `max_points` random ones, besides its starting points.
+    The oracle is not changed.
 
     Args:
         oracle: The oracle of a new search.

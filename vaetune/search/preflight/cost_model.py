@@ -90,12 +90,12 @@ class TrialGroup:
     Attributes:
         pool: The configurations.
         trials: Number of trials. If it is larger than the pool, the others are like the pool.
-        epochs: Epochs that each trial trains.
+        epochs: Epochs that each trial trains, on average.
     """
 
     pool: Sequence[Hyperparameters]
     trials: int
-    epochs: int
+    epochs: float
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vaetune.config import FAMILY, Space, Value, value_of
+from vaetune.search.oracles.observations import MAX_PAUSED
 from vaetune.search.preflight.cost_model import (
     CostModel,
     DurationRange,
@@ -22,7 +23,14 @@ from vaetune.search.preflight.cost_model import (
     size_of,
     structure_key,
 )
-from vaetune.study import FINALISTS, MANIFOLD_SIDE, PRIOR_SAMPLES, RECONSTRUCTIONS, Rung
+from vaetune.study import (
+    FINALISTS,
+    MANIFOLD_SIDE,
+    PRIOR_SAMPLES,
+    RECONSTRUCTIONS,
+    Rung,
+    is_open,
+)
 
 FASTER, SLOWER = 0.8, 1.3
 """Duration of a long run relative to the prediction from a few steps, at best and at worst."""
@@ -149,9 +157,10 @@ def group_trials(
     """
     groups = []
     for rung in plan:
-        pool, epochs = drawn[rung.iteration, rung.bracket], rung.epoch_to - rung.epoch_from
+        pool, epochs = drawn[rung.iteration, rung.bracket], rung.epochs / rung.trials
         known = min(rung.trials, initial_trials or rung.trials)
-        groups.append(TrialGroup(pool[:known] if rung.rung == 0 else pool, known, epochs))
+        is_drawn = rung.rung == 0 and rung.most_epochs is None
+        groups.append(TrialGroup(pool[:known] if is_drawn else pool, known, epochs))
         if known < rung.trials:
             groups.append(TrialGroup(pool, rung.trials - known, epochs))
     return groups
@@ -228,6 +237,7 @@ def disk_bytes(
     latent_sizes = {value_of(one, "latent_dim") for one in configurations}
     trials = sum(rung.trials for rung in plan)
     promoted = max((rung.trials for rung in plan if rung.rung > 0), default=0)
+    promoted = MAX_PAUSED if is_open(plan) else promoted
     # Trials that wait for their promotion, the running trial and its parent can be continued.
     trainable = min(promoted + 2, trials)
     leading = min(keep_best + FINALISTS + len(latent_sizes), trials)

@@ -1,0 +1,18 @@
+"""The line of a trial says what was expected of it."""
+
+from journals import make_trial_events
+
+from vaetune.report.text.trials import trial_line
+from vaetune.study.records import Decision
+
+DECISION = Decision(expected_loss=101.26, low=95.0, high=108.0, epoch=9, cost_s=6.5)
+
+
+def line_of(**options):
+    start, _, end = make_trial_events("0003", [120.0], **options)
+    return trial_line("trial 0003", start, end)
+
+
+def test_a_line_has_the_expected_loss_of_a_trial_that_an_algorithm_chose():
+    assert "expected 101.3 \N{PLUS-MINUS SIGN} 6.5 after epoch 9" in line_of(decision=DECISION)
+    assert "expected" not in line_of()

@@ -1,0 +1,49 @@
+"""Compares two experiments, setting by setting."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vaetune.config.spec import Budget, SearchSpec
+
+
+def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
+    """Returns the settings that differ between two experiments, as "key: theirs -> ours".
+
+    Limits do not count, nor does the path of the images: compare their fingerprints instead.
+    """
+    compared: Any = {
+        **dict.fromkeys(("algorithm", "seed", "budget", "training", "space", "start_with"), True),
+        "data": {"binarize", "train_on", "likelihood"},
+    }
+    dumped = (spec.model_dump(include=compared, exclude_none=True) for spec in (theirs, ours))
+    left, right = map(flatten, dumped)
+    return [
+        f"{key}: {left.get(key, 'not set')} -> {right.get(key, 'not set')}"
+        for key in sorted({*left, *right})
+        if left.get(key) != right.get(key)
+    ]
+
+
+def is_larger(ours: Budget, theirs: Budget) -> bool:
+    """Whether a budget differs from another only by more trials, epochs or iterations."""
+    left, right = ours.model_dump(), theirs.model_dump()
+    changed = {key for key in left if left[key] != right[key]}
+    for key in ("hyperband_iterations", "total_epochs"):
+        if changed == {key}:
+            return bool(left[key] > right[key])
+    if changed == {"max_trials"}:
+        max_trials = left["max_trials"] or math.inf  # None means the complete grid.
+        return bool(right["max_trials"] is not None and max_trials > right["max_trials"])
+    return False
+
+
+def flatten(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested tables as one table with dotted keys. A dimension stays one value."""
+    flat: dict[str, Any] = {}
+    for key, value in raw.items():
+        if isinstance(value, Mapping) and prefix != "space.":
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
