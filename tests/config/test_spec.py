@@ -79,6 +79,11 @@ def test_the_built_in_search_file_states_the_defaults():
     assert spec.description
 
 
+@pytest.mark.parametrize("name", ["freeze-thaw", "random", "bayesian"])
+def test_the_built_in_files_share_the_default_space(name):
+    assert resolve(BUILT_IN.with_name(f"{name}.toml")).spec.space == DEFAULT_SPACE
+
+
 def test_the_defaults_are_the_documented_ones():
     assert SearchSpec().model_dump(exclude_none=True) == {
         "description": "",
