@@ -17,7 +17,9 @@ from vaetune.config.space import DEFAULT_SPACE, Space
 from vaetune.search.oracles import decision
 from vaetune.search.oracles.decision import log_improvement, rungs_of
 from vaetune.search.oracles.encoding import Encoder
+from vaetune.search.oracles.gaussian_process import Points
 from vaetune.search.oracles.observations import Run
+from vaetune.search.oracles.scale import Scale
 
 RATE = Space(learning_rate=Range(min=2e-3, max=1e-2, scale="log"))
 
@@ -244,6 +246,20 @@ def test_while_a_trial_runs_others_are_chosen_and_its_end_is_assumed():
     assert waiting is not None
     blind = [replace(runs[0], running_to=None, is_dropped=True), *runs[1:]]
     assert waiting.forecast != choose(blind).forecast
+
+
+def test_a_running_trial_counts_as_if_it_ended_as_predicted():
+    waiting, *others = runs_of(GOOD)
+    chooser, scale = chooser_of(RATE), Scale.of([100.0, 80.0, 140.0, 141.0, 142.0], FLOOR)
+    asked = Points(
+        chooser.encoder.points([waiting.values] * 2), np.log([6.0, 9.0]), np.array([0, 0])
+    )
+    unsure, sure = (
+        chooser._fit([replace(waiting, running_to=to), *others], scale).predict(asked)
+        for to in (None, 6)
+    )
+    assert sure[0] == pytest.approx(unsure[0], abs=0.02)
+    assert np.all(sure[1] < 0.8 * unsure[1])
 
 
 def test_before_the_first_loss_every_worker_gets_a_configuration():
