@@ -18,9 +18,7 @@ that was stopped are left out. `--only TEXT` limits it to runs with TEXT in thei
 import argparse
 import itertools
 import json
-import math
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -30,9 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workloads import RESULTS
+from quality_tables import ROWS, read_rows, report
 
-ROWS = RESULTS / "quality.jsonl"
 BUILD = Path(__file__).parent.parent / "build" / "quality"
 
 SUBSET, SUBSET_VALIDATION = 5000, 1000
@@ -227,69 +224,6 @@ def rounded(estimate: Any) -> list[float]:
     return [round(estimate.mean, 3), round(estimate.standard_error, 3)]
 
 
-def read_rows() -> list[dict[str, Any]]:
-    """Returns the runs that were measured."""
-    if not ROWS.exists():
-        return []
-    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
-
-
-def table() -> str:
-    """Returns what was measured as a Markdown table, and the medians of paired ratios."""
-    lines = [
-        "| run | lowest validation loss | test: negative ELBO | bound | PSNR | collapsed | CPU s |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in read_rows():
-        elbo, bound = (_with_error(row.get(key)) for key in ("test_elbo", "bound"))
-        collapsed = f"{row['collapsed']} of {row['trials']}"
-        cells = (row["run"], row["val_loss"], elbo, bound, row.get("psnr", ""), collapsed)
-        lines.append("| " + " | ".join(map(str, (*cells, row.get("cpu_s", "")))) + " |")
-    return "\n".join([*lines, "", *ratios(), *precision_ratios()])
-
-
-def _with_error(pair: Sequence[float] | None) -> str:
-    return f"{pair[0]:.2f} ± {pair[1]:.2f}" if pair else ""
-
-
-def ratios() -> Iterator[str]:
-    """Yields the median ratio, new to earlier, of the pairs of searches with one seed."""
-    rows = {row["run"]: row for row in read_rows()}
-    for group in ("searches", "letters"):
-        pairs = [
-            (rows[name], rows[name.replace("hyperband", "hyperband-0.1")])
-            for name in rows
-            if name.startswith(f"{group}-hyperband-seed-")
-            and name.replace("hyperband", "hyperband-0.1") in rows
-        ]
-        if not pairs:
-            continue
-        for key in ("wall_s", "cpu_s"):
-            timed = [new[key] / old[key] for new, old in pairs if key in new and key in old]
-            if timed:
-                yield f"{group}, {key}, median of {len(timed)}: {statistics.median(timed):.2f}"
-        above = statistics.median(_above_floor(new) / _above_floor(old) for new, old in pairs)
-        yield f"{group}, nats above the floor, median of {len(pairs)}: {above:.2f}"
-
-
-def precision_ratios() -> Iterator[str]:
-    """Yields the ratio of an epoch's seconds in bfloat16 to those in float32, for each model."""
-    for model in ("example", "default"):
-        medians = []
-        for precision in PRECISIONS:
-            prefix = f"precision-{model}-{precision}-"
-            epochs = (row["train_s_of_epochs"] for row in read_rows() if prefix in row["run"])
-            seconds = [each for one in epochs for each in one[1:]]  # The first epoch compiles.
-            medians.append(statistics.median(seconds) if seconds else math.nan)
-        exact, mixed = medians
-        if not math.isnan(exact + mixed):
-            yield f"precision, {model}, bfloat16 to float32: {mixed / exact:.2f}"
-
-
-def _above_floor(row: Mapping[str, Any]) -> float:
-    return float(row["val_loss"] - row["entropy_floor"])
-
-
 def main() -> None:
     """Reads the command line, makes the runs that are missing, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -314,7 +248,7 @@ def main() -> None:
         with ROWS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{run.name}: {row['val_loss']:.2f}, test {row.get('test_elbo')}", flush=True)
-    print(table())
+    print(report())
 
 
 if __name__ == "__main__":

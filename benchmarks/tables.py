@@ -15,6 +15,7 @@ from typing import Any
 
 from contenders import TITLES
 from curves import GIVE_UP_S, TABLE, read_curves
+from quality_tables import found_table, read_rows
 from two_workers import PATH, SEARCH, Command, ratios, read_commands
 from workloads import MEASURED, RESULTS, STEPS_ALONE, Run, read_runs
 
@@ -302,6 +303,7 @@ def parts() -> dict[str, str]:
         "again": curves_table(),
         "simulated": simulated_table(simulated) if simulated else "Not simulated yet.",
         "environment": environment_line(runs, goals),
+        "found": found_table(read_rows()),
     }
 
 

@@ -1,0 +1,131 @@
+"""Tables of what `quality.py` has measured."""
+
+import json
+import re
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from workloads import RESULTS
+
+ROWS = RESULTS / "quality.jsonl"
+
+TITLES = {
+    "searches-hyperband-0.1": "digits, `hyperband-0.1`",
+    "searches-hyperband": "digits, `hyperband`",
+    "letters-hyperband-0.1": "letters, `hyperband-0.1`",
+    "letters-hyperband": "letters, `hyperband`",
+    "random": "digits, 40 random configurations of the default space",
+    "mnist": "full MNIST, three levels, 30 epochs",
+    "latent-2": "full MNIST, two latent dimensions, dense networks, 30 epochs",
+    "binarized": "full MNIST, pixels drawn in each epoch, 60 epochs",
+    "emoji-example": "emoji, the Keras example's network with 64 latent dimensions",
+    "emoji": "emoji, three stages, 64 latent dimensions",
+    "precision-example-float32": "the Keras example, float32",
+    "precision-example-mixed_bfloat16": "the Keras example, bfloat16",
+    "precision-default-float32": "three levels, gelu, float32",
+    "precision-default-mixed_bfloat16": "three levels, gelu, bfloat16",
+}
+"""Names of the runs, without their seeds, and what the tables call them."""
+
+Row = Mapping[str, Any]
+
+
+def read_rows() -> list[dict[str, Any]]:
+    """Returns the runs that were measured."""
+    if not ROWS.exists():
+        return []
+    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+
+
+def found_table(rows: Sequence[Row]) -> str:
+    """Returns the losses of the runs as a Markdown table, medians over seeds."""
+    lines = [
+        "| what | seeds | lowest validation loss | test: negative ELBO | PSNR, dB | collapsed |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, title in TITLES.items():
+        own = [row for row in rows if _without_seed(row) == name]
+        if not own or name.startswith("precision"):
+            continue
+        collapsed = sum(row["collapsed"] for row in own), sum(row["trials"] for row in own)
+        cells = (
+            title,
+            str(len(own)),
+            _spread([row["val_loss"] for row in own]),
+            _spread([row["test_elbo"][0] for row in own if "test_elbo" in row]),
+            _spread([row["psnr"] for row in own if "psnr" in row], 1),
+            "{} of {}".format(*collapsed),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def report() -> str:
+    """Returns all that was measured, run by run and in short."""
+    rows = read_rows()
+    lines = []
+    for row in rows:
+        elbo, bound = (_with_error(row.get(key)) for key in ("test_elbo", "bound"))
+        seconds = f"{row['wall_s']} s, CPU {row['cpu_s']} s" if "wall_s" in row else ""
+        words = (row["run"], f"{row['val_loss']:.2f}", elbo, bound, seconds)
+        lines.append("  ".join(word for word in words if word))
+    return "\n".join([*lines, "", found_table(rows), "", *ratios(rows), *precision_ratios(rows)])
+
+
+def ratios(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields the median ratio, new to earlier, of the pairs of searches with one seed."""
+    by_name = {row["run"]: row for row in rows}
+    for group in ("searches", "letters"):
+        pairs = [
+            (row, by_name[earlier])
+            for name, row in by_name.items()
+            if name.startswith(f"{group}-hyperband-seed-")
+            and (earlier := name.replace("hyperband", "hyperband-0.1")) in by_name
+        ]
+        if not pairs:
+            continue
+        for key in ("wall_s", "cpu_s"):
+            timed = [new[key] / old[key] for new, old in pairs if key in new and key in old]
+            if timed:
+                yield f"{group}: {key}, median ratio of {len(timed)} pairs: {_spread(timed)}"
+        above = [_above_floor(new) / _above_floor(old) for new, old in pairs]
+        yield f"{group}: nats above the floor, median ratio of {len(pairs)} pairs: {_spread(above)}"
+
+
+def precision_ratios(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields the ratio of an epoch's seconds in bfloat16 to those in float32, for each model."""
+    for model in ("example", "default"):
+        exact, mixed = (
+            [
+                seconds
+                for row in rows
+                if _without_seed(row) == f"precision-{model}-{precision}"
+                for seconds in row["train_s_of_epochs"][1:]  # The first epoch compiles.
+            ]
+            for precision in ("float32", "mixed_bfloat16")
+        )
+        if exact and mixed:
+            ratio = statistics.median(mixed) / statistics.median(exact)
+            yield f"precision: bfloat16 to float32, {model}: {ratio:.2f}"
+
+
+def _without_seed(row: Row) -> str:
+    return re.sub(r"-(seed-)?\d+$", "", row["run"])
+
+
+def _above_floor(row: Row) -> float:
+    return float(row["val_loss"] - row["entropy_floor"])
+
+
+def _with_error(pair: Sequence[float] | None) -> str:
+    return f"{pair[0]:.2f} ± {pair[1]:.2f}" if pair else ""
+
+
+def _spread(values: Sequence[float], decimals: int = 2) -> str:
+    if not values:
+        return ""
+    median = f"{statistics.median(values):.{decimals}f}"
+    if len(values) == 1:
+        return median
+    return f"{median} ({min(values):.{decimals}f} to {max(values):.{decimals}f})"
