@@ -84,14 +84,15 @@ def test_a_trial_has_no_value_where_it_does_not_use_a_hyperparameter(study):
     assert json.loads(json.dumps(found.values)) == list(found.values)
 
 
-def test_a_hyperparameter_with_one_value_differs_if_some_do_not_use_it(tmp_path):
+def test_a_hyperparameter_with_one_value_does_not_differ_if_some_do_not_use_it(tmp_path):
     space = SPACE.model_copy(update={"level_channels": None})
     story = Story(tmp_path / "one", spec=SearchSpec(space=space))
     for number, levels in enumerate((1, 2)):
         values = {"latent_dim": 2, "learning_rate": 1e-3, "activation": "relu", "levels": levels}
         values |= {"level_channels": 2} if levels == 2 else {}
         story.trial(f"{number:04d}", [9.0], hyperparameters=values)
-    assert column(story.study(), "level_channels").differs
+    assert not column(story.study(), "level_channels").differs
+    assert column(story.study(), "levels").differs
     assert not column(story.study(), "activation").differs
 
 

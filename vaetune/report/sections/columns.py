@@ -31,7 +31,8 @@ class Column:
         kind: Kind of the column.
         scale: Scale of an axis: "linear", "log", "excess" (logarithmic above the data's entropy
             floor) or "choice" (equal steps between the values that occur).
-        differs: True if the trials have more than one value.
+        differs: True if the trials that have a value have more than one. Which of them use a
+            hyperparameter follows from another one.
         values: Values in the order of the trials; None for a trial without a value. Those of a
             category are places in `labels`.
         labels: Texts of a category; empty for numbers.
@@ -66,7 +67,7 @@ def build_hyperparameter(
     labels = tuple(text for text in allowed if text in values)
     numbers = [labels.index(value) if isinstance(value, str) else value for value in values]
     column = build_column(name, name, "", "hyperparameter", scale, numbers)
-    return replace(column, differs=len(set(column.values)) > 1, labels=labels)
+    return replace(column, labels=labels)
 
 
 def round_loss(loss: float) -> Value:
