@@ -94,6 +94,7 @@ def full_mnist(images: Path) -> Iterator[Run]:
     wide = RECIPE | LEVELS | {"filters_1": 32, "filters_2": 64, "dense_units": 256}
     grey = wide | {"latent_dim": 16, "learning_rate": 0.003}
     flat = RECIPE | DENSE | {"dense_units": 512, "latent_dim": 2, "batch_size": 64}
+    del flat["output_stride"]  # A dense decoder has none.
     for seed in (0, 1):
         options = (*annealed, "--seed", str(seed), "--epochs")
         yield training(f"mnist-seed-{seed}", "mnist", grey, *options, "30")
