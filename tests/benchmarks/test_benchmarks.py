@@ -233,7 +233,7 @@ def test_two_workers_are_held_against_one_of_the_same_repeat():
 
 @pytest.fixture
 def stopped_after(monkeypatch, tmp_path):
-    """Measures with commands that take no time, until so many were given; returns their keys."""
+    """Measures with commands that take no time, up to a number of them; returns their keys."""
     path = tmp_path / "two_workers.jsonl"
 
     def measure(most):

@@ -10,8 +10,8 @@ def test_best_says_how_sure_the_winner_is(vaetune, folder):
         for event in make_trial_events(f"{number:04d}", [loss], configuration=number)
     ]
     rescored = make_rescored({("0001", 1): 180.5, ("0000", 1): 181.25}, behind=0.5)
-    judged = make_evaluated("0001", 1)
-    write_search(folder / "results", "tiny", *trials, rescored, judged)
+    evaluated = make_evaluated("0001", 1)
+    write_search(folder / "results", "tiny", *trials, rescored, evaluated)
     code, out, _ = vaetune("best", "tiny")
     assert code == 0
     assert out.startswith("Winner of tiny")

@@ -52,7 +52,7 @@ def test_a_space_of_one_configuration_is_searched_to_its_end(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("algorithm", "budget", "told"),
+    ("algorithm", "budget", "message"),
     [
         ("random", "", "The space holds 2 configurations, fewer than max_trials = 10."),
         ("bayesian", "", "The space holds 2 configurations, fewer than max_trials = 25."),
@@ -60,11 +60,11 @@ def test_a_space_of_one_configuration_is_searched_to_its_end(
         ("hyperband", "factor = 2", "The space holds 2 configurations."),
     ],
 )
-def test_a_space_that_is_exhausted_is_not_extended(vaetune, folder, algorithm, budget, told):
+def test_a_space_that_is_exhausted_is_not_extended(vaetune, folder, algorithm, budget, message):
     write_search(folder, algorithm, budget)
     code, out, _ = vaetune("search", "small.toml", "--no-baseline")
     assert code == 0
-    assert f"\n{told}\n" in out
+    assert f"\n{message}\n" in out
     journal = folder / "results" / "small" / "journal.jsonl"
     before = journal.read_bytes()
     flag = "--hyperband-iterations" if algorithm == "hyperband" else "--max-trials"

@@ -128,7 +128,7 @@ def opening(source, name, calls):
 
 @pytest.fixture(scope="module")
 def ray(tmp_path_factory):
-    """Ray on this machine, whose workers find the support code and the benchmarks."""
+    """Ray on this machine, with workers that find the support code and the benchmarks."""
     files = (scripted_workers.__file__, sleeper.__file__, Path(vaetune.__file__).parent)
     paths = [str(Path(file).parent) for file in files]
     with pytest.MonkeyPatch.context() as patch:

@@ -34,7 +34,7 @@ VIEWS = {"rungs", "curves", "progress", "timeline", "parallel", "slices", "conto
 
 
 def varied(folder):
-    """Nine configurations, two of them promoted, one failed and one under way; all judged."""
+    """Nine configurations, two of them promoted, one failed and one under way; all evaluated."""
     story = Story(folder)
     for number in range(8):
         story.trial(

@@ -106,12 +106,12 @@ def test_one_worker_on_this_machine_does_not_import_ray(undisturbed):
 
 
 def assert_same_results(ours, theirs):
-    """The same of the search and of what is trained beside it."""
+    """Compares two searches and their baselines."""
     assert_same_trials(load_study(ours / "squares"), load_study(theirs / "squares"))
-    beside = sorted(path.name for path in (theirs / BASELINES).iterdir())
-    assert len(beside) == 6
-    assert sorted(path.name for path in (ours / BASELINES).iterdir()) == beside
-    for name in beside:
+    baselines = sorted(path.name for path in (theirs / BASELINES).iterdir())
+    assert len(baselines) == 6
+    assert sorted(path.name for path in (ours / BASELINES).iterdir()) == baselines
+    for name in baselines:
         assert_same_trials(
             load_study(ours / BASELINES / name), load_study(theirs / BASELINES / name)
         )

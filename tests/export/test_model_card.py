@@ -227,7 +227,7 @@ def test_a_baseline_is_handed_over_without_a_search(tmp_path):
     assert reported["found by"] == ["no search: a single configuration was trained"]
     assert "rank" not in reported["trial"][0]
     validated = rows(section(card, "### Validation images"))
-    assert validated["best epoch"] == ["2"], "not beside itself"
+    assert validated["best epoch"] == ["2"], "no second column"
     assert "vaetune evaluate baselines/reference\n" in card
 
 

@@ -60,7 +60,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
         (PIXELS, "uint8 from 0 to 255. Divide them by 255."),
         (SCALED * 255, "float32 from 0 to 255. Divide them by 255, or by another value that is"),
@@ -78,9 +78,9 @@ KINDS = {
         (np.where(SCALED > 0.5, np.nan, SCALED), "values that are not finite"),
     ],
 )
-def test_a_wrong_scale_is_explained(images, told):
+def test_a_wrong_scale_is_explained(images, message):
     explained = explain_range(images)
-    assert explained.startswith(told) or told in explained
+    assert explained.startswith(message) or message in explained
     assert "\n" not in explained
 
 

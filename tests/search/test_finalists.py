@@ -1,4 +1,4 @@
-"""The finalists of a search are judged once more, the same way each time, or not at all."""
+"""The finalists of a search are rescored, the same way each time, or not at all."""
 
 import json
 import shutil
@@ -38,9 +38,9 @@ def deterministic_ops():
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
+def finished(tmp_path_factory):
     """A small search to its end."""
-    return run(tmp_path_factory.mktemp("judged"), GRID)
+    return run(tmp_path_factory.mktemp("finished"), GRID)
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +62,16 @@ def scores_of(study):
     return study.rescored.rescoring.finalists
 
 
-def test_the_difference_is_paired_over_images(judged, executor):
-    first, second = rescore(judged, executor).finalists
+def test_the_difference_is_paired_over_images(finished, executor):
+    first, second = rescore(finished, executor).finalists
     models = [
         TrainedModel(
-            judged.trial(one.trial_id).hyperparameters,
-            checkpoint_of(judged, one.trial_id).best_weights,
+            finished.trial(one.trial_id).hyperparameters,
+            checkpoint_of(finished, one.trial_id).best_weights,
         )
         for one in (first, second)
     ]
-    ours, theirs = executor.measure(models, judged.samples_due, judged.search.seed)
+    ours, theirs = executor.measure(models, finished.samples_due, finished.search.seed)
     difference = theirs.negative_elbo - ours.negative_elbo
     assert second.behind.mean == pytest.approx(difference.mean())
     assert second.behind.standard_error == pytest.approx(
@@ -81,8 +81,8 @@ def test_the_difference_is_paired_over_images(judged, executor):
     assert first.negative_elbo.mean < second.negative_elbo.mean
 
 
-def test_weights_of_another_epoch_are_left_out(judged, executor, tmp_path):
-    study = copy_of(judged, tmp_path)
+def test_weights_of_another_epoch_are_left_out(finished, executor, tmp_path):
+    study = copy_of(finished, tmp_path)
     journal = study.folder / "journal.jsonl"
     other = study.finalists[1].trial_id
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -98,38 +98,38 @@ def test_weights_of_another_epoch_are_left_out(judged, executor, tmp_path):
 # In a search
 
 
-def test_a_search_ends_with_its_finalists_rescored(judged):
-    shown = judged.rescored.rescoring
-    assert {one.trial_id for one in shown.finalists} == {t.trial_id for t in judged.finalists}
+def test_a_search_ends_with_its_finalists_rescored(finished):
+    shown = finished.rescored.rescoring
+    assert {one.trial_id for one in shown.finalists} == {t.trial_id for t in finished.finalists}
     assert (shown.posterior_samples, shown.seed, shown.images) == (4, 3, 14)
     losses = [one.negative_elbo.mean for one in shown.finalists]
     assert losses == sorted(losses)
-    assert judged.winner.trial_id == shown.finalists[0].trial_id
-    assert isinstance(events_of(judged, (FinalistsRescored, SessionEnded))[-1], SessionEnded)
+    assert finished.winner.trial_id == shown.finalists[0].trial_id
+    assert isinstance(events_of(finished, (FinalistsRescored, SessionEnded))[-1], SessionEnded)
 
 
-def test_a_complete_search_of_an_earlier_version_is_rescored_once(judged, tmp_path):
-    study = copy_of(judged, tmp_path, without=("finalists_rescored",))
+def test_a_complete_search_of_an_earlier_version_is_rescored_once(finished, tmp_path):
+    study = copy_of(finished, tmp_path, without=("finalists_rescored",))
     assert study.is_complete
     assert not is_decided(study, 0)
     again = run(tmp_path, GRID)
-    assert scores_of(again) == scores_of(judged)
+    assert scores_of(again) == scores_of(finished)
     journal = (study.folder / "journal.jsonl").read_bytes()
     run(tmp_path, GRID)
     assert (study.folder / "journal.jsonl").read_bytes() == journal
 
 
-def test_a_finalist_whose_weights_are_gone_is_trained_again_and_that_is_shown(judged, tmp_path):
-    study = copy_of(judged, tmp_path, without=("finalists_rescored",))
+def test_a_finalist_whose_weights_are_gone_is_trained_again_and_that_is_shown(finished, tmp_path):
+    study = copy_of(finished, tmp_path, without=("finalists_rescored",))
     (study.trial_folder(study.finalists[1].trial_id) / CHECKPOINT_NAME).unlink()
     again = run(tmp_path, GRID)
-    assert scores_of(again) == scores_of(judged)
+    assert scores_of(again) == scores_of(finished)
     (lost,) = events_of(again, FileSetAside)
     assert "trained again" in lost.remedy
 
 
-def test_a_search_that_is_stopped_in_it_rescores_anew(judged, tmp_path):
-    study = copy_of(judged, tmp_path, without=("finalists_rescored", "session_ended"))
+def test_a_search_that_was_stopped_while_rescoring_is_rescored_again(finished, tmp_path):
+    study = copy_of(finished, tmp_path, without=("finalists_rescored", "session_ended"))
 
     class StopInTheMiddle(StopAfter):
         def on_progress(self, run, trial_id, share):
@@ -141,19 +141,19 @@ def test_a_search_that_is_stopped_in_it_rescores_anew(judged, tmp_path):
     stopped = load_study(study.folder)
     assert (stopped.rescored, stopped.last_end.reason) == (None, "interrupted")
     assert stopped.winner == stopped.ranking[0]
-    assert scores_of(run(tmp_path, GRID)) == scores_of(judged)
+    assert scores_of(run(tmp_path, GRID)) == scores_of(finished)
 
 
-def test_when_time_is_up_it_is_left_to_the_next_session(judged, tmp_path):
-    copy_of(judged, tmp_path, without=("finalists_rescored", "session_ended"))
+def test_without_time_left_the_next_session_rescores(finished, tmp_path):
+    copy_of(finished, tmp_path, without=("finalists_rescored", "session_ended"))
     with open_search(ResolvedSearch("tiny", GRID, {}), IMAGES, DEVICE, tmp_path) as opened:
         study = run_session(opened, deadline_s=time.monotonic())
     assert study.last_end.reason == "time_budget"
     assert study.rescorings == ()
 
 
-def test_an_extended_search_is_rescored_anew(judged, tmp_path):
-    copy_of(judged, tmp_path)
+def test_an_extended_search_is_rescored_again(finished, tmp_path):
+    copy_of(finished, tmp_path)
     whole = changed(GRID, budget=Budget(max_epochs=1))
     study = run(tmp_path, whole, extend=True)
     assert len(study.rescorings) == 2
@@ -168,8 +168,8 @@ def with_seeds(count):
     return changed(GRID, limits=Limits(final_seeds=count))
 
 
-def test_other_seeds_choose_the_winner_and_can_be_gone_on_with(judged, tmp_path):
-    copy_of(judged, tmp_path)
+def test_other_seeds_choose_the_winner_and_can_be_continued(finished, tmp_path):
+    copy_of(finished, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, with_seeds(2), watcher=StopAfter(8))
     begun = {one.name: one.is_complete for one in list_baselines(tmp_path).studies}
@@ -192,8 +192,10 @@ def test_other_seeds_choose_the_winner_and_can_be_gone_on_with(judged, tmp_path)
     assert {one.name: one.sessions for one in list_baselines(tmp_path).studies} == trained
 
 
-def test_what_is_trained_from_another_seed_is_no_example_and_shown_by_its_name(judged, tmp_path):
-    copy_of(judged, tmp_path)
+def test_a_training_from_another_seed_is_shown_by_its_name_and_not_as_the_example(
+    finished, tmp_path
+):
+    copy_of(finished, tmp_path)
     heard = set()
 
     class Heard(StopAfter):

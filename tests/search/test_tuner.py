@@ -65,7 +65,7 @@ def two_trials(tmp_path_factory):
 
 @pytest.fixture
 def break_training(monkeypatch):
-    """Makes a trial's training raise: after so many epochs of the search, so many times."""
+    """Makes the training of a trial raise: the epoch of the search, and how many times."""
 
     def install(error, after, times=math.inf):
         train, seen = EpochRunner.train_in_parts, {"epochs": 0, "raised": 0}
@@ -85,7 +85,7 @@ def break_training(monkeypatch):
 
 @pytest.fixture
 def break_building(monkeypatch):
-    """Makes all but the first so many models raise when they are to begin."""
+    """Makes models raise when they begin, except the first ones."""
 
     def install(but):
         draw, seen = context_module.draw_variables, []
@@ -210,7 +210,7 @@ def test_a_trial_in_which_the_process_keeps_dying_fails(tmp_path):
 
 
 class Clock:
-    """Lets a search's time be up after so many events of a kind."""
+    """Uses up the time of a search after a number of events of one kind."""
 
     def __init__(self, monkeypatch, kind, count):
         self.kind, self.left = kind, count

@@ -226,7 +226,7 @@ def test_reconstructions_are_of_the_gallery_and_points_of_the_validation_images(
     assert pictures.reconstructions[:2, 0, 0, 0].tolist() == expected.tolist()
 
 
-# Kept beside the journal
+# Files next to the journal
 
 
 def make_pictures(latent_dim=2):

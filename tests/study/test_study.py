@@ -460,11 +460,11 @@ def test_a_trial_that_was_never_judged_has_no_evaluation():
 
 def test_an_evaluation_is_of_its_trial_and_of_its_best_epoch():
     events = [*completed("0000", 210.0, 205.0), *completed("0001", 220.0, 230.0)]
-    judged = [make_evaluated("0000", 2), make_evaluated("0001", 2)]
-    study = make_study(*events, *judged)
+    evaluated = [make_evaluated("0000", 2), make_evaluated("0001", 2)]
+    study = make_study(*events, *evaluated)
     first, second = study.trials
-    assert study.evaluations == tuple(judged)
-    assert study.evaluation(first) == judged[0]
+    assert study.evaluations == tuple(evaluated)
+    assert study.evaluation(first) == evaluated[0]
     assert study.evaluation(second) is None, "its best epoch is the first"
 
 
@@ -478,7 +478,7 @@ def test_an_evaluation_of_a_trial_that_never_started_is_damage():
         make_study(*completed("0000", 210.0), make_evaluated("0007"))
 
 
-# Finalists judged again
+# Finalists rescored
 
 
 def finalists_of(*events):

@@ -16,7 +16,7 @@ def make_split(count, shape, seed):
 
 
 def make_images(train=40, validation=14, test=14, shape=(9, 10, 1), fingerprint="f" * 64):
-    """An image set of so many images, the same each time."""
+    """An image set of these sizes, the same each time."""
     return ImageSet(
         name="squares",
         source="squares.npz",

@@ -1,4 +1,4 @@
-"""Images of any number of channels become pictures in which each channel can be told."""
+"""Images of any number of channels become pictures that show each channel."""
 
 import numpy as np
 import pytest

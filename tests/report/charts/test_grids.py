@@ -1,4 +1,4 @@
-"""Grids of images: each pixel a whole square, each name beside its row or column."""
+"""Grids of images: each pixel a whole square, each name next to its row or column."""
 
 import io
 from xml.etree import ElementTree

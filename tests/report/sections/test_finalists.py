@@ -245,12 +245,12 @@ def test_the_page_says_what_other_seeds_gave():
 
 def test_the_test_figures_of_the_winner_stand_beside_the_examples(tmp_path):
     study = rescored(folder=tmp_path / "tiny")
-    judged = replace(study, evaluations=(make_evaluated("0007", 2), make_evaluated("0002", 1)))
+    evaluated = replace(study, evaluations=(make_evaluated("0007", 2), make_evaluated("0002", 1)))
     write_baseline(tmp_path)
     (reference,) = list_baselines(tmp_path).studies
     theirs = make_evaluated("0000", 2, negative_elbo=Estimate(190.5, 2.0), knn_accuracy=None)
     reference = replace(reference, evaluations=(theirs,))
-    page = render_report([judged], {"tiny": reference}, START)
+    page = render_report([evaluated], {"tiny": reference}, START)
     table = re.search(r'<table class="comparison">.*?</table>', page, flags=re.DOTALL)[0]
     rows = [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in table.split("</tr>")]
     sign = "\N{PLUS-MINUS SIGN}"
@@ -261,7 +261,7 @@ def test_the_test_figures_of_the_winner_stand_beside_the_examples(tmp_path):
     assert "Test: 1,000 images, 32 posterior samples of each" in page
     assert "k = 500 on the first 1,000 images" in page
     assert "vaetune evaluate" not in page
-    alone = page_of(judged)
+    alone = page_of(evaluated)
     assert f"130.5 {sign} 1.2" in alone
 
 

@@ -366,7 +366,7 @@ def test_no_failure_is_shown_too():
 # The test images
 
 
-def judged():
+def evaluated():
     return {
         "trial 0018": make_evaluated("0018"),
         "Keras example": make_evaluated(
@@ -379,7 +379,7 @@ def judged():
 
 
 def test_models_stand_beside_each_other_with_their_errors():
-    text = evaluations.evaluations_as_table(judged())
+    text = evaluations.evaluations_as_table(evaluated())
     assert re.search(r"^ +trial 0018 +Keras example$", text, re.MULTILINE)
     for key, ours, theirs in [
         ("negative ELBO, nats per image", "130.50 +- 1.25", "197.00"),
@@ -395,7 +395,7 @@ def test_models_stand_beside_each_other_with_their_errors():
 
 
 def test_the_protocol_stands_with_the_numbers():
-    text = evaluations.evaluations_as_table(judged())
+    text = evaluations.evaluations_as_table(evaluated())
     for phrase in (
         "1,000 test images; 32 posterior samples of each, seed 0",
         "importance-weighted bound: k = 500 on the first 1,000 test images",
@@ -407,7 +407,7 @@ def test_the_protocol_stands_with_the_numbers():
 
 
 def test_decoding_z_mean_is_never_called_an_elbo():
-    for line in evaluations.evaluations_as_table(judged()).splitlines():
+    for line in evaluations.evaluations_as_table(evaluated()).splitlines():
         if "z_mean decoded" in line:
             assert "(no ELBO)" in line
 

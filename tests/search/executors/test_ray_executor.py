@@ -61,7 +61,7 @@ MADE_UP = 6
 """At the same time at the most."""
 
 ALL_OF_IT = changed(TINY, baseline=True, limits=Limits(final_seeds=1))
-"""The Keras example beside it, and the finalists' configurations from another seed.
+"""With the Keras example, and with the configurations of the finalists from another seed.
 
 Of `TINY`, configurations 0 to 2 are trained for an epoch, and the best of them for two more; 3 and
 4 for three.
@@ -110,7 +110,7 @@ def trainers(ray):
 
 @pytest.fixture
 def counting(ray):
-    """Runs a search on so many workers that only count epochs."""
+    """Runs a search on a number of workers that only count epochs."""
 
     def run_counting(results, spec, workers=2, watcher=None, deadline_s=None):
         with ray_workers(ray, workers, IMAGES, WorkerResources(1, 0.0)) as executor:
@@ -136,7 +136,7 @@ def by_one_process(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judged_by_one_process(by_one_process):
-    """The same of `TINY`, and then all that can be asked for beside it."""
+    """The results of `TINY`, and then those of a search with all options."""
     return run(by_one_process(TINY).folder.parent, ALL_OF_IT)
 
 
@@ -334,7 +334,7 @@ def test_the_trial_of_a_worker_that_is_killed_goes_on_elsewhere(
 
 
 WIDE = changed(TINY, baseline=True, budget=Budget(max_epochs=9))
-"""23 trials of up to nine epochs, and the Keras example beside them."""
+"""23 trials of up to nine epochs, and the Keras example."""
 
 
 def test_six_workers_run_the_schedule_of_one(counting, counted_by_one, tmp_path):

@@ -48,7 +48,7 @@ POOL = [configuration(width) for width in (4, 8, 12, 16, 24, 32)]
 
 
 def make_cost_model(rates=(1e-3, 1e-10, 1e-9), overhead_s=0.5, batch_size=128, **changed):
-    """A machine that takes so many seconds a step, a multiplication and an activation."""
+    """A machine that takes these seconds per step, multiplication and activation."""
     given = {"image_shape": SHAPE, "train_images": 1000, "validation_images": 200}
     return CostModel(
         **(given | changed),
@@ -235,7 +235,7 @@ def test_a_search_spans_from_a_faster_machine_to_a_slower_one():
 
 
 def shared(groups, workers, longest, oversubscription=1.0):
-    """What workers take, beside what it takes to start them and one process."""
+    """Memory of the workers, of their start, and of one process."""
     span = estimate_duration(
         make_cost_model(), groups, 0.0, 0, Sharing(workers, oversubscription, longest)
     )
