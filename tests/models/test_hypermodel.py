@@ -96,7 +96,7 @@ def test_a_learning_rate_is_real_valued_even_between_whole_bounds():
     assert len(set(values)) > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long  # The script of the documents runs in tests/contracts/test_python_door.py.
 def test_it_works_in_a_plain_keras_tuner_script(tmp_path):
     images = np.random.default_rng(0).random((24, 8, 8, 1), dtype=np.float32)
     space = Space(filters_1=Pinned(value=4), filters_2=Pinned(value=4))

@@ -7,6 +7,7 @@ from collections import Counter
 import keras_tuner
 import pytest
 from hypothesis import given, settings, strategies as st
+from long_forms import long
 
 from vaetune.config.space import REFERENCE, Choice, Range, Space
 from vaetune.config.spec import Budget, SearchSpec, single_configuration
@@ -532,7 +533,7 @@ def test_a_grid_begins_at_the_reference():
         ("grid", {}, SMALL_SPACE, 6),
         ("grid", {"max_trials": 4}, SMALL_SPACE, 4),
         ("grid", {}, Space(learning_rate=Range(min=1e-4, max=1e-2)), 11),
-        ("bayesian", {"max_trials": 7, "initial_trials": 6}, None, 7),
+        *long(("bayesian", {"max_trials": 7, "initial_trials": 6}, None, 7)),
         ("bayesian", {"max_trials": 9, "initial_trials": 2}, THREE_CONFIGURATIONS, 3),
     ],
 )
