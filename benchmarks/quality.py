@@ -146,7 +146,7 @@ def all_runs(images: Path | None) -> Iterator[Run]:
     example = {"latent_dim": 64, "dense_units": 256}
     for seed in range(3):
         coloured = ("--dataset", str(images), "--seed", str(seed), "--epochs")
-        yield training(f"emoji-example-seed-{seed}", "emoji", example, *coloured, "14")
+        yield training(f"emoji-example-seed-{seed}", "emoji", example, *coloured, "22")
         yield training(f"emoji-seed-{seed}", "emoji", colour, *coloured, "30")
 
 
