@@ -107,7 +107,7 @@ def full_mnist(images: Path) -> Iterator[Run]:
 
 
 def binarized_search(name: str, values: Mapping[str, Any], images: Path) -> Path:
-    """Writes the search file of one configuration whose pixels are drawn in each epoch."""
+    """Writes the search file of one configuration, with black or white pixels drawn each epoch."""
     pinned = (f"{key} = {{ value = {json.dumps(value)} }}" for key, value in values.items())
     lines = [
         'algorithm = "grid"',

@@ -105,7 +105,7 @@ def settle(space: Space, point: StartingPoint) -> dict[str, Value]:
     """Returns the values that all configurations with a starting point have.
 
     These are its own values, pinned ones, and the Keras example's where a hyperparameter is not
-    used. Values whose conditions are not certain to hold are left out.
+    used. A value is left out if it is not certain that its conditions hold.
 
     Args:
         space: The search space.

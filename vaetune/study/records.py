@@ -149,6 +149,11 @@ class Decision(Record):
     epoch: int
     cost_s: float
 
+    @property
+    def deviation(self) -> float:
+        """Half the distance of `low` and `high`: the standard deviation, nats per image."""
+        return (self.high - self.low) / 2
+
 
 class Assignment(Record):
     """The task of a trial: train a configuration over the epochs (epoch_from, epoch_to].

@@ -35,7 +35,7 @@ def flat_cost(values):
 
 
 def by_rate(values, epoch, floor=FLOOR):
-    """Curves of a space of which only the learning rate, or the latent size, is searched."""
+    """Curves of a space with one searched hyperparameter: the learning rate or the latent size."""
     rate = math.log(values["learning_rate"] / 5e-3)
     return floor + 40 * (1 + rate**2 + abs(math.log2(values["latent_dim"] / 16))) * (1 + 1 / epoch)
 
@@ -151,10 +151,10 @@ def test_a_decision_depends_on_nothing_but_its_arguments():
 
 
 def test_of_two_equal_prospects_the_cheaper_one_is_trained():
-    def dear_below(values):
+    def expensive_below(values):
         return 30.0 if values["learning_rate"] < 4.5e-3 else 1.0
 
-    def dear_above(values):
+    def expensive_above(values):
         return 1.0 if values["learning_rate"] < 4.5e-3 else 30.0
 
     def low_rates(cost):
@@ -162,8 +162,8 @@ def test_of_two_equal_prospects_the_cheaper_one_is_trained():
         chosen = [one for one in proposals[3:13] if one.run is None]
         return sum(one.values["learning_rate"] < 4.5e-3 for one in chosen), len(chosen)
 
-    below, count = low_rates(dear_below)
-    above, others = low_rates(dear_above)
+    below, count = low_rates(expensive_below)
+    above, others = low_rates(expensive_above)
     assert below < count / 2
     assert above > others / 2
 
@@ -304,11 +304,11 @@ def test_near_the_end_of_the_budget_what_can_still_be_finished_counts():
 
 
 def test_a_new_configuration_may_be_chosen_whatever_it_costs(monkeypatch):
-    def dear(values):
+    def expensive(values):
         return 1.0 if values["learning_rate"] < 4.5e-3 else 1e9
 
     runs = runs_of([(100.0,), (100.0,), (100.0,), (100.0,), (100.0,)])
-    chooser = chooser_of(RATE, cost=dear)
+    chooser = chooser_of(RATE, cost=expensive)
     assert chooser.choose(runs, 5, 75).values["learning_rate"] < 4.5e-3
     monkeypatch.setattr(decision, "WITHOUT_COST_EVERY", 5)
     free = [chooser.choose(runs, number, 75).values["learning_rate"] for number in range(5, 15)]

@@ -72,13 +72,12 @@ def _losses_by_epoch(study: Study) -> dict[tuple[int, int], float]:
 
 
 def _row(trial: Trial, decision: Decision, reached: float | None) -> DecisionRow:
-    width = (decision.high - decision.low) / 2
     return DecisionRow(
         trial_id=trial.trial_id,
         configuration=trial.configuration,
         choice="new" if trial.parent is None else f"continued after epoch {trial.epoch_from}",
         epochs=f"{trial.epoch_from + 1}\N{EN DASH}{trial.epoch_to}",
-        expected=f"{nats(decision.expected_loss)} \N{PLUS-MINUS SIGN} {nats(width)}",
+        expected=f"{nats(decision.expected_loss)} \N{PLUS-MINUS SIGN} {nats(decision.deviation)}",
         after=decision.epoch,
         reached=NOTHING if reached is None else nats(reached),
         cost=f"{decision.cost_s:,.1f}",

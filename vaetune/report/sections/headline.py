@@ -121,8 +121,9 @@ def state(study: Study, now: datetime, is_running: bool = False) -> State:
     failed = f", {len(study.failures)} failed" if study.failures else ""
     if study.is_complete:
         return _complete_state(study, f"Complete: {counted(ended, 'trial')}{failed}")
-    unit = "" if is_open(study.plan) else f" trial{'s' * (study.trials_planned != 1)}"
-    so_far = f"{describe_share(study.plan, ended, study.epochs_trained)}{unit}{failed}"
+    so_far = f"{ended:,} of {counted(study.trials_planned, 'trial')}{failed}"
+    if is_open(study.plan):
+        so_far = f"{describe_share(study.plan, ended, study.epochs_trained)}{failed}"
     if study.last_end is None and is_running:
         running = sum(trial.status == "running" for trial in study.trials)
         return State(f"Running: {so_far}" + (f", {running} in parallel" if running > 1 else ""))

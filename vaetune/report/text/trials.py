@@ -135,8 +135,8 @@ def _describe_decision(started: TrialStarted) -> str:
     decision = started.decision
     if decision is None:
         return ""
-    loss, width = decision.expected_loss, (decision.high - decision.low) / 2
-    return f"  expected {loss:.1f} \N{PLUS-MINUS SIGN} {width:.1f} after epoch {decision.epoch}"
+    loss = f"{decision.expected_loss:.1f} \N{PLUS-MINUS SIGN} {decision.deviation:.1f}"
+    return f"  expected {loss} after epoch {decision.epoch}"
 
 
 def describe_training(started: TrialStarted, searched: Collection[str] = ()) -> str:

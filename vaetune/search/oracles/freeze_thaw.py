@@ -111,7 +111,7 @@ class FreezeThawOracle(Oracle):
         return min(most, self._spec.budget.max_trials or most)
 
     def dry_run_copy(self) -> Oracle:
-        """Returns a random search, of which some configurations would be drawn."""
+        """Returns a random search, which stands for this one where configurations are counted."""
         drawn = min(DRAWN * self.bounds().trials, MOST_DRAWN)
         budget = self._spec.budget.model_copy(update={"max_trials": drawn})
         spec = self._spec.model_copy(update={"budget": budget})

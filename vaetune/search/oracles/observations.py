@@ -14,7 +14,7 @@ IN_FULL = 20
 """Number of configurations up to which the process sees several losses of each."""
 
 BEST_IN_FULL, LOSSES_IN_FULL = 12, 3
-"""Number of best configurations of which it always sees several losses, and of these losses."""
+"""Number of the best configurations that it always sees several losses of, and of those losses."""
 
 MOST, MOST_OF_BEST = 200, 60
 """Number of configurations that it sees at most, and of the best ones among them."""
@@ -32,10 +32,10 @@ class Run:
         last: Id of its last trial.
         ends: Last epochs of its completed trials, in order.
         losses: Lowest validation losses of these trials, nats per image.
-        has_failed: Whether its last trial failed.
+        has_failed: True if the last trial failed.
         running_to: Epoch to which its running trial trains; None if none is running.
-        collapsed: Whether its last completed trial had collapsed.
-        is_dropped: Whether its weights are removed, so that it never continues.
+        collapsed: True if the last completed trial had collapsed.
+        is_dropped: True if the weights are removed. The configuration then never continues.
     """
 
     values: Configuration
@@ -71,7 +71,7 @@ def observe(
     process avoids its neighbourhood.
 
     Args:
-        runs: The configurations that have begun, of which at least one has a loss.
+        runs: The configurations that have begun. At least one has a loss.
         scale: Scale of the losses.
         encoder: Search space.
         last_epoch: Last epoch of every configuration.

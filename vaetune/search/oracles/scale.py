@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from vaetune.search.oracles.gaussian_process import Array
 
 _CLIPPED = 0.95
 """Quantile above which losses are all alike: training that exploded, or never began to work."""
