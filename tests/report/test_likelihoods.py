@@ -19,6 +19,7 @@ from vaetune.report.page import render_report
 from vaetune.report.sections.finalists import compute_finalists
 from vaetune.report.sections.headline import compare, describe_example, headline, no_reference
 from vaetune.report.sections.page_data import compute_records
+from vaetune.report.sections.side_by_side import pair_pictures
 from vaetune.report.sections.tables import compare_searches
 from vaetune.report.text.evaluations import evaluations_as_json, evaluations_as_table
 from vaetune.report.text.images import describe_image_set
@@ -96,6 +97,13 @@ def test_the_page_subtracts_within_the_likelihood_only(results):
     assert "177.2" not in others
     assert f"{177.25 + 140.0:.1f}" not in others
     assert not FLOOR.search(others)
+
+
+def test_alternative_texts_name_the_network_that_made_the_pictures(results, study):
+    pairs = pair_pictures(study, find_baseline(study, results), "colour")
+    texts = [side.alt for pair in pairs for side in pair.shown if side.alt]
+    assert sum(text.endswith(f" the {NAME}") for text in texts) >= 2
+    assert not any("Keras example" in text.replace(NAME, "") for text in texts)
 
 
 def test_the_data_of_the_page_hold_the_comparable_example_and_no_floor(results, study):

@@ -73,6 +73,7 @@ class _Model:
 
     Attributes:
         role: Role of the model on the page.
+        title: Name of the model within a sentence.
         name: Prefix of the ids of its charts.
         data: Summary of the study's data.
         probe_images: Validation images, or None.
@@ -80,6 +81,7 @@ class _Model:
     """
 
     role: Role
+    title: str
     name: str
     data: DataSummary
     probe_images: ProbeImages | None
@@ -122,8 +124,9 @@ def _model(
     artifacts = Artifacts.load(study.trial_folder(winner.trial_id)) if winner else None
     if artifacts is None:
         return None
+    title = "the winner" if role == "winner" else f"the {study.reference_name}"
     probe_images = ProbeImages.load(study.folder) or fallback
-    return _Model(role, f"{name}-{role}", study.started.data, probe_images, artifacts)
+    return _Model(role, title, f"{name}-{role}", study.started.data, probe_images, artifacts)
 
 
 def _reconstructions(model: _Model) -> Side:
@@ -134,7 +137,7 @@ def _reconstructions(model: _Model) -> Side:
     return _image(
         model,
         grid,
-        f"{grid.tiles.shape[1]} images above the reconstructions of {_MODEL_NAMES[model.role]}",
+        f"{grid.tiles.shape[1]} images above the reconstructions of {model.title}",
     )
 
 
@@ -142,7 +145,7 @@ def _samples(model: _Model) -> Side:
     samples = model.artifacts.prior_samples
     grid = compute_samples(samples, show=model.data.show)
     count = grid.tiles.shape[0] * grid.tiles.shape[1]
-    alt = f"{count} samples from the prior, decoded by {_MODEL_NAMES[model.role]}"
+    alt = f"{count} samples from the prior, decoded by {model.title}"
     return _image(model, grid, alt)
 
 
@@ -154,7 +157,7 @@ def _manifold(model: _Model) -> Side:
             missing=f"not available, because the model has {dimensions} latent dimensions.",
         )
     rows, columns = manifold.shape[:2]
-    alt = f"{rows} by {columns} images over the two latent dimensions of {_MODEL_NAMES[model.role]}"
+    alt = f"{rows} by {columns} images over the two latent dimensions of {model.title}"
     return _image(model, compute_manifold(manifold, model.data.show), alt)
 
 
@@ -162,16 +165,13 @@ def _clusters(model: _Model) -> Side:
     labels = model.probe_images.labels if model.probe_images else None
     info = compute_clusters(model.artifacts.z_mean, labels, model.data.class_names)
     coloured = f", coloured by {len(info.classes)} classes" if info.classes else ""
-    label = f"Scatter of {len(info.points)} latent means of {_MODEL_NAMES[model.role]}{coloured}"
+    label = f"Scatter of {len(info.points)} latent means of {model.title}{coloured}"
     return Side(model.role, chart=Markup(to_svg(draw_clusters(info), model.name, label)))
 
 
 def _image(model: _Model, grid: GridInfo, alt: str) -> Side:
     encoded = base64.b64encode(grid_to_png(grid)).decode()
     return Side(model.role, source=f"data:image/png;base64,{encoded}", alt=alt)
-
-
-_MODEL_NAMES: Mapping[Role, str] = {"winner": "the winner", "reference": "the Keras example"}
 
 
 def _not_kept(role: Role) -> Side:
