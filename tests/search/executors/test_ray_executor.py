@@ -29,7 +29,7 @@ from tiny_searches import DEVICE, IMAGES, TINY, TINY_REFERENCE, StopAfter, chang
 
 import vaetune
 from vaetune.config.space import Choice, Pinned, Space
-from vaetune.config.spec import Budget, Limits
+from vaetune.config.spec import Budget, DataSpec, Limits
 from vaetune.data.images import ImageSet, Split
 from vaetune.device import available_cores
 from vaetune.errors import ExecutorError
@@ -193,6 +193,7 @@ def test_three_workers_find_what_one_process_finds(
 LADDERS = changed(
     TINY,
     algorithm="random",
+    data=DataSpec(likelihood="gaussian"),
     budget=Budget(max_epochs=2, max_trials=3),
     space=TINY.space.model_copy(
         update={
@@ -204,14 +205,15 @@ LADDERS = changed(
         }
     ),
 )
-"""Models with one or two levels, trained with averaged weights."""
+"""Models with one or two levels and a Gaussian, trained with averaged weights."""
 
 
-def test_workers_train_models_of_any_structure_as_one_process_does(
+def test_workers_train_models_of_any_structure_and_likelihood_as_one_process_does(
     trainers, by_one_process, tmp_path
 ):
     ours, theirs = run_on(trainers, tmp_path, LADDERS, IMAGES), by_one_process(LADDERS)
     assert_same_trials(ours, theirs)
+    assert ours.likelihood == "gaussian"
     assert {trial.hyperparameters["levels"] for trial in ours.trials} == {1, 2}
 
 
