@@ -18,6 +18,7 @@ from image_sets import make_images
 from long_forms import long
 from tiny_searches import (
     DEVICE,
+    GRID,
     IMAGES,
     TINY,
     TINY_REFERENCE,
@@ -61,6 +62,19 @@ def undisturbed(tmp_path_factory):
 def finished(undisturbed, tmp_path):
     """The same search, done in a folder of the test's own."""
     shutil.copytree(undisturbed.folder.parent, tmp_path, dirs_exist_ok=True)
+    return load_study(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """Two trials of one epoch."""
+    return run(tmp_path_factory.mktemp("short"), GRID)
+
+
+@pytest.fixture
+def finished_short(short, tmp_path):
+    """The same search, done in a folder of the test's own."""
+    shutil.copytree(short.folder.parent, tmp_path, dirs_exist_ok=True)
     return load_study(tmp_path / "tiny")
 
 
@@ -171,10 +185,10 @@ def test_what_is_no_part_of_the_experiment_may_change(undisturbed, finished, tmp
     assert recorded(run(tmp_path, changed)) == recorded(undisturbed)
 
 
-def test_overwriting_discards_the_old_search(finished, tmp_path):
-    study = run(tmp_path, TINY.model_copy(update={"seed": 5}), overwrite=True)
+def test_overwriting_discards_the_old_search(finished_short, tmp_path):
+    study = run(tmp_path, GRID.model_copy(update={"seed": 5}), overwrite=True)
     assert study.started.search.seed == 5
-    assert len(study.trials) == 6
+    assert len(study.trials) == 2
 
 
 def test_a_folder_of_another_program_is_left_alone(tmp_path):
@@ -186,60 +200,69 @@ def test_a_folder_of_another_program_is_left_alone(tmp_path):
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["thesis.tex"]
 
 
-def test_an_overwriting_that_was_cut_off_is_finished(undisturbed, finished, tmp_path):
-    (finished.folder / "journal.jsonl").rename(finished.folder / "journal.discarded")
-    assert recorded(run(tmp_path)) == recorded(undisturbed)
-    assert not (finished.folder / "journal.discarded").exists()
+def test_an_overwriting_that_was_cut_off_is_finished_short(short, finished_short, tmp_path):
+    (finished_short.folder / "journal.jsonl").rename(finished_short.folder / "journal.discarded")
+    assert recorded(run(tmp_path, GRID)) == recorded(short)
+    assert not (finished_short.folder / "journal.discarded").exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"torn"])
 def test_trials_whose_journal_is_gone_are_set_aside_and_shown_of(
-    undisturbed, finished, tmp_path, content
+    short, finished_short, tmp_path, content
 ):
-    weights = (finished.trial_folder(finished.winner.trial_id) / CHECKPOINT_NAME).read_bytes()
-    journal = finished.folder / "journal.jsonl"
+    weights = (
+        finished_short.trial_folder(finished_short.winner.trial_id) / CHECKPOINT_NAME
+    ).read_bytes()
+    journal = finished_short.folder / "journal.jsonl"
     if content is None:
         journal.unlink()
     else:
         journal.write_bytes(journal.read_bytes()[:500] if content else b"")
     heard = Heard()
-    again = run(tmp_path, watcher=heard)
-    assert recorded(again) == recorded(undisturbed)
+    again = run(tmp_path, GRID, watcher=heard)
+    assert recorded(again) == recorded(short)
     (lost,) = again.set_aside
     assert heard.events[0] == lost
     assert (lost.file, lost.aside) == ("journal.jsonl", "journal.torn-0" if content else None)
     assert "trials.orphaned-1/ until --overwrite" in lost.remedy
-    orphan = finished.folder / "trials.orphaned-1" / finished.winner.trial_id / CHECKPOINT_NAME
+    orphan = (
+        finished_short.folder
+        / "trials.orphaned-1"
+        / finished_short.winner.trial_id
+        / CHECKPOINT_NAME
+    )
     assert orphan.read_bytes() == weights
-    assert (finished.folder / "journal.torn-0").exists() == bool(content)
+    assert (finished_short.folder / "journal.torn-0").exists() == bool(content)
 
 
-def test_what_was_set_aside_outlives_a_second_loss_and_goes_with_an_overwriting(finished, tmp_path):
-    journal = finished.folder / "journal.jsonl"
+def test_what_was_set_aside_outlives_a_second_loss_and_goes_with_an_overwriting(
+    finished_short, tmp_path
+):
+    journal = finished_short.folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:500])
-    (finished.folder / "trials").rename(finished.folder / "trials.orphaned-1")
-    (finished.folder / "trials" / "0000").mkdir(parents=True)
-    (lost,) = run(tmp_path).set_aside
+    (finished_short.folder / "trials").rename(finished_short.folder / "trials.orphaned-1")
+    (finished_short.folder / "trials" / "0000").mkdir(parents=True)
+    (lost,) = run(tmp_path, GRID).set_aside
     assert "trials.orphaned-2/" in lost.remedy
-    assert (finished.folder / "trials.orphaned-1" / finished.winner.trial_id).exists()
-    assert (finished.folder / "journal.torn-0").exists()
-    run(tmp_path, overwrite=True)
-    assert not list(finished.folder.glob("*orphaned*"))
-    assert not (finished.folder / "journal.torn-0").exists()
+    assert (finished_short.folder / "trials.orphaned-1" / finished_short.winner.trial_id).exists()
+    assert (finished_short.folder / "journal.torn-0").exists()
+    run(tmp_path, GRID, overwrite=True)
+    assert not list(finished_short.folder.glob("*orphaned*"))
+    assert not (finished_short.folder / "journal.torn-0").exists()
 
 
 def test_orphans_are_announced_though_a_search_was_killed_before_it_announced_them(
-    finished, tmp_path
+    finished_short, tmp_path
 ):
-    (finished.folder / "journal.jsonl").unlink()
-    (finished.folder / "trials").rename(finished.folder / "trials.orphaned-1")
-    assert "trials.orphaned-1/" in run(tmp_path).set_aside[0].remedy
+    (finished_short.folder / "journal.jsonl").unlink()
+    (finished_short.folder / "trials").rename(finished_short.folder / "trials.orphaned-1")
+    assert "trials.orphaned-1/" in run(tmp_path, GRID).set_aside[0].remedy
 
 
-def test_a_torn_line_is_announced_in_the_journal(finished, tmp_path):
-    journal = finished.folder / "journal.jsonl"
+def test_a_torn_line_is_announced_in_the_journal(finished_short, tmp_path):
+    journal = finished_short.folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-9])
-    (torn,) = run(tmp_path).set_aside
+    (torn,) = run(tmp_path, GRID).set_aside
     assert (torn.file, torn.aside[:13]) == ("journal.jsonl", "journal.torn-")
     assert "is done again" in torn.remedy
 
@@ -324,11 +347,11 @@ def test_a_second_writer_is_refused(tmp_path):
         run(tmp_path)
 
 
-def test_a_search_whose_journal_was_torn_goes_on(undisturbed, tmp_path):
-    stop(tmp_path, 9)
+def test_a_search_whose_journal_was_torn_goes_on(short, tmp_path):
+    stop(tmp_path, 5, GRID)
     journal = tmp_path / "tiny" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"time":"2026-')
-    assert recorded(run(tmp_path)) == recorded(undisturbed)
+    assert recorded(run(tmp_path, GRID)) == recorded(short)
     assert [path.read_bytes() for path in journal.parent.glob("journal.torn-*")] == [
         b'{"time":"2026-'
     ]
@@ -367,7 +390,7 @@ def test_an_exception_is_the_trials_result_not_the_searchs_end(tmp_path, monkeyp
     assert study.is_complete
 
 
-def test_a_full_disk_stops_the_search_without_blaming_the_trial(undisturbed, tmp_path, monkeypatch):
+def test_a_full_disk_stops_the_search_without_blaming_the_trial(short, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
 
         def refuse(self, folder):
@@ -375,14 +398,14 @@ def test_a_full_disk_stops_the_search_without_blaming_the_trial(undisturbed, tmp
 
         patch.setattr(Checkpoint, "save", refuse)
         with pytest.raises(ResultsError, match="No space left"):
-            run(tmp_path)
+            run(tmp_path, GRID)
     stopped = load_study(tmp_path / "tiny")
     assert stopped.failures == ()
     assert (stopped.last_end.reason, stopped.last_end.message) == (
         "error",
         "No space left on device.",
     )
-    assert recorded(run(tmp_path)) == recorded(undisturbed)
+    assert recorded(run(tmp_path, GRID)) == recorded(short)
 
 
 class Untouchable:
@@ -413,7 +436,7 @@ def small_reference(monkeypatch):
 
 
 def test_a_search_trains_the_reference_beside_it_once(tmp_path):
-    spec = TINY.model_copy(update={"baseline": True, "budget": Budget(max_epochs=1)})
+    spec = GRID.model_copy(update={"baseline": True, "budget": Budget(max_epochs=1, max_trials=1)})
     run(tmp_path, spec)
     (baseline,) = list_baselines(tmp_path).studies
     assert baseline.name == "reference-squares-1"
@@ -427,7 +450,9 @@ def test_a_search_trains_the_reference_beside_it_once(tmp_path):
 
 def test_a_baseline_of_another_budget_gets_a_name_of_its_own(tmp_path, small_reference):
     for epochs in (1, 2):
-        spec = TINY.model_copy(update={"baseline": True, "budget": Budget(max_epochs=epochs)})
+        spec = GRID.model_copy(
+            update={"baseline": True, "budget": Budget(max_epochs=epochs, max_trials=1)}
+        )
         run(tmp_path, spec, name=f"search-{epochs}")
     other_data = make_images(fingerprint="a" * 64)
     run(tmp_path, spec, name="other-data", images=other_data)
@@ -436,8 +461,8 @@ def test_a_baseline_of_another_budget_gets_a_name_of_its_own(tmp_path, small_ref
 
 
 def test_a_baseline_that_another_process_trains_is_left_to_it(tmp_path, small_reference):
-    spec = TINY.model_copy(update={"baseline": True})
-    with lock_results(tmp_path / "baselines" / "reference-squares-3"):
+    spec = GRID.model_copy(update={"baseline": True})
+    with lock_results(tmp_path / "baselines" / "reference-squares-1"):
         study = run(tmp_path, spec)
     assert study.is_complete
     assert not list_baselines(tmp_path).studies
@@ -446,8 +471,8 @@ def test_a_baseline_that_another_process_trains_is_left_to_it(tmp_path, small_re
 def test_a_baseline_whose_process_was_stopped_is_trained_in_the_end(
     tmp_path, small_reference, monkeypatch
 ):
-    spec = TINY.model_copy(update={"baseline": True})
-    locked = lock_results(tmp_path / "baselines" / "reference-squares-3")
+    spec = GRID.model_copy(update={"baseline": True})
+    locked = lock_results(tmp_path / "baselines" / "reference-squares-1")
     locked.__enter__()
     end = VAETuner.on_search_end
     monkeypatch.setattr(
@@ -458,15 +483,15 @@ def test_a_baseline_whose_process_was_stopped_is_trained_in_the_end(
 
 
 def test_a_damaged_baseline_is_left_alone_and_another_trained(tmp_path, small_reference):
-    spec = TINY.model_copy(update={"baseline": True})
+    spec = GRID.model_copy(update={"baseline": True})
     run(tmp_path, spec)
-    damaged = tmp_path / "baselines" / "reference-squares-3" / "journal.jsonl"
+    damaged = tmp_path / "baselines" / "reference-squares-1" / "journal.jsonl"
     content = damaged.read_bytes() + b"{}\n"
     damaged.write_bytes(content)
     run(tmp_path, spec, name="another")
     assert damaged.read_bytes() == content
     (baseline,) = list_baselines(tmp_path).studies
-    assert baseline.name == "reference-squares-3-2"
+    assert baseline.name == "reference-squares-1-2"
 
 
 def test_a_baseline_that_was_stopped_goes_on_with_the_search(tmp_path, small_reference):
@@ -615,8 +640,8 @@ def test_limits_may_change_between_sessions(undisturbed, tmp_path, monkeypatch):
 
 
 def test_each_session_records_where_it_ran(tmp_path):
-    stop(tmp_path, 9)
-    study = run(tmp_path)
+    stop(tmp_path, 5, GRID)
+    study = run(tmp_path, GRID)
     sessions = events_of(study, SessionStarted)
     assert len(sessions) == 2
     assert sessions[1].environment.versions["tensorflow"] == tf.__version__
