@@ -31,9 +31,9 @@ def test_a_search_that_is_killed_and_whose_files_are_cut_off_ends_like_one_that_
     assert torture.tally.searches >= 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_on_workers_whose_driver_is_killed_ends_like_one_process_that_was_not(tmp_path):
-    """The executor's tests kill workers. `make torture` kills both repeatedly."""
+    """The executor's tests kill workers. `tests/stress/torture.py` kills both repeatedly."""
     # Ray has room for a short path only.
     with tempfile.TemporaryDirectory(
         prefix="vt-", dir="/tmp", ignore_cleanup_errors=True

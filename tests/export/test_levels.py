@@ -164,7 +164,7 @@ def test_a_lost_part_is_found_out(whole, tmp_path):
         compare(OPEN["keras"](tmp_path), reference)
 
 
-# The kinds of layers. Models with relu, and with silu and group normalization, are above.
+# The kinds of layers. Models with relu, and with silu and three levels, are above.
 
 FAMILY = {
     "gelu, residual blocks, three stages, group normalization, stride 2": {
