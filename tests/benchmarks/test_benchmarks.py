@@ -111,7 +111,7 @@ for name in sys.argv[3:]:
 """Lets contenders train one trial of one epoch, one after the other in the same process."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_contenders_that_train_in_one_process_ask_for_the_same_first_configuration(tmp_path):
     results, program = tmp_path / "runs.jsonl", tmp_path / "program.py"
     program.write_text(RUN_SHORTLY)
@@ -440,7 +440,7 @@ def test_what_was_slept_is_counted_until_the_last_rung_began():
 SMALL = ("--workers", "2", "--max-epochs", "3", "--iterations", "1", "--epoch-s", "0.05")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sleepers_search_and_a_second_call_has_nothing_to_do(tmp_path):
     path = tmp_path / "many.json"
     done = run_script("many_workers.py", *SMALL, "--results", str(path))

@@ -648,6 +648,7 @@ def large(tmp_path_factory):
     return write_report(story.end().write().folder.parent)
 
 
+@pytest.mark.long
 def test_a_page_of_a_thousand_trials_keeps_within_its_size_and_follows_a_filter(chromium, large):
     assert large.stat().st_size < 5_000_000
     page = chromium.new_page()

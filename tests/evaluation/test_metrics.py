@@ -387,7 +387,7 @@ def test_too_little_memory_for_one_image_is_an_error():
         Batches(10).run(step, 8)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_that_really_runs_out_changes_no_number(vae):
     """A batch of more than four images needs more memory than any machine has.
 

@@ -104,7 +104,7 @@ def harmless(hostile_folder):
     return page, Outline(page)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(parts=st.lists(st.text(), min_size=1, max_size=3))
 @example(parts=ATTACKS)
 @example(parts=ATTACKS[::-1])

@@ -7,18 +7,20 @@ import tempfile
 
 import pytest
 from commands import free_ports, short_folder
+from long_forms import long
 
 from vaetune.errors import ExecutorError
 from vaetune.search.executors.ray_cluster import has_token, joined_cluster, local_cluster
 
 
 @pytest.mark.slow
-def test_a_local_cluster_may_come_up_twice_and_leaves_the_process_as_it_was(monkeypatch):
+@pytest.mark.parametrize("times", [1, *long(2)])
+def test_a_local_cluster_leaves_the_process_as_it_was(monkeypatch, times):
     with short_folder() as temporary:
         monkeypatch.setattr(tempfile, "tempdir", str(temporary))
         monkeypatch.setenv("RAY_ADDRESS", "127.0.0.2:1")  # of a cluster that is not to be joined
         before = left_over()
-        for _ in range(2):
+        for _ in range(times):
             with local_cluster(1, with_gpus=False) as ray:
                 assert ray.cluster_resources()["CPU"] == 1
                 assert ray.cluster_resources().get("GPU", 0) == 0
