@@ -598,7 +598,7 @@ for name in sys.argv[1:]:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long  # tests/end_to_end/test_record.py repeats the bits of a search, too.
 def test_a_trained_vae_gives_the_same_bits_in_a_new_process(tmp_path):
     shapes = {"grey": (28, 28, 1), "odd sides, colour": (9, 13, 3)}
     z = np.random.default_rng(0).standard_normal((16, 2)).astype(np.float32)
