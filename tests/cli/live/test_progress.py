@@ -383,8 +383,8 @@ def test_trials_that_interleave_have_a_bar_each_and_share_the_pace(clock):
     assert screen == [
         # Two epochs' worth in 100 s: the six that are left take 300.
         "━━━          0 of 2 trials, 1 of 8 epochs, 1:50, about 5:00 to go",
-        "━━━━╸        worker 1: bracket 1, rung 0, trial 0000  epoch 2 of 4",
-        "━╸           worker 2: bracket 1, rung 0, trial 0001  epoch 1 of 4",
+        "━━━━╸        worker 1: trial 0000  epoch 2 of 4",
+        "━╸           worker 2: trial 0001  epoch 1 of 4",
         "best 210.00 (trial 0000)",
     ]
 
@@ -409,8 +409,8 @@ def test_the_reference_in_this_process_is_shown_beside_trials_on_workers():
     )
     assert screen[0].startswith("━            0 of 2 trials, 1 of 16 epochs")
     assert screen[1:] == [
-        "━━           Keras example                            epoch 2 of 8",
-        "╸            worker 1: bracket 1, rung 0, trial 0000  epoch 1 of 4",
+        "━━           Keras example         epoch 2 of 8",
+        "╸            worker 1: trial 0000  epoch 1 of 4",
     ]
 
 
@@ -439,13 +439,13 @@ def test_what_a_lost_worker_trained_has_no_bar_until_it_is_taken_up_elsewhere(cl
     lost = bars(*steps, ("search", "0001", 0.9), plan=WIDE)
     assert lost == [
         "━╸           0 of 2 trials, 1 of 8 epochs, 1:40, about 11:40 to go",
-        "             worker 1: bracket 1, rung 0, trial 0000  epoch 1 of 4",
+        "             worker 1: trial 0000  epoch 1 of 4",
         "best 210.00 (trial 0001), 1 of 2 workers are ready",
     ]
     clock.at(0)()
     resumed = bars(*steps, ("search", make_resumed("0001", 1, worker=3)), plan=WIDE)
     assert resumed[0] == lost[0]
-    assert resumed[2] == "━━━          worker 3: bracket 1, rung 0, trial 0001  epoch 2 of 4"
+    assert resumed[2] == "━━━          worker 3: trial 0001  epoch 2 of 4"
 
 
 def test_a_trial_of_an_earlier_session_goes_on_where_it_was(clock):
@@ -462,7 +462,7 @@ def test_a_trial_of_an_earlier_session_goes_on_where_it_was(clock):
     assert screen[:2] == [
         # One and a half of this session's epochs in 30 s.
         "━━━━━        0 of 2 trials, 3 of 8 epochs, 0:30, about 1:30 to go",
-        "━━━━━━━━━━╸  worker 1: bracket 1, rung 0, trial 0000  epoch 4 of 4",
+        "━━━━━━━━━━╸  worker 1: trial 0000  epoch 4 of 4",
     ]
 
 

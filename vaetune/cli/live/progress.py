@@ -314,10 +314,11 @@ class SearchProgress:
         add_bar(bars, label, done + shares, self._epochs - self._epochs_left_out)
 
     def _place(self, one: RunningTrial) -> str:
-        started = one.started
-        place = f"bracket {started.bracket}, rung {started.rung}, trial {one.trial_id}"
         worker = "" if one.worker is None else f"worker {one.worker}: "
-        return worker + (place if one.run == self._main else run_label(one.run))
+        if one.run != self._main:
+            return worker + run_label(one.run)
+        rung = f"bracket {one.started.bracket}, rung {one.started.rung}, " * (len(self._plan) > 1)
+        return f"{worker}{rung}trial {one.trial_id}"
 
     def _times(self, done: int, shares: float) -> str:
         """Returns the elapsed time, and the remaining time at the speed so far.

@@ -1,7 +1,7 @@
 """Draws brackets and rungs, and computes how well short rungs predict the ranking of long ones."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -59,7 +59,7 @@ class Bracket:
     """Trials that compete with each other.
 
     Attributes:
-        title: Name of the bracket.
+        title: Name of the bracket; empty if it is the only one.
         results: Results of the trials, in the order in which they started.
     """
 
@@ -106,8 +106,7 @@ def compute_rungs(study: Study) -> RungsInfo | None:
     if all(trial.parent is None for trial in study.trials):
         return None
     keys = dict.fromkeys((trial.iteration, trial.bracket) for trial in study.trials)
-    several = len({iteration for iteration, _ in keys}) > 1
-    brackets = tuple(Bracket(_title(key, several), tuple(_results(study, key))) for key in keys)
+    brackets = tuple(Bracket(_title(key, keys), tuple(_results(study, key))) for key in keys)
     found = [r.excess for b in brackets for r in b.results if r.excess is not None]
     low, high = min(found, default=1.0), max(found, default=1.0)
     return RungsInfo(brackets, low, high, study.entropy_floor is not None)
@@ -158,8 +157,11 @@ def _ranks(values: Sequence[float]) -> NDArray[np.float64]:
     return mean_ranks[places]
 
 
-def _title(key: tuple[int, int], several: bool) -> str:
+def _title(key: tuple[int, int], keys: Collection[tuple[int, int]]) -> str:
+    if len(keys) == 1:
+        return ""
     iteration, bracket = key
+    several = len({iteration for iteration, _ in keys}) > 1
     return f"iteration {iteration + 1}, bracket {bracket}" if several else f"bracket {bracket}"
 
 

@@ -44,7 +44,7 @@ class Curves extends Chart {
     super(host, page, {
       name: "curves",
       title: "Learning curves",
-      note: "Validation loss of every trial against epochs. A promoted trial continues where its parent stopped.",
+      note: "Validation loss of every trial against epochs. A trial that continues another starts where that one stopped.",
     });
   }
 
@@ -115,39 +115,38 @@ class Curves extends Chart {
   }
 }
 
+function bracketsOf(records) {
+  const found = new Map();
+  for (const index of records.all) {
+    const [iteration, bracket] = [records.value("iteration", index), records.value("bracket", index)];
+    const key = `${iteration} ${bracket}`;
+    if (!found.has(key)) found.set(key, { iteration, bracket, members: [] });
+    found.get(key).members.push(index);
+  }
+  return [...found.values()].sort((a, b) => a.iteration - b.iteration || b.bracket - a.bracket);
+}
+
 class Rungs extends Chart {
   constructor(host, page) {
     super(host, page, {
       name: "rungs",
-      title: "Brackets and rungs",
-      note: "Each point is a trial at the end of its rung, each line a promotion, and each cross a failed trial.",
+      title: bracketsOf(page.records).length > 1 ? "Brackets and rungs" : "Trials and their continuations",
+      note: "Each point is a trial after its last epoch. A line leads to the trial that continues it. A cross is a failed trial.",
     });
-  }
-
-  brackets() {
-    const { records } = this;
-    const found = new Map();
-    for (const index of records.all) {
-      const [iteration, bracket] = [records.value("iteration", index), records.value("bracket", index)];
-      const key = `${iteration} ${bracket}`;
-      if (!found.has(key)) found.set(key, { iteration, bracket, members: [] });
-      found.get(key).members.push(index);
-    }
-    return [...found.values()].sort((a, b) => a.iteration - b.iteration || b.bracket - a.bracket);
   }
 
   heightFor(width) {
     const columns = this.columnsIn(width);
-    return Math.ceil(this.brackets().length / columns) * 270;
+    return Math.ceil(bracketsOf(this.records).length / columns) * 270;
   }
 
   columnsIn(width) {
-    return Math.max(1, Math.min(this.brackets().length, Math.floor(width / 230)));
+    return Math.max(1, Math.min(bracketsOf(this.records).length, Math.floor(width / 230)));
   }
 
   draw() {
     const { records, layers } = this;
-    const brackets = this.brackets();
+    const brackets = bracketsOf(records);
     const columns = this.columnsIn(this.width);
     const severalIterations = new Set(brackets.map(({ iteration }) => iteration)).size > 1;
     brackets.forEach((bracket, at) => {
@@ -155,7 +154,7 @@ class Rungs extends Chart {
       const [left, top] = [(at % columns) * width, Math.floor(at / columns) * 270];
       const frame = { left: left + MARGIN.left, right: left + width - 10, top: top + 42, bottom: top + 270 - 44 };
       const name = `bracket ${bracket.bracket}${severalIterations ? `, iteration ${bracket.iteration + 1}` : ""}`;
-      layers.axes.append(svg("text", { class: "bracket", x: left + MARGIN.left, y: top + 14 }, name));
+      if (brackets.length > 1) layers.axes.append(svg("text", { class: "bracket", x: left + MARGIN.left, y: top + 14 }, name));
       this.drawBracket(bracket.members, frame);
     });
     this.explain(this.usualLooks());

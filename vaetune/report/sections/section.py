@@ -55,8 +55,8 @@ from vaetune.report.text.images import describe_image_set
 from vaetune.study import Study, command, evaluate_command
 
 _CURVES = (
-    "Learning curves. Each line is a configuration, through its promotions. Dots mark the ends of "
-    "trials, triangles those with a loss above the frame."
+    "Learning curves. Each line is a configuration, through all of its trials. Dots mark the ends "
+    "of trials, triangles those with a loss above the frame."
 )
 
 _PROGRESS = (
@@ -65,8 +65,8 @@ _PROGRESS = (
 )
 
 _RUNGS = (
-    "Brackets. Each dot is a trial at the end of its rung, each line a promotion, and each cross a "
-    "failed trial. Both axes are logarithmic."
+    "Each dot is a trial after its last epoch. A line leads to the trial that continues it. A "
+    "cross is a failed trial. Both axes are logarithmic."
 )
 
 _TRADEOFFS = (
@@ -261,10 +261,9 @@ def _rungs(study: Study, anchor: str) -> Chart | None:
     info = compute_rungs(study)
     if info is None:
         return None
-    drawing = to_svg(
-        draw_rungs(info), f"{anchor}-rungs", "Losses at the ends of rungs, one panel per bracket"
-    )
-    return Chart(Markup(drawing), _RUNGS)
+    drawing = to_svg(draw_rungs(info), f"{anchor}-rungs", "Losses after the last epochs of trials")
+    several = len(info.brackets) > 1
+    return Chart(Markup(drawing), f"Brackets. {_RUNGS}" if several else _RUNGS)
 
 
 def _tradeoffs(

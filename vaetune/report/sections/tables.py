@@ -182,7 +182,10 @@ def _columns(names: Sequence[str]) -> tuple[Column, ...]:
         Column("KL", "nats per image"),
         Column("Active units", "latent dimensions in use after the last epoch of the trial"),
         Column("Status", numeric=False),
-        Column("Config.", "number of the configuration; promotions have the same number"),
+        Column(
+            "Config.",
+            "number of the configuration; a trial that continues another has the same number",
+        ),
         *(Column(name, numeric=not _is_category(name)) for name in names),
         Column("Epochs", "first and last epoch, absolute"),
         Column("Seconds"),

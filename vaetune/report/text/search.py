@@ -190,10 +190,10 @@ def describe_example(example: Study | None) -> str:
 def _origin(study: Study, trial: Trial) -> str:
     if study.search.algorithm == "single":
         return study.search.description or f"vaetune train, in {study.address}"
-    return (
-        f"{study.name}: trial {trial.trial_id}, configuration {trial.configuration}, "
-        f"bracket {trial.bracket}, rung {trial.rung}"
-    )
+    text = f"{study.name}: trial {trial.trial_id}, configuration {trial.configuration}"
+    if study.search.algorithm == "hyperband":
+        text += f", bracket {trial.bracket}, rung {trial.rung}"
+    return text
 
 
 def list_searches(searches: Iterable[tuple[str, str]]) -> str:
