@@ -113,7 +113,7 @@ def binarized_search(name: str, values: Mapping[str, Any], images: Path) -> Path
         'algorithm = "grid"',
         "baseline = false",
         f'data = {{ dataset = {json.dumps(str(images))}, binarize = "stochastic" }}',
-        "budget = { max_epochs = 60 }",
+        "budget = { max_epochs = 45 }",
         'training = { learning_rate_decay = "cosine" }',
         "[space]",
         *pinned,

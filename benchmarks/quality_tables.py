@@ -18,7 +18,7 @@ TITLES = {
     "random": "digits, 40 random configurations of the default space",
     "mnist": "full MNIST, three levels, 30 epochs",
     "latent-2": "full MNIST, two latent dimensions, dense networks, 30 epochs",
-    "binarized": "full MNIST, pixels drawn in each epoch, 60 epochs",
+    "binarized": "full MNIST, pixels drawn in each epoch, 45 epochs",
     "emoji-example": "emoji, the Keras example's network with 64 latent dimensions",
     "emoji": "emoji, three stages, 64 latent dimensions",
     "precision-example-float32": "the Keras example, float32",
