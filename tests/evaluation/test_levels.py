@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from image_sets import make_split
+from long_forms import long
 
 from vaetune.data.images import to_unit_interval
 from vaetune.evaluation import levels
@@ -169,7 +170,7 @@ def test_one_sample_has_the_mean_of_the_elbo_and_more_samples_a_higher_bound(vae
     assert bounds[2] > bounds[0] + 4 * error
 
 
-@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("size", [4, *long(1)])
 def test_the_size_of_the_batches_does_not_change_the_result(vae, size):
     whole = evaluate(vae, TEST, TRAIN, PROTOCOL)
     parts = evaluate(vae, TEST, TRAIN, PROTOCOL, batches=Batches(size))

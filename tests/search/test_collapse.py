@@ -5,7 +5,6 @@ import json
 import pytest
 import tensorflow as tf
 from comparisons import assert_same_search
-from long_forms import long
 from tiny_searches import TINY, changed, run, stop
 
 from vaetune.config.space import Choice, Range, Space
@@ -76,8 +75,8 @@ def test_what_collapses_is_marked_and_left_behind(undisturbed):
     assert promoted(undisturbed, 0) == set(first[: 1 + len(others)]), "by the losses alone"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("events", [AFTER_THE_LAST_EPOCH_OF_A_RUNG, *long(30, AFTER_A_RUNG, 60)])
+@pytest.mark.long  # tests/search/oracles/test_collapse.py replays marks without training.
+@pytest.mark.parametrize("events", [30, AFTER_THE_LAST_EPOCH_OF_A_RUNG, AFTER_A_RUNG, 60])
 def test_a_stopped_search_goes_on_to_the_same_marks_and_promotions(undisturbed, tmp_path, events):
     stop(tmp_path, events, COLLAPSING)
     assert_same_search(run(tmp_path, COLLAPSING), undisturbed)

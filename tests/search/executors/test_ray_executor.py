@@ -349,7 +349,7 @@ def test_more_workers_than_trials_end_with_them(counting, counted_by_one, tmp_pa
     assert_same_trials(counting(tmp_path, spec, workers=6), counted_by_one(spec))
 
 
-@pytest.mark.parametrize("events", [12, 75, *long(3, 30, 130)])
+@pytest.mark.parametrize("events", [75, *long(3, 12, 30, 130)])
 def test_a_search_that_is_stopped_anywhere_goes_on_with_other_workers(
     counting, counted_by_one, tmp_path, events
 ):
@@ -419,6 +419,7 @@ def test_a_worker_that_is_killed_while_it_measures_is_replaced(
     assert_same_trials(study, counted_by_one(TINY))
 
 
+@pytest.mark.long
 def test_measuring_that_kills_every_worker_is_given_up_and_can_be_tried_again(
     counting, counted_by_one, orders, tmp_path
 ):
@@ -446,6 +447,7 @@ def test_what_was_lost_of_a_complete_search_is_made_again_by_workers(
     assert_same_trials(again, counted_by_one(TINY))
 
 
+@pytest.mark.long
 def test_making_it_again_is_given_up_if_that_kills_every_worker(counting, orders, tmp_path):
     winner = counting(tmp_path, TINY).winner
     lost = load_study(tmp_path / "tiny").trial_folder(winner.trial_id) / CHECKPOINT_NAME
@@ -557,7 +559,7 @@ def test_nobody_asks_for_trials_while_nothing_changes(ray, counting, orders, tmp
     assert min(waits) >= 0.1
 
 
-@pytest.mark.parametrize(("share", "gpus"), [(1.0, ["0", "1"]), (0.5, ["0", "0", "1", "1"])])
+@pytest.mark.parametrize(("share", "gpus"), [(1.0, ["0", "1"]), *long((0.5, ["0", "0", "1", "1"]))])
 def test_each_worker_sees_the_gpus_of_its_share(ray, orders, tmp_path, share, gpus):
     orders.hold(0, 1)
     watcher = CallbackWatcher(OnceJoined(len(gpus), lambda: orders.release(0, 1)))
