@@ -1,5 +1,6 @@
 """TensorFlow starts quietly, on the requested device."""
 
+import gc
 import subprocess
 import sys
 
@@ -21,11 +22,19 @@ def test_nothing_is_printed_while_tensorflow_starts():
     done = run_python(
         "from vaetune.device import choose_device\n"
         "choose_device('cpu')\n"
-        "import tensorflow as tf, sys\n"
+        "import tensorflow as tf, gc, sys\n"
         "tf.constant(1) + 1\n"
-        "print('heard', file=sys.stderr)"
+        "print('heard', gc.isenabled(), gc.get_freeze_count() > 400_000, file=sys.stderr)"
     )
-    assert (done.stdout, done.stderr) == ("", "heard\n")
+    assert (done.stdout, done.stderr) == ("", "heard True True\n")
+
+
+def test_a_process_that_has_tensorflow_already_keeps_its_garbage_collections(monkeypatch):
+    frozen = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(1))
+    device.import_tensorflow()
+    assert gc.isenabled()
+    assert frozen == []
 
 
 @pytest.mark.slow
