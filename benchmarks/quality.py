@@ -8,6 +8,7 @@
     python benchmarks/quality.py binarized --images mnist.npz      # ... pixels drawn in each epoch
     python benchmarks/quality.py emoji --images emoji.npz          # colour
     python benchmarks/quality.py precision                         # bfloat16 beside float32
+    python benchmarks/quality.py structures                        # seconds of a new structure
     python benchmarks/quality.py --table                           # what was measured
 
 Each run is made of vaetune's own commands. Their results are in `build/quality/`, what was measured
@@ -101,23 +102,23 @@ def full_mnist(images: Path) -> Iterator[Run]:
         small = flat | {"learning_rate": 0.0015, "weight_decay": 0.03}
         yield training(f"latent-2-seed-{seed}", "latent-2", small, *options, "30")
         name = f"binarized-seed-{seed}"
-        binary = ("search", str(binarized_search(name, grey, images)), "--seed", str(seed))
+        keys = (
+            f'data = {{ dataset = {json.dumps(str(images))}, binarize = "stochastic" }}',
+            "budget = { max_epochs = 45 }",
+            'training = { learning_rate_decay = "cosine" }',
+        )
+        binary = ("search", str(grid_search(name, grey, *keys)), "--seed", str(seed))
         thousand = ("--importance-samples", "5000", "--images", "1000")
         yield Run(name, "binarized", name, binary, evaluate=thousand)
 
 
-def binarized_search(name: str, values: Mapping[str, Any], images: Path) -> Path:
-    """Writes the search file of one configuration, with black or white pixels drawn each epoch."""
-    pinned = (f"{key} = {{ value = {json.dumps(value)} }}" for key, value in values.items())
-    lines = [
-        'algorithm = "grid"',
-        "baseline = false",
-        f'data = {{ dataset = {json.dumps(str(images))}, binarize = "stochastic" }}',
-        "budget = { max_epochs = 45 }",
-        'training = { learning_rate_decay = "cosine" }',
-        "[space]",
-        *pinned,
-    ]
+def grid_search(name: str, values: Mapping[str, Any], *keys: str) -> Path:
+    """Writes a search file of fixed values and lists of values, with further keys."""
+    space = (
+        f"{name} = {{ {'values' if isinstance(value, list) else 'value'} = {json.dumps(value)} }}"
+        for name, value in values.items()
+    )
+    lines = ['algorithm = "grid"', "baseline = false", *keys, "[space]", *space]
     BUILD.mkdir(parents=True, exist_ok=True)
     file = BUILD / f"{name}.toml"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -132,6 +133,11 @@ def all_runs(images: Path | None) -> Iterator[Run]:
     base = RECIPE | {"levels": 3, "level_channels": 2, "filters_1": 16, "filters_2": 32}
     base |= {"dense_units": 256, "latent_dim": 16, "batch_size": 64, "learning_rate": 0.006}
     models: Mapping[str, Mapping[str, Any]] = {"example": {}, "default": base}
+    for repeat, levels in itertools.product(range(3), (1, 2, 3)):
+        name = f"structures-{levels}-{repeat}"
+        twice = base | {"levels": levels, "learning_rate": [0.005, 0.006]}
+        file = grid_search(name, twice, "budget = { max_epochs = 1 }", 'device = "cpu"')
+        yield Run(name, "structures", name, ("search", str(file)), evaluate=None)
     for repeat in range(3):
         for (model, values), precision in itertools.product(models.items(), PRECISIONS):
             options = ("--precision", precision, "--epochs", "4", "--seed", str(repeat))
@@ -205,6 +211,7 @@ def describe(run: Run) -> dict[str, Any]:
         "trials": len(trained),
         "collapsed": sum(bool(trial.collapsed) for trial in trained),
         "failed": len(study.failures),
+        "trial_s": [round(trial.duration_s, 2) for trial in trained],
         "train_s_of_epochs": [round(each, 2) for each in train_s],
         "val_losses": [round(epoch.val_loss, 3) for epoch in study.curve(winner)],
     }

@@ -21,6 +21,9 @@ TITLES = {
     "binarized": "full MNIST, pixels drawn in each epoch, 45 epochs",
     "emoji-example": "emoji, the Keras example's network with 64 latent dimensions",
     "emoji": "emoji, three stages, 64 latent dimensions",
+    "structures-1": "one level",
+    "structures-2": "two levels",
+    "structures-3": "three levels",
     "precision-example-float32": "the Keras example, float32",
     "precision-example-mixed_bfloat16": "the Keras example, bfloat16",
     "precision-default-float32": "three levels, gelu, float32",
@@ -41,12 +44,13 @@ def read_rows() -> list[dict[str, Any]]:
 def found_table(rows: Sequence[Row]) -> str:
     """Returns the losses of the runs as a Markdown table, medians over seeds."""
     lines = [
-        "| what | seeds | lowest validation loss | test: negative ELBO | PSNR, dB | collapsed |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| what | seeds | lowest validation loss | test: negative ELBO | ... bound, k = 5,000 "
+        "| PSNR, dB | collapsed |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, title in TITLES.items():
         own = [row for row in rows if _without_seed(row) == name]
-        if not own or name.startswith("precision"):
+        if not own or name.startswith(("precision", "structures")):
             continue
         collapsed = sum(row["collapsed"] for row in own), sum(row["trials"] for row in own)
         cells = (
@@ -54,6 +58,7 @@ def found_table(rows: Sequence[Row]) -> str:
             str(len(own)),
             _spread([row["val_loss"] for row in own]),
             _spread([row["test_elbo"][0] for row in own if "test_elbo" in row]),
+            _spread([row["bound"][0] for row in own if "bound" in row]),
             _spread([row["psnr"] for row in own if "psnr" in row], 1),
             "{} of {}".format(*collapsed),
         )
@@ -70,7 +75,8 @@ def report() -> str:
         seconds = f"{row['wall_s']} s, CPU {row['cpu_s']} s" if "wall_s" in row else ""
         words = (row["run"], f"{row['val_loss']:.2f}", elbo, bound, seconds)
         lines.append("  ".join(word for word in words if word))
-    return "\n".join([*lines, "", found_table(rows), "", *ratios(rows), *precision_ratios(rows)])
+    short = (*ratios(rows), *precision_ratios(rows), *structure_seconds(rows))
+    return "\n".join([*lines, "", found_table(rows), "", *short])
 
 
 def ratios(rows: Sequence[Row]) -> Iterator[str]:
@@ -108,6 +114,15 @@ def precision_ratios(rows: Sequence[Row]) -> Iterator[str]:
         if exact and mixed:
             ratio = statistics.median(mixed) / statistics.median(exact)
             yield f"precision: bfloat16 to float32, {model}: {ratio:.2f}"
+
+
+def structure_seconds(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields the seconds by which the first trial of a structure takes longer than the second."""
+    for levels in (1, 2, 3):
+        own = [row["trial_s"] for row in rows if _without_seed(row) == f"structures-{levels}"]
+        if own:
+            extra = _spread([first - second for first, second in own])
+            yield f"structures: first trial less the second, levels {levels}: {extra} s"
 
 
 def _without_seed(row: Row) -> str:
