@@ -1,4 +1,4 @@
-"""`vaetune search --workers N`: what it finds, what it leaves behind, what it lets others see."""
+"""`vaetune search --workers N`: its results, the files it leaves, and what others can see."""
 
 import os
 import signal
@@ -120,22 +120,22 @@ def assert_same_results(ours, theirs):
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of a command while it ran.
+    """The processes and files of a command while it runs.
 
     Attributes:
-        processes: The command lines of all of its processes.
-        addresses: That they listened on.
-        of_dashboard: Of these those of Ray's dashboard, a page in the browser.
-        token: Of its Ray.
-        tells: Files that the token stood in.
-        mode: Of the folder that Ray's files were in.
+        processes: Command lines of its processes, by process id.
+        addresses: Addresses that they listen on.
+        dashboard_addresses: Addresses of Ray's dashboard, a page in the browser.
+        token: Token of its Ray.
+        files_with_token: Files that contain the token.
+        mode: Permissions of the folder of Ray's files.
     """
 
     processes: dict[int, str]
     addresses: set[str]
-    of_dashboard: set[str]
+    dashboard_addresses: set[str]
     token: str
-    tells: list[Path]
+    files_with_token: list[Path]
     mode: int
 
     @property
@@ -162,11 +162,14 @@ def look(vaetune, process):
 
 @dataclass(frozen=True)
 class Stopped:
-    """How a search on two workers ended that was stopped after a few epochs.
+    """A search on two workers that was stopped after a few epochs.
 
     Attributes:
-        seen: Before it was stopped.
-        left: Of Ray's temporary files.
+        seen: Its processes and files before it was stopped.
+        code: Exit code.
+        out: Standard output.
+        error: Standard error.
+        left: Ray's temporary files afterwards.
     """
 
     seen: Look
@@ -177,7 +180,7 @@ class Stopped:
 
 
 def reported(results, event):
-    """How often a journal that is being written tells of something."""
+    """The number of lines with `event` in a journal that is being written."""
     journal = results / "squares" / "journal.jsonl"
     return journal.read_text().count(event) if journal.exists() else 0
 
@@ -186,7 +189,7 @@ TO_BE_STOPPED = (*SEARCH, *ONE_THREAD, "--workers", "2", "--results", "stopped")
 
 
 def stop(vaetune, send):
-    """Begins or goes on, and stops once another epoch was trained."""
+    """Starts or continues the search, and stops it after another epoch."""
     before = reported(vaetune.folder / "stopped", "epoch_ended")
 
     def goes_on():
@@ -204,13 +207,13 @@ def stop(vaetune, send):
 
 @pytest.fixture(scope="module")
 def interrupted(vaetune):
-    """By Ctrl-C, which all processes in a terminal hear."""
+    """The search after Ctrl-C, which all processes of a terminal receive."""
     return stop(vaetune, lambda process: os.killpg(process, signal.SIGINT))
 
 
 @pytest.fixture(scope="module")
 def terminated(vaetune, interrupted):
-    """The same search then, by SIGTERM."""
+    """The same search, continued and stopped by SIGTERM."""
     return stop(vaetune, lambda process: os.kill(process, signal.SIGTERM))
 
 
@@ -230,7 +233,7 @@ def test_ctrl_c_ends_all_processes_and_says_that_nothing_is_lost(stopped):
 def test_local_workers_are_reachable_from_this_machine_alone(stopped):
     assert stopped.seen.addresses
     assert stopped.seen.addresses <= LOOPBACK
-    assert stopped.seen.of_dashboard == set()
+    assert stopped.seen.dashboard_addresses == set()
     assert stopped.seen.mode == 0o700
 
 
@@ -239,7 +242,7 @@ def test_the_token_of_local_workers_is_new_each_time_and_shown_nowhere(interrupt
     assert len(interrupted.seen.token) >= 32
     assert interrupted.seen.token != terminated.seen.token
     for stopped in (interrupted, terminated):
-        assert stopped.seen.tells == []
+        assert stopped.seen.files_with_token == []
         assert not [name for name in stopped.seen.processes.values() if stopped.seen.token in name]
         assert stopped.seen.token not in stopped.out
 
@@ -251,7 +254,7 @@ def test_ray_says_nothing_of_its_own_and_leaves_the_home_alone(vaetune, interrup
 
 
 def test_a_signal_while_ray_comes_up_ends_the_command_too(vaetune):
-    """Ray itself takes SIGTERM meanwhile."""
+    """Until Ray is ready, it handles SIGTERM itself."""
     with vaetune.start(*SEARCH, "--workers", "2", "--results", "early") as process:
         wait_until(lambda: has_started(process, "raylet"), "Ray")
         process.terminate()
@@ -267,7 +270,7 @@ def has_started(process, name):
 
 
 def test_what_was_stopped_ends_like_what_was_not(vaetune, interrupted, by_one_process):
-    """Stopped by a signal before, and by the torture's killing it elsewhere."""
+    """`tests/stress/torture.py` kills such a search in place of a signal."""
     folder = vaetune.folder / "stopped" / "squares"
     code, out, error = vaetune.run(*TO_BE_STOPPED)
     assert (code, error) == (0, "")
