@@ -3,7 +3,7 @@
 Gaussian processes over the configurations predict the principal components of learning curves,
 which are logarithms of the loss less the entropy floor. A world is one function drawn from them,
 fitted to one half of a table. A training in it also has run noise: the difference of two recorded
-trainings of some configuration. The seconds of an epoch come from a regression.
+trainings of some configuration. Another process predicts the seconds of an epoch.
 """
 
 import warnings
@@ -31,9 +31,6 @@ FEATURES = 512
 
 CANDIDATES = 4000
 """Number of configurations among which the lowest loss of a world is looked for."""
-
-RIDGE = 1e-2
-"""Penalty of the regression of the seconds."""
 
 HALVES = {"choosing": 0, "judging": 1}
 """Halves of a table: the configurations with an even and with an odd number. Constants of an
@@ -63,10 +60,11 @@ class Process:
         self._kernel, self._noise = fitted.kernel_.k1, fitted.kernel_.k2.noise_level
         covariance = self._kernel(points) + self._noise * np.eye(len(points))
         self._factor = cho_factor(covariance, lower=True)
+        self._expected = self._corrected(_zeros, self._observed)
 
     def expect(self, points: Array) -> Array:
         """Returns the expected numbers, (n,)."""
-        return self._corrected(_zeros, self._observed)(points)
+        return self._expected(points)
 
     def draw(self, rng: np.random.Generator) -> Callable[[Array], Array]:
         """Returns a function drawn from the process, given what was observed."""
@@ -144,7 +142,7 @@ class Surrogate:
 
 
 class EpochSeconds:
-    """The seconds of an epoch: a quadratic regression of their logarithm on the coordinates.
+    """The seconds of an epoch: a Gaussian process of their logarithm.
 
     Args:
         configurations: Configurations.
@@ -154,23 +152,16 @@ class EpochSeconds:
 
     def __init__(self, configurations: Sequence[Values], seconds: Array, space: Space) -> None:
         self._encoder = Encoder(space)
-        features = self._features(configurations)
-        penalty = RIDGE * np.eye(features.shape[1])
-        self._weights = np.linalg.solve(
-            features.T @ features + penalty, features.T @ np.log(seconds)
-        )
+        self._process = Process(self._points(configurations), np.log(seconds))
 
     def predict(self, configurations: Sequence[Values]) -> Array:
         """Returns the seconds of an epoch of configurations, (n,)."""
-        return np.exp(self._features(configurations) @ self._weights)
+        return np.exp(self._process.expect(self._points(configurations)))
 
-    def _features(self, configurations: Sequence[Values]) -> Array:
+    def _points(self, configurations: Sequence[Values]) -> Array:
         # The seconds do not depend on the learning rate. A point without it is in the middle.
         others = [{k: v for k, v in c.items() if k != "learning_rate"} for c in configurations]
-        points = self._encoder.points(others) - 0.5
-        with_one = np.column_stack([np.ones(len(points)), points])
-        first, second = np.triu_indices(with_one.shape[1])
-        return with_one[:, first] * with_one[:, second]
+        return self._encoder.points(others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +248,7 @@ def run_noise(table: Table) -> Array:
 
 
 def fit_seconds(table: Table) -> EpochSeconds:
-    """Returns the regression of the seconds of an epoch."""
+    """Returns the process that predicts the seconds of an epoch."""
     values = {curve.number: curve.values for curve in table.curves()}
     rows = [row for row in table.seconds() if row.number in values]
     seconds = np.array([row.train_s + row.validation_s for row in rows])
