@@ -49,7 +49,7 @@ def record(
     dataset: str,
     changes: Mapping[str, Any],
     workers: int = 2,
-    results: Path = BUILD,
+    results: Path | None = None,
 ) -> "Study":
     """Runs a random search of the default space, or continues it.
 
@@ -60,12 +60,13 @@ def record(
         dataset: Name or file of the images.
         changes: Other keys of the search, by dotted name.
         workers: Number of configurations that train at the same time, on one thread each.
-        results: Folder of all results.
+        results: Folder of all results. Default: `BUILD`.
     """
     import vaetune
     from vaetune.search import ExecutorOptions
     from vaetune.study import has_begun
 
+    results = results or BUILD
     keys = {"seed": seed, "baseline": False, "budget.max_trials": count, "data.dataset": dataset}
     search = vaetune.load_search("random", {**keys, **changes})
     begun = vaetune.load_study(results / name) if has_begun(results / name) else None

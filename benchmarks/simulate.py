@@ -1,6 +1,6 @@
 """Compares search algorithms in worlds that recorded learning curves make, without training.
 
-    python benchmarks/simulate.py [--seeds 40]
+    python benchmarks/simulate.py [--seeds 100]
     python benchmarks/simulate.py --vary decision.COST_POWER=1.0 gaussian_process.NOISE=0.001
 
 The worlds are drawn from Gaussian processes; see `worlds.py`. Those of the first half of the table
@@ -50,7 +50,7 @@ def simulate(world: World, title: str, per_trial_s: float, seed: int) -> Outcome
     """Simulates one search; what it did not reach counts as `GIVE_UP_S`."""
     clock = Clock(world, per_trial_s)
     ALGORITHMS[title][0](clock, seed)
-    reached = {str(nats): clock.reached_s.get(nats, GIVE_UP_S) for nats in WITHIN}
+    reached = {str(n): min(clock.reached_s.get(n, GIVE_UP_S), GIVE_UP_S) for n in WITHIN}
     return reached | {"above": clock.above}
 
 
@@ -121,7 +121,7 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
 def main() -> None:
     """Simulates all algorithms and writes their results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=40, help="number of worlds of each half")
+    parser.add_argument("--seeds", type=int, default=100, help="number of worlds of each half")
     parser.add_argument("--vary", nargs="+", default=(), metavar="MODULE.NAME=VALUE")
     parser.add_argument("--processes", type=int, help="number of processes; default: all cores")
     arguments = parser.parse_args()

@@ -32,8 +32,8 @@ GIVE_UP_S = 1000.0
 ENDLESS = 10**6
 """Epochs of a freeze-thaw search, which nothing but the clock stops."""
 
-CONTROL_DRAWN, CONTROL_KEPT, CONTROL_POOL = 27, 3, 64
-"""Configurations that the control begins and completes in a round, and from which it draws one."""
+CONTROL_BEGUN, CONTROL_KEPT, CONTROL_POOL = 27, 3, 270
+"""Configurations that the control begins and completes in a round, and those it draws from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +127,12 @@ def control(clock: Clock, seed: int) -> None:
     """
     rng = np.random.default_rng(seed)
     while not clock.is_over:
+        pool = [draw(clock, rng) for _ in range(CONTROL_POOL)]
+        rates = np.array([1 / counted_cost(values) for values in pool])
+        chosen = rng.choice(CONTROL_POOL, CONTROL_BEGUN, replace=False, p=rates / rates.sum())
         begun = []
-        for _ in range(CONTROL_DRAWN):
-            pool = [draw(clock, rng) for _ in range(CONTROL_POOL)]
-            rates = np.array([1 / counted_cost(values) for values in pool])
-            training = clock.begin(pool[int(rng.choice(CONTROL_POOL, p=rates / rates.sum()))])
+        for place in chosen:
+            training = clock.begin(pool[place])
             clock.start_trial()
             begun.append((clock.train(training, 1), training))
         for _, training in sorted(begun, key=lambda pair: pair[0])[:CONTROL_KEPT]:
