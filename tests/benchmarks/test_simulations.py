@@ -8,6 +8,7 @@ import pytest
 import record_curves
 import simulate
 import simulated_searches
+import worlds
 from curves import Curve, Table, write_curves
 from image_sets import make_split
 from journals import VALUES, JournalBuilder, make_session, make_started, write_journal
@@ -213,14 +214,15 @@ def test_a_drawn_function_agrees_with_the_observations_and_differs_elsewhere(tab
     assert np.abs(elsewhere.mean(axis=0) - expected).mean() < elsewhere.std(axis=0).mean()
 
 
-def test_functions_far_from_the_observations_have_the_covariance_of_the_process():
+def test_functions_far_from_the_observations_have_the_covariance_of_the_process(monkeypatch):
+    monkeypatch.setattr(worlds, "FEATURES", 32)
     rng = np.random.default_rng(5)
     process = Process(rng.random((8, 2)), rng.normal(size=8))
     process._kernel = ConstantKernel(1.7) * Matern([1.5, 2.0], nu=2.5)
     far = np.array([[50.0, 60.0], [51.0, 60.5], [52.0, 61.0]])
-    numbers = np.array([process.draw(np.random.default_rng(n))(far) for n in range(4000)])
+    numbers = np.array([process.draw(np.random.default_rng(n))(far) for n in range(8000)])
     expected = process._kernel(far) * process._scale**2
-    assert np.cov(numbers.T) == pytest.approx(expected, abs=0.08 * expected[0, 0])
+    assert np.cov(numbers.T) == pytest.approx(expected, abs=0.05 * expected[0, 0])
     assert expected[0, 2] < 0.5 * expected[0, 0]
 
 
@@ -438,9 +440,18 @@ def test_the_tables_show_medians_quartiles_and_what_was_not_reached():
     assert text.count(row) == 2
 
 
-def test_the_recorded_curves_are_summarised(table):
-    text = recorded_sentence(table)
-    lowest = min(min(curve.val_loss) for curve in table.curves())
-    assert text.startswith(f"60 configurations, the best one with {lowest:.2f} nats. 20 of them")
-    assert " nats after epoch 1, " in text
-    assert text.endswith(" s on one thread.")
+def test_the_recorded_curves_are_summarised(tmp_path):
+    table = Table("few", tmp_path)
+    first = [Curve(n, {}, (90.0 + n,) * 8 + (70.0 + n,), 40.0) for n in range(3)]
+    write_curves(table.curves_path, first)
+    write_curves(table.again_path, [Curve(1, {}, (93.0,) * 8 + (75.0,), 40.0)])
+    for train_s in (1.0, 2.5):
+        row = {"number": 0, "train_s": train_s, "validation_s": 0.1}
+        append_line(table.seconds_path, json.dumps(row))
+    # 2 and 4 nats apart, so the deviations of one training are 2 and 4 over the root of 2.
+    assert recorded_sentence(table) == (
+        "3 configurations, the best one with 70.00 nats. 1 of them were trained twice. The "
+        "standard deviation of a training, if only its seed changes, is 1.41 nats after epoch 1, "
+        "1.41 nats after epoch 3 and 2.83 nats after epoch 9. An epoch takes 1.1 to 2.6 s on one "
+        "thread."
+    )
