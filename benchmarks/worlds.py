@@ -166,7 +166,7 @@ class EpochSeconds:
 
 @dataclass(frozen=True, eq=False)
 class Half:
-    """What the worlds of one half of a table are made of.
+    """The surrogates and the noise of the worlds of one half of a table.
 
     Attributes:
         space: Search space.
@@ -198,7 +198,7 @@ class World:
     """A function drawn from a surrogate, in which configurations train in no time.
 
     Args:
-        half: What the world is made of.
+        half: Surrogates and noise from which the world is drawn.
         seed: Random seed of the function and of the noise.
 
     Attributes:
