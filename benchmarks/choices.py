@@ -14,9 +14,13 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workloads import RESULTS
+
+if TYPE_CHECKING:
+    from vaetune.study import EpochEnded
+    from vaetune.training import TrainingContext
 
 TABLE = RESULTS / "choices.jsonl"
 EPOCHS = 9
@@ -84,14 +88,23 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
 """Changes of the base by name."""
 
 
-def train(values: Mapping[str, Any], seed: int, context: Any) -> Iterator[tuple[float, float]]:
-    """Yields the validation loss and the CPU seconds of each epoch."""
+def train_epochs(
+    values: Mapping[str, Any], seed: int, context: "TrainingContext", epochs: int = EPOCHS
+) -> Iterator["EpochEnded"]:
+    """Trains a configuration and yields its epochs.
+
+    Args:
+        values: Hyperparameters by name.
+        seed: Random seed of the training.
+        context: Images to train on.
+        epochs: Number of epochs.
+    """
     from vaetune.config import SearchSpec, used
     from vaetune.study import Assignment
     from vaetune.training import EpochDone, Task, train_task
 
     spec = SearchSpec.model_validate(
-        {"algorithm": "single", "seed": seed, "budget": {"max_epochs": EPOCHS}}
+        {"algorithm": "single", "seed": seed, "budget": {"max_epochs": epochs}}
     )
     trial = Assignment(
         trial_id="0000",
@@ -101,14 +114,22 @@ def train(values: Mapping[str, Any], seed: int, context: Any) -> Iterator[tuple[
         rung=0,
         parent=None,
         epoch_from=0,
-        epoch_to=EPOCHS,
+        epoch_to=epochs,
         hyperparameters=used(values),
     )
-    began_s = time.process_time()
     for message in train_task(Task(spec, (trial,), None), context):
         if isinstance(message, EpochDone):
-            yield message.ended.val_loss, time.process_time() - began_s
-            began_s = time.process_time()
+            yield message.ended
+
+
+def train(
+    values: Mapping[str, Any], seed: int, context: "TrainingContext"
+) -> Iterator[tuple[float, float]]:
+    """Yields the validation loss and the CPU seconds of each epoch."""
+    began_s = time.process_time()
+    for epoch in train_epochs(values, seed, context):
+        yield epoch.val_loss, time.process_time() - began_s
+        began_s = time.process_time()
 
 
 def read_rows() -> list[dict[str, Any]]:

@@ -1,25 +1,21 @@
-"""The table of recorded learning curves that simulated searches use.
+"""The tables of recorded learning curves that simulated searches use.
 
-The configurations are a scrambled Sobol sequence (seed 7) over the default space. Each was trained
-for 27 epochs on the first 2,048 MNIST training images and validated on 512 others.
+`curves/NAME.jsonl` has a line for each random configuration of the default space,
+`curves/NAME-again.jsonl` one for each that was trained a second time with another seed, and
+`curves/NAME-seconds.jsonl` the seconds of an epoch. `record_curves.py` writes them.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import qmc
-from workloads import LEARNING_RATES, SPACE, append_line
+from workloads import read_lines
 
-TABLE = Path(__file__).parent / "curves.jsonl"
-EPOCHS = 27
-NAMES = ("latent_dim", "filters_1", "filters_2", "dense_units", "learning_rate")
-_SOBOL_SEED = 7
+from vaetune.config import DEFAULT_SPACE, Space
 
-GIVE_UP_S = 100_000.0
-"""Simulated seconds after which a search is stopped."""
+FOLDER = Path(__file__).parent / "curves"
 
 
 @dataclass(frozen=True)
@@ -27,52 +23,86 @@ class Curve:
     """The learning curve of a configuration.
 
     Attributes:
-        number: Index of the configuration in the sequence.
+        number: Number of the configuration in the table.
         values: Hyperparameters by name.
         val_loss: Validation loss after each epoch, in nats per image.
-        cpu_s: CPU seconds of each epoch's training and validation on one thread.
+        entropy_floor: Lower bound of all losses on these images, in nats per image.
     """
 
     number: int
     values: dict[str, Any]
     val_loss: tuple[float, ...]
-    cpu_s: tuple[float, ...]
+    entropy_floor: float
 
 
-def configurations(count: int) -> list[dict[str, Any]]:
-    """Returns the first configurations of the sequence."""
-    low, high = LEARNING_RATES
-    # Sobol sequences are balanced only for powers of two.
-    drawn = qmc.Sobol(len(NAMES), scramble=True, seed=_SOBOL_SEED).random_base2(count.bit_length())
-    found = []
-    for *choices, rate in drawn[:count].tolist():
-        values: dict[str, Any] = {
-            name: SPACE[name][int(share * len(SPACE[name]))]
-            for name, share in zip(NAMES, choices, strict=False)
-        }
-        found.append(values | {"learning_rate": low * (high / low) ** rate})
-    return found
+@dataclass(frozen=True)
+class Seconds:
+    """The seconds of an epoch of a configuration, on one thread and after tracing.
+
+    Attributes:
+        number: Number of the configuration in the table.
+        train_s: Seconds to train on all training images.
+        validation_s: Seconds to validate on all validation images.
+    """
+
+    number: int
+    train_s: float
+    validation_s: float
 
 
-def read_curves(path: Path = TABLE) -> Iterator[Curve]:
-    """Yields the curves of a table, except a last line that is incomplete."""
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        values = {name: row[name] for name in NAMES}
-        yield Curve(row["i"], values, tuple(row["val"]), tuple(row["cpu_s"]))
+@dataclass(frozen=True)
+class Table:
+    """The tables of an image set.
+
+    Attributes:
+        name: Name of the image set.
+        folder: Folder of the files.
+        space: Search space of the recorded configurations.
+    """
+
+    name: str
+    folder: Path = FOLDER
+    space: Space = field(default=DEFAULT_SPACE, compare=False)
+
+    @property
+    def curves_path(self) -> Path:
+        """File of the learning curves."""
+        return self.folder / f"{self.name}.jsonl"
+
+    @property
+    def again_path(self) -> Path:
+        """File of the learning curves of a second training."""
+        return self.folder / f"{self.name}-again.jsonl"
+
+    @property
+    def seconds_path(self) -> Path:
+        """File of the seconds of an epoch."""
+        return self.folder / f"{self.name}-seconds.jsonl"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all three files are there."""
+        return all(p.exists() for p in (self.curves_path, self.again_path, self.seconds_path))
+
+    def curves(self) -> list[Curve]:
+        """Returns the learning curves, in the order of their numbers."""
+        return _read_curves(self.curves_path)
+
+    def again(self) -> list[Curve]:
+        """Returns the learning curves of a second training, in the order of their numbers."""
+        return _read_curves(self.again_path)
+
+    def seconds(self) -> list[Seconds]:
+        """Returns the seconds of an epoch."""
+        return [Seconds(**line) for line in read_lines(self.seconds_path)]
 
 
-def write_curve(curve: Curve, path: Path) -> None:
-    """Appends a curve to a table."""
-    row = {
-        "i": curve.number,
-        **curve.values,
-        "val": [round(loss, 3) for loss in curve.val_loss],
-        "cpu_s": [round(seconds, 2) for seconds in curve.cpu_s],
-    }
-    append_line(path, json.dumps(row))
+def write_curves(path: Path, curves: Iterable[Curve]) -> None:
+    """Writes a file of learning curves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(asdict(curve)) + "\n" for curve in curves))
+
+
+def _read_curves(path: Path) -> list[Curve]:
+    lines = (line | {"val_loss": tuple(line["val_loss"])} for line in read_lines(path))
+    return sorted((Curve(**line) for line in lines), key=lambda curve: curve.number)

@@ -34,7 +34,7 @@ from quality_tables import ROWS, read_rows, report
 BUILD = Path(__file__).parent.parent / "build" / "quality"
 
 SUBSET, SUBSET_VALIDATION = 5000, 1000
-"""Images of the letters to train on and to validate on, drawn with seed 0."""
+"""Images of a file to train on and to validate on, drawn with seed 0."""
 
 RECIPE = {
     "activation": "gelu",
@@ -156,12 +156,16 @@ def all_runs(images: Path | None) -> Iterator[Run]:
         yield training(f"emoji-seed-{seed}", "emoji", colour, *coloured, "30")
 
 
-def draw_letters(images: Path) -> None:
-    """Writes the images of the letters that searches use, if they are not there yet."""
-    target = BUILD / "letters.npz"
+def draw_subset(images: Path, target: Path) -> None:
+    """Draws the images that searches use from a file of images, once.
+
+    Args:
+        images: File with `x_train`, `y_train`, `x_test` and `y_test`.
+        target: File to write: 5,000 training and 1,000 validation images, and all test images.
+    """
     if target.exists():
         return
-    BUILD.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with np.load(images) as arrays:
         order = np.random.default_rng(0).permutation(len(arrays["x_train"]))
         train, validation, _ = np.split(order, [SUBSET, SUBSET + SUBSET_VALIDATION])
@@ -247,7 +251,7 @@ def main() -> None:
     if not arguments.table and not runs:
         parser.error("no such group, or it needs --images; see the top of this file")
     if arguments.group == "letters" and images:
-        draw_letters(images)
+        draw_subset(images, BUILD / "letters.npz")
     known = {row["run"] for row in read_rows()}
     for run in [] if arguments.table else runs:
         if run.name in known or arguments.only not in run.name:

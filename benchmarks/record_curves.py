@@ -1,79 +1,183 @@
-"""Records learning curves with vaetune's own training, for the tabular benchmark.
+"""Records learning curves with vaetune's own training, for the simulated searches.
 
-    python benchmarks/record_curves.py MNIST.npz            # add the missing curves
-    python benchmarks/record_curves.py MNIST.npz --again 5  # record five curves a second time
+    python benchmarks/record_curves.py                 # 300 random configurations of the digits
+    python benchmarks/record_curves.py --again 30      # the first 30 again, with another seed
+    python benchmarks/record_curves.py --seconds       # the seconds of their epochs
+    python benchmarks/record_curves.py --name letters --images benchmarks/data/letters.npz
 
-If it was stopped, the same command continues. With --share 0/2 and --share 1/2, two processes
-divide the work.
+The curves are those of vaetune's `random` search with two workers of one thread each: vaetune
+continues a search that was stopped, divides its trials between workers and has a journal. Its
+results are in `build/curves/`. The tables in `benchmarks/curves/` are written at the end, also if
+the recording is stopped; the same command continues. A larger `--count` continues a complete
+recording. From the images of a file, 5,000 training and 1,000 validation images are drawn.
+
+`--seconds` trains on some of the images in this process alone, on one thread. Nothing else may run
+on the machine.
 """
 
 import argparse
+import json
 import os
-import time
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from curves import EPOCHS, TABLE, Curve, configurations, read_curves, write_curve
-from workloads import BATCH_SIZE, RESULTS
+from choices import train_epochs
+from curves import Curve, Seconds, Table, write_curves
+from quality import draw_subset
+from workloads import append_line
 
-AGAIN = RESULTS / "curves_again.jsonl"
-SEED = 11
+if TYPE_CHECKING:
+    from vaetune import Study
+    from vaetune.training import TrainingContext
+
+BUILD = Path(__file__).parent.parent / "build" / "curves"
+
+SEED, SEED_AGAIN = 7, 8
+"""Random seeds of the searches that record curves, and record some of them again."""
+
+TIMED_TRAIN, TIMED_VALIDATION, TIMED_EPOCHS = 1280, 500, 4
+"""Images and epochs that are timed. The first epoch traces the steps and does not count."""
 
 
-def record(number: int, data: Path) -> Curve:
-    """Trains a configuration of the sequence on one thread."""
-    import keras
-    import numpy as np
-    import tensorflow as tf
+def record(
+    name: str,
+    seed: int,
+    count: int,
+    dataset: str,
+    changes: Mapping[str, Any],
+    workers: int = 2,
+    results: Path | None = None,
+) -> "Study":
+    """Runs a random search of the default space, or continues it.
 
-    from vaetune.models.build import build_vae
-    from vaetune.training.restore import read_variables
-    from vaetune.training.runner import DeviceData, EpochRunner
-    from vaetune.training.schedule import Epoch, image_order
+    Args:
+        name: Name of the search.
+        seed: Random seed of the search.
+        count: Number of configurations.
+        dataset: Name or file of the images.
+        changes: Other keys of the search, by dotted name.
+        workers: Number of configurations that train at the same time, on one thread each.
+        results: Folder of all results. Default: `BUILD`.
+    """
+    import vaetune
+    from vaetune.search import ExecutorOptions
+    from vaetune.study import has_begun
 
-    with np.load(data) as arrays:
-        images = arrays["x_train"][..., None]
-    on_device = DeviceData(tf.constant(images[:2048]), tf.constant(images[50_000:50_512]))
-    values = configurations(number + 1)[number]
-    keras.utils.set_random_seed(SEED)
-    vae = build_vae((28, 28, 1), values)
-    runner = EpochRunner(vae, on_device)
-    start = read_variables(vae.variables), read_variables(vae.optimizer.variables)
-    runner.restore(*start)
-    # The first call traces the steps.
-    runner.train(Epoch(image_order(BATCH_SIZE, SEED, number, 0), BATCH_SIZE))
-    runner.restore(*start)
-    val_loss, cpu_s = [], []
-    for epoch in range(1, EPOCHS + 1):
-        began_s = time.process_time()
-        runner.train(Epoch(image_order(2048, SEED, number, epoch), BATCH_SIZE))
-        val_loss.append(runner.validate().loss)
-        cpu_s.append(time.process_time() - began_s)
-    return Curve(number, values, tuple(val_loss), tuple(cpu_s))
+    results = results or BUILD
+    keys = {"seed": seed, "baseline": False, "budget.max_trials": count, "data.dataset": dataset}
+    search = vaetune.load_search("random", {**keys, **changes})
+    begun = vaetune.load_study(results / name) if has_begun(results / name) else None
+    extend = begun is not None and (begun.search.budget.max_trials or 0) < count
+    executor = ExecutorOptions(workers, threads=1)
+    return vaetune.run_search(search, None, results, name=name, executor=executor, extend=extend)
+
+
+def curves_of(study: "Study", numbers: Sequence[int] | None = None) -> Iterator[Curve]:
+    """Yields the curves of the completed trials of a random search.
+
+    Args:
+        study: The search.
+        numbers: Number in the table of each configuration. Default: that of the search.
+    """
+    for trial in sorted(study.trials, key=lambda trial: trial.configuration):
+        if trial.status == "completed":
+            number = numbers[trial.configuration] if numbers else trial.configuration
+            losses = tuple(round(epoch.val_loss, 4) for epoch in trial.epochs)
+            floor = round(study.started.data.entropy_floor, 4)
+            yield Curve(number, dict(trial.hyperparameters), losses, floor)
+
+
+def record_all(table: Table, dataset: str, count: int) -> None:
+    """Records the curves of a table."""
+    import vaetune
+
+    try:
+        record(table.name, SEED, count, dataset, {})
+    finally:
+        write_curves(table.curves_path, curves_of(vaetune.load_study(BUILD / table.name)))
+
+
+def record_again(table: Table, dataset: str, count: int) -> None:
+    """Trains the first configurations of a table again, with another seed."""
+    import vaetune
+
+    first = table.curves()[:count]
+    name, points = f"{table.name}-again-{count}", [curve.values for curve in first]
+    try:
+        record(name, SEED_AGAIN, count, dataset, {"start_with": points})
+    finally:
+        study = vaetune.load_study(BUILD / name)
+        write_curves(table.again_path, curves_of(study, [curve.number for curve in first]))
+
+
+def record_seconds(table: Table, dataset: str) -> None:
+    """Measures the seconds of an epoch of each network and batch size in a table."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    from vaetune.device import choose_device
+
+    choose_device("cpu", threads=1)
+    from vaetune.data import load_images
+    from vaetune.training import TrainingContext
+
+    images = load_images(dataset)
+    scales = (len(images.train) / TIMED_TRAIN, len(images.validation) / TIMED_VALIDATION)
+    part = replace(
+        images,
+        train=images.train.take(slice(TIMED_TRAIN)),
+        validation=images.validation.take(slice(TIMED_VALIDATION)),
+    )
+    context = TrainingContext(part)
+    known = {row.number for row in table.seconds()}
+    for number, values in networks(table.curves()).items():
+        if number in known:
+            continue
+        train_s, validation_s = time_epoch(values, context)
+        row = Seconds(number, round(train_s * scales[0], 4), round(validation_s * scales[1], 4))
+        append_line(table.seconds_path, json.dumps(asdict(row)))
+        print(f"{number}: {row.train_s:.2f} s and {row.validation_s:.2f} s an epoch", flush=True)
+
+
+def networks(curves: Sequence[Curve]) -> dict[int, dict[str, Any]]:
+    """Returns configurations that differ in more than the learning rate, by their numbers."""
+    found: dict[tuple[tuple[str, Any], ...], Curve] = {}
+    for curve in curves:
+        key = tuple((k, v) for k, v in curve.values.items() if k != "learning_rate")
+        found.setdefault(key, curve)
+    return {curve.number: curve.values for curve in found.values()}
+
+
+def time_epoch(values: Mapping[str, Any], context: "TrainingContext") -> tuple[float, float]:
+    """Returns the median seconds of training and of validation of an epoch after the first."""
+    epochs = list(train_epochs(values, 0, context, TIMED_EPOCHS))[1:]
+    train_s = statistics.median(epoch.train_s for epoch in epochs)
+    return train_s, statistics.median(epoch.validation_s for epoch in epochs)
 
 
 def main() -> None:
-    """Records the missing curves."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="MNIST as an .npz file")
-    parser.add_argument("--again", type=int, help="number of curves to record a second time")
-    parser.add_argument("--until", type=int, default=256, help="number of configurations")
-    parser.add_argument("--share", default="0/1", help="part of the work to do, such as 0/2")
+    """Records what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--name", default="digits", help="name of the table")
+    parser.add_argument("--images", type=Path, help="file of images; default: the packaged digits")
+    parser.add_argument("--count", type=int, default=300, help="number of configurations")
+    parser.add_argument("--again", type=int, help="number of configurations to train again")
+    parser.add_argument("--seconds", action="store_true", help="measure the seconds of epochs")
     arguments = parser.parse_args()
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    known = [curve.number for curve in read_curves(TABLE)]
-    path = AGAIN if arguments.again else TABLE
-    wanted = known[: arguments.again] if arguments.again else range(arguments.until)
-    part, parts = map(int, arguments.share.split("/"))
-    for number in list(wanted)[part::parts]:
-        if number in {curve.number for curve in read_curves(path)}:
-            continue
-        curve = record(number, arguments.data)
-        write_curve(curve, path)
-        print(f"{number}: {min(curve.val_loss):.2f} nats, {sum(curve.cpu_s):.0f} s", flush=True)
+    table, dataset = Table(arguments.name), "digits"
+    if arguments.images:
+        target = (BUILD / f"{table.name}.npz").resolve()
+        draw_subset(arguments.images, target)
+        dataset = str(target)
+    elif table.name != "digits":
+        parser.error("--name expects --images as well, except for the digits")
+    if arguments.seconds:
+        record_seconds(table, dataset)
+    elif arguments.again:
+        record_again(table, dataset, arguments.again)
+    else:
+        record_all(table, dataset, arguments.count)
 
 
 if __name__ == "__main__":

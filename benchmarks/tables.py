@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from contenders import TITLES
-from curves import GIVE_UP_S, TABLE, read_curves
+from curves import Table
 from quality_tables import found_table, read_rows
+from simulated_tables import recorded_sentence, simulated_text
 from two_workers import PATH, SEARCH, Command, ratios, read_commands
 from workloads import MEASURED, RESULTS, STEPS_ALONE, Run, read_runs
 
@@ -184,32 +185,6 @@ def race_table(runs: Sequence[Run]) -> str:
     return _markdown(("search", "median time to random search's final loss", "seeds"), rows)
 
 
-def curves_table() -> str:
-    """Returns the table of curves that were recorded twice."""
-    before = {curve.number: curve for curve in read_curves(TABLE)}
-    rows = []
-    for again in sorted(read_curves(RESULTS / "curves_again.jsonl"), key=lambda c: c.number):
-        first = before[again.number]
-        losses = [
-            f"{first.val_loss[epoch - 1]:.1f} / {again.val_loss[epoch - 1]:.1f}"
-            for epoch in (1, 3, 9, 27)
-        ]
-        seconds = [f"{statistics.median(curve.cpu_s):.1f}" for curve in (first, again)]
-        rows.append((str(again.number), *losses, " / ".join(seconds)))
-    heads = ("configuration", "1 epoch", "3", "9", "27", "CPU seconds per epoch")
-    return _markdown(heads, rows)
-
-
-def simulated_table(simulated: dict[str, Any]) -> str:
-    """Returns the table of median simulated times."""
-    rows = []
-    for title, medians in simulated["median_s"].items():
-        low, high = simulated["quartiles_s"][title]["1.0"]
-        rows.append((title, *map(_hours, medians.values()), f"{_hours(low)} to {_hours(high)}"))
-    heads = [f"within {float(nats):g} nats" for nats in next(iter(simulated["median_s"].values()))]
-    return _markdown(("search", *heads, "quartiles for 1 nat"), rows)
-
-
 def environment_line(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
     """Returns a line about machine and versions, from the last run."""
     cores = f"{goals['cores']} cores of " if goals else ""
@@ -300,8 +275,8 @@ def parts() -> dict[str, str]:
         "workers-share": workers_sentence(runs, commands),
         **{workload: side_by_side_table(runs, workload) for workload in MEASURED},
         "race": race_table(runs),
-        "again": curves_table(),
-        "simulated": simulated_table(simulated) if simulated else "Not simulated yet.",
+        "recorded": recorded_sentence(Table("digits")),
+        "simulated": simulated_text(simulated),
         "environment": environment_line(runs, goals),
         "found": found_table(read_rows()),
     }
@@ -347,10 +322,6 @@ def _with_spread(values: Sequence[float], decimals: int = 1) -> str:
     median, low, high = statistics.median(values), min(values), max(values)
     spread = f" ({low:.{decimals}f} to {high:.{decimals}f})" if len(values) > 1 else ""
     return f"{median:.{decimals}f}{spread}"
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f} h" if seconds < GIVE_UP_S else "not reached"
 
 
 if __name__ == "__main__":

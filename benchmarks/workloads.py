@@ -24,7 +24,7 @@ SPACE = {
     "latent_dim": [2, 4, 8, 16, 32],
 }
 LEARNING_RATES = (1e-4, 1e-2)
-"""Bounds of the log-uniform learning rate; with `SPACE` this is vaetune's default space."""
+"""Bounds of the log-uniform learning rate; with `SPACE` this is the space of vaetune 0.1."""
 
 
 STEPS_ALONE = "steps-alone"

@@ -1,4 +1,4 @@
-"""The benchmarks run, their simulated clock is right, and their README says what was measured."""
+"""The benchmarks run, and their README says what was measured."""
 
 import json
 import statistics
@@ -11,10 +11,8 @@ from pathlib import Path
 import many_workers
 import numpy as np
 import pytest
-import simulate
 import two_workers
 from contenders import CONTENDERS
-from curves import NAMES, Curve, configurations, read_curves, write_curve
 from image_sets import make_images, make_split
 from journals import PLAN, VALUES, JournalBuilder
 from prepared_commands import PreparedCommand
@@ -38,7 +36,7 @@ from vaetune.config.spec import SearchSpec
 from vaetune.study.records import Assignment
 from vaetune.training.tasks import Began, Completed, EpochDone, Progressed, Task
 
-BENCHMARKS = Path(simulate.__file__).parent
+BENCHMARKS = Path(two_workers.__file__).parent
 
 
 def run_script(name, *arguments, timeout=900, cwd=None):
@@ -52,7 +50,7 @@ def run_script(name, *arguments, timeout=900, cwd=None):
     )
 
 
-def test_the_space_is_the_default_one_of_vaetune():
+def test_the_space_of_the_comparison_is_that_of_vaetune_0_1():
     for name, dimension in EARLIER_SPACE.dimensions():
         expected = LEARNING_RATES if name == "learning_rate" else tuple(SPACE[name])
         assert dimension.listed() == expected
@@ -159,52 +157,6 @@ def test_a_run_keeps_what_became_lower_and_counts_every_epoch():
         run.add_epoch(second, loss)
     assert run.curve == [(0, 300.0), (2, 250.0), (5, 249.0)]
     assert run.epochs == 6
-
-
-def test_the_table_holds_the_sequence_that_it_names():
-    curves = list(read_curves())
-    drawn = configurations(max(curve.number for curve in curves) + 1)
-    for curve in curves:
-        assert curve.values == pytest.approx(drawn[curve.number])
-        assert len(curve.val_loss) == len(curve.cpu_s) == 27
-        assert simulate.look_up(curve.values) == curve
-
-
-def test_a_curve_is_read_as_it_was_written(tmp_path):
-    values = dict.fromkeys(NAMES, 16) | {"learning_rate": 1.25e-3}
-    curve = Curve(3, values, (300.125, 250.5), (1.25, 1.5))
-    write_curve(curve, tmp_path / "curves.jsonl")
-    assert list(read_curves(tmp_path / "curves.jsonl")) == [curve]
-
-
-@pytest.fixture
-def two_curves(monkeypatch):
-    """A table of two configurations, three epochs each of one second."""
-    values = dict(simulate.table()[0].values)
-    good = Curve(0, values, (250.0, 201.0, 200.0), (1.0, 1.0, 1.0))
-    bad = Curve(1, values | {"latent_dim": 2}, (300.0, 300.0, 300.0), (1.0, 1.0, 1.0))
-    monkeypatch.setattr(simulate, "table", lambda: [good, bad])
-    return good, bad
-
-
-def test_the_clock_counts_trials_and_epochs_until_the_best_is_near(two_curves):
-    good, bad = two_curves
-    clock = simulate.Clock(per_trial_s=0.5)
-    for curve in (bad, good):
-        clock.begin()
-        for epoch in (1, 2, 3):
-            clock.train(curve, epoch)
-    # The bad trial's 3.5 s, 0.5 s to begin the good one, and its two epochs.
-    assert clock.reached_s == {5.0: 6.0, 2.0: 6.0, 1.0: 6.0}
-    assert clock.is_over
-
-
-@pytest.mark.parametrize("title", simulate.ALGORITHMS)
-def test_every_algorithm_comes_near_the_best_of_the_table_and_repeats_itself(title):
-    reached = simulate.simulate(title, per_trial_s=0.5, seed=1)
-    assert reached[5.0] <= reached[2.0] <= reached[1.0]
-    assert simulate.simulate(title, per_trial_s=0.5, seed=1) == reached
-    assert simulate.simulate(title, per_trial_s=50.0, seed=1)[5.0] > reached[5.0]
 
 
 def test_every_contender_of_a_workload_is_known_and_steps_alone_come_after_vaetunes():
