@@ -136,6 +136,8 @@ def all_runs(images: Path | None) -> Iterator[Run]:
     for repeat, levels in itertools.product(range(3), (1, 2, 3)):
         name = f"structures-{levels}-{repeat}"
         twice = base | {"levels": levels, "learning_rate": [0.005, 0.006]}
+        if levels == 1:
+            del twice["level_channels"]  # One level has none.
         file = grid_search(name, twice, "budget = { max_epochs = 1 }", 'device = "cpu"')
         yield Run(name, "structures", name, ("search", str(file)), evaluate=None)
     for repeat in range(3):
