@@ -59,6 +59,7 @@ class Run:
         command: Arguments of `vaetune`, without the folder.
         evaluate: Further arguments of `vaetune evaluate`; None leaves it out. With one sample, the
             bound, which would take minutes, is the negative ELBO again.
+        search: Text of the search file that the command names; empty without one.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Run:
     study: str
     command: tuple[str, ...]
     evaluate: tuple[str, ...] | None = ("--importance-samples", "1")
+    search: str = ""
 
     @property
     def results(self) -> Path:
@@ -107,22 +109,36 @@ def full_mnist(images: Path) -> Iterator[Run]:
             "budget = { max_epochs = 45 }",
             'training = { learning_rate_decay = "cosine" }',
         )
-        binary = ("search", str(grid_search(name, grey, *keys)), "--seed", str(seed))
         thousand = ("--importance-samples", "5000", "--images", "1000")
-        yield Run(name, "binarized", name, binary, evaluate=thousand)
+        seeded = ("--seed", str(seed))
+        yield grid_search(name, "binarized", grey, keys, *seeded, evaluate=thousand)
 
 
-def grid_search(name: str, values: Mapping[str, Any], *keys: str) -> Path:
-    """Writes a search file of fixed values and lists of values, with further keys."""
+def grid_search(
+    name: str,
+    group: str,
+    values: Mapping[str, Any],
+    keys: Sequence[str],
+    *options: str,
+    **attributes: Any,
+) -> Run:
+    """Returns a run of a grid search.
+
+    Args:
+        name: Name of the run and of its search.
+        group: First word of the command line.
+        values: Fixed values and lists of values, by name of the hyperparameter.
+        keys: Further lines of the search file.
+        options: Further arguments of `vaetune search`.
+        attributes: Further attributes of the run.
+    """
     space = (
-        f"{name} = {{ {'values' if isinstance(value, list) else 'value'} = {json.dumps(value)} }}"
-        for name, value in values.items()
+        f"{key} = {{ {'values' if isinstance(value, list) else 'value'} = {json.dumps(value)} }}"
+        for key, value in values.items()
     )
     lines = ['algorithm = "grid"', "baseline = false", *keys, "[space]", *space]
-    BUILD.mkdir(parents=True, exist_ok=True)
-    file = BUILD / f"{name}.toml"
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return file
+    command = ("search", str(BUILD / f"{name}.toml"), *options)
+    return Run(name, group, name, command, search="\n".join(lines) + "\n", **attributes)
 
 
 def all_runs(images: Path | None) -> Iterator[Run]:
@@ -138,8 +154,8 @@ def all_runs(images: Path | None) -> Iterator[Run]:
         twice = base | {"levels": levels, "learning_rate": [0.005, 0.006]}
         if levels == 1:
             del twice["level_channels"]  # One level has none.
-        file = grid_search(name, twice, "budget = { max_epochs = 1 }", 'device = "cpu"')
-        yield Run(name, "structures", name, ("search", str(file)), evaluate=None)
+        keys = ("budget = { max_epochs = 1 }", 'device = "cpu"')
+        yield grid_search(name, "structures", twice, keys, evaluate=None)
     for repeat in range(3):
         for (model, values), precision in itertools.product(models.items(), PRECISIONS):
             options = ("--precision", precision, "--epochs", "4", "--seed", str(repeat))
@@ -191,6 +207,9 @@ def vaetune(run: Run, *arguments: str) -> tuple[float, float]:
 def measure(run: Run) -> dict[str, Any]:
     """Makes a run and returns its row."""
     continued = run.results.exists()
+    if run.search:
+        BUILD.mkdir(parents=True, exist_ok=True)
+        (BUILD / f"{run.name}.toml").write_text(run.search, encoding="utf-8")
     wall_s, cpu_s = vaetune(run, *run.command, "--quiet")
     if run.evaluate is not None:
         vaetune(run, "evaluate", run.study, *run.evaluate)

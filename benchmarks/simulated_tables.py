@@ -7,7 +7,7 @@ from typing import Any
 from curves import Table
 
 SHOWN_EPOCHS = (1, 3, 9)
-"""Epochs whose losses the texts compare."""
+"""Epochs for which the texts show errors and noise."""
 
 
 def recorded_sentence(table: Table) -> str:

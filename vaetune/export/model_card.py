@@ -28,6 +28,7 @@ from vaetune.export.card_texts import (
 from vaetune.export.preprocessing import preparation_context
 from vaetune.report import (
     counted,
+    describe_place,
     describe_protocol,
     describe_rescored,
     describe_retrained,
@@ -304,9 +305,7 @@ def _describe_study(study: Study) -> str:
 
 
 def _describe_trial(study: Study, trial: Trial) -> str:
-    text = f"{trial.trial_id}, configuration {trial.configuration}"
-    if study.search.algorithm == "hyperband":
-        text += f", bracket {trial.bracket}, rung {trial.rung}"
+    text = f"{trial.trial_id}, {describe_place(study, trial)}"
     if study.started.kind == "search" and trial in study.preference:
         text += f"; rank {study.preference.index(trial) + 1} of {len(study.preference)}"
     return text

@@ -57,6 +57,7 @@ from .text.images import (
 )
 from .text.search import (
     describe_example,
+    describe_place,
     describe_plan,
     describe_retraining,
     describe_search,
@@ -103,6 +104,7 @@ __all__ = [
     "describe_image_set",
     "describe_images",
     "describe_lead",
+    "describe_place",
     "describe_plan",
     "describe_protocol",
     "describe_reading",

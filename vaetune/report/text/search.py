@@ -190,10 +190,20 @@ def describe_example(example: Study | None) -> str:
 def _origin(study: Study, trial: Trial) -> str:
     if study.search.algorithm == "single":
         return study.search.description or f"vaetune train, in {study.address}"
-    text = f"{study.name}: trial {trial.trial_id}, configuration {trial.configuration}"
-    if study.search.algorithm == "hyperband":
-        text += f", bracket {trial.bracket}, rung {trial.rung}"
-    return text
+    return f"{study.name}: trial {trial.trial_id}, {describe_place(study, trial)}"
+
+
+def describe_place(study: Study, trial: Trial) -> str:
+    """Returns the configuration of a trial and, for Hyperband, its bracket and rung.
+
+    Args:
+        study: Search of the trial.
+        trial: The trial.
+    """
+    place = f"configuration {trial.configuration}"
+    if study.search.algorithm != "hyperband":
+        return place
+    return f"{place}, bracket {trial.bracket}, rung {trial.rung}"
 
 
 def list_searches(searches: Iterable[tuple[str, str]]) -> str:
