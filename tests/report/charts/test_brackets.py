@@ -59,6 +59,14 @@ def test_iterations_are_distinguished_where_there_are_several():
     assert titles == ["iteration 1, bracket 1", "iteration 2, bracket 1"]
 
 
+def test_the_only_bracket_has_no_name():
+    events = make_trial_events(
+        "0001", [190.0], configuration=0, parent="0000", rung=1, epoch_from=1
+    )
+    study = make_study(*make_trial_events("0000", [200.0]), *events)
+    assert [bracket.title for bracket in compute_rungs(study).brackets] == [""]
+
+
 def test_without_a_promotion_there_are_no_rungs_to_draw():
     assert compute_rungs(make_study(*make_trial_events("0000", [200.0]))) is None
     assert compute_rungs(make_study()) is None

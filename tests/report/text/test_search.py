@@ -289,6 +289,12 @@ def test_a_winner_is_shown_with_its_losses_its_configuration_and_its_origin(stud
     }
 
 
+def test_only_hyperband_has_brackets_and_rungs(study):
+    spec = study.started.search.model_copy(update={"algorithm": "freeze_thaw"})
+    other = replace(study, started=study.started.model_copy(update={"search": spec}))
+    assert describe(other)["found by"].strip() == "tiny: trial 0002, configuration 0"
+
+
 def test_pixels_that_were_binarised_are_shown_and_have_no_floor(study):
     started = study.started
     spec = started.search.model_copy(update={"data": DataSpec(binarize="threshold")})
