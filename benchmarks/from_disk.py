@@ -57,9 +57,9 @@ def make_runner(path: Path, from_disk: bool) -> "tuple[EpochRunner, int]":
     from vaetune.config.space import REFERENCE
     from vaetune.data.disk.images import DiskImages, ImageFile
     from vaetune.models.build import build_vae
-    from vaetune.training.feed import to_feed
+    from vaetune.training.feed import DeviceData, to_feed
     from vaetune.training.restore import read_variables
-    from vaetune.training.runner import DeviceData, EpochRunner
+    from vaetune.training.runner import EpochRunner
 
     header = np.load(path, mmap_mode="r")
     if from_disk:

@@ -162,11 +162,37 @@ def import_tensorflow() -> Any:
     """Imports TensorFlow and Keras without the messages that TensorFlow prints when it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    _keep_compiled_programs()
     with _without_collections(), hold_back_native_stderr():
         import keras  # noqa: F401
         import tensorflow as tf
 
     return tf
+
+
+_PROGRAM_FOLDER_FLAG = "--tf_xla_persistent_cache_directory"
+
+
+def _keep_compiled_programs() -> None:
+    """Lets XLA keep the programs that it compiles, for later processes.
+
+    TensorFlow reads the flags once, when the first function runs.
+    """
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    folder = str(cache_folder("programs"))
+    # TensorFlow separates its flags at spaces, so it cannot read a path with one.
+    if _PROGRAM_FOLDER_FLAG not in flags and len(folder.split()) == 1:
+        os.environ["TF_XLA_FLAGS"] = f"{flags} {_PROGRAM_FOLDER_FLAG}={folder}".strip()
+
+
+def cache_folder(name: str) -> Path:
+    """Returns a folder of the user: `vaetune/NAME` in $XDG_CACHE_HOME, or in ~/.cache.
+
+    Everything in it can be removed at any time. The folder is made when it is needed.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if given else Path.home() / ".cache"
+    return base / "vaetune" / name
 
 
 @contextmanager

@@ -103,6 +103,7 @@ def test_the_defaults_are_the_documented_ones():
         "training": {
             "batch_size": 128,
             "precision": "float32",
+            "compile": "auto",
             "learning_rate_decay": "none",
         },
         "space": {

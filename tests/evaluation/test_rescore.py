@@ -10,8 +10,8 @@ from vaetune.evaluation.likelihood import closed_form_kl
 from vaetune.evaluation.rescore import Rescorer
 from vaetune.models.losses import binary_cross_entropy
 from vaetune.training.context import TrainingContext
+from vaetune.training.functions import to_unit_tensor
 from vaetune.training.restore import restore_best
-from vaetune.training.runner import to_unit_tensor
 from vaetune.training.tasks import TrainedModel
 
 

@@ -18,8 +18,9 @@ from vaetune.config.spec import SearchSpec
 from vaetune.data.images import entropy_floor
 from vaetune.data.sources import load_images
 from vaetune.models.build import build_vae
+from vaetune.training.feed import put_on_device
 from vaetune.training.restore import read_variables
-from vaetune.training.runner import EpochRunner, put_on_device
+from vaetune.training.runner import EpochRunner
 from vaetune.training.schedule import plan_epoch
 
 DISTINCT = 20

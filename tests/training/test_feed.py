@@ -12,10 +12,16 @@ from vaetune.data.sources import load_images
 from vaetune.evaluation import rescore as rescore_module
 from vaetune.evaluation.rescore import Rescorer
 from vaetune.models.build import build_vae
-from vaetune.training import feed as feed_module, runner as runner_module
-from vaetune.training.feed import feed_parts, first_images, images_per_call
+from vaetune.training import feed as feed_module
+from vaetune.training.feed import (
+    DeviceData,
+    feed_parts,
+    first_images,
+    images_per_call,
+    put_on_device,
+)
 from vaetune.training.restore import read_variables
-from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
+from vaetune.training.runner import EpochRunner
 from vaetune.training.schedule import plan_epoch
 from vaetune.training.snapshot import choose_probe_images, take_snapshot
 from vaetune.training.tasks import TrainedModel
@@ -113,7 +119,7 @@ def test_an_epoch_reads_a_bounded_part_at_a_time(saved, monkeypatch):
 
     images = load_images(saved(np.uint8, 300), {"from_disk": True})
     monkeypatch.setattr(ImageFile, "read", spy)
-    monkeypatch.setattr(runner_module, "CALLS_PER_EPOCH", 1)
+    monkeypatch.setattr(feed_module, "CALLS_PER_EPOCH", 1)
     for module in (runner_module, rescore_module):
         monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 8)
     monkeypatch.setattr(feed_module, "CALL_BYTES", 40 * 72)

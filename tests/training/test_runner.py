@@ -11,9 +11,10 @@ from image_sets import make_images
 from vaetune.config.spec import SearchSpec
 from vaetune.data.zero_copy import empty_aligned
 from vaetune.models.build import build_vae
-from vaetune.training import runner as runner_module
+from vaetune.training import feed as feed_module, functions
+from vaetune.training.feed import DeviceData, put_on_device
 from vaetune.training.restore import read_variables
-from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
+from vaetune.training.runner import EpochRunner
 from vaetune.training.schedule import Epoch, StepSettings, image_order, plan_epoch
 
 IMAGES = make_images(train=40, validation=14)
@@ -99,7 +100,7 @@ def test_an_epoch_equals_an_epoch_of_keras_fit_in_the_same_order():
 def test_the_number_of_compiled_calls_changes_nothing(monkeypatch):
     results = []
     for calls in (1, 2, 10):
-        monkeypatch.setattr(runner_module, "CALLS_PER_EPOCH", calls)
+        monkeypatch.setattr(feed_module, "CALLS_PER_EPOCH", calls)
         runner = make_runner()
         results.append((runner.train(epoch_of(batch_size=8)), runner.read()))
     (first, variables), *others = results
@@ -277,7 +278,7 @@ def test_pixels_are_drawn_again_in_each_epoch_and_depend_only_on_the_seed():
 def test_drawn_pixels_do_not_depend_on_the_number_of_compiled_calls(monkeypatch):
     losses = []
     for calls in (1, 2):
-        monkeypatch.setattr(runner_module, "CALLS_PER_EPOCH", calls)
+        monkeypatch.setattr(feed_module, "CALLS_PER_EPOCH", calls)
         runner = make_runner(data=half_grey(True))
         losses.append(runner.train(epoch_of(batch_size=8)))
     assert losses[0] == losses[1]
@@ -285,12 +286,12 @@ def test_drawn_pixels_do_not_depend_on_the_number_of_compiled_calls(monkeypatch)
 
 def test_drawn_pixels_are_zeros_and_ones_with_the_mean_of_the_pixels():
     images = tf.constant(np.full((20, 50, 50, 1), 0.3, np.float32))
-    pixels = runner_module._draw_pixels(images, tf.constant([3, 4])).numpy()
+    pixels = functions._draw_pixels(images, tf.constant([3, 4])).numpy()
     assert set(np.unique(pixels)) == {0.0, 1.0}
     assert pixels.mean() == pytest.approx(0.3, abs=0.01)
     black_and_white = tf.constant([[[[0.0], [1.0]]]])
     np.testing.assert_array_equal(
-        runner_module._draw_pixels(black_and_white, tf.constant([0, 0])), black_and_white
+        functions._draw_pixels(black_and_white, tf.constant([0, 0])), black_and_white
     )
 
 

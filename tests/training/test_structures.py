@@ -11,9 +11,10 @@ from vaetune.device import ChosenDevice, check_precision, has_bfloat16
 from vaetune.errors import DeviceError
 from vaetune.models.build import build_vae, draw_variables
 from vaetune.models.recipe import prepare
+from vaetune.training.feed import DeviceData
 from vaetune.training.precision import ONEDNN_OPTION, onednn_bfloat16
 from vaetune.training.restore import read_variables
-from vaetune.training.runner import DeviceData, EpochRunner
+from vaetune.training.runner import EpochRunner
 from vaetune.training.schedule import OPTIONS, Epoch, StepSettings
 from vaetune.training.steps import Steps
 

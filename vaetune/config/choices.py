@@ -20,4 +20,7 @@ TrainOn = Literal["train+validation"]
 
 Precision = Literal["float32", "mixed_bfloat16"]
 
+Compile = Literal["auto", "padded", "none"]
+"""Whether training steps are compiled with XLA; see `Training`."""
+
 Decay = Literal["none", "cosine"]

@@ -194,6 +194,14 @@ def count_structures(dimensions: Dimensions) -> int:
     return len({frozenset(structure_of(dict(state)).items()) for state in counts})
 
 
+def count_programs(dimensions: Dimensions) -> int:
+    """Returns the number of combinations of a structure and a batch size in a space."""
+    names = (*STRUCTURAL, "batch_size")
+    counts = count(points_of(dimensions, names), effective_conditions(dimensions), names)
+    states = [dict(state) for state in counts]
+    return len({(*structure_of(s).items(), s.get("batch_size")) for s in states})
+
+
 def impossible(dimensions: Dimensions) -> list[str]:
     """Returns the names of hyperparameters that no configuration of the space uses."""
     conditions = effective_conditions(dimensions)

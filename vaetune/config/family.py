@@ -146,6 +146,9 @@ OPTIONAL: Mapping[str, Value] = {
 STRUCTURAL = tuple(name for name, one in FAMILY.items() if one.is_structural)
 """Hyperparameters whose values need computation graphs of their own."""
 
+WIDTHS = ("filters_1", "filters_2", "dense_units", "latent_dim", "level_channels")
+"""Hyperparameters that are widths of layers."""
+
 REAL_VALUED = tuple(name for name, one in FAMILY.items() if one.kind == "real")
 """Hyperparameters that are real numbers even if their bounds are integers."""
 

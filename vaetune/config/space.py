@@ -10,6 +10,7 @@ from vaetune.config.closest import closest_match
 from vaetune.config.conditions import (
     Dimensions,
     count,
+    count_programs,
     count_structures,
     effective_conditions,
     evaluation_order,
@@ -21,6 +22,7 @@ from vaetune.config.dimensions import Choice, Dimension, Pinned, Range, Table, V
 from vaetune.config.family import (
     FAMILY,
     REFERENCE,
+    WIDTHS,
     Condition,
     describe_condition,
     holds,
@@ -173,6 +175,19 @@ class Space(Table):
     def structures(self) -> int:
         """Returns the number of model structures; each has a computation graph of its own."""
         return count_structures(dict(self.dimensions()))
+
+    def programs(self) -> int:
+        """Returns the number of compiled programs: one for each structure and batch size."""
+        return count_programs(dict(self.dimensions()))
+
+    def widest(self) -> dict[str, int]:
+        """Returns the largest value of each width that the space has."""
+        dimensions = dict(self.dimensions())
+        return {
+            name: max(int(value) for value in dimensions[name].listed())
+            for name in WIDTHS
+            if name in dimensions
+        }
 
     def default(self, name: str) -> Value:
         """Returns the Keras example's value if the space contains it, else the first value."""

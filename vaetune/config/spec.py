@@ -13,6 +13,7 @@ from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validat
 from vaetune.config.choices import (
     Algorithm,
     Binarize,
+    Compile,
     Decay,
     Precision,
     TrainOn,
@@ -121,6 +122,9 @@ class Training(Table):
         batch_size: Images per training step. None if the space has it.
         precision: Type in which convolutions and dense layers multiply during training. Weights,
             latent layers, `Sampling`, logits, losses, Adam and validation always use float32.
+        compile: Whether XLA compiles training steps, once for all widths of a structure. "padded"
+            compiles them on every device. "auto" compiles them on a GPU if the epochs of the search
+            repay it. "none" never does. The losses differ by rounding only.
         learning_rate_decay: Learning-rate schedule. "cosine" decreases the rate to zero over
             `max_epochs` epochs, counted from the start of a configuration. None if the space has
             it.
@@ -128,6 +132,7 @@ class Training(Table):
 
     batch_size: Annotated[StrictInt, Field(ge=1)] | None = REFERENCE_BATCH_SIZE
     precision: Precision = "float32"
+    compile: Compile = "auto"
     learning_rate_decay: Decay | None = "none"
 
 
@@ -208,6 +213,18 @@ class SearchSpec(Table):
     def _lie_in_the_space(cls, raw: Any, info: ValidationInfo) -> Any:
         is_checked = raw is not None and "space" in info.data
         return check_starting_points(raw, info.data["space"]) if is_checked else raw
+
+    @property
+    def planned_epochs(self) -> float:
+        """Sum of the epochs of all trials, at most."""
+        budget = self.budget
+        if self.algorithm == "hyperband":
+            runs = budget.hyperband_iterations or 1
+            return runs * schedule_epochs(budget.max_epochs, budget.factor or 3)
+        if budget.total_epochs is not None:
+            return budget.total_epochs
+        trials = 1 if self.algorithm == "single" else budget.max_trials or self.space.size()
+        return trials * budget.max_epochs
 
     @property
     def fixed_settings(self) -> dict[str, Value]:

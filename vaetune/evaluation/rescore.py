@@ -14,10 +14,7 @@ from vaetune.training import (
     Feed,
     OnProgress,
     TrainedModel,
-    compile_function,
     feed_parts,
-    images_spec,
-    to_unit_tensor,
 )
 
 RunnerOf = Callable[..., EpochRunner]
@@ -79,7 +76,7 @@ class Rescorer:
         runner.restore(model.weights)
         measure = self._compiled.get(runner)
         if measure is None:
-            measure = self._compiled[runner] = _compile(runner, self._images)
+            measure = self._compiled[runner] = runner.compile_rescoring(self._images)
         words = np.random.SeedSequence([seed, _RESCORING_STREAM]).generate_state(2)
         # 30 bits leave room in an int32 to add the numbers of images and samples.
         first, second = (int(word) & 0x3FFFFFFF for word in words)
@@ -97,21 +94,3 @@ class Rescorer:
             if on_progress:
                 on_progress(min(1.0, (start + VALIDATION_BATCH_SIZE) / count))
         return ImageLosses(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-
-
-def _compile(runner: EpochRunner, feed: Feed) -> Measure:
-    steps = runner.steps  # A reference to the runner itself would keep it in memory.
-
-    def measure(
-        images: tf.Tensor, order: tf.Tensor, samples: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = tf.gather(images, order)
-        return steps.rescore(to_unit_tensor(batch), samples, seed)
-
-    return compile_function(
-        measure,
-        images_spec(feed),
-        tf.TensorSpec((None,), tf.int32),
-        tf.TensorSpec((), tf.int32),
-        tf.TensorSpec((2,), tf.int32),
-    )

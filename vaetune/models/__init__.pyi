@@ -2,6 +2,7 @@ from .architecture import (
     GROUP_CHANNELS,
     Architecture,
     Structure,
+    group_channels,
 )
 from .build import (
     build_vae,
@@ -22,9 +23,11 @@ from .load import (
     load_model,
 )
 from .losses import (
+    Mean,
     binary_cross_entropy,
     kl_divergence,
     kl_per_dimension,
+    mean_over_images,
     missing_bits,
     total_kl,
 )
@@ -42,7 +45,7 @@ from .units import (
 from .vae import (
     VAE,
     VALIDATION_SEED,
-    validation_noise,
+    validation_seed,
 )
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "VAE",
     "VALIDATION_SEED",
     "Architecture",
+    "Mean",
     "Sampling",
     "Structure",
     "VAEHyperModel",
@@ -60,14 +64,16 @@ __all__ = [
     "build_encoder",
     "build_vae",
     "draw_variables",
+    "group_channels",
     "kl_divergence",
     "kl_per_dimension",
     "load_model",
     "make_ladder",
     "make_scale",
+    "mean_over_images",
     "missing_bits",
     "reconstruction_loss",
     "reparameterise",
     "total_kl",
-    "validation_noise",
+    "validation_seed",
 ]

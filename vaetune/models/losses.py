@@ -1,8 +1,11 @@
 """The losses of a VAE."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
+
+Mean = Callable[[tf.Tensor], tf.Tensor]
+"""Returns the mean over the images of a batch, the first axis."""
 
 
 def binary_cross_entropy(images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -60,7 +63,16 @@ def kl_per_dimension(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
     return -0.5 * (1.0 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var))
 
 
-def missing_bits(parameters: Sequence[tf.Tensor], free_bits: tf.Tensor | float) -> tf.Tensor:
+def mean_over_images(values: tf.Tensor) -> tf.Tensor:
+    """Returns the mean over the first axis."""
+    return tf.reduce_mean(values, axis=0)
+
+
+def missing_bits(
+    parameters: Sequence[tf.Tensor],
+    free_bits: tf.Tensor | float,
+    mean: Mean = mean_over_images,
+) -> tf.Tensor:
     """Returns the nats that latent dimensions lack to the free bits, summed over dimensions.
 
     Each latent dimension of the top level and each channel of lower levels counts.
@@ -68,15 +80,16 @@ def missing_bits(parameters: Sequence[tf.Tensor], free_bits: tf.Tensor | float) 
     Args:
         parameters: Means and log-variances of all levels, alternating.
         free_bits: Nats of a dimension that cost nothing, a scalar.
+        mean: Function that returns the mean over the images of a batch, the first axis.
 
     References:
         Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", 2016,
         equation 15.
     """
     missing = tf.constant(0.0)
-    for mean, log_var in zip(parameters[::2], parameters[1::2], strict=True):
-        divergence = kl_per_dimension(mean, log_var)
+    for z_mean, z_log_var in zip(parameters[::2], parameters[1::2], strict=True):
+        divergence = kl_per_dimension(z_mean, z_log_var)
         if len(divergence.shape) == 4:
             divergence = tf.reduce_sum(divergence, axis=(1, 2))
-        missing += tf.reduce_sum(tf.nn.relu(free_bits - tf.reduce_mean(divergence, axis=0)))
+        missing += tf.reduce_sum(tf.nn.relu(free_bits - mean(divergence)))
     return missing

@@ -252,7 +252,9 @@ class VAE(keras.Model):
         z_mean, z_log_var, *maps = self.bottom_up(images, training=False)
         shapes = [tf.shape(z_mean), *((tf.shape(images)[0], *shape) for shape in self.level_shapes)]
         epsilon, *epsilons = (
-            validation_noise(level, shape, seen) for level, shape in enumerate(shapes)
+            # This algorithm gives the same noise on every device.
+            tf.random.stateless_normal(shape, seed=validation_seed(level, seen), alg="philox")
+            for level, shape in enumerate(shapes)
         )
         z = reparameterise(z_mean, z_log_var, epsilon)
         inputs = [z, *maps, *epsilons] if maps else z
@@ -290,17 +292,14 @@ class VAE(keras.Model):
         return {tracker.name: tracker.result() for tracker in self.metrics}
 
 
-def validation_noise(level: int, shape: Any, seen: tf.Tensor) -> tf.Tensor:
-    """Draws the noise of a level for a batch of validation images.
+def validation_seed(level: int, seen: tf.Tensor) -> tf.Tensor:
+    """Returns the random seed, (2,) int32, of a level's noise for a batch of validation images.
 
     Args:
         level: Index of the level; the top level is 0.
-        shape: Shape of the noise.
         seen: Number of images before this batch, int32 scalar.
     """
-    seed = tf.stack([VALIDATION_SEED + level, seen])
-    # This algorithm gives the same noise on every device.
-    return tf.random.stateless_normal(shape, seed=seed, alg="philox")
+    return tf.stack([VALIDATION_SEED + level, seen])
 
 
 def as_list(outputs: Any) -> list[Any]:

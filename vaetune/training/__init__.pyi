@@ -3,9 +3,17 @@ from .context import (
 )
 from .feed import (
     CALL_BYTES,
+    DeviceData,
     Feed,
     feed_parts,
     first_images,
+    put_on_device,
+)
+from .functions import (
+    VALIDATION_BATCH_SIZE,
+    compile_function,
+    images_spec,
+    to_unit_tensor,
 )
 from .restore import (
     read_variables,
@@ -13,14 +21,8 @@ from .restore import (
     write_variables,
 )
 from .runner import (
-    VALIDATION_BATCH_SIZE,
-    DeviceData,
     EpochRunner,
     OnProgress,
-    compile_function,
-    images_spec,
-    put_on_device,
-    to_unit_tensor,
 )
 from .schedule import (
     Epoch,

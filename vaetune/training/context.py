@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import LIKELIHOODS, Likelihood, Precision, value_of
-from vaetune.data import ImageSet, to_unit_interval
+from vaetune.data import DiskImages, ImageSet, to_unit_interval
 from vaetune.models import (
     DEFAULT_SPREAD,
     Architecture,
@@ -19,9 +19,11 @@ from vaetune.models import (
     draw_variables,
 )
 from vaetune.study import Arrays, ProbeImages
-from vaetune.training.feed import first_images
+from vaetune.training.feed import DeviceData, first_images, put_on_device
+from vaetune.training.padded.plan import MAX_PROGRAMS, Program
+from vaetune.training.padded.runner import PaddedRunner
 from vaetune.training.restore import read_variables
-from vaetune.training.runner import DeviceData, EpochRunner, put_on_device
+from vaetune.training.runner import EpochRunner
 from vaetune.training.schedule import options_of
 from vaetune.training.snapshot import choose_probe_images
 
@@ -51,6 +53,7 @@ class TrainingContext:
     images: ImageSet
     validation_images: int | None = None
     _runners: dict[_RunnerKey, EpochRunner] = field(default_factory=dict)
+    _padded: dict[_RunnerKey, PaddedRunner] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> DeviceData:
@@ -107,28 +110,43 @@ class TrainingContext:
     def exact_runner(
         self, hyperparameters: Mapping[str, Any], likelihood: Likelihood
     ) -> EpochRunner:
-        """Returns the runner of a configuration's structure that trains in float32."""
-        return self.runner(hyperparameters, likelihood=likelihood)
+        """Returns a runner that measures models of a configuration in float32."""
+        runner = self.runner(hyperparameters, likelihood=likelihood)
+        architecture = Architecture.of(self.images.image_shape, hyperparameters)
+        padded = self._padded.get(_key(architecture, hyperparameters, "float32", likelihood))
+        return _prepared(padded, architecture) or runner
 
     def runner(
         self,
         hyperparameters: Mapping[str, Any],
         precision: Precision = "float32",
         likelihood: Likelihood = "bernoulli",
+        program: Program | None = None,
     ) -> EpochRunner:
-        """Returns the runner of a configuration's structure.
+        """Returns the runner of a configuration's structure, ready for its models.
 
-        Only the `MAX_RUNNERS` structures that were used last are kept.
+        Only the `MAX_RUNNERS` structures that were used last are kept, besides compiled programs.
 
         Args:
-            hyperparameters: The configuration. Its widths do not matter.
+            hyperparameters: The configuration.
             precision: Numeric precision of training.
             likelihood: Likelihood of the pixels.
+            program: Program that trains the configuration. None: steps are not compiled.
         """
+        architecture = Architecture.of(self.images.image_shape, hyperparameters)
+        key = _key(architecture, hyperparameters, precision, likelihood)
+        runner = self._runner(key, hyperparameters)
+        padded = self._padded.get(key)
+        if program is None or not self._has_or_compiles(program, padded):
+            return runner
+        if padded is None:
+            padded = self._padded[key] = self._pad(key, program, runner)
+        return _prepared(padded, architecture) or runner
+
+    def _runner(self, key: _RunnerKey, hyperparameters: Mapping[str, Any]) -> EpochRunner:
+        """Returns the runner of a structure that trains without a program."""
+        _, options, precision, likelihood = key
         shape = self.images.image_shape
-        options = options_of(hyperparameters)
-        structure = Architecture.of(shape, hyperparameters).structure
-        key = (structure, options, precision, likelihood)
         runner = self._runners.pop(key, None)
         if runner is None:
             while len(self._runners) >= MAX_RUNNERS:
@@ -138,6 +156,40 @@ class TrainingContext:
             runner = EpochRunner(template, self.data, precision, options)
         self._runners[key] = runner  # The last entry is the one that was used last.
         return runner
+
+    def _has_or_compiles(self, program: Program, padded: PaddedRunner | None) -> bool:
+        """Returns whether a program was compiled, or is worth it."""
+        if padded is not None and program.batch_size in padded.batch_sizes:
+            return True
+        is_in_memory = not isinstance(self.data.train, DiskImages)
+        compiled = sum(len(one.batch_sizes) for one in self._padded.values())
+        return program.pays and is_in_memory and compiled < MAX_PROGRAMS
+
+    def _pad(self, key: _RunnerKey, program: Program, unpadded: EpochRunner) -> PaddedRunner:
+        _, options, precision, likelihood = key
+        shape = self.images.image_shape
+        wide, template = (
+            Architecture.of(shape, program.widest),
+            build_vae(shape, program.widest, likelihood),
+        )
+        return PaddedRunner(wide, template, unpadded, self.data, precision, options)
+
+
+def _key(
+    architecture: Architecture,
+    hyperparameters: Mapping[str, Any],
+    precision: Precision,
+    likelihood: Likelihood,
+) -> _RunnerKey:
+    return (architecture.structure, options_of(hyperparameters), precision, likelihood)
+
+
+def _prepared(padded: PaddedRunner | None, architecture: Architecture) -> PaddedRunner | None:
+    """Returns a padded runner, ready for models of an architecture; None if they do not fit."""
+    if padded is None or not padded.holds(architecture):
+        return None
+    padded.use(architecture)
+    return padded
 
 
 def _narrow(hyperparameters: Mapping[str, Any]) -> dict[str, int]:

@@ -78,12 +78,12 @@ class ModelRunner:
             case layers.BatchNormalization():
                 return self._normalize_batch(layer, x, weights)
             case layers.GroupNormalization():
-                return _normalize_groups(x, weights[0], weights[1], layer.epsilon)
+                return self._normalize_groups(x, weights[0], weights[1], layer.epsilon)
             case layers.Activation():
                 activated: tf.Tensor = layer.activation(x)
                 return activated
             case layers.Conv2D() | layers.Conv2DTranspose() | layers.Dense():
-                return _multiply(layer, x, *(tf.cast(each, x.dtype) for each in weights))
+                return self._multiply(layer, x, *(tf.cast(each, x.dtype) for each in weights))
             case _:
                 return _reshape(layer, x)
 
@@ -91,8 +91,7 @@ class ModelRunner:
         gamma, beta, mean, variance = weights
         exact = tf.cast(x, tf.float32)
         if self._training:
-            axes = list(range(len(x.shape) - 1))
-            moments = tf.nn.moments(exact, axes)
+            moments = self._moments(exact)
             paths = (layer.moving_mean.path, layer.moving_variance.path)
             for path, old, new in zip(paths, (mean, variance), moments, strict=True):
                 self.statistics[path] = BATCH_MOMENTUM * old + (1.0 - BATCH_MOMENTUM) * new
@@ -100,16 +99,52 @@ class ModelRunner:
         scale = gamma * tf.math.rsqrt(variance + layer.epsilon)
         return tf.cast(exact * scale + (beta - mean * scale), x.dtype)
 
+    def _moments(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns mean and variance of each channel over the images of a batch."""
+        mean, variance = tf.nn.moments(x, list(range(len(x.shape) - 1)))
+        return mean, variance
 
-def _normalize_groups(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
-    shape, channels = tf.shape(x), tf.shape(x)[-1]
-    size = tf.constant(1)  # The largest power of two up to GROUP_CHANNELS that divides channels.
-    for candidate in (2**power for power in range(1, GROUP_CHANNELS.bit_length())):
-        size = tf.where(channels % candidate == 0, candidate, size)
-    grouped = tf.reshape(tf.cast(x, tf.float32), (shape[0], -1, channels // size, size))
-    mean, variance = tf.nn.moments(grouped, (1, 3), keepdims=True)
-    normal = tf.reshape((grouped - mean) * tf.math.rsqrt(variance + epsilon), shape)
-    return tf.cast(tf.ensure_shape(normal * gamma + beta, x.shape), x.dtype)
+    def _group_size(self, x: tf.Tensor) -> tf.Tensor | int:
+        """Returns the largest power of two up to `GROUP_CHANNELS` that divides the channels."""
+        size, channels = tf.constant(1), tf.shape(x)[-1]
+        for candidate in (2**power for power in range(1, GROUP_CHANNELS.bit_length())):
+            size = tf.where(channels % candidate == 0, candidate, size)
+        return size
+
+    def _normalize_groups(
+        self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+    ) -> tf.Tensor:
+        shape, channels = tf.shape(x), tf.shape(x)[-1]
+        size = self._group_size(x)
+        grouped = tf.reshape(tf.cast(x, tf.float32), (shape[0], -1, channels // size, size))
+        mean, variance = tf.nn.moments(grouped, (1, 3), keepdims=True)
+        normal = tf.reshape((grouped - mean) * tf.math.rsqrt(variance + epsilon), shape)
+        return tf.cast(tf.ensure_shape(normal * gamma + beta, x.shape), x.dtype)
+
+    def _multiply(
+        self, layer: layers.Layer, x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor
+    ) -> tf.Tensor:
+        match layer:
+            case layers.Dense():
+                outputs = tf.matmul(x, kernel)
+            case layers.Conv2DTranspose():
+                outputs = self._convolve_transposed(layer, x, kernel)
+            case _:
+                outputs = self._convolve(layer, x, kernel)
+        if bias:
+            outputs = tf.nn.bias_add(outputs, bias[0])
+        activated: tf.Tensor = layer.activation(outputs)
+        return activated
+
+    def _convolve(self, layer: layers.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(x, kernel, layer.strides, layer.padding.upper())
+
+    def _convolve_transposed(
+        self, layer: layers.Layer, x: tf.Tensor, kernel: tf.Tensor
+    ) -> tf.Tensor:
+        sides = (side * stride for side, stride in zip(x.shape[1:3], layer.strides, strict=True))
+        shape = (tf.shape(x)[0], *sides, tf.shape(kernel)[2])
+        return tf.nn.conv2d_transpose(x, kernel, shape, layer.strides, layer.padding.upper())
 
 
 def _reshape(layer: layers.Layer, x: tf.Tensor) -> tf.Tensor:
@@ -124,21 +159,3 @@ def _reshape(layer: layers.Layer, x: tf.Tensor) -> tf.Tensor:
             return x[:, top : height - bottom, left : width - right]
         case _:
             raise TypeError(f"Unsupported layer {layer.name} of type {type(layer)}.")
-
-
-def _multiply(layer: layers.Layer, x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
-    match layer:
-        case layers.Dense():
-            outputs = tf.matmul(x, kernel)
-        case layers.Conv2DTranspose():
-            sides = (
-                side * stride for side, stride in zip(x.shape[1:3], layer.strides, strict=True)
-            )
-            shape = (tf.shape(x)[0], *sides, tf.shape(kernel)[2])
-            outputs = tf.nn.conv2d_transpose(x, kernel, shape, layer.strides, layer.padding.upper())
-        case _:
-            outputs = tf.nn.conv2d(x, kernel, layer.strides, layer.padding.upper())
-    if bias:
-        outputs = tf.nn.bias_add(outputs, bias[0])
-    activated: tf.Tensor = layer.activation(outputs)
-    return activated

@@ -1,6 +1,6 @@
 """Training and validation of a VAE by epochs, with many steps in each compiled call."""
 
-from collections.abc import Callable, Generator, Sequence, Set
+from collections.abc import Callable, Generator, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,19 +10,19 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vaetune.config import Precision
-from vaetune.data import ImageSet
-from vaetune.models import VAE
+from vaetune.models import VAE, Architecture
 from vaetune.study import Arrays
-from vaetune.training.feed import Feed, feed_parts, images_per_call, to_feed
+from vaetune.training.feed import DeviceData, Feed, feed_parts, images_per_call, images_per_part
+from vaetune.training.functions import (
+    VALIDATION_BATCH_SIZE,
+    compile_function,
+    compile_rescoring,
+    compile_training,
+    compile_validation,
+)
 from vaetune.training.precision import onednn_bfloat16
-from vaetune.training.schedule import Epoch, StepSettings
+from vaetune.training.schedule import Epoch
 from vaetune.training.steps import Steps
-
-VALIDATION_BATCH_SIZE = 250
-"""Images per validation batch. It is fixed, because the posterior noise depends on it."""
-
-CALLS_PER_EPOCH = 10
-"""Compiled calls per epoch. Between two calls, progress is reported and Ctrl-C takes effect."""
 
 OnProgress = Callable[[float], None]
 """Called with the completed share of some work, in [0, 1]."""
@@ -41,35 +41,6 @@ class EpochLosses:
     loss: float
     reconstruction_loss: float
     kl_loss: float
-
-
-@dataclass(frozen=True, eq=False)
-class DeviceData:
-    """The images of a search on the device or on the disk, in their original type.
-
-    Attributes:
-        train: Training images, (n, height, width, channels), uint8 or float32.
-        validation: Validation images, (n, height, width, channels), uint8 or float32.
-        draws_pixels: Whether each training step replaces a pixel by 1 with a probability equal to
-            its value, else by 0.
-    """
-
-    train: Feed
-    validation: Feed
-    draws_pixels: bool = False
-
-
-def put_on_device(images: ImageSet) -> DeviceData:
-    """Puts training and validation images on the default device, but not the test images.
-
-    On the CPU, aligned arrays are not copied; see `data.zero_copy`. Therefore, images from a
-    folder are in memory only once. Images on the disk stay there.
-    """
-    return DeviceData(
-        to_feed(images.train.images),
-        to_feed(images.validation.images),
-        images.binarize == "stochastic",
-    )
 
 
 class EpochRunner:
@@ -103,16 +74,32 @@ class EpochRunner:
             bool(tf.config.list_logical_devices("GPU")),
         )
         self._uses_onednn = is_mixed and not has_gpu
-        self.steps = Steps(template, precision if has_gpu else "float32", options)
+        self.steps = self._make_steps(template, precision if has_gpu else "float32", options)
         self._state = self.steps.state
+
+    def _make_steps(self, template: VAE, precision: Precision, options: Set[str]) -> Steps:
+        return Steps(template, precision, options)
+
+    def use(self, architecture: Architecture) -> None:
+        """Prepares for the models of a configuration. All widths are the same here."""
+
+    def compile_rescoring(self, feed: Feed) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """Returns a function that calls `Steps.rescore` with some images of a feed.
+
+        Its arguments are images, their order, the number of samples, and a random seed.
+
+        Args:
+            feed: The images that are measured.
+        """
+        return compile_rescoring(self.steps, feed)
 
     @cached_property
     def _train_on(self) -> Callable[..., Any]:
-        return _compile_training(self.steps, self._data)
+        return compile_training(self.steps, self._data)
 
     @cached_property
     def _validate(self) -> Callable[..., Any]:
-        return _compile_validation(self.steps, self._data.validation)
+        return compile_validation(self.steps, self._data.validation)
 
     @cached_property
     def _encode(self) -> Callable[..., Any]:
@@ -175,9 +162,7 @@ class EpochRunner:
     def train_in_parts(self, epoch: Epoch) -> Generator[float, None, EpochLosses]:
         """Trains one epoch, yields the completed share of its steps, and returns its losses."""
         order, batch_size = epoch.order, epoch.batch_size
-        steps = -(-len(order) // batch_size)
-        stride = -(-steps // CALLS_PER_EPOCH) * batch_size
-        stride = min(stride, images_per_call(self._data.train, batch_size))
+        stride = images_per_part(self._data.train, len(order), batch_size)
         starts = range(0, len(order), stride)
         parts = [order[start : start + stride] for start in starts]
         sums, settings = np.zeros(2), tf.constant(epoch.settings, tf.float32)
@@ -233,101 +218,3 @@ class EpochRunner:
 def _means(sums: NDArray[np.float64], images: int, beta: float) -> EpochLosses:
     reconstruction, kl = sums / images
     return EpochLosses(float(reconstruction + beta * kl), float(reconstruction), float(kl))
-
-
-# The loops call tf.while_loop themselves, so that nothing depends on AutoGraph.
-def _compile_training(steps: Steps, data: DeviceData) -> Callable[..., Any]:
-    def train_on(
-        images: tf.Tensor,
-        order: tf.Tensor,
-        batch_size: tf.Tensor,
-        settings: tf.Tensor,
-        seed: tf.Tensor,
-    ) -> Sequence[tf.Tensor]:
-        def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            batch = to_unit_tensor(tf.gather(images, order[start : start + batch_size]))
-            if data.draws_pixels:
-                batch = _draw_pixels(batch, seed + tf.stack([0, start]))
-            return (start + batch_size, *_add_losses(sums, steps.train(batch, settings)))
-
-        return _loop(step, tf.size(order))
-
-    # No length is fixed, so a shorter last batch or another batch size needs no new tracing.
-    return compile_function(
-        train_on,
-        images_spec(data.train),
-        tf.TensorSpec((None,), tf.int32),
-        tf.TensorSpec((), tf.int32),
-        tf.TensorSpec((len(StepSettings._fields),), tf.float32),
-        tf.TensorSpec((2,), tf.int32),
-    )
-
-
-def _draw_pixels(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns pixels that are 1 with a probability equal to their value in [0, 1], else 0."""
-    threshold = tf.random.stateless_uniform(tf.shape(images), seed=seed, alg="philox")
-    return tf.cast(threshold < images, tf.float32)
-
-
-def _compile_validation(steps: Steps, feed: Feed) -> Callable[..., Any]:
-    def validate(
-        images: tf.Tensor, order: tf.Tensor, seen: tf.Tensor, *sums: tf.Tensor
-    ) -> Sequence[tf.Tensor]:
-        def step(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            batch = tf.gather(images, order[start : start + VALIDATION_BATCH_SIZE])
-            losses = steps.validate(to_unit_tensor(batch), seen + start)
-            return (start + VALIDATION_BATCH_SIZE, *_add_losses(sums, losses))
-
-        return _loop(step, tf.size(order), sums)
-
-    return compile_function(
-        validate,
-        images_spec(feed),
-        tf.TensorSpec((None,), tf.int32),
-        tf.TensorSpec((), tf.int32),
-        *(tf.TensorSpec((), tf.float64),) * 2,
-    )
-
-
-def _loop(
-    step: Callable[..., tuple[tf.Tensor, ...]], end: tf.Tensor, before: Sequence[tf.Tensor] = ()
-) -> Sequence[tf.Tensor]:
-    """Runs steps from 0 to the end, and returns the sums of both losses over the images.
-
-    Args:
-        step: Function from the start of a batch and the sums to the next start and sums.
-        end: Number of images.
-        before: Sums of earlier images. Default: zeros.
-    """
-    first = before or (tf.constant(0.0, tf.float64),) * 2
-    sums: Sequence[tf.Tensor]
-    # By default, ten iterations run in parallel. That keeps ten batches as floats in memory and
-    # is not faster.
-    _, *sums = tf.while_loop(
-        lambda start, *_: start < end, step, (tf.constant(0), *first), parallel_iterations=1
-    )
-    return sums
-
-
-def _add_losses(sums: Sequence[tf.Tensor], losses: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    pairs = zip(sums, losses, strict=True)
-    return [total + tf.reduce_sum(tf.cast(per_image, tf.float64)) for total, per_image in pairs]
-
-
-def compile_function(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
-    """Returns a function compiled once for a signature. It is never traced again."""
-    return tf.function(  # type: ignore[no-any-return]
-        function, input_signature=signature, autograph=False
-    ).get_concrete_function()
-
-
-def images_spec(feed: Feed) -> tf.TensorSpec:
-    """Returns the signature of any number of images of a feed."""
-    return tf.TensorSpec((None, *feed.shape[1:]), feed.dtype)
-
-
-def to_unit_tensor(batch: Any) -> tf.Tensor:
-    """Returns a tensor of images as float32 in [0, 1]; see `data.to_unit_interval`."""
-    if batch.dtype == tf.uint8:
-        return tf.cast(batch, tf.float32) / 255.0
-    return batch

@@ -18,6 +18,7 @@ class State:
 
     Args:
         template: Compiled model of any configuration of a structure, with a built optimizer.
+        has_any_width: Whether variables may get other widths than those of the template.
 
     Attributes:
         trainable: The trainable variables, in the order of the optimizer.
@@ -29,9 +30,10 @@ class State:
         random_states: States of the random generators of the `Sampling` layers, by level.
     """
 
-    def __init__(self, template: VAE) -> None:
+    def __init__(self, template: VAE, has_any_width: bool = True) -> None:
         adam, variables = template.optimizer, template.ordered_variables
-        copies = {id(v): _shapeless_variable(v) for v in (*variables, *adam.variables)}
+        copy = _shapeless_variable if has_any_width else _variable
+        copies = {id(v): copy(v) for v in (*variables, *adam.variables)}
         self._model = [copies[id(variable)] for variable in variables]
         self._optimizer = [copies[id(variable)] for variable in adam.variables]
         self.trainable = [copies[id(variable)] for variable in template.ordered_trainable]
@@ -42,13 +44,14 @@ class State:
         seeds = [sampling.seed_generator.state for sampling in template.samplings]
         self.random_states = [copies[id(state)] for state in seeds]
         own = {id(state) for state in seeds}
-        self._average = [
-            copies[id(v)] if id(v) in own else _shapeless_variable(v) for v in variables
-        ]
+        self._average = [copies[id(v)] if id(v) in own else copy(v) for v in variables]
         pairs = zip(self._model, self._average, strict=True)
         self.averaged = [(raw, average) for raw, average in pairs if raw is not average]
         self._paths = [variable.path for variable in variables]
-        self._shapes = [_widthless_shape(variable) for variable in variables]
+        self._shapes = [
+            _widthless_shape(variable) if has_any_width else tuple(variable.shape)
+            for variable in variables
+        ]
         self._variables = dict(zip(self._paths, self._model, strict=True))
 
     def begin(self, weights: Arrays, learning_rate: float) -> None:
@@ -130,6 +133,10 @@ def _shapeless_variable(variable: Any) -> tf.Variable:
     return tf.Variable(
         variable.value, shape=tf.TensorShape(None), trainable=False, name="shapeless_variable"
     )
+
+
+def _variable(variable: Any) -> tf.Variable:
+    return tf.Variable(variable.value, trainable=False)
 
 
 def _assign(variables: Sequence[tf.Variable], arrays: Arrays) -> None:

@@ -5,19 +5,21 @@ But most configurations differ only in the widths of their layers and in numbers
 one configuration are applied to the weights of all others, as tensors with undefined widths.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 
 import tensorflow as tf
 
 from vaetune.config import Precision
 from vaetune.models import (
     VAE,
+    Mean,
     kl_divergence,
+    mean_over_images,
     missing_bits,
     reconstruction_loss,
     reparameterise,
     total_kl,
-    validation_noise,
+    validation_seed,
 )
 from vaetune.training.layers import ModelRunner, Tensors
 from vaetune.training.schedule import StepSettings
@@ -26,7 +28,10 @@ from vaetune.training.state import State, read_variable
 _LEVEL_STRIDE = 2**29
 """Distance of the seeds of two levels. An int32 leaves room for four levels."""
 
-Noise = Callable[[int, tf.Tensor], tf.Tensor]
+Shape = Sequence[int | tf.Tensor]
+"""Dimensions. Those that are unknown when a function is traced are int32 scalars."""
+
+Noise = Callable[[int, Shape], tf.Tensor]
 """Returns epsilon of a level, given its index and its shape; the top level is 0."""
 
 
@@ -48,7 +53,7 @@ class Steps:
         self, template: VAE, precision: Precision = "float32", options: Set[str] = frozenset()
     ) -> None:
         self._options = options
-        self.state = State(template)
+        self.state = self._make_state(template)
         self._training_dtype = tf.bfloat16 if precision == "mixed_bfloat16" else tf.float32
         self._template = template
         self._adam = template.optimizer
@@ -74,10 +79,7 @@ class Steps:
             runner = ModelRunner(weights, True, self._training_dtype)
             reconstruction, parameters = self._infer(runner, images, self._random_noise)
             kl = total_kl(parameters)
-            weight = step.beta * _ramp(done, step.kl_warmup_steps)
-            loss = tf.reduce_mean(reconstruction + weight * kl)
-            if "free_bits" in self._options:
-                loss += weight * missing_bits(parameters, step.free_bits)
+            loss = self._loss(reconstruction, kl, parameters, step, done, mean_over_images)
         gradients = tape.gradient(loss, trained)
         self._apply(gradients, step)
         self.state.assign_tensors(runner.statistics)
@@ -96,8 +98,8 @@ class Steps:
             Reconstruction loss and KL divergence of each image, (batch,).
         """
 
-        def noise(level: int, shape: tf.Tensor) -> tf.Tensor:
-            return validation_noise(level, shape, seen)
+        def noise(level: int, shape: Shape) -> tf.Tensor:
+            return self._normal(level, shape, validation_seed(level, seen))
 
         reconstruction, parameters = self._infer(self._averaged(), images, noise)
         return reconstruction, total_kl(parameters)
@@ -121,9 +123,9 @@ class Steps:
         encoded = runner.run(self._template.bottom_up, images)
 
         def add(sample: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            def noise(level: int, shape: tf.Tensor) -> tf.Tensor:
+            def noise(level: int, shape: Shape) -> tf.Tensor:
                 sample_seed = seed + tf.stack([0, sample + level * _LEVEL_STRIDE])
-                return tf.random.stateless_normal(shape, seed=sample_seed, alg="philox")
+                return self._normal(level, shape, sample_seed)
 
             reconstruction, lower = self._decode(runner, images, encoded, noise)
             losses = [reconstruction, total_kl(lower)] if lower else [reconstruction]
@@ -179,6 +181,45 @@ class Steps:
         ]
         return runner.run(self._template.generate, z, *maps)[0]
 
+    def _make_state(self, template: VAE) -> State:
+        return State(template)
+
+    def _loss(
+        self,
+        reconstruction: tf.Tensor,
+        kl: tf.Tensor,
+        parameters: Tensors,
+        step: StepSettings,
+        done: tf.Tensor,
+        mean: Mean,
+    ) -> tf.Tensor:
+        """Returns the loss that training minimises, a scalar.
+
+        Args:
+            reconstruction: Reconstruction loss of each image, (batch,).
+            kl: KL divergence of each image, (batch,).
+            parameters: Means and log-variances of all levels, alternating.
+            step: Settings of the step.
+            done: Number of steps before this one, float32 scalar.
+            mean: Function that returns the mean over the images.
+        """
+        weight = step.beta * ramp(done, step.kl_warmup_steps)
+        loss = mean(reconstruction + weight * kl)
+        if "free_bits" in self._options:
+            loss += weight * missing_bits(parameters, step.free_bits, mean)
+        return loss
+
+    def _normal(self, level: int, shape: Shape, seed: tf.Tensor) -> tf.Tensor:
+        """Draws the noise of a level for images that are not trained on.
+
+        Args:
+            level: Index of the level; the top level is 0.
+            shape: Shape of the noise.
+            seed: Random seed, (2,) int32.
+        """
+        # This algorithm gives the same noise on every device.
+        return tf.random.stateless_normal(tf.stack(shape), seed=seed, alg="philox")
+
     def _averaged(self) -> ModelRunner:
         return ModelRunner(self.state.average_tensors())
 
@@ -195,10 +236,10 @@ class Steps:
     ) -> tuple[tf.Tensor, Tensors]:
         """Returns reconstruction losses, and u_mean and u_log_var of the lower levels."""
         z_mean, z_log_var, *maps = encoded
-        z = reparameterise(z_mean, z_log_var, noise(0, tf.shape(z_mean)))
-        batch = tf.shape(images)[0]
+        batch, latent_dim = _dimension(images, 0), _dimension(z_mean, 1)
+        z = reparameterise(z_mean, z_log_var, noise(0, [batch, latent_dim]))
         epsilons = [
-            noise(level, tf.stack([batch, *shape]))
+            noise(level, [batch, *shape])
             for level, shape in enumerate(self._level_shapes(runner), start=1)
         ]
         logits, *lower = runner.run(self._template.top_down, z, *maps, *epsilons)
@@ -218,21 +259,19 @@ class Steps:
             for number, (height, width, _) in enumerate(self._template.level_shapes, start=2)
         ]
 
-    def _random_noise(self, level: int, shape: tf.Tensor) -> tf.Tensor:
+    def _random_noise(self, level: int, shape: Shape) -> tf.Tensor:
         """Draws the same noise as `Sampling`, and advances its random state in the same way."""
         variable = self.state.random_states[level]
         state = read_variable(variable, (2,))
         variable.assign(state + tf.constant([0, 1], tf.int64))
-        # Keras computes the seed from the state in this way.
-        seed = tf.cast(tf.math.floormod(state, tf.int32.max - 1), tf.int32)
-        return tf.random.stateless_normal(shape, seed=seed)
+        return tf.random.stateless_normal(tf.stack(shape), seed=seed_of(state))
 
     def _apply(self, gradients: Tensors, settings: StepSettings) -> None:
         """Updates the weights with Adam, as `models.optimizer.Adam` updates those of a model."""
         state = self.state
         rate = read_variable(state.learning_rate, ())
         done = tf.cast(read_variable(state.iterations, ()), tf.float32)
-        rate *= _ramp(done, settings.warmup_steps)
+        rate *= ramp(done, settings.warmup_steps)
         if "clip_norm" in self._options:
             gradients, _ = tf.clip_by_global_norm(gradients, settings.clip_norm)
         if "weight_decay" in self._options:
@@ -260,21 +299,30 @@ class Steps:
             if is_decayed:
                 _add_in_place(weight, weight.read_value(), -share)
 
-    def _average(self, decay: tf.Tensor, done: tf.Tensor) -> None:
-        """Moves the averages towards the weights. At first they move faster.
+    def _average(self, decay: tf.Tensor, done: tf.Tensor, active: tf.Tensor | float = 1.0) -> None:
+        """Moves the averages towards the weights, unless `active` is 0. At first they move faster.
 
         Without averages, `State.copy_to_average` sets them after the last step.
         """
-        share = 1.0 - tf.minimum(decay, (1.0 + done) / (10.0 + done))
+        share = active * (1.0 - tf.minimum(decay, (1.0 + done) / (10.0 + done)))
         for raw, average in self.state.averaged:
             _add_in_place(average, raw.read_value() - average.read_value(), share)
+
+
+def seed_of(state: tf.Tensor) -> tf.Tensor:
+    """Returns the random seed, (2,) int32, that Keras computes from the state of a generator."""
+    return tf.cast(tf.math.floormod(state, tf.int32.max - 1), tf.int32)
+
+
+def _dimension(x: tf.Tensor, axis: int) -> int | tf.Tensor:
+    return tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
 
 
 def _add_in_place(variable: tf.Variable, change: tf.Tensor, share: tf.Tensor) -> None:
     tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=-share, delta=change)
 
 
-def _ramp(done: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+def ramp(done: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
     """Returns a factor that grows linearly to 1 in the first steps; 1 for no steps.
 
     Args:

@@ -28,6 +28,7 @@ from vaetune.study import (
     LatentUse,
 )
 from vaetune.training.context import TrainingContext
+from vaetune.training.padded.plan import program_of
 from vaetune.training.runner import EpochLosses
 from vaetune.training.schedule import plan_epoch
 from vaetune.training.snapshot import take_snapshot
@@ -121,8 +122,9 @@ class _TaskTrainer:
         yield Completed(state.best_val_loss, pictures, use)
 
     def _use(self, hyperparameters: Mapping[str, Any]) -> None:
+        program = program_of(self._spec, hyperparameters, len(self._context.images.train))
         self._runner = self._context.runner(
-            hyperparameters, self._spec.training.precision, self._likelihood
+            hyperparameters, self._spec.training.precision, self._likelihood, program
         )
 
     def _prepare(self, trial: Assignment, state: Checkpoint | None, continues_trial: bool) -> int:

@@ -1,0 +1,251 @@
+"""Measures vaetune on a GPU: steps, whole searches, and Keras Tuner on the same card.
+
+    python benchmarks/gpu.py steps                         # milliseconds of a training step
+    python benchmarks/gpu.py digits --images FILE          # whole searches of the packaged digits
+    python benchmarks/gpu.py mnist --images mnist.npz      # whole searches of 50,000 images
+    python benchmarks/gpu.py keras-tuner --images mnist.npz --limit 200
+
+Each measurement is printed and appended to `--results` at once. A whole search is a command of its
+own, with the start of Python. It runs three times: compiled with an empty cache of programs,
+compiled with the cache of the first run, and without compilation ("none"). Both algorithm and space
+are those of vaetune 0.1, or with `--space default` those of the default search.
+
+Keras Tuner runs its Hyperband over the space of 0.1 with the Keras example, until it ends or
+`--limit` seconds have passed.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from workloads import RESULTS, Run, Workload, append_line
+
+SEARCHES = Path(__file__).parent.parent / "searches"
+
+FILES = {"0.1": SEARCHES / "earlier" / "hyperband-0.1.toml", "default": SEARCHES / "hyperband.toml"}
+
+STEPS = {
+    "0.1": {"filters_1": 64, "filters_2": 128, "dense_units": 256, "latent_dim": 32},
+    "default": {
+        "filters_1": 16,
+        "filters_2": 64,
+        "dense_units": 256,
+        "latent_dim": 32,
+        "activation": "gelu",
+        "output_stride": 2,
+        "level_channels": 2,
+        "learning_rate_warmup": 1,
+        "weight_average": 0.99,
+    },
+}
+"""The largest widths of each space."""
+
+BATCH_SIZES = {"0.1": 128, "default": 64}
+
+STEP_IMAGES, REPEATS = 12_800, 3
+
+
+def measure_steps(space: str, levels: int, compiled: bool) -> dict[str, Any]:
+    """Times epochs of a training step in this process.
+
+    Args:
+        space: Name of the space, with its largest widths.
+        levels: Number of levels.
+        compiled: Whether steps are compiled.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from vaetune.models import Architecture, build_vae, draw_variables
+    from vaetune.training.feed import DeviceData
+    from vaetune.training.padded.runner import PaddedRunner
+    from vaetune.training.runner import EpochRunner
+    from vaetune.training.schedule import Epoch, StepSettings, options_of
+
+    values = {**STEPS[space], **({"levels": levels} if space == "default" else {})}
+    shape, size = (28, 28, 1), BATCH_SIZES[space]
+    random = np.random.default_rng(0)
+    pixels = (random.random((STEP_IMAGES, *shape)) ** 6 * 255).astype(np.uint8)
+    data = DeviceData(tf.constant(pixels), tf.constant(pixels[:1000]))
+    template, options = build_vae(shape, values), options_of(values)
+    runner = plain = EpochRunner(template, data, options=options)
+    if compiled:
+        wide = Architecture.of(shape, values)
+        runner = PaddedRunner(wide, template, plain, data, options=options)
+    runner.begin(tuple(np.asarray(v) for v in draw_variables(shape, values)), 1e-3)
+    settings = StepSettings(warmup_steps=100.0, weight_average=values.get("weight_average", 0.0))
+    epoch = Epoch(random.permutation(STEP_IMAGES).astype(np.int32), size, settings)
+    times = []
+    for call in (runner.train, lambda _: runner.validate()):
+        began_s = time.perf_counter()
+        call(epoch)
+        first_s = time.perf_counter() - began_s
+        repeated = []
+        for _ in range(REPEATS):
+            began_s = time.perf_counter()
+            call(epoch)
+            repeated.append(time.perf_counter() - began_s)
+        times.append((first_s, median(repeated)))
+    (first, epoch_s), (first_validation, validation_s) = times
+    return {
+        "ms_per_step": round(1000.0 * epoch_s / (STEP_IMAGES / size), 3),
+        "first_epoch_s": round(first, 2),
+        "ms_per_validation": round(1000.0 * validation_s, 1),
+        "first_validation_s": round(first_validation, 2),
+    }
+
+
+def measure_search(file: Path, images: str, compiled: str, cache: Path) -> dict[str, Any]:
+    """Times a whole search command.
+
+    Args:
+        file: Search file.
+        images: Name or path of the images.
+        compiled: Value of `training.compile`.
+        cache: Folder of the user's cache.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        text = file.read_text(encoding="utf-8")
+        search = Path(folder) / "search.toml"
+        search.write_text(text.replace("[training]\n", f'[training]\ncompile = "{compiled}"\n'))
+        command = [sys.executable, "-m", "vaetune", "search", str(search)]
+        command += ["--dataset", images, "--results", folder, "--no-baseline"]
+        began_s = time.perf_counter()
+        subprocess.run(
+            command,
+            check=True,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        )
+        seconds = time.perf_counter() - began_s
+        return {"seconds": round(seconds, 1), **_read_journal(Path(folder) / "search")}
+
+
+def _read_journal(folder: Path) -> dict[str, Any]:
+    from vaetune import load_study
+
+    study = load_study(folder)
+    trials = sorted(study.trials, key=lambda trial: trial.started)
+    epochs = [epoch for trial in trials for epoch in trial.epochs]
+    first = trials[0].epochs[0]
+    return {
+        "epochs": len(epochs),
+        "training_s": round(sum(epoch.train_s for epoch in epochs), 1),
+        "validation_s": round(sum(epoch.validation_s for epoch in epochs), 1),
+        "first_epoch_s": round(first.train_s + first.validation_s, 1),
+        "rescoring_s": round(sum(one.duration_s for one in study.rescorings), 1),
+        "best": round(min(epoch.val_loss for epoch in epochs), 3),
+    }
+
+
+def measure_keras_tuner(images: str, limit: float) -> dict[str, Any]:
+    """Times Keras Tuner's search in a process of its own."""
+    command = [sys.executable, __file__, "--here", images, str(limit)]
+    began_s = time.perf_counter()
+    printed = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True).stdout
+    seconds = time.perf_counter() - began_s
+    row: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return {"seconds": round(seconds, 1), **row}
+
+
+def run_keras_tuner_here(images: str, limit: float) -> None:
+    """Runs Keras Tuner in this process and prints what it did before the limit."""
+    import contenders
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    pixels = np.load(images)["x_train"].astype(np.float32)[..., np.newaxis] / 255.0
+    validation, train = pixels[: len(pixels) // 6], pixels[len(pixels) // 6 :]
+    contenders.load_arrays = lambda workload: (train, validation)
+    run, began_s = Run("gpu", "keras-tuner", 0), time.perf_counter()
+    add = run.add_epoch
+
+    def add_until_limit(seconds: float, val_loss: float) -> None:
+        add(seconds, val_loss)
+        if time.perf_counter() - began_s > limit:
+            finish(False)
+
+    def finish(complete: bool) -> None:
+        print(
+            json.dumps({"epochs": run.epochs, "complete": complete, "best": run.best}), flush=True
+        )
+        os._exit(0)
+
+    run.add_epoch = add_until_limit  # type: ignore[method-assign]
+    keras.utils.set_random_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        workload = Workload("gpu", "", len(train), len(validation), ())
+        contenders.run_keras_tuner(run, workload, Path(folder))
+    finish(True)
+
+
+def measurements(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yields one row after the other."""
+    file = FILES[arguments.space]
+    for what in arguments.what:
+        if what == "steps":
+            for levels in arguments.levels:
+                for compiled in (True, False):
+                    row = {"what": "steps", "space": arguments.space, "levels": levels}
+                    yield {
+                        **row,
+                        "compiled": compiled,
+                        **measure_steps(arguments.space, levels, compiled),
+                    }
+        elif what == "keras-tuner":
+            yield {"what": what, **measure_keras_tuner(arguments.images, arguments.limit)}
+        else:
+            images = "digits" if what == "digits" else arguments.images
+            with tempfile.TemporaryDirectory() as cache:
+                for run in arguments.runs:
+                    compiled = "none" if run == "none" else "padded"
+                    row = {"what": f"search of {what}", "space": arguments.space, "run": run}
+                    yield {**row, **measure_search(file, images, compiled, Path(cache))}
+
+
+def describe_card() -> dict[str, str]:
+    """Returns the names and versions of the card and of the software."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    name, _, driver = subprocess.run(
+        query, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.partition(",")
+    from importlib.metadata import version
+
+    packages = {package: version(package) for package in ("tensorflow", "keras", "keras-tuner")}
+    return {"card": name.strip(), "driver": driver.strip(), **packages}
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Parses the command line and measures."""
+    if sys.argv[1:2] == ["--here"]:
+        run_keras_tuner_here(sys.argv[2], float(sys.argv[3]))
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="+", choices=("steps", "digits", "mnist", "keras-tuner"))
+    parser.add_argument("--images", default="mnist", help="File of MNIST's images.")
+    parser.add_argument("--space", choices=FILES, default="0.1")
+    parser.add_argument("--levels", type=int, nargs="+", default=[1])
+    parser.add_argument("--runs", nargs="+", default=["cold", "warm", "none"])
+    parser.add_argument("--limit", type=float, default=600.0, help="Seconds for Keras Tuner.")
+    parser.add_argument("--results", type=Path, default=RESULTS / "gpu.jsonl")
+    arguments = parser.parse_args(given)
+    card = describe_card()
+    for row in measurements(arguments):
+        line = json.dumps({**card, "date": time.strftime("%Y-%m-%d"), **row})
+        print(line, flush=True)
+        append_line(arguments.results, line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""A compiled program of the largest widths trains every narrower model as its own steps do."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from long_forms import long
+
+from vaetune.models.architecture import Architecture
+from vaetune.models.build import build_vae, draw_variables
+from vaetune.training.feed import DeviceData
+from vaetune.training.padded.noise import normal, uniform
+from vaetune.training.padded.padding import fits, padding_of
+from vaetune.training.padded.products import convolve, convolve_transposed
+from vaetune.training.padded.runner import PaddedRunner
+from vaetune.training.restore import read_variables
+from vaetune.training.runner import EpochRunner
+from vaetune.training.schedule import OPTIONS, Epoch, StepSettings
+
+NARROW = {"filters_1": 4, "filters_2": 6, "dense_units": 8, "latent_dim": 2, "level_channels": 2}
+WIDE = {"filters_1": 8, "filters_2": 9, "dense_units": 12, "latent_dim": 5, "level_channels": 3}
+GROUPED = (
+    {"filters_1": 8, "filters_2": 8, "dense_units": 8, "latent_dim": 2},
+    {
+        "filters_1": 16,
+        "filters_2": 24,
+        "dense_units": 16,
+        "latent_dim": 3,
+    },
+)
+PLAIN, EVERYTHING = StepSettings(), StepSettings(1.0, 5.0, 3.0, 0.9, 0.1, 0.01, 1.0)
+STRUCTURES = {
+    "the Keras example": ({}, (NARROW, WIDE), {}),
+    "levels, averages and all settings": (
+        {"levels": 2, "activation": "gelu", "output_stride": 2},
+        (NARROW, WIDE),
+        {"settings": EVERYTHING},
+    ),
+    "dense, batch norm, odd colour, a learned scale": (
+        {"encoder": "dense", "decoder": "dense", "normalization": "batch"},
+        (NARROW, WIDE),
+        {"shape": (11, 9, 3), "likelihood": "gaussian"},
+    ),
+    "batch norm and residual blocks": (
+        {"normalization": "batch", "blocks": 1, "activation": "silu"},
+        (NARROW, WIDE),
+        {"shape": (11, 9, 3), "settings": StepSettings(1.0, 5.0, 0.0, 0.9)},
+    ),
+    "group norm, three stages, drawn pixels": (
+        {"normalization": "group", "blocks": 1, "activation": "elu", "stages": 3},
+        GROUPED,
+        {"shape": (16, 20, 1), "draws_pixels": True},
+    ),
+}
+MOST = list(STRUCTURES)[3:]
+
+
+class Pair:
+    """The runner of a narrow model, and a padded one with the same weights and images."""
+
+    def __init__(
+        self,
+        structure,
+        widths,
+        settings=PLAIN,
+        shape=(12, 12, 1),
+        likelihood="bernoulli",
+        draws_pixels=False,
+    ):
+        self.narrow, self.wide = ({**structure, **each} for each in widths)
+        self.shape, self.likelihood, self.settings = shape, likelihood, settings
+        random = np.random.default_rng(0)
+        train, validation = (
+            (random.random((count, *shape)) ** 4 * 255).astype(np.uint8) for count in (75, 270)
+        )
+        self.data = DeviceData(tf.constant(train), tf.constant(validation), draws_pixels)
+        options = frozenset(name for name in OPTIONS if getattr(settings, name))
+        self.plain = EpochRunner(self._build(self.narrow), self.data, options=options)
+        self.padded = PaddedRunner(
+            Architecture.of(shape, self.wide),
+            self._build(self.wide),
+            EpochRunner(self._build(self.narrow), self.data),
+            self.data,
+            options=options,
+        )
+        self.begin()
+
+    def _build(self, values):
+        return build_vae(self.shape, values, self.likelihood)
+
+    def weights(self, values=None):
+        keras.utils.set_random_seed(3)
+        means = [0.2] * self.shape[2]
+        drawn = draw_variables(self.shape, values or self.narrow, means, self.likelihood, 0.3)
+        return read_variables(drawn)
+
+    def begin(self, rate=3e-3):
+        weights = self.weights()
+        self.padded.use(Architecture.of(self.shape, self.narrow))
+        for runner in (self.plain, self.padded):
+            runner.begin(weights, rate)
+
+    def epoch(self, number=1):
+        order = np.random.default_rng(number).permutation(75).astype(np.int32)
+        return Epoch(order, 16, self.settings, noise_seed=number)
+
+
+@pytest.fixture(scope="module", params=[*list(STRUCTURES)[:3], *long(*MOST)])
+def pair(request):
+    structure, widths, others = STRUCTURES[request.param]
+    return Pair(structure, widths, **others)
+
+
+def assert_close(ours, theirs, relative=1e-5):
+    for name in ("loss", "reconstruction_loss", "kl_loss"):
+        assert math.isclose(
+            getattr(ours, name), getattr(theirs, name), rel_tol=relative, abs_tol=1e-4
+        )
+
+
+def assert_arrays_close(ours, theirs, tolerance):
+    assert [one.shape for one in ours] == [one.shape for one in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
+
+
+def test_epochs_equal_those_of_the_narrow_model(pair):
+    pair.begin()
+    assert pair.padded.parameters == pair.plain.parameters
+    for number in (1, 2):  # The last batch of an epoch has 11 of 16 images.
+        epoch = pair.epoch(number)
+        assert_close(pair.padded.train(epoch), pair.plain.train(epoch))
+        assert_close(pair.padded.validate(), pair.plain.validate())
+    for ours, theirs in zip(pair.padded.read(), pair.plain.read(), strict=True):
+        assert_arrays_close(ours, theirs, 2e-3)
+    assert_arrays_close(pair.padded.read_average(), pair.plain.read_average(), 2e-3)
+
+
+def test_padding_stays_exactly_zero(pair):
+    pair.begin()
+    pair.padded.train(pair.epoch())
+    padding = padding_of(
+        Architecture.of(pair.shape, pair.narrow),
+        Architecture.of(pair.shape, pair.wide),
+        pair._build(pair.wide).ordered_variables,
+    )
+    for wide in (EpochRunner.read(pair.padded)[0], EpochRunner.read_average(pair.padded)):
+        for array, back in zip(wide, padding.pad(padding.cut(wide)), strict=True):
+            np.testing.assert_array_equal(array, back)
+
+
+def test_each_continues_what_the_other_trained(pair):
+    pair.begin()
+    pair.plain.train(pair.epoch())
+    weights, optimizer = pair.plain.read()
+    average = pair.plain.read_average()
+    pair.padded.restore(weights, optimizer, average)
+    assert_arrays_close(pair.padded.read()[1], optimizer, 0.0)
+    assert_close(pair.padded.validate(), pair.plain.validate())
+    assert_close(pair.padded.train(pair.epoch(2)), pair.plain.train(pair.epoch(2)))
+    images = np.random.default_rng(0).random((3, *pair.shape), np.float32)
+    np.testing.assert_allclose(
+        pair.padded.encode_levels(images), pair.plain.encode_levels(images), atol=1e-3
+    )
+    np.testing.assert_allclose(
+        pair.padded.reconstruct(images), pair.plain.reconstruct(images), atol=1e-3
+    )
+
+
+def test_rescoring_draws_the_same_samples(pair):
+    pair.begin()
+    arguments = pair.data.validation, tf.range(20), 3, tf.constant([3, 4])
+    measured = (
+        runner.compile_rescoring(pair.data.validation)(*arguments)
+        for runner in (pair.padded, pair.plain)
+    )
+    for ours, theirs in zip(*measured, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_a_nan_stays_in_its_own_trial(pair):
+    pair.begin()
+    expected = pair.padded.train(pair.epoch()).loss
+    pair.begin(rate=1e30)
+    assert not math.isfinite(pair.padded.train(pair.epoch()).loss)
+    pair.begin()
+    assert pair.padded.train(pair.epoch()).loss == expected
+
+
+@pytest.mark.parametrize("seed", [(1337, 5), (99, 2**31 - 1), (-7, 70_000)])
+def test_noise_is_that_of_tensorflow(seed):
+    seed = tf.constant(seed, tf.int32)
+    expected = tf.random.stateless_normal((7, 5, 3), seed=seed, alg="philox").numpy()
+    compiled = tf.function(normal, jit_compile=True, autograph=False)
+    np.testing.assert_allclose(compiled((7, 5, 3), seed), expected, rtol=0, atol=2e-6)
+    wide = compiled((7, 5, 8), seed, 3).numpy()
+    np.testing.assert_allclose(wide[..., :3], expected, rtol=0, atol=2e-6)
+    assert not wide[..., 3:].any()
+    bits = tf.random.stateless_uniform((7, 5, 3), seed=seed, alg="philox")
+    np.testing.assert_array_equal(uniform((7, 5, 3), seed), bits)
+
+
+@pytest.mark.parametrize("sides", [(7, 8), (28, 28), (5, 9)])
+@pytest.mark.parametrize("taps", [1, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_products_are_convolutions(sides, taps, stride):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, *sides, 3))
+    kernel = random.normal(size=(taps, taps, 3, 4))
+    np.testing.assert_allclose(
+        convolve(tf.constant(x), tf.constant(kernel), (stride, stride)),
+        tf.nn.conv2d(x, kernel, stride, "SAME"),
+        atol=1e-12,
+    )
+    kernel = random.normal(size=(taps, taps, 4, 3))
+    shape = (2, *(side * stride for side in sides), 4)
+    np.testing.assert_allclose(
+        convolve_transposed(tf.constant(x), tf.constant(kernel), (stride, stride)),
+        tf.nn.conv2d_transpose(x, kernel, shape, stride, "SAME"),
+        atol=1e-12,
+    )
+
+
+def test_a_model_fits_a_wider_one_of_whole_groups():
+    def architecture(**widths):
+        return Architecture((16, 16, 1), **{"normalization": "group", **widths})
+
+    wide = architecture(filters=(16, 32), dense_units=16)
+    assert fits(architecture(filters=(8, 24), dense_units=8), wide)
+    assert not fits(architecture(filters=(12, 24), dense_units=8), wide)  # groups of 4, not of 8
+    assert not fits(architecture(filters=(8, 40), dense_units=8), wide)
+    assert not fits(architecture(filters=(8, 24), dense_units=8, latent_dim=3), wide)

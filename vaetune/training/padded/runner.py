@@ -1,0 +1,171 @@
+"""Training and validation by epochs with padded models, compiled with XLA."""
+
+from collections.abc import Callable, Sequence, Set
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from vaetune.config import Precision
+from vaetune.models import VAE, Architecture
+from vaetune.study import Arrays
+from vaetune.training.feed import DeviceData, Feed
+from vaetune.training.padded.functions import (
+    compile_rescoring,
+    compile_training,
+    compile_validation,
+)
+from vaetune.training.padded.padding import Padding, fits, padding_of
+from vaetune.training.padded.steps import PaddedSteps
+from vaetune.training.runner import EpochRunner
+from vaetune.training.steps import Steps
+
+
+class PaddedRunner(EpochRunner):
+    """Trains models of one structure with one compiled program for all widths.
+
+    The program has the largest widths. The weights of a model are padded with zeros when it is
+    begun or restored, and cut when they are read. So checkpoints are those of `EpochRunner`.
+    Its numbers differ from those of `EpochRunner` by rounding only. Pictures are taken without
+    padding.
+
+    Args:
+        wide: Architecture of the largest widths.
+        template: Compiled model of this architecture. Its weights are not used.
+        unpadded: Runner of the same structure. It takes pictures.
+        data: Images on the device, not on the disk.
+        precision: Numeric precision of training.
+        options: Names of `schedule.OPTIONS` that training uses.
+
+    Attributes:
+        steps: The training and validation step.
+    """
+
+    steps: PaddedSteps
+
+    def __init__(
+        self,
+        wide: Architecture,
+        template: VAE,
+        unpadded: EpochRunner,
+        data: DeviceData,
+        precision: Precision = "float32",
+        options: Set[str] = frozenset(),
+    ) -> None:
+        self._precision = precision
+        super().__init__(template, data, "float32", options)
+        self._wide, self._unpadded = wide, unpadded
+        self._variables = template.ordered_variables
+        self._like = _variables_like(template)
+        self._programs: dict[int, Callable[..., Any]] = {}
+        self.use(wide)
+
+    @property
+    def batch_sizes(self) -> Set[int]:
+        """Batch sizes for which there is a compiled training program."""
+        return self._programs.keys()
+
+    def _make_steps(self, template: VAE, precision: Precision, options: Set[str]) -> Steps:
+        return PaddedSteps(template, self._precision, options)
+
+    def holds(self, architecture: Architecture) -> bool:
+        """Returns whether a model of an architecture can be padded to the program."""
+        return fits(architecture, self._wide)
+
+    def use(self, architecture: Architecture) -> None:
+        """Prepares for the models of a configuration, whose arrays have its widths."""
+        self._padding = padding_of(architecture, self._wide, self._variables)
+        latent = (architecture.latent_dim, architecture.level_channels)
+        self.steps.widths.assign(latent, read_value=False)
+
+    @property
+    def parameters(self) -> int:
+        sizes = zip(self._padding.sizes, self._variables, strict=True)
+        return sum(size for size, variable in sizes if variable.trainable)
+
+    def begin(self, weights: Arrays, learning_rate: float) -> None:
+        super().begin(self._padding.pad(weights), learning_rate)
+
+    def restore(
+        self, weights: Arrays, optimizer: Arrays | None = None, average: Arrays = ()
+    ) -> None:
+        padded = None if optimizer is None else self._optimizer_padding.pad(optimizer)
+        averages = self._padding.pad(average) if average else ()
+        super().restore(self._padding.pad(weights), padded, averages)
+
+    def read(self) -> tuple[Arrays, Arrays]:
+        weights, optimizer = super().read()
+        return self._padding.cut(weights), self._optimizer_padding.cut(optimizer)
+
+    def read_average(self) -> Arrays:
+        return self._padding.cut(super().read_average())
+
+    def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._without_padding().encode(images)
+
+    def encode_levels(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._without_padding().encode_levels(images)
+
+    def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._without_padding().decode(z)
+
+    def reconstruct(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._without_padding().reconstruct(images)
+
+    def generate(self, z: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        return self._without_padding().generate(z, seed)
+
+    def compile_rescoring(self, feed: Feed) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        return compile_rescoring(self.steps, feed)
+
+    @property
+    def _optimizer_padding(self) -> Padding:
+        """Padding of the optimizer's variables; a counter or a rate has no axis to pad."""
+        scalar = Padding([()], [()])
+        numbers = [number for number in self._like if number is not None]
+        moments = self._padding.choose(numbers)
+        places, shapes = iter(moments.places), iter(moments.shapes)
+        return Padding(
+            [scalar.places[0] if number is None else next(places) for number in self._like],
+            [scalar.shapes[0] if number is None else next(shapes) for number in self._like],
+        )
+
+    def _without_padding(self) -> EpochRunner:
+        """Returns the runner of the same structure, with the averages of this one."""
+        self._unpadded.restore(self.read_average())
+        return self._unpadded
+
+    @cached_property
+    def _train_on(self) -> Callable[..., Any]:
+        def train_on(
+            images: tf.Tensor,
+            order: tf.Tensor,
+            batch_size: int,
+            settings: tf.Tensor,
+            seed: tf.Tensor,
+        ) -> Sequence[tf.Tensor]:
+            program = self._programs.get(batch_size)
+            if program is None:
+                program = compile_training(self.steps, self._data, batch_size)
+                self._programs[batch_size] = program
+            return cast(Sequence[tf.Tensor], program(images, order, settings, seed))
+
+        return train_on
+
+    @cached_property
+    def _validate(self) -> Callable[..., Any]:
+        return compile_validation(self.steps, self._data.validation)
+
+
+def _variables_like(template: VAE) -> list[int | None]:
+    """Returns, for each variable of the optimizer, the number of the weight it belongs to."""
+    numbers = {id(variable): n for n, variable in enumerate(template.ordered_variables)}
+    adam, trained = template.optimizer, template.ordered_trainable
+    moments = {
+        id(moment): numbers[id(weight)]
+        for column in (adam._momentums, adam._velocities)
+        for weight, moment in zip(trained, column, strict=True)
+    }
+    return [moments.get(id(variable)) for variable in adam.variables]
