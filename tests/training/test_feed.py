@@ -12,7 +12,7 @@ from vaetune.data.sources import load_images
 from vaetune.evaluation import rescore as rescore_module
 from vaetune.evaluation.rescore import Rescorer
 from vaetune.models.build import build_vae
-from vaetune.training import feed as feed_module
+from vaetune.training import feed as feed_module, functions, runner as runner_module
 from vaetune.training.feed import (
     DeviceData,
     feed_parts,
@@ -120,7 +120,7 @@ def test_an_epoch_reads_a_bounded_part_at_a_time(saved, monkeypatch):
     images = load_images(saved(np.uint8, 300), {"from_disk": True})
     monkeypatch.setattr(ImageFile, "read", spy)
     monkeypatch.setattr(feed_module, "CALLS_PER_EPOCH", 1)
-    for module in (runner_module, rescore_module):
+    for module in (runner_module, functions, rescore_module):
         monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 8)
     monkeypatch.setattr(feed_module, "CALL_BYTES", 40 * 72)
     losses_of(images, epochs=1)

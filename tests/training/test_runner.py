@@ -11,7 +11,7 @@ from image_sets import make_images
 from vaetune.config.spec import SearchSpec
 from vaetune.data.zero_copy import empty_aligned
 from vaetune.models.build import build_vae
-from vaetune.training import feed as feed_module, functions
+from vaetune.training import feed as feed_module, functions, runner as runner_module
 from vaetune.training.feed import DeviceData, put_on_device
 from vaetune.training.restore import read_variables
 from vaetune.training.runner import EpochRunner
@@ -132,7 +132,8 @@ def test_validation_changes_nothing_and_is_reproducible():
 
 def test_validation_covers_every_image_once(monkeypatch):
     whole = make_runner()
-    monkeypatch.setattr(runner_module, "VALIDATION_BATCH_SIZE", 4)
+    for module in (runner_module, functions):
+        monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 4)
     in_parts = make_runner()
     vae = make_vae()
     # Without posterior noise the batches cannot matter.
