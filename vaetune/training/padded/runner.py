@@ -60,6 +60,7 @@ class PaddedRunner(EpochRunner):
         self._variables = template.ordered_variables
         self._like = _variables_like(template)
         self._programs: dict[int, Callable[..., Any]] = {}
+        self._paddings: dict[Architecture, Padding] = {}
         self.use(wide)
 
     @property
@@ -76,7 +77,11 @@ class PaddedRunner(EpochRunner):
 
     def use(self, architecture: Architecture) -> None:
         """Prepares for the models of a configuration, whose arrays have its widths."""
-        self._padding = padding_of(architecture, self._wide, self._variables)
+        padding = self._paddings.get(architecture)
+        if padding is None:
+            padding = padding_of(architecture, self._wide, self._variables)
+            self._paddings[architecture] = padding
+        self._padding, self._is_unpadded = padding, False
         latent = (architecture.latent_dim, architecture.level_channels)
         self.steps.widths.assign(latent, read_value=False)
 
@@ -86,11 +91,13 @@ class PaddedRunner(EpochRunner):
         return sum(size for size, variable in sizes if variable.trainable)
 
     def begin(self, weights: Arrays, learning_rate: float) -> None:
+        self._is_unpadded = False
         super().begin(self._padding.pad(weights), learning_rate)
 
     def restore(
         self, weights: Arrays, optimizer: Arrays | None = None, average: Arrays = ()
     ) -> None:
+        self._is_unpadded = False
         padded = None if optimizer is None else self._optimizer_padding.pad(optimizer)
         averages = self._padding.pad(average) if average else ()
         super().restore(self._padding.pad(weights), padded, averages)
@@ -134,7 +141,9 @@ class PaddedRunner(EpochRunner):
 
     def _without_padding(self) -> EpochRunner:
         """Returns the runner of the same structure, with the averages of this one."""
-        self._unpadded.restore(self.read_average())
+        if not self._is_unpadded:
+            self._unpadded.restore(self.read_average())
+            self._is_unpadded = True
         return self._unpadded
 
     @cached_property
@@ -146,6 +155,7 @@ class PaddedRunner(EpochRunner):
             settings: tf.Tensor,
             seed: tf.Tensor,
         ) -> Sequence[tf.Tensor]:
+            self._is_unpadded = False
             program = self._programs.get(batch_size)
             if program is None:
                 program = compile_training(self.steps, self._data, batch_size)
