@@ -15,6 +15,7 @@ from typing import Any
 
 from contenders import TITLES
 from curves import Table
+from gpu_tables import goals_table as gpu_goals_table, read_gpu, searches_table, steps_table
 from quality_tables import found_table, read_rows
 from simulated_tables import recorded_sentence, simulated_text
 from two_workers import PATH, SEARCH, Command, ratios, read_commands
@@ -267,6 +268,7 @@ def parts() -> dict[str, str]:
     runs = list(read_runs(RESULTS / "side_by_side.jsonl"))
     names = ("goals", "simulated", "many_workers")
     goals, simulated, many = (_read(RESULTS / f"{name}.json") for name in names)
+    gpu = read_gpu(RESULTS / "gpu.jsonl")
     commands = [one for one in read_commands(PATH).values() if one.search == SEARCH]
     return {
         "goals": goals_table(runs, goals, commands, many),
@@ -279,6 +281,9 @@ def parts() -> dict[str, str]:
         "simulated": simulated_text(simulated),
         "environment": environment_line(runs, goals),
         "found": found_table(read_rows()),
+        "gpu": searches_table(gpu),
+        "gpu-steps": steps_table(gpu),
+        "gpu-goals": gpu_goals_table(gpu),
     }
 
 

@@ -1,0 +1,39 @@
+"""A search with compiled steps is the same search."""
+
+import math
+
+import pytest
+from tiny_searches import TINY, changed, run
+
+from vaetune.config.spec import Training
+from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
+
+
+@pytest.fixture(scope="module")
+def searches(tmp_path_factory):
+    """The tiny search without and with compiled steps."""
+    padded = changed(TINY, training=Training(batch_size=8, compile="padded"))
+    specs = {"none": TINY, "padded": padded}
+    return [run(tmp_path_factory.mktemp(name), spec) for name, spec in specs.items()]
+
+
+def test_trials_and_losses_are_those_of_uncompiled_steps(searches):
+    plain, compiled = (
+        {
+            (trial.configuration, trial.epoch_to): [epoch.val_loss for epoch in trial.epochs]
+            for trial in study.trials
+        }
+        for study in searches
+    )
+    assert plain.keys() == compiled.keys()
+    for key, losses in plain.items():
+        assert compiled[key] == pytest.approx(losses, rel=1e-4)
+    assert all(math.isfinite(loss) for losses in compiled.values() for loss in losses)
+
+
+def test_checkpoints_have_the_widths_of_their_configurations(searches):
+    for trial in searches[1].trials:
+        folder = searches[1].trial_folder(trial.trial_id)
+        if (folder / CHECKPOINT_NAME).exists():
+            first = Checkpoint.load(folder).best_weights[0]
+            assert first.shape[-1] == trial.hyperparameters["filters_1"]

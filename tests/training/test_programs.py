@@ -1,0 +1,103 @@
+"""Which configurations train with compiled programs. Nothing is compiled here."""
+
+from dataclasses import replace
+
+import pytest
+import tensorflow as tf
+from image_sets import make_images
+from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
+
+from vaetune.config.space import Choice, Range
+from vaetune.config.spec import Budget, Training
+from vaetune.training.context import TrainingContext
+from vaetune.training.padded import plan
+from vaetune.training.padded.plan import program_of
+from vaetune.training.padded.runner import PaddedRunner
+
+VALUES = {**TINY_REFERENCE, "latent_dim": 2, "learning_rate": 0.01}
+PADDED = changed(TINY, training=Training(batch_size=8, compile="padded"))
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """TensorFlow says that there is a GPU."""
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
+
+
+def runner_of(values=VALUES, spec=PADDED, context=None, images=40):
+    context = context or TrainingContext(IMAGES)
+    return context.runner(values, program=program_of(spec, values, images))
+
+
+def test_a_program_has_the_largest_widths_of_the_space():
+    program = program_of(PADDED, {**VALUES, "learning_rate": 0.05}, 40)
+    widest = {"filters_1": 3, "filters_2": 4, "dense_units": 5, "latent_dim": 3}
+    assert program.widest == {**widest, "learning_rate": 0.05}
+    assert program.batch_size == 8
+    assert program_of(PADDED, VALUES, 5).batch_size == 5
+    assert program_of(PADDED, {**VALUES, "batch_size": 4}, 40).batch_size == 4
+
+
+def test_on_a_cpu_programs_are_made_only_on_demand():
+    assert program_of(TINY, VALUES, 40) is None
+    assert not isinstance(runner_of(spec=TINY), PaddedRunner)
+    assert isinstance(runner_of(), PaddedRunner)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_on_a_gpu_programs_are_made_if_the_search_repays_them():
+    # 11 epochs with 1,000 and with 8 steps.
+    assert program_of(TINY, VALUES, 8000).pays
+    assert not program_of(TINY, VALUES, 64).pays
+    never = changed(TINY, training=Training(batch_size=8, compile="none"))
+    assert program_of(never, VALUES, 8000) is None
+    halves = {"activation": Choice(values=("relu", "gelu")), "learning_rate": Range(min=0.1, max=1)}
+    two = changed(TINY, space=TINY.space.model_copy(update=halves))
+    assert not program_of(two, VALUES, 8000).pays
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({}, 11),
+        ({"budget": Budget(max_epochs=3, hyperband_iterations=2)}, 22),
+        ({"algorithm": "random", "budget": Budget(max_epochs=4, max_trials=5)}, 20),
+        ({"algorithm": "freeze_thaw", "budget": Budget(max_epochs=4, total_epochs=17)}, 17),
+    ],
+)
+def test_planned_steps_are_those_of_the_budget(changes, epochs):
+    assert plan.planned_steps(changed(TINY, **changes), 10) == epochs * 10
+
+
+def test_a_program_that_does_not_pay_is_used_if_it_exists():
+    context = TrainingContext(IMAGES)
+    rare = replace(program_of(PADDED, VALUES, 40), pays=False)
+    assert not isinstance(context.runner(VALUES, program=rare), PaddedRunner)
+    padded = runner_of(context=context)
+    padded._programs[8] = None  # As after the first call.
+    assert context.runner(VALUES, program=rare) is padded
+    assert context.exact_runner(VALUES, "bernoulli") is padded
+    other = replace(rare, batch_size=4)
+    assert not isinstance(context.runner(VALUES, program=other), PaddedRunner)
+
+
+def test_models_that_do_not_fit_take_uncompiled_steps():
+    context = TrainingContext(IMAGES)
+    assert isinstance(runner_of(context=context), PaddedRunner)
+    assert not isinstance(runner_of({**VALUES, "dense_units": 9}, context=context), PaddedRunner)
+
+
+def test_at_most_eight_programs_are_compiled():
+    context = TrainingContext(IMAGES)
+    runner_of(context=context)._programs.update(dict.fromkeys(range(100, 107)))
+    elu = {**VALUES, "activation": "elu"}
+    assert isinstance(runner_of(elu, context=context), PaddedRunner)
+    runner_of(context=context)._programs[107] = None
+    gelu = {**VALUES, "activation": "gelu"}
+    assert not isinstance(runner_of(gelu, context=context), PaddedRunner)
+
+
+def test_images_on_the_disk_take_uncompiled_steps(monkeypatch):
+    context = TrainingContext(make_images())
+    monkeypatch.setattr("vaetune.training.context.DiskImages", type(context.data.train))
+    assert not isinstance(runner_of(context=context), PaddedRunner)
