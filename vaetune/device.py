@@ -2,6 +2,7 @@
 
 import gc
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """CPU instructions that multiply bfloat16, as /proc/cpuinfo names them."""
 
 _CPU_INFO = Path("/proc/cpuinfo")
+
+_PROGRAM_FOLDER_FLAG = "--tf_xla_persistent_cache_directory"
 
 
 def check_precision(device: ChosenDevice, precision: str) -> None:
@@ -162,7 +165,8 @@ def import_tensorflow() -> Any:
     """Imports TensorFlow and Keras without the messages that TensorFlow prints when it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    _keep_compiled_programs()
+    if "tensorflow" not in sys.modules:
+        _keep_compiled_programs()
     with _without_collections(), hold_back_native_stderr():
         import keras  # noqa: F401
         import tensorflow as tf
@@ -170,29 +174,21 @@ def import_tensorflow() -> Any:
     return tf
 
 
-_PROGRAM_FOLDER_FLAG = "--tf_xla_persistent_cache_directory"
-
-
 def _keep_compiled_programs() -> None:
-    """Lets XLA keep the programs that it compiles, for later processes.
+    """Gives XLA a folder of this process for compiled programs; see `training.padded.cache`.
 
-    TensorFlow reads the flags once, when the first function runs.
+    TensorFlow reads the flags once, when the first function runs. A worker inherits those of the
+    process that started it.
     """
-    flags = os.environ.get("TF_XLA_FLAGS", "")
-    folder = str(cache_folder("programs"))
+    flags = os.environ.get("TF_XLA_FLAGS", "").split()
+    others = [flag for flag in flags if "vaetune-programs-" not in flag]
+    if any(flag.startswith(_PROGRAM_FOLDER_FLAG) for flag in others):
+        return  # The user chose a folder.
+    name = f"vaetune-programs-{os.getpid()}-{secrets.token_hex(4)}"
+    folder = str(Path(tempfile.gettempdir(), name))
     # TensorFlow separates its flags at spaces, so it cannot read a path with one.
-    if _PROGRAM_FOLDER_FLAG not in flags and len(folder.split()) == 1:
-        os.environ["TF_XLA_FLAGS"] = f"{flags} {_PROGRAM_FOLDER_FLAG}={folder}".strip()
-
-
-def cache_folder(name: str) -> Path:
-    """Returns a folder of the user: `vaetune/NAME` in $XDG_CACHE_HOME, or in ~/.cache.
-
-    Everything in it can be removed at any time. The folder is made when it is needed.
-    """
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if given else Path.home() / ".cache"
-    return base / "vaetune" / name
+    own = [] if " " in folder else [f"{_PROGRAM_FOLDER_FLAG}={folder}"]
+    os.environ["TF_XLA_FLAGS"] = " ".join([*others, *own])
 
 
 @contextmanager

@@ -3,17 +3,19 @@
 import math
 
 import pytest
-from tiny_searches import TINY, changed, run
+from comparisons import assert_same_search
+from tiny_searches import TINY, changed, run, stop
 
 from vaetune.config.spec import Training
 from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
+
+PADDED = changed(TINY, training=Training(batch_size=8, compile="padded"))
 
 
 @pytest.fixture(scope="module")
 def searches(tmp_path_factory):
     """The tiny search without and with compiled steps."""
-    padded = changed(TINY, training=Training(batch_size=8, compile="padded"))
-    specs = {"none": TINY, "padded": padded}
+    specs = {"none": TINY, "padded": PADDED}
     return [run(tmp_path_factory.mktemp(name), spec) for name, spec in specs.items()]
 
 
@@ -37,3 +39,10 @@ def test_checkpoints_have_the_widths_of_their_configurations(searches):
         if (folder / CHECKPOINT_NAME).exists():
             first = Checkpoint.load(folder).best_weights[0]
             assert first.shape[-1] == trial.hyperparameters["filters_1"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("events", [4, 9, 14])
+def test_an_interrupted_search_continues_exactly(searches, tmp_path, events):
+    stop(tmp_path, events, PADDED)
+    assert_same_search(run(tmp_path, PADDED), searches[1])

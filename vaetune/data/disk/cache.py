@@ -4,6 +4,7 @@ Everything in it can be removed at any time; it is made again when it is needed.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from vaetune import device
 from vaetune.data.disk.images import DiskImages, Images
 from vaetune.errors import ResultsError
 from vaetune.files import write_atomically
@@ -23,9 +23,11 @@ _FACTS = "facts-"
 """Start of the names of files with facts."""
 
 
-def cache_folder() -> Path:
-    """Returns the folder: `vaetune/images` in $XDG_CACHE_HOME, or in ~/.cache."""
-    return device.cache_folder("images")
+def cache_folder(name: str = "images") -> Path:
+    """Returns a folder: `vaetune/NAME` in $XDG_CACHE_HOME, or in ~/.cache."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if given else Path.home() / ".cache"
+    return base / "vaetune" / name
 
 
 def remember(

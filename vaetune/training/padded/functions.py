@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from vaetune.training.feed import DeviceData, Feed, images_per_call, images_per_part
 from vaetune.training.functions import VALIDATION_BATCH_SIZE, add_losses, to_unit_tensor
+from vaetune.training.padded.cache import program_cache
 from vaetune.training.padded.noise import uniform
 from vaetune.training.padded.steps import PaddedSteps
 from vaetune.training.schedule import StepSettings
@@ -138,11 +139,21 @@ def _repeat(
 
 
 def _compile(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
-    """Returns a function that XLA compiles when it is first called."""
-    return cast(
-        Callable[..., Any],
-        tf.function(function, input_signature=signature, autograph=False, jit_compile=True),
-    )
+    """Returns a function that XLA compiles when it is first called, or reads from the cache."""
+    compiled = tf.function(function, input_signature=signature, autograph=False, jit_compile=True)
+    is_first = True
+
+    def call(*arguments: Any) -> Any:
+        nonlocal is_first
+        if not is_first:
+            return compiled(*arguments)
+        is_first = False
+        program_cache().load()
+        result = compiled(*arguments)
+        program_cache().save()
+        return result
+
+    return call
 
 
 def _spec(feed: Feed) -> tf.TensorSpec:

@@ -1,0 +1,97 @@
+"""Compiled programs are kept whole, whatever happens to a process or to a file."""
+
+import os
+
+import pytest
+
+from vaetune import device
+from vaetune.training.padded import cache as cache_module
+from vaetune.training.padded.cache import ProgramCache
+
+FLAG = "--tf_xla_persistent_cache_directory="
+
+
+@pytest.fixture
+def open_cache(tmp_path, monkeypatch):
+    """Opens the cache as a new process does, and returns it with the folder of the process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    opened = []
+
+    def open_one():
+        own = tmp_path / f"vaetune-programs-{len(opened)}-abcd"
+        monkeypatch.setenv("TF_XLA_FLAGS", f"--other=1 {FLAG}{own}")
+        opened.append(own)
+        return ProgramCache(), own
+
+    return open_one
+
+
+def kept(cache):
+    return sorted(path.name.partition(".")[0] for path in cache.folder.iterdir())
+
+
+def test_the_next_process_finds_what_one_compiled(open_cache):
+    first, own = open_cache()
+    first.load()
+    (own / "program.pb").write_bytes(b"compiled")
+    first.save()
+    second, own = open_cache()
+    second.load()
+    assert (own / "program.pb").read_bytes() == b"compiled"
+    second.save()
+    assert kept(second) == ["program"]
+
+
+def test_damaged_programs_are_removed_and_unfinished_ones_are_never_seen(open_cache):
+    first, own = open_cache()
+    first.load()
+    for name in ("whole.pb", "cut.pb"):
+        (own / name).write_bytes(b"compiled")
+    first.save()
+    (cut,) = first.folder.glob("cut*")
+    cut.write_bytes(b"comp")
+    (first.folder / ".unfinished").write_bytes(b"co")
+    second, own = open_cache()
+    second.load()
+    assert [path.name for path in own.iterdir()] == ["whole.pb"]
+    assert not cut.exists()
+
+
+def test_only_the_newest_programs_are_kept(open_cache, monkeypatch):
+    monkeypatch.setattr(cache_module, "MAX_FILES", 2)
+    cache, own = open_cache()
+    cache.load()
+    for number in range(3):
+        (own / f"p{number}.pb").write_bytes(b"%d" % number)
+        cache.save()
+        (newest,) = cache.folder.glob(f"p{number}*")
+        os.utime(newest, (number, number))
+    assert kept(cache) == ["p1", "p2"]
+
+
+def test_without_a_place_nothing_is_kept_and_nothing_fails(open_cache, tmp_path, monkeypatch):
+    cache, own = open_cache()
+    cache.load()
+    (own / "program.pb").write_bytes(b"compiled")
+    (tmp_path / "cache").write_text("a file")
+    cache.save()
+    monkeypatch.setenv("TF_XLA_FLAGS", f"{FLAG}{tmp_path / 'chosen'}")
+    other = ProgramCache()
+    other.load()
+    other.save()
+    assert not (tmp_path / "chosen").exists()
+
+
+def test_each_process_has_a_folder_of_its_own(monkeypatch):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--other=1")
+    device._keep_compiled_programs()
+    parent = os.environ["TF_XLA_FLAGS"]
+    device._keep_compiled_programs()  # A worker inherits the flags.
+    child = os.environ["TF_XLA_FLAGS"]
+    assert child != parent
+    for flags in (parent, child):
+        assert flags.split()[0] == "--other=1"
+        assert flags.count(FLAG) == 1
+    monkeypatch.setenv("TF_XLA_FLAGS", f"{FLAG}/chosen")
+    device._keep_compiled_programs()
+    assert os.environ["TF_XLA_FLAGS"] == f"{FLAG}/chosen"

@@ -1,0 +1,96 @@
+"""Compiled programs that are kept for later processes.
+
+XLA writes a program into a folder and reads it from there, but it fails on an incomplete file, such
+as one that another process is writing or that was left when a process was killed. So each process
+has a folder of its own (see `device.import_tensorflow`), with links to the complete programs in the
+user's cache. New programs are copied there under a name that contains a hash of their content.
+"""
+
+import atexit
+import os
+import re
+import shutil
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from vaetune.data import cache_folder
+
+MAX_FILES = 200
+"""Files that are kept, the newest ones. A search has up to three for each structure."""
+
+_FLAG = re.compile(r"--tf_xla_persistent_cache_directory=(\S+)")
+
+_OWN = re.compile(r"vaetune-programs-\d+-\w+")
+"""Name of the folder of a process."""
+
+
+class ProgramCache:
+    """The compiled programs of this process and of earlier ones.
+
+    Without permission to write, or without space, programs are not kept.
+
+    Attributes:
+        folder: Folder of all processes.
+    """
+
+    def __init__(self) -> None:
+        self.folder = cache_folder("programs")
+        self._own = _own_folder()
+        self._is_loaded = False
+
+    def load(self) -> None:
+        """Links the programs of earlier processes, once. Damaged ones are removed."""
+        if self._own is None or self._is_loaded:
+            return
+        self._is_loaded = True
+        with suppress(OSError):
+            self._own.mkdir(exist_ok=True)
+            atexit.register(shutil.rmtree, self._own, ignore_errors=True)
+            for path in self.folder.iterdir():
+                name, _, digest = path.name.rpartition(".")
+                with suppress(OSError):
+                    if name and _digest(path) == digest:
+                        (self._own / name).symlink_to(path)
+                    elif not path.name.startswith("."):
+                        path.unlink()
+
+    def save(self) -> None:
+        """Copies the programs that this process compiled to the folder of all processes."""
+        if self._own is None:
+            return
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self._own.iterdir():
+                if not path.is_symlink():
+                    self._publish(path)
+            files = sorted(self.folder.iterdir(), key=lambda path: path.stat().st_mtime)
+            for path in files[:-MAX_FILES]:
+                path.unlink(missing_ok=True)
+
+    def _publish(self, path: Path) -> None:
+        kept = self.folder / f"{path.name}.{_digest(path)}"
+        with NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as copy:
+            copy.write(path.read_bytes())
+        Path(copy.name).replace(kept)
+        path.unlink()
+        path.symlink_to(kept)
+
+
+@cache
+def program_cache() -> ProgramCache:
+    """Returns the cache of this process."""
+    return ProgramCache()
+
+
+def _own_folder() -> Path | None:
+    """Returns the folder that XLA uses in this process; None if the user chose another one."""
+    found = _FLAG.search(os.environ.get("TF_XLA_FLAGS", ""))
+    path = Path(found[1]) if found else None
+    return path if path and _OWN.fullmatch(path.name) else None
+
+
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()[:32]
