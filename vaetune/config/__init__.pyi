@@ -1,4 +1,4 @@
-from .choices import NAMED_SETS, Binarize, Precision
+from .choices import NAMED_SETS, Binarize, Compile, Precision
 from .closest import (
     closest_match,
 )
@@ -6,6 +6,13 @@ from .comparison import (
     differences,
     flatten,
     is_larger,
+)
+from .compilation import (
+    MAX_PROGRAMS,
+    Compilation,
+    may_compile,
+    plan_compilation,
+    repays,
 )
 from .dimensions import (
     Choice,
@@ -110,6 +117,7 @@ __all__ = [
     "KERAS_EXAMPLE",
     "LIKELIHOODS",
     "MAX_CHANNELS",
+    "MAX_PROGRAMS",
     "MIN_IMAGES",
     "MIN_IMAGE_SIDE",
     "NAMED_SETS",
@@ -126,6 +134,8 @@ __all__ = [
     "Binarize",
     "Budget",
     "Choice",
+    "Compilation",
+    "Compile",
     "Condition",
     "Copies",
     "DataSpec",
@@ -164,9 +174,12 @@ __all__ = [
     "is_used",
     "list_references",
     "load_search",
+    "may_compile",
     "most_stages",
     "parse_reading",
     "parse_settings",
+    "plan_compilation",
+    "repays",
     "resolve",
     "resolve_single",
     "short_hyperparameters",

@@ -42,6 +42,9 @@ from .text.certainty import (
     describe_rescored,
     describe_retrained,
 )
+from .text.compilation import (
+    describe_programs,
+)
 from .text.evaluations import (
     describe_protocol,
     evaluation_rows,
@@ -106,6 +109,7 @@ __all__ = [
     "describe_lead",
     "describe_place",
     "describe_plan",
+    "describe_programs",
     "describe_protocol",
     "describe_reading",
     "describe_rescored",
