@@ -1,5 +1,4 @@
 from .disk.cache import (
-    cache_folder,
     clear_cache,
     list_cache,
 )
@@ -42,7 +41,6 @@ __all__ = [
     "Outline",
     "Split",
     "binarized",
-    "cache_folder",
     "choose_examples",
     "clear_cache",
     "entropy_floor",
