@@ -185,6 +185,18 @@ def test_what_is_no_part_of_the_experiment_may_change(undisturbed, finished, tmp
     assert recorded(run(tmp_path, changed)) == recorded(undisturbed)
 
 
+def test_steps_may_be_compiled_in_one_session_and_not_in_the_next(tmp_path):
+    stop(tmp_path, 3, GRID)
+    changed = GRID.with_compile("none")
+    resolved = ResolvedSearch("tiny", changed, {})
+    with open_search(resolved, IMAGES, DEVICE, tmp_path) as opened:
+        assert opened.spec == changed
+    study = run(tmp_path, changed)
+    assert study.is_complete
+    assert [session.compile for session in study.sessions] == ["auto", "none"]
+    assert study.search.training.compile == "auto"
+
+
 def test_overwriting_discards_the_old_search(finished_short, tmp_path):
     study = run(tmp_path, GRID.model_copy(update={"seed": 5}), overwrite=True)
     assert study.started.search.seed == 5

@@ -6,6 +6,7 @@ from .comparison import (
     differences,
     flatten,
     is_larger,
+    with_settings_of,
 )
 from .compilation import (
     MAX_PROGRAMS,
@@ -189,5 +190,6 @@ __all__ = [
     "transfer",
     "used",
     "value_of",
+    "with_settings_of",
     "write_template",
 ]

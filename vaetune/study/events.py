@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, model_serializer
 
-from vaetune.config import Origin, SearchSpec
+from vaetune.config import Compile, Origin, SearchSpec, may_compile
+from vaetune.study.environment import changes
 from vaetune.study.records import Assignment, DataSummary, Decision, Environment, Record, Rung, Text
 from vaetune.study.scores import Evaluation, Rescoring, Retraining
 
@@ -59,11 +60,27 @@ class SessionStarted(_Event):
         environment: Machine and software on which the trials run. With several workers: those of
             the first worker.
         workers: Number of models trained in parallel.
+        compile: Value of `training.compile` in this session; None in earlier journals.
     """
 
     event: Literal["session_started"] = "session_started"
     environment: Environment
     workers: int = 1
+    compile: Compile | None = None
+
+    def changes_since(self, before: "SessionStarted") -> list[str]:
+        """Lists differences that may change a trial's losses; see `changes`."""
+        changed = changes(before.environment, self.environment)
+        known = before.compile is not None and self.compile is not None
+        if known and before.compile != self.compile and (before.may_compile or self.may_compile):
+            changed.append(f"training.compile: {before.compile} -> {self.compile}")
+        return changed
+
+    @property
+    def may_compile(self) -> bool:
+        """Whether the session may have compiled training steps."""
+        has_gpu = self.environment.device != "CPU"
+        return self.compile is not None and may_compile(self.compile, has_gpu)
 
 
 class WorkerJoined(_Event):

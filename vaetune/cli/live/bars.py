@@ -107,6 +107,17 @@ def add_bar(bars: Table, text: str, completed: float, total: float) -> None:
     bars.add_row(ProgressBar(total, min(completed, total), width=_BAR_WIDTH), label)
 
 
+def fitting(running: int, height: int) -> int:
+    """Returns the number of running trials with bars that fit.
+
+    Args:
+        running: Number of running trials.
+        height: Height of the terminal in lines.
+    """
+    most = min(MAX_BARS, max(1, height - OTHER_LINES))
+    return running if running <= most + 1 else most  # "and 1 more" would use a line, too.
+
+
 def run_label(run: str) -> str:
     """Returns the name of a run in texts: the Keras example's run is called "baseline"."""
     return "Keras example" if run == "baseline" else run

@@ -12,10 +12,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vaetune.cli.live.bars import MAX_BARS, OTHER_LINES, RunningTrial, add_bar, clock, run_label
+from vaetune.cli.live.bars import RunningTrial, add_bar, clock, fitting, run_label
 from vaetune.cli.live.lines import as_sentence, subject_of
 from vaetune.cli.live.workers import WorkerStatus
-from vaetune.report import describe_finalists, describe_plan, describe_share, trial_line
+from vaetune.report import (
+    describe_finalists,
+    describe_plan,
+    describe_session,
+    describe_share,
+    trial_line,
+)
 from vaetune.study import (
     EpochEnded,
     Event,
@@ -34,7 +40,6 @@ from vaetune.study import (
     TrialStarted,
     WorkerJoined,
     WorkerLost,
-    changes,
     describe_loss,
     is_open,
 )
@@ -72,7 +77,7 @@ class SearchProgress:
         self._quiet = quiet
         self._main: Kind = main
         self._searched = searched
-        self._before = past.environment if past else None
+        self._past = past
         trials = past.trials if past else ()
         self._plan = tuple(plan)
         self._trials_ended = sum(trial.ended is not None for trial in trials)
@@ -239,12 +244,8 @@ class SearchProgress:
 
     def _on_session(self, event: SessionStarted) -> None:
         self._workers = WorkerStatus(event)
-        changed = changes(self._before, event.environment) if self._before else []
-        if changed:
-            self._warn(
-                f"Warning: this session differs from the one before: {'; '.join(changed)}. The "
-                "same trial may give other numbers on it."
-            )
+        if warning := describe_session(self._past, event):
+            self._warn(warning)
 
     def _on_worker(self, event: WorkerJoined) -> None:
         self._print_workers(self._workers.join(event))
@@ -289,7 +290,7 @@ class SearchProgress:
         running = sorted(self._running.values(), key=lambda one: one.worker or 0)
         bars = Table.grid(padding=(0, 1))
         self._draw_whole(bars, sum(one.share for one in running))
-        shown = running[: self._fitting(len(running))]
+        shown = running[: fitting(len(running), self._console.height)]
         places = [self._place(one) for one in shown]
         width = max(map(len, places), default=0)
         for place, one in zip(places, shown, strict=True):
@@ -299,11 +300,6 @@ class SearchProgress:
         if self._rescored is not None:
             add_bar(bars, f"finalists  {self._rescored:.0%}", self._rescored, 1)
         return Group(bars, *self._remarks())
-
-    def _fitting(self, running: int) -> int:
-        """Returns the number of running trials whose bars fit."""
-        most = min(MAX_BARS, max(1, self._console.height - OTHER_LINES))
-        return running if running <= most + 1 else most  # "and 1 more" would use a line, too.
 
     def _draw_whole(self, bars: Table, shares: float) -> None:
         done = self._epochs_done

@@ -46,7 +46,7 @@ def list_incidents(study: Study) -> tuple[str, ...]:
 
 def _session_changes(study: Study) -> Iterator[str]:
     for before, now in pairwise(study.sessions):
-        changed = changes(before.environment, now.environment)
+        changed = now.changes_since(before)
         if before.workers != now.workers:
             changed.append(f"workers: {before.workers} -> {now.workers}")
         if changed:
