@@ -20,6 +20,7 @@ from journals import (
 
 from vaetune.search.printer import PrintingWatcher
 from vaetune.study.events import (
+    CompilationBegan,
     FileSetAside,
     PlanCorrected,
     SessionEnded,
@@ -70,6 +71,11 @@ def test_a_search_that_continues_says_how_far_it_is(capsys):
             "search",
             TrialRetried(trial_id="0001", attempt=1, error="out of memory", traceback="..."),
             "trial 0001 is trained again after: out of memory",
+        ),
+        (
+            "baseline",
+            CompilationBegan(trial_id="0000"),
+            "Keras example compiles training steps, once for all trials of its structure",
         ),
         ("search", TrialResumed(trial_id="0001", epoch=2), "trial 0001 continues after epoch 2"),
         (

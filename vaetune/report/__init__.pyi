@@ -43,6 +43,7 @@ from .text.certainty import (
     describe_retrained,
 )
 from .text.compilation import (
+    COMPILES,
     describe_programs,
 )
 from .text.evaluations import (
@@ -64,7 +65,6 @@ from .text.search import (
     describe_plan,
     describe_retraining,
     describe_search,
-    describe_session,
     describe_share,
     describe_small_space,
     describe_structures,
@@ -72,6 +72,7 @@ from .text.search import (
     list_searches,
     list_settings,
 )
+from .text.sessions import describe_session
 from .text.trials import (
     describe_training,
     failures_in_full,
@@ -86,6 +87,7 @@ from .text.units import (
 )
 
 __all__ = [
+    "COMPILES",
     "DPI",
     "MAX_DIMENSIONS",
     "TRAVERSAL_LIMIT",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from vaetune.config import KERAS_EXAMPLE
 from vaetune.report import (
+    COMPILES,
     counted,
     describe_example,
     describe_finalists,
@@ -15,6 +16,7 @@ from vaetune.report import (
 )
 from vaetune.search.watcher import NoWatcher
 from vaetune.study import (
+    CompilationBegan,
     EpochEnded,
     Event,
     FileSetAside,
@@ -118,6 +120,8 @@ class PrintingWatcher(NoWatcher):
                 print_line(self._end(run, event))
             case TrialResumed():
                 print_line(f"{_label(run, event.trial_id)} continues after epoch {event.epoch}")
+            case CompilationBegan():
+                print_line(f"{_label(run, event.trial_id)} {COMPILES}")
             case TrialRetried():
                 print_line(f"{_label(run, event.trial_id)} is trained again after: {event.error}")
             case PlanCorrected() if run == "search":

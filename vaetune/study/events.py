@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, model_serializer
 
-from vaetune.config import Compile, Origin, SearchSpec, may_compile
-from vaetune.study.environment import changes
+from vaetune.config import Compile, Origin, SearchSpec
 from vaetune.study.records import Assignment, DataSummary, Decision, Environment, Record, Rung, Text
 from vaetune.study.scores import Evaluation, Rescoring, Retraining
 
@@ -67,20 +66,6 @@ class SessionStarted(_Event):
     environment: Environment
     workers: int = 1
     compile: Compile | None = None
-
-    def changes_since(self, before: "SessionStarted") -> list[str]:
-        """Lists differences that may change a trial's losses; see `changes`."""
-        changed = changes(before.environment, self.environment)
-        known = before.compile is not None and self.compile is not None
-        if known and before.compile != self.compile and (before.may_compile or self.may_compile):
-            changed.append(f"training.compile: {before.compile} -> {self.compile}")
-        return changed
-
-    @property
-    def may_compile(self) -> bool:
-        """Whether the session may have compiled training steps."""
-        has_gpu = self.environment.device != "CPU"
-        return self.compile is not None and may_compile(self.compile, has_gpu)
 
 
 class WorkerJoined(_Event):
@@ -146,6 +131,17 @@ class TrialResumed(_Event):
     trial_id: str
     epoch: int
     worker: int | None = None
+
+
+class CompilationBegan(_Event):
+    """The training steps of a trial are compiled. A journal does not record this event.
+
+    Attributes:
+        trial_id: Id of the trial. Later trials of its structure use the same program.
+    """
+
+    event: Literal["compilation_began"] = "compilation_began"
+    trial_id: str
 
 
 class TrialRetried(_Event):
@@ -337,6 +333,7 @@ Event = (
     | WorkerLost
     | TrialStarted
     | TrialResumed
+    | CompilationBegan
     | TrialRetried
     | EpochEnded
     | TrialEnded

@@ -12,10 +12,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vaetune.cli.live.bars import RunningTrial, add_bar, clock, fitting, run_label
+from vaetune.cli.live.bars import RunningTrial, add_bar, clock, fitting, place_of, run_label
 from vaetune.cli.live.lines import as_sentence, subject_of
 from vaetune.cli.live.workers import WorkerStatus
 from vaetune.report import (
+    COMPILES,
     describe_finalists,
     describe_plan,
     describe_session,
@@ -23,6 +24,7 @@ from vaetune.report import (
     trial_line,
 )
 from vaetune.study import (
+    CompilationBegan,
     EpochEnded,
     Event,
     FileSetAside,
@@ -132,6 +134,8 @@ class SearchProgress:
                 self._on_loss(run, event)
             case TrialResumed():
                 self._on_resumption(run, event)
+            case CompilationBegan():
+                self._on_compilation(run, event)
             case TrialRetried():
                 self._print(f"trial {event.trial_id} is trained again after: {event.error}", run)
             case PlanCorrected() if run == self._main:
@@ -149,7 +153,7 @@ class SearchProgress:
         if trial_id is None:
             self._rescored = share
         elif running := self._running.get((run, trial_id)):
-            self._set(replace(running, share=share))
+            self._set(replace(running, share=share, is_compiling=False))
 
     def on_wait(self) -> None:
         """Does nothing: a thread updates the times."""
@@ -181,6 +185,12 @@ class SearchProgress:
         what = f"continues{where} after epoch {event.epoch}" if epochs else f"starts again{where}"
         self._print(f"trial {event.trial_id} {what}", run)
 
+    def _on_compilation(self, run: str, event: CompilationBegan) -> None:
+        if running := self._running.get((run, event.trial_id)):
+            self._set(replace(running, is_compiling=True))
+        if not self._is_live:
+            self._print(f"trial {event.trial_id} {COMPILES}", run)
+
     def _run(self, key: tuple[str, str], worker: int | None, epoch: int) -> None:
         self._workers.occupy(worker)
         self._training_since_s = min(self._training_since_s, time.monotonic())
@@ -196,7 +206,7 @@ class SearchProgress:
         key = run, event.trial_id
         self._epochs_ended.add((*key, event.epoch))
         if running := self._running.get(key):
-            self._set(replace(running, epoch=event.epoch, share=0.0))
+            self._set(replace(running, epoch=event.epoch, share=0.0, is_compiling=False))
         if run == self._main and event.val_loss < self._best[0]:
             self._best = (event.val_loss, event.trial_id)
         if self._main == "baseline":
@@ -291,7 +301,7 @@ class SearchProgress:
         bars = Table.grid(padding=(0, 1))
         self._draw_whole(bars, sum(one.share for one in running))
         shown = running[: fitting(len(running), self._console.height)]
-        places = [self._place(one) for one in shown]
+        places = [place_of(one, self._main, len(self._plan) > 1) for one in shown]
         width = max(map(len, places), default=0)
         for place, one in zip(places, shown, strict=True):
             add_bar(bars, f"{place:<{width}}  {one.epoch_of}", one.epochs, one.epochs_in_all)
@@ -308,13 +318,6 @@ class SearchProgress:
         epochs = f"{done} of {'at most ' * is_bound}{self._epochs} epochs"
         label = f"{trials}, {epochs}, {self._times(done, shares)}"
         add_bar(bars, label, done + shares, self._epochs - self._epochs_left_out)
-
-    def _place(self, one: RunningTrial) -> str:
-        worker = "" if one.worker is None else f"worker {one.worker}: "
-        if one.run != self._main:
-            return worker + run_label(one.run)
-        rung = f"bracket {one.started.bracket}, rung {one.started.rung}, " * (len(self._plan) > 1)
-        return f"{worker}{rung}trial {one.trial_id}"
 
     def _times(self, done: int, shares: float) -> str:
         """Returns the elapsed time, and the remaining time at the speed so far.

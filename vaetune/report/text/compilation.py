@@ -3,6 +3,9 @@
 from vaetune.config import MAX_PROGRAMS, Compilation
 from vaetune.report.text.units import counted
 
+COMPILES = "compiles training steps, once for all trials of its structure"
+"""Words about a trial that comes before its first epoch."""
+
 
 def describe_compilation(compilation: Compilation) -> str:
     """A note on `training.compile`, such as "up to 6 programs, compiled once"."""

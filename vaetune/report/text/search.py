@@ -20,7 +20,6 @@ from vaetune.study import (
     FINALISTS,
     DataSummary,
     Rung,
-    SessionStarted,
     Study,
     Trial,
     is_open,
@@ -79,22 +78,6 @@ def describe_plan(plan: Sequence[Rung]) -> str:
     return (
         f"{counted(trials, 'trial')} of {counted(configurations, 'configuration')}, "
         f"{counted(epochs, 'epoch')}"
-    )
-
-
-def describe_session(past: Study | None, session: SessionStarted) -> str:
-    """A warning about a session on another device than the one before it; empty if none is due.
-
-    Args:
-        past: The search as earlier sessions left it; None for a new one.
-        session: The session that begins.
-    """
-    changed = session.changes_since(past.sessions[-1]) if past and past.sessions else []
-    if not changed:
-        return ""
-    return (
-        f"Warning: this session differs from the one before: {'; '.join(changed)}. The same trial "
-        "may give other numbers on it."
     )
 
 
