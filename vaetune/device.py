@@ -26,6 +26,11 @@ class ChosenDevice:
     name: str
     threads: int
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether the device is a GPU."""
+        return self.name != "CPU"
+
 
 Device = Literal["auto", "cpu", "gpu"]
 

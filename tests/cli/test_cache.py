@@ -1,4 +1,4 @@
-"""`vaetune cache`: the decoded images of large folders are listed and removed."""
+"""`vaetune cache`: decoded images and compiled programs are listed and removed."""
 
 import pytest
 from picture_folders import noise, save
@@ -19,18 +19,36 @@ def command():
 
 
 def test_an_empty_cache_is_listed_and_cleared(command, own_cache):
-    assert command("cache") == [f"0 files in {own_cache}, 0.0 MB."]
-    assert command("cache", "--clear") == [f"0 files removed from {own_cache}, 0.0 MB."]
+    programs = own_cache.with_name("programs")
+    assert command("cache") == [
+        f"0 files in {own_cache}, 0.0 MB.",
+        f"0 compiled programs in {programs}, 0.0 MB.",
+    ]
+    assert command("cache", "--clear") == [
+        f"0 files removed from {own_cache}, 0.0 MB.",
+        f"0 compiled programs removed from {programs}, 0.0 MB.",
+    ]
+
+
+def test_compiled_programs_are_counted_and_removed(command, own_cache):
+    programs = own_cache.with_name("programs")
+    programs.mkdir(parents=True)
+    for name in "ab":
+        (programs / f"xla_compile_cache_{name}.pb").write_bytes(bytes(1_500_000))
+    assert command("cache")[1:] == [f"2 compiled programs in {programs}, 3.0 MB."]
+    removed = command("cache", "--clear")[1:]
+    assert removed == [f"2 compiled programs removed from {programs}, 3.0 MB."]
+    assert list(programs.iterdir()) == []
 
 
 def test_decoded_images_are_listed_with_their_folder_and_removed(command, own_cache, tmp_path):
     folder = save(tmp_path / "set", noise(24, 99, 99))
     load_images(folder, {"from_disk": True})
-    first, *_, last = command("cache")
+    first, *_, last, _ = command("cache")
     assert first.split()[:2] == ["0.2", "MB"]
     assert first.endswith(f".npy  {folder}")
     assert last == f"4 files in {own_cache}, 0.2 MB."
-    (removed,) = command("cache", "--clear")
+    removed, _ = command("cache", "--clear")
     assert removed == f"4 files removed from {own_cache}, 0.2 MB."
     assert list(own_cache.iterdir()) == []
 

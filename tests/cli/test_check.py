@@ -145,3 +145,18 @@ def test_check_says_how_many_structures_a_search_may_meet(vaetune, folder):
     (folder / "mine.toml").write_text(structured)
     line = "Model structures: at most 2, each with a computation graph of its own."
     assert line in vaetune("check", "mine.toml")[1].splitlines()
+
+
+@pytest.mark.slow
+def test_check_says_which_steps_are_compiled(vaetune, folder):
+    (folder / "mine.toml").write_text(SEARCH_FILE)
+    out = vaetune("check", "mine.toml")[1]
+    assert re.search(r"^  training\.compile +auto +default +only on a GPU$", out, re.M)
+    assert "Compiled training steps: only on a GPU." in out.splitlines()
+    assert re.search(r"^Estimated time: ", out, re.M)
+    compiled = SEARCH_FILE.replace("[training]", '[training]\ncompile = "padded"')
+    (folder / "mine.toml").write_text(compiled)
+    out = vaetune("check", "mine.toml")[1]
+    assert re.search(r"^  training\.compile +padded +file +1 program, compiled once$", out, re.M)
+    assert "Compiled training steps: 1 program." in out.splitlines()
+    assert re.search(r"^Estimated time, with uncompiled steps: ", out, re.M)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from image_sets import make_images
 from journals import make_started
 from long_forms import long
 from prepared_commands import PreparedCommand
@@ -17,6 +18,7 @@ from user_folder import BAYESIAN, SEARCH_FILE
 from vaetune.cli.search import announce
 from vaetune.config.reading import Reading
 from vaetune.config.search_file import ResolvedSearch, find_search, resolve
+from vaetune.device import ChosenDevice
 from vaetune.study.builder import load_study
 
 pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
@@ -303,7 +305,13 @@ def test_a_search_prints_the_warnings_about_its_images_once(capsys, quiet):
     reading = Reading(kind="files", dtype="uint8", low=0, high=255, range=(0, 255))
     started = make_started(reading=reading.model_copy(update={"warnings": ("37 copies.",)}))
     session = SimpleNamespace(
-        started=started, spec=started.search, plan=started.plan, past=None, folder="results/x"
+        started=started,
+        spec=started.search,
+        plan=started.plan,
+        past=None,
+        folder="results/x",
+        images=make_images(),
+        device=ChosenDevice("CPU", 1),
     )
     announce(session, ResolvedSearch("x", started.search, {}), "CPU, 1 thread", quiet)
     out = capsys.readouterr().out

@@ -760,10 +760,11 @@ def test_another_algorithm_seed_budget_training_or_space_is_another_experiment(c
         {"description": "another description"},
         {"baseline": False},
         {"device": "cpu"},
+        {"training": Training(compile="padded")},
         {"data": DataSpec(dataset="/moved/digits.npz")},
     ],
 )
-def test_description_baseline_device_and_image_path_do_not_change_the_experiment(change):
+def test_what_may_differ_between_sessions_does_not_change_the_experiment(change):
     assert differences(SearchSpec().model_copy(update=change), SearchSpec()) == []
 
 

@@ -1,5 +1,6 @@
 """The lines that a search prints in a script or a notebook, event by event."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from journals import (
 
 from vaetune.search.printer import PrintingWatcher
 from vaetune.study.events import (
+    CompilationBegan,
     FileSetAside,
     PlanCorrected,
     SessionEnded,
@@ -70,6 +72,11 @@ def test_a_search_that_continues_says_how_far_it_is(capsys):
             TrialRetried(trial_id="0001", attempt=1, error="out of memory", traceback="..."),
             "trial 0001 is trained again after: out of memory",
         ),
+        (
+            "baseline",
+            CompilationBegan(trial_id="0000"),
+            "Keras example compiles training steps, once for all trials of its structure",
+        ),
         ("search", TrialResumed(trial_id="0001", epoch=2), "trial 0001 continues after epoch 2"),
         (
             "baseline",
@@ -120,6 +127,29 @@ def test_another_machine_than_before_is_warned_of(capsys):
         "Warning: this session differs from the one before: threads: 2 -> 7. The same trial may "
         "give other numbers on it."
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "device", "is_warned"),
+    [
+        ("none", "padded", "CPU", True),
+        ("auto", "none", "GPU (a card)", True),
+        ("auto", "none", "CPU", False),
+        ("padded", "padded", "CPU", False),
+        (None, "padded", "CPU", False),
+    ],
+)
+def test_other_compiled_steps_than_before_are_warned_of(capsys, before, now, device, is_warned):
+    first, second = (
+        make_session(device=device).model_copy(update={"compile": one}) for one in (before, now)
+    )
+    printer = make_printer(replace(make_study(), sessions=(first,)))
+    printer.on_event("search", second)
+    warning = (
+        f"Warning: this session differs from the one before: training.compile: {before} -> {now}. "
+        "The same trial may give other numbers on it."
+    )
+    assert capsys.readouterr().out.splitlines()[1:] == [warning] * is_warned
 
 
 def test_a_trial_is_counted_and_a_training_beside_the_search_is_not(capsys, printer):

@@ -42,7 +42,13 @@ from vaetune.search.tuner import VAETuner
 from vaetune.study.builder import load_study
 from vaetune.study.catalog import list_baselines
 from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
-from vaetune.study.events import EpochEnded, SearchExtended, SessionStarted
+from vaetune.study.events import (
+    CompilationBegan,
+    EpochEnded,
+    SearchExtended,
+    SessionStarted,
+    TrialStarted,
+)
 from vaetune.training import context as context_module
 from vaetune.training.restore import restore_best
 from vaetune.training.runner import EpochRunner
@@ -183,6 +189,29 @@ def test_other_images_are_refused(finished, tmp_path):
 def test_what_is_no_part_of_the_experiment_may_change(undisturbed, finished, tmp_path):
     changed = TINY.model_copy(update={"description": "other words", "device": "cpu"})
     assert recorded(run(tmp_path, changed)) == recorded(undisturbed)
+
+
+def test_steps_may_be_compiled_in_one_session_and_not_in_the_next(tmp_path):
+    stop(tmp_path, 3, GRID)
+    changed = GRID.with_compile("none")
+    resolved = ResolvedSearch("tiny", changed, {})
+    with open_search(resolved, IMAGES, DEVICE, tmp_path) as opened:
+        assert opened.spec == changed
+    study = run(tmp_path, changed)
+    assert study.is_complete
+    assert [session.compile for session in study.sessions] == ["auto", "none"]
+    assert study.search.training.compile == "auto"
+
+
+@pytest.mark.slow
+def test_a_program_is_announced_once_before_it_is_compiled_and_not_recorded(tmp_path):
+    heard = Heard()
+    study = run(tmp_path, GRID.with_compile("padded"), images=make_images(train=41), watcher=heard)
+    kinds = [type(event) for event in heard.events]
+    assert kinds.count(CompilationBegan) == 1
+    assert kinds.index(TrialStarted) < kinds.index(CompilationBegan) < kinds.index(EpochEnded)
+    assert len(study.trials) == 2
+    assert "compilation_began" not in (study.folder / "journal.jsonl").read_text()
 
 
 def test_overwriting_discards_the_old_search(finished_short, tmp_path):

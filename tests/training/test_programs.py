@@ -7,10 +7,10 @@ import tensorflow as tf
 from image_sets import make_images
 from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 
+from vaetune.config.compilation import planned_steps
 from vaetune.config.space import Choice, Range
 from vaetune.config.spec import Budget, Training
 from vaetune.training.context import TrainingContext
-from vaetune.training.padded import plan
 from vaetune.training.padded.plan import program_of
 from vaetune.training.padded.runner import PaddedRunner
 
@@ -66,7 +66,7 @@ def test_on_a_gpu_programs_are_made_if_the_search_repays_them():
     ],
 )
 def test_planned_steps_are_those_of_the_budget(changes, epochs):
-    assert plan.planned_steps(changed(TINY, **changes), 10) == epochs * 10
+    assert planned_steps(changed(TINY, **changes), 10) == epochs * 10
 
 
 def test_a_program_that_does_not_pay_is_used_if_it_exists():

@@ -17,7 +17,7 @@ from vaetune.cli.options import (
     WinnerOptions,
     WorkerOptions,
 )
-from vaetune.cli.search import describe_trainers, resolve_and_start
+from vaetune.cli.search import compilation_of, describe_trainers, resolve_and_start
 from vaetune.errors import SpecError
 from vaetune.version import __version__
 
@@ -135,13 +135,17 @@ def _in_words(seconds: float) -> tuple[str, str]:
     return f"{max(1.0, seconds):.0f}", "seconds"
 
 
-def describe_probe(probed: "ProbeResult", spec: "SearchSpec", train_images: int) -> str:
+def describe_probe(
+    probed: "ProbeResult", spec: "SearchSpec", train_images: int, is_compiled: bool = False
+) -> str:
     """Describes a dry run in plain text: what was tried, measured and estimated.
 
     Args:
         probed: Result of the dry run.
         spec: The search.
         train_images: Number of training images.
+        is_compiled: Whether training steps of the search are compiled. Those that were timed are
+            not.
     """
     from vaetune.config import short_hyperparameters
     from vaetune.report import counted
@@ -158,7 +162,8 @@ def describe_probe(probed: "ProbeResult", spec: "SearchSpec", train_images: int)
         "Timed:",
         *timed,
         *(["Batches are limited to the number of training images."] if too_large else []),
-        f"Estimated time{_of_workers(probed)}: {describe_duration_range(probed.duration)}"
+        f"Estimated time{_conditions(probed, is_compiled)}: "
+        + describe_duration_range(probed.duration)
         + (f", including the {_references(spec)}." if spec.baseline else "."),
         "  Configurations that were not timed are estimated from layer sizes. The estimate is a",
         "  range because promotions and the load of the machine are not known in advance.",
@@ -178,8 +183,9 @@ def _references(spec: "SearchSpec") -> str:
     return " and the ".join(map(example_name, names))
 
 
-def _of_workers(probed: "ProbeResult") -> str:
-    return f" for {probed.workers} workers" if probed.workers > 1 else ""
+def _conditions(probed: "ProbeResult", is_compiled: bool) -> str:
+    workers = f" for {probed.workers} workers" if probed.workers > 1 else ""
+    return f"{workers}{', with uncompiled steps' * is_compiled}"
 
 
 def _size(size: int) -> str:
@@ -203,6 +209,7 @@ def check_search(
     from vaetune.report import (
         describe_images,
         describe_plan,
+        describe_programs,
         describe_search,
         describe_small_space,
         describe_structures,
@@ -219,21 +226,22 @@ def check_search(
 
     data = summarise(images)
     say(f"vaetune {__version__}: check of {resolved.name}")
-    say(describe_search(spec, data, resolved.origins, describe_trainers(options, device)))
+    trainers, compilation = describe_trainers(options, device), compilation_of(spec, images, device)
+    say(describe_search(spec, data, resolved.origins, trainers, compilation))
     say(f"Images: {describe_images(data, spec.data)}")
     if sheet is not None:
         write_sheet(images, sheet)
     say("Trying: saving and loading a model, and timing a few steps.")
     workers = options.workers
-    if workers > 1 and device.name != "CPU":
+    if workers > 1 and device.is_gpu:
         workers = 1
         say("The estimate assumes one worker: parallel training on GPUs cannot be estimated.")
     probed = probe_search(spec, images, workers, workers * device.threads / cores)
     say(f"To train: {describe_plan(probed.plan)}.")
-    for describe in (describe_small_space, describe_structures):
-        if text := describe(spec, probed.plan):
-            say(text)
-    say(describe_probe(probed, spec, data.train_images))
+    about_space = describe_small_space(spec, probed.plan), describe_structures(spec, probed.plan)
+    for text in filter(None, (*about_space, describe_programs(compilation))):
+        say(text)
+    say(describe_probe(probed, spec, data.train_images, compilation.programs > 0))
     has_flags = "flag" in resolved.origins.values() or options != ExecutorOptions()
     say(f"Ready. Next: vaetune search {shlex.quote(name)}{' and the same options' * has_flags}")
 

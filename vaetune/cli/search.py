@@ -32,7 +32,8 @@ from vaetune.errors import ResultsError, VaetuneError
 from vaetune.version import __version__
 
 if TYPE_CHECKING:
-    from vaetune.config import ResolvedSearch
+    from vaetune.config import Compilation, ResolvedSearch, SearchSpec
+    from vaetune.data import ImageSet
     from vaetune.device import ChosenDevice
     from vaetune.search import Executor, ExecutorOptions, SearchSession, Watcher
     from vaetune.study import Study
@@ -154,6 +155,15 @@ def describe_trainers(options: "ExecutorOptions", device: "ChosenDevice") -> str
     return describe_device(device) if not options.needs_ray else str(options)
 
 
+def compilation_of(spec: "SearchSpec", images: "ImageSet", device: "ChosenDevice") -> "Compilation":
+    """Returns whether the training steps of a search are compiled in this process."""
+    from vaetune.config import plan_compilation
+    from vaetune.data import DiskImages
+
+    train = images.train.images
+    return plan_compilation(spec, len(train), device.is_gpu, isinstance(train, DiskImages))
+
+
 def _warn_if_open(options: "ExecutorOptions") -> None:
     """Prints a warning if a cluster accepts connections without a token."""
     from vaetune.search import has_token
@@ -217,7 +227,8 @@ def announce(
     if started.search.description:
         say(started.search.description)
     say(describe_image_set(started.data, session.spec.data))
-    say(describe_search(session.spec, started.data, origins, trainers))
+    compilation = compilation_of(session.spec, session.images, session.device)
+    say(describe_search(session.spec, started.data, origins, trainers, compilation))
     if warnings := describe_warnings(started.data):
         say(warnings)
     say(f"{'The whole search' if past else 'To train'}: {describe_plan(session.plan)}.")

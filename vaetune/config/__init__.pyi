@@ -1,4 +1,4 @@
-from .choices import NAMED_SETS, Binarize, Precision
+from .choices import NAMED_SETS, Binarize, Compile, Precision
 from .closest import (
     closest_match,
 )
@@ -6,6 +6,14 @@ from .comparison import (
     differences,
     flatten,
     is_larger,
+    with_settings_of,
+)
+from .compilation import (
+    MAX_PROGRAMS,
+    Compilation,
+    may_compile,
+    plan_compilation,
+    repays,
 )
 from .dimensions import (
     Choice,
@@ -110,6 +118,7 @@ __all__ = [
     "KERAS_EXAMPLE",
     "LIKELIHOODS",
     "MAX_CHANNELS",
+    "MAX_PROGRAMS",
     "MIN_IMAGES",
     "MIN_IMAGE_SIDE",
     "NAMED_SETS",
@@ -126,6 +135,8 @@ __all__ = [
     "Binarize",
     "Budget",
     "Choice",
+    "Compilation",
+    "Compile",
     "Condition",
     "Copies",
     "DataSpec",
@@ -164,9 +175,12 @@ __all__ = [
     "is_used",
     "list_references",
     "load_search",
+    "may_compile",
     "most_stages",
     "parse_reading",
     "parse_settings",
+    "plan_compilation",
+    "repays",
     "resolve",
     "resolve_single",
     "short_hyperparameters",
@@ -176,5 +190,6 @@ __all__ = [
     "transfer",
     "used",
     "value_of",
+    "with_settings_of",
     "write_template",
 ]

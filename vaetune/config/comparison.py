@@ -4,17 +4,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vaetune.config.spec import Budget, SearchSpec
+from vaetune.config.spec import Budget, SearchSpec, Training
 
 
 def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
     """Returns the settings that differ between two experiments, as "key: theirs -> ours".
 
-    Limits do not count, nor does the path of the images: compare their fingerprints instead.
+    What `with_settings_of` copies does not count, nor does the path of the images: compare their
+    fingerprints instead.
     """
     compared: Any = {
-        **dict.fromkeys(("algorithm", "seed", "budget", "training", "space", "start_with"), True),
+        **dict.fromkeys(("algorithm", "seed", "budget", "space", "start_with"), True),
         "data": {"binarize", "train_on", "likelihood"},
+        "training": Training.model_fields.keys() - {"compile"},
     }
     dumped = (spec.model_dump(include=compared, exclude_none=True) for spec in (theirs, ours))
     left, right = map(flatten, dumped)
@@ -23,6 +25,17 @@ def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
         for key in sorted({*left, *right})
         if left.get(key) != right.get(key)
     ]
+
+
+def with_settings_of(session: SearchSpec, recorded: SearchSpec) -> SearchSpec:
+    """Returns an experiment with the settings of a session, which may differ between sessions.
+
+    Args:
+        session: Experiment with the settings of the session.
+        recorded: The experiment as it was begun.
+    """
+    changed = {name: getattr(session, name) for name in ("limits", "baseline", "device")}
+    return recorded.with_compile(session.training.compile).model_copy(update=changed)
 
 
 def is_larger(ours: Budget, theirs: Budget) -> bool:

@@ -237,6 +237,11 @@ class SearchSpec(Table):
         data = self.data.model_copy(update={"likelihood": likelihood})
         return self.model_copy(update={"data": data})
 
+    def with_compile(self, wanted: Compile) -> "SearchSpec":
+        """Returns this specification with another value of `Training.compile`."""
+        training = self.training.model_copy(update={"compile": wanted})
+        return self.model_copy(update={"training": training})
+
     @model_validator(mode="after")
     def _complete_training(self) -> "SearchSpec":
         """Sets the settings that the space does not have, and checks `train_on`."""

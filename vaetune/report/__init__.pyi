@@ -42,6 +42,10 @@ from .text.certainty import (
     describe_rescored,
     describe_retrained,
 )
+from .text.compilation import (
+    COMPILES,
+    describe_programs,
+)
 from .text.evaluations import (
     describe_protocol,
     evaluation_rows,
@@ -68,6 +72,7 @@ from .text.search import (
     list_searches,
     list_settings,
 )
+from .text.sessions import describe_session
 from .text.trials import (
     describe_training,
     failures_in_full,
@@ -82,6 +87,7 @@ from .text.units import (
 )
 
 __all__ = [
+    "COMPILES",
     "DPI",
     "MAX_DIMENSIONS",
     "TRAVERSAL_LIMIT",
@@ -106,12 +112,14 @@ __all__ = [
     "describe_lead",
     "describe_place",
     "describe_plan",
+    "describe_programs",
     "describe_protocol",
     "describe_reading",
     "describe_rescored",
     "describe_retrained",
     "describe_retraining",
     "describe_search",
+    "describe_session",
     "describe_share",
     "describe_small_space",
     "describe_structures",

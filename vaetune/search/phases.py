@@ -168,7 +168,11 @@ class _Phases:
             stem = f"{session.started.name}-{label}"
             run = f"configuration {label.replace('-', ' ')}"
             with open_baseline(
-                spec, session.images, session.device, session.results, stem=stem
+                spec.with_compile(session.spec.training.compile),
+                session.images,
+                session.device,
+                session.results,
+                stem=stem,
             ) as single:
                 folders.append(single.folder)
                 with self._source_of(single, run) as tuner:

@@ -4,17 +4,19 @@ from typing import TYPE_CHECKING
 
 from vaetune.config import KERAS_EXAMPLE
 from vaetune.report import (
+    COMPILES,
     counted,
     describe_example,
     describe_finalists,
     describe_plan,
+    describe_session,
     describe_share,
     describe_small_space,
     trial_line,
 )
 from vaetune.search.watcher import NoWatcher
 from vaetune.study import (
-    Environment,
+    CompilationBegan,
     EpochEnded,
     Event,
     FileSetAside,
@@ -30,7 +32,6 @@ from vaetune.study import (
     TrialRetried,
     TrialStarted,
     WorkerLost,
-    changes,
     describe_loss,
     describe_trial,
     find_baseline,
@@ -109,7 +110,8 @@ class PrintingWatcher(NoWatcher):
         match event:
             case SessionStarted() if run == "search":
                 print_line(f"Training on {describe_trainers(event)}.")
-                self._print_changes(event.environment)
+                if warning := describe_session(self._session.past, event):
+                    print_line(warning)
             case TrialStarted():
                 self._started[run, event.trial_id] = event
             case EpochEnded():
@@ -118,6 +120,8 @@ class PrintingWatcher(NoWatcher):
                 print_line(self._end(run, event))
             case TrialResumed():
                 print_line(f"{_label(run, event.trial_id)} continues after epoch {event.epoch}")
+            case CompilationBegan():
+                print_line(f"{_label(run, event.trial_id)} {COMPILES}")
             case TrialRetried():
                 print_line(f"{_label(run, event.trial_id)} is trained again after: {event.error}")
             case PlanCorrected() if run == "search":
@@ -143,15 +147,6 @@ class PrintingWatcher(NoWatcher):
             share = describe_share(self._plan, self._ended, self._epochs)
             label = f"{label} ({share})"
         return trial_line(label, self._started[run, event.trial_id], event, self._searched)
-
-    def _print_changes(self, environment: Environment) -> None:
-        before = self._session.past.environment if self._session.past else None
-        changed = changes(before, environment) if before else []
-        if changed:
-            print_line(
-                f"Warning: this session differs from the one before: {'; '.join(changed)}. "
-                "The same trial may give other numbers on it."
-            )
 
     def _print_stop(self, event: SessionEnded) -> None:
         match event.reason:

@@ -13,6 +13,7 @@ from vaetune.config import (
     check_not_reserved,
     check_stages,
     is_larger,
+    with_settings_of,
 )
 from vaetune.data import ImageSet
 from vaetune.device import ChosenDevice
@@ -120,7 +121,11 @@ class SearchSession:
         Args:
             executor: Trains the trials.
         """
-        started = SessionStarted(environment=executor.environment, workers=executor.workers)
+        started = SessionStarted(
+            environment=executor.environment,
+            workers=executor.workers,
+            compile=self.spec.training.compile,
+        )
         try:
             self.journal.append(started)
             yield
@@ -273,11 +278,9 @@ def _open(
             if damage:
                 journal.write(damage)
             study = load_study(folder)
-            # These settings may differ between the sessions of one search.
-            present = {"limits": spec.limits, "baseline": spec.baseline, "device": spec.device}
             yield SearchSession(
                 started=study.started,
-                spec=study.search.model_copy(update=present),
+                spec=with_settings_of(spec, study.search),
                 past=study if past else None,
                 folder=folder,
                 journal=journal,

@@ -22,6 +22,7 @@ from vaetune.search.trial_state import TrialState
 from vaetune.study import (
     Artifacts,
     Assignment,
+    CompilationBegan,
     Environment,
     Journal,
     PlanCorrected,
@@ -37,6 +38,7 @@ from vaetune.study import (
 from vaetune.training import (
     MAX_CRASHES,
     Began,
+    Compiling,
     Completed,
     EpochDone,
     Failed,
@@ -228,6 +230,8 @@ class VAETuner(keras_tuner.Tuner):
             case Began():
                 if trial.trial_id in self._active:
                     self._active[trial.trial_id].parameters = message.parameters
+            case Compiling():
+                self._journal.publish(CompilationBegan(trial_id=trial.trial_id))
             case Progressed():
                 if self._on_progress:
                     self._on_progress(trial.trial_id, message.share)

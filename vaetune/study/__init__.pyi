@@ -45,6 +45,7 @@ from .environment import (
     describe_environment,
 )
 from .events import (
+    CompilationBegan,
     EpochEnded,
     Event,
     FileSetAside,
@@ -136,6 +137,7 @@ __all__ = [
     "Artifacts",
     "Assignment",
     "Checkpoint",
+    "CompilationBegan",
     "DataSummary",
     "Decision",
     "Environment",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, model_serializer
 
-from vaetune.config import Origin, SearchSpec
+from vaetune.config import Compile, Origin, SearchSpec
 from vaetune.study.records import Assignment, DataSummary, Decision, Environment, Record, Rung, Text
 from vaetune.study.scores import Evaluation, Rescoring, Retraining
 
@@ -59,11 +59,13 @@ class SessionStarted(_Event):
         environment: Machine and software on which the trials run. With several workers: those of
             the first worker.
         workers: Number of models trained in parallel.
+        compile: Value of `training.compile` in this session; None in earlier journals.
     """
 
     event: Literal["session_started"] = "session_started"
     environment: Environment
     workers: int = 1
+    compile: Compile | None = None
 
 
 class WorkerJoined(_Event):
@@ -129,6 +131,17 @@ class TrialResumed(_Event):
     trial_id: str
     epoch: int
     worker: int | None = None
+
+
+class CompilationBegan(_Event):
+    """The training steps of a trial are compiled. A journal does not record this event.
+
+    Attributes:
+        trial_id: Id of the trial. Later trials of its structure use the same program.
+    """
+
+    event: Literal["compilation_began"] = "compilation_began"
+    trial_id: str
 
 
 class TrialRetried(_Event):
@@ -320,6 +333,7 @@ Event = (
     | WorkerLost
     | TrialStarted
     | TrialResumed
+    | CompilationBegan
     | TrialRetried
     | EpochEnded
     | TrialEnded

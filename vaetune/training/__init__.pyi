@@ -39,6 +39,7 @@ from .snapshot import (
 from .tasks import (
     MAX_CRASHES,
     Began,
+    Compiling,
     Completed,
     EpochDone,
     Failed,
@@ -57,6 +58,7 @@ __all__ = [
     "MAX_CRASHES",
     "VALIDATION_BATCH_SIZE",
     "Began",
+    "Compiling",
     "Completed",
     "DeviceData",
     "Epoch",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.config import LIKELIHOODS, Likelihood, Precision, value_of
+from vaetune.config import LIKELIHOODS, MAX_PROGRAMS, Likelihood, Precision, value_of
 from vaetune.data import DiskImages, ImageSet, to_unit_interval
 from vaetune.models import (
     DEFAULT_SPREAD,
@@ -20,7 +20,7 @@ from vaetune.models import (
 )
 from vaetune.study import Arrays, ProbeImages
 from vaetune.training.feed import DeviceData, first_images, put_on_device
-from vaetune.training.padded.plan import MAX_PROGRAMS, Program
+from vaetune.training.padded.plan import Program
 from vaetune.training.padded.runner import PaddedRunner
 from vaetune.training.restore import read_variables
 from vaetune.training.runner import EpochRunner

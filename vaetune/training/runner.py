@@ -83,6 +83,14 @@ class EpochRunner:
     def use(self, architecture: Architecture) -> None:
         """Prepares for the models of a configuration. All widths are the same here."""
 
+    def needs_compiling(self, batch_size: int) -> bool:
+        """Returns whether XLA compiles training steps before the next epoch. It does not here.
+
+        Args:
+            batch_size: Images per training step.
+        """
+        return False
+
     def compile_rescoring(self, feed: Feed) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """Returns a function that calls `Steps.rescore` with some images of a feed.
 

@@ -64,6 +64,17 @@ class Began:
 
 
 @dataclass(frozen=True)
+class Compiling:
+    """The training steps of a trial are compiled, which can take a minute.
+
+    Attributes:
+        trial_id: The trial. Others use the same program.
+    """
+
+    trial_id: str
+
+
+@dataclass(frozen=True)
 class Progressed:
     """A part of an epoch was trained, or the epoch has started.
 
@@ -129,4 +140,4 @@ class TimeUp:
     """The time of the task was over, so no further epoch was started."""
 
 
-Message = Began | Progressed | EpochDone | Completed | Failed | TimeUp
+Message = Began | Compiling | Progressed | EpochDone | Completed | Failed | TimeUp

@@ -34,6 +34,7 @@ from vaetune.training.schedule import plan_epoch
 from vaetune.training.snapshot import take_snapshot
 from vaetune.training.tasks import (
     Began,
+    Compiling,
     Completed,
     EpochDone,
     Failed,
@@ -73,8 +74,8 @@ def train_task(task: Task, context: TrainingContext) -> Iterator[Message]:
         context: Images on the device and the compiled steps.
 
     Yields:
-        `Began`, `Progressed` and `EpochDone` messages, and at the end `Completed`, `Failed` or
-        `TimeUp`.
+        `Began`, `Compiling`, `Progressed` and `EpochDone` messages, and at the end `Completed`,
+        `Failed` or `TimeUp`.
 
     Raises:
         DataError: The file of the images has changed or is gone.
@@ -182,6 +183,8 @@ class _TaskTrainer:
         yield Progressed(trial.trial_id, epoch, 0.0)
         images, number = len(self._context.images.train), trial.configuration
         plan = plan_epoch(self._spec, trial.hyperparameters, images, number, epoch)
+        if self._runner.needs_compiling(plan.batch_size):
+            yield Compiling(trial.trial_id)
         began_s = time.monotonic()
         parts = self._runner.train_in_parts(plan)
         losses = yield from _report_progress(parts, trial.trial_id, epoch)

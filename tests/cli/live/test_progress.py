@@ -23,6 +23,7 @@ from vaetune.cli.live.bars import EvaluationProgress
 from vaetune.cli.live.progress import SearchProgress
 from vaetune.config.space import REFERENCE
 from vaetune.study.events import (
+    CompilationBegan,
     FileSetAside,
     PlanCorrected,
     TrialResumed,
@@ -324,6 +325,31 @@ def test_a_training_counts_its_own_epochs_alone():
         for event in make_trial_events("0000", [210.0], status=None, epoch_to=12):
             progress.on_event("baseline", event)
     assert "1 of 12 epochs" in console.file.getvalue()
+
+
+def test_a_trial_that_compiles_says_so_until_its_epoch_progresses():
+    begin, *_ = make_trial_events("0000", [210.0], status=None)
+    console = make_console(terminal=True)
+    with SearchProgress(console, PLAN) as progress:
+        progress.on_event("search", begin)
+        progress.on_event("search", CompilationBegan(trial_id="0000"))
+    assert "trial 0000  compiles training steps" in console.file.getvalue()
+    console = make_console(terminal=True)
+    with SearchProgress(console, PLAN) as progress:
+        progress.on_event("search", begin)
+        progress.on_event("search", CompilationBegan(trial_id="0000"))
+        progress.on_progress("search", "0000", 0.5)
+        console.file.seek(0)
+        console.file.truncate()
+    assert "trial 0000  epoch 1 of" in console.file.getvalue()
+    assert "compiles" not in console.file.getvalue()
+
+
+def test_a_pipe_gets_a_line_when_a_program_is_compiled():
+    begin, *_ = make_trial_events("0000", [210.0], status=None)
+    assert tell(make_console(), begin, CompilationBegan(trial_id="0000")) == (
+        "trial 0000 compiles training steps, once for all trials of its structure\n"
+    )
 
 
 # Trials on several workers

@@ -20,6 +20,7 @@ from journals import (
     write_baseline,
 )
 
+from vaetune.config.compilation import Compilation
 from vaetune.config.search_file import resolve
 from vaetune.config.space import REFERENCE, Pinned, Space
 from vaetune.config.spec import DataSpec, single_configuration
@@ -187,7 +188,7 @@ def test_the_resolved_search_says_every_value_and_where_it_came_from(tmp_path):
     path.write_text("seed = 5\n[space]\nlatent_dim = { value = 3 }\nfilters_1 = { min=1, max=9 }")
     resolved = resolve(path, {"budget.max_epochs": 3})
     text = search_module.describe_search(
-        resolved.spec, make_data(), resolved.origins, "CPU, 2 threads"
+        resolved.spec, make_data(), resolved.origins, "CPU, 2 threads", Compilation(6)
     )
     rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines()}
     shown = {key: " ".join(row.split()) for key, row in rows.items()}
@@ -209,6 +210,7 @@ def test_the_resolved_search_says_every_value_and_where_it_came_from(tmp_path):
         "limits.final_seeds": "0 default",
         "training.batch_size": "128 default",
         "training.precision": "float32 default",
+        "training.compile": "auto default up to 6 programs, compiled once",
         "training.learning_rate_decay": "none default",
         "space.filters_1": "1 to 9, linear file",
         "space.filters_2": "64, pinned default",

@@ -111,6 +111,8 @@ def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(argument
     assert {one.batch_size for one in came.timed} == {40}
     came = replace(came, duration=DurationRange(1.0, 2.0, 3.0))
     assert "Estimated time: 1 to 3 seconds." in describe_probe(came, TINY, 41)
+    compiled = describe_probe(came, TINY, 41, is_compiled=True)
+    assert "Estimated time, with uncompiled steps: 1 to 3 seconds." in compiled
     shown = describe_probe(replace(came, workers=2), TINY, 41)
     assert "Estimated time for 2 workers: 1 to 3 seconds." in shown
     assert "Each worker needs as much, without the images." in shown

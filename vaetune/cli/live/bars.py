@@ -32,6 +32,7 @@ class RunningTrial:
         worker: Number of its worker, from 1; None for this process.
         epoch: Last epoch that ended, counted from the first epoch of its configuration.
         share: Share of the next epoch that is done, in [0, 1].
+        is_compiling: Whether its training steps are being compiled.
     """
 
     run: str
@@ -40,6 +41,7 @@ class RunningTrial:
     worker: int | None
     epoch: int
     share: float = 0.0
+    is_compiling: bool = False
 
     @property
     def epochs(self) -> float:
@@ -54,8 +56,25 @@ class RunningTrial:
     @property
     def epoch_of(self) -> str:
         """The current epoch, such as "epoch 3 of 9"."""
+        if self.is_compiling:
+            return "compiles training steps"
         of = self.started.epoch_to
         return f"epoch {min(self.epoch + 1, of)} of {of}"
+
+
+def place_of(one: RunningTrial, main: str, has_rungs: bool) -> str:
+    """Returns the worker, the bracket and the rung of a running trial, and its id.
+
+    Args:
+        one: The trial.
+        main: Run of the search.
+        has_rungs: Whether the search has several rungs.
+    """
+    worker = "" if one.worker is None else f"worker {one.worker}: "
+    if one.run != main:
+        return worker + run_label(one.run)
+    rung = f"bracket {one.started.bracket}, rung {one.started.rung}, " * has_rungs
+    return f"{worker}{rung}trial {one.trial_id}"
 
 
 class EvaluationProgress:
@@ -105,6 +124,17 @@ def add_bar(bars: Table, text: str, completed: float, total: float) -> None:
     """Adds a row with a bar and a text to a table of bars."""
     label = Text(text, no_wrap=True, overflow="ellipsis")
     bars.add_row(ProgressBar(total, min(completed, total), width=_BAR_WIDTH), label)
+
+
+def fitting(running: int, height: int) -> int:
+    """Returns the number of running trials with bars that fit.
+
+    Args:
+        running: Number of running trials.
+        height: Height of the terminal in lines.
+    """
+    most = min(MAX_BARS, max(1, height - OTHER_LINES))
+    return running if running <= most + 1 else most  # "and 1 more" would use a line, too.
 
 
 def run_label(run: str) -> str:

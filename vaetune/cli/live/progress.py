@@ -12,11 +12,19 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vaetune.cli.live.bars import MAX_BARS, OTHER_LINES, RunningTrial, add_bar, clock, run_label
+from vaetune.cli.live.bars import RunningTrial, add_bar, clock, fitting, place_of, run_label
 from vaetune.cli.live.lines import as_sentence, subject_of
 from vaetune.cli.live.workers import WorkerStatus
-from vaetune.report import describe_finalists, describe_plan, describe_share, trial_line
+from vaetune.report import (
+    COMPILES,
+    describe_finalists,
+    describe_plan,
+    describe_session,
+    describe_share,
+    trial_line,
+)
 from vaetune.study import (
+    CompilationBegan,
     EpochEnded,
     Event,
     FileSetAside,
@@ -34,7 +42,6 @@ from vaetune.study import (
     TrialStarted,
     WorkerJoined,
     WorkerLost,
-    changes,
     describe_loss,
     is_open,
 )
@@ -72,7 +79,7 @@ class SearchProgress:
         self._quiet = quiet
         self._main: Kind = main
         self._searched = searched
-        self._before = past.environment if past else None
+        self._past = past
         trials = past.trials if past else ()
         self._plan = tuple(plan)
         self._trials_ended = sum(trial.ended is not None for trial in trials)
@@ -127,6 +134,8 @@ class SearchProgress:
                 self._on_loss(run, event)
             case TrialResumed():
                 self._on_resumption(run, event)
+            case CompilationBegan():
+                self._on_compilation(run, event)
             case TrialRetried():
                 self._print(f"trial {event.trial_id} is trained again after: {event.error}", run)
             case PlanCorrected() if run == self._main:
@@ -144,7 +153,7 @@ class SearchProgress:
         if trial_id is None:
             self._rescored = share
         elif running := self._running.get((run, trial_id)):
-            self._set(replace(running, share=share))
+            self._set(replace(running, share=share, is_compiling=False))
 
     def on_wait(self) -> None:
         """Does nothing: a thread updates the times."""
@@ -176,6 +185,12 @@ class SearchProgress:
         what = f"continues{where} after epoch {event.epoch}" if epochs else f"starts again{where}"
         self._print(f"trial {event.trial_id} {what}", run)
 
+    def _on_compilation(self, run: str, event: CompilationBegan) -> None:
+        if running := self._running.get((run, event.trial_id)):
+            self._set(replace(running, is_compiling=True))
+        if not self._is_live:
+            self._print(f"trial {event.trial_id} {COMPILES}", run)
+
     def _run(self, key: tuple[str, str], worker: int | None, epoch: int) -> None:
         self._workers.occupy(worker)
         self._training_since_s = min(self._training_since_s, time.monotonic())
@@ -191,7 +206,7 @@ class SearchProgress:
         key = run, event.trial_id
         self._epochs_ended.add((*key, event.epoch))
         if running := self._running.get(key):
-            self._set(replace(running, epoch=event.epoch, share=0.0))
+            self._set(replace(running, epoch=event.epoch, share=0.0, is_compiling=False))
         if run == self._main and event.val_loss < self._best[0]:
             self._best = (event.val_loss, event.trial_id)
         if self._main == "baseline":
@@ -239,12 +254,8 @@ class SearchProgress:
 
     def _on_session(self, event: SessionStarted) -> None:
         self._workers = WorkerStatus(event)
-        changed = changes(self._before, event.environment) if self._before else []
-        if changed:
-            self._warn(
-                f"Warning: this session differs from the one before: {'; '.join(changed)}. The "
-                "same trial may give other numbers on it."
-            )
+        if warning := describe_session(self._past, event):
+            self._warn(warning)
 
     def _on_worker(self, event: WorkerJoined) -> None:
         self._print_workers(self._workers.join(event))
@@ -289,8 +300,8 @@ class SearchProgress:
         running = sorted(self._running.values(), key=lambda one: one.worker or 0)
         bars = Table.grid(padding=(0, 1))
         self._draw_whole(bars, sum(one.share for one in running))
-        shown = running[: self._fitting(len(running))]
-        places = [self._place(one) for one in shown]
+        shown = running[: fitting(len(running), self._console.height)]
+        places = [place_of(one, self._main, len(self._plan) > 1) for one in shown]
         width = max(map(len, places), default=0)
         for place, one in zip(places, shown, strict=True):
             add_bar(bars, f"{place:<{width}}  {one.epoch_of}", one.epochs, one.epochs_in_all)
@@ -300,11 +311,6 @@ class SearchProgress:
             add_bar(bars, f"finalists  {self._rescored:.0%}", self._rescored, 1)
         return Group(bars, *self._remarks())
 
-    def _fitting(self, running: int) -> int:
-        """Returns the number of running trials whose bars fit."""
-        most = min(MAX_BARS, max(1, self._console.height - OTHER_LINES))
-        return running if running <= most + 1 else most  # "and 1 more" would use a line, too.
-
     def _draw_whole(self, bars: Table, shares: float) -> None:
         done = self._epochs_done
         is_bound = is_open(self._plan)
@@ -312,13 +318,6 @@ class SearchProgress:
         epochs = f"{done} of {'at most ' * is_bound}{self._epochs} epochs"
         label = f"{trials}, {epochs}, {self._times(done, shares)}"
         add_bar(bars, label, done + shares, self._epochs - self._epochs_left_out)
-
-    def _place(self, one: RunningTrial) -> str:
-        worker = "" if one.worker is None else f"worker {one.worker}: "
-        if one.run != self._main:
-            return worker + run_label(one.run)
-        rung = f"bracket {one.started.bracket}, rung {one.started.rung}, " * (len(self._plan) > 1)
-        return f"{worker}{rung}trial {one.trial_id}"
 
     def _times(self, done: int, shares: float) -> str:
         """Returns the elapsed time, and the remaining time at the speed so far.

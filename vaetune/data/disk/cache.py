@@ -86,14 +86,19 @@ class CachedFile:
     source: str = ""
 
 
-def list_cache() -> list[CachedFile]:
-    """Returns the files of the cache, those with images before those with facts."""
-    return sorted(_cached_files(), key=lambda file: (-file.size, file.path.name))
+def list_cache(folder: Path | None = None) -> list[CachedFile]:
+    """Returns the files of a cache, the largest first: those with images before those with facts.
+
+    Args:
+        folder: Folder of the cache. Default: that of images.
+    """
+    found = _cached_files(folder or cache_folder())
+    return sorted(found, key=lambda file: (-file.size, file.path.name))
 
 
-def _cached_files() -> Iterator[CachedFile]:
+def _cached_files(folder: Path) -> Iterator[CachedFile]:
     with suppress(FileNotFoundError, NotADirectoryError):
-        for path in cache_folder().iterdir():
+        for path in folder.iterdir():
             with suppress(OSError):
                 yield CachedFile(path, path.stat().st_size, _source_of(path))
 
@@ -107,13 +112,16 @@ def _source_of(path: Path) -> str:
         return ""
 
 
-def clear_cache() -> tuple[int, int]:
-    """Removes all files of the cache, and returns their number and size in bytes.
+def clear_cache(folder: Path | None = None) -> tuple[int, int]:
+    """Removes all files of a cache, and returns their number and size in bytes.
+
+    Args:
+        folder: Folder of the cache. Default: that of images.
 
     Raises:
         ResultsError: A file cannot be removed.
     """
-    files = list_cache()
+    files = list_cache(folder)
     for file in files:
         try:
             file.path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from vaetune.report.text.search import describe_plan
+from vaetune.report.text.sessions import session_changes
 from vaetune.report.text.units import counted, date_time, join_words, name_workers
 from vaetune.study import (
     Study,
@@ -46,7 +47,7 @@ def list_incidents(study: Study) -> tuple[str, ...]:
 
 def _session_changes(study: Study) -> Iterator[str]:
     for before, now in pairwise(study.sessions):
-        changed = changes(before.environment, now.environment)
+        changed = session_changes(before, now)
         if before.workers != now.workers:
             changed.append(f"workers: {before.workers} -> {now.workers}")
         if changed:

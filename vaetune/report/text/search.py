@@ -3,16 +3,35 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vaetune.config import KERAS_EXAMPLE, Origin, SearchSpec, flatten, short_hyperparameters
+from vaetune.config import (
+    KERAS_EXAMPLE,
+    Compilation,
+    Origin,
+    SearchSpec,
+    flatten,
+    short_hyperparameters,
+)
 from vaetune.report.text.collapse import describe_collapsed
+from vaetune.report.text.compilation import describe_compilation
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_data
 from vaetune.report.text.units import counted
-from vaetune.study import FINALISTS, DataSummary, Rung, Study, Trial, is_open
+from vaetune.study import (
+    FINALISTS,
+    DataSummary,
+    Rung,
+    Study,
+    Trial,
+    is_open,
+)
 
 
 def describe_search(
-    spec: SearchSpec, data: DataSummary, origins: Mapping[str, Origin], trainers: str
+    spec: SearchSpec,
+    data: DataSummary,
+    origins: Mapping[str, Origin],
+    trainers: str,
+    compilation: Compilation | None = None,
 ) -> str:
     """The values of a resolved search and their origins, one per line.
 
@@ -21,12 +40,14 @@ def describe_search(
         data: Summary of the images.
         origins: Origin of the values, such as "file" or "flag", by dotted key.
         trainers: Device or workers that train, such as "CPU, 2 threads".
+        compilation: Compiled programs of the search, if they are known.
     """
     rows = [row for row in list_settings(spec) if row[0] != "description"]
     width = max(len(key) for key, _ in rows)
     extra = {
         "data.dataset": describe_data(data),
         "device": trainers,
+        "training.compile": describe_compilation(compilation) if compilation else "",
     }
     lines = [
         f"  {key:<{width}}  {value:<24}  {origins.get(key, 'default'):<9}{extra.get(key, '')}"

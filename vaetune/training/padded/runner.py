@@ -75,6 +75,9 @@ class PaddedRunner(EpochRunner):
         """Returns whether a model of an architecture can be padded to the program."""
         return fits(architecture, self._wide)
 
+    def needs_compiling(self, batch_size: int) -> bool:
+        return batch_size not in self.batch_sizes
+
     def use(self, architecture: Architecture) -> None:
         """Prepares for the models of a configuration, whose arrays have its widths."""
         padding = self._paddings.get(architecture)
