@@ -150,9 +150,14 @@ def measure_keras_tuner(images: str, limit: float) -> dict[str, Any]:
     """Times Keras Tuner's search in a process of its own."""
     command = [sys.executable, __file__, "--here", images, str(limit)]
     began_s = time.perf_counter()
-    printed = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True).stdout
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     seconds = time.perf_counter() - began_s
-    row: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    if done.returncode or not done.stdout:
+        last = "\n".join(done.stderr.splitlines()[-20:])
+        sys.exit(
+            f"Keras Tuner failed after {seconds:.0f} s (exit status {done.returncode}):\n{last}"
+        )
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {"seconds": round(seconds, 1), **row}
 
 
