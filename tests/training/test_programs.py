@@ -101,3 +101,34 @@ def test_images_on_the_disk_take_uncompiled_steps(monkeypatch):
     context = TrainingContext(make_images())
     monkeypatch.setattr("vaetune.training.context.DiskImages", type(context.data.train))
     assert not isinstance(runner_of(context=context), PaddedRunner)
+
+
+def test_narrow_filters_get_narrower_programs_if_the_range_is_wide():
+    filters = {"filters_1": Choice(values=(8, 16, 512)), "filters_2": Choice(values=(16, 64))}
+    space = TINY.space.model_copy(update=filters)
+    spec = changed(PADDED, space=space)
+
+    def widths(**values):
+        widest = program_of(spec, {**VALUES, **values}, 40).widest
+        return widest["filters_1"], widest["filters_2"], widest["dense_units"]
+
+    assert widths(filters_1=512, filters_2=16) == (512, 64, 5)
+    assert widths(filters_1=16, filters_2=64) == (512, 64, 5)
+    assert widths(filters_1=16, filters_2=17) == (256, 32, 5)
+    assert widths(filters_1=8, filters_2=16) == (128, 16, 5)
+    assert space.programs() == 3
+    narrow = space.model_copy(update={"filters_1": Choice(values=(16, 64))})
+    assert narrow.programs() == 1
+    assert narrow.program_widths({**VALUES, "filters_1": 16, "filters_2": 16})["filters_1"] == 64
+
+
+def test_each_size_of_filters_has_its_own_program():
+    filters = {"filters_1": Choice(values=(8, 64)), "filters_2": Choice(values=(8, 64))}
+    spec = changed(PADDED, space=TINY.space.model_copy(update=filters))
+    context, narrow = TrainingContext(IMAGES), {**VALUES, "filters_1": 8, "filters_2": 8}
+    small = runner_of(narrow, spec, context)
+    large = runner_of({**narrow, "filters_1": 64}, spec, context)
+    assert small is not large
+    assert runner_of({**narrow, "dense_units": 5}, spec, context) is small
+    assert context.exact_runner(narrow, "bernoulli") in (small, large)
+    assert context.exact_runner({**narrow, "filters_1": 64}, "bernoulli") is large

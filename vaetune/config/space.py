@@ -1,6 +1,7 @@
 """The search space: one dimension for each hyperparameter."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
 from pydantic import ValidationInfo, field_validator, model_validator
@@ -29,6 +30,11 @@ from vaetune.config.family import (
     parents,
 )
 from vaetune.errors import short_repr
+
+WIDE_FILTERS = 4
+"""Ratio of the largest to the smallest filters from which compiled programs differ in filters."""
+
+_FILTERS = ("filters_1", "filters_2")
 
 CONDITION_ERROR = "condition"
 """Type of the errors about conditions; their context has the key in the space."""
@@ -177,23 +183,52 @@ class Space(Table):
         return count_structures(dict(self.dimensions()))
 
     def programs(self) -> int:
-        """Returns the number of compiled programs: one for each structure and batch size."""
-        return count_programs(dict(self.dimensions()))
+        """Returns the number of compiled programs, at most.
 
-    def widest(self) -> dict[str, int]:
-        """Returns the largest value of each width that the space has."""
+        There is one for each structure and batch size, and for each size of filters that
+        `program_widths` distinguishes.
+        """
+        largest, smallest = self._widths(max), self._widths(min)
+        sizes = 1 + _halvings(smallest, largest) if self._has_wide_filters() else 1
+        return sizes * count_programs(dict(self.dimensions()))
+
+    def program_widths(self, hyperparameters: Mapping[str, Value]) -> dict[str, int]:
+        """Returns the widths of the compiled program that trains a configuration.
+
+        They are the largest of the space. If the largest filters are more than `WIDE_FILTERS` times
+        the smallest, they are halved as often as the configuration allows, so that a few wide
+        configurations do not slow down all others.
+        """
+        largest = self._widths(max)
+        if not self._has_wide_filters():
+            return largest
+        own = {name: int(hyperparameters[name]) for name in _FILTERS if name in hyperparameters}
+        times = max(0, _halvings(own, largest))
+        return largest | {name: -(-largest[name] // 2**times) for name in own if name in largest}
+
+    def _widths(self, extreme: Callable[[Iterable[int]], int]) -> dict[str, int]:
+        """Returns the largest or the smallest value of each width that the space has."""
         dimensions = dict(self.dimensions())
-        return {
-            name: max(int(value) for value in dimensions[name].listed())
-            for name in WIDTHS
-            if name in dimensions
-        }
+        named = [name for name in WIDTHS if name in dimensions]
+        return {name: extreme(map(int, dimensions[name].listed())) for name in named}
+
+    def _has_wide_filters(self) -> bool:
+        largest, smallest = self._widths(max), self._widths(min)
+        return any(
+            largest[name] > WIDE_FILTERS * smallest[name] for name in _FILTERS if name in largest
+        )
 
     def default(self, name: str) -> Value:
         """Returns the Keras example's value if the space contains it, else the first value."""
         dimension: Choice | Range | Pinned = getattr(self, name)
         reference = FAMILY[name].reference
         return reference if dimension.contains(reference) else dimension.listed()[0]
+
+
+def _halvings(narrow: Mapping[str, int], wide: Mapping[str, int]) -> int:
+    """Returns how often the filters of a wide network can be halved to hold a narrow one."""
+    ratios = [wide[name] / narrow[name] for name in _FILTERS if name in narrow and name in wide]
+    return int(math.log2(min(ratios, default=1.0)))
 
 
 def _condition_error(message: str) -> PydanticCustomError:

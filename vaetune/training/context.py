@@ -53,7 +53,7 @@ class TrainingContext:
     images: ImageSet
     validation_images: int | None = None
     _runners: dict[_RunnerKey, EpochRunner] = field(default_factory=dict)
-    _padded: dict[_RunnerKey, PaddedRunner] = field(default_factory=dict)
+    _padded: dict[tuple[_RunnerKey, Architecture], PaddedRunner] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> DeviceData:
@@ -113,8 +113,10 @@ class TrainingContext:
         """Returns a runner that measures models of a configuration in float32."""
         runner = self.runner(hyperparameters, likelihood=likelihood)
         architecture = Architecture.of(self.images.image_shape, hyperparameters)
-        padded = self._padded.get(_key(architecture, hyperparameters, "float32", likelihood))
-        return _prepared(padded, architecture) or runner
+        key = _key(architecture, hyperparameters, "float32", likelihood)
+        padded = [one for (known, _), one in self._padded.items() if known == key]
+        prepared = (_prepared(one, architecture) for one in padded)
+        return next((one for one in prepared if one), runner)
 
     def runner(
         self,
@@ -136,11 +138,14 @@ class TrainingContext:
         architecture = Architecture.of(self.images.image_shape, hyperparameters)
         key = _key(architecture, hyperparameters, precision, likelihood)
         runner = self._runner(key, hyperparameters)
-        padded = self._padded.get(key)
-        if program is None or not self._has_or_compiles(program, padded):
+        if program is None:
+            return runner
+        wide = Architecture.of(self.images.image_shape, program.widest)
+        padded = self._padded.get((key, wide))
+        if not self._has_or_compiles(program, padded):
             return runner
         if padded is None:
-            padded = self._padded[key] = self._pad(key, program, runner)
+            padded = self._padded[key, wide] = self._pad(key, wide, program, runner)
         return _prepared(padded, architecture) or runner
 
     def _runner(self, key: _RunnerKey, hyperparameters: Mapping[str, Any]) -> EpochRunner:
@@ -165,13 +170,11 @@ class TrainingContext:
         compiled = sum(len(one.batch_sizes) for one in self._padded.values())
         return program.pays and is_in_memory and compiled < MAX_PROGRAMS
 
-    def _pad(self, key: _RunnerKey, program: Program, unpadded: EpochRunner) -> PaddedRunner:
+    def _pad(
+        self, key: _RunnerKey, wide: Architecture, program: Program, unpadded: EpochRunner
+    ) -> PaddedRunner:
         _, options, precision, likelihood = key
-        shape = self.images.image_shape
-        wide, template = (
-            Architecture.of(shape, program.widest),
-            build_vae(shape, program.widest, likelihood),
-        )
+        template = build_vae(self.images.image_shape, program.widest, likelihood)
         return PaddedRunner(wide, template, unpadded, self.data, precision, options)
 
 

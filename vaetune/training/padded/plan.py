@@ -14,7 +14,7 @@ class Program:
     """The program that trains a configuration.
 
     Attributes:
-        widest: The configuration with the largest widths of the search.
+        widest: The configuration with the widths of the program.
         batch_size: Images per training step.
         pays: Whether the search has enough epochs to compile it. If not, it is used only if it is
             compiled already.
@@ -40,7 +40,7 @@ def program_of(
     has_gpu = bool(tf.config.list_logical_devices("GPU"))
     if not may_compile(spec.training.compile, has_gpu):
         return None
-    widest = spec.space.widest()
-    names = [name for name in widest if is_used(hyperparameters, name)]
-    wide = {**hyperparameters, **{name: widest[name] for name in names}}
+    widths = spec.space.program_widths(hyperparameters)
+    used = {name: width for name, width in widths.items() if is_used(hyperparameters, name)}
+    wide = {**hyperparameters, **used}
     return Program(wide, batch_size, repays(spec, batch_size, train_images))
