@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,7 +104,7 @@ settings.load_profile("vaetune")
 
 @pytest.fixture(autouse=True, scope="session")
 def shared_contexts():
-    """Lets searches of the same images share their compiled steps, which take long to compile.
+    """Lets searches of the same images share compiled steps and new models, which take long.
 
     This holds for the process of the tests only. A command in another process compiles its own.
     """
@@ -113,9 +112,10 @@ def shared_contexts():
         # Some tests need neither it nor TensorFlow.
         local = sys.modules.get("vaetune.search.executors.local")
         if local:
-            from shared_contexts import context_of
+            from shared_contexts import context_of, rescorer_of
 
             patch.setattr(local, "TrainingContext", context_of)
+            patch.setattr(local, "Rescorer", rescorer_of)
         yield
 
 
@@ -133,19 +133,6 @@ def unoptimized_graphs():
 @pytest.fixture
 def optimized_graphs():
     """Optimizes the graphs that a test traces."""
-    with _optimized():
-        yield
-
-
-@pytest.fixture(scope="module")
-def optimized_as_in_workers():
-    """Optimizes the graphs of a module, so that it finds the same bits as other processes."""
-    with _optimized():
-        yield
-
-
-@contextmanager
-def _optimized():
     _optimize_graphs(True)
     yield
     _optimize_graphs(False)

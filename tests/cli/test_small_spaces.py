@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from long_forms import long
 from user_folder import SEARCH_FILE
 
 from vaetune.study.builder import load_study
@@ -27,7 +28,7 @@ def write_search(folder, algorithm, budget="", latent_dim="values = [2, 3]"):
 @pytest.mark.parametrize(
     ("algorithm", "latent_dim", "trials"),
     [
-        ("bayesian", "value = 2", 1),
+        *long(("bayesian", "value = 2", 1)),
         ("bayesian", "values = [2]", 1),
         ("random", "value = 2", 1),
         ("grid", "value = 2", 1),

@@ -1,5 +1,6 @@
 """The model card holds what is recorded, reads as metadata and Markdown, and its code runs."""
 
+import json
 import re
 import shlex
 import shutil
@@ -355,10 +356,11 @@ def test_the_markdown_is_tidy(events, reported):
 # The code runs
 
 STANDALONE = """
-import sys
+import json, os, sys
 for name in sys.argv[1].split(","):
     sys.modules[name] = None  # whoever imports it fails
-for snippet in sys.stdin.read().split("\\0"):
+for folder, snippet in json.load(sys.stdin):
+    os.chdir(folder)
     scope = {}
     exec(snippet, scope)
     if "vae" not in scope or "reconstructions" in scope:
@@ -368,12 +370,11 @@ for snippet in sys.stdin.read().split("\\0"):
 """
 
 
-def run_snippets(snippets, folder, without):
-    """Runs code in one fresh process, each snippet for itself."""
+def run_snippets(snippets, without):
+    """Runs code in one fresh process, each snippet for itself in its folder."""
     done = subprocess.run(
         [sys.executable, "-c", STANDALONE, without],
-        input="\0".join(snippets),
-        cwd=folder,
+        input=json.dumps(snippets),
         capture_output=True,
         text=True,
         timeout=120,
@@ -382,41 +383,44 @@ def run_snippets(snippets, folder, without):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module", params=["handed_over", "handed_over_ladder"])
-def snippets(request):
-    """The Python blocks of a card that was written, and the folder that it is in."""
-    _, folder, _ = request.getfixturevalue(request.param)
+@pytest.fixture(scope="module")
+def snippets(handed_over, handed_over_ladder):
+    """The Python blocks of the cards of models with one and three levels, with their folders."""
+    folders = [folder for _, folder, _ in (handed_over, handed_over_ladder)]
+    return [(str(folder), block) for folder in folders for block in _blocks_of(folder)]
+
+
+def _blocks_of(folder):
     card = (folder / "README.md").read_text(encoding="utf-8")
     blocks = [block.split("```")[0] for block in card.split("```python\n")[1:]]
     blocks = [block for block in blocks if "from prepare import" not in block]
     assert len(blocks) == 5, "Keras, vaetune, TensorFlow, ONNX, LiteRT"
-    return blocks, folder
+    return blocks
 
 
 @pytest.mark.slow
 def test_the_code_of_each_format_runs_by_itself_without_vaetune(snippets):
-    blocks, folder = snippets
-    own = [block for block in blocks if "import vaetune" not in block and "onnx" not in block]
-    assert len(own) == 3
-    run_snippets(own, folder, without="vaetune")
+    own = [one for one in snippets if "import vaetune" not in one[1] and "onnx" not in one[1]]
+    assert len(own) == 2 * 3
+    run_snippets(own, without="vaetune")
 
 
 @pytest.mark.slow
 def test_the_code_for_onnx_needs_neither_tensorflow_nor_keras(snippets):
-    blocks, folder = snippets
-    own = [block for block in blocks if "onnx" in block]
-    assert len(own) == 1
-    run_snippets(own, folder, without="vaetune,tensorflow,keras")
+    own = [one for one in snippets if "onnx" in one[1]]
+    assert len(own) == 2
+    run_snippets(own, without="vaetune,tensorflow,keras")
 
 
 def test_the_code_for_vaetune_loads_the_whole_model(snippets, monkeypatch):
-    blocks, folder = snippets
-    (own,) = [block for block in blocks if "import vaetune" in block]
-    monkeypatch.chdir(folder)
-    reported = {}
-    exec(own, reported)
-    assert reported["vae"].latent_dim == 2
-    assert reported["samples"].shape == (16, 9, 10, 1)
+    own = [one for one in snippets if "import vaetune" in one[1]]
+    assert len(own) == 2
+    for folder, block in own:
+        monkeypatch.chdir(folder)
+        reported = {}
+        exec(block, reported)
+        assert reported["vae"].latent_dim == 2
+        assert reported["samples"].shape == (16, 9, 10, 1)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from vaetune.training.context import TrainingContext
 SPACE = Space.pinned_at(
     TINY_REFERENCE
     | {
-        "batch_size": 8,
+        "batch_size": 32,
         "activation": "gelu",
         "output_stride": 2,
         "output_bias": "mean",

@@ -170,7 +170,7 @@ def test_a_finished_search_trains_nothing_more(finished, tmp_path):
     [
         ({"seed": 5}, r"seed: 3 -> 5"),
         ({"budget": Budget(max_epochs=4)}, r"budget\.max_epochs: 3 -> 4"),
-        ({"training": Training(batch_size=9)}, r"training\.batch_size: 8 -> 9"),
+        ({"training": Training(batch_size=9)}, r"training\.batch_size: 32 -> 9"),
         ({"space": Space()}, r"space\.latent_dim"),
     ],
 )
@@ -352,7 +352,7 @@ def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, finis
 
 @pytest.mark.usefixtures("optimized_graphs")  # The type of the numbers changes in this step.
 def test_precision_reaches_the_training(undisturbed, tmp_path):
-    mixed = changed(TINY, training=Training(batch_size=8, precision="mixed_bfloat16"))
+    mixed = changed(TINY, training=Training(batch_size=32, precision="mixed_bfloat16"))
     study = run(tmp_path, mixed)
     pairs = list(zip(study.trials, undisturbed.trials, strict=True))[:4]
     for ours, theirs in pairs:

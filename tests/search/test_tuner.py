@@ -279,7 +279,7 @@ def test_nothing_follows_from_a_trials_end_before_it_is_journaled(tmp_path):
 
 
 def test_a_promotion_goes_on_from_the_best_epoch_if_it_is_to(tmp_path):
-    space = Space.pinned_at(TINY_REFERENCE | {"learning_rate": 0.3})  # so high that losses rise
+    space = Space.pinned_at(TINY_REFERENCE | {"learning_rate": 3.0})  # so high that losses rise
     from_best = changed(TINY, space=space, budget=Budget(max_epochs=9, promote_from="best"))
     from_last = changed(TINY, space=space, budget=Budget(max_epochs=9))
     best, last = run(tmp_path / "best", from_best), run(tmp_path / "last", from_last)

@@ -15,7 +15,7 @@ from vaetune.config.spec import Budget
 from vaetune.models.networks import build_decoder, build_encoder
 from vaetune.models.vae import VAE
 
-LADDER = {"levels": 3, "level_channels": 2, "activation": "silu"}
+LADDER = {"levels": 3, "level_channels": 2, "activation": "silu", "normalization": "batch"}
 """Values of models with three levels."""
 
 

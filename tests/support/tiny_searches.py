@@ -24,10 +24,10 @@ TINY = SearchSpec(
     seed=3,
     baseline=False,
     budget=Budget(max_epochs=3),
-    training=Training(batch_size=8),
+    training=Training(batch_size=32),
     space=TINY_SPACE,
 )
-"""Hyperband of 6 trials, 5 configurations and 11 epochs."""
+"""Hyperband of 6 trials, 5 configurations and 11 epochs of two steps, with 32 and 8 images."""
 
 TINY_REFERENCE = {"filters_1": 2, "filters_2": 3, "dense_units": 4}
 

@@ -1,10 +1,14 @@
 """What a process keeps of its images and of compiled functions."""
 
+import random
 import weakref
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from image_sets import make_images
+from shared_contexts import SharedContext
 from tiny_searches import IMAGES, TINY_REFERENCE
 
 from vaetune.models.likelihoods import spread_of
@@ -42,6 +46,25 @@ def test_images_are_looked_at_only_where_something_starts_from_them(monkeypatch)
         context.draw_weights({**VALUES, "output_bias": "mean"}, "bernoulli")
     with pytest.raises(AssertionError, match="were read"):
         context.draw_weights(VALUES, "gaussian")
+
+
+@pytest.mark.parametrize("kind", [TrainingContext, SharedContext])
+def test_drawn_weights_depend_on_the_random_numbers_of_python_alone(kind):
+    """The contexts that searches share in tests remember them by the state of these numbers."""
+    context = kind(IMAGES)
+
+    def draw(seed, other):
+        keras.utils.set_random_seed(seed)
+        np.random.seed(other)
+        tf.random.set_seed(other)
+        weights = context.draw_weights({**VALUES, "output_bias": "mean"}, "gaussian")
+        return np.concatenate([array.ravel() for array in weights]), random.random()
+
+    (first, following), *same = [draw(5, other) for other in (1, 2, 2)]
+    for weights, number in same:
+        np.testing.assert_array_equal(weights, first)
+        assert number == following
+    assert not np.array_equal(draw(6, 1)[0], first)
 
 
 def test_only_the_structures_that_were_used_last_stay_in_memory(monkeypatch):

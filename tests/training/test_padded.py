@@ -1,6 +1,7 @@
 """A compiled program of the largest widths trains every narrower model as its own steps do."""
 
 import math
+from functools import cache
 
 import keras
 import numpy as np
@@ -54,7 +55,7 @@ STRUCTURES = {
         {"shape": (16, 20, 1), "draws_pixels": True},
     ),
 }
-MOST = list(STRUCTURES)[3:]
+SIMPLE, LEVELS, DENSE, *MOST = STRUCTURES
 
 
 class Pair:
@@ -108,10 +109,30 @@ class Pair:
         return Epoch(order, 6, self.settings, noise_seed=number)
 
 
-@pytest.fixture(scope="module", params=[*list(STRUCTURES)[:3], *long(*MOST)])
-def pair(request):
-    structure, widths, others = STRUCTURES[request.param]
-    return Pair(structure, widths, **others)
+@pytest.fixture(scope="module")
+def pair_of():
+    """Returns the pair of a structure, which keeps its compiled programs."""
+
+    @cache
+    def make_pair(name):
+        structure, widths, others = STRUCTURES[name]
+        return Pair(structure, widths, **others)
+
+    return make_pair
+
+
+@pytest.fixture(params=[LEVELS, DENSE, *long(SIMPLE, *MOST)])
+def pair(request, pair_of):
+    return pair_of(request.param)
+
+
+@pytest.fixture(params=[LEVELS, *long(SIMPLE, DENSE, *MOST)])
+def pair_with_levels(request, pair_of):
+    """A pair for programs besides those of training and validation, whose parts they are made of.
+
+    Compiling each of them takes seconds.
+    """
+    return pair_of(request.param)
 
 
 def assert_close(ours, theirs, relative=1e-5):
@@ -161,6 +182,13 @@ def test_each_continues_what_the_other_trained(pair):
     assert_arrays_close(pair.padded.read()[1], optimizer, 0.0)
     assert_close(pair.padded.validate(), pair.plain.validate())
     assert_close(pair.padded.train(pair.epoch(2)), pair.plain.train(pair.epoch(2)))
+
+
+def test_pictures_are_those_of_the_narrow_model(pair_with_levels):
+    pair = pair_with_levels
+    pair.begin()
+    for runner in (pair.padded, pair.plain):
+        runner.train(pair.epoch())
     images = np.random.default_rng(0).random((3, *pair.shape), np.float32)
     np.testing.assert_allclose(
         pair.padded.encode_levels(images), pair.plain.encode_levels(images), atol=1e-3
@@ -170,7 +198,8 @@ def test_each_continues_what_the_other_trained(pair):
     )
 
 
-def test_rescoring_draws_the_same_samples(pair):
+def test_rescoring_draws_the_same_samples(pair_with_levels):
+    pair = pair_with_levels
     pair.begin()
     arguments = pair.data.validation, tf.range(20), 3, tf.constant([3, 4])
     measured = (
@@ -190,13 +219,15 @@ def test_a_nan_stays_in_its_own_trial(pair):
     assert pair.padded.train(pair.epoch()).loss == expected
 
 
+compiled_normal = tf.function(normal, jit_compile=True, autograph=False)
+
+
 @pytest.mark.parametrize("seed", [(1337, 5), (99, 2**31 - 1), (-7, 70_000)])
 def test_noise_is_that_of_tensorflow(seed):
     seed = tf.constant(seed, tf.int32)
     expected = tf.random.stateless_normal((7, 5, 3), seed=seed, alg="philox").numpy()
-    compiled = tf.function(normal, jit_compile=True, autograph=False)
-    np.testing.assert_allclose(compiled((7, 5, 3), seed), expected, rtol=0, atol=2e-6)
-    wide = compiled((7, 5, 8), seed, 3).numpy()
+    np.testing.assert_allclose(compiled_normal((7, 5, 3), seed), expected, rtol=0, atol=2e-6)
+    wide = compiled_normal((7, 5, 8), seed, 3).numpy()
     np.testing.assert_allclose(wide[..., :3], expected, rtol=0, atol=2e-6)
     assert not wide[..., 3:].any()
     bits = tf.random.stateless_uniform((7, 5, 3), seed=seed, alg="philox")

@@ -52,7 +52,7 @@ from vaetune.study.events import (
 from vaetune.training.context import TrainingContext
 from vaetune.training.tasks import TrainedModel
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized_as_in_workers")]
+pytestmark = pytest.mark.slow
 
 # As many as this process has: the last bits of a gradient hang on it.
 THREADS = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()

@@ -37,7 +37,7 @@ def test_a_rehearsal_measures_and_leaves_nothing(tmp_path):
     assert len(came.timed) == 5
     for one in came.timed:
         assert min(one.step_s, one.validation_s, one.overhead_s) > 0
-        assert one.batch_size == 8
+        assert one.batch_size == 32
     assert 0 < came.duration.low <= came.duration.middle <= came.duration.high
     assert came.image_memory == (40 + 14 + 14) * 9 * 10
     assert came.peak_memory > 50e6, "it is in bytes"
