@@ -138,10 +138,10 @@ def test_the_only_configuration_of_a_pinned_space_is_listed():
 
 def test_a_narrow_range_has_a_long_length_scale():
     wide, narrow = (
-        Encoder(Space(learning_rate=Range(min=low, max=1e-2, scale="log"))).lengths[0, 0]
+        Encoder(Space(learning_rate=Range(min=low, max=1e-2, scale="log"))).lengths[0, 0, 0]
         for low in (1e-4, 1e-3)
     )
     assert narrow == pytest.approx(2 * wide)
-    assert Encoder(DEFAULT_SPACE).lengths.shape == (2, 7)
+    assert Encoder(DEFAULT_SPACE).lengths.shape == (2, 2, 7)
     assert np.all(Encoder(SPACE).lengths > 0)
     assert math.isfinite(Encoder(Space(kl_warmup=Choice(values=(0, 2)))).lengths.max())

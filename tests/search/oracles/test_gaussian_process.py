@@ -2,17 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy.stats import multivariate_t
 
 from vaetune.search.oracles.gaussian_process import (
-    NOISE,
-    PARTS,
-    RUN_VARIANCE,
-    SHARED_VARIANCE,
+    KERNELS,
+    ROUGH,
+    SMOOTH,
     CurveProcess,
     Points,
 )
 
-LENGTHS = np.ones((2, 2))
+LENGTHS = np.ones((len(KERNELS), 2, 2))
+BOTH = pytest.mark.parametrize("number", range(len(KERNELS)), ids=["rough", "smooth"])
 
 
 def points(*rows):
@@ -25,8 +26,10 @@ SEEN = points(((0, 0), 1, 0), ((0, 0), 3, 0), ((1, 1), 1, 1))
 LOSSES = np.array([0.4, 0.1, 0.8])
 
 
-def test_it_is_the_textbook_s_conditional_distribution():
+@BOTH
+def test_it_is_the_textbook_s_conditional_distribution(number):
     """Against the formula with an inverse, and a covariance written out for two points."""
+    kernel, lengths = KERNELS[number], LENGTHS * [[[1.0], [3.0]], [[2.0], [0.5]]]
 
     def matern(d):
         scaled = np.sqrt(5) * d
@@ -34,47 +37,80 @@ def test_it_is_the_textbook_s_conditional_distribution():
 
     def covariance(a, b):
         (x, t, run), (z, s, other) = a, b
-        apart = np.linalg.norm(np.subtract(x, z))
+        apart = np.linalg.norm(np.subtract(x, z)) / lengths[number, :, 0]
         fade = lambda length: np.exp(-0.5 * ((np.log(t) - np.log(s)) / length) ** 2)  # noqa: E731
-        (first, time), (second, later) = PARTS
-        total = SHARED_VARIANCE * fade(1.66) + matern(apart) * first * fade(time)
-        total += matern(apart) * second * fade(later)
-        return total + (run == other) * RUN_VARIANCE * fade(0.46)
+        (first, time), (second, later) = kernel.parts
+        total = kernel.shared[0] * fade(kernel.shared[1])
+        total += matern(apart[0]) * first * fade(time) + matern(apart[1]) * second * fade(later)
+        return total + (run == other) * kernel.run[0] * fade(kernel.run[1])
 
     rows = [((0, 0), 1, 0), ((0, 0), 3, 0), ((1, 1), 1, 1)]
     asked = ((0.5, 0), 9, 2)
     matrix = np.array([[covariance(a, b) for b in rows] for a in rows])
-    matrix += (NOISE + 1e-6) * np.eye(3)
+    matrix += (kernel.noise + 1e-6) * np.eye(3)
     across = np.array([covariance(a, asked) for a in rows])
     residual = LOSSES - LOSSES.mean()
-    mean, deviation = CurveProcess(SEEN, LOSSES, LENGTHS).predict(points(asked))
+    mean, deviation = CurveProcess(SEEN, LOSSES, lengths, number).predict(points(asked))
     assert mean[0] == pytest.approx(LOSSES.mean() + across @ np.linalg.inv(matrix) @ residual)
     variance = covariance(asked, asked) - across @ np.linalg.inv(matrix) @ across
-    spread = (residual @ np.linalg.inv(matrix) @ residual + 10) / 13
+    spread = np.clip((residual @ np.linalg.inv(matrix) @ residual + 10) / 13, 0.3, 3.0)
     assert deviation[0] == pytest.approx(np.sqrt(variance * spread))
 
 
+def draw_losses(kernel, seed):
+    """Losses of 12 configurations after one and nine epochs, drawn from a process itself."""
+    rng = np.random.default_rng(seed)
+    configurations = np.repeat(rng.random((12, 2)), 2, axis=0)
+    seen = Points(configurations, np.log(np.tile([1.0, 9.0], 12)), np.repeat(np.arange(12), 2))
+    lengths = LENGTHS * [[[1.0], [0.5]], [[4.0], [1.0]]]
+    process = CurveProcess(seen, np.zeros(24), lengths, KERNELS.index(kernel))
+    covariance = process._covariance(seen, seen) + kernel.noise * np.eye(24)
+    return seen, rng.multivariate_normal(np.zeros(24), covariance), lengths
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=["rough", "smooth"])
+def test_the_more_likely_kernel_is_used(kernel):
+    drawn = [draw_losses(kernel, seed) for seed in range(10)]
+    chosen = [KERNELS[CurveProcess.fit(*one).number] for one in drawn]
+    assert chosen.count(kernel) >= 9
+
+
+def test_the_evidence_is_that_of_student_s_t():
+    """Against scipy, for losses whose covariance has an unknown scale."""
+    process = CurveProcess(SEEN, LOSSES, LENGTHS, 0)
+    covariance = process._covariance(SEEN, SEEN) + (ROUGH.noise + 1e-6) * np.eye(3)
+    t = multivariate_t(shape=covariance, df=10)
+    other = CurveProcess(SEEN, 2 * LOSSES, LENGTHS, 0)
+    expected = t.logpdf(LOSSES - LOSSES.mean()) - t.logpdf(2 * (LOSSES - LOSSES.mean()))
+    assert process.evidence - other.evidence == pytest.approx(expected)
+    smooth = CurveProcess(SEEN, LOSSES, LENGTHS, 1)
+    covariance = smooth._covariance(SEEN, SEEN) + (SMOOTH.noise + 1e-6) * np.eye(3)
+    theirs = multivariate_t(shape=covariance, df=10).logpdf(LOSSES - LOSSES.mean())
+    expected = theirs - t.logpdf(LOSSES - LOSSES.mean())
+    assert smooth.evidence - process.evidence == pytest.approx(expected)
+
+
 def test_it_passes_near_what_it_saw():
-    mean, deviation = CurveProcess(SEEN, LOSSES, LENGTHS).predict(SEEN)
+    mean, deviation = CurveProcess(SEEN, LOSSES, LENGTHS, 0).predict(SEEN)
     assert mean == pytest.approx(LOSSES, abs=0.01)
     assert deviation.max() < 0.03
 
 
 def test_it_is_less_sure_of_later_epochs_of_other_configurations_and_of_other_runs():
-    process = CurveProcess(SEEN, LOSSES, LENGTHS)
+    process = CurveProcess(SEEN, LOSSES, LENGTHS, 0)
     asked = points(((0, 0), 3, 0), ((0, 0), 3, 5), ((0, 0), 6, 0), ((0, 0), 9, 0), ((0, 3), 9, 6))
     _, deviation = process.predict(asked)
     assert np.all(np.diff(deviation) > 0)
 
 
 def test_losses_that_surprise_it_make_it_less_sure():
-    _, calm = CurveProcess(SEEN, LOSSES, LENGTHS).predict(points(((2, 2), 9, 9)))
-    _, alarmed = CurveProcess(SEEN, 5 * LOSSES, LENGTHS).predict(points(((2, 2), 9, 9)))
+    _, calm = CurveProcess(SEEN, LOSSES, LENGTHS, 0).predict(points(((2, 2), 9, 9)))
+    _, alarmed = CurveProcess(SEEN, 5 * LOSSES, LENGTHS, 0).predict(points(((2, 2), 9, 9)))
     assert alarmed > 1.2 * calm
 
 
 def test_two_runs_of_one_configuration_share_most_of_their_losses():
     seen = points(((0, 0), 9, 0), ((1, 1), 9, 1))
-    process = CurveProcess(seen, np.array([-0.5, 0.5]), LENGTHS)
+    process = CurveProcess(seen, np.array([-0.5, 0.5]), LENGTHS, 0)
     mean, _ = process.predict(points(((0, 0), 9, 0), ((0, 0), 9, 7)))
     assert mean[1] == pytest.approx(mean[0], abs=0.02)

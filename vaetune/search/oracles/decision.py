@@ -24,13 +24,13 @@ from vaetune.search.oracles.gaussian_process import Array, CurveProcess, Points
 from vaetune.search.oracles.observations import Run, observe
 from vaetune.search.oracles.scale import Scale
 
-STARTING = 3
+STARTING = 2
 """Number of configurations that begin before a Gaussian process is asked."""
 
-UNIFORM = 120
+UNIFORM = 400
 """Number of new configurations that are drawn from the whole space for a decision."""
 
-NEIGHBOURS, PARENTS = 15, 4
+NEIGHBOURS, PARENTS = 30, 4
 """Number of variations of each of the best configurations, and of these."""
 
 CHANGED = 0.6
@@ -255,7 +255,7 @@ class Chooser:
     def _fit(self, runs: Sequence[Run], scale: Scale) -> CurveProcess:
         """Fits the process. Running trials are taken to end as it predicts."""
         points, losses = observe(runs, scale, self.encoder, self.rungs[-1])
-        process = CurveProcess(points, losses, self.encoder.lengths)
+        process = CurveProcess.fit(points, losses, self.encoder.lengths)
         running = [index for index, run in enumerate(runs) if run.running_to is not None]
         if not running:
             return process
@@ -265,9 +265,8 @@ class Chooser:
             np.array(running, dtype=np.int64),
         )
         mean, _ = process.predict(expected)
-        return CurveProcess(
-            points.followed_by(expected), np.concatenate([losses, mean]), self.encoder.lengths
-        )
+        joined = points.followed_by(expected), np.concatenate([losses, mean])
+        return CurveProcess(*joined, self.encoder.lengths, process.number)
 
     def _next(self, epoch: int) -> int:
         return next(rung for rung in self.rungs if rung > epoch)

@@ -28,19 +28,22 @@ _WRITTEN_DIGITS = 6
 ENUMERATED = 1000
 """Number of configurations up to which a space is listed instead of sampled."""
 
-_LENGTHS = {
-    "filters_1": (5.6, 5.6),
-    "filters_2": (5.8, 2.5),
-    "dense_units": (6.0, 8.4),
-    "latent_dim": (4.3, 5.7),
-    "learning_rate": (2.9, 1.5),
+Lengths = tuple[tuple[float, float], tuple[float, float]]
+"""Length scales of both parts of each kernel of `gaussian_process.KERNELS`."""
+
+_LENGTHS: Mapping[str, Lengths] = {
+    "filters_1": ((5.6, 5.6), (10.1, 23.8)),
+    "filters_2": ((5.8, 2.5), (3.5, 18.6)),
+    "dense_units": ((6.0, 8.4), (14.2, 48.0)),
+    "latent_dim": ((4.3, 5.7), (1.4, 37.0)),
+    "learning_rate": ((2.9, 1.5), (15.0, 6.2)),
 }
-"""Length scales of both parts of the kernel, in doublings of the value."""
+"""Length scales in doublings of the value."""
 
-_OTHER_LENGTH = 1.0
-"""Length scale of the other hyperparameters, relative to their whole range."""
+_OTHER_LENGTHS: Lengths = ((1.0, 1.0), (0.5, 4.0))
+"""Length scales of the other hyperparameters, relative to their whole range."""
 
-_SHORTEST, _LONGEST = 0.2, 6.0
+_SHORTEST, _LONGEST = 0.2, 50.0
 """Bounds of a length scale, relative to the whole range."""
 
 STEP_OF_CHOICES, STEP_OF_RANGES = 0.3, 0.06
@@ -59,7 +62,7 @@ class _Coordinate:
 
     Attributes:
         columns: Number of coordinates of a point.
-        lengths: Length scales of both parts of the kernel.
+        lengths: Length scales of both parts of each kernel.
     """
 
     def __init__(self, name: str, dimension: Choice | Range | Pinned) -> None:
@@ -76,15 +79,12 @@ class _Coordinate:
         self.columns = len(values) if self.is_text else 1
         self.lengths = self._scaled_lengths()
 
-    def _scaled_lengths(self) -> tuple[float, float]:
+    def _scaled_lengths(self) -> NDArray[np.float64]:
         low, high = self._values[0], self._values[-1]
         if self.name not in _LENGTHS or self.is_text or float(low) <= 0:
-            return _OTHER_LENGTH, _OTHER_LENGTH
+            return np.array(_OTHER_LENGTHS)
         doublings = math.log2(float(high) / float(low))
-        first, second = (
-            min(max(one / doublings, _SHORTEST), _LONGEST) for one in _LENGTHS[self.name]
-        )
-        return first, second
+        return np.clip(np.array(_LENGTHS[self.name]) / doublings, _SHORTEST, _LONGEST)
 
     def draw(self, number: float) -> Value:
         """Returns the value of a uniform random number in [0, 1)."""
@@ -158,8 +158,8 @@ class Encoder:
 
     Attributes:
         dimensions: Number of hyperparameters with more than one value.
-        lengths: Length scales of the coordinates, (2, coordinates): one row for each part of the
-            kernel.
+        lengths: Length scales of the coordinates, (kernels, 2, coordinates): a row for each of
+            the two parts of each kernel.
     """
 
     def __init__(self, space: Space) -> None:
@@ -174,7 +174,7 @@ class Encoder:
         self._fixed = {n: d.listed()[0] for n, d in found.items() if n not in searched}
         self.dimensions = len(self._coordinates)
         columns = [one.lengths for one in self._coordinates.values() for _ in range(one.columns)]
-        self.lengths = np.array(columns).reshape(-1, 2).T
+        self.lengths = np.moveaxis(np.array(columns).reshape(-1, 2, 2), 0, -1)
         self._listed = space.size() <= ENUMERATED
         # Each decision asks for the keys of all configurations that have begun.
         self._key = lru_cache(maxsize=8192)(self._make_key)
@@ -217,7 +217,7 @@ class Encoder:
             [number for name, one in self._coordinates.items() for number in one.point(c.get(name))]
             for c in configurations
         ]
-        return np.array(rows, dtype=float).reshape(len(rows), self.lengths.shape[1])
+        return np.array(rows, dtype=float).reshape(len(rows), self.lengths.shape[-1])
 
     def key(self, values: Configuration) -> Key:
         """Returns a key that equals that of another configuration if one of them is a duplicate."""
