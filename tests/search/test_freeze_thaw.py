@@ -29,7 +29,7 @@ def test_it_trains_its_epochs_and_continues_the_best(undisturbed):
     assert undisturbed.epochs_trained <= undisturbed.epochs_planned == 9
     assert any(trial.parent for trial in undisturbed.trials)
     for trial in undisturbed.trials:
-        assert (trial.decision is None) == (trial.configuration < 3 and trial.parent is None)
+        assert (trial.decision is None) == (trial.configuration < 2 and trial.parent is None)
 
 
 def test_what_is_paused_keeps_its_weights(undisturbed):

@@ -97,11 +97,11 @@ def test_it_is_much_better_than_random_search_of_the_same_cost():
     assert max(ours) < 97
 
 
-def test_it_begins_with_three_configurations_and_then_forecasts():
+def test_it_begins_with_two_configurations_and_then_forecasts():
     proposals, _ = search(seed=1)
-    assert [one.forecast is None for one in proposals[:4]] == [True, True, True, False]
-    assert all(one.run is None for one in proposals[:3])
-    for one in proposals[3:]:
+    assert [one.forecast is None for one in proposals[:3]] == [True, True, False]
+    assert all(one.run is None for one in proposals[:2])
+    for one in proposals[2:]:
         forecast = one.forecast
         assert forecast.low < forecast.loss < forecast.high
         assert forecast.epoch >= one.epoch_to

@@ -326,8 +326,8 @@ def test_the_cost_counts_the_images_of_the_search():
 
 def test_a_decision_is_recorded_with_its_trial():
     events = [one for one in run(oracle_of(total_epochs=12)) if isinstance(one, TrialStarted)]
-    assert [one.decision is None for one in events[:4]] == [True, True, True, False]
-    decision = events[3].decision
+    assert [one.decision is None for one in events[:3]] == [True, True, False]
+    decision = events[2].decision
     assert decision.low < decision.expected_loss < decision.high
     assert "decision" not in events[0].model_dump_json()
-    assert '"decision"' in events[3].model_dump_json()
+    assert '"decision"' in events[2].model_dump_json()

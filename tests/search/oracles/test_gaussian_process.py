@@ -58,14 +58,14 @@ def test_it_is_the_textbook_s_conditional_distribution(number):
 
 
 def draw_losses(kernel, seed):
-    """Losses of 12 configurations after one and nine epochs, drawn from a process itself."""
+    """Losses of 30 configurations after one and nine epochs, drawn from a process itself."""
     rng = np.random.default_rng(seed)
-    configurations = np.repeat(rng.random((12, 2)), 2, axis=0)
-    seen = Points(configurations, np.log(np.tile([1.0, 9.0], 12)), np.repeat(np.arange(12), 2))
-    lengths = LENGTHS * [[[1.0], [0.5]], [[4.0], [1.0]]]
-    process = CurveProcess(seen, np.zeros(24), lengths, KERNELS.index(kernel))
-    covariance = process._covariance(seen, seen) + kernel.noise * np.eye(24)
-    return seen, rng.multivariate_normal(np.zeros(24), covariance), lengths
+    configurations = np.repeat(rng.random((30, 2)), 2, axis=0)
+    seen = Points(configurations, np.log(np.tile([1.0, 9.0], 30)), np.repeat(np.arange(30), 2))
+    lengths = LENGTHS * [[[1.0], [0.5]], [[1.0], [4.0]]]
+    process = CurveProcess(seen, np.zeros(60), lengths, KERNELS.index(kernel))
+    covariance = process._covariance(seen, seen) + kernel.noise * np.eye(60)
+    return seen, rng.multivariate_normal(np.zeros(60), covariance), lengths
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=["rough", "smooth"])
