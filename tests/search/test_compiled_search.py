@@ -4,12 +4,11 @@ import math
 
 import pytest
 from comparisons import assert_same_search
-from tiny_searches import TINY, changed, run, stop
+from tiny_searches import TINY, run, stop
 
-from vaetune.config.spec import Training
 from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
 
-PADDED = changed(TINY, training=Training(batch_size=8, compile="padded"))
+PADDED = TINY.with_compile("padded")
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,8 @@ def open_cache(tmp_path, monkeypatch):
 
 
 def kept(cache):
-    return sorted(path.name.partition(".")[0] for path in cache.folder.iterdir())
+    names = (path.name.partition("-")[2] for path in cache.folder.iterdir())
+    return sorted(name.partition(".")[0] for name in names)
 
 
 def test_the_next_process_finds_what_one_compiled(open_cache):
@@ -48,13 +49,39 @@ def test_damaged_programs_are_removed_and_unfinished_ones_are_never_seen(open_ca
     for name in ("whole.pb", "cut.pb"):
         (own / name).write_bytes(b"compiled")
     first.save()
-    (cut,) = first.folder.glob("cut*")
+    (cut,) = first.folder.glob("*-cut*")
     cut.write_bytes(b"comp")
     (first.folder / ".unfinished").write_bytes(b"co")
     second, own = open_cache()
     second.load()
     assert [path.name for path in own.iterdir()] == ["whole.pb"]
     assert not cut.exists()
+
+
+def test_another_machine_neither_uses_nor_removes_programs(open_cache, monkeypatch):
+    first, own = open_cache()
+    first.load()
+    (own / "program.pb").write_bytes(b"compiled")
+    first.save()
+    monkeypatch.setattr(cache_module, "describe_machine", lambda: "0badcafe")
+    other, own = open_cache()
+    other.load()
+    assert not any(own.iterdir())
+    assert kept(other) == ["program"]
+
+
+def test_a_machine_is_known_by_its_processor_and_its_cards(tmp_path, monkeypatch):
+    before = cache_module.describe_machine()
+    assert cache_module.describe_machine() == before
+    other = tmp_path / "cpuinfo"
+    other.write_text("model name : another\nflags : sse\n")
+    monkeypatch.setattr(cache_module, "_CPU_INFO", other)
+    assert cache_module.describe_machine() != before
+    with_cpu = cache_module.describe_machine()
+    config = cache_module.tf.config
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(config.experimental, "get_device_details", lambda gpu: {"device_name": "A"})
+    assert cache_module.describe_machine() != with_cpu
 
 
 def test_only_the_newest_programs_are_kept(open_cache, monkeypatch):
@@ -64,7 +91,7 @@ def test_only_the_newest_programs_are_kept(open_cache, monkeypatch):
     for number in range(3):
         (own / f"p{number}.pb").write_bytes(b"%d" % number)
         cache.save()
-        (newest,) = cache.folder.glob(f"p{number}*")
+        (newest,) = cache.folder.glob(f"*-p{number}*")
         os.utime(newest, (number, number))
     assert kept(cache) == ["p1", "p2"]
 

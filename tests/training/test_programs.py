@@ -47,12 +47,12 @@ def test_on_a_cpu_programs_are_made_only_on_demand():
 @pytest.mark.usefixtures("gpu")
 def test_on_a_gpu_programs_are_made_if_the_search_repays_them():
     # 11 epochs with 1,000 and with 8 steps.
-    assert program_of(TINY, VALUES, 8000).pays
-    assert not program_of(TINY, VALUES, 64).pays
-    never = changed(TINY, training=Training(batch_size=8, compile="none"))
-    assert program_of(never, VALUES, 8000) is None
+    auto = PADDED.with_compile("auto")
+    assert program_of(auto, VALUES, 8000).pays
+    assert not program_of(auto, VALUES, 64).pays
+    assert program_of(PADDED.with_compile("none"), VALUES, 8000) is None
     halves = {"activation": Choice(values=("relu", "gelu")), "learning_rate": Range(min=0.1, max=1)}
-    two = changed(TINY, space=TINY.space.model_copy(update=halves))
+    two = changed(auto, space=TINY.space.model_copy(update=halves))
     assert not program_of(two, VALUES, 8000).pays
 
 

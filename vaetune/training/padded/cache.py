@@ -3,11 +3,13 @@
 XLA writes a program into a folder and reads it from there, but it fails on an incomplete file, such
 as one that another process is writing or that was left when a process was killed. So each process
 has a folder of its own (see `device.import_tensorflow`), with links to the complete programs in the
-user's cache. New programs are copied there under a name that contains a hash of their content.
+user's cache. New programs are copied there under a name that contains a hash of their content and
+one of the machine, since a program runs only on processors and cards like those it was compiled on.
 """
 
 import atexit
 import os
+import platform
 import re
 import shutil
 from contextlib import suppress
@@ -16,12 +18,16 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+import tensorflow as tf
+
 from vaetune.data import cache_folder
 
 MAX_FILES = 200
 """Files that are kept, the newest ones. A search has up to three for each structure."""
 
 _FLAG = re.compile(r"--tf_xla_persistent_cache_directory=(\S+)")
+
+_CPU_INFO = Path("/proc/cpuinfo")
 
 _OWN = re.compile(r"vaetune-programs-\d+-\w+")
 """Name of the folder of a process."""
@@ -38,7 +44,7 @@ class ProgramCache:
 
     def __init__(self) -> None:
         self.folder = cache_folder("programs")
-        self._own = _own_folder()
+        self._own, self._machine = _own_folder(), f"{describe_machine()}-"
         self._is_loaded = False
 
     def load(self) -> None:
@@ -49,12 +55,12 @@ class ProgramCache:
         with suppress(OSError):
             self._own.mkdir(exist_ok=True)
             atexit.register(shutil.rmtree, self._own, ignore_errors=True)
-            for path in self.folder.iterdir():
-                name, _, digest = path.name.rpartition(".")
+            for path in self.folder.glob(f"{self._machine}*"):
+                name, _, digest = path.name.removeprefix(self._machine).rpartition(".")
                 with suppress(OSError):
-                    if name and _digest(path) == digest:
+                    if _digest(path) == digest:
                         (self._own / name).symlink_to(path)
-                    elif not path.name.startswith("."):
+                    else:
                         path.unlink()
 
     def save(self) -> None:
@@ -71,7 +77,7 @@ class ProgramCache:
                 path.unlink(missing_ok=True)
 
     def _publish(self, path: Path) -> None:
-        kept = self.folder / f"{path.name}.{_digest(path)}"
+        kept = self.folder / f"{self._machine}{path.name}.{_digest(path)}"
         with NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as copy:
             copy.write(path.read_bytes())
         Path(copy.name).replace(kept)
@@ -83,6 +89,17 @@ class ProgramCache:
 def program_cache() -> ProgramCache:
     """Returns the cache of this process."""
     return ProgramCache()
+
+
+def describe_machine() -> str:
+    """Returns a hash of the processor, the GPUs and the version of TensorFlow."""
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    known = [tf.__version__, platform.machine(), str(details)]
+    with suppress(OSError):
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+        known += sorted({line for line in lines if line.startswith(("model name", "flags"))})
+    return sha256("\n".join(known).encode()).hexdigest()[:8]
 
 
 def _own_folder() -> Path | None:
