@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markdown_tables import markdown_table
 from workloads import read_lines
 
 Row = Mapping[str, Any]
@@ -53,7 +54,7 @@ def searches_table(rows: Sequence[Row]) -> str:
         (title, *(_spread(_of_search(rows, name, run)) for run in ("none", "cold", "warm")))
         for name, title in _SEARCHES.items()
     ]
-    return _markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def steps_table(rows: Sequence[Row]) -> str:
@@ -66,7 +67,7 @@ def steps_table(rows: Sequence[Row]) -> str:
         "compiled",
         "compilation: training, validation",
     )
-    return _markdown(heads, list(_step_lines(rows)))
+    return markdown_table(heads, list(_step_lines(rows)))
 
 
 def goals_table(rows: Sequence[Row]) -> str:
@@ -79,7 +80,7 @@ def goals_table(rows: Sequence[Row]) -> str:
         wanted = f"at most {goal:g} {unit}, then {further:g}"
         measured = "not measured" if median is None else f"{median:.3g} {unit}"
         lines.append((measure, wanted, measured, reached))
-    return _markdown(("measure", "goal", "measured", "reached"), lines)
+    return markdown_table(("measure", "goal", "measured", "reached"), lines)
 
 
 def _step_lines(rows: Sequence[Row]) -> Iterator[Sequence[str]]:
@@ -126,8 +127,3 @@ def _first_epoch(row: Row) -> float | None:
 
 def _card(rows: Sequence[Row]) -> str:
     return " and ".join(sorted({row["card"] for row in rows}))
-
-
-def _markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    table = [heads, ["---"] * len(heads), *lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in table)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curves import Table
+from markdown_tables import markdown_table
 
 SHOWN_EPOCHS = (1, 3, 9)
 """Epochs for which the texts show errors and noise."""
@@ -52,12 +53,12 @@ def simulated_text(simulated: Mapping[str, Any] | None) -> str:
 
 def _table(measured: Mapping[str, Mapping[str, Sequence[float]]], give_up_s: float) -> str:
     heads = ["search", "within 5 nats", "within 2 nats", "within 1 nat", "nats above after 130 s"]
-    lines = [heads, ["---"] * len(heads)]
+    rows = []
     for title, measures in measured.items():
         times = [_seconds(measures[nats], give_up_s) for nats in ("5.0", "2.0", "1.0")]
         low, middle, high = measures["above"]
-        lines.append([title, *times, f"{middle:.1f} ({low:.1f} to {high:.1f})"])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        rows.append([title, *times, f"{middle:.1f} ({low:.1f} to {high:.1f})"])
+    return markdown_table(heads, rows)
 
 
 def _seconds(quartiles: Sequence[float], give_up_s: float) -> str:

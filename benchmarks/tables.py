@@ -16,6 +16,7 @@ from typing import Any
 from contenders import TITLES
 from curves import Table
 from gpu_tables import goals_table as gpu_goals_table, read_gpu, searches_table, steps_table
+from markdown_tables import markdown_table
 from quality_tables import found_table, read_rows
 from simulated_tables import recorded_sentence, simulated_text
 from two_workers import PATH, SEARCH, Command, ratios, read_commands
@@ -61,7 +62,7 @@ def goals_table(
     rows += _goals_besides_training(goals) if goals else ()
     rows += _goals_of_two_workers(runs, commands)
     rows += _goals_of_many_workers(many) if many else ()
-    return _markdown(("measure", "goal", "measured", "reached"), rows)
+    return markdown_table(("measure", "goal", "measured", "reached"), rows)
 
 
 def _goal(
@@ -158,7 +159,9 @@ def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
         row.append(f"{statistics.median(run.megabytes for run in of):.0f}")
         rows.append(row)
     fifth = "fixed cost per trial, s" if workload == "one-step" else "best loss, nats"
-    return _markdown(("search", "wall time, s", "trials", "epochs", fifth, "on disk, MB"), rows)
+    return markdown_table(
+        ("search", "wall time, s", "trials", "epochs", fifth, "on disk, MB"), rows
+    )
 
 
 def race_table(runs: Sequence[Run]) -> str:
@@ -183,7 +186,7 @@ def race_table(runs: Sequence[Run]) -> str:
                     f"{reached} of {len(times)}",
                 )
             )
-    return _markdown(("search", "median time to random search's final loss", "seeds"), rows)
+    return markdown_table(("search", "median time to random search's final loss", "seeds"), rows)
 
 
 def environment_line(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
@@ -239,7 +242,7 @@ def summary_table(runs: Sequence[Run]) -> str:
         "best loss, nats",
         "cost of a trial besides steps",
     )
-    return _markdown(heads, rows)
+    return markdown_table(heads, rows)
 
 
 def workers_sentence(runs: Sequence[Run], commands: Sequence[Command]) -> str:
@@ -316,11 +319,6 @@ def main() -> None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
-
-
-def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _with_spread(values: Sequence[float], decimals: int = 1) -> str:

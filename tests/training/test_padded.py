@@ -128,7 +128,7 @@ def pair(request, pair_of):
 
 @pytest.fixture(params=[LEVELS, *long(SIMPLE, DENSE, *MOST)])
 def pair_with_levels(request, pair_of):
-    """A pair for programs besides those of training and validation, whose parts they are made of.
+    """A pair for tests of pictures and of rescoring, which need programs of their own.
 
     Compiling each of them takes seconds.
     """

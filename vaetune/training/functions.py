@@ -28,7 +28,7 @@ def compile_training(steps: Steps, data: DeviceData) -> Callable[..., Any]:
                 batch = _draw_pixels(batch, seed + tf.stack([0, start]))
             return (start + batch_size, *add_losses(sums, steps.train(batch, settings)))
 
-        return _loop(step, tf.size(order))
+        return loop(step, tf.size(order))
 
     # No length is fixed, so a shorter last batch or another batch size needs no new tracing.
     return compile_function(
@@ -56,7 +56,7 @@ def compile_validation(steps: Steps, feed: Feed) -> Callable[..., Any]:
             losses = steps.validate(to_unit_tensor(batch), seen + start)
             return (start + VALIDATION_BATCH_SIZE, *add_losses(sums, losses))
 
-        return _loop(step, tf.size(order), sums)
+        return loop(step, tf.size(order), sums)
 
     return compile_function(
         validate,
@@ -83,8 +83,10 @@ def compile_rescoring(steps: Steps, feed: Feed) -> Callable[..., tuple[tf.Tensor
     )
 
 
-def _loop(
-    step: Callable[..., tuple[tf.Tensor, ...]], end: tf.Tensor, before: Sequence[tf.Tensor] = ()
+def loop(
+    step: Callable[..., tuple[tf.Tensor, ...]],
+    end: tf.Tensor | int,
+    before: Sequence[tf.Tensor] = (),
 ) -> Sequence[tf.Tensor]:
     """Runs steps from 0 to the end, and returns the sums of both losses over the images.
 

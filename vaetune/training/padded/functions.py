@@ -9,7 +9,7 @@ from typing import Any, cast
 import tensorflow as tf
 
 from vaetune.training.feed import DeviceData, Feed, images_per_call, images_per_part
-from vaetune.training.functions import VALIDATION_BATCH_SIZE, add_losses, to_unit_tensor
+from vaetune.training.functions import VALIDATION_BATCH_SIZE, add_losses, loop, to_unit_tensor
 from vaetune.training.padded.cache import program_cache
 from vaetune.training.padded.noise import uniform
 from vaetune.training.padded.steps import PaddedSteps
@@ -39,7 +39,7 @@ def compile_training(steps: PaddedSteps, data: DeviceData, batch_size: int) -> C
             losses = steps.train_filled(batch, settings, filled)
             return (start + batch_size, *add_losses(sums, losses))
 
-        return _repeat(step, length)
+        return loop(step, length)
 
     compiled = _compile(
         train_on,
@@ -77,7 +77,7 @@ def compile_validation(steps: PaddedSteps, feed: Feed) -> Callable[..., Any]:
                 *add_losses(sums, [tf.where(inside, each, 0.0) for each in losses]),
             )
 
-        return _repeat(step, length, sums)
+        return loop(step, length, sums)
 
     compiled = _compile(
         validate,
@@ -120,22 +120,6 @@ def compile_rescoring(steps: PaddedSteps, feed: Feed) -> Callable[..., tuple[tf.
         return reconstruction[: len(order)], kl[: len(order)]
 
     return call
-
-
-def _repeat(
-    step: Callable[..., tuple[tf.Tensor, ...]], length: int, before: Sequence[tf.Tensor] = ()
-) -> Sequence[tf.Tensor]:
-    """Runs steps on all images, and returns the sums of both losses.
-
-    Args:
-        step: Function from the start of a batch and the sums to the next start and sums.
-        length: Number of images.
-        before: Sums of earlier images. Default: zeros.
-    """
-    first = before or (tf.constant(0.0, tf.float64),) * 2
-    sums: Sequence[tf.Tensor]
-    _, *sums = tf.while_loop(lambda start, *_: start < length, step, (tf.constant(0), *first))
-    return sums
 
 
 def _compile(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:

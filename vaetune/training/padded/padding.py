@@ -65,13 +65,15 @@ class Padding:
             for array, place in zip(arrays, self.places, strict=True)
         )
 
-    def choose(self, numbers: Sequence[int]) -> "Padding":
+    def choose(self, numbers: Sequence[int | None]) -> "Padding":
         """Returns the padding of other variables, each like one of these.
 
         Args:
-            numbers: For each of the other variables, the number of a variable like it.
+            numbers: For each of the other variables, the number of a variable like it. None: a
+                scalar, which has no axis to pad.
         """
-        return Padding([self.places[n] for n in numbers], [self.shapes[n] for n in numbers])
+        places = [() if n is None else self.places[n] for n in numbers]
+        return Padding(places, [() if n is None else self.shapes[n] for n in numbers])
 
     @property
     def sizes(self) -> list[int]:

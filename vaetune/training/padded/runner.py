@@ -132,15 +132,8 @@ class PaddedRunner(EpochRunner):
 
     @property
     def _optimizer_padding(self) -> Padding:
-        """Padding of the optimizer's variables; a counter or a rate has no axis to pad."""
-        scalar = Padding([()], [()])
-        numbers = [number for number in self._like if number is not None]
-        moments = self._padding.choose(numbers)
-        places, shapes = iter(moments.places), iter(moments.shapes)
-        return Padding(
-            [scalar.places[0] if number is None else next(places) for number in self._like],
-            [scalar.shapes[0] if number is None else next(shapes) for number in self._like],
-        )
+        """Padding of the optimizer's variables."""
+        return self._padding.choose(self._like)
 
     def _without_padding(self) -> EpochRunner:
         """Returns the runner of the same structure, with the averages of this one."""
