@@ -241,13 +241,13 @@ def optuna_search(clock: Clock, seed: int, is_multivariate: bool) -> None:
     with_median = optuna.pruners.MedianPruner()
     with_brackets = optuna.pruners.HyperbandPruner(1, EPOCHS, FACTOR)
     study = optuna.create_study(
-        sampler=_sampler(seed, is_multivariate),
+        sampler=sampler(seed, is_multivariate),
         pruner=with_median if is_multivariate else with_brackets,
         study_name=str(seed),  # The pruner chooses brackets by this name.
     )
     while not clock.is_over:
         trial = study.ask()
-        training = clock.begin(_suggest(trial, clock.world))
+        training = clock.begin(suggest(trial, clock.world.space))
         clock.start_trial()
         for epoch in range(1, EPOCHS + 1):
             trial.report(clock.train(training, epoch), epoch)
@@ -258,7 +258,8 @@ def optuna_search(clock: Clock, seed: int, is_multivariate: bool) -> None:
             study.tell(trial, float(training.losses.min()))
 
 
-def _sampler(seed: int, is_multivariate: bool) -> Any:
+def sampler(seed: int, is_multivariate: bool) -> Any:
+    """Returns Optuna's TPE sampler."""
     import warnings
 
     import optuna
@@ -268,13 +269,13 @@ def _sampler(seed: int, is_multivariate: bool) -> Any:
         return optuna.samplers.TPESampler(seed=seed, multivariate=is_multivariate)
 
 
-def _suggest(trial: Any, world: World) -> dict[str, Any]:
+def suggest(trial: Any, space: Any) -> dict[str, Any]:
     """Returns the configuration that Optuna suggests, as its user declares the space."""
     from vaetune.config import Range, holds
 
-    dimensions, conditions = dict(world.space.dimensions()), world.space.conditions()
+    dimensions, conditions = dict(space.dimensions()), space.conditions()
     values: dict[str, Any] = {}
-    for name in world.space.evaluation_order():
+    for name in space.evaluation_order():
         one = dimensions[name]
         if not holds(conditions.get(name, ()), values):
             continue
