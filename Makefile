@@ -41,7 +41,7 @@ docs: $(VENV)/installed-dev ## build the documentation into build/docs/
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --fresh-env docs build/docs
 	@echo "Open build/docs/index.html in a browser."
 
-bench: $(VENV)/installed-dev ## compare with Keras Tuner, Optuna and Ray Tune (four hours; can be continued)
+bench: $(VENV)/installed-dev ## compare with Keras Tuner, Optuna and Ray Tune (eight hours; can be continued)
 	$(BIN)/python benchmarks/side_by_side.py --workload one-step
 	$(BIN)/python benchmarks/side_by_side.py --workload digits
 	$(BIN)/python benchmarks/side_by_side.py --workload workers
@@ -50,6 +50,8 @@ bench: $(VENV)/installed-dev ## compare with Keras Tuner, Optuna and Ray Tune (f
 	$(BIN)/python benchmarks/two_workers.py
 	$(BIN)/python benchmarks/many_workers.py
 	$(BIN)/python benchmarks/simulate.py
+	$(BIN)/python benchmarks/race.py --images benchmarks/data/letters.npz
+	$(BIN)/python benchmarks/race.py --seeds 3
 	$(BIN)/python benchmarks/tables.py
 
 torture: $(VENV)/installed-dev ## run long tests that kill searches and workers at least 95 times

@@ -149,7 +149,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
     ordered = sorted(values)
     count = len(ordered)
     left_out = int(binom.ppf((1 - COVERAGE) / 2, count, 0.5))
-    while left_out > 0 and binom.cdf(left_out - 1, count, 0.5) > (1 - COVERAGE) / 2:
+    while left_out > 0 and binom.cdf(left_out, count, 0.5) > (1 - COVERAGE) / 2:
         left_out -= 1
     return statistics.median(ordered), ordered[left_out], ordered[count - 1 - left_out]
 

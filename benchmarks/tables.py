@@ -18,6 +18,8 @@ from curves import Table
 from gpu_tables import goals_table as gpu_goals_table, read_gpu, searches_table, steps_table
 from markdown_tables import markdown_table
 from quality_tables import found_table, read_rows
+from race_clock import read_race
+from race_tables import race_text
 from simulated_tables import recorded_sentence, simulated_text
 from two_workers import PATH, SEARCH, Command, ratios, read_commands
 from workloads import MEASURED, RESULTS, STEPS_ALONE, Run, read_runs
@@ -282,6 +284,7 @@ def parts() -> dict[str, str]:
         "race": race_table(runs),
         "recorded": recorded_sentence(Table("digits")),
         "simulated": simulated_text(simulated),
+        "trained": race_text(read_race(RESULTS / "race.jsonl")),
         "environment": environment_line(runs, goals),
         "found": found_table(read_rows()),
         "gpu": searches_table(gpu),
