@@ -4,7 +4,8 @@
     python benchmarks/simulate.py --vary decision.COST_POWER=1.0 gaussian_process.NOISE=0.001
 
 The worlds are drawn from Gaussian processes; see `worlds.py`. Those of the first half of the table
-are for choosing an algorithm's constants, those of the second half for judging it. Every trial, a
+are for choosing an algorithm's constants, those of the second half for judging it, and those of the
+letters for judging it on other images. Every trial, a
 promoted one included, also takes the fixed cost of its tool (measured by `side_by_side.py
 --workload one-step`). Results are the time until the best validation loss is within 5, 2 and 1 nats
 of the lowest one of the world, and how far the best loss is from it after 130 s. They are written
@@ -29,7 +30,7 @@ import numpy as np
 from curves import Table
 from simulated_searches import ALGORITHMS, GIVE_UP_S, WITHIN, Clock
 from workloads import RESULTS, read_runs
-from worlds import HALVES, World, half_of, held_out_errors
+from worlds import HALVES, LETTERS, World, half_of, held_out_errors, of_letters
 
 TABLE = Table("digits")
 
@@ -129,7 +130,9 @@ def main() -> None:
         print("No curves are recorded yet, so nothing is simulated. Run record_curves.py first.")
         return
     titles = list(ALGORITHMS)[:1] if arguments.vary else list(ALGORITHMS)
-    halves = list(HALVES)[:1] if arguments.vary else list(HALVES)
+    halves = list(HALVES)[:1] if arguments.vary else [*HALVES]
+    if not arguments.vary and of_letters(TABLE).curves_path.exists():
+        halves.append(LETTERS)
     summary: dict[str, Any] = {}
     options = (arguments.seeds, arguments.vary, arguments.processes)
     for half, found in run(TABLE, titles, halves, *options):
@@ -141,6 +144,7 @@ def main() -> None:
         simulated = {
             "seeds": arguments.seeds,
             "configurations": len(TABLE.curves()),
+            "letters": len(of_letters(TABLE).curves()),
             "give_up_s": GIVE_UP_S,
             "fixed_cost_s": fixed_costs(),
             "held_out": held_out_errors(TABLE),

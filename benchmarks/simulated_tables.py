@@ -7,6 +7,9 @@ from typing import Any
 from curves import Table
 from markdown_tables import markdown_table
 
+LETTERS = "letters"
+"""Worlds of other images, in the results."""
+
 SHOWN_EPOCHS = (1, 3, 9)
 """Epochs for which the texts show errors and noise."""
 
@@ -48,6 +51,12 @@ def simulated_text(simulated: Mapping[str, Any] | None) -> str:
         f"In {simulated['seeds']} worlds of the half for choosing:",
         _table(halves["choosing"], simulated["give_up_s"]),
     ]
+    if LETTERS in halves:
+        parts += [
+            f"In {simulated['seeds']} worlds of the letters, made of {simulated['letters']} "
+            "configurations with the seconds and the run noise of the digits:",
+            _table(halves[LETTERS], simulated["give_up_s"]),
+        ]
     return "\n\n".join(parts)
 
 

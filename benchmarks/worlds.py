@@ -8,7 +8,7 @@ trainings of some configuration. Another process predicts the seconds of an epoc
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -35,6 +35,10 @@ CANDIDATES = 4000
 HALVES = {"choosing": 0, "judging": 1}
 """Halves of a table: the configurations with an even and with an odd number. Constants of an
 algorithm are chosen on the first, and algorithms are compared on the second."""
+
+LETTERS = "letters"
+"""Table of other images, on which nothing was chosen. Its worlds have the seconds of an epoch and
+the run noise of the digits: models, sizes and numbers of images are the same."""
 
 
 class Process:
@@ -166,7 +170,7 @@ class EpochSeconds:
 
 @dataclass(frozen=True, eq=False)
 class Half:
-    """The surrogates and the noise of the worlds of one half of a table.
+    """The surrogates and the noise of worlds: those of one half of a table, or of the letters.
 
     Attributes:
         space: Search space.
@@ -182,15 +186,17 @@ class Half:
 
     @classmethod
     def of(cls, table: Table, name: str) -> "Half":
-        """Returns one half of a table.
+        """Returns one half of a table, or the letters.
 
         Args:
             table: Recorded curves, all three files.
-            name: Name of the half; see `HALVES`.
+            name: Name of the half; see `HALVES`. Or `LETTERS`.
         """
-        curves = table.curves()
-        half = [curve for curve in curves if curve.number % 2 == HALVES[name]]
-        surrogate = Surrogate(half, table.space)
+        if name == LETTERS:
+            curves = of_letters(table).curves()
+        else:
+            curves = [curve for curve in table.curves() if curve.number % 2 == HALVES[name]]
+        surrogate = Surrogate(curves, table.space)
         return cls(table.space, surrogate, fit_seconds(table), run_noise(table))
 
 
@@ -230,6 +236,11 @@ class World:
     def epoch_s(self, values: Values) -> float:
         """Returns the seconds of an epoch of a configuration."""
         return float(self._half.seconds.predict([values])[0])
+
+
+def of_letters(table: Table) -> Table:
+    """Returns the table of the letters, beside another one."""
+    return replace(table, name=LETTERS)
 
 
 def logarithms(curves: Sequence[Curve]) -> Array:

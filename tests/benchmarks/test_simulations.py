@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ from simulated_tables import recorded_sentence, simulated_text
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 from workloads import append_line
 from worlds import (
+    LETTERS,
     Half,
     Process,
     World,
     fit_seconds,
     held_out_errors,
+    of_letters,
     run_noise,
 )
 
@@ -403,6 +406,22 @@ def test_the_results_of_both_halves_make_the_tables(results, table):
     text = simulated_text(simulated)
     assert text.count("| Freeze-thaw (vaetune) |") == 2
     assert text.index("for judging") < text.index("for choosing")
+    halves = simulated["quartiles"] | {"letters": simulated["quartiles"]["judging"]}
+    text = simulated_text(simulated | {"quartiles": halves, "letters": 150})
+    assert text.count("| Freeze-thaw (vaetune) |") == 3
+    assert "made of 150 configurations" in text
+
+
+def test_the_letters_are_worlds_of_their_own_with_the_seconds_of_the_digits(table, tmp_path):
+    beside = make_table(tmp_path)
+    easier = [replace(one, val_loss=[n - 5 for n in one.val_loss]) for one in table.curves()[:30]]
+    write_curves(of_letters(beside).curves_path, easier)
+    letters, digits = Half.of(beside, LETTERS), Half.of(beside, "judging")
+    values = [curve.values for curve in table.curves()]
+    gaps = digits.surrogate.expect(values) - letters.surrogate.expect(values)
+    assert np.median(gaps) == pytest.approx(5, abs=1)
+    assert letters.seconds.predict(values) == pytest.approx(digits.seconds.predict(values))
+    assert (letters.noise == digits.noise).all()
 
 
 def test_constants_are_varied_on_the_half_for_choosing_alone(results, monkeypatch, capsys):
