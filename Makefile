@@ -54,7 +54,7 @@ bench: $(VENV)/installed-dev ## compare with Keras Tuner, Optuna and Ray Tune (e
 	$(BIN)/python benchmarks/race.py --seeds 3
 	$(BIN)/python benchmarks/tables.py
 
-torture: $(VENV)/installed-dev ## run long tests that kill searches and workers at least 95 times
+torture: $(VENV)/installed-dev ## run long tests that kill searches and workers at least 125 times
 	$(BIN)/python -m pytest -n 2 -m long
 	$(BIN)/python tests/stress/torture.py
 

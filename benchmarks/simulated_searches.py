@@ -6,7 +6,7 @@ stopping rule of ASHA and the control are written here.
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -141,7 +141,13 @@ def control(clock: Clock, seed: int) -> None:
                 clock.train(training, epoch)
 
 
-def vaetune_search(clock: Clock, seed: int, algorithm: str, continues: bool = True) -> None:
+def vaetune_search(
+    clock: Clock,
+    seed: int,
+    algorithm: str,
+    continues: bool = True,
+    start_with: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Runs an algorithm of vaetune through its oracle, with another seed whenever it has ended.
 
     Args:
@@ -149,6 +155,7 @@ def vaetune_search(clock: Clock, seed: int, algorithm: str, continues: bool = Tr
         seed: Random seed of the search.
         algorithm: Name of the algorithm.
         continues: True if a trial continues its parent, False if it restarts.
+        start_with: Configurations with which the first search begins.
     """
     from vaetune.config import SearchSpec
 
@@ -157,6 +164,8 @@ def vaetune_search(clock: Clock, seed: int, algorithm: str, continues: bool = Tr
     for again in itertools.count():
         keys = {"algorithm": algorithm, "seed": seed + 1_000_003 * again, "budget": budget}
         spec = SearchSpec.model_validate(keys | {"space": clock.world.space})
+        if start_with and again == 0:
+            spec = spec.model_copy(update={"start_with": tuple(start_with)})
         if _run_oracle(clock, spec, continues):
             return
 

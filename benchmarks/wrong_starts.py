@@ -1,86 +1,65 @@
-"""Measures what three wrong starting points cost the default search.
+"""Simulates what three wrong starting points cost a search.
 
-    python benchmarks/wrong_starts.py [--seeds 3] [--results build/wrong-starts]
+    python benchmarks/wrong_starts.py [--seeds 100]
 
-Each seed runs `vaetune search hyperband` twice, in turns: as it is, and beginning with three of
-the worst configurations of its space. A search that was stopped continues, and a complete one is
-not run again. Seconds are those of training and validation, without the finalists.
+In each world of the half for judging, see `worlds.py`, Hyperband and freeze-thaw search twice: as
+they are, and beginning with three of the worst configurations of the space.
 """
 
 import argparse
 import statistics
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
-import vaetune
+from simulate import TABLE, fixed_costs
+from simulated_searches import GIVE_UP_S, WITHIN, Clock, vaetune_search
+from worlds import World, half_of
 
+ALGORITHMS = ("hyperband", "freeze_thaw")
+
+SMALLEST = {"filters_1": 16, "dense_units": 128, "latent_dim": 8, "levels": 1}
 WRONG: list[dict[str, Any]] = [
-    {
-        "filters_1": 16,
-        "filters_2": filters,
-        "dense_units": 128,
-        "latent_dim": 8,
-        "levels": 1,
-        "learning_rate": 0.002,
-        "batch_size": batch,
-    }
+    {**SMALLEST, "filters_2": filters, "batch_size": batch, "learning_rate": 0.002}
     for filters, batch in ((32, 64), (64, 64), (32, 32))
 ]
-"""The smallest networks of the default space, with its lowest learning rate."""
+"""Small networks of the default space with one level, and its lowest learning rate."""
 
 
-def seconds_to(study: vaetune.Study, loss: float) -> float:
-    """Returns the seconds until a search has a validation loss; infinite if it never has.
-
-    Args:
-        study: A search with one worker.
-        loss: Validation loss, in nats per image.
-    """
-    passed = 0.0
-    for trial in study.trials:
-        for epoch in trial.epochs:
-            passed += epoch.train_s + epoch.validation_s
-            if epoch.val_loss <= loss:
-                return passed
-    return float("inf")
-
-
-def run(seed: int, start_with: list[dict[str, Any]] | None, results: str) -> vaetune.Study:
-    """Runs the default search, or continues it.
-
-    Args:
-        seed: Random seed of the search.
-        start_with: Its starting points; None for none.
-        results: Folder of all results.
-    """
-    changes = {"seed": seed, "baseline": False, "start_with": start_with}
-    name = f"{'wrong' if start_with else 'plain'}-{seed}"
-    search = vaetune.load_search("hyperband", changes)
-    return vaetune.run_search(search, results=results, name=name, verbose=False)
+def simulate(seed: int, per_trial_s: float) -> dict[tuple[str, bool], Mapping[str, float]]:
+    """Returns the results in one world, by algorithm and whether it had the starting points."""
+    found = {}
+    for algorithm in ALGORITHMS:
+        for is_wrong in (False, True):
+            clock = Clock(World(half_of(TABLE, "judging"), seed), per_trial_s)
+            vaetune_search(clock, seed, algorithm, start_with=WRONG if is_wrong else ())
+            reached = {f"within {n:g} nats": clock.reached_s.get(n, GIVE_UP_S) for n in WITHIN}
+            found[algorithm, is_wrong] = reached | {"above": clock.above}
+    return found
 
 
 def main() -> None:
-    """Runs all searches and prints a line for each seed, and the medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--results", default="build/wrong-starts")
+    """Simulates all searches, and prints medians and what the starting points cost."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=100, help="number of worlds")
     arguments = parser.parse_args()
-    differences, ratios = [], []
-    for seed in range(1, arguments.seeds + 1):
-        plain, wrong = (run(seed, points, arguments.results) for points in (None, WRONG))
-        best, other = (study.ranking[0].score or 0.0 for study in (plain, wrong))
-        level = max(best, other) + 1.0
-        first, second = (seconds_to(study, level) for study in (plain, wrong))
-        differences.append(other - best)
-        ratios.append(second / first)
-        print(
-            f"seed {seed}: best loss {best:.2f} nats, with wrong starting points {other:.2f}; "
-            f"{level:.1f} nats after {first:.0f} s and {second:.0f} s",
-            flush=True,
-        )
-    print(
-        f"Median cost: {statistics.median(differences):+.2f} nats, "
-        f"{statistics.median(ratios):.2f} times the seconds"
-    )
+    job = partial(simulate, per_trial_s=fixed_costs()["vaetune"])
+    with ProcessPoolExecutor() as pool:
+        worlds = list(pool.map(job, range(1, arguments.seeds + 1)))
+    for algorithm in ALGORITHMS:
+        plain, wrong = ([one[algorithm, is_wrong] for one in worlds] for is_wrong in (False, True))
+        for measure in plain[0]:
+            before, after = (
+                statistics.median(one[measure] for one in each) for each in (plain, wrong)
+            )
+            unit = "nats" if measure == "above" else "s"
+            pairs = zip(plain, wrong, strict=True)
+            cost = statistics.median(w[measure] - p[measure] for p, w in pairs)
+            print(
+                f"{algorithm}, {measure}: {before:.1f} {unit}, with wrong starting points "
+                f"{after:.1f} {unit}; median difference {cost:+.1f} {unit}"
+            )
 
 
 if __name__ == "__main__":

@@ -133,15 +133,24 @@ class SmallSearch:
         side: Height of the images, which are a pixel wider.
         max_epochs: Epochs of the longest trials.
         flags: Flags of the undisturbed search.
+        algorithm: Name of its algorithm.
     """
 
     def __init__(
-        self, folder: Path, launch: Launch, images: int, side: int, max_epochs: int, *flags: str
+        self,
+        folder: Path,
+        launch: Launch,
+        images: int,
+        side: int,
+        max_epochs: int,
+        *flags: str,
+        algorithm: str = "hyperband",
     ) -> None:
         self._folder, self._launch = folder, launch
         train, test = (make_split(n, (side, side + 1, 1), n) for n in (images, 12))
         np.savez(folder / "squares.npz", x_train=train.images, x_test=test.images)
         text = SEARCH_FILE.replace("max_epochs = 3", f"max_epochs = {max_epochs}")
+        text = text.replace('"hyperband"', f'"{algorithm}"')
         (folder / "squares.toml").write_text(text)
         assert self.start("undisturbed", *flags).wait() == 0
         self.undisturbed = self.study("undisturbed")
@@ -178,12 +187,16 @@ class Torture:
         folder: Folder of the searches.
         seed: Random seed of the times, files and positions.
         launch: Starts a command.
+        algorithm: Name of the algorithm of the searches.
     """
 
-    def __init__(self, folder: Path, seed: int, launch: Launch = launch) -> None:
+    def __init__(
+        self, folder: Path, seed: int, launch: Launch = launch, algorithm: str = "hyperband"
+    ) -> None:
         self._random = random.Random(seed)
         self.tally = Tally()
-        self._search = SmallSearch(folder, launch, images=30, side=9, max_epochs=3)
+        sizes = {"images": 30, "side": 9, "max_epochs": 3}
+        self._search = SmallSearch(folder, launch, **sizes, algorithm=algorithm)
 
     def run(self, kills: int, cuts: int = 0) -> None:
         """Disturbs one search after the other.
@@ -415,9 +428,14 @@ class WorkersTorture:
 
 def torture_one_process(kills: int, seed: int) -> None:
     """Prints the tally. An assertion fails if anything was lost."""
-    for name, cuts in (("killed", 0), ("killed, and a file cut off", kills)):
+    parts = (
+        ("hyperband, killed", "hyperband", 0),
+        ("hyperband, killed, and a file cut off", "hyperband", kills),
+        ("freeze-thaw, killed", "freeze_thaw", 0),
+    )
+    for name, algorithm, cuts in parts:
         with tempfile.TemporaryDirectory() as folder:
-            torture = Torture(Path(folder), seed)
+            torture = Torture(Path(folder), seed, algorithm=algorithm)
             torture.run(kills, cuts)
         tally = torture.tally
         print(
