@@ -4,6 +4,7 @@ from .closest import (
 )
 from .comparison import (
     differences,
+    experiment_key,
     flatten,
     is_larger,
     with_settings_of,
@@ -167,6 +168,7 @@ __all__ = [
     "earlier_reference_training",
     "earlier_searches",
     "example_name",
+    "experiment_key",
     "find_search",
     "flag_name",
     "flatten",

@@ -1,5 +1,6 @@
 """Compares two experiments, setting by setting."""
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,18 +14,27 @@ def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
     What `with_settings_of` copies does not count, nor does the path of the images: compare their
     fingerprints instead.
     """
-    compared: Any = {
-        **dict.fromkeys(("algorithm", "seed", "budget", "space", "start_with"), True),
-        "data": {"binarize", "train_on", "likelihood"},
-        "training": Training.model_fields.keys() - {"compile"},
-    }
-    dumped = (spec.model_dump(include=compared, exclude_none=True) for spec in (theirs, ours))
-    left, right = map(flatten, dumped)
+    left, right = _compared(theirs), _compared(ours)
     return [
         f"{key}: {left.get(key, 'not set')} -> {right.get(key, 'not set')}"
         for key in sorted({*left, *right})
         if left.get(key) != right.get(key)
     ]
+
+
+def experiment_key(spec: SearchSpec) -> str:
+    """Returns a text that two experiments share if they do not differ; see `differences`."""
+    return json.dumps(_compared(spec), sort_keys=True)
+
+
+def _compared(spec: SearchSpec) -> dict[str, Any]:
+    """Returns the settings of an experiment, by dotted key."""
+    included: Any = {
+        **dict.fromkeys(("algorithm", "seed", "budget", "space", "start_with"), True),
+        "data": {"binarize", "train_on", "likelihood"},
+        "training": Training.model_fields.keys() - {"compile"},
+    }
+    return flatten(spec.model_dump(include=included, exclude_none=True))
 
 
 def with_settings_of(session: SearchSpec, recorded: SearchSpec) -> SearchSpec:

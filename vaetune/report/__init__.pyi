@@ -53,6 +53,10 @@ from .text.evaluations import (
     evaluations_as_table,
     kl_by_level,
 )
+from .text.explanation import (
+    describe_effort,
+    explanation_as_table,
+)
 from .text.images import (
     describe_image_set,
     describe_images,
@@ -105,6 +109,7 @@ __all__ = [
     "compute_traversal",
     "counted",
     "describe_decision",
+    "describe_effort",
     "describe_example",
     "describe_finalists",
     "describe_image_set",
@@ -131,6 +136,7 @@ __all__ = [
     "evaluation_rows",
     "evaluations_as_json",
     "evaluations_as_table",
+    "explanation_as_table",
     "failures_in_full",
     "find_active",
     "interpolate",

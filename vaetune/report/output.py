@@ -8,7 +8,13 @@ from vaetune.config import BASELINES, REPORT_NAME
 from vaetune.errors import ResultsError
 from vaetune.files import is_in_use, write_atomically
 from vaetune.report.page import GENERATOR, render_report
-from vaetune.study import find_baseline, find_example, list_baselines, list_studies
+from vaetune.study import (
+    explain_as_trained,
+    find_baseline,
+    find_example,
+    list_baselines,
+    list_studies,
+)
 
 _LIVE = b'<noscript><meta http-equiv="refresh"'
 """Text near the beginning of a page that only live pages contain."""
@@ -41,13 +47,22 @@ def write_report(
     catalog.find(None)  # Raises an error if there is no search.
     baselines = {study.name: find_baseline(study, results) for study in catalog.studies}
     examples = {study.name: find_example(study, results) for study in catalog.studies}
+    trained = list_baselines(results)
+    explanations = {study.name: explain_as_trained(study, trained) for study in catalog.studies}
     unreadable = dict(catalog.unreadable)
-    for name, reason in list_baselines(results).unreadable.items():
+    for name, reason in trained.unreadable.items():
         unreadable[f"{BASELINES}/{name}"] = reason
     unfinished = [study for study in catalog.studies if live and study.last_end is None]
     running = {study.name for study in unfinished if is_in_use(study.folder)}
     page = render_report(
-        catalog.studies, baselines, datetime.now(UTC), unreadable, live, running, examples
+        catalog.studies,
+        baselines,
+        datetime.now(UTC),
+        unreadable,
+        live,
+        running,
+        examples,
+        explanations,
     )
     try:
         # A search and `vaetune report` may write the page at the same time.

@@ -14,7 +14,7 @@ from vaetune.report.sections.section import Chart, build_section
 from vaetune.report.sections.tables import SearchGroup, compare_searches
 from vaetune.report.text import units
 from vaetune.report.text.units import counted
-from vaetune.study import Study
+from vaetune.study import Explanation, Study
 from vaetune.version import __version__
 
 GENERATOR = "vaetune"
@@ -34,6 +34,7 @@ def render_report(
     live: bool = False,
     running: Collection[str] = (),
     examples: Mapping[str, Study | None] | None = None,
+    explanations: Mapping[str, Explanation | None] | None = None,
 ) -> str:
     """Renders the page. The same arguments give the same text.
 
@@ -47,6 +48,7 @@ def render_report(
         running: Names of the searches that are known to be running.
         examples: Run of the Keras example that cannot be compared, by name of the search; see
             `find_example`.
+        explanations: Path to the winner of each search, by name of the search; see `explain`.
     """
     style, script = assets.read_style(), assets.read_script(live)
     sections = [
@@ -57,6 +59,7 @@ def render_report(
             f"search-{number}",
             now,
             study.name in running,
+            (explanations or {}).get(study.name),
         )
         for number, study in enumerate(studies, start=1)
     ]

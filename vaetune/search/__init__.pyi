@@ -12,6 +12,10 @@ from .executors.ray_executor import (
 from .executors.resources import (
     ExecutorOptions,
 )
+from .explain import (
+    estimate_path_s,
+    train_path,
+)
 from .interrupts import StoppableWatcher
 from .phases import run_session
 from .preflight.cost_model import (
@@ -53,6 +57,7 @@ __all__ = [
     "StoppableWatcher",
     "TrialSource",
     "Watcher",
+    "estimate_path_s",
     "has_token",
     "is_unfinished",
     "local_executor",
@@ -65,4 +70,5 @@ __all__ = [
     "run_search",
     "run_session",
     "summarise",
+    "train_path",
 ]

@@ -35,6 +35,7 @@ from vaetune.report.charts.tradeoffs import (
 )
 from vaetune.report.sections import headline as headlines
 from vaetune.report.sections.decisions import Decisions, compute_decisions
+from vaetune.report.sections.explanation import PathToWinner, compute_path
 from vaetune.report.sections.finalists import Finalists, compute_finalists
 from vaetune.report.sections.images_read import ImagesRead, describe_images_read
 from vaetune.report.sections.incidents import list_incidents
@@ -52,7 +53,7 @@ from vaetune.report.sections.thumbnails import collect_thumbnails
 from vaetune.report.text.collapse import count_collapsed, warn_of_winner
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_image_set
-from vaetune.study import Study, command, evaluate_command
+from vaetune.study import Explanation, Study, command, evaluate_command
 
 _CURVES = (
     "Learning curves. Each line is a configuration, through all of its trials. Dots mark the ends "
@@ -112,6 +113,7 @@ class Section:
         rung_correlations: Rank correlations of losses at the ends of rungs.
         decisions: Expected and reached losses, or None if the algorithm records no decisions.
         charts: Learning curves and lowest loss so far; empty before the first epoch has ended.
+        path: Worth of each group of choices of the winner, or None.
         importance: Importance of the hyperparameters, or None.
         no_importance: Reason why there are no importances; empty if there are.
         tradeoffs: Charts of loss against costs; empty before a trial has completed.
@@ -146,6 +148,7 @@ class Section:
     rung_correlations: tuple[RungCorrelation, ...]
     decisions: Decisions | None
     charts: tuple[Chart, ...]
+    path: PathToWinner | None
     importance: Importance | None
     no_importance: str
     tradeoffs: tuple[Chart, ...]
@@ -169,6 +172,7 @@ def build_section(
     anchor: str,
     now: datetime,
     is_running: bool,
+    explanation: Explanation | None = None,
 ) -> Section:
     """Computes all content of the page about one search.
 
@@ -179,6 +183,7 @@ def build_section(
         anchor: Id of the section in the page.
         now: Time at which the page is written.
         is_running: True if the search is known to be running.
+        explanation: Path from the Keras example to its winner, or None.
     """
     candidates = list_candidates(study, baseline) if study.winner else ()
     importance = compute_importance(study)
@@ -201,6 +206,7 @@ def build_section(
         rung_correlations=compute_rung_correlations(study),
         decisions=compute_decisions(study),
         charts=_charts(study, baseline, anchor),
+        path=compute_path(explanation),
         importance=importance,
         no_importance="" if importance else explain_missing_importance(study),
         tradeoffs=_tradeoffs(candidates, study.reference_name, anchor),

@@ -1,0 +1,81 @@
+"""`vaetune explain`: what each group of choices of a winner is worth."""
+
+import shutil
+
+import pytest
+
+from vaetune.study.catalog import list_baselines
+
+pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
+
+SEARCH = """
+algorithm = "random"
+baseline = false
+[data]
+dataset = "squares.npz"
+[budget]
+max_epochs = 1
+max_trials = 1
+[space]
+filters_1 = { value = 2 }
+filters_2 = { value = 3 }
+dense_units = { value = 4 }
+latent_dim = { value = 3 }
+"""
+"""A search whose winner differs from the Keras example in the widths and in the latent size."""
+
+
+@pytest.fixture
+def searched(vaetune, folder):
+    (folder / "mine.toml").write_text(SEARCH)
+    code, _, error = vaetune("search", "mine.toml", "--quiet")
+    assert (code, error) == (0, "")
+    return folder
+
+
+def names_of(folder):
+    return sorted(study.name for study in list_baselines(folder / "results"))
+
+
+def test_the_path_is_trained_printed_and_shown_and_continues_where_it_was_stopped(
+    vaetune, searched
+):
+    page = searched / "results" / "report.html"
+    assert "vaetune explain mine" in page.read_text()
+
+    code, out, error = vaetune("explain", "--seeds", 1)
+    assert (code, error) == (0, "")
+    lines = out.splitlines()
+    assert "To train: at most 4 trainings of 1 epoch, in about" in out
+    assert [line.split(",")[0] for line in lines if ", seed 0: " in line] == [
+        "the Keras example",
+        "all values of the winner",
+        "widths",
+        "latent size",
+    ]
+    assert "latent_dim 2 -> 3" in out
+    assert len(names_of(searched)) == 4
+    assert "latent_dim 2 -&gt; 3" in page.read_text()
+    table = out[out.index("step ") :]
+
+    code, again, _ = vaetune("explain", "mine", "--seeds", 1)
+    assert (code, again) == (0, table)
+
+    (lost,) = (name for name in names_of(searched) if "explain-widths" in name)
+    shutil.rmtree(searched / "results" / "baselines" / lost)
+    code, resumed, _ = vaetune("explain", "--seeds", 1)
+    assert code == 0
+    (only,) = (line for line in resumed.splitlines() if ", seed 0: " in line)
+    assert only.startswith("widths, ")
+    assert resumed.endswith(table)
+
+
+def test_only_a_complete_search_with_its_images_can_be_explained(vaetune, refused, searched):
+    vaetune("train", "--dataset", "squares.npz", "--epochs", 1, "--name", "one")
+    assert "needs a search" in refused("explain", "baselines/one")
+    (searched / "squares.npz").rename(searched / "moved.npz")
+    assert "name their new place with --dataset" in refused("explain")
+    (searched / "moved.npz").rename(searched / "squares.npz")
+    journal = searched / "results" / "mine" / "journal.jsonl"
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]))
+    assert "is not complete" in refused("explain")

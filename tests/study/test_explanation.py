@@ -1,0 +1,234 @@
+"""The path from the Keras example to a winner."""
+
+import itertools
+
+import pytest
+from journals import make_session_end, make_study, make_trial_events
+
+from vaetune.config.family import FAMILY, REFERENCE, structure_of
+from vaetune.config.spec import Budget, SearchSpec, Training
+from vaetune.report.sections.explanation import compute_path
+from vaetune.report.text.explanation import explanation_as_table
+from vaetune.study.explanation import (
+    GROUPS,
+    changed_groups,
+    configuration,
+    explain,
+    explain_as_trained,
+    find_path,
+)
+
+WINNER = {
+    "filters_1": 16,
+    "filters_2": 64,
+    "dense_units": 256,
+    "latent_dim": 16,
+    "learning_rate": 0.004,
+    "levels": 3,
+    "level_channels": 2,
+    "batch_size": 32,
+    "activation": "gelu",
+    "output_bias": "mean",
+    "weight_average": 0.99,
+}
+
+
+def test_every_hyperparameter_is_in_one_of_at_most_six_groups():
+    names = [name for group in GROUPS.values() for name in group]
+    assert sorted(names) == sorted(FAMILY)
+    assert len(GROUPS) <= 6
+
+
+def test_the_ends_of_a_path_are_the_keras_example_and_the_winner():
+    groups = changed_groups(WINNER)
+    assert groups == ("recipe", "structure", "widths", "latent size", "learning rate", "batch size")
+    assert configuration(WINNER, frozenset()) == REFERENCE
+    assert configuration(WINNER, frozenset(groups)) == WINNER
+    assert changed_groups(REFERENCE) == ()
+    assert changed_groups(dict(REFERENCE) | {"beta": 1.0, "batch_size": 128}) == ()
+
+
+def test_a_group_changes_alone_and_unused_values_are_left_out():
+    changed = configuration(WINNER, frozenset({"latent size"}))
+    assert changed == dict(REFERENCE) | {"latent_dim": 16}
+    dense = {"encoder": "dense", "decoder": "dense", "dense_layers": 2, "dense_units": 512}
+    dense |= {"latent_dim": 2, "learning_rate": 0.001}
+    assert changed_groups(dense) == ("structure", "widths")
+    widths = configuration(dense, frozenset({"widths"}))
+    assert (widths["dense_units"], widths["filters_1"], "dense_layers" in widths) == (
+        512,
+        32,
+        False,
+    )
+    both = configuration(dense, frozenset({"structure", "widths"}))
+    assert both == dense
+    assert structure_of(both)["encoder"] == "dense"
+
+
+# The order
+
+
+class Losses:
+    """Losses that are known for some changed groups, and those that were asked for."""
+
+    def __init__(self, loss_of):
+        self.loss_of, self.known, self.rounds = loss_of, set(), 0
+
+    def path(self, groups):
+        while True:
+            order, missing = find_path(groups, self._known_loss)
+            if not missing:
+                return order
+            assert not self.known & set(missing)
+            self.known |= set(missing)
+            self.rounds += 1
+
+    def _known_loss(self, changed):
+        return self.loss_of(changed) if changed in self.known else None
+
+
+@pytest.mark.parametrize("gains", list(itertools.permutations([8.0, 4.0, 2.0, 1.0]))[::5])
+def test_gains_that_add_up_are_ordered_by_their_size(gains):
+    worth = dict(zip("abcd", gains, strict=True))
+    losses = Losses(lambda changed: 100 - sum(worth[group] for group in changed))
+    assert losses.path(list("abcd")) == sorted("abcd", key=worth.__getitem__, reverse=True)
+    assert len(losses.known) <= 2 + 4 * 5 // 2 - 1
+
+
+def test_the_ends_are_chosen_in_turn():
+    """From the example a is best. From the winner, b is missed least although it is second best."""
+    table = {"": 100, "a": 90, "b": 91, "c": 95, "ab": 85, "ac": 60, "bc": 88, "abc": 59}
+    losses = Losses(lambda changed: table["".join(sorted(changed))])
+    assert losses.path(["a", "b", "c"]) == ["a", "c", "b"]
+
+
+def test_a_path_of_one_group_needs_both_ends_only():
+    losses = Losses(lambda changed: 10 - len(changed))
+    assert losses.path(["a"]) == ["a"]
+    assert losses.known == {frozenset(), frozenset("a")}
+    assert Losses(lambda changed: 10).path([]) == []
+
+
+# In a folder of results
+
+
+VALUES_OF_WINNER = dict(REFERENCE) | {"latent_dim": 16, "learning_rate": 0.004}
+SEARCH = SearchSpec(seed=5, budget=Budget(max_epochs=3))
+
+
+def make_search(score=100.0):
+    trial = make_trial_events("0000", [score + 9, score], hyperparameters=VALUES_OF_WINNER)
+    return make_study(*trial, make_session_end(), search=SEARCH)
+
+
+def make_training(spec, *losses, **data):
+    """A baseline. Without losses, its training failed."""
+    status = "completed" if losses else "failed"
+    error = None if losses else "no memory"
+    values = {name: one.listed()[0] for name, one in spec.space.dimensions()}
+    trial = make_trial_events("0000", losses, status=status, error=error, hyperparameters=values)
+    keys = {"search": spec, "kind": "baseline", "name": "one"}
+    return make_study(*trial, make_session_end(), **keys, **data)
+
+
+def train_all(study, loss_of, seeds=2):
+    """Trains what is missing until the path is complete."""
+    trained, rounds = [], []
+    while not (found := explain(study, trained, seeds)).is_complete:
+        rounds.append([one.title for one in found.missing])
+        trained += [make_training(one.spec, *loss_of(one)) for one in found.missing]
+    return found, rounds
+
+
+def loss_by_title(one):
+    losses = {"the Keras example": 200, "latent size": 130, "learning rate": 190}
+    return [losses.get(one.title, 110) + one.spec.seed]
+
+
+def test_a_path_is_made_of_the_trainings_in_the_folder():
+    found, rounds = train_all(make_search(), loss_by_title)
+    ends = ["the Keras example"] * 2 + ["all values of the winner"] * 2
+    assert rounds == [ends, ["latent size"] * 2 + ["learning rate"] * 2]
+    assert [(step.group, step.gain) for step in found.steps] == [
+        ("latent size", 70.0),
+        ("learning rate", 20.0),
+    ]
+    assert found.steps[0].changes == {"latent_dim": (2, 16)}
+    assert found.example_losses == (205.0, 206.0)
+    assert found.spread == pytest.approx(0.5**0.5)
+    assert found.most_trainings == 8
+    assert [one.seed for one in (found.spec(frozenset(), seed) for seed in found.seeds)] == [5, 6]
+
+
+def test_trainings_have_the_epochs_the_settings_and_the_images_of_the_search():
+    search = SEARCH.model_copy(update={"training": Training(batch_size=16, precision="float32")})
+    trial = make_trial_events("0000", [100.0], hyperparameters=VALUES_OF_WINNER)
+    study = make_study(*trial, make_session_end(), search=search)
+    found = explain(study, [])
+    assert found.groups == ("latent size", "learning rate", "batch size")
+    example, winner = (one.spec for one in found.missing[::2])
+    assert (example.budget.max_epochs, example.training.batch_size) == (3, 128)
+    assert winner.space.batch_size.listed() == (16,)
+    elsewhere = make_training(example, 200.0, fingerprint="cd" * 32)
+    here = make_training(example, 200.0)
+    assert len(explain(study, [elsewhere]).missing) == 4
+    assert len(explain(study, [here]).missing) == 3
+
+
+def test_a_failed_training_is_the_worst_and_is_not_repeated():
+    found, _ = train_all(make_search(), lambda one: [] if one.title == "latent size" else [150.0])
+    assert [step.group for step in found.steps] == ["learning rate", "latent size"]
+
+
+def test_the_path_with_the_most_seeds_is_shown():
+    study, trained = make_search(), []
+    assert len(explain_as_trained(study, trained).seeds) == 2
+    for seeds in (1, 3):
+        while not (found := explain(study, trained, seeds)).is_complete:
+            trained += [make_training(one.spec, *loss_by_title(one)) for one in found.missing]
+        shown = explain_as_trained(study, trained)
+        assert (len(shown.seeds), shown.is_complete) == (seeds, True)
+
+
+def test_without_a_winner_there_is_nothing_to_explain():
+    failed = make_trial_events("0000", status="failed", error="no memory")
+    assert explain(make_study(*failed, make_session_end()), []) is None
+
+
+# In words
+
+
+def test_the_table_has_a_row_for_each_step_and_the_noise():
+    found, _ = train_all(make_search(score=116.0), loss_by_title)
+    table = explanation_as_table(found).splitlines()
+    assert [line.split("  ")[0] for line in table[:4]] == [
+        "step",
+        "the Keras example",
+        "latent size",
+        "learning rate",
+    ]
+    assert "latent_dim 2 -> 16" in table[2]
+    assert table[2].endswith("+70.0")
+    assert "standard deviation of 0.71 nats" in table[5]
+    assert len(table) == 6  # 116.0 is within the noise of 115 and 116.
+
+
+def test_a_lucky_winner_is_said():
+    found, _ = train_all(make_search(score=108.0), loss_by_title)
+    assert "reached 108.0 nats in the search" in explanation_as_table(found)
+
+
+def test_one_seed_says_nothing_about_noise():
+    found, _ = train_all(make_search(), loss_by_title, seeds=1)
+    assert "With one seed, nothing is known" in explanation_as_table(found)
+
+
+def test_the_page_shows_the_command_until_the_table_exists():
+    study = make_search()
+    found, _ = train_all(study, loss_by_title)
+    first, last = compute_path(explain(study, [])), compute_path(found)
+    assert first.rows == ()
+    assert first.effort == "at most 8 trainings of 3 epochs"
+    assert first.command.startswith("vaetune explain tiny")
+    assert [row[0] for row in last.rows] == ["the Keras example", "latent size", "learning rate"]
+    assert compute_path(None) is None
