@@ -18,6 +18,7 @@ from curves import Table
 from gpu_tables import goals_table as gpu_goals_table, read_gpu, searches_table, steps_table
 from markdown_tables import markdown_table
 from quality_tables import found_table, read_rows
+from race_chart import draw_race
 from race_clock import read_race
 from race_tables import race_text
 from simulated_tables import recorded_sentence, simulated_text
@@ -317,6 +318,7 @@ def main() -> None:
             sys.exit(f"{page} differs from the results. Run benchmarks/tables.py to update it.")
     if not arguments.check:
         draw_comparison(list(read_runs(RESULTS / "side_by_side.jsonl")))
+        draw_race(read_race(RESULTS / "race.jsonl"), "letters")
         print(found["goals"])
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import race
+import race_chart
 import race_clock
 from image_sets import make_split
+from PIL import Image
 from race_clock import RaceRun, read_race
 from race_contenders import CONTENDERS, LEAST_EPOCHS, ON_RAY
 from race_control import ControlChooser, ControlOracle, in_place_of_freeze_thaw
@@ -114,6 +116,17 @@ def test_a_share_is_no_bound_where_freeze_thaw_failed_too():
 def test_there_is_no_table_without_freeze_thaw_and_hyperband():
     assert race_text([]) == "Not run yet."
     assert race_text([make_run("control", (1.0, 100.0))]) == "Not run yet."
+
+
+def test_the_chart_has_a_panel_for_each_network(monkeypatch, tmp_path):
+    monkeypatch.setattr(race_chart, "PICTURE", tmp_path / "race.png")
+    race_chart.draw_race([make_run("hyperband", (1.0, 100.0))], "letters")
+    assert not race_chart.PICTURE.exists()
+    race_chart.draw_race(list(make_race(3)), "letters")
+    with Image.open(race_chart.PICTURE) as picture:
+        assert picture.size == (1200, 540)
+    colours = {*race_chart.COLOURS}
+    assert {name.removesuffix(race_chart.EXAMPLE) for name in CONTENDERS} == colours
 
 
 def test_every_contender_has_a_title():
