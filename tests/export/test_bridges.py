@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr
 from datetime import UTC
 from pathlib import Path
@@ -131,8 +132,18 @@ def test_a_configuration_is_one_run_with_its_state(made):
 # Optuna
 
 
+@pytest.fixture(scope="module")
+def in_tokyo():
+    """A time zone in which local time, which Optuna records, is not that of the journal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 @pytest.fixture(scope="module", params=[".db", ".log"])
-def in_optuna(request, study, tmp_path_factory):
+def in_optuna(request, study, tmp_path_factory, in_tokyo):
     """A study as Optuna loads it from a file."""
     import optuna
 

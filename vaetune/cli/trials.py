@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import find_named, say
+from vaetune.cli.console import clean_interrupt, find_named, say
 from vaetune.cli.options import FormatOption, Results, StudyName
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def write_and_print(study: "Study", tool: ToolOption, output: Path) -> None:
     from vaetune.export import opening_command, write_trials
     from vaetune.report import counted
 
-    write_trials(study, tool.value, output)
+    with clean_interrupt():
+        write_trials(study, tool.value, output)
     configurations = len({trial.configuration for trial in study.trials})
     say(
         f"{output}: {study.address}, {counted(len(study.trials), 'trial')} of "
