@@ -2,7 +2,7 @@ from .config import SearchSpec, Space, load_search
 from .data import load_images
 from .errors import VaetuneError
 from .evaluation import evaluate_trial
-from .export import export_trial
+from .export import export_trial, write_trials
 from .models import VAE, VAEHyperModel, load_model
 from .report import write_report
 from .search import run_search
@@ -27,4 +27,5 @@ __all__ = [
     "load_study",
     "run_search",
     "write_report",
+    "write_trials",
 ]

@@ -2,8 +2,10 @@
 
 import json
 import re
+import sqlite3
 
 import pytest
+from journals import make_session_end, make_trial_events, write_search
 from user_folder import SEARCH_FILE
 
 from vaetune.study.builder import load_study
@@ -40,3 +42,50 @@ def test_failures_are_shown_everywhere(vaetune, folder):
     code, out, _ = vaetune("search", "mine.toml", "--no-baseline", "--max-failure-rate", 1)
     assert code == 0
     assert "complete, 13 trials" in out
+
+
+# Trials for other tools
+
+
+@pytest.fixture
+def searched(folder):
+    """A user's folder with a search of one trial."""
+    write_search(folder / "results", "tiny", *make_trial_events("0000", [9.5]), make_session_end())
+    return folder
+
+
+def test_trials_are_written_for_another_tool_which_the_output_says_how_to_open(vaetune, searched):
+    code, out, error = vaetune("trials", "--to", "optuna", "--output", "mine.db")
+    assert (code, error) == (0, "")
+    assert out == (
+        "mine.db: tiny, 1 trial of 1 configuration. "
+        "Open it with: optuna-dashboard sqlite:///mine.db\n"
+    )
+    with sqlite3.connect(searched / "mine.db") as database:
+        assert database.execute("SELECT study_name FROM studies").fetchall() == [("tiny",)]
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "optuna"], "--to needs --output, the file or folder to write"),
+        (["--output", "x.db"], "--output goes with --to"),
+        (["--to", "optuna", "--output", "x.db", "--failed"], "give --to, or --format and"),
+        (["--to", "optuna", "--output", "x.db", "--format", "csv"], "give --to, or --format and"),
+        (["--to", "wandb", "--output", "x.db"], "'wandb' is not one of 'optuna', 'tensorboard'"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(vaetune, searched, arguments, message):
+    code, _, error = vaetune("trials", *arguments)
+    assert code == 2
+    assert message in error
+    assert not (searched / "x.db").exists()
+
+
+def test_what_cannot_be_written_for_a_tool_is_one_clear_line(refused, searched):
+    (searched / "taken.db").touch()
+    to = ("trials", "--to", "optuna", "--output")
+    assert "taken.db exists and will not be overwritten" in refused(*to, "taken.db")
+    assert "must be a file that ends in .db (SQLite) or .log" in refused(*to, "trials.sqlite")
+    assert 'There is no search "large"' in refused("trials", "large", *to[1:], "x.db")

@@ -66,6 +66,7 @@ WITHOUT_TENSORFLOW = (
     "vaetune.config.template",
     "vaetune.data.sources",
     "vaetune.device",
+    "vaetune.export.bridges.write",
     "vaetune.export.folder",
     "vaetune.export.manifest",
     "vaetune.export.model_card",

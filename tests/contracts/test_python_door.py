@@ -28,7 +28,7 @@ from vaetune.study.scores import EvaluationProtocol
 SOURCE = Path(vaetune.__file__).parents[1]
 OFFERED = """
     load_images load_model load_search load_study list_studies
-    run_search evaluate_trial export_trial write_report
+    run_search evaluate_trial export_trial write_report write_trials
     SearchSpec Space Study Trial VAE VAEHyperModel VaetuneError
 """
 FUNCTIONS = sorted(

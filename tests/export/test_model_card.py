@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 from journals import (
@@ -100,6 +101,77 @@ def test_the_licence_is_left_to_the_user_and_the_card_says_so():
 def test_the_metadata_names_only_formats_that_were_written():
     assert metadata_of(card_of(formats=("onnx",))).get("library_name") is None
     assert "onnx" not in metadata_of(card_of(formats=("keras",)))["tags"]
+
+
+def test_the_metadata_have_the_measurements_on_validation_and_test_images():
+    (index,) = metadata_of(card_of(make_evaluated("0001", ssim=1e-5)))["model-index"]
+    assert index["name"] == "VAE of digits"
+    validation, test = index["results"]
+    for result, split in ((validation, "validation"), (test, "test")):
+        assert result["task"]["type"] == "unconditional-image-generation"
+        assert result["dataset"] == {"type": "digits", "name": "digits", "split": split}
+    measured = {one["type"]: one["value"] for one in validation["metrics"]}
+    assert measured == {"loss": 180.0, "reconstruction_loss": 135.0, "kl_loss": 45.0}
+    assert {one["type"]: one["value"] for one in test["metrics"]} == {
+        "negative_elbo": 130.5,
+        "importance_weighted_bound": 121.75,
+        "psnr": 16.5,
+        "ssim": 0.0,
+        "accuracy": 0.935,
+    }
+    names = {one["name"] for one in test["metrics"]}
+    assert "importance-weighted bound (k = 500), nats per image" in names
+
+
+def test_the_metadata_have_no_measurement_that_does_not_exist():
+    (result,) = metadata_of(card_of())["model-index"][0]["results"]
+    assert result["dataset"]["split"] == "validation"
+    known = make_evaluated("0001", psnr=float("inf"), knn_accuracy=None)
+    _, test = metadata_of(card_of(known))["model-index"][0]["results"]
+    assert not {"psnr", "accuracy", "bits_per_dimension"} & {one["type"] for one in test["metrics"]}
+    handover = make_handover()
+    untrained = replace(handover.trial, epochs=())
+    assert "model-index" not in metadata_of(write_card(replace(handover, trial=untrained)))
+
+
+def test_densities_are_told_in_bits_per_dimension():
+    search = SPEC.model_copy(update={"data": DataSpec(likelihood="gaussian")})
+    (result,) = metadata_of(card_of(search=search))["model-index"][0]["results"]
+    (bits,) = [one["value"] for one in result["metrics"] if one["type"] == "bits_per_dimension"]
+    assert bits == pytest.approx(180 / (784 * np.log(2)) + 8, abs=1e-4)
+
+
+def named(handover, name, **changes):
+    """The same export of images with another name."""
+    data = handover.study.started.data.model_copy(update={"name": name, **changes})
+    started = handover.study.started.model_copy(update={"name": name, "data": data})
+    return replace(handover, study=replace(handover.study, started=started))
+
+
+def test_the_metadata_of_the_users_own_images_have_their_name_and_no_path():
+    handover = named(make_handover(), 'my "scans": \U0001f600 #1\n', source="/home/me/scans.npz")
+    (index,) = metadata_of(write_card(handover))["model-index"]
+    assert index["results"][0]["dataset"] == {
+        "type": "custom",
+        "name": 'my "scans": \U0001f600 #1',
+        "split": "validation",
+    }
+
+
+def test_the_hub_reads_the_measurements(tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    (tmp_path / "README.md").write_text(card_of(make_evaluated("0001")), encoding="utf-8")
+    card = hub.ModelCard.load(tmp_path / "README.md")
+    assert card.data.model_name == "VAE of digits"
+    found = {
+        (one.dataset_split, one.metric_type): one.metric_value for one in card.data.eval_results
+    }
+    assert found["validation", "loss"] == 180.0
+    assert found["test", "negative_elbo"] == 130.5
+    assert found["test", "psnr"] == 16.5
+    again = hub.ModelCard(str(card))
+    assert again.data.eval_results == card.data.eval_results
+    assert {one.task_type for one in again.data.eval_results} == {card.data.pipeline_tag}
 
 
 # Recorded facts
@@ -305,11 +377,12 @@ HOSTILE = "a|b\n# c <script>alert(1)</script> `d` [e](http://f) ![g](h) *i* _j_ 
 
 
 def test_names_are_shown_as_they_are_and_are_no_markup():
-    handover = make_handover(class_names=(HOSTILE, "two"))
-    data = handover.study.started.data.model_copy(update={"name": HOSTILE})
-    started = handover.study.started.model_copy(update={"name": HOSTILE, "data": data})
-    card = write_card(replace(handover, study=replace(handover.study, started=started)))
-    assert metadata_of(card)["license"] == "other"
+    card = write_card(named(make_handover(class_names=(HOSTILE, "two")), HOSTILE))
+    metadata = metadata_of(card)
+    assert metadata["license"] == "other"
+    dataset = metadata["model-index"][0]["results"][0]["dataset"]
+    assert dataset["name"] == HOSTILE.replace("\n", " ")
+    _, _, card = card.split("---\n", 2)
     assert [line for line in card.splitlines() if line.startswith("# ")][-1].startswith(
         r"# A variational autoencoder for a\|b \# c \<script\>alert(1)\</script\> \`d\` \[e\]"
     )

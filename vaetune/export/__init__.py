@@ -1,4 +1,4 @@
-"""A trained model as a verified folder for others."""
+"""A trained model as a verified folder for others, and trials for other tools."""
 
 import lazy_loader
 

@@ -1,3 +1,7 @@
+from .bridges.write import (
+    opening_command,
+    write_trials,
+)
 from .bundle import (
     Export,
     write_export,
@@ -22,6 +26,8 @@ __all__ = [
     "check_replaceable",
     "export_trial",
     "find_export",
+    "opening_command",
     "read_manifest",
     "write_export",
+    "write_trials",
 ]

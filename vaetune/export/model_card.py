@@ -25,6 +25,7 @@ from vaetune.export.card_texts import (
     describe_networks,
     is_example,
 )
+from vaetune.export.model_index import dataset_type, list_measured, quoted
 from vaetune.export.preprocessing import preparation_context
 from vaetune.report import (
     counted,
@@ -82,6 +83,8 @@ def write_card(facts: ExportFacts) -> str:
         latent_dim=trial.hyperparameters["latent_dim"],
         levels=facts.levels,
         shape=study.started.data.image_shape,
+        dataset_type=dataset_type(study),
+        measured=list_measured(study, trial),
         binarize=study.search.data.binarize,
         likelihood=study.likelihood,
         words=LIKELIHOODS[study.likelihood],
@@ -103,6 +106,7 @@ def _template() -> Template:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["plain"] = plain
+    environment.filters["quoted"] = quoted
     environment.globals["counted"] = counted
     return environment.from_string(
         files("vaetune.export").joinpath("model_card.md.j2").read_text("utf-8")

@@ -1,3 +1,4 @@
+from .analysis.distributions import as_distribution, silence_optuna
 from .charts.clusters import compute_clusters, draw_clusters, to_png
 from .charts.grids import (
     DPI,
@@ -101,6 +102,7 @@ __all__ = [
     "WatchEvent",
     "WriteFailed",
     "Written",
+    "as_distribution",
     "compute_clusters",
     "compute_interpolations",
     "compute_manifold",
@@ -146,6 +148,7 @@ __all__ = [
     "list_settings",
     "printable",
     "render_report",
+    "silence_optuna",
     "to_png",
     "traversal_values",
     "traverse",

@@ -3,19 +3,17 @@
 import math
 import random
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING
 
-from vaetune.config import Choice, Pinned, Range, Value
+from vaetune.config import Value
+from vaetune.report.analysis.distributions import as_distribution, silence_optuna
 from vaetune.study import Study
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
 
@@ -230,7 +228,7 @@ def _ped_anova(
 
     dimensions = dict(study.space.dimensions())
     distributions = {
-        name: _distribution(dimensions[name], values) for name, values in sample.values.items()
+        name: as_distribution(dimensions[name], values) for name, values in sample.values.items()
     }
     names = list(sample.values)
     # Optuna rounds the quantile up to whole configurations. Half a configuration less keeps a
@@ -239,7 +237,7 @@ def _ped_anova(
         target_quantile=(sample.best - 0.5) / len(sample.losses)
     )
     found = []
-    with _silence(optuna):
+    with silence_optuna(optuna):
         optuna_study = optuna.create_study()
         optuna_study.add_trials(
             optuna.trial.create_trial(
@@ -263,43 +261,6 @@ def _ped_anova(
 
 def _loss_of(losses: Sequence[float], trial: "FrozenTrial") -> float:
     return losses[trial.number]
-
-
-def _distribution(
-    dimension: Choice | Range | Pinned, values: Sequence[Value | None]
-) -> "BaseDistribution":
-    """Converts a dimension to an Optuna distribution that includes all recorded values.
-
-    Rounding may put a value of a logarithmic range just outside the range.
-    """
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    found = {value for value in (*dimension.listed(), *values) if value is not None}
-    numbers = [value for value in found if not isinstance(value, str)]
-    if not isinstance(dimension, Range):
-        texts = sorted(value for value in found if isinstance(value, str))
-        return CategoricalDistribution([*sorted(numbers), *texts])
-    low, high, is_log = min(numbers), max(numbers), dimension.scale == "log"
-    if all(isinstance(number, int) for number in numbers):
-        return IntDistribution(int(low), int(high), log=is_log)
-    return FloatDistribution(low, high, log=is_log)
-
-
-@contextmanager
-def _silence(optuna: ModuleType) -> Iterator[None]:
-    """Silences Optuna, which logs each study and warns about `target` and `normalize`."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Writes the trials of a study for other tools: Optuna, TensorBoard and MLflow."""
