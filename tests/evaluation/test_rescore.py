@@ -82,14 +82,8 @@ def test_the_worst_images_lose_most_above_the_entropy_of_their_pixels(study, res
 
 
 def test_a_search_keeps_the_worst_images_of_its_finalists(study):
+    shape = (RECONSTRUCTIONS, *IMAGES.image_shape)
     for trial in study.finalists:
         worst = WorstImages.load(study.trial_folder(trial.trial_id))
-        assert (
-            worst.originals.shape
-            == worst.reconstructions.shape
-            == (
-                RECONSTRUCTIONS,
-                *IMAGES.image_shape,
-            )
-        )
+        assert worst.originals.shape == worst.reconstructions.shape == shape
         assert list(worst.losses) == sorted(worst.losses, reverse=True)

@@ -85,6 +85,7 @@ from .text.units import (
     counted,
     printable,
 )
+from .verdicts.collect import describe_hints
 
 __all__ = [
     "COMPILES",
@@ -107,6 +108,7 @@ __all__ = [
     "describe_decision",
     "describe_example",
     "describe_finalists",
+    "describe_hints",
     "describe_image_set",
     "describe_images",
     "describe_lead",
