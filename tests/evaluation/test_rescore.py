@@ -9,6 +9,7 @@ from tiny_searches import GRID, IMAGES, run
 from vaetune.evaluation.likelihood import closed_form_kl
 from vaetune.evaluation.rescore import Rescorer
 from vaetune.models.losses import binary_cross_entropy
+from vaetune.study.artifacts import RECONSTRUCTIONS, WorstImages
 from vaetune.training.context import TrainingContext
 from vaetune.training.functions import to_unit_tensor
 from vaetune.training.restore import restore_best
@@ -61,3 +62,28 @@ def test_rescoring_does_not_depend_on_the_model_before(study, rescorer):
 def test_rescoring_uses_other_noise_than_validation(study, rescorer):
     one = rescorer.measure(model_of(study, study.winner), samples=1, seed=3)
     assert float(one.negative_elbo.mean()) != pytest.approx(study.winner.score, rel=1e-6)
+
+
+def test_the_worst_images_lose_most_above_the_entropy_of_their_pixels(study, rescorer):
+    winner = study.winner
+    measured = rescorer.measure(model_of(study, winner), samples=3, seed=3)
+    images = IMAGES.validation.images
+    x = np.clip(images / 255.0, 1e-12, 1 - 1e-12)
+    entropy = -(x * np.log(x) + (1 - x) * np.log(1 - x)).reshape(len(x), -1).sum(axis=1)
+    excess = measured.reconstruction - entropy
+    order = np.argsort(-excess)[:RECONSTRUCTIONS]
+    assert not np.array_equal(order, np.argsort(-measured.reconstruction)[:RECONSTRUCTIONS])
+    np.testing.assert_allclose(measured.worst.losses, excess[order], rtol=1e-5)
+    np.testing.assert_array_equal(measured.worst.originals, images[order])
+    vae = restore_best(study, winner)
+    z_mean, _ = vae.posterior(to_unit_tensor(tf.constant(images[order])))
+    decoded = np.rint(vae.decoder(z_mean, training=False).numpy() * 255)
+    assert np.abs(measured.worst.reconstructions - decoded).max() <= 1
+
+
+def test_a_search_keeps_the_worst_images_of_its_finalists(study):
+    shape = (RECONSTRUCTIONS, *IMAGES.image_shape)
+    for trial in study.finalists:
+        worst = WorstImages.load(study.trial_folder(trial.trial_id))
+        assert worst.originals.shape == worst.reconstructions.shape == shape
+        assert list(worst.losses) == sorted(worst.losses, reverse=True)

@@ -270,7 +270,7 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
 
 
 def _print_outcome(study: "Study", results: Path) -> None:
-    from vaetune.report import describe_decision, describe_winner, write_report
+    from vaetune.report import describe_decision, describe_hints, describe_winner, write_report
     from vaetune.study import command, find_baseline, find_example
 
     end = study.last_end
@@ -279,6 +279,8 @@ def _print_outcome(study: "Study", results: Path) -> None:
         say(title_of(study, study.winner))
         say(describe_winner(study, study.winner, reference, example))
         say(describe_decision(study, study.winner))
+        if hints := describe_hints(study):
+            say(hints)
     say(f"Report: {write_report(results)}")
     if end and end.reason == "failures":
         fail(

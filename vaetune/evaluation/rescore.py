@@ -1,13 +1,19 @@
 """Rescoring of trained weights on the validation images, with many samples of each posterior."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from vaetune.data import DiskImages, to_unit_interval
 from vaetune.evaluation.likelihood import PerImage
+from vaetune.study import RECONSTRUCTIONS, WorstImages
 from vaetune.training import (
     VALIDATION_BATCH_SIZE,
     EpochRunner,
@@ -15,11 +21,18 @@ from vaetune.training import (
     OnProgress,
     TrainedModel,
     feed_parts,
+    to_pixels,
 )
 
 RunnerOf = Callable[..., EpochRunner]
 
 Measure = Callable[..., tuple[tf.Tensor, ...]]
+
+_CHUNK_VALUES = 2**21
+"""Pixel values for which an entropy is computed at a time, to limit memory."""
+
+_TINY = 1e-12
+"""Distance to 0 and 1 that keeps logarithms finite."""
 
 _RESCORING_STREAM = 2
 """Number that makes the samples independent of those of an evaluation with the same seed."""
@@ -32,10 +45,12 @@ class ImageLosses:
     Attributes:
         reconstruction: Mean reconstruction loss over the samples, (n,).
         kl: KL divergence, (n,).
+        worst: Images that the model reconstructs worst; None if they were not collected.
     """
 
     reconstruction: PerImage
     kl: PerImage
+    worst: WorstImages | None = None
 
     @property
     def negative_elbo(self) -> PerImage:
@@ -93,4 +108,50 @@ class Rescorer:
             parts.append((reconstruction.numpy(), kl.numpy()))
             if on_progress:
                 on_progress(min(1.0, (start + VALIDATION_BATCH_SIZE) / count))
-        return ImageLosses(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        losses, kl = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return ImageLosses(losses, kl, self._find_worst(runner, model, losses))
+
+    def _find_worst(
+        self, runner: EpochRunner, model: TrainedModel, losses: PerImage
+    ) -> WorstImages:
+        """Reconstructs the images with the largest losses, through the posterior means.
+
+        A grey pixel has an entropy that no model can avoid, see `entropy_floor`. For the Bernoulli
+        likelihood it is subtracted, or else the images with the most grey pixels were the worst.
+        """
+        is_bernoulli = model.likelihood == "bernoulli"
+        excess = losses - self._entropies if is_bernoulli else losses
+        order = np.argsort(-excess, kind="stable")[:RECONSTRUCTIONS]
+        originals = self._take(order)
+        pixels = runner.reconstruct(to_unit_interval(originals))
+        return WorstImages(to_pixels(originals), to_pixels(pixels), excess[order])
+
+    def _take(self, places: NDArray[np.int64]) -> NDArray[Any]:
+        """Returns some images, as they are stored."""
+        images = self._images
+        return (
+            images[places] if isinstance(images, DiskImages) else tf.gather(images, places).numpy()
+        )
+
+    @cached_property
+    def _entropies(self) -> PerImage:
+        """Entropy of the pixels of each image, in nats."""
+        count = len(self._images)
+        step = max(1, _CHUNK_VALUES // math.prod(self._images.shape[1:]))
+        starts = range(0, count, step)
+        return np.concatenate([_entropy(np.asarray(self._images[s : s + step])) for s in starts])
+
+
+def _entropy(images: NDArray[Any]) -> PerImage:
+    """Returns the entropy of the pixels of each image in nats, (n,).
+
+    Args:
+        images: Images, (n, height, width, channels), uint8 or float in [0, 1].
+    """
+    is_bytes = images.dtype == np.uint8
+    levels = np.arange(256, dtype=np.uint8) if is_bytes else images
+    x = np.clip(to_unit_interval(levels).astype(np.float64), _TINY, 1 - _TINY)
+    entropy = -x * np.log(x) - (1 - x) * np.log1p(-x)
+    pixels = entropy[images] if is_bytes else entropy
+    total: PerImage = pixels.reshape(len(images), -1).sum(axis=1)
+    return total

@@ -90,6 +90,7 @@ from .text.units import (
     counted,
     printable,
 )
+from .verdicts.collect import describe_hints
 
 __all__ = [
     "COMPILES",
@@ -114,6 +115,7 @@ __all__ = [
     "describe_effort",
     "describe_example",
     "describe_finalists",
+    "describe_hints",
     "describe_image_set",
     "describe_images",
     "describe_lead",

@@ -39,7 +39,7 @@ TrainAll = Callable[[Sequence[tuple[SearchSpec, str]]], Sequence[Study]]
 def rescore(
     study: Study, executor: "Executor", on_progress: "OnProgress | None" = None
 ) -> Rescoring:
-    """Measures the best epoch of each finalist again.
+    """Measures the best epoch of each finalist again, and keeps its worst reconstructions.
 
     Args:
         study: A search with finalists that have kept their weights.
@@ -47,7 +47,7 @@ def rescore(
         on_progress: Called with the share of the work that is done, in [0, 1]; may raise.
 
     Raises:
-        ResultsError: A checkpoint is missing or damaged.
+        ResultsError: A checkpoint is missing or damaged, or the images cannot be written.
     """
     samples, seed = study.samples_due, study.search.seed
     models = {}
@@ -58,6 +58,9 @@ def rescore(
             models[trial.trial_id] = _model(study, trial, checkpoint)
     losses = executor.measure(list(models.values()), samples, seed, on_progress)
     measured = dict(zip(models, losses, strict=True))
+    for trial_id, of_trial in measured.items():
+        if of_trial.worst:
+            of_trial.worst.save(study.trial_folder(trial_id))
     return Rescoring(
         posterior_samples=samples,
         seed=seed,

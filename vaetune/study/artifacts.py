@@ -17,6 +17,9 @@ from vaetune.files import Arrays, DamagedArchiveError, read_arrays, write_arrays
 PICTURES_NAME = "pictures.npz"
 """File name of the probe images of a study, and of the artifacts of a trial."""
 
+WORST_NAME = "worst.npz"
+"""File name of the images that a finalist reconstructs worst."""
+
 RECONSTRUCTIONS = 10
 """Validation images that each model reconstructs."""
 
@@ -153,6 +156,43 @@ class Artifacts:
             arrays["z_mean"].astype(np.float32),
             arrays.get("manifold"),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class WorstImages:
+    """The validation images that a model reconstructs worst, the worst first.
+
+    Attributes:
+        originals: The images, (n, height, width, channels), n at least 1.
+        reconstructions: Their reconstructions through the posterior means, of the same shape.
+        losses: Reconstruction loss of each image, nats; for the Bernoulli likelihood, above the
+            entropy of its pixels, which no model can avoid.
+    """
+
+    originals: Pixels
+    reconstructions: Pixels
+    losses: NDArray[np.float64]
+
+    def save(self, folder: Path) -> None:
+        """Writes the arrays to the folder of a trial.
+
+        Raises:
+            ResultsError: The file cannot be written.
+        """
+        _save(folder / WORST_NAME, vars(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Reads the arrays of a trial. Returns None if the file is missing or damaged."""
+        arrays = _load(folder / WORST_NAME) or {}
+        originals, losses = arrays.get("originals"), arrays.get("losses")
+        reconstructions = arrays.get("reconstructions")
+        if originals is None or losses is None or reconstructions is None:
+            return None
+        is_whole = originals.ndim == 4 and len(originals) == len(losses) > 0
+        if not is_whole or originals.shape != reconstructions.shape:
+            return None
+        return cls(originals, reconstructions, losses)
 
 
 def prior_grid(side: int) -> NDArray[np.float32]:

@@ -35,6 +35,7 @@ from .snapshot import (
     generate,
     reconstruct,
     take_snapshot,
+    to_pixels,
 )
 from .tasks import (
     MAX_CRASHES,
@@ -87,6 +88,7 @@ __all__ = [
     "reconstruct",
     "restore_best",
     "take_snapshot",
+    "to_pixels",
     "to_unit_tensor",
     "train_task",
     "write_variables",

@@ -54,7 +54,7 @@ def choose_probe_images(images: Images, labels: NDArray[np.int64] | None) -> Pro
         labels: Class indices, (n,), or None.
     """
     chosen = np.arange(len(images)) if labels is None else spread_over_classes(labels)
-    shown = _to_pixels(images[chosen[: max(RECONSTRUCTIONS, EXAMPLES)]])
+    shown = to_pixels(images[chosen[: max(RECONSTRUCTIONS, EXAMPLES)]])
     points = None if labels is None else labels[:LATENT_POINTS]
     return ProbeImages(shown[:RECONSTRUCTIONS], points, reduce_examples(shown))
 
@@ -67,15 +67,15 @@ def take_snapshot(model: Autoencoder, probe_images: ProbeImages, images: Images)
         probe_images: Images to reconstruct, the same for all models of a search.
         images: Validation images, (n, height, width, channels), uint8 or float in [0, 1].
     """
-    reconstructions = _to_pixels(model.reconstruct(to_unit_interval(probe_images.originals)))
+    reconstructions = to_pixels(model.reconstruct(to_unit_interval(probe_images.originals)))
     points = model.encode(to_unit_interval(images[:LATENT_POINTS]))
     latent_dim = points.shape[1]
     prior_z = prior_samples(latent_dim).astype(np.float32)
     manifold = None
     if latent_dim == 2:
-        flat = _to_pixels(model.decode(prior_grid(MANIFOLD_SIDE).reshape(-1, 2)))
+        flat = to_pixels(model.decode(prior_grid(MANIFOLD_SIDE).reshape(-1, 2)))
         manifold = flat.reshape(MANIFOLD_SIDE, MANIFOLD_SIDE, *flat.shape[1:])
-    samples = _to_pixels(model.generate(prior_z, _PRIOR_SEED))
+    samples = to_pixels(model.generate(prior_z, _PRIOR_SEED))
     return Artifacts(reconstructions, samples, points, manifold)
 
 
@@ -115,10 +115,11 @@ def _in_batches(call: Callable[..., Any], *inputs: NDArray[np.float32]) -> Pixel
     """Calls a function with a few rows of its inputs at a time, and joins the images."""
     starts = range(0, len(inputs[0]), _DECODE_BATCH_SIZE)
     parts = ([each[i : i + _DECODE_BATCH_SIZE] for each in inputs] for i in starts)
-    return np.concatenate([_to_pixels(np.asarray(call(*part))) for part in parts])
+    return np.concatenate([to_pixels(np.asarray(call(*part))) for part in parts])
 
 
-def _to_pixels(images: NDArray[Any]) -> Pixels:
+def to_pixels(images: NDArray[Any]) -> Pixels:
+    """Returns images as bytes. Floats in [0, 1] are multiplied by 255 and rounded."""
     if images.dtype != np.uint8:
         images = np.rint(np.clip(images, 0.0, 1.0) * 255.0)
     return images.astype(np.uint8, copy=False)

@@ -309,7 +309,7 @@ def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
     assert words.index("Which hyperparameters mattered?") < words.index(
         "What does a low loss cost?"
     )
-    assert "being among the best 5 of all 30 configurations, by the losses after epoch 1" in words
+    assert "being among the best 5 of 30 configurations, by the losses after epoch 1" in words
     assert "importances are uncertain" not in words
     for name, share in found.shares:
         assert f"{name} {100 * share:.0f} %" in words

@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vaetune.config import Value
+from vaetune.report.analysis.budgets import ENOUGH_CONFIGURATIONS, compare_at_equal_budget
 from vaetune.report.analysis.distributions import as_distribution, silence_optuna
 from vaetune.study import Study
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
 
 CERTAIN_CONFIGURATIONS = 20
 """Number of configurations below which the importances are uncertain."""
@@ -56,6 +56,7 @@ class Importance:
         users: Number of configurations that use each hyperparameter, in the order of `shares`. An
             importance is computed among these.
         left_out: Names of hyperparameters that too few configurations use.
+        enough: False if no epoch has `ENOUGH_CONFIGURATIONS`, so that it is the one with the most.
     """
 
     epoch: int
@@ -67,6 +68,7 @@ class Importance:
     uncertain: bool
     users: tuple[int, ...]
     left_out: tuple[str, ...] = ()
+    enough: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,7 @@ class _Sample:
 def compute_importance(study: Study) -> Importance | None:
     """Computes how much each hyperparameter separates the best configurations from all others.
 
-    Losses are compared after the same number of epochs: the latest epoch at which a rung or trial
-    ends and at least `CERTAIN_CONFIGURATIONS` configurations were measured. At later epochs there
-    are only promoted configurations. Comparing only these is biased: they share what got them
-    promoted, which then seems unimportant. Earlier epochs say less about the final losses. If no
-    epoch has enough configurations, the epoch with the most is used.
+    Losses are compared after the same number of epochs; see `compare_at_equal_budget`.
 
     A hyperparameter that not all configurations use is compared among those that use it.
 
@@ -136,6 +134,7 @@ def compute_importance(study: Study) -> Importance | None:
         uncertain=len(sample.losses) < CERTAIN_CONFIGURATIONS,
         users=tuple(users[name] for name in order),
         left_out=tuple(name for name in sample.values if name not in users),
+        enough=len(sample.losses) >= ENOUGH_CONFIGURATIONS,
     )
 
 
@@ -163,18 +162,13 @@ def _missing_reason(sample: _Sample) -> str:
 
 def _sample(study: Study) -> _Sample:
     """Selects the configurations to compare, in the order drawn."""
-    ends = sorted({trial.epoch_to for trial in study.trials})
-    found = {epoch: _lowest_losses(study, epoch) for epoch in ends}
-    enough = [epoch for epoch in ends if len(found[epoch]) >= CERTAIN_CONFIGURATIONS]
-    epoch = enough[-1] if enough else max(ends, key=lambda at: (len(found[at]), at), default=0)
-    losses = found.get(epoch, {})
-    drawn = {trial.configuration: trial.hyperparameters for trial in study.trials}
+    budget = compare_at_equal_budget(study)
     values = {
-        name: tuple(drawn[number].get(name) for number in losses)
+        name: tuple(drawn.get(name) for drawn in budget.hyperparameters.values())
         for name, _ in study.space.dimensions()
     }
     differing = {name: column for name, column in values.items() if len(set(column) - {None}) > 1}
-    return _Sample(epoch, tuple(losses.values()), differing)
+    return _Sample(budget.epoch, tuple(budget.losses.values()), differing)
 
 
 def _parts(sample: _Sample) -> list[_Sample]:
@@ -195,20 +189,6 @@ def _parts(sample: _Sample) -> list[_Sample]:
         )
         for users in sorted(names, key=len, reverse=True)
     ]
-
-
-def _lowest_losses(study: Study, epoch: int) -> dict[int, float]:
-    """The lowest loss up to an epoch, for each configuration with a finite loss at that epoch."""
-    lowest: dict[int, float] = {}
-    measured = set()
-    for trial in study.trials:
-        for one in trial.epochs:
-            if one.epoch <= epoch and math.isfinite(one.val_loss):
-                before = lowest.get(trial.configuration, math.inf)
-                lowest[trial.configuration] = min(before, one.val_loss)
-                if one.epoch == epoch:
-                    measured.add(trial.configuration)
-    return {number: lowest[number] for number in sorted(measured)}
 
 
 def _shuffles(losses: Sequence[float], count: int) -> Iterator[Sequence[float]]:

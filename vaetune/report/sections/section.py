@@ -39,6 +39,7 @@ from vaetune.report.sections.explanation import PathToWinner, compute_path
 from vaetune.report.sections.finalists import Finalists, compute_finalists
 from vaetune.report.sections.images_read import ImagesRead, describe_images_read
 from vaetune.report.sections.incidents import list_incidents
+from vaetune.report.sections.latent_use import describe_latent_use
 from vaetune.report.sections.page_data import compute_records
 from vaetune.report.sections.side_by_side import ROLE_NAMES, Pair, Role, pair_pictures
 from vaetune.report.sections.tables import (
@@ -50,9 +51,12 @@ from vaetune.report.sections.tables import (
     rank_trials,
 )
 from vaetune.report.sections.thumbnails import collect_thumbnails
-from vaetune.report.text.collapse import count_collapsed, warn_of_winner
+from vaetune.report.sections.worst_images import Worst, show_worst_images
+from vaetune.report.text.collapse import count_collapsed
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_image_set
+from vaetune.report.verdicts.collect import compute_verdicts, describe_verdicts
+from vaetune.report.verdicts.verdict import Verdict
 from vaetune.study import Explanation, Study, command, evaluate_command
 
 _CURVES = (
@@ -100,6 +104,8 @@ class Section:
         images: Name, number and shape of the images.
         headline: Result in one sentence.
         state: State of the search, and how to continue it.
+        verdicts: Points that could be better, the most important first.
+        verdicts_note: Explanation below the verdicts; empty if none is needed.
         comparison: Comparison of the winner with the Keras example, or None without a winner.
         no_reference: Reason why there is no Keras example; empty if there is one.
         example: Losses of the Keras example itself, if it cannot be compared; else empty.
@@ -108,6 +114,7 @@ class Section:
         evaluate: Command that evaluates the winner on the test images.
         pixels: Description of the pixels that losses are computed for.
         pairs: Images of the winner and of the Keras example.
+        worst: Images that the winner reconstructs worst, or None if they were not kept.
         finalists: Best configurations, or None if there are fewer than two.
         rungs: Chart of brackets and rungs, or None if no trial was promoted.
         rung_correlations: Rank correlations of losses at the ends of rungs.
@@ -117,11 +124,12 @@ class Section:
         importance: Importance of the hyperparameters, or None.
         no_importance: Reason why there are no importances; empty if there are.
         tradeoffs: Charts of loss against costs; empty before a trial has completed.
+        latents: Latent dimensions that the winner uses, and the loss by their number, in a
+            sentence; empty if nothing is known.
         sizes: Best configuration for each latent_dim.
         names_levels: True if a configuration has several levels of latent variables.
         export_size: Command that exports one of these.
         collapsed: Number of collapsed trials in a sentence; empty if it was not measured.
-        collapsed_winner: Warning if the winner has collapsed; empty otherwise.
         leaderboard: Table of all trials.
         settings: Resolved values of the search and their origins.
         workers: Rows about the workers; empty if the process of the search trained all trials.
@@ -135,6 +143,8 @@ class Section:
     images: str
     headline: str
     state: headlines.State
+    verdicts: tuple[Verdict, ...]
+    verdicts_note: str
     comparison: headlines.Comparison | None
     no_reference: str
     example: str
@@ -143,6 +153,7 @@ class Section:
     evaluate: str
     pixels: str
     pairs: tuple[Pair, ...]
+    worst: Worst | None
     finalists: Finalists | None
     rungs: Chart | None
     rung_correlations: tuple[RungCorrelation, ...]
@@ -152,11 +163,11 @@ class Section:
     importance: Importance | None
     no_importance: str
     tradeoffs: tuple[Chart, ...]
+    latents: str
     sizes: tuple[Candidate, ...]
     names_levels: bool
     export_size: str
     collapsed: str
-    collapsed_winner: str
     leaderboard: Leaderboard
     settings: tuple[Setting, ...]
     workers: tuple[Fact, ...]
@@ -186,13 +197,15 @@ def build_section(
         explanation: Path from the Keras example to its winner, or None.
     """
     candidates = list_candidates(study, baseline) if study.winner else ()
-    importance = compute_importance(study)
+    importance, verdicts = compute_importance(study), compute_verdicts(study)
     return Section(
         anchor=anchor,
         study=study,
         images=describe_image_set(study.started.data, study.search.data),
         headline=headlines.headline(study, baseline),
         state=headlines.state(study, now, is_running),
+        verdicts=verdicts,
+        verdicts_note=describe_verdicts(study, verdicts),
         comparison=headlines.compare(study, baseline),
         no_reference="" if baseline else headlines.no_reference(study),
         example=headlines.describe_example(study, example),
@@ -201,6 +214,7 @@ def build_section(
         evaluate=evaluate_command(study),
         pixels=f"{PIXELS[study.search.data.binarize].capitalize()}.{_describe_bits(study)}",
         pairs=pair_pictures(study, baseline, anchor),
+        worst=show_worst_images(study),
         finalists=compute_finalists(study),
         rungs=_rungs(study, anchor),
         rung_correlations=compute_rung_correlations(study),
@@ -210,11 +224,11 @@ def build_section(
         importance=importance,
         no_importance="" if importance else explain_missing_importance(study),
         tradeoffs=_tradeoffs(candidates, study.reference_name, anchor),
+        latents=describe_latent_use(study),
         sizes=best_per_latent_dim(candidates),
         names_levels=any(one.levels > 1 for one in candidates),
         export_size=command("best", study, "--latent-dim", "N", "--export"),
         collapsed=count_collapsed(study),
-        collapsed_winner=warn_of_winner(study),
         leaderboard=rank_trials(study),
         settings=list_settings(study),
         workers=list_workers(study),

@@ -1,0 +1,41 @@
+"""The page shows what the winner reconstructs worst, if the search has kept it."""
+
+import numpy as np
+import pytest
+from stories import page_of, usual, words_of
+
+from vaetune.report.sections.worst_images import show_worst_images
+from vaetune.study.artifacts import WORST_NAME, WorstImages
+
+pytestmark = pytest.mark.usefixtures("without_charts")
+
+
+def with_worst(folder, trial_id="0003"):
+    story = usual(folder)
+    study = story.write()
+    images = np.random.default_rng(0).integers(0, 255, (2, 3, 8, 8, 1)).astype(np.uint8)
+    worst = WorstImages(images[0], images[1], np.array([90.26, 61.0, 60.44]))
+    worst.save(study.trial_folder(trial_id))
+    return story, study
+
+
+def test_the_worst_images_of_the_winner_are_on_the_page(tmp_path):
+    story, study = with_worst(tmp_path / "tiny")
+    worst = show_worst_images(study)
+    assert worst.count == 3
+    assert worst.source.startswith("data:image/png;base64,")
+    page = page_of(story)
+    assert "Worst reconstructions" in words_of(page)
+    assert (
+        "Validation images above their reconstructions: the largest reconstruction losses of 12, "
+        "90.3 to 60.4 nats above the entropy of their pixels."
+    ) in words_of(page)
+    assert worst.source in page
+
+
+def test_a_search_that_kept_none_shows_none(tmp_path):
+    story, study = with_worst(tmp_path / "tiny", trial_id="0000")
+    assert show_worst_images(study) is None
+    assert "Worst reconstructions" not in page_of(story)
+    (study.trial_folder("0003") / WORST_NAME).write_bytes(b"no archive")
+    assert show_worst_images(study) is None

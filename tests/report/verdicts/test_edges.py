@@ -1,0 +1,139 @@
+"""An edge of the space is mentioned only if losses fall towards it."""
+
+import pytest
+from journals import make_rescored, make_session_end, make_study, make_trial_events
+from pasted_lines import HYPERBAND, paste
+
+from vaetune.config.space import Choice, Range, Space
+from vaetune.config.spec import SearchSpec
+from vaetune.report.analysis.budgets import compare_at_equal_budget
+from vaetune.report.verdicts.edges import judge_edges, trend_towards_first
+from vaetune.report.verdicts.verdict import change
+
+VALUES = {"filters_1": 8, "filters_2": 32, "dense_units": 128, "latent_dim": 16, "levels": 1}
+VALUES |= {"learning_rate": 4e-3, "batch_size": 64}
+
+
+def judge(configurations, spec=HYPERBAND, also=()):
+    """The verdict about configurations: pairs of their own values and their loss."""
+    events = [
+        event
+        for number, (values, loss) in enumerate(configurations)
+        for event in make_trial_events(
+            f"{number:04d}",
+            [loss],
+            configuration=number,
+            hyperparameters=VALUES | values,
+        )
+    ]
+    study = make_study(*events, *also, make_session_end(), search=spec)
+    return study, judge_edges(study, compare_at_equal_budget(study))
+
+
+def by_value(name, losses):
+    return [({name: value}, loss) for value, column in losses.items() for loss in column]
+
+
+def around(loss, count=5):
+    return [loss + 0.25 * number for number in range(count)]
+
+
+def test_losses_that_fall_towards_the_winner_s_value_suggest_a_wider_space(tmp_path):
+    _, verdict = judge(by_value("batch_size", {32: around(100.0), 64: around(106.0)}))
+    assert verdict.seen == (
+        "The winner is at the edge of the space, and losses fall towards it: batch_size = 32, the "
+        "smallest value, with 100.5 nats against 106.5 for 64 (median losses of 10 configurations "
+        "after 1 epoch)."
+    )
+    assert paste(tmp_path, verdict.lines) == {"space.batch_size": {"values": (16, 32, 64)}}
+
+
+def test_the_largest_value_is_an_edge_as_well(tmp_path):
+    losses = {8: around(120.0), 16: around(110.0), 32: around(100.0)}
+    _, verdict = judge(by_value("latent_dim", losses))
+    assert (
+        "latent_dim = 32, the largest value, with 100.5 nats against 110.5 for 16" in verdict.seen
+    )
+    assert paste(tmp_path, verdict.lines) == {"space.latent_dim": {"values": (8, 16, 32, 64)}}
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        # The winner alone is better.
+        {32: [90.0, 107.0, 108.0, 109.0, 110.0], 64: around(106.0)},
+        # Too few configurations have one of the values.
+        {32: around(100.0, 2), 64: around(106.0, 12)},
+        {32: around(100.0, 12), 64: around(106.0, 2)},
+    ],
+)
+def test_a_winner_at_an_edge_is_no_evidence(losses):
+    assert judge(by_value("batch_size", losses))[1] is None
+
+
+def test_of_three_values_the_trend_must_hold_for_all():
+    losses = {8: around(100.0), 16: around(110.0), 32: around(105.0)}
+    assert judge(by_value("latent_dim", losses))[1] is None
+    losses = {8: around(105.0), 16: around(100.0), 32: around(110.0)}
+    assert judge(by_value("latent_dim", losses))[1] is None, "the winner is in the middle"
+
+
+def test_the_value_of_the_winner_must_be_at_the_edge():
+    losses = {8: around(100.0, 4), 16: around(106.0), 32: around(112.0)}
+    order = ["0004", "0000", "0001", "0002", "0003"]
+    rescored = make_rescored({(one, 1): 100.0 + place for place, one in enumerate(order)})
+    study, verdict = judge(by_value("latent_dim", losses), also=[rescored])
+    assert study.winner.hyperparameters["latent_dim"] == 16
+    assert verdict is None
+
+
+def test_a_value_that_cannot_be_exceeded_is_no_edge():
+    losses = {1: around(120.0), 2: around(110.0), 3: around(100.0)}
+    assert judge(by_value("levels", losses))[1] is None
+
+
+def test_a_range_is_widened_by_half_its_length(tmp_path):
+    rates = {0.0022: around(120.0), 0.004: around(110.0), 0.0098: around(100.0)}
+    _, verdict = judge(by_value("learning_rate", rates))
+    assert (
+        "learning_rate = 0.0098, near the end of its range at 0.01, with 100.5 nats in the outer "
+        "third against 110.5 in the middle"
+    ) in verdict.seen
+    (found,) = paste(tmp_path, verdict.lines).values()
+    assert found == {"min": 0.002, "max": 0.022, "scale": "log"}
+    rates = {0.0022: around(120.0), 0.004: around(110.0), 0.007: around(100.0)}
+    assert judge(by_value("learning_rate", rates))[1] is None, "the winner is not near the end"
+
+
+def test_the_three_surest_edges_are_named_with_the_lines_of_all():
+    names = {"filters_1": (8, 16), "filters_2": (32, 64), "dense_units": (128, 256)}
+    names["batch_size"] = (64, 32)
+    good = {name: better for name, (_, better) in names.items()}
+    bad = {name: worse for name, (worse, _) in names.items()}
+    _, verdict = judge([(good, x) for x in around(100.0)] + [(bad, x) for x in around(120.0)])
+    assert verdict.seen.count(" value, with ") == 3
+    assert verdict.lines.startswith("[space]\n")
+    assert len(verdict.lines.splitlines()) == 4
+
+
+def test_conditions_and_texts_stay_as_they_are():
+    space = Space(
+        latent_dim=Choice(values=(2, 4)),
+        activation=Choice(values=("relu", "gelu")),
+        beta=Range(min=0.5, max=1, when={"activation": ("gelu",)}),
+    )
+    own = {"latent_dim": 4, "activation": "gelu"}
+    better = [(own | {"beta": 0.51}, loss) for loss in around(100.0)]
+    worse = [(own | {"beta": 0.75}, loss) for loss in around(110.0)]
+    study, verdict = judge(better + worse, SearchSpec(space=space))
+    assert verdict.lines == (
+        '[space]\nbeta = { min = 0.25, max = 1, when = { activation = ["gelu"] } }'
+    )
+    assert change(study, {"space.beta": space.beta.model_copy(update={"min": 0.25})})
+
+
+def test_a_trend_is_sure_from_two_standard_errors():
+    assert trend_towards_first([around(1.0), around(9.0)]) > 2.5
+    assert trend_towards_first([[1.0, 2.0, 8.0], [3.0, 4.0, 9.0]]) is None
+    assert trend_towards_first([around(1.0), []]) is None
+    assert trend_towards_first([around(1.0), around(9.0), [0.5]]) is None

@@ -1,0 +1,1 @@
+"""Verdicts: what could be better about a search, computed from its journal alone."""
