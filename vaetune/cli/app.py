@@ -13,6 +13,7 @@ from vaetune.cli.best import best
 from vaetune.cli.cache import cache
 from vaetune.cli.check import check
 from vaetune.cli.console import fail, say
+from vaetune.cli.encode import encode
 from vaetune.cli.evaluate import evaluate
 from vaetune.cli.groups import GroupedCommand, expand_groups
 from vaetune.cli.new import new
@@ -52,7 +53,7 @@ def _vaetune(
     pass
 
 
-for _command in (new, search, check, train, best, evaluate, trials, report, cache):
+for _command in (new, search, check, train, best, evaluate, encode, trials, report, cache):
     app.command(cls=GroupedCommand)(expand_groups(_command))
 
 

@@ -20,6 +20,10 @@ from .charts.latent_walks import (
 from .contact_sheet import (
     write_contact_sheet,
 )
+from .latent_map import (
+    check_map,
+    write_map,
+)
 from .live import (
     Ended,
     Waiting,
@@ -97,6 +101,7 @@ __all__ = [
     "WatchEvent",
     "WriteFailed",
     "Written",
+    "check_map",
     "compute_clusters",
     "compute_interpolations",
     "compute_manifold",
@@ -149,5 +154,6 @@ __all__ = [
     "trials_as_table",
     "watch",
     "write_contact_sheet",
+    "write_map",
     "write_report",
 ]
