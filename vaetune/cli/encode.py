@@ -73,7 +73,7 @@ def encode(
     trial: TrialId = None,
     results: Results = Path("results"),
 ) -> None:
-    """Write images as points in the latent space: a table of z_mean, or a map.
+    """Write the latent variables of images as a table, or as a map.
 
     The table has a row for each image, with its name, split and label. The images are prepared as
     those that the model was trained on. The first argument may also be the folder of an export,

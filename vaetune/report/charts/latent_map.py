@@ -20,8 +20,8 @@ from vaetune.report.charts.clusters import (
 from vaetune.report.charts.style import OTHER, add_legend, chart_style, new_chart, set_text
 from vaetune.study import Pixels
 
-SIDE = 1 / 26
-"""Longer side of a thumbnail, as a share of the map."""
+SIDES = (1 / 26, 1 / 10)
+"""Longer side of a thumbnail of many and of few images, as a share of the map."""
 
 _GAP = 1.08
 """Smallest distance of two thumbnails, in thumbnails."""
@@ -42,19 +42,14 @@ class MapInfo:
         places: Points in the unit square of the map, (n, 2).
         shown: Indices of the points with a thumbnail.
         rows: Number of the image of each point of `shown`.
-        ratio: Height of a thumbnail over its width.
+        thumbnail: Width and height of a thumbnail, as shares of the map.
     """
 
     clusters: ClustersInfo
     places: NDArray[np.float64]
     shown: NDArray[np.int64]
     rows: NDArray[np.int64]
-    ratio: float
-
-    @property
-    def thumbnail(self) -> tuple[float, float]:
-        """Width and height of a thumbnail, as shares of the map."""
-        return _size_of(self.ratio)
+    thumbnail: tuple[float, float]
 
 
 def compute_map(
@@ -81,8 +76,9 @@ def compute_map(
     low = points.min(axis=0, initial=np.inf)
     span = points.max(axis=0, initial=-np.inf) - low
     places = (points - low) / np.where(span > 0, span, 1.0)
-    shown = choose_apart(places, *_size_of(ratio))
-    return MapInfo(clusters, places, shown, finite[shown], ratio)
+    thumbnail = _size_of(ratio, len(places))
+    shown = choose_apart(places, *thumbnail)
+    return MapInfo(clusters, places, shown, finite[shown], thumbnail)
 
 
 def choose_apart(places: NDArray[np.float64], width: float, height: float) -> NDArray[np.int64]:
@@ -157,10 +153,11 @@ def _draw_thumbnail(axes: Any, info: MapInfo, index: int, picture: Pixels, colou
     axes.add_patch(frame)
 
 
-def _size_of(ratio: float) -> tuple[float, float]:
+def _size_of(ratio: float, count: int) -> tuple[float, float]:
     """Returns width and height of a thumbnail. Images that are very long become a little wider."""
+    side = float(np.clip(0.5 / np.sqrt(max(1, count)), *SIDES))
     ratio = min(max(ratio, 0.25), 4.0)
-    return SIDE / max(1.0, ratio), SIDE * min(1.0, ratio)
+    return side / max(1.0, ratio), side * min(1.0, ratio)
 
 
 def _thumbnails(images: Pixels, show: Sequence[int] | None) -> list[Pixels]:
