@@ -60,7 +60,7 @@ def test_a_thumbnail_is_at_the_place_of_its_image(count):
         x, y = in_pixels(axes, *info.places[index])
         assert abs(int(pixels[pixels.shape[0] - 1 - int(y), int(x), 0]) - (row % 200 + 20)) <= 1
     left, right = (in_pixels(axes, *place) for place in ((0, 0), (1, 1)))
-    np.testing.assert_allclose(*(right - left), rtol=0.01)
+    np.testing.assert_allclose(*(right - left), rtol=1e-6)
 
 
 def test_rows_that_are_not_finite_are_left_out():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vaetune.data import ImageRows
-    from vaetune.evaluation import TrainedModel
+    from vaetune.evaluation import LoadableModel
 
 
 class SplitOption(StrEnum):
@@ -107,7 +107,7 @@ def _check_files(table: Path | None, map_: Path | None) -> None:
         check_map(map_)
 
 
-def _find_model(name: str | None, trial: str | None, results: Path) -> "TrainedModel":
+def _find_model(name: str | None, trial: str | None, results: Path) -> "LoadableModel":
     from vaetune.evaluation import model_of_export, model_of_trial
     from vaetune.study import pick
 
@@ -120,7 +120,7 @@ def _find_model(name: str | None, trial: str | None, results: Path) -> "TrainedM
 
 
 def _encode(
-    model: "TrainedModel",
+    model: "LoadableModel",
     rows: "ImageRows",
     table: Path | None,
     map_: Path | None,
@@ -173,7 +173,7 @@ def _write_table(
 
 
 def _write_map(
-    path: Path, rows: "ImageRows", means: "list[NDArray[Any]]", model: "TrainedModel"
+    path: Path, rows: "ImageRows", means: "list[NDArray[Any]]", model: "LoadableModel"
 ) -> int:
     import numpy as np
 

@@ -34,7 +34,8 @@ class Trained:
         reading: Record of the reading; None if the search did not record it.
         image_shape: Height, width and channels that the model takes.
         fingerprint: Hash of the images.
-        count: Number of images in all splits together; None if it is unknown.
+        count: Number of images in all splits together; None if it is unknown. Images of another
+            number are not those of the search, and need not be read to know it.
     """
 
     data: DataSpec
@@ -62,7 +63,7 @@ def open_rows(dataset: Dataset, trained: Trained, resize: Resize | None = None) 
     if isinstance(dataset, str) and dataset == trained.data.dataset:
         return _open_own(dataset, trained) or _open_others(dataset, trained, resize)
     others = _open_others(dataset, trained, resize)
-    may_be_own = trained.count in (None, len(others))
+    may_be_own = trained.count == len(others)
     return (_open_own(dataset, trained) if may_be_own else None) or others
 
 

@@ -1,6 +1,6 @@
 from .embeddings import (
     Embeddings,
-    TrainedModel,
+    LoadableModel,
     encode_images,
     model_of_export,
     model_of_trial,
@@ -32,8 +32,8 @@ from .trial import evaluate_trial
 __all__ = [
     "Embeddings",
     "ImageLosses",
+    "LoadableModel",
     "Rescorer",
-    "TrainedModel",
     "check_images",
     "encode_images",
     "encode_rows",

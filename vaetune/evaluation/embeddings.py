@@ -34,7 +34,7 @@ Resizing = Literal["crop", "pad", "stretch"]
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedModel:
+class LoadableModel:
     """A model that can encode images.
 
     Attributes:
@@ -50,7 +50,7 @@ class TrainedModel:
     load: "Callable[[], VAE]"
 
 
-def model_of_trial(study: Study, trial: Trial) -> TrainedModel:
+def model_of_trial(study: Study, trial: Trial) -> LoadableModel:
     """Returns the model of a trial with the weights of its best epoch.
 
     Args:
@@ -67,7 +67,7 @@ def model_of_trial(study: Study, trial: Trial) -> TrainedModel:
     count = found.train_images + found.validation_images + found.test_images
     data = study.search.data
     what = "the winner" if trial == study.winner else f"trial {trial.trial_id}"
-    return TrainedModel(
+    return LoadableModel(
         name=f"{what} of {study.name}",
         images=Trained(data, found.reading, found.image_shape, found.fingerprint, count),
         dataset=data.dataset if study.names_images else None,
@@ -75,7 +75,7 @@ def model_of_trial(study: Study, trial: Trial) -> TrainedModel:
     )
 
 
-def model_of_export(exported: Exported) -> TrainedModel:
+def model_of_export(exported: Exported) -> LoadableModel:
     """Returns an exported model."""
 
     def load() -> "VAE":
@@ -87,11 +87,11 @@ def model_of_export(exported: Exported) -> TrainedModel:
     images = Trained(
         data, exported.reading, exported.image_shape, exported.fingerprint, exported.images
     )
-    return TrainedModel(f"the model in {exported.folder}", images, exported.named_set, load)
+    return LoadableModel(f"the model in {exported.folder}", images, exported.named_set, load)
 
 
 def open_images(
-    model: TrainedModel, dataset: Dataset | None, resize: Resizing | None = None
+    model: LoadableModel, dataset: Dataset | None, resize: Resizing | None = None
 ) -> ImageRows:
     """Opens images for a model.
 
@@ -223,7 +223,7 @@ def encode_images(
     return Embeddings(rows.names, rows.splits, rows.labels, rows.class_names, latents)
 
 
-def _find_model(model: Study | str | os.PathLike[str], trial: Trial | str | None) -> TrainedModel:
+def _find_model(model: Study | str | os.PathLike[str], trial: Trial | str | None) -> LoadableModel:
     """Returns the model of a study's trial, or that of an export."""
     if not isinstance(model, Study):
         exported = find_export(Path(model))
