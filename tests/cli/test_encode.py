@@ -193,8 +193,20 @@ def test_weights_that_were_lost_are_said(vaetune, folder):
     assert not (folder / "z.csv").exists()
 
 
-@pytest.mark.slow
-def test_ctrl_c_leaves_no_half_file(folder):
+@pytest.mark.parametrize("ending", ["npz", "csv", "parquet"])
+def test_ctrl_c_leaves_no_half_file(vaetune, folder, monkeypatch, ending):
+    def stop(self, run, trial_id, share):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vaetune.cli.live.bars.EvaluationProgress.on_progress", stop)
+    before = contents(folder)
+    stopped = (130, "Stopped. Nothing was written.\n", "")
+    assert vaetune("encode", "--output", f"z.{ending}", "--map", "map.png") == stopped
+    assert contents(folder) == before
+
+
+@pytest.mark.long
+def test_a_signal_leaves_no_half_file(folder):
     np.save(folder / "many.npy", np.zeros((400_000, 9, 10), np.uint8))
     before = set(folder.iterdir())
     command = ("encode", "--dataset", "many.npy", "--output", "z.csv")
