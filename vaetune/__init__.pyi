@@ -1,7 +1,7 @@
 from .config import SearchSpec, Space, load_search
 from .data import load_images
 from .errors import VaetuneError
-from .evaluation import evaluate_trial
+from .evaluation import encode_images, evaluate_trial
 from .export import export_trial, write_trials
 from .models import VAE, VAEHyperModel, load_model
 from .report import write_report
@@ -18,6 +18,7 @@ __all__ = [
     "VAEHyperModel",
     "VaetuneError",
     "__version__",
+    "encode_images",
     "evaluate_trial",
     "export_trial",
     "list_studies",

@@ -7,9 +7,9 @@ import pytest
 from image_sets import make_split
 from user_folder import QUICK_EVALUATION, SEARCH_FILE
 
-from vaetune.export.manifest import find_export
 from vaetune.models.load import load_model
 from vaetune.study.builder import load_study
+from vaetune.study.exported import find_export
 
 NAME = "Keras example's network, Gaussian"
 

@@ -66,7 +66,7 @@ def test_the_folder_holds_models_figures_and_words(exported):
     assert "saved_model/saved_model.pb" in shown
     assert {file for one in FORMATS.values() for file in one.files} <= names
     assert {"README.md", "hyperparameters.json", "preprocessing.json"} <= names
-    assert {"predict.py", "philox.py", "prepare.py"} <= names
+    assert {"predict.py", "philox.py", "pictures.py", "tables.py", "prepare.py"} <= names
     assert {"manifold.png", "clusters.png", "reconstructions.png"} <= names
 
 
@@ -75,7 +75,7 @@ def test_without_formats_it_is_keras_alone(exported, tmp_path):
     done = export_and_print(study, tmp_path)
     names = {path.name for path in done.folder.iterdir()}
     left_out = {file for name in FORMATS for file in FORMATS[name].files if name != "keras"}
-    assert not names & {*left_out, "predict.py"}
+    assert not names & {*left_out, "predict.py", "pictures.py", "tables.py"}
     assert set(FORMATS["keras"].files) <= names
     assert (list(done.max_difference), done.failures) == (["keras"], {})
 

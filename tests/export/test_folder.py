@@ -6,7 +6,7 @@ import pytest
 
 from vaetune.errors import ResultsError
 from vaetune.export.folder import check_replaceable, replace_folder
-from vaetune.export.manifest import MANIFEST, PROGRAM
+from vaetune.study.exported import MANIFEST, PROGRAM
 
 
 def write_export(folder, *names, listed=True):

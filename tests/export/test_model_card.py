@@ -501,17 +501,21 @@ def test_the_commands_for_image_files_run_as_they_stand(handed_over, tmp_path):
     _, folder, _ = handed_over
     card = (folder / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python (predict\.py .*)$", card, flags=re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for file in (
         "predict.py",
         "philox.py",
+        "pictures.py",
+        "tables.py",
         "prepare.py",
         "preprocessing.json",
         "encoder.onnx",
         "decoder.onnx",
     ):
         shutil.copy(folder / file, tmp_path)
-    Image.new("L", (20, 20), 90).save(tmp_path / "photo.png")
+    (tmp_path / "photos").mkdir()
+    for place in (tmp_path, tmp_path / "photos"):
+        Image.new("L", (20, 20), 90).save(place / "photo.png")
     for command in commands:
         words = [sys.executable, *shlex.split(command, comments=True)]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from standalone_predict import predict
@@ -14,7 +15,7 @@ from standalone_predict import predict
 import vaetune
 from vaetune.data import prepare
 from vaetune.data.images import Split, binarized, to_unit_interval
-from vaetune.export.standalone import philox
+from vaetune.export.standalone import philox, pictures, tables
 
 PIXELS = np.random.default_rng(4).integers(0, 256, (9, 10), dtype=np.uint8)
 
@@ -83,7 +84,7 @@ def test_it_runs_where_neither_vaetune_nor_tensorflow_can_be_imported(export, tm
 
 
 def test_the_copies_in_the_export_are_those_that_are_tested(export):
-    for module in (predict, philox, prepare):
+    for module in (predict, philox, pictures, prepare, tables):
         path = Path(module.__file__)
         assert (export / path.name).read_bytes() == path.read_bytes()
 
@@ -94,7 +95,7 @@ def test_it_finds_prepare_in_its_own_folder_and_says_if_it_is_missing(prepare_is
     folder.mkdir()
     elsewhere.mkdir()
     (elsewhere / "prepare.py").write_text("raise SystemExit('a file of the user was run')")
-    for module in [predict, philox, *[prepare] * prepare_is_there]:
+    for module in [predict, philox, pictures, tables, *[prepare] * prepare_is_there]:
         shutil.copy(module.__file__, folder)
     command = [sys.executable, folder / "predict.py", "encode", "image.png"]
     done = subprocess.run(
@@ -104,6 +105,70 @@ def test_it_finds_prepare_in_its_own_folder_and_says_if_it_is_missing(prepare_is
     assert done.returncode == 1
     assert done.stderr.startswith(f"predict: {folder}/{missing}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of images with sub-folders, and their names in order."""
+    for name in ("b/2.png", "b/10.png", "a.png", ".hidden/c.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.roll(PIXELS, len(name) + len(name[2:]))).save(path)
+    np.save(tmp_path / "photos" / "d.npy", PIXELS)
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    return tmp_path / "photos", ["a.png", "b/10.png", "b/2.png", "d.npy"]
+
+
+@pytest.mark.parametrize("ending", ["npz", "csv"])
+def test_a_folder_becomes_a_table_with_the_values_of_each_image(
+    export, photos, capsys, monkeypatch, ending
+):
+    folder, names = photos
+    monkeypatch.setattr(predict, "BATCH", 3)
+    predict.main(["encode", "photos", f"z.{ending}"])
+    assert capsys.readouterr() == ("", "")
+    if ending == "npz":
+        with np.load("z.npz", allow_pickle=False) as found:
+            shown, z = found["names"].tolist(), np.hstack([found["z_mean"], found["z_log_var"]])
+    else:
+        frame = pd.read_csv("z.csv")
+        shown, z = frame.pop("name").tolist(), frame.to_numpy(np.float32)
+        assert [*frame] == ["z_mean_0", "z_mean_1", "z_log_var_0", "z_log_var_1"]
+    assert shown == names
+    for name, values in zip(names, z, strict=True):
+        predict.main(["encode", str(folder / name)])
+        alone = json.loads(capsys.readouterr().out)
+        np.testing.assert_allclose(values, alone["z_mean"] + alone["z_log_var"], atol=1e-5)
+
+
+def test_a_single_image_becomes_a_table_and_an_earlier_table_is_replaced(export, capsys):
+    for _ in range(2):
+        predict.main(["encode", "image.png", "z.csv"])
+    assert pd.read_csv("z.csv")["name"].tolist() == ["image.png"]
+
+
+def test_notes_about_a_folder_are_one_line(export, photos, capsys):
+    folder, _ = photos
+    for name in ("e", "f", "g"):
+        Image.fromarray(PIXELS).resize((20, 18)).save(folder / f"{name}.png")
+    predict.main(["encode", "photos", "z.npz"])
+    printed = capsys.readouterr().err
+    assert printed.startswith("predict: photos/e.png has 18 x 20 pixels")
+    assert printed.endswith(": the image was resized. And 2 more notes like this.\n")
+
+
+def test_a_table_that_cannot_be_written_is_refused(export, photos, refused, tmp_path):
+    folder, _ = photos
+    assert refused("encode", "photos").endswith("write: encode FOLDER embeddings.npz")
+    assert "no/z.npz cannot be written" in refused("encode", "photos", "no/z.npz")
+    assert "no/z.csv cannot be written" in refused("encode", "photos", "no/z.csv")
+    (folder / "b" / "3.png").write_bytes(b"no image")
+    before = sorted(tmp_path.iterdir())
+    for name in ("z.npz", "z.csv"):
+        assert "photos/b/3.png cannot be read as an image" in refused("encode", "photos", name)
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "empty").mkdir()
+    assert "empty contains no images" in refused("encode", "empty", "z.csv")
 
 
 def test_a_reconstruction_is_decoded_from_z_mean(export):
@@ -201,6 +266,7 @@ def test_an_export_that_is_not_whole_says_so(steps, refused, tmp_path, name):
         ("sample", "a.png", "--count", "100000000"),
         ("sample", "a.png", "--seed", "-1"),
         ("paint", "image.png"),
+        ("encode", "image.png", "z.txt"),
     ],
 )
 def test_usage_errors_exit_with_two(export, capsys, arguments):

@@ -1,4 +1,4 @@
-"""`predict.py` gives the encoder what `read_folder` gave the training, file by file."""
+"""`predict.py` and `vaetune encode` give the encoder what `read_folder` gave the training."""
 
 import json
 
@@ -9,7 +9,10 @@ from PIL import Image
 from standalone_predict import predict
 
 from vaetune.config.reading import Reading, ReadingSpec
+from vaetune.config.spec import DataSpec
 from vaetune.data.folders.reader import read_folder
+from vaetune.data.for_model import Trained, open_rows
+from vaetune.data.images import to_unit_interval
 from vaetune.data.prepare import to_unit
 from vaetune.export.preprocessing import describe_preprocessing
 
@@ -66,13 +69,15 @@ RANGES = {"uint8": (0, 255), "uint16": (0, 4095), "int32": (0, 4095), "float32":
 
 
 @pytest.mark.parametrize("name", GUISES)
-def test_every_file_of_a_folder_is_prepared_as_it_was_for_training(name, tmp_path):
+def test_every_file_of_a_folder_is_prepared_as_it_was_for_training(name, tmp_path, own_cache):
+    folder = tmp_path / "photos"
+    folder.mkdir()
     pictures, ending, options, spec = GUISES[name]
     for number, picture in enumerate(pictures):
         image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
         settings = options(number) if callable(options) else options
-        image.save(tmp_path / f"{number}.{ending}", **settings)
-    raw = read_folder(tmp_path, ReadingSpec(**spec))
+        image.save(folder / f"{number}.{ending}", **settings)
+    raw = read_folder(folder, ReadingSpec(**spec))
     images = raw.train.images
     limits = RANGES[images.dtype.name]
     reading = Reading(
@@ -82,6 +87,9 @@ def test_every_file_of_a_folder_is_prepared_as_it_was_for_training(name, tmp_pat
     )
     study = make_study(image_shape=images.shape[1:], reading=reading)
     steps = json.loads(json.dumps(describe_preprocessing(study)))
-    for path, pixels in zip(sorted(tmp_path.iterdir()), images, strict=True):
+    for path, pixels in zip(sorted(folder.iterdir()), images, strict=True):
         read = predict.load_image(path, steps, seed=0)
         np.testing.assert_array_equal(read[0], to_unit(pixels, *limits)[0])
+    trained = Trained(DataSpec(dataset="gone", **spec), reading, images.shape[1:], "0" * 64)
+    read = open_rows(str(folder), trained).read(slice(None))
+    np.testing.assert_array_equal(to_unit_interval(read), to_unit(images, *limits)[0])

@@ -10,13 +10,14 @@ from standalone_predict import predict
 
 from vaetune.config.reading import Reading
 from vaetune.config.spec import DataSpec
-from vaetune.export.manifest import MANIFEST, build_manifest, find_export
+from vaetune.export.manifest import build_manifest
 from vaetune.export.preprocessing import (
     describe_preprocessing,
     describe_reading,
     describe_scale,
     write_code,
 )
+from vaetune.study.exported import MANIFEST, find_export
 
 BYTES = Reading(kind="files", dtype="uint8", low=0, high=255, range=(0, 255))
 SCANS = BYTES.model_copy(

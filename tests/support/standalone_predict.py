@@ -4,7 +4,7 @@ import importlib
 import sys
 
 from vaetune.data import prepare
-from vaetune.export.standalone import philox
+from vaetune.export.standalone import philox, pictures, tables
 
-sys.modules |= {"prepare": prepare, "philox": philox}
+sys.modules |= {"prepare": prepare, "philox": philox, "pictures": pictures, "tables": tables}
 predict = importlib.import_module("vaetune.export.standalone.predict")

@@ -13,6 +13,7 @@ from vaetune.cli.best import best
 from vaetune.cli.cache import cache
 from vaetune.cli.check import check
 from vaetune.cli.console import fail, say
+from vaetune.cli.encode import encode
 from vaetune.cli.evaluate import evaluate
 from vaetune.cli.explain import explain
 from vaetune.cli.groups import GroupedCommand, expand_groups
@@ -53,7 +54,7 @@ def _vaetune(
     pass
 
 
-for _command in (new, search, check, train, best, evaluate, explain, trials, report, cache):
+for _command in (new, search, check, train, best, evaluate, encode, explain, trials, report, cache):
     app.command(cls=GroupedCommand)(expand_groups(_command))
 
 

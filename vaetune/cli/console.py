@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from vaetune.errors import MissingImagesError
+from vaetune.errors import MissingImagesError, ResultsError
 
 if TYPE_CHECKING:
     from vaetune.device import ChosenDevice
-    from vaetune.study import Study, Trial
+    from vaetune.study import Exported, Study, Trial
 
 
 INTERRUPTED = 130
@@ -36,12 +36,18 @@ def fail(message: str) -> NoReturn:
 
 
 @contextmanager
-def clean_interrupt() -> Iterator[None]:
-    """Ends the command cleanly after Ctrl-C outside of a search."""
+def clean_interrupt(
+    message: str = "Stopped. Everything found so far is kept.",
+) -> Iterator[None]:
+    """Ends the command cleanly after Ctrl-C outside of a search.
+
+    Args:
+        message: Line that is printed then.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        say("Stopped. Everything found so far is kept.")
+        say(message)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -75,6 +81,28 @@ def find_named(results: Path, name: str | None) -> "Study":
         for folder, reason in catalog.unreadable.items():
             note(f"{folder} is skipped. {reason}")
     return catalog.find()
+
+
+def is_export(name: str, results: Path) -> bool:
+    """Whether a name is the folder of an export, and not that of a study."""
+    from vaetune.study import has_begun, read_manifest
+
+    folders = (results / name, Path(name))
+    return not any(map(has_begun, folders)) and read_manifest(folders[1]) is not None
+
+
+def find_exported(folder: Path) -> "Exported":
+    """Returns the export in a folder.
+
+    Raises:
+        ResultsError: Its manifest is damaged.
+    """
+    from vaetune.study import find_export
+
+    exported = find_export(folder)
+    if exported is None:
+        raise ResultsError(f"The manifest of {folder} is damaged. Export the trial again.")
+    return exported
 
 
 def title_of(study: "Study", trial: "Trial") -> str:

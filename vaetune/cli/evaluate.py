@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import advise_if_moved, clean_interrupt, find_named, note, say, title_of
+from vaetune.cli.console import (
+    advise_if_moved,
+    clean_interrupt,
+    find_exported,
+    find_named,
+    is_export,
+    note,
+    say,
+    title_of,
+)
 from vaetune.cli.options import EvaluationFormat, Results, StudyName, TrialId
 from vaetune.errors import ResultsError, VaetuneError
 from vaetune.study import IMPORTANCE_IMAGES, IMPORTANCE_SAMPLES
@@ -81,15 +90,6 @@ def evaluate(
     say(evaluations_as_table(evaluations))
 
 
-def is_export(name: str, results: Path) -> bool:
-    """Whether a name is the folder of an export, and not that of a study."""
-    from vaetune.export import read_manifest
-    from vaetune.study import has_begun
-
-    folders = (results / name, Path(name))
-    return not any(map(has_begun, folders)) and read_manifest(folders[1]) is not None
-
-
 def evaluate_study(
     study: "Study",
     trial_id: str | None,
@@ -128,20 +128,16 @@ def evaluate_exported(
     from rich.console import Console
 
     from vaetune.cli.live.bars import EvaluationProgress
-    from vaetune.config import NAMED_SETS
     from vaetune.data import load_prepared
     from vaetune.device import choose_device
 
     device = choose_device("auto", exact=True)
     from vaetune.evaluation import evaluate_export
-    from vaetune.export import find_export
     from vaetune.search import StoppableWatcher
 
-    exported = find_export(folder)
-    if exported is None:
-        raise ResultsError(f"The manifest of {folder} is damaged. Export the trial again.")
+    exported = find_exported(folder)
     data = exported.data
-    if dataset is None and data.dataset not in NAMED_SETS:
+    if dataset is None and exported.named_set is None:
         raise ResultsError(
             f'{folder} does not say where its images "{data.dataset}" are. '
             "Give their path with --dataset."

@@ -300,7 +300,7 @@ def _print_outcome(study: "Study", results: Path) -> None:
 def _export_winner_so_far(study: "Study", results: Path) -> None:
     """Exports the winner to results/best/, in at least the formats of the export there."""
     from vaetune.config import BEST
-    from vaetune.export import read_manifest
+    from vaetune.study import read_manifest
 
     if study.winner is None:
         return

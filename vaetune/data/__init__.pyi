@@ -11,6 +11,10 @@ from .examples import (
     choose_examples,
     spread_over_classes,
 )
+from .for_model import (
+    Trained,
+    open_rows,
+)
 from .images import (
     ImageSet,
     Split,
@@ -24,6 +28,12 @@ from .outline import (
     Outline,
     read_outline,
 )
+from .rows import (
+    SPLITS,
+    UNLABELLED,
+    ImageRows,
+    rows_of,
+)
 from .sources import (
     Dataset,
     load_images,
@@ -35,12 +45,16 @@ from .zero_copy import (
 
 __all__ = [
     "ALIGNMENT",
+    "SPLITS",
+    "UNLABELLED",
     "Dataset",
     "DiskImages",
+    "ImageRows",
     "ImageSet",
     "Images",
     "Outline",
     "Split",
+    "Trained",
     "binarized",
     "cache_folder",
     "choose_examples",
@@ -50,8 +64,10 @@ __all__ = [
     "load_images",
     "load_prepared",
     "map_images",
+    "open_rows",
     "prepare_images",
     "read_outline",
+    "rows_of",
     "spread_over_classes",
     "to_unit_interval",
 ]

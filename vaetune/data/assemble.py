@@ -1,10 +1,13 @@
 """Makes an image set of raw images: scales the pixels, numbers the classes, splits the images."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaetune.config import MAX_CHANNELS, MIN_IMAGE_SIDE, MIN_IMAGES, Reading, ReadingSpec
 from vaetune.data.disk.images import DiskImages, Images
@@ -67,18 +70,19 @@ def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> Image
     """
     names = ("training", "validation", "test")
     found = [(n, s) for n, s in zip(names, (raw.train, raw.validation, raw.test), strict=True) if s]
+    found_splits = [split for _, split in found]
     _check_counts(found, source)
     check_size(raw.train.images.shape[1:], spec, source)
-    scaled = _scale([split.images for _, split in found], spec, source)
+    scaled = _scale([split.images for split in found_splits], spec, source)
     labels = convert_labels(
         [split.labels for _, split in found],
         [len(split.images) for _, split in found],
         [split_name for split_name, _ in found],
     )
     splits: dict[str, Split] = {
-        split_name: Split(images, indices)
-        for (split_name, _), images, indices in zip(
-            found, scaled.splits, labels.indices, strict=True
+        split_name: Split(images, indices, positions)
+        for (split_name, _), images, indices, positions in zip(
+            found, scaled.splits, labels.indices, list_positions(found_splits), strict=True
         )
     }
     train, validation, test = hold_out(
@@ -96,6 +100,20 @@ def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> Image
         raw.class_names or labels.class_names,
         fingerprint_of((train, validation, test)),
         reading=reading.model_copy(update={"warnings": (*reading.warnings, *doubts)}),
+        names=list_names(found_splits),
+    )
+
+
+def list_positions(splits: Sequence[RawSplit]) -> list[NDArray[np.int64]]:
+    """Returns the positions of the images of each split among all images as they were found."""
+    ends = np.cumsum([0, *(len(split.images) for split in splits)]).tolist()
+    return [np.arange(*pair) for pair in itertools.pairwise(ends)]
+
+
+def list_names(splits: Sequence[RawSplit]) -> NDArray[Any]:
+    """Returns the names of all images by position: paths of files, or indices in the arrays."""
+    return np.concatenate(
+        [np.arange(len(s.images)) if s.names is None else s.names for s in splits]
     )
 
 

@@ -41,20 +41,27 @@ class Split:
         images: Pixels, (n, height, width, channels), uint8 in 0..255 or float32 in [0, 1], in
             memory or on the disk.
         labels: Class indices, (n,) int64, or None.
+        positions: Position of each image among all images of the set as they were found, (n,)
+            int64. None: the images are in this order.
     """
 
     images: Images
     labels: NDArray[np.int64] | None
+    positions: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, indices: NDArray[np.int64] | slice) -> "Split":
         """Returns the images at these indices, in this order. A slice does not copy them."""
-        labels = None if self.labels is None else self.labels[indices]
-        if isinstance(self.images, DiskImages):
-            return Split(self.images.take(indices), labels)
-        return Split(self.images[indices], labels)
+        images = self.images
+        taken = images.take(indices) if isinstance(images, DiskImages) else images[indices]
+        return Split(taken, *(None if each is None else each[indices] for each in self.facts))
+
+    @property
+    def facts(self) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+        """Labels and positions."""
+        return self.labels, self.positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +79,8 @@ class ImageSet:
         binarize: Binarization of the pixels. With "stochastic", the training images stay grey,
             because each training step draws their pixels.
         reading: Record of the reading; None if they were made by a program.
+        names: Names of all images by position: paths of files within the folder, or indices in
+            the array, (n,) str or int64. None: the images have no names.
     """
 
     name: str
@@ -83,6 +92,7 @@ class ImageSet:
     fingerprint: str
     binarize: Binarize = "none"
     reading: Reading | None = None
+    names: NDArray[Any] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -158,6 +168,7 @@ def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:
         fingerprint_of(splits, f"{data.binarize};" if data.binarize == "stochastic" else ""),
         data.binarize,
         images.reading,
+        images.names,
     )
 
 
@@ -172,14 +183,14 @@ def binarized(split: Split, how: Binarize, stream: int = 0) -> Split:
     if how == "none":
         return split
     if isinstance(split.images, DiskImages):
-        return Split(_binarized_on_disk(split.images, how), split.labels)
+        return replace(split, images=_binarized_on_disk(split.images, how))
     generator = np.random.default_rng([_BINARIZE_SEED, stream])
     pixels = np.empty(split.images.shape, np.uint8)
     for chunk in _chunks(pixels):
         x = to_unit_interval(split.images[chunk])
         limit = 0.5 if how == "threshold" else 1.0 - generator.random(x.shape, np.float32)
         pixels[chunk] = np.uint8(255) * (x >= limit)
-    return Split(pixels, split.labels)
+    return replace(split, images=pixels)
 
 
 def _binarized_on_disk(images: DiskImages, how: Binarize) -> DiskImages:
@@ -274,7 +285,7 @@ def _take_parts(split: Split, parts: Sequence[NDArray[np.int64]]) -> list[Split]
     # Keras's Fashion-MNIST is a read-only view of bytes.
     images = split.images if split.images.flags.writeable else split.images.copy()
     _put_in_order(images, order)
-    ordered = Split(images, None if split.labels is None else split.labels[order])
+    ordered = Split(images, *(None if each is None else each[order] for each in split.facts))
     ends = np.cumsum([0, *map(len, parts)]).tolist()
     return [ordered.take(slice(*pair)) for pair in itertools.pairwise(ends)]
 
@@ -300,11 +311,15 @@ def _join(train: Split, validation: Split) -> tuple[Split, Split]:
         images: Images = train.images.followed_by(validation.images)
     else:
         images = np.concatenate([train.images[:], validation.images[:]])
-    present = [each for each in (train.labels, validation.labels) if each is not None]
-    both = Split(images, np.concatenate(present) if present else None)
+    both = Split(images, *map(_concatenated, train.facts, validation.facts))
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(both))
     held_out = max(1, round(len(both) / FINAL_HELD_OUT_ONE_IN))
     return both.take(order[held_out:]), both.take(order[:held_out])
+
+
+def _concatenated(*arrays: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    present = [each for each in arrays if each is not None]
+    return np.concatenate(present) if present else None
 
 
 def fingerprint_of(splits: Sequence[Split], prefix: str = "") -> str:

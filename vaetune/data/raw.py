@@ -16,10 +16,12 @@ class RawSplit:
     Attributes:
         images: Pixels, (n, height, width, channels), of any numeric type.
         labels: Labels, (n,); class indices if `RawImages.class_names` is set. None without labels.
+        names: Paths of the files within the folder, (n,) str. None for an array.
     """
 
     images: Images
     labels: NDArray[Any] | None = None
+    names: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,12 +57,23 @@ def load_images(
         arrays = {name: np.array(array) for name, array in dataset.items()}
         return assemble("arrays", "arrays", find_images(arrays, spec, "The mapping"), spec)
     source = os.fspath(dataset)
-    name, raw = _read(source, spec, announce)
+    name, raw = read_raw(source, spec, announce)
     return assemble(name, source, raw, spec)
 
 
-def _read(source: str, spec: ReadingSpec, announce: Announce | None) -> tuple[str, RawImages]:
-    """Reads a named set, a folder or a file, and returns the name of the set and its images."""
+def read_raw(
+    source: str, spec: ReadingSpec, announce: Announce | None = None
+) -> tuple[str, RawImages]:
+    """Reads a named set, a folder or a file, and returns the name of the set and its images.
+
+    Args:
+        source: Name of the set, or path.
+        spec: Options of reading.
+        announce: See `load_images`.
+
+    Raises:
+        DataError: The images cannot be read.
+    """
     if source == "digits":
         with as_file(files("vaetune.data.digits") / "digits.npz") as path:
             return source, find_images(read_array_file(path), spec, source)

@@ -1,3 +1,15 @@
+from .embeddings import (
+    Embeddings,
+    LoadableModel,
+    encode_images,
+    model_of_export,
+    model_of_trial,
+    open_images,
+)
+from .encoding import (
+    encode_rows,
+    list_latents,
+)
 from .held_out import (
     evaluate_export,
     record_evaluation,
@@ -18,12 +30,20 @@ from .rescore import (
 from .trial import evaluate_trial
 
 __all__ = [
+    "Embeddings",
     "ImageLosses",
+    "LoadableModel",
     "Rescorer",
     "check_images",
+    "encode_images",
+    "encode_rows",
     "estimate",
     "evaluate",
     "evaluate_export",
     "evaluate_trial",
+    "list_latents",
+    "model_of_export",
+    "model_of_trial",
+    "open_images",
     "record_evaluation",
 ]

@@ -9,25 +9,25 @@ from .bundle import (
 from .folder import (
     check_replaceable,
 )
-from .manifest import (
-    Exported,
-    find_export,
-    read_manifest,
-)
 from .reader import (
     Reader,
+)
+from .tables import (
+    TableFacts,
+    check_table,
+    write_table,
 )
 from .trial import export_trial
 
 __all__ = [
     "Export",
-    "Exported",
     "Reader",
+    "TableFacts",
     "check_replaceable",
+    "check_table",
     "export_trial",
-    "find_export",
     "opening_command",
-    "read_manifest",
     "write_export",
+    "write_table",
     "write_trials",
 ]

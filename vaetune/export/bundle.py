@@ -12,7 +12,7 @@ import tensorflow as tf
 from vaetune.errors import ResultsError
 from vaetune.export.folder import check_replaceable, list_files, replace_folder
 from vaetune.export.formats import ALWAYS, FORMATS, chosen_formats, remove_format, write_format
-from vaetune.export.manifest import MANIFEST, build_manifest
+from vaetune.export.manifest import build_manifest
 from vaetune.export.model_card import ExportFacts, write_card
 from vaetune.export.preprocessing import describe_preprocessing
 from vaetune.export.reader import Reader
@@ -20,10 +20,10 @@ from vaetune.export.showcase import draw_showcase
 from vaetune.export.standalone.read_back import describe_error
 from vaetune.export.verify import Verification, read_back
 from vaetune.models import VAE
-from vaetune.study import ProbeImages, Study, Trial, find_baseline
+from vaetune.study import MANIFEST, ProbeImages, Study, Trial, find_baseline
 from vaetune.training import restore_best
 
-_PREDICT = ("predict.py", "philox.py")
+_PREDICT = ("predict.py", "philox.py", "pictures.py", "tables.py")
 
 _PREPARE = "prepare.py"
 """The module that prepared the training images."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vaetune.errors import ResultsError
-from vaetune.export.manifest import MANIFEST, read_manifest
+from vaetune.study import MANIFEST, read_manifest
 
 _Written = TypeVar("_Written")
 

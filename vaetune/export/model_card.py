@@ -326,6 +326,8 @@ def _files(facts: ExportFacts) -> Rows:
         rows += [
             ("predict.py", "a program for image files; needs numpy, Pillow, onnxruntime"),
             ("philox.py", "random numbers of `predict.py`, the same as those of TensorFlow"),
+            ("pictures.py", "how `predict.py` finds and writes images"),
+            ("tables.py", "how `predict.py` writes tables"),
         ]
     rows += [
         ("prepare.py", "Python functions that prepare an image; need numpy and Pillow"),

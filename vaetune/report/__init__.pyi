@@ -21,6 +21,10 @@ from .charts.latent_walks import (
 from .contact_sheet import (
     write_contact_sheet,
 )
+from .latent_map import (
+    check_map,
+    write_map,
+)
 from .live import (
     Ended,
     Waiting,
@@ -104,6 +108,7 @@ __all__ = [
     "WriteFailed",
     "Written",
     "as_distribution",
+    "check_map",
     "compute_clusters",
     "compute_interpolations",
     "compute_manifold",
@@ -160,5 +165,6 @@ __all__ = [
     "trials_as_table",
     "watch",
     "write_contact_sheet",
+    "write_map",
     "write_report",
 ]

@@ -6,14 +6,11 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from vaetune.errors import ResultsError
 from vaetune.files import write_atomically, writing_to
 from vaetune.report.charts.channels import scale_of_numbers, shown_channels, to_pictures
 from vaetune.report.charts.grids import GridInfo, grid_to_png
+from vaetune.report.picture_files import MARK, check_picture
 from vaetune.study import Pixels
-
-_MARK = "vaetune"
-"""Software in the metadata of a contact sheet, which may be overwritten."""
 
 _COLUMNS = (7, 8, 9, 10)
 """Numbers of images in a row. The one that leaves out the fewest images is chosen."""
@@ -71,27 +68,11 @@ def write_contact_sheet(path: Path, images: Pixels, show: Sequence[int] | None) 
     sheet = Image.new("RGBA", size, _PAPER)
     sheet.alpha_composite(picture, (_MARGIN, _MARGIN))
     marks = PngImagePlugin.PngInfo()
-    marks.add_text("Software", _MARK)
-    _check_replaceable(path)
+    marks.add_text("Software", MARK)
+    check_picture(path, "contact sheet", "--sheet")
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     whole = sheet.convert("RGB")
     write_atomically(path, lambda file: whole.save(file, format="PNG", pnginfo=marks))
     rows, columns = grid.tiles.shape[:2]
     return int(rows * columns)
-
-
-def _check_replaceable(path: Path) -> None:
-    """Checks that a file is missing or an earlier contact sheet."""
-    try:
-        with Image.open(path) as earlier:
-            is_ours = earlier.info.get("Software") == _MARK
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        is_ours = False
-    if not is_ours:
-        raise ResultsError(
-            f"{path} is not a contact sheet of vaetune and will not be overwritten. Choose another "
-            "file with --sheet."
-        )

@@ -38,13 +38,13 @@ SIZE = {"image_size": "8x9"}
 def decoded(monkeypatch):
     """Names of the files that were decoded."""
     names = []
-    original = image_folder._decode_into
+    original = image_folder.decode_into
 
     def spy(images, at, file, plan, background):
         names.append(file.place.path.name)
         return original(images, at, file, plan, background)
 
-    monkeypatch.setattr(image_folder, "_decode_into", spy)
+    monkeypatch.setattr(image_folder, "decode_into", spy)
     return names
 
 
@@ -233,7 +233,8 @@ def test_the_record_has_no_pixels(folder, own_cache):
     load_images(folder, SIZE | ON_DISK)
     (name,) = images_in(own_cache)
     record = json.loads((own_cache / name).with_suffix(".json").read_text())
-    assert record["splits"]["train"] == [18, [0] * 10 + [1] * 8]
+    count, labels, names = record["splits"]["train"]
+    assert (count, labels, len(names)) == (18, [0] * 10 + [1] * 8, 18)
     sent = pickle.dumps(load_images(folder, SIZE | ON_DISK))
     clear_cache()
     with pytest.raises(DataError, match="are not on this machine"):

@@ -83,9 +83,10 @@ class EvaluationProgress:
     Args:
         console: Console that shows the bar. In a file or a pipe, nothing is shown.
         what: Name of the evaluated model.
+        on: The images.
     """
 
-    def __init__(self, console: Console, what: str) -> None:
+    def __init__(self, console: Console, what: str, on: str = "on the test images") -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -95,7 +96,7 @@ class EvaluationProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(f"{what} on the test images", total=1.0)
+        self._task = self._bar.add_task(f"{what} {on}", total=1.0)
 
     def __enter__(self) -> Self:
         self._bar.start()

@@ -30,7 +30,7 @@ from vaetune.data.zero_copy import empty_aligned
 from vaetune.errors import DataError, VaetuneError
 from vaetune.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 """Version of the cached files. Those of another version are never read."""
 
 _OPTIONS = ("image_size", "resize", "background", "skip_unreadable")
@@ -211,7 +211,7 @@ class _Building:
             "dtype": raw.train.images.dtype.str,
             "image_shape": raw.train.images.shape[1:],
             "splits": {
-                name: [len(split.images), None if split.labels is None else split.labels.tolist()]
+                name: [len(split.images), _listed(split.labels), _listed(split.names)]
                 for name, split in splits.items()
             },
             "facts": {name: getattr(raw, name) for name in _FACTS},
@@ -245,6 +245,10 @@ def _building(folder: Path, spec: ReadingSpec, announce: Announce) -> Iterator[_
         building.close()
 
 
+def _listed(array: NDArray[Any] | None) -> list[Any] | None:
+    return None if array is None else array.tolist()
+
+
 def _path_of(key: str) -> Path:
     return cache_folder() / f"{key}.npy"
 
@@ -270,7 +274,7 @@ def _load(folder: Path, key: str) -> RawImages | None:
     about = _read_json(_facts_of(key))
     if about.get("format") != FORMAT:
         return None
-    counts = {name: count for name, (count, _) in about["splits"].items()}
+    counts = {name: count for name, (count, _, _) in about["splits"].items()}
     shape = (sum(counts.values()), *about["image_shape"])
     try:
         file = ImageFile(_path_of(key), 0, about["dtype"], shape)
@@ -278,9 +282,10 @@ def _load(folder: Path, key: str) -> RawImages | None:
         return None
     splits: dict[str, Any] = {}
     at = 0
-    for name, (count, labels) in about["splits"].items():
+    for name, (count, labels, names) in about["splits"].items():
         images = DiskImages(file, np.arange(at, at + count))
-        splits[name] = RawSplit(images, None if labels is None else np.array(labels, np.int64))
+        classes = None if labels is None else np.array(labels, np.int64)
+        splits[name] = RawSplit(images, classes, np.array(names, dtype=np.dtypes.StringDType()))
         at += count
     facts: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value

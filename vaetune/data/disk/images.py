@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -28,6 +28,32 @@ _MAX_BUFFERS = 512
 
 _MAX_BYTES = 2**26
 """Bytes that one system call reads."""
+
+
+class StoredImages(Protocol):
+    """Images on the disk, which are read by their numbers.
+
+    Attributes:
+        path: File or folder of the images.
+        dtype: Type of the values.
+        shape: Shape of the array of all images, with 3 or 4 axes. The first one counts the images.
+        layout: Order of the axes, with the images first.
+    """
+
+    path: Path
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    layout: Layout
+
+    @property
+    def identity(self) -> list[Any]:
+        """Facts that change if the images change."""
+
+    def check(self) -> None:
+        """Checks that the images are on this machine, and that they have not changed."""
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Returns images as (n, height, width, channels), in the order of their numbers."""
 
 
 class ImageFile:
@@ -55,7 +81,7 @@ class ImageFile:
         self.path = path.resolve()
         self.offset = offset
         self.dtype = np.dtype(dtype)
-        self.shape = tuple(shape)
+        self.shape: tuple[int, ...] = tuple(shape)
         self.layout: Layout = layout
         self._descriptor: int | None = None
         self._seen: tuple[int, int] | None = None
@@ -174,7 +200,7 @@ class DiskImages:
 
     def __init__(
         self,
-        file: ImageFile,
+        file: StoredImages,
         rows: NDArray[np.int64] | None = None,
         steps: tuple[Step, ...] = (),
         like: tuple[tuple[int, ...], np.dtype[Any]] | None = None,

@@ -1,7 +1,7 @@
 """Reading of a folder of image files into a single array."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,14 +82,14 @@ def _read_quietly(folder: Path, spec: ReadingSpec, allocate: Allocate) -> RawIma
     problems = [*arrangement.warnings, *folder_notes.unreadable_warning(folder, unreadable)]
     problems += [*folder_notes.shortened(kept), *transparency.warnings(pixels.looks)]
     problems += _join_types(pixels, plan)
-    splits = _split_up(pixels, plan)
+    splits = _split_up(folder, pixels, plan)
     is_resized = any(page.size != plan.size for file in kept for page in file.pages)
     return RawImages(
         "files",
         splits["train"],
         splits.get("validation"),
         splits.get("test"),
-        class_names=_class_names(pixels),
+        class_names=class_names_of(kept),
         pages=plan.pages,
         image_size=plan.size if is_resized else None,
         resize=plan.resize if is_resized else None,
@@ -125,7 +125,7 @@ def _decode_all(
     at = 0
     for file in files:
         try:
-            looks = _decode_into(pixels.images, at, file, plan, background)
+            looks = decode_into(pixels.images, at, file, plan, background)
         except FAILURES as error:
             pixels.unreadable[file.place.path] = reason_of(error, file.place.path)
             continue
@@ -136,10 +136,21 @@ def _decode_all(
     return pixels
 
 
-def _decode_into(
+def decode_into(
     images: NDArray[Any], at: int, file: ImageFile, plan: Plan, background: str | None
 ) -> list[Look]:
-    """Decodes a file into its place in an array, and returns how its pages look."""
+    """Decodes a file into its place in an array, and returns how its pages look.
+
+    Args:
+        images: Pixels, (n, height, width, channels).
+        at: Index of the first image of the file.
+        file: The file.
+        plan: Common size, type and channels of the images.
+        background: Colour behind transparent pixels; None for black.
+
+    Raises:
+        Exception: One of `FAILURES`: the file cannot be read.
+    """
     looks = []
     # Pillow scrambles uncompressed TIFF files with an orientation if it opens them by name.
     with file.place.path.open("rb") as stream, Image.open(stream) as image:
@@ -167,7 +178,7 @@ def _settle_background(pixels: _Pixels, plan: Plan, background: str | None) -> s
     looks = iter(pixels.looks)
     for file, at in pixels.files:
         if transparency.are_transparent([next(looks) for _ in file.pages]):
-            _decode_into(pixels.images, at, file, plan, chosen)
+            decode_into(pixels.images, at, file, plan, chosen)
     return chosen
 
 
@@ -200,27 +211,47 @@ def _narrow(images: NDArray[Any]) -> NDArray[np.uint8]:
     return narrow
 
 
-def _split_up(pixels: _Pixels, plan: Plan) -> dict[SplitName, RawSplit]:
-    """Returns the splits that have images. Class indices count the sorted labels of all splits."""
-    number = {label: index for index, label in enumerate(_class_names(pixels) or ())}
+def _split_up(folder: Path, pixels: _Pixels, plan: Plan) -> dict[SplitName, RawSplit]:
+    """Returns the splits that have images."""
+    files = [file for file, _ in pixels.files]
     splits: dict[SplitName, RawSplit] = {}
     at = 0
     for split in SPLITS:
-        labels = [
-            file.place.label
-            for file, _ in pixels.files
-            if file.place.split == split
-            for _ in range(plan.images_in(file))
-        ]
-        if not labels:
-            continue
-        images = pixels.images[at : at + len(labels)]
-        at += len(labels)
-        numbers = [number[label] for label in labels if label is not None]
-        splits[split] = RawSplit(images, np.array(numbers, np.int64) if numbers else None)
+        labels, names = list_facts(folder, files, split, plan)
+        if len(names):
+            splits[split] = RawSplit(pixels.images[at : at + len(names)], labels, names)
+            at += len(names)
     return splits
 
 
-def _class_names(pixels: _Pixels) -> tuple[str, ...] | None:
-    labels = {file.place.label for file, _ in pixels.files}
+def list_facts(
+    folder: Path, files: Sequence[ImageFile], split: SplitName, plan: Plan
+) -> tuple[NDArray[np.int64] | None, NDArray[Any]]:
+    """Returns the class indices and the names of the images of a split.
+
+    A class index counts the sorted labels of all splits. The name of an image is the path of its
+    file within the folder, and its number in the file if a file may contain several images.
+
+    Args:
+        folder: Folder of image files.
+        files: Files of all splits, one split after the other.
+        split: The split.
+        plan: Common size, type and channels of the images.
+    """
+    number = {label: index for index, label in enumerate(class_names_of(files) or ())}
+    labels: list[int] = []
+    names: list[str] = []
+    for file in files:
+        if file.place.split != split:
+            continue
+        name, count = file.place.path.relative_to(folder).as_posix(), plan.images_in(file)
+        names += [name] if count == 1 else [f"{name}[{page}]" for page in range(count)]
+        labels += [number[file.place.label]] * count if file.place.label is not None else []
+    classes = np.array(labels, np.int64) if labels else None
+    return classes, np.array(names, dtype=np.dtypes.StringDType())
+
+
+def class_names_of(files: Iterable[ImageFile]) -> tuple[str, ...] | None:
+    """Returns the sorted labels of files, or None if they have none."""
+    labels = {file.place.label for file in files}
     return tuple(sorted(label for label in labels if label is not None)) or None

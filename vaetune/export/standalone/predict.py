@@ -1,9 +1,10 @@
 """Encodes, reconstructs and samples images with the ONNX files in the folder of this file.
 
-It needs numpy, Pillow, onnxruntime and the files prepare.py and philox.py of the same folder:
+It needs numpy, Pillow, onnxruntime and the other .py files of the same folder:
 
     pip install numpy pillow onnxruntime
     python predict.py encode photo.png                       # prints z_mean, z_log_var as JSON
+    python predict.py encode photos embeddings.npz           # a folder of images; also .csv
     python predict.py reconstruct photo.png rebuilt.png
     python predict.py sample samples.png --count 16 --seed 1
 
@@ -12,12 +13,13 @@ images that the model was trained on. An image is a file that Pillow reads, or a
 """
 
 import argparse
+import io
 import json
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True  # An export holds only files that were written with it.
@@ -32,7 +34,9 @@ except ImportError as missing:
 
 try:
     from philox import draw
+    from pictures import fail, find_images, flatten, write_images
     from prepare import decode as decode_file, resize, to_channels, to_unit
+    from tables import write_csv, write_npz
 except ImportError as missing:
     sys.exit(f"predict: {HERE / f'{missing.name}.py'} cannot be imported. Export again.")
 
@@ -47,13 +51,8 @@ RESIZED = {"stretch": " and its proportions changed", "crop": " and cropped", "p
 """How an image of another size is resized, with the words of the note."""
 
 DEEP_TYPES = {"uint16", "int32"}  # of grey images of 16 bits, by Pillow's version and the format
-BATCH = 64  # latent vectors that are decoded at once
+BATCH = 64  # images that are encoded or decoded at once
 MAX_SAMPLES = 10_000  # in one image file
-
-
-def fail(message: str) -> NoReturn:
-    """Ends the program with one line on stderr and exit code 1."""
-    sys.exit(f"predict: {' '.join(message.split())}")
 
 
 def read_preprocessing() -> Mapping[str, Any]:
@@ -139,26 +138,6 @@ def read_file(path: Path, steps: Mapping[str, Any]) -> Array:
         return np.asarray(decode_file(file, background))
 
 
-def flatten(image: Image.Image, mode: str) -> Image.Image:
-    """Converts an image to 8 bits in grey or RGB; transparent parts become black.
-
-    Searches that did not record how they read images prepared all of them in this way.
-
-    Raises:
-        ValueError: Pixel values are outside 0..65535.
-    """
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 65535):
-            raise ValueError("pixel values are outside 0..65535")
-        image = Image.fromarray(np.rint(values / 257.0).astype(np.uint8))
-    if image.mode in ("P", "PA", "LA", "RGBA"):
-        colour = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, colour)
-    return image.convert(mode)
-
-
 def find_limits(
     pixels: Array, path: Path, is_array: bool, steps: Mapping[str, Any]
 ) -> tuple[float, float]:
@@ -176,12 +155,12 @@ def find_limits(
     if found.name == expected.name or found.kind == expected.kind == "f" or is_deep:
         return low, high
     is_full_scale = expected.kind in "fb" or (low, high) in ((0, 1), (0, 255))
-    if not is_array and found == np.uint8 and given["kind"] == "arrays" and is_full_scale:
-        return 0, 255
-    fail(
-        f"{path} has pixels of type {found.name}, but the model was trained on {expected.name} "
-        f"values {low}..{high}. Give it an image of this type."
-    )
+    if is_array or found != np.uint8 or given["kind"] != "arrays" or not is_full_scale:
+        fail(
+            f"{path} has pixels of type {found.name}, but the model was trained on {expected.name} "
+            f"values {low}..{high}. Give it an image of this type."
+        )
+    return 0, 255
 
 
 def fit(pixels: Array, path: Path, steps: Mapping[str, Any]) -> Array:
@@ -220,10 +199,40 @@ def binarize(unit: Array, settings: Mapping[str, Any], seed: int) -> Array:
     return unit
 
 
-def encode(images: Array) -> tuple[Array, Array]:
+def encode(images: Array, model: Any = None) -> tuple[Array, Array]:
     """Encodes images (n, height, width, channels) as z_mean and z_log_var, each (n, latent_dim)."""
-    z_mean, z_log_var = open_model("encoder").run(["z_mean", "z_log_var"], {"image": images})
+    model = model or open_model("encoder")
+    z_mean, z_log_var = model.run(["z_mean", "z_log_var"], {"image": images})
     return z_mean, z_log_var
+
+
+def encode_files(
+    paths: Sequence[Path], steps: Mapping[str, Any], seed: int
+) -> Iterator[dict[str, Array]]:
+    """Encodes image files batch by batch."""
+    model = open_model("encoder")
+    for at in range(0, len(paths), BATCH):
+        images = [load_image(path, steps, seed) for path in paths[at : at + BATCH]]
+        yield dict(zip(("z_mean", "z_log_var"), encode(np.concatenate(images), model), strict=True))
+
+
+def write_table(path: Path, output: Path, steps: Mapping[str, Any], seed: int) -> None:
+    """Encodes an image or the images of a folder, and writes a table with a row for each."""
+    folder = path if path.is_dir() else path.parent
+    paths = find_images(path) if path.is_dir() else [path]
+    names = [each.relative_to(folder).as_posix() for each in paths]
+    parts = encode_files(paths, steps, seed)
+    with redirect_stderr(io.StringIO()) as printed:
+        try:
+            if output.suffix.lower() == ".csv":
+                write_csv(output, {"name": names}, parts)
+            else:
+                write_npz(output, {"names": np.array(names)}, parts)
+        except OSError as error:
+            fail(f"{output} cannot be written ({error}).")
+    first, *others = printed.getvalue().splitlines() or [""]
+    more = f" And {len(others)} more notes like this." if others else ""
+    print(first + more, file=sys.stderr, end="\n" if first else "")
 
 
 def reconstruct(images: Array) -> Array:
@@ -251,48 +260,6 @@ def sample(count: int, seed: int) -> Array:
     return decode(latents, name)
 
 
-def write_images(path: Path, images: Array) -> None:
-    """Writes one image, (height, width, channels), or several, (n, height, width, channels).
-
-    An .npy file holds the array, float32 in [0, 1]. In an image file, several images are in a grid
-    that is about square. With other than 1 or 3 channels this must be a TIFF file, which has a page
-    of float32 for each channel.
-    """
-    ending, channels = path.suffix.lower(), images.shape[-1]
-    unit = np.clip(images, 0.0, 1.0).astype(np.float32)
-    is_picture = channels in (1, 3)
-    if not is_picture and ending not in (".npy", ".tif", ".tiff"):
-        fail(
-            f"{path} cannot hold {channels} channels. Choose a file name that ends in .npy or .tif."
-        )
-    try:
-        if ending == ".npy":
-            with path.open("wb") as file:
-                np.save(file, unit)
-        elif is_picture:
-            pixels = np.rint(tile(unit) * 255.0).astype(np.uint8)
-            Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
-        else:
-            pages = np.ascontiguousarray(np.moveaxis(tile(unit), -1, 0))
-            first, *others = map(Image.fromarray, pages)
-            first.save(path, save_all=True, append_images=others)
-    except (OSError, ValueError) as error:
-        ending = ".png" if is_picture else ".npy"
-        fail(f"{path} cannot be written ({error}). Choose a file name that ends in {ending}.")
-
-
-def tile(images: Array) -> Array:
-    """Puts images into a grid that is about square, (height, width, channels)."""
-    height, width, channels = images.shape[-3:]
-    images = images.reshape(-1, height, width, channels)
-    columns = math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
-    sheet = np.zeros((rows * columns, height, width, channels), dtype=images.dtype)
-    sheet[: len(images)] = images
-    grid = sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    return grid.reshape(rows * height, columns * width, channels)
-
-
 def count(text: str) -> int:
     """Parses --count."""
     number = int(text)
@@ -309,21 +276,31 @@ def seed(text: str) -> int:
     return number
 
 
+def table(text: str) -> Path:
+    """Parses the name of a table."""
+    if not text.lower().endswith((".npz", ".csv")):
+        raise argparse.ArgumentTypeError(f"expected a name in .npz or .csv, received {text}")
+    return Path(text)
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(prog="predict.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, action in (
-        ("encode", "print z_mean and z_log_var of an image as JSON"),
+        ("encode", "print z_mean and z_log_var of an image as JSON, or write those of a folder"),
         ("reconstruct", "encode an image and write the decoded image"),
     ):
         command = commands.add_parser(name, help=action)
-        command.add_argument("image", type=Path, help="image file, or .npy file")
+        what = "image file, .npy file" + (", or folder of these" if name == "encode" else "")
+        command.add_argument("image", type=Path, help=what)
         command.add_argument(
             "--seed", type=seed, default=0, help="random seed of stochastic binarisation"
         )
         if name == "reconstruct":
             command.add_argument("output", type=Path, help="file to write: .png, .npy, .tif")
+        else:
+            command.add_argument("output", type=table, nargs="?", help="table to write: .npz, .csv")
     command = commands.add_parser("sample", help="write images decoded from the prior")
     command.add_argument("output", type=Path, help="file to write: .png, .npy, .tif")
     command.add_argument("--count", type=count, default=16, help="number of images (default: 16)")
@@ -338,6 +315,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if parsed.command == "sample":
         write_images(parsed.output, sample(parsed.count, parsed.seed))
         return
+    if parsed.command == "encode" and parsed.output:
+        write_table(parsed.image, parsed.output, steps, parsed.seed)
+        return
+    if parsed.image.is_dir():
+        fail(f"{parsed.image} is a folder. Name a table to write: encode FOLDER embeddings.npz")
     images = load_image(parsed.image, steps, parsed.seed)
     if parsed.command == "reconstruct":
         write_images(parsed.output, reconstruct(images)[0])

@@ -94,7 +94,7 @@ def draw_clusters(info: ClustersInfo) -> Figure:
         jitter = np.random.default_rng(0).uniform(-0.35, 0.35, len(rows))
         points = np.column_stack([points[:, 0], rows + jitter])
     handles = [
-        _draw_class(axes, points[info.members == index], index)
+        draw_class(axes, points[info.members == index], index)
         for index in range(max(1, len(info.classes)))
     ]
     set_text(axes.set_xlabel, info.axis_names[0])
@@ -108,15 +108,17 @@ def draw_clusters(info: ClustersInfo) -> Figure:
 
 
 @chart_style()
-def to_png(figure: Figure, dpi: int = 160) -> bytes:
+def to_png(figure: Figure, dpi: int = 160, software: str | None = None) -> bytes:
     """Renders a figure as a PNG file with a white background.
 
     Args:
         figure: Figure to render.
         dpi: Pixels per inch.
+        software: Software in the metadata of the file.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    metadata = {"Software": software}
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata=metadata)
     return buffer.getvalue()
 
 
@@ -145,16 +147,27 @@ def _class_name(label: int, class_names: Sequence[str]) -> str:
     return class_names[label] if 0 <= label < len(class_names) else str(label)
 
 
-def _draw_class(axes: Axes, points: NDArray[np.float64], index: int) -> Any:
+def draw_class(
+    axes: Axes, points: NDArray[np.float64], index: int, size: float = 4.2, alpha: float = 0.8
+) -> Any:
+    """Draws the points of a class, and returns the artist for a legend.
+
+    Args:
+        axes: Axes of the chart.
+        points: Coordinates, (n, 2).
+        index: Index of the class.
+        size: Size of a marker in points.
+        alpha: Opacity.
+    """
     (line,) = axes.plot(
         points[:, 0],
         points[:, 1],
         linestyle="none",
         # Classes from the eleventh on reuse the colours with other markers.
         marker=CLASS_MARKERS[(index + index // len(CLASS_COLOURS)) % len(CLASS_MARKERS)],
-        markersize=4.2,
+        markersize=size,
         markeredgewidth=0,
-        alpha=0.8,
+        alpha=alpha,
         color=CLASS_COLOURS[index % len(CLASS_COLOURS)],
     )
     return line

@@ -148,7 +148,11 @@ def set_text(setter: Any, text: str) -> None:
 
 
 def add_legend(
-    figure: Figure, handles: Sequence[Any], names: Sequence[str], handle_width: float = 1.6
+    figure: Figure,
+    handles: Sequence[Any],
+    names: Sequence[str],
+    handle_width: float = 1.6,
+    room: float = 57.0,
 ) -> None:
     """Adds a legend above a chart, unless it would have no entries or more than `MAX_NAMES`.
 
@@ -157,11 +161,12 @@ def add_legend(
         handles: Artists such as lines.
         names: Name of each handle.
         handle_width: Width of the sample in front of each name, in ems.
+        room: Width of the legend, in characters.
     """
     if not names or len(names) > MAX_NAMES:
         return
     shown = [printable(name) for name in names]
-    columns = _legend_columns([len(name) + 1.7 * handle_width + 2.3 for name in shown])
+    columns = _legend_columns([len(name) + 1.7 * handle_width + 2.3 for name in shown], room)
     # matplotlib fills a legend column by column, but people read row by row.
     order = [i for column in range(columns) for i in range(column, len(shown), columns)]
     legend = figure.legend(

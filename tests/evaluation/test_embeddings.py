@@ -1,0 +1,133 @@
+"""Embeddings are what the encoder returns, row by row, and images are read in parts."""
+
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from image_sets import make_split
+from tiny_searches import GRID, IMAGES, changed, run
+
+import vaetune
+from vaetune.config.spec import DataSpec
+from vaetune.data.images import prepare_images
+from vaetune.data.rows import ImageRows, rows_of
+from vaetune.errors import DataError, ResultsError
+from vaetune.evaluation.encoding import encode_rows, list_latents
+from vaetune.evaluation.likelihood import Batches
+from vaetune.models import load_model
+
+OTHERS = make_split(23, (9, 10, 1), 7)
+UNIT = OTHERS.images / np.float32(255)
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_winner_and_its_export_encode_other_images_as_their_encoder(handed_over):
+    study, folder, _ = handed_over
+    z_mean, z_log_var, _ = load_model(folder / "vae.keras").encoder(UNIT)
+    for model in (study, folder, str(folder)):
+        found = vaetune.encode_images(model, {"x": OTHERS.images, "y": OTHERS.labels})
+        close(found.z_mean, z_mean)
+        close(found.z_log_var, z_log_var)
+        assert (len(found), found.splits, [*found.latents]) == (23, None, ["z_mean", "z_log_var"])
+        assert found.names.tolist() == [*range(23)]
+        assert found.labels.tolist() == OTHERS.labels.tolist()
+        frame = found.to_frame()
+        assert [*frame] == ["name", "label", "class_name", "z_mean_0", "z_mean_1"]
+        assert frame["class_name"].tolist() == [str(label) for label in OTHERS.labels]
+        np.testing.assert_array_equal(frame[["z_mean_0", "z_mean_1"]], found.z_mean)
+        assert [*found.to_frame(log_var=True)][-1] == "z_log_var_1"
+
+
+def test_another_trial_encodes_on_request(handed_over):
+    study, _, _ = handed_over
+    other = study.ranking[1]
+    found = vaetune.encode_images(study, OTHERS.images, trial=other)
+    close(found.z_mean, vaetune.encode_images(study, OTHERS.images, trial=other.trial_id).z_mean)
+    assert np.abs(found.z_mean - vaetune.encode_images(study, OTHERS.images).z_mean).max() > 1e-3
+
+
+def test_all_levels_are_those_of_encode_levels(handed_over_ladder):
+    study, folder, _ = handed_over_ladder
+    vae = load_model(folder / "vae.keras")
+    levels = vae.encode_levels(UNIT)
+    found = vaetune.encode_images(study, OTHERS.images, levels=True)
+    shapes = list_latents(vae, levels=True)
+    assert [*found.latents] == [*shapes]
+    assert [*shapes] == [
+        "z_mean",
+        "z_log_var",
+        *(f"u_{number}_{what}" for number in (2, 3) for what in ("mean", "log_var")),
+    ]
+    expected = [parameter for pair in levels.values() for parameter in pair]
+    for (name, shape), values in zip(shapes.items(), expected, strict=True):
+        assert found.latents[name].shape == (23, *shape)
+        close(found.latents[name], values)
+    frame = found.to_frame()
+    _, width, channels = shapes["u_2_mean"]
+    place = (1 * width + 2) * channels + 1
+    np.testing.assert_array_equal(frame[f"u_2_mean_{place}"], found.latents["u_2_mean"][:, 1, 2, 1])
+
+
+class CountedRows(ImageRows):
+    """Rows that count the images that are in memory."""
+
+    alive, most = [], 0
+
+    def read(self, rows):
+        images = super().read(rows).copy()
+        cls = CountedRows
+        cls.alive = [each for each in cls.alive if each[0]() is not None]
+        cls.alive.append((weakref.ref(images), len(images)))
+        cls.most = max(cls.most, sum(count for image, count in cls.alive if image() is not None))
+        return images
+
+
+def test_few_images_are_in_memory_at_a_time(handed_over):
+    _, folder, _ = handed_over
+    vae = load_model(folder / "vae.keras")
+    rows = rows_of(replace(IMAGES, train=make_split(2000, (9, 10, 1), 4)))
+    counted = CountedRows(**{name: getattr(rows, name) for name in rows.__dataclass_fields__})
+    shares = []
+    parts = list(encode_rows(vae, counted, on_progress=shares.append, batches=Batches(50)))
+    assert sum(len(part["z_mean"]) for part in parts) == len(rows) == 2028
+    assert CountedRows.most <= 3 * 50 + 1
+    assert (len(shares), shares[-1], sorted(shares)) == (41, 1.0, shares)
+    whole = np.concatenate([part["z_mean"] for part in parts])
+    close(whole[100:150], vae.posterior(counted.read(slice(100, 150)) / np.float32(255))[0])
+
+
+def test_images_of_the_search_have_the_splits_of_training(tmp_path):
+    arrays = {"x": make_split(40, (9, 10, 1), 1).images}
+    np.savez(tmp_path / "squares.npz", **arrays)
+    data = DataSpec(dataset=str(tmp_path / "squares.npz"), binarize="threshold")
+    spec = changed(GRID, data=data)
+    images = vaetune.load_images(data.dataset)
+    study = run(tmp_path / "results", spec, images=prepare_images(images, spec.data))
+    found = vaetune.encode_images(study)
+    assert [(found.splits == name).sum() for name in ("train", "validation", "test")] == [26, 7, 7]
+    assert found.names.tolist() == [*range(40)]
+    only = vaetune.encode_images(study, splits=["test"])
+    np.testing.assert_array_equal(only.z_mean, found.z_mean[found.splits == "test"])
+    binary = (arrays["x"] / 255.0 >= 0.5).astype(np.float32)
+    same = vaetune.encode_images(study, binary)
+    close(found.z_mean, same.z_mean)
+
+
+def test_what_cannot_encode_is_refused(handed_over, tmp_path):
+    study, folder, _ = handed_over
+    with pytest.raises(ResultsError, match=r"has no trial 99"):
+        vaetune.encode_images(study, OTHERS.images, trial="99")
+    with pytest.raises(ResultsError, match="is not an export of vaetune"):
+        vaetune.encode_images(tmp_path, OTHERS.images)
+    with pytest.raises(ResultsError, match="leave out `trial`"):
+        vaetune.encode_images(folder, OTHERS.images, trial="0001")
+    with pytest.raises(ResultsError, match=r"does not say where its images .*dataset="):
+        vaetune.encode_images(folder)
+    with pytest.raises(DataError, match=r'takes 9 x 10\. Resize them .*resize="crop"'):
+        vaetune.encode_images(study, np.zeros((3, 20, 20), np.uint8))
+    found = vaetune.encode_images(study, np.zeros((3, 20, 20), np.uint8), resize="pad")
+    assert len(found) == 3

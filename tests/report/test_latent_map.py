@@ -1,0 +1,137 @@
+"""A map shows each image at its place, and thumbnails that do not hide one another."""
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from vaetune.errors import ResultsError
+from vaetune.report.charts.latent_map import SIDES, choose_apart, compute_map, draw_map
+from vaetune.report.latent_map import check_map, write_map
+from vaetune.report.picture_files import MARK
+
+POINTS = np.random.default_rng(0).standard_normal((400, 2)).astype(np.float32)
+LABELS = np.arange(400) % 3
+NAMES = ("cat", "dog", "bird")
+
+
+def images_of(rows, shape=(9, 10, 1)):
+    return np.stack([np.full(shape, row % 200 + 20, np.uint8) for row in rows])
+
+
+def in_pixels(axes, x, y):
+    return axes.transData.transform((x, y))
+
+
+def test_thumbnails_are_apart_and_none_could_be_added():
+    places = np.random.default_rng(1).uniform(size=(2000, 2))
+    width, height = 0.05, 0.08
+    chosen = choose_apart(places, width, height)
+
+    def touches(a, b):
+        return np.all(np.abs(places[a] - places[b]) < (width, height))
+
+    for number, index in enumerate(chosen):
+        assert not any(touches(index, other) for other in chosen[:number])
+    wider = 1.1 * np.array([width, height])
+    gaps = np.abs(places[:, np.newaxis] - places[chosen]) < wider
+    assert gaps.all(axis=2).any(axis=1).all(), "each other point is close to a thumbnail"
+    assert len(chosen) > 100
+
+
+def test_equal_points_have_one_thumbnail():
+    info = compute_map(np.zeros((30, 4), np.float32), None, None)
+    assert len(info.rows) == 1
+    assert len(compute_map(POINTS[:1], None, None).rows) == 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_thumbnail_is_at_the_place_of_its_image(count):
+    info = compute_map(POINTS, LABELS, NAMES)
+    figure = draw_map(info, images_of(info.rows, (9, 10, count)))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (axes,) = figure.axes
+    pixels = np.asarray(canvas.buffer_rgba())
+    assert len(axes.images) == len(info.rows) > 50
+    for index, row in zip(info.shown, info.rows, strict=True):
+        x, y = in_pixels(axes, *info.places[index])
+        assert abs(int(pixels[pixels.shape[0] - 1 - int(y), int(x), 0]) - (row % 200 + 20)) <= 1
+    left, right = (in_pixels(axes, *place) for place in ((0, 0), (1, 1)))
+    np.testing.assert_allclose(*(right - left), rtol=1e-6)
+
+
+def test_rows_that_are_not_finite_are_left_out():
+    z = POINTS.copy()
+    z[7] = np.nan
+    info = compute_map(z, LABELS, NAMES)
+    assert 7 not in info.rows
+    assert len(info.places) == 399
+    np.testing.assert_allclose(
+        info.places[info.shown], compute_map(np.delete(z, 7, 0), None, None).places[info.shown]
+    )
+    assert set(info.rows[info.shown >= 7] - info.shown[info.shown >= 7]) == {1}
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2, 5])
+@pytest.mark.parametrize("shape", [(9, 10, 1), (300, 90, 3), (8, 200, 4), (16, 16, 7)])
+def test_all_kinds_of_images_can_be_shown(latent_dim, shape):
+    z = np.random.default_rng(0).standard_normal((60, latent_dim))
+    info = compute_map(z, None, None, shape[0] / shape[1])
+    figure = draw_map(info, images_of(info.rows, shape))
+    (axes,) = figure.axes
+    assert len(axes.images) == len(info.rows) > 1
+    assert max(max(each.get_array().shape[:2]) for each in axes.images) <= 96
+    assert SIDES[0] < max(info.thumbnail) < SIDES[1]
+
+
+def test_frames_have_the_colours_of_the_legend():
+    info = compute_map(POINTS, LABELS, NAMES)
+    figure = draw_map(info, images_of(info.rows))
+    (legend,) = figure.legends
+    colours = {
+        text.get_text(): handle.get_color()
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    assert set(colours) == set(NAMES)
+    frames = figure.axes[0].patches
+    for frame, row in zip(frames, info.rows, strict=True):
+        assert Image.new("RGB", (1, 1), colours[NAMES[LABELS[row]]]).getpixel((0, 0)) == tuple(
+            round(255 * part) for part in frame.get_edgecolor()[:3]
+        )
+
+
+def test_a_map_replaces_an_earlier_one_and_no_other_picture(tmp_path):
+    path = tmp_path / "map.png"
+    labels = np.where(np.arange(400) < 9, -1, LABELS)
+    for _ in range(2):
+        check_map(path)
+        count = write_map(path, POINTS, images_of, labels, NAMES)
+    with Image.open(path) as picture:
+        assert (picture.info["Software"], picture.format, count > 50) == (MARK, "PNG", True)
+        assert min(picture.size) > 1200
+    assert len(path.read_bytes()) < 2e6
+    assert write_map(path, POINTS, images_of) == count
+    Image.new("L", (9, 9)).save(path)
+    with pytest.raises(ResultsError, match="not a map of vaetune and will not be overwritten"):
+        check_map(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("map.jpg", "ends in .png"), ("no/map.png", "There is no folder")]
+)
+def test_a_name_that_cannot_be_written_is_refused(tmp_path, name, message):
+    with pytest.raises(ResultsError, match=message):
+        check_map(tmp_path / name)
+
+
+def test_the_same_map_has_the_same_bytes():
+    pictures = []
+    for _ in range(2):
+        info = compute_map(POINTS, LABELS, NAMES)
+        file = io.BytesIO()
+        draw_map(info, images_of(info.rows)).savefig(file)
+        pictures.append(file.getvalue())
+    assert pictures[0] == pictures[1]

@@ -1,0 +1,240 @@
+"""Encodes images for scripts and notebooks, with the winner of a search or with an export.
+
+This module does not import TensorFlow, because the device is chosen before TensorFlow uses one.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaetune.data import Dataset, ImageRows, Trained, open_rows
+from vaetune.device import exact_device
+from vaetune.errors import DataError, MissingImagesError, ResultsError
+from vaetune.study import (
+    Exported,
+    Study,
+    Trial,
+    find_export,
+    load_study,
+    pick,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vaetune.models import VAE
+
+Resizing = Literal["crop", "pad", "stretch"]
+"""Methods of resizing, see `prepare.resize`."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadableModel:
+    """A model that can encode images.
+
+    Attributes:
+        name: Name in a sentence, such as "trial 0012 of hyperband".
+        images: Images that it was trained on.
+        dataset: These images; None if their place is unknown.
+        load: Function that loads the model, with TensorFlow.
+    """
+
+    name: str
+    images: Trained
+    dataset: str | None
+    load: "Callable[[], VAE]"
+
+
+def model_of_trial(study: Study, trial: Trial) -> LoadableModel:
+    """Returns the model of a trial with the weights of its best epoch.
+
+    Args:
+        study: Search or baseline of the trial.
+        trial: The trial.
+    """
+
+    def load() -> "VAE":
+        from vaetune.training import restore_best
+
+        return restore_best(study, trial)
+
+    found = study.started.data
+    count = found.train_images + found.validation_images + found.test_images
+    data = study.search.data
+    what = "the winner" if trial == study.winner else f"trial {trial.trial_id}"
+    return LoadableModel(
+        name=f"{what} of {study.name}",
+        images=Trained(data, found.reading, found.image_shape, found.fingerprint, count),
+        dataset=data.dataset if study.names_images else None,
+        load=load,
+    )
+
+
+def model_of_export(exported: Exported) -> LoadableModel:
+    """Returns an exported model."""
+
+    def load() -> "VAE":
+        from vaetune.models import load_model
+
+        return load_model(exported.folder / "vae.keras")
+
+    data = exported.data
+    images = Trained(
+        data, exported.reading, exported.image_shape, exported.fingerprint, exported.images
+    )
+    return LoadableModel(f"the model in {exported.folder}", images, exported.named_set, load)
+
+
+def open_images(
+    model: LoadableModel, dataset: Dataset | None, resize: Resizing | None = None
+) -> ImageRows:
+    """Opens images for a model.
+
+    Args:
+        model: The model.
+        dataset: Image set, see `load_images`. Default: the images of the model's search.
+        resize: Method of resizing images of another size.
+
+    Raises:
+        ResultsError: No images are given, and the place of those of the search is unknown.
+        DataError: The images cannot be read, or the model cannot take them.
+    """
+    source = model.dataset if dataset is None else dataset
+    if source is None:
+        raise ResultsError(
+            f"{model.name[0].upper()}{model.name[1:]} does not say where its images "
+            f'"{model.images.data.dataset}" are. Give their path with --dataset (in Python: '
+            "dataset=...)."
+        )
+    try:
+        rows = open_rows(source, model.images, resize)
+    except MissingImagesError as error:
+        if dataset is not None:
+            raise
+        advice = "If the images have moved, name their new place with --dataset."
+        raise MissingImagesError(f"{error} {advice}") from error
+    if not len(rows):
+        raise DataError(f"{rows.source} contains no images.")
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Images as points in the latent space of a model, one row per image.
+
+    Attributes:
+        names: Paths of files within the folder, or indices in the array, (n,) str or int64.
+        splits: Names of the splits, (n,): "train", "validation" or "test"; None without splits.
+        labels: Class indices, (n,), -1 for an image without a label; None without labels.
+        class_names: Class names by class index; None without labels.
+        latents: Parameters of the posteriors by name: z_mean and z_log_var, (n, latent_dim), and
+            u_2_mean, u_2_log_var and so on of lower levels, (n, height, width, channels).
+    """
+
+    names: NDArray[Any]
+    splits: NDArray[np.str_] | None
+    labels: NDArray[np.int64] | None
+    class_names: tuple[str, ...] | None
+    latents: dict[str, NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def z_mean(self) -> NDArray[np.float32]:
+        """Posterior means, (n, latent_dim)."""
+        return self.latents["z_mean"]
+
+    @property
+    def z_log_var(self) -> NDArray[np.float32]:
+        """Posterior log-variances, (n, latent_dim)."""
+        return self.latents["z_log_var"]
+
+    def to_frame(self, log_var: bool = False) -> "pd.DataFrame":
+        """Returns a pandas table with the columns of `vaetune encode`.
+
+        Args:
+            log_var: Whether to include log-variances.
+        """
+        import pandas as pd
+
+        columns: dict[str, Any] = {"name": self.names.tolist()}
+        if self.splits is not None:
+            columns["split"] = self.splits
+        if self.labels is not None:
+            columns["label"] = self.labels
+            columns["class_name"] = name_classes(self.labels, self.class_names)
+        for name, values in self.latents.items():
+            if log_var or not name.endswith("log_var"):
+                flat = values.reshape(len(values), -1)
+                columns |= {f"{name}_{k}": flat[:, k] for k in range(flat.shape[1])}
+        return pd.DataFrame(columns)
+
+
+def name_classes(labels: NDArray[np.int64], class_names: Sequence[str] | None) -> list[str | None]:
+    """Returns the class name of each label, or None for an image without a label."""
+    known = dict(enumerate(class_names or ()))
+    return [known.get(label) for label in labels.tolist()]
+
+
+def encode_images(
+    model: Study | str | os.PathLike[str],
+    dataset: Dataset | None = None,
+    *,
+    trial: Trial | str | None = None,
+    splits: Sequence[str] = (),
+    levels: bool = False,
+    resize: Resizing | None = None,
+) -> Embeddings:
+    """Encodes images as points in the latent space of a model.
+
+    The images are prepared as those that the model was trained on. Rows are in the order of the
+    files or arrays.
+
+    Args:
+        model: Study, whose winner encodes, or the folder of an export.
+        dataset: Image set, see `load_images`. Default: the images of the search.
+        trial: Trial of the study, or its id. Default: the winner.
+        splits: Splits to encode, of "train", "validation" and "test". Default: all images.
+        levels: Whether to return the lower levels of latent variables too.
+        resize: Method of resizing images of another size: "crop", "pad" or "stretch". Default:
+            that of the search; without one, such images are refused.
+
+    Raises:
+        ResultsError: There is no such trial or export, or its weights were not kept.
+        DataError: The images cannot be read, or the model cannot take them.
+
+    Example:
+        >>> embeddings = vaetune.encode_images(study, "photos")
+        >>> embeddings.to_frame().to_parquet("photos.parquet")
+    """
+    found = _find_model(model, trial)
+    rows = open_images(found, dataset, resize).of_splits(splits)
+    with exact_device():
+        from vaetune.evaluation.encoding import encode_rows  # It imports TensorFlow.
+
+        parts = list(encode_rows(found.load(), rows, levels))
+    latents = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Embeddings(rows.names, rows.splits, rows.labels, rows.class_names, latents)
+
+
+def _find_model(model: Study | str | os.PathLike[str], trial: Trial | str | None) -> LoadableModel:
+    """Returns the model of a study's trial, or that of an export."""
+    if not isinstance(model, Study):
+        exported = find_export(Path(model))
+        if exported is None:
+            raise ResultsError(
+                f"{model} is not an export of vaetune. `vaetune best --export` writes one. For a "
+                "search, pass the result of vaetune.load_study."
+            )
+        if trial is not None:
+            raise ResultsError(f"{model} is an export of one trial: leave out `trial`.")
+        return model_of_export(exported)
+    current = load_study(model.folder)
+    picked = pick(current, trial.trial_id if isinstance(trial, Trial) else trial)
+    return model_of_trial(current, picked)
