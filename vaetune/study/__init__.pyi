@@ -72,6 +72,10 @@ from .explanation import (
     explain,
     explain_as_trained,
 )
+from .groups import (
+    MAX_PATH_SEEDS,
+    PATH_SEEDS,
+)
 from .journal import (
     JOURNAL_NAME,
     Journal,
@@ -100,8 +104,6 @@ from .scores import (
     FINALISTS,
     IMPORTANCE_IMAGES,
     IMPORTANCE_SAMPLES,
-    MAX_PATH_SEEDS,
-    PATH_SEEDS,
     Estimate,
     Evaluation,
     EvaluationProtocol,
