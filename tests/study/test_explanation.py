@@ -10,13 +10,13 @@ from vaetune.config.spec import Budget, SearchSpec, Training
 from vaetune.report.sections.explanation import compute_path
 from vaetune.report.text.explanation import explanation_as_table
 from vaetune.study.explanation import (
-    GROUPS,
     changed_groups,
     configuration,
     explain,
     explain_as_trained,
     find_path,
 )
+from vaetune.study.groups import GROUPS
 
 WINNER = {
     "filters_1": 16,

@@ -82,6 +82,10 @@ from .exported import (
     find_export,
     read_manifest,
 )
+from .groups import (
+    MAX_PATH_SEEDS,
+    PATH_SEEDS,
+)
 from .journal import (
     JOURNAL_NAME,
     Journal,
@@ -110,8 +114,6 @@ from .scores import (
     FINALISTS,
     IMPORTANCE_IMAGES,
     IMPORTANCE_SAMPLES,
-    MAX_PATH_SEEDS,
-    PATH_SEEDS,
     Estimate,
     Evaluation,
     EvaluationProtocol,

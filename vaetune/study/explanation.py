@@ -23,40 +23,9 @@ from vaetune.config import (
     used,
     value_of,
 )
-from vaetune.study.scores import MAX_PATH_SEEDS, PATH_SEEDS
+from vaetune.study.groups import GROUPS, MAX_PATH_SEEDS, PATH_SEEDS
 from vaetune.study.study import Study
 from vaetune.study.trial import Trial
-
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "recipe": (
-        "activation",
-        "normalization",
-        "output_stride",
-        "output_bias",
-        "learning_rate_warmup",
-        "weight_average",
-        "kl_warmup",
-        "free_bits",
-        "beta",
-        "weight_decay",
-        "clip_norm",
-        "learning_rate_decay",
-    ),
-    "structure": (
-        "encoder",
-        "decoder",
-        "dense_layers",
-        "stages",
-        "blocks",
-        "levels",
-        "level_channels",
-    ),
-    "widths": ("filters_1", "filters_2", "dense_units"),
-    "latent size": ("latent_dim",),
-    "learning rate": ("learning_rate",),
-    "batch size": ("batch_size",),
-}
-"""Hyperparameters that are changed together, by the name of the group."""
 
 Changed = frozenset[str]
 """Names of the groups that have the values of the explained configuration."""

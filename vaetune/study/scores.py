@@ -172,9 +172,6 @@ def count_active_units(variances: Iterable[float], least: float = ACTIVE_VARIANC
     return sum(variance > least for variance in variances)
 
 
-PATH_SEEDS, MAX_PATH_SEEDS = 2, 20
-"""Number of seeds with which `vaetune explain` trains each configuration, and the largest one."""
-
 FINALISTS = 5
 """Configurations that are measured a second time, each by its best trial."""
 
