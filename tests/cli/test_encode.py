@@ -171,6 +171,15 @@ def test_wrong_options_are_a_usage_error(vaetune, folder, arguments):
     assert vaetune("encode", *arguments)[0] == 2
 
 
+def test_images_that_have_moved_are_asked_for(vaetune, folder):
+    (folder / "squares.npz").rename(folder / "moved.npz")
+    code, _, error = vaetune("encode", "--output", "z.csv")
+    assert (code, error.count("\n")) == (1, 1)
+    assert "If the images have moved, name their new place with --dataset." in error
+    assert vaetune("encode", "--output", "z.csv", "--dataset", "moved.npz")[::2] == (0, "")
+    assert "split" in pd.read_csv("z.csv"), "they are the images of the search"
+
+
 def test_images_are_resized_on_request(vaetune, folder):
     save(folder / "large", np.zeros((2, 20, 20), np.uint8))
     asked = ("encode", "--dataset", "large", "--output", "z.csv", "--resize", "crop")

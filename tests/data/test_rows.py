@@ -271,6 +271,16 @@ def damaged(folder, kept):
     return str(folder)
 
 
+def test_files_that_are_left_out_are_named(tmp_path):
+    folder = damaged(tmp_path, 0)
+    (tmp_path / "notes.txt").write_text("no image")
+    rows = open_rows(folder, other(skip_unreadable=True))
+    assert rows.names.tolist() == ["001.png"]
+    unused, unreadable = rows.notes
+    assert unused == "1 file was not used: 1 .txt."
+    assert "000.png" in unreadable
+
+
 def test_pages_are_images_or_channels_as_in_training(tmp_path):
     pages = [Image.fromarray(page) for page in noise(3)]
     pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])

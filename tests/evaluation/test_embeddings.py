@@ -13,6 +13,7 @@ from vaetune.config.spec import DataSpec
 from vaetune.data.images import prepare_images
 from vaetune.data.rows import ImageRows, rows_of
 from vaetune.errors import DataError, ResultsError
+from vaetune.evaluation.embeddings import Embeddings
 from vaetune.evaluation.encoding import encode_rows, list_latents
 from vaetune.evaluation.likelihood import Batches
 from vaetune.models import load_model
@@ -40,6 +41,14 @@ def test_the_winner_and_its_export_encode_other_images_as_their_encoder(handed_o
         assert frame["class_name"].tolist() == [str(label) for label in OTHERS.labels]
         np.testing.assert_array_equal(frame[["z_mean_0", "z_mean_1"]], found.z_mean)
         assert [*found.to_frame(log_var=True)][-1] == "z_log_var_1"
+
+
+def test_an_image_without_a_label_has_none_in_the_table():
+    labels = np.array([1, -1])
+    latents = {"z_mean": np.zeros((2, 1), np.float32)}
+    frame = Embeddings(np.arange(2), None, labels, ("cat", "dog"), latents).to_frame()
+    assert frame["label"].isna().tolist() == frame["class_name"].isna().tolist() == [False, True]
+    assert frame["label"][0] == 1
 
 
 def test_another_trial_encodes_on_request(handed_over):

@@ -8,7 +8,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from vaetune.errors import ResultsError
-from vaetune.report.charts.latent_map import SIDES, choose_apart, compute_map, draw_map
+from vaetune.report.charts.latent_map import (
+    SIDES,
+    choose_apart,
+    compute_map,
+    draw_map,
+    to_thumbnails,
+)
 from vaetune.report.latent_map import check_map, write_map
 from vaetune.report.picture_files import MARK
 
@@ -50,7 +56,7 @@ def test_equal_points_have_one_thumbnail():
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_thumbnail_is_at_the_place_of_its_image(count):
     info = compute_map(POINTS, LABELS, NAMES)
-    figure = draw_map(info, images_of(info.rows, (9, 10, count)))
+    figure = draw_map(info, to_thumbnails(images_of(info.rows, (9, 10, count))))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     (axes,) = figure.axes
@@ -80,7 +86,7 @@ def test_rows_that_are_not_finite_are_left_out():
 def test_all_kinds_of_images_can_be_shown(latent_dim, shape):
     z = np.random.default_rng(0).standard_normal((60, latent_dim))
     info = compute_map(z, None, None, shape[0] / shape[1])
-    figure = draw_map(info, images_of(info.rows, shape))
+    figure = draw_map(info, to_thumbnails(images_of(info.rows, shape)))
     (axes,) = figure.axes
     assert len(axes.images) == len(info.rows) > 1
     assert max(max(each.get_array().shape[:2]) for each in axes.images) <= 96
@@ -89,7 +95,7 @@ def test_all_kinds_of_images_can_be_shown(latent_dim, shape):
 
 def test_frames_have_the_colours_of_the_legend():
     info = compute_map(POINTS, LABELS, NAMES)
-    figure = draw_map(info, images_of(info.rows))
+    figure = draw_map(info, to_thumbnails(images_of(info.rows)))
     (legend,) = figure.legends
     colours = {
         text.get_text(): handle.get_color()
@@ -105,10 +111,16 @@ def test_frames_have_the_colours_of_the_legend():
 
 def test_a_map_replaces_an_earlier_one_and_no_other_picture(tmp_path):
     path = tmp_path / "map.png"
-    labels = np.where(np.arange(400) < 9, -1, LABELS)
+    labels, counts = np.where(np.arange(400) < 9, -1, LABELS), []
+
+    def read(rows):
+        counts.append(len(rows))
+        return images_of(rows)
+
     for _ in range(2):
         check_map(path)
-        count = write_map(path, POINTS, images_of, labels, NAMES)
+        count = write_map(path, POINTS, read, labels, NAMES)
+    assert (max(counts), sum(counts)) == (16, 2 * (1 + count)), "few images are in memory"
     with Image.open(path) as picture:
         assert (picture.info["Software"], picture.format, count > 50) == (MARK, "PNG", True)
         assert min(picture.size) > 1200
@@ -132,6 +144,6 @@ def test_the_same_map_has_the_same_bytes():
     for _ in range(2):
         info = compute_map(POINTS, LABELS, NAMES)
         file = io.BytesIO()
-        draw_map(info, images_of(info.rows)).savefig(file)
+        draw_map(info, to_thumbnails(images_of(info.rows))).savefig(file)
         pictures.append(file.getvalue())
     assert pictures[0] == pictures[1]

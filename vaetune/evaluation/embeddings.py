@@ -167,7 +167,8 @@ class Embeddings:
         if self.splits is not None:
             columns["split"] = self.splits
         if self.labels is not None:
-            columns["label"] = self.labels
+            known = pd.Series(self.labels, dtype="Int64")
+            columns["label"] = known.mask(known < 0) if (self.labels < 0).any() else self.labels
             columns["class_name"] = name_classes(self.labels, self.class_names)
         for name, values in self.latents.items():
             if log_var or not name.endswith("log_var"):

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from vaetune.errors import ResultsError
 from vaetune.files import write_atomically
 from vaetune.report.charts.clusters import to_png
-from vaetune.report.charts.latent_map import compute_map, draw_map
+from vaetune.report.charts.latent_map import compute_map, draw_map, to_thumbnails
 from vaetune.report.picture_files import MARK, check_picture
 from vaetune.study import Pixels
+
+_AT_ONCE = 16
+"""Images that are in memory in full size at a time."""
 
 
 def check_map(path: Path) -> None:
@@ -58,6 +61,11 @@ def write_map(
         labels = np.where(labels < 0, len(class_names) - 1, labels)
     height, width = read(np.zeros(1, np.int64)).shape[1:3]
     info = compute_map(z_mean, labels, class_names, height / width)
-    png = to_png(draw_map(info, read(info.rows), show), software=MARK)
+    thumbnails = [
+        picture
+        for start in range(0, len(info.rows), _AT_ONCE)
+        for picture in to_thumbnails(read(info.rows[start : start + _AT_ONCE]), show)
+    ]
+    png = to_png(draw_map(info, thumbnails), software=MARK)
     write_atomically(path, lambda file: file.write(png))
     return len(info.rows)

@@ -118,7 +118,8 @@ def open_folder(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of large images and of damaged details.
-        arrangement = arrange(folder, find_files(folder).images)
+        found = find_files(folder)
+        arrangement = arrange(folder, found.images)
         files, unreadable = read_headers(arrangement.places, background)
     if not files or (unreadable and not skip_unreadable):
         raise folder_notes.unreadable_error(folder, unreadable)
@@ -146,7 +147,13 @@ def open_folder(
         pages=plan.pages,
         image_size=size if is_resized else None,
         resize=resize if is_resized else None,
-        notes=tuple(folder_notes.notes(files, plan)),
+        notes=(
+            *arrangement.notes,
+            *folder_notes.notes(files, plan),
+            *found.notes(),
+            *arrangement.warnings,
+            *folder_notes.unreadable_warning(folder, unreadable),
+        ),
     )
 
 

@@ -105,14 +105,12 @@ def choose_apart(places: NDArray[np.float64], width: float, height: float) -> ND
 
 
 @chart_style()
-def draw_map(info: MapInfo, images: Pixels, show: Sequence[int] | None = None) -> Figure:
+def draw_map(info: MapInfo, thumbnails: Sequence[Pixels]) -> Figure:
     """Draws points coloured by class, and thumbnails framed in the colour of their class.
 
     Args:
         info: The map.
-        images: Images of `info.rows`, (n, height, width, channels), 0..255.
-        show: Channels to show, see `shown_channels`. If each would be shown, thumbnails show their
-            mean.
+        thumbnails: Pictures of `to_thumbnails` of the images `info.rows`.
     """
     figure, axes = new_chart(9.0, 9.4)
     axes.set_box_aspect(1)
@@ -123,7 +121,7 @@ def draw_map(info: MapInfo, images: Pixels, show: Sequence[int] | None = None) -
         draw_class(axes, info.places[clusters.members == index], index, size, alpha=0.6)
         for index in range(max(1, len(clusters.classes)))
     ]
-    for index, picture in zip(info.shown.tolist(), _thumbnails(images, show), strict=True):
+    for index, picture in zip(info.shown.tolist(), thumbnails, strict=True):
         colour = CLASS_COLOURS[clusters.members[index] % len(CLASS_COLOURS)]
         _draw_thumbnail(axes, info, index, picture, colour if clusters.classes else OTHER)
     width, height = info.thumbnail
@@ -160,8 +158,14 @@ def _size_of(ratio: float, count: int) -> tuple[float, float]:
     return side / max(1.0, ratio), side * min(1.0, ratio)
 
 
-def _thumbnails(images: Pixels, show: Sequence[int] | None) -> list[Pixels]:
-    """Returns pictures, (height, width) in grey or (height, width, 3), of a small size."""
+def to_thumbnails(images: Pixels, show: Sequence[int] | None = None) -> list[Pixels]:
+    """Returns small pictures, (height, width) in grey or (height, width, 3).
+
+    Args:
+        images: Images, (n, height, width, channels), 0..255.
+        show: Channels to show, see `shown_channels`. If each would be shown, thumbnails show their
+            mean.
+    """
     if shown_channels(images.shape[-1], show):
         pictures = to_pictures(images, show)
     else:
