@@ -63,7 +63,7 @@ def test_one_line_says_that_there_is_nothing_to_say():
     assert compute_verdicts(study) == ()
     assert describe_hints(study) == ""
     words = words_of(page_of(study))
-    assert "What could be better? Nothing stands out: few failures, no copies in the data" in words
+    assert "What could be better? Nothing stands out. Failures, copies in the data," in words
 
 
 def test_a_single_training_and_a_search_without_a_winner_have_verdicts():
