@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 from image_sets import make_images
-from journals import make_started
+from journals import make_session_end, make_started, make_trial_events, write_search
 from long_forms import long
 from prepared_commands import PreparedCommand
 from scripted_workers import wait_until
 from user_folder import BAYESIAN, SEARCH_FILE
 
-from vaetune.cli.search import announce
+from vaetune.cli.search import announce, print_outcome
 from vaetune.config.reading import Reading
 from vaetune.config.search_file import ResolvedSearch, find_search, resolve
 from vaetune.device import ChosenDevice
@@ -42,6 +42,19 @@ def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
 def test_quiet_prints_the_outcome_only(vaetune, folder):
     _, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
     assert out.startswith("Winner of squares (complete, 1 trial)")
+
+
+def test_a_search_ends_with_hints_and_its_report(tmp_path, capsys):
+    trial = make_trial_events("0000", [160.0, 140.0, 130.0])
+    write_search(tmp_path, "tiny", *trial, make_session_end())
+    print_outcome(load_study(tmp_path / "tiny"), tmp_path)
+    out = capsys.readouterr().out
+    assert re.search(
+        r"^Hint: The winner's loss was still falling when training ended, by 10\.00 nats in the "
+        rf"last of 3 epochs\. Try max_epochs = 6\.\nReport: {tmp_path}/report\.html\nNext: ",
+        out,
+        re.MULTILINE,
+    )
 
 
 @pytest.mark.slow

@@ -92,6 +92,8 @@ def test_losses_from_the_disk_are_those_from_memory(saved, monkeypatch, dtype, c
     for one, two in zip(weights, other_weights, strict=True):
         np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(rescored.negative_elbo, other_rescored.negative_elbo)
+    for name, worst in vars(rescored.worst).items():
+        np.testing.assert_array_equal(worst, getattr(other_rescored.worst, name))
     pictures = [
         take_snapshot(model, choose_probe_images(split.images, split.labels), split.images)
         for model, split in ((runner, on_disk.validation), (other, in_memory.validation))

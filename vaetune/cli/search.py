@@ -145,7 +145,7 @@ def run_in_terminal(
             verbose=not output.quiet,
             watch=watch,
         )
-    _print_outcome(study, output.results)
+    print_outcome(study, output.results)
 
 
 def describe_trainers(options: "ExecutorOptions", device: "ChosenDevice") -> str:
@@ -269,7 +269,13 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _print_outcome(study: "Study", results: Path) -> None:
+def print_outcome(study: "Study", results: Path) -> None:
+    """Prints the winner, hints on what could be better, and what to do next.
+
+    Args:
+        study: The search after this session.
+        results: Folder of all results.
+    """
     from vaetune.report import describe_decision, describe_hints, describe_winner, write_report
     from vaetune.study import command, find_baseline, find_example
 

@@ -1,5 +1,7 @@
 """Collects the verdicts about a search, the most important first."""
 
+import shlex
+
 from vaetune.report.analysis.budgets import compare_at_equal_budget
 from vaetune.report.verdicts.edges import judge_edges
 from vaetune.report.verdicts.health import judge_copies, judge_failures
@@ -59,8 +61,9 @@ def describe_verdicts(study: Study, verdicts: tuple[Verdict, ...]) -> str:
     )
     if not verdicts and study.is_complete:
         return (
-            "Nothing stands out: few failures, no copies in the data, no collapse, enough epochs, "
-            "no edge of the space that limits the winner, and a clear lead."
+            "Nothing stands out. Failures, copies in the data, collapse, epochs, the edges of the "
+            "space, inactive latent dimensions and the winner's lead were checked, as far as the "
+            "journal knows them."
         )
     if not study.is_complete:
         return later if verdicts else f"Nothing stands out so far. {later}"
@@ -69,7 +72,8 @@ def describe_verdicts(study: Study, verdicts: tuple[Verdict, ...]) -> str:
         return ""
     begin = ""
     if changing <= _WIDENING:
-        begin = f", and `--start-with best:{study.name}` tries this winner first"
+        winner = shlex.quote(f"best:{study.name}")
+        begin = f", and `--start-with {winner}` tries this winner first"
     return (
         "Replace these lines in a copy of the search file, or add them: a search with other values "
         f"needs another name. `vaetune new NAME` writes a file to begin with{begin}."

@@ -116,5 +116,5 @@ def judge_copies(study: Study) -> Verdict | None:
         )
     else:
         return None
-    advice = "Remove the copies from the image set: no setting does."
+    advice = "Remove the copies from the image set; there is no setting for it."
     return Verdict("copies", "Copies in the data", seen, advice)
