@@ -423,6 +423,12 @@ def test_a_running_search_is_refused_and_a_killed_one_is_not(tmp_path):
     assert write_trials(study, "optuna", tmp_path / "o.log").exists()
 
 
+def test_a_search_that_has_ended_may_be_in_use_by_an_evaluation(tmp_path):
+    study = make_story(tmp_path / "made")
+    with lock_results(study.folder):
+        assert write_trials(study, "optuna", tmp_path / "o.log").exists()
+
+
 def test_a_search_without_trials_is_refused_with_the_command_that_continues_it(tmp_path):
     study = load_study(write_search(tmp_path / "results", "empty").parent)
     with pytest.raises(ResultsError, match=r'"empty" has no trials yet\. .*`vaetune search empty'):

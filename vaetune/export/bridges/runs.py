@@ -26,6 +26,9 @@ LOSSES = (
 )
 """The losses of an epoch, by their names in the journal."""
 
+SCALARS = ("score", "active_units", "parameters", "duration_s")
+"""Facts of a run that tools compare and sort by. They have one value, after the last epoch."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -78,10 +81,25 @@ class Run:
         return self.trials[-1].ended
 
     @property
+    def last_moment(self) -> datetime:
+        """End of the run, or else the end of its last epoch, or else its start."""
+        return self.ended or (self.epochs[-1].time if self.epochs else self.started)
+
+    @property
+    def last_epoch(self) -> int:
+        """Number of the last finished epoch, absolute; 0 before the first."""
+        return self.epochs[-1].epoch if self.epochs else 0
+
+    @property
     def parameters(self) -> int | None:
         """Number of trainable parameters; None before the first trial has ended."""
         known = (trial.parameters for trial in reversed(self.trials))
         return next((count for count in known if count is not None), None)
+
+    def scalars(self) -> dict[str, float]:
+        """Returns the known facts of `SCALARS`."""
+        facts = self.facts()
+        return {name: float(facts[name]) for name in SCALARS if name in facts}
 
     def facts(self) -> Facts:
         """Returns what is known of the run besides its losses and hyperparameters."""

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaetune.export.bridges.runs import LOSSES, Run, State, describe_study
+from vaetune.export.bridges.runs import LOSSES, SCALARS, Run, State, describe_study
 from vaetune.study import Study
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ _STATUS: dict[State, str] = {
     "failed": "FAILED",
     "unfinished": "KILLED",
 }
-
-_FACTS = ("score", "active_units", "parameters", "duration_s")
-"""Facts of a run that are metrics, so that MLflow can sort and compare runs by them."""
 
 _PER_CALL = 1000
 """Number of metrics that MLflow takes in one call."""
@@ -53,12 +50,12 @@ def write_mlflow(study: Study, runs: Sequence[Run], path: Path) -> None:
             client.log_batch(
                 run_id,
                 params=[Param(name, str(value)) for name, value in run.hyperparameters.items()],
-                tags=[RunTag(name, str(v)) for name, v in facts.items() if name not in _FACTS],
+                tags=[RunTag(name, str(v)) for name, v in facts.items() if name not in SCALARS],
             )
             metrics = list(_list_metrics(run))
             for start in range(0, len(metrics), _PER_CALL):
                 client.log_batch(run_id, metrics=metrics[start : start + _PER_CALL])
-            client.set_terminated(run_id, _STATUS[run.state], _milliseconds(_last_moment(run)))
+            client.set_terminated(run_id, _STATUS[run.state], _milliseconds(run.last_moment))
 
 
 def _list_metrics(run: Run) -> Iterator["Metric"]:
@@ -68,17 +65,8 @@ def _list_metrics(run: Run) -> Iterator["Metric"]:
         moment = _milliseconds(epoch.time)
         for name in LOSSES:
             yield Metric(name, getattr(epoch, name), moment, epoch.epoch)
-    facts = run.facts()
-    step = run.epochs[-1].epoch if run.epochs else 0
-    for name in _FACTS:
-        value = facts.get(name)
-        if isinstance(value, int | float):
-            yield Metric(name, value, _milliseconds(_last_moment(run)), step)
-
-
-def _last_moment(run: Run) -> datetime:
-    """Returns the end of a run, or the time of its last epoch, or its start."""
-    return run.ended or (run.epochs[-1].time if run.epochs else run.started)
+    for name, value in run.scalars().items():
+        yield Metric(name, value, _milliseconds(run.last_moment), run.last_epoch)
 
 
 def _milliseconds(moment: datetime) -> int:

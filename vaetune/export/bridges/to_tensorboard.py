@@ -27,9 +27,6 @@ METRICS = {
 }
 """Scalars in the table of HParams, which shows their last values, and their titles there."""
 
-_FACTS = ("score", "active_units", "parameters", "duration_s")
-"""Facts of a run that are scalars with one value, after its last epoch."""
-
 
 def write_tensorboard(study: Study, runs: Sequence[Run], path: Path) -> None:
     """Writes a folder of event files, with a folder for each run.
@@ -80,11 +77,8 @@ def _list_events(run: Run) -> Iterator["Event"]:
     for epoch in run.epochs:
         losses = {_tag_of(name): getattr(epoch, name) for name in LOSSES}
         yield _as_event(epoch.time, _as_scalars(losses), epoch.epoch)
-    facts = run.facts()
-    known = {f"trial/{name}": facts[name] for name in _FACTS if name in facts}
-    last = run.epochs[-1] if run.epochs else None
-    moment = run.ended or (last.time if last else run.started)
-    yield _as_event(moment, _as_scalars(known), last.epoch if last else 0)
+    known = {f"trial/{name}": value for name, value in run.scalars().items()}
+    yield _as_event(run.last_moment, _as_scalars(known), run.last_epoch)
     if run.ended:
         yield _as_event(run.ended, _describe_end(run.state == "failed", run.ended))
 
@@ -95,7 +89,7 @@ def _tag_of(loss: str) -> str:
     return f"{part}/{loss.removeprefix('val_')}"
 
 
-def _as_scalars(values: dict[str, Any]) -> "Summary":
+def _as_scalars(values: dict[str, float]) -> "Summary":
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     return Summary(

@@ -126,7 +126,8 @@ def _check_output(target: Path, tool: Tool, bridge: Bridge) -> None:
 
 
 def _check_study(study: Study) -> None:
-    if is_in_use(study.folder):
+    # A lock alone does not tell: the folder may be read-only, or its winner is being evaluated.
+    if study.last_end is None and is_in_use(study.folder):
         raise ResultsError(
             f'"{study.name}" is running: {study.state}. Wait until it ends, or stop it. '
             "`vaetune report --watch` shows its trials meanwhile."
