@@ -125,6 +125,7 @@ def test_an_epoch_reads_a_bounded_part_at_a_time(saved, monkeypatch):
     for module in (runner_module, functions, rescore_module):
         monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 8)
     monkeypatch.setattr(feed_module, "CALL_BYTES", 40 * 72)
+    monkeypatch.setattr(rescore_module, "_CHUNK_VALUES", 40 * 72)
     losses_of(images, epochs=1)
     assert max(read) == 40  # of the validation; training takes whole batches of 16
     assert read[:7] == [32] * 6 + [8]

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 
-PATH_SEEDS, MAX_PATH_SEEDS = 2, 20
-"""Number of seeds from which each configuration is trained, and the largest one."""
+PATH_SEEDS = 2
+"""Default number of seeds from which each configuration is trained."""
+
+MAX_PATH_SEEDS = 20
+"""Largest number of seeds."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "recipe": (
