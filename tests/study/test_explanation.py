@@ -9,6 +9,7 @@ from vaetune.config.family import FAMILY, REFERENCE, structure_of
 from vaetune.config.spec import Budget, SearchSpec, Training
 from vaetune.report.sections.explanation import compute_path
 from vaetune.report.text.explanation import explanation_as_table
+from vaetune.search.explain import estimate_path_s
 from vaetune.study.explanation import (
     changed_groups,
     configuration,
@@ -193,6 +194,18 @@ def test_the_path_with_the_most_seeds_is_shown():
 def test_without_a_winner_there_is_nothing_to_explain():
     failed = make_trial_events("0000", status="failed", error="no memory")
     assert explain(make_study(*failed, make_session_end()), []) is None
+
+
+def test_the_estimate_scales_the_time_of_the_winner_by_the_counted_cost():
+    """An epoch of the invented winner takes 2.5 s. Both ends have the same network."""
+    rate = dict(REFERENCE) | {"learning_rate": 0.004}
+    trial = make_trial_events("0000", [100.0], hyperparameters=rate)
+    same = explain(make_study(*trial, make_session_end(), search=SEARCH), [])
+    assert estimate_path_s(same) == pytest.approx(4 * 3 * 2.5)
+    small = dict(REFERENCE) | {"filters_1": 4, "filters_2": 8}
+    trial = make_trial_events("0000", [100.0], hyperparameters=small)
+    larger = explain(make_study(*trial, make_session_end(), search=SEARCH), [])
+    assert estimate_path_s(larger) > 1.5 * 4 * 3 * 2.5  # The example is larger than the winner.
 
 
 # In words

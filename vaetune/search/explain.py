@@ -1,15 +1,20 @@
 """Trains the path from the Keras example to the winner of a search."""
 
+import itertools
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from itertools import chain
 
+from vaetune.config import Value
 from vaetune.data import ImageSet
 from vaetune.device import ChosenDevice
+from vaetune.models import Architecture
+from vaetune.search.oracles.cost import batch_size_of, epoch_cost
 from vaetune.search.phases import run_session
 from vaetune.search.session import SearchSession, open_baseline
 from vaetune.search.watcher import Watcher
-from vaetune.study import Explanation, Study, explain, find_baseline, list_baselines
+from vaetune.study import Explanation, Study, configuration, explain, list_baselines
 
 
 def train_path(
@@ -55,16 +60,26 @@ def train_path(
 def estimate_path_s(explanation: Explanation) -> float:
     """Returns about how many seconds all trainings of a path take, at most.
 
-    An epoch is taken to last as long as the mean of one of the winner and one of the Keras example,
-    if that was trained.
+    A configuration on the way may take longer than both ends, such as three levels with the widths
+    of the Keras example. So the measured time of the winner is scaled by the counted cost of all
+    combinations of groups, on average.
     """
-    study = explanation.study
-    example = find_baseline(study, study.results)
-    measured = [_epoch_s(study, explanation.trial.trial_id)]
-    if example and example.winner:
-        measured.append(_epoch_s(example, example.winner.trial_id))
+    study, values = explanation.study, explanation.values
+    measured_s = _epoch_s(study, explanation.trial.trial_id) / _counted(study, values)
+    combinations = chain.from_iterable(
+        itertools.combinations(explanation.groups, count)
+        for count in range(len(explanation.groups) + 1)
+    )
+    costs = [_counted(study, configuration(values, frozenset(one))) for one in combinations]
     epochs = explanation.most_trainings * explanation.epochs
-    return statistics.fmean(measured) * epochs
+    return measured_s * statistics.fmean(costs) * epochs
+
+
+def _counted(study: Study, values: Mapping[str, Value]) -> float:
+    """Returns the counted cost of an epoch of a configuration."""
+    data = study.started.data
+    batch_size = min(batch_size_of(values, None), data.train_images)
+    return epoch_cost(Architecture.of(data.image_shape, values), data.train_images, batch_size)
 
 
 def _epoch_s(study: Study, trial_id: str) -> float:

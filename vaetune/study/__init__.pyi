@@ -71,6 +71,7 @@ from .events import (
 from .explanation import (
     Explanation,
     Step,
+    configuration,
     explain,
     explain_as_trained,
 )
@@ -211,6 +212,7 @@ __all__ = [
     "WorstImages",
     "changes",
     "command",
+    "configuration",
     "continue_command",
     "count_active_units",
     "describe_environment",
