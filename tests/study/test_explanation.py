@@ -221,7 +221,7 @@ def test_the_table_has_a_row_for_each_step_and_the_noise():
         "learning rate",
     ]
     assert "latent_dim 2 -> 16" in table[2]
-    assert table[2].endswith("+70.0")
+    assert "135.0, 136.0  +70.0  latent_dim" in table[2]
     assert "standard deviation of 0.71 nats" in table[5]
     assert len(table) == 6  # 116.0 is within the noise of 115 and 116.
 

@@ -16,14 +16,20 @@ Row = tuple[str, str, str, str]
 
 HEADS: Row = ("step", "changes", "loss", "gain")
 
+_GAIN = 2
+"""Column of the gain on the terminal, where the changes come last because they are long."""
+
 
 def explanation_as_table(found: Explanation) -> str:
     """Returns the path to a winner as a table with a summary, for the terminal."""
-    rows = [HEADS, *explanation_rows(found)]
+    rows = [
+        (group, losses, gain, changes)
+        for group, changes, losses, gain in (HEADS, *explanation_rows(found))
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
     lines = [
         "  ".join(
-            cell.rjust(width) if column == len(HEADS) - 1 else cell.ljust(width)
+            cell.rjust(width) if column == _GAIN else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
