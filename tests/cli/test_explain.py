@@ -55,7 +55,7 @@ def test_the_path_is_trained_printed_and_shown_and_continues_where_it_was_stoppe
     ]
     assert "latent_dim 2 -> 3" in out
     assert len(names_of(searched)) == 4
-    assert "latent_dim 2 -&gt; 3" in page.read_text()
+    assert "latent_dim 2 \N{RIGHTWARDS ARROW} 3" in page.read_text()
     table = out[out.index("step ") :]
 
     code, again, _ = vaetune("explain", "mine", "--seeds", 1)

@@ -36,4 +36,5 @@ def compute_path(found: Explanation | None) -> PathToWinner | None:
     if not found.is_complete:
         return PathToWinner((), "", train, describe_effort(found))
     rows, summary = explanation_rows(found), summarise_explanation(found)
-    return PathToWinner(tuple(rows), " ".join(summary), train, "")
+    shown = [(row[0], row[1].replace("->", "\N{RIGHTWARDS ARROW}"), *row[2:]) for row in rows]
+    return PathToWinner(tuple(shown), " ".join(summary), train, "")
