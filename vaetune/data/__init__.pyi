@@ -28,6 +28,7 @@ from .outline import (
     Outline,
     read_outline,
 )
+from .prefetch import read_ahead
 from .rows import (
     SPLITS,
     UNLABELLED,
@@ -66,6 +67,7 @@ __all__ = [
     "map_images",
     "open_rows",
     "prepare_images",
+    "read_ahead",
     "read_outline",
     "rows_of",
     "spread_over_classes",

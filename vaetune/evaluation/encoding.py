@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vaetune.data import ImageRows
+from vaetune.data import ImageRows, read_ahead
 from vaetune.errors import ResultsError
 from vaetune.evaluation.images import describe_shape
 from vaetune.evaluation.likelihood import Batches, image_spec
@@ -101,19 +100,8 @@ def _check_shape(vae: VAE, images: NDArray[Any], source: str) -> None:
 
 
 def _read_ahead(rows: ImageRows, most: int) -> Iterator[NDArray[Any]]:
-    """Yields batches of images. A thread reads the next one while a batch is encoded."""
+    """Returns an iterator of batches of images; see `read_ahead`."""
     first = rows.read(slice(0, 1))
     size = max(1, min(most, BATCH_BYTES // (4 * math.prod(first.shape[1:]))))
     parts = [slice(start, start + size) for start in range(0, len(rows), size)]
-    with ThreadPoolExecutor(1, thread_name_prefix="images") as reader:
-        waiting: list[Future[NDArray[Any]]] = []
-        try:
-            for number in range(len(parts) + 1):
-                ready = waiting.pop().result() if waiting else None
-                if number < len(parts):
-                    waiting.append(reader.submit(rows.read, parts[number]))
-                if ready is not None:
-                    yield ready
-        finally:  # A stopped command waits for one batch at most.
-            for read in waiting:
-                read.cancel()
+    return read_ahead(rows.read, parts)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vaetune.data import ALIGNMENT, DiskImages, Images, ImageSet
+from vaetune.data import ALIGNMENT, DiskImages, Images, ImageSet, read_ahead
 
 CALL_BYTES = 2**26
 """Largest size of the images of one compiled call, unless a single batch is larger."""
@@ -105,15 +104,5 @@ def feed_parts(
         for part in parts:
             yield feed, tf.constant(part)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="images") as reader:
-        waiting: list[Future[NDArray[Any]]] = []
-        try:
-            for number in range(len(parts) + 1):
-                ready = waiting.pop().result() if waiting else None
-                if number < len(parts):
-                    waiting.append(reader.submit(feed.__getitem__, parts[number]))
-                if ready is not None:
-                    yield to_tensor(ready), tf.range(len(ready))
-        finally:  # A stopped search waits for one part at most.
-            for read in waiting:
-                read.cancel()
+    for images in read_ahead(feed.__getitem__, parts):
+        yield to_tensor(images), tf.range(len(images))
