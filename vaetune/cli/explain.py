@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import advise_if_moved, clean_interrupt, fail, find_named, say, title_of
+from vaetune.cli.console import advise_if_moved, clean_interrupt, find_named, say, title_of
 from vaetune.cli.options import Results, StudyName
 from vaetune.cli.search import progress_of
 from vaetune.errors import ResultsError
@@ -65,9 +65,7 @@ def explain_study(study: "Study", seeds: int, dataset: str | None, quiet: bool) 
     found = explain_winner(study, list_baselines(study.results), seeds)
     if found is None:
         raise ResultsError(f"The search {study.name} has no winner, because every trial failed.")
-    if found.is_complete:
-        return found
-    return _train(found, dataset, quiet)
+    return found if found.is_complete else _train(found, dataset, quiet)
 
 
 def _train(found: "Explanation", dataset: str | None, quiet: bool) -> "Explanation":
@@ -90,15 +88,9 @@ def _train(found: "Explanation", dataset: str | None, quiet: bool) -> "Explanati
             loss = "failed" if trial.score is None else f"{trial.score:.2f} nats"
             say(f"{title}, seed {trained.search.seed}: {loss}, {trial.duration_s or 0:.1f} s")
 
-    path = train_path(
-        study,
-        images,
-        device,
-        len(found.seeds),
-        lambda session: progress_of(session, quiet=True),
-        print_training,
+    return train_path(
+        found, images, device, lambda session: progress_of(session, quiet=True), print_training
     )
-    return path or fail("The winner is gone.")
 
 
 def _images_of(study: "Study", dataset: str | None) -> "ImageSet":

@@ -14,47 +14,42 @@ from vaetune.search.oracles.cost import batch_size_of, epoch_cost
 from vaetune.search.phases import run_session
 from vaetune.search.session import SearchSession, open_baseline
 from vaetune.search.watcher import Watcher
-from vaetune.study import Explanation, Study, configuration, explain, list_baselines
+from vaetune.study import Explanation, Study, configuration, list_baselines
 
 
 def train_path(
-    study: Study,
+    path: Explanation,
     images: ImageSet,
     device: ChosenDevice,
-    seeds: int,
     watch: Callable[[SearchSession], AbstractContextManager[Watcher]],
     on_trained: Callable[[str, Study], None],
-) -> Explanation | None:
-    """Trains what the path to the winner needs, and returns the path.
+) -> Explanation:
+    """Trains what a path needs, and returns the complete path.
 
     Each training is a baseline in the results folder. What was trained before is not trained again,
     so the path continues after an interruption.
 
     Args:
-        study: A complete search.
+        path: The path of a complete search.
         images: Its image set.
         device: The device that TensorFlow was started on.
-        seeds: Number of seeds from which each configuration is trained.
         watch: Returns the watcher of a training.
-        on_trained: Called after each training with what differs from the Keras example, and with
+        on_trained: Called after each training with its difference from the Keras example, and with
             the baseline.
-
-    Returns:
-        None if the search has no winner.
 
     Raises:
         KeyboardInterrupt: The user pressed Ctrl-C. Everything trained so far is kept.
     """
-    while found := explain(study, list_baselines(study.results), seeds):
-        if found.is_complete:
-            return found
-        for one in found.missing:
+    study = path.study
+    while not path.is_complete:
+        for one in path.missing:
             stem = f"{study.name}-{one.label}"
             pending = open_baseline(one.spec, images, device, study.results, stem=stem)
             with pending as session, watch(session) as watcher:
                 trained = run_session(session, watcher)
             on_trained(one.title, trained)
-    return None
+        path = path.updated(list_baselines(study.results))
+    return path
 
 
 def estimate_path_s(explanation: Explanation) -> float:

@@ -97,15 +97,19 @@ class Explanation:
         return changed_groups(self.values)
 
     @cached_property
+    def _path(self) -> tuple[list[str], list[Changed]]:
+        return find_path(self.groups, self.mean_loss)
+
+    @property
     def order(self) -> tuple[str, ...]:
         """Groups in the order of the path; empty until all of its losses are known."""
-        order, missing = find_path(self.groups, self.mean_loss)
+        order, missing = self._path
         return () if missing else tuple(order)
 
     @cached_property
     def missing(self) -> list[PathTraining]:
         """The trainings that are needed next; empty if the path is complete."""
-        _, missing = find_path(self.groups, self.mean_loss)
+        _, missing = self._path
         return [
             PathTraining(spec, f"{_label(changed, self.groups)}-seed-{seed}", self._title(changed))
             for changed in missing
@@ -123,6 +127,14 @@ class Explanation:
         """Number of trainings of the whole path, at most."""
         count = len(self.groups)
         return len(self.seeds) * (2 + max(0, count * (count + 1) // 2 - 1) if count else 0)
+
+    def updated(self, baselines: Iterable[Study]) -> "Explanation":
+        """Returns the path with what was trained since.
+
+        Args:
+            baselines: Trainings in the results folder.
+        """
+        return replace(self, trained=trained_losses(self.study, baselines))
 
     def spec(self, changed: Changed, seed: int) -> SearchSpec:
         """Returns the training of the Keras example with some changed groups."""
@@ -191,14 +203,19 @@ def explain(
     if study.winner is None:
         return None
     numbers = tuple((study.search.seed + number) % 2**31 for number in range(seeds))
+    return Explanation(study, study.winner, numbers, trained_losses(study, baselines))
+
+
+def trained_losses(study: Study, baselines: Iterable[Study]) -> dict[str, float]:
+    """Returns the losses of trainings on the images of a search; see `Explanation.trained`."""
+    fingerprint = study.started.data.fingerprint
     same_images = (
         baseline
         for baseline in baselines
-        if baseline.started.data.fingerprint == study.started.data.fingerprint
+        if baseline.started.data.fingerprint == fingerprint
         and (baseline.is_complete or baseline.failures)
     )
-    trained = {experiment_key(one.started.search): _loss(one) for one in same_images}
-    return Explanation(study, study.winner, numbers, trained)
+    return {experiment_key(one.started.search): _loss(one) for one in same_images}
 
 
 def explain_as_trained(study: Study, baselines: Sequence[Study]) -> Explanation | None:
