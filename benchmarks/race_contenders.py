@@ -74,7 +74,7 @@ def run_vaetune(race: Race, algorithm: str, as_control: bool = False) -> None:
     """Runs a search of vaetune.
 
     Args:
-        race: What the contender is given.
+        race: Clock, images, seed and folder of the run.
         algorithm: Name of the algorithm.
         as_control: True if the control takes the place of `freeze_thaw`.
     """
@@ -184,7 +184,7 @@ def run_optuna(race: Race, network: str, is_multivariate: bool) -> None:
     """Runs Optuna's TPE.
 
     Args:
-        race: What the contender is given.
+        race: Clock, images, seed and folder of the run.
         network: The network that it trains.
         is_multivariate: True for the multivariate TPE with the median pruner, False for the plain
             one with the Hyperband pruner.

@@ -13,8 +13,8 @@ def space_of(network: str) -> Any:
     """Returns the search space of a network.
 
     Args:
-        network: `EXAMPLE` for the space of vaetune 0.1, whose networks are the Keras example's, or
-            `HYPERMODEL` for vaetune's default space.
+        network: `EXAMPLE` for the space of vaetune 0.1, which holds networks like the Keras
+            example's, or `HYPERMODEL` for vaetune's default space.
     """
     from vaetune.config import DEFAULT_SPACE
     from vaetune.config.space import EARLIER_SPACE

@@ -22,7 +22,7 @@ filters_2 = { value = 3 }
 dense_units = { value = 4 }
 latent_dim = { value = 3 }
 """
-"""A search whose winner differs from the Keras example in the widths and in the latent size."""
+"""A search. Its winner differs from the Keras example in the widths and in the latent size."""
 
 
 @pytest.fixture

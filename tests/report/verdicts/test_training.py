@@ -1,4 +1,4 @@
-"""A loss that still falls at its end is told from one that is level or noisy."""
+"""A loss that still falls at its end differs from one that is level or noisy."""
 
 import pytest
 from journals import make_session_end, make_study, make_trial_events

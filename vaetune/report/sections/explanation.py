@@ -36,5 +36,8 @@ def compute_path(found: Explanation | None) -> PathToWinner | None:
     if not found.is_complete:
         return PathToWinner((), "", train, describe_effort(found))
     rows, summary = explanation_rows(found), summarise_explanation(found)
-    shown = [(row[0], row[1].replace("->", "\N{RIGHTWARDS ARROW}"), *row[2:]) for row in rows]
-    return PathToWinner(tuple(shown), " ".join(summary), train, "")
+    arrow = "\N{RIGHTWARDS ARROW}"
+    shown = tuple(
+        (group, losses, gain, changes.replace("->", arrow)) for group, losses, gain, changes in rows
+    )
+    return PathToWinner(shown, " ".join(summary), train, "")

@@ -12,20 +12,16 @@ TOLERANCE = 2.0
 """Standard deviations of a mean of seeds beyond which two losses differ."""
 
 Row = tuple[str, str, str, str]
-"""Group, changed values, losses by seed, and gain."""
+"""Group, losses by seed, gain, and changed values."""
 
-HEADS: Row = ("step", "changes", "loss", "gain")
+HEADS: Row = ("step", "loss", "gain", "changes")
 
-_GAIN = 2
-"""Column of the gain on the terminal, where the changes come last because they are long."""
+_GAIN = HEADS.index("gain")
 
 
 def explanation_as_table(found: Explanation) -> str:
     """Returns the path to a winner as a table with a summary, for the terminal."""
-    rows = [
-        (group, losses, gain, changes)
-        for group, changes, losses, gain in (HEADS, *explanation_rows(found))
-    ]
+    rows = [HEADS, *explanation_rows(found)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
     lines = [
         "  ".join(
@@ -39,10 +35,10 @@ def explanation_as_table(found: Explanation) -> str:
 
 def explanation_rows(found: Explanation) -> list[Row]:
     """Returns the rows of a complete path: the Keras example, then each step."""
-    rows = [("the Keras example", "", _losses(found.example_losses), "")]
+    rows = [("the Keras example", _losses(found.example_losses), "", "")]
     for step in found.steps:
         gain = f"{step.gain:+.1f}" if math.isfinite(step.gain) else "-"
-        rows.append((step.group, describe_changes(step.changes), _losses(step.losses), gain))
+        rows.append((step.group, _losses(step.losses), gain, describe_changes(step.changes)))
     return rows
 
 
