@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from exports import tiny_vae
 
-from vaetune.cli.options import ExportFormat
+from vaetune.cli.values import ExportFormat
 from vaetune.errors import ResultsError
 from vaetune.export import formats
 from vaetune.export.formats import FORMATS, chosen_formats, remove_format, write_format

@@ -28,7 +28,8 @@ from vaetune.config.spec import DataSpec
 from vaetune.export.model_card import ExportFacts, plain, write_card
 from vaetune.study.builder import load_study
 from vaetune.study.events import FinalistsRescored
-from vaetune.study.scores import Estimate, EvaluationProtocol, FinalistScore, Rescoring
+from vaetune.study.finalists import FinalistScore, Rescoring
+from vaetune.study.scores import Estimate, EvaluationProtocol
 
 FORMATS = ("keras", "saved-model", "onnx", "litert")
 FIGURES = ("reconstructions.png", "prior_samples.png", "traversal.png")

@@ -111,7 +111,7 @@ def test_a_search_ends_with_its_finalists_rescored(finished):
 def test_a_complete_search_of_an_earlier_version_is_rescored_once(finished, tmp_path):
     study = copy_of(finished, tmp_path, without=("finalists_rescored",))
     assert study.is_complete
-    assert not is_decided(study, 0)
+    assert not is_decided(study, GRID)
     again = run(tmp_path, GRID)
     assert scores_of(again) == scores_of(finished)
     journal = (study.folder / "journal.jsonl").read_bytes()

@@ -4,10 +4,8 @@ import math
 
 import pytest
 
-from vaetune.study.scores import (
+from vaetune.study.finalists import (
     MIN_SAMPLES,
-    POSTERIOR_SAMPLES,
-    Estimate,
     Lead,
     Rescoring,
     Retraining,
@@ -15,6 +13,7 @@ from vaetune.study.scores import (
     count_samples,
     rank_by_mean,
 )
+from vaetune.study.scores import POSTERIOR_SAMPLES, Estimate
 
 
 def test_samples_follow_from_counts_and_cost_at_most_a_tenth():
@@ -53,7 +52,7 @@ def test_the_lead_among_seeds_has_the_error_of_both_means():
     ranked = rank_by_mean([scores("0001", 117.0, 125.0), scores("0002", 110.0, 116.0)])
     lead = Retraining((1, 2), 9, 15, ranked).lead
     assert (lead.winner, lead.runner_up) == ("0002", "0001")
-    assert lead.nats == Estimate(8.0, pytest.approx(5.0))
+    assert lead.difference == Estimate(8.0, pytest.approx(5.0))
     assert not lead.is_sure
 
 

@@ -21,18 +21,10 @@ from vaetune.study.events import (
     WorkerJoined,
     WorkerLost,
 )
+from vaetune.study.finalists import FinalistScore, Rescoring, Retraining, SeedScores, rank_by_mean
 from vaetune.study.journal import JOURNAL_NAME, Journal
 from vaetune.study.records import DataSummary, Environment, Rung
-from vaetune.study.scores import (
-    Estimate,
-    Evaluation,
-    EvaluationProtocol,
-    FinalistScore,
-    Rescoring,
-    Retraining,
-    SeedScores,
-    rank_by_mean,
-)
+from vaetune.study.scores import Estimate, Evaluation, EvaluationProtocol
 
 START = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 PLAN = (
@@ -112,7 +104,7 @@ def make_session_end(reason="completed"):
     return SessionEnded(time=START + timedelta(hours=1), reason=reason)
 
 
-def make_epoch(trial_id, epoch, val_loss):
+def make_epoch(trial_id, epoch, val_loss, objective=None):
     """An epoch. Three quarters of its validation loss are reconstruction, the rest is KL."""
     return EpochEnded(
         time=START,
@@ -126,6 +118,7 @@ def make_epoch(trial_id, epoch, val_loss):
         val_kl_loss=val_loss * 0.25,
         train_s=2.0,
         validation_s=0.5,
+        objective=objective,
     )
 
 
@@ -145,6 +138,7 @@ def make_trial_events(
     error=None,
     latent_use=None,
     decision=None,
+    uses=None,
 ):
     """All events of a trial: start, epochs, end.
 
@@ -153,6 +147,7 @@ def make_trial_events(
         losses: Validation loss of each epoch.
         status: Status at the end; None leaves the end out.
         latent_use: A `LatentUse` after the last epoch; None as in a journal of version 0.1.
+        uses: Accuracy of each epoch, if that is the objective.
 
     Returns:
         A list of events.
@@ -169,14 +164,16 @@ def make_trial_events(
         hyperparameters=hyperparameters,
         decision=decision,
     )
-    epochs = [make_epoch(trial_id, epoch_from + n, x) for n, x in enumerate(losses, start=1)]
+    values = zip(losses, uses or [None] * len(losses), strict=True)
+    epochs = [make_epoch(trial_id, epoch_from + n, *x) for n, x in enumerate(values, start=1)]
+    best = 1 - max(uses) if uses else min(losses, default=None)
     if status is None:
         return [start, *epochs]
     end = TrialEnded(
         time=START + timedelta(minutes=1),
         trial_id=trial_id,
         status=status,
-        score=min(losses) if status == "completed" else None,
+        score=best if status == "completed" else None,
         parameters=parameters,
         duration_s=duration_s,
         error=error,

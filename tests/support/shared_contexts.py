@@ -49,24 +49,27 @@ class SharedContext(TrainingContext):
     @cached_property
     def rescorer(self):
         """Measures finalists, and keeps the functions that it compiled."""
-        return Rescorer(self.exact_runner, self.data.validation)
+        return Rescorer(self.exact_runner, self.data.validation, self.images)
 
 
 def context_of(images):
     """A `SharedContext` of the images; the same one if there is one of the same images."""
     options = tf.config.optimizer.get_experimental_options()
     graphs = options.get("disable_meta_optimizer")  # Their bits differ.
-    key = (fingerprint_of((images.train, images.validation), images.binarize), graphs)
+    splits = (images.train, images.validation, *images.left_out)
+    key = (fingerprint_of(splits, images.binarize), graphs)
     context = _contexts.pop(key, None) or SharedContext(images)
     _contexts[key] = context
     _limit(_contexts, MAX_CONTEXTS)
     return context
 
 
-def rescorer_of(runner_of, images):
+def rescorer_of(runner_of, images, image_set=None):
     """A rescorer; the same one each time if the function is a method of a `SharedContext`."""
     context = runner_of.__self__
-    return context.rescorer if isinstance(context, SharedContext) else Rescorer(runner_of, images)
+    if isinstance(context, SharedContext):
+        return context.rescorer
+    return Rescorer(runner_of, images, image_set)
 
 
 def _limit(kept, most):

@@ -196,6 +196,9 @@ def test_pictures_are_those_of_the_narrow_model(pair_with_levels):
     np.testing.assert_allclose(
         pair.padded.reconstruct(images), pair.plain.reconstruct(images), atol=1e-3
     )
+    np.testing.assert_allclose(pair.padded.encode(images), pair.plain.encode(images), atol=1e-3)
+    losses = [one.negative_elbo(images, 2, (0, 1)) for one in (pair.padded, pair.plain)]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
 def test_rescoring_draws_the_same_samples(pair_with_levels):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaetune.cli.console import clean_interrupt, find_named, note, say, title_of
-from vaetune.cli.options import ExportFormat, Results, StudyName, TrialId
+from vaetune.cli.console import clean_interrupt, find_named, hand_over, note, say, title_of
+from vaetune.cli.options import Results, StudyName, TrialId
+from vaetune.cli.values import ExportFormat
 
 if TYPE_CHECKING:
     from vaetune.device import Device
@@ -51,6 +52,8 @@ def best(
     study = find_named(results, name)
     if trial is not None and latent_dim is not None:
         raise typer.BadParameter("give --trial or --latent-dim, not both")
+    if trial is None and latent_dim is None:
+        study = hand_over(study)
     picked = pick(study, trial, latent_dim)
     say(title_of(study, picked))
     reference, example = find_baseline(study, results), find_example(study, results)

@@ -247,11 +247,13 @@ def check_search(
 
 
 def _load_fitting(resolved: "ResolvedSearch") -> "ImageSet":
-    """Loads the images of a search, and checks that they are large enough for its stages."""
+    """Loads the images of a search, and checks that its stages and objectives suit them."""
     from vaetune.config import check_stages
     from vaetune.data import load_prepared
+    from vaetune.search import check_objectives
 
     with advise_if_moved(resolved.origins.get("data.dataset") == "flag"):
         images = load_prepared(resolved.spec.data, say)
     check_stages(resolved.spec.space, images.image_shape)
+    check_objectives(resolved.spec, images)
     return images

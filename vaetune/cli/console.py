@@ -83,6 +83,23 @@ def find_named(results: Path, name: str | None) -> "Study":
     return catalog.find()
 
 
+def hand_over(study: "Study") -> "Study":
+    """Returns the study with the best trained model of a search, and says so if it is another.
+
+    See `find_best_trained`.
+    """
+    from vaetune.study import find_best_trained
+
+    found = find_best_trained(study)
+    if found is not study and study.winner:
+        note(
+            f"By the {study.measure.title}, {found.address} is the best training of the winning "
+            f"configuration of {study.name}. To use the search's own, give --trial "
+            f"{study.winner.trial_id}."
+        )
+    return found
+
+
 def is_export(name: str, results: Path) -> bool:
     """Whether a name is the folder of an export, and not that of a study."""
     from vaetune.study import has_begun, read_manifest

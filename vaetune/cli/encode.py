@@ -12,6 +12,7 @@ from vaetune.cli.console import (
     clean_interrupt,
     find_exported,
     find_named,
+    hand_over,
     is_export,
     note,
     say,
@@ -117,6 +118,7 @@ def _find_model(name: str | None, trial: str | None, results: Path) -> "Loadable
             raise typer.BadParameter("an export holds one trial: leave out --trial")
         return model_of_export(find_exported(Path(name)))
     study = find_named(results, name)
+    study = hand_over(study) if trial is None else study
     return model_of_trial(study, pick(study, trial))
 
 

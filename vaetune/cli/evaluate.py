@@ -13,12 +13,14 @@ from vaetune.cli.console import (
     clean_interrupt,
     find_exported,
     find_named,
+    hand_over,
     is_export,
     note,
     say,
     title_of,
 )
-from vaetune.cli.options import EvaluationFormat, Results, StudyName, TrialId
+from vaetune.cli.options import Results, StudyName, TrialId
+from vaetune.cli.values import EvaluationFormat
 from vaetune.errors import ResultsError, VaetuneError
 from vaetune.study import IMPORTANCE_IMAGES, IMPORTANCE_SAMPLES
 
@@ -76,6 +78,7 @@ def evaluate(
             title, evaluations = evaluate_exported(Path(name), dataset, protocol, images)
         else:
             study = find_named(results, name)
+            study = hand_over(study) if trial is None else study
             title, evaluations = evaluate_study(
                 study, trial, dataset, protocol, images, again, results
             )

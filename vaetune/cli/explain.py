@@ -85,7 +85,8 @@ def _train(found: "Explanation", dataset: str | None, quiet: bool) -> "Explanati
     def print_training(title: str, trained: "Study") -> None:
         if not quiet:
             (trial,) = trained.trials
-            loss = "failed" if trial.score is None else f"{trial.score:.2f} nats"
+            lowest = trial.lowest_loss
+            loss = "failed" if lowest is None else f"{lowest:.2f} nats"
             say(f"{title}, seed {trained.search.seed}: {loss}, {trial.duration_s or 0:.1f} s")
 
     return train_path(

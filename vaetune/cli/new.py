@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from vaetune.cli.console import note, say
-from vaetune.cli.options import AlgorithmOption, Dataset
+from vaetune.cli.options import Dataset
+from vaetune.cli.values import AlgorithmOption
 from vaetune.errors import DataError, MissingImagesError
 
 

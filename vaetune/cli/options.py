@@ -1,7 +1,6 @@
-"""Options of the commands: their values, single options, and groups of options."""
+"""Options of the commands: single options, and groups of options."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,80 +14,14 @@ from vaetune.cli.groups import (
     training_option,
     workers_option,
 )
-
-
-class DeviceOption(StrEnum):
-    """Values of --device."""
-
-    auto = "auto"
-    cpu = "cpu"
-    gpu = "gpu"
-
-
-class PrecisionOption(StrEnum):
-    """Values of --precision."""
-
-    float32 = "float32"
-    mixed_bfloat16 = "mixed_bfloat16"
-
-
-class LikelihoodOption(StrEnum):
-    """Values of --likelihood."""
-
-    bernoulli = "bernoulli"
-    continuous_bernoulli = "continuous_bernoulli"
-    gaussian = "gaussian"
-    discretized_logistic = "discretized_logistic"
-
-
-class OnOption(StrEnum):
-    """Values of --on."""
-
-    train = "train"
-    both = "train+validation"
-
-
-class DecayOption(StrEnum):
-    """Values of --learning-rate-decay."""
-
-    none = "none"
-    cosine = "cosine"
-
-
-class AlgorithmOption(StrEnum):
-    """Values of --algorithm."""
-
-    hyperband = "hyperband"
-    freeze_thaw = "freeze_thaw"
-    random = "random"
-    bayesian = "bayesian"
-    grid = "grid"
-
-
-class FormatOption(StrEnum):
-    """Values of --format for trials."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-
-
-class ExportFormat(StrEnum):
-    """Values of --format for an export."""
-
-    keras = "keras"
-    saved_model = "saved-model"
-    onnx = "onnx"
-    litert = "litert"
-    all = "all"
-
-
-class EvaluationFormat(StrEnum):
-    """Values of --format for an evaluation."""
-
-    table = "table"
-    json = "json"
-
+from vaetune.cli.values import (
+    DecayOption,
+    DeviceOption,
+    LikelihoodOption,
+    ObjectiveOption,
+    OnOption,
+    PrecisionOption,
+)
 
 Results = Annotated[
     Path,
@@ -175,6 +108,16 @@ class LimitOptions:
 class WinnerOptions:
     """How the winner is chosen, and what it is compared with."""
 
+    objective: Annotated[
+        ObjectiveOption | None,
+        Overrides("objective"),
+        training_option(help="Measure of each epoch that the search improves."),
+    ] = None
+    choose_by: Annotated[
+        ObjectiveOption | None,
+        Overrides("choose_by"),
+        training_option(help="Measure that decides among the finalists. Default: the objective."),
+    ] = None
     keep_best: Annotated[
         int | None,
         Overrides("limits.keep_best"),

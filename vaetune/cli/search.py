@@ -257,8 +257,9 @@ def progress_of(session: "SearchSession", quiet: bool) -> "Iterator[Watcher]":
     kind = session.started.kind
     searched = session.spec.space.searched()
     reference = run_of_reference(session.spec.data.likelihood)
+    objective = session.spec.ranked_by
     progress = SearchProgress(
-        Console(), session.plan, session.past, quiet, kind, searched, reference
+        Console(), session.plan, session.past, quiet, kind, searched, reference, objective
     )
     try:
         with progress, StoppableWatcher(progress) as watcher:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaetune.cli.console import clean_interrupt, find_named, say
-from vaetune.cli.options import FormatOption, Results, StudyName
+from vaetune.cli.options import Results, StudyName
+from vaetune.cli.values import FormatOption
 
 if TYPE_CHECKING:
     from vaetune.study import Study

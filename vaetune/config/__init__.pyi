@@ -1,4 +1,4 @@
-from .choices import NAMED_SETS, Binarize, Compile, Precision
+from .choices import NAMED_SETS, Binarize, Compile, ObjectiveName, Precision
 from .closest import (
     closest_match,
 )
@@ -57,6 +57,11 @@ from .names import (
     REPORT_NAME,
     RESERVED_NAMES,
     check_not_reserved,
+)
+from .objectives import (
+    OBJECTIVES,
+    VALIDATION_LOSS,
+    Objective,
 )
 from .reading import (
     MAX_CHANNELS,
@@ -123,6 +128,7 @@ __all__ = [
     "MIN_IMAGES",
     "MIN_IMAGE_SIDE",
     "NAMED_SETS",
+    "OBJECTIVES",
     "OPTIONAL",
     "PIXEL_LEVELS",
     "REAL_VALUED",
@@ -133,6 +139,7 @@ __all__ = [
     "REPORT_NAME",
     "RESERVED_NAMES",
     "STRUCTURAL",
+    "VALIDATION_LOSS",
     "Binarize",
     "Budget",
     "Choice",
@@ -145,6 +152,8 @@ __all__ = [
     "Likelihood",
     "Limits",
     "Number",
+    "Objective",
+    "ObjectiveName",
     "Origin",
     "Pages",
     "Pinned",

@@ -24,3 +24,6 @@ Compile = Literal["auto", "padded", "none"]
 """Whether training steps are compiled with XLA; see `Training`."""
 
 Decay = Literal["none", "cosine"]
+
+ObjectiveName = Literal["val_loss", "knn_accuracy", "probe_accuracy", "auroc"]
+"""Measures by which a search ranks trials; see `Objective`."""

@@ -24,7 +24,10 @@ def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
 
 def experiment_key(spec: SearchSpec) -> str:
     """Returns a text that two experiments share if they do not differ; see `differences`."""
-    return json.dumps(_compared(spec), sort_keys=True)
+    compared = _compared(spec)
+    if spec.ranked_by.is_loss:
+        del compared["objective"]  # Earlier versions had no other objective.
+    return json.dumps(compared, sort_keys=True)
 
 
 def _compared(spec: SearchSpec) -> dict[str, Any]:
@@ -34,7 +37,8 @@ def _compared(spec: SearchSpec) -> dict[str, Any]:
         "data": {"binarize", "train_on", "likelihood", "leave_out"},
         "training": Training.model_fields.keys() - {"compile"},
     }
-    return flatten(spec.model_dump(include=included, exclude_none=True))
+    settings = flatten(spec.model_dump(include=included, exclude_none=True))
+    return {**settings, "objective": spec.objective}
 
 
 def with_settings_of(session: SearchSpec, recorded: SearchSpec) -> SearchSpec:
@@ -44,7 +48,9 @@ def with_settings_of(session: SearchSpec, recorded: SearchSpec) -> SearchSpec:
         session: Experiment with the settings of the session.
         recorded: The experiment as it was begun.
     """
-    changed = {name: getattr(session, name) for name in ("limits", "baseline", "device")}
+    changed = {
+        name: getattr(session, name) for name in ("limits", "baseline", "device", "choose_by")
+    }
     return recorded.with_compile(session.training.compile).model_copy(update=changed)
 
 

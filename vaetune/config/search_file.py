@@ -108,7 +108,7 @@ def load_search(name: str, overrides: Mapping[str, Any] | None = None) -> Resolv
     return resolve(find_search(name), overrides, name_override=key_name)
 
 
-_INHERITED = {"seed", "device", "data", "training"}
+_INHERITED = {"objective", "seed", "device", "data", "training"}
 
 
 def resolve_single(
@@ -126,7 +126,8 @@ def resolve_single(
             working directory.
         configuration: Values of the hyperparameters that no flag gives; those that the model no
             longer uses are left out. Default: the Keras example's.
-        like: Search that provides data, seed, device and training where no flag gives them.
+        like: Search that provides data, objective, seed, device and training where no flag gives
+            them.
             Default: the default values.
         name_override: Names a wrong flag in an error.
 

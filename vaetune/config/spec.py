@@ -15,6 +15,7 @@ from vaetune.config.data import DataSpec
 from vaetune.config.dimensions import Table, Value
 from vaetune.config.family import FAMILY, REFERENCE_BATCH_SIZE
 from vaetune.config.likelihoods import Likelihood
+from vaetune.config.objectives import Criteria
 from vaetune.config.schedule import schedule_epochs
 from vaetune.config.space import EARLIER_SPACE, Space
 from vaetune.config.starting_points import check_starting_points
@@ -142,8 +143,8 @@ def _seconds(duration: str) -> float:
     return 3600.0 * hours + 60.0 * minutes + seconds
 
 
-class SearchSpec(Table):
-    """The specification of a search: algorithm, seed, data, budget, training, limits and space.
+class SearchSpec(Criteria):
+    """The specification of a search. `Criteria` has the keys of its objective.
 
     Attributes:
         description: One line about the search.

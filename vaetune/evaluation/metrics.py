@@ -30,7 +30,7 @@ from vaetune.evaluation.likelihood import (
 from vaetune.evaluation.partial import PartialSums
 from vaetune.models import VAE
 from vaetune.study import Evaluation, EvaluationProtocol, variance_per_dimension
-from vaetune.training import OnProgress, compile_function, to_unit_tensor
+from vaetune.training import OnProgress, compile_function, nearest_neighbours, to_unit_tensor
 
 SSIM_WINDOW = 11
 """Side of the SSIM window in pixels, as in Wang et al. 2004."""
@@ -119,13 +119,10 @@ def knn_accuracy(
     Returns:
         Accuracy in [0, 1]; None if a latent mean is not finite.
     """
-    # The import takes a second, and only labelled images need it.
-    from sklearn.neighbors import KNeighborsClassifier
-
     if not (np.isfinite(train_z).all() and np.isfinite(test_z).all()):
         return None
-    classifier = KNeighborsClassifier(n_neighbors=min(neighbours, len(train_z)))
-    return float(classifier.fit(train_z, train_labels).score(test_z, test_labels))
+    predicted = nearest_neighbours(train_z, train_labels, test_z, neighbours)
+    return float(np.mean(predicted == test_labels))
 
 
 def compare_reconstructions(

@@ -11,16 +11,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vaetune.data import DiskImages, to_unit_interval
+from vaetune.data import DiskImages, ImageSet, to_unit_interval
 from vaetune.evaluation.likelihood import PerImage
 from vaetune.study import RECONSTRUCTIONS, WorstImages
 from vaetune.training import (
     VALIDATION_BATCH_SIZE,
+    Effort,
     EpochRunner,
     Feed,
     OnProgress,
     TrainedModel,
     feed_parts,
+    measure_use,
     to_pixels,
 )
 
@@ -46,11 +48,19 @@ class ImageLosses:
         reconstruction: Mean reconstruction loss over the samples, (n,).
         kl: KL divergence, (n,).
         worst: Images that the model reconstructs worst; None if they were not collected.
+        use: Numbers with the value of another measure as their mean, see `measure_use`; None if
+            the model asks for none.
     """
 
     reconstruction: PerImage
     kl: PerImage
     worst: WorstImages | None = None
+    use: PerImage | None = None
+
+    @property
+    def mean_use(self) -> float | None:
+        """Value of the other measure."""
+        return None if self.use is None else float(self.use.mean())
 
     @property
     def negative_elbo(self) -> PerImage:
@@ -69,10 +79,14 @@ class Rescorer:
     Args:
         runner_of: Function from a configuration and a likelihood to their runner.
         images: Validation images, (n, height, width, channels), on the device or on the disk.
+        image_set: The image set, for other measures than the losses; None if there are none.
     """
 
-    def __init__(self, runner_of: RunnerOf, images: Feed) -> None:
+    def __init__(
+        self, runner_of: RunnerOf, images: Feed, image_set: ImageSet | None = None
+    ) -> None:
         self._images = images
+        self._image_set = image_set
         self._runner_of = runner_of
         self._compiled: WeakKeyDictionary[EpochRunner, Measure] = WeakKeyDictionary()
 
@@ -109,7 +123,11 @@ class Rescorer:
             if on_progress:
                 on_progress(min(1.0, (start + VALIDATION_BATCH_SIZE) / count))
         losses, kl = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return ImageLosses(losses, kl, self._find_worst(runner, model, losses))
+        use = None
+        if self._image_set and model.chosen_by:
+            effort = Effort(train_images=None, samples=samples)
+            use = measure_use(model.chosen_by, runner, self._image_set, effort)
+        return ImageLosses(losses, kl, self._find_worst(runner, model, losses), use)
 
     def _find_worst(
         self, runner: EpochRunner, model: TrainedModel, losses: PerImage

@@ -46,6 +46,7 @@ from .text.certainty import (
     describe_lead,
     describe_rescored,
     describe_retrained,
+    describe_winner_by_loss,
 )
 from .text.compilation import (
     COMPILES,
@@ -70,6 +71,7 @@ from .text.images import (
 )
 from .text.search import (
     describe_example,
+    describe_lead_over,
     describe_place,
     describe_plan,
     describe_retraining,
@@ -124,6 +126,7 @@ __all__ = [
     "describe_image_set",
     "describe_images",
     "describe_lead",
+    "describe_lead_over",
     "describe_place",
     "describe_plan",
     "describe_programs",
@@ -140,6 +143,7 @@ __all__ = [
     "describe_training",
     "describe_warnings",
     "describe_winner",
+    "describe_winner_by_loss",
     "draw_clusters",
     "draw_grid",
     "evaluation_rows",

@@ -17,6 +17,7 @@ from .explain import (
     train_path,
 )
 from .interrupts import StoppableWatcher
+from .objectives import check_objectives
 from .phases import run_session
 from .preflight.cost_model import (
     DurationRange,
@@ -57,6 +58,7 @@ __all__ = [
     "StoppableWatcher",
     "TrialSource",
     "Watcher",
+    "check_objectives",
     "estimate_path_s",
     "has_token",
     "is_unfinished",

@@ -65,7 +65,7 @@ def run_session(
         return session.past
     with suppress(StoppedEarly), session.journaled(executor):
         phases.run_trials()
-        if not is_decided(load_study(session.folder), session.spec.limits.final_seeds):
+        if not is_decided(load_study(session.folder), session.spec):
             phases.decide_winner()
     return load_study(session.folder)
 
@@ -102,15 +102,17 @@ class _Phases:
         session = self.session
         check_time(session.spec, self.deadline_s)
         study, seeds = load_study(session.folder), session.spec.limits.final_seeds
-        if not is_rescored(study):
+        measure = session.spec.chosen_by
+        if not is_rescored(study, measure):
             began_s = time.monotonic()
             on_progress = partial(self.watcher.on_progress, session.started.kind, None)
-            rescoring = rescore(study, self.executor, on_progress)
+            rescoring = rescore(study, self.executor, measure, on_progress)
             took_s = time.monotonic() - began_s
             session.journal.append(FinalistsRescored(rescoring=rescoring, duration_s=took_s))
-        if not is_retrained(study, seeds):
+        # After a rescoring, trainings that were ranked by another measure do not count.
+        if not is_retrained(load_study(session.folder), seeds):
             began_s = time.monotonic()
-            retraining = retrain(study, seeds, self.executor, self._train_singles)
+            retraining = retrain(study, seeds, self.executor, measure, self._train_singles)
             took_s = time.monotonic() - began_s
             session.journal.append(FinalistsRetrained(retraining=retraining, duration_s=took_s))
 

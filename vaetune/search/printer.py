@@ -8,10 +8,12 @@ from vaetune.report import (
     counted,
     describe_example,
     describe_finalists,
+    describe_lead_over,
     describe_plan,
     describe_session,
     describe_share,
     describe_small_space,
+    describe_winner_by_loss,
     trial_line,
 )
 from vaetune.search.watcher import NoWatcher
@@ -80,7 +82,7 @@ class PrintingWatcher(NoWatcher):
             print_line(f"Continuing after {share}{trained}.")
 
     def conclude(self, study: Study) -> None:
-        """Prints the winner, and the loss of the Keras example to compare.
+        """Prints the winner, and the score of the Keras example to compare.
 
         Args:
             study: The study after this session.
@@ -91,19 +93,21 @@ class PrintingWatcher(NoWatcher):
             return
         so_far = "" if study.is_complete else " so far"
         print_line(f"Winner{so_far}: {describe_trial(study.winner)}")
+        if by_loss := describe_winner_by_loss(study):
+            print_line(f"Winner by loss: {by_loss}.")
         if study.is_complete:
             self._compare(study.winner, find_baseline(study, study.results))
             if note := describe_example(find_example(study, study.results)):
                 print_line(f"{KERAS_EXAMPLE}: {note}.")
 
     def _compare(self, winner: Trial, reference: Study | None) -> None:
-        loss = reference.winner.score if reference and reference.winner else None
-        if reference is None or loss is None or winner.score is None:
+        score = reference.winner.score if reference and reference.winner else None
+        if reference is None or score is None or winner.score is None:
             return
-        difference = f"{abs(loss - winner.score):.2f} nats"
-        side = "below" if loss >= winner.score else "above"
+        objective = winner.objective
+        distance = describe_lead_over(objective, winner.score, score)
         name = reference.reference_name
-        print_line(f"{name}: {loss:.2f} nats per image; the winner is {difference} {side}.")
+        print_line(f"{name}: {objective.text(score)}; the winner is {distance}.")
 
     def on_event(self, run: str, event: Event) -> None:
         """Prints an event that matters to a user; see `Watcher.on_event`."""
@@ -146,7 +150,9 @@ class PrintingWatcher(NoWatcher):
             self._ended += 1
             share = describe_share(self._plan, self._ended, self._epochs)
             label = f"{label} ({share})"
-        return trial_line(label, self._started[run, event.trial_id], event, self._searched)
+        objective = self._session.spec.ranked_by
+        started = self._started[run, event.trial_id]
+        return trial_line(label, started, event, self._searched, objective)
 
     def _print_stop(self, event: SessionEnded) -> None:
         match event.reason:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vaetune.config import (
     EARLIER,
-    Limits,
+    Objective,
     ResolvedSearch,
     SearchSpec,
     check_not_reserved,
@@ -57,7 +57,7 @@ def is_unfinished(
         return True
     check_same_experiment(past, resolved.spec, images, folder, extend)
     grows = extend and is_larger(resolved.spec.budget, past.search.budget)
-    return grows or not is_done(past, resolved.spec.limits)
+    return grows or not is_done(past, resolved.spec)
 
 
 def find_past(folder: Path) -> Study | None:
@@ -180,15 +180,15 @@ def _nothing_to_extend(past: Study) -> ResultsError:
     return ResultsError(f'"{past.name}" is already complete. {advice}')
 
 
-def is_done(past: Study, limits: Limits) -> bool:
+def is_done(past: Study, spec: SearchSpec) -> bool:
     """Returns whether a study is finished and none of the files that it keeps is damaged.
 
     Args:
         past: The study.
-        limits: Limits of this session, which say how many models it keeps and trains again.
+        spec: The experiment as this session runs it; see `is_decided`.
     """
-    is_finished = past.is_complete and is_decided(past, limits.final_seeds)
-    return is_finished and not _is_damaged(past, limits.keep_best)
+    is_finished = past.is_complete and is_decided(past, spec)
+    return is_finished and not _is_damaged(past, spec.limits.keep_best)
 
 
 def _is_damaged(past: Study, keep_best: int) -> bool:
@@ -200,22 +200,32 @@ def _is_damaged(past: Study, keep_best: int) -> bool:
     return not all(is_whole(file) for file in files)
 
 
-def is_rescored(study: Study) -> bool:
-    """Returns whether the present finalists are rescored, with the samples that are due."""
-    latest = study.rescored
-    return latest is not None and latest.rescoring.posterior_samples == study.samples_due
+def is_rescored(study: Study, measure: Objective) -> bool:
+    """Returns whether the present finalists are rescored, with the samples that are due.
+
+    Args:
+        study: A study in which all trials have ended.
+        measure: Measure that decides among them.
+    """
+    latest = study.rescored.rescoring if study.rescored else None
+    return latest is not None and (latest.posterior_samples, latest.measure) == (
+        study.samples_due,
+        measure,
+    )
 
 
-def is_decided(study: Study, final_seeds: int) -> bool:
+def is_decided(study: Study, spec: SearchSpec) -> bool:
     """Returns whether the winner is chosen from the present finalists.
 
     Args:
         study: A study in which all trials have ended. A baseline has nothing to choose from.
-        final_seeds: Number of other seeds from which the finalists must be trained.
+        spec: The experiment as this session runs it: what decides among the finalists, and the
+            number of other seeds from which they must be trained.
     """
     if study.started.kind == "baseline" or not study.finalists:
         return True
-    return is_rescored(study) and is_retrained(study, final_seeds)
+    is_measured = is_rescored(study, spec.chosen_by)
+    return is_measured and is_retrained(study, spec.limits.final_seeds)
 
 
 def is_retrained(study: Study, final_seeds: int) -> bool:

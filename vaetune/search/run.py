@@ -17,6 +17,7 @@ from vaetune.device import ChosenDevice, check_precision, choose_device
 from vaetune.search.executors.base import Executor
 from vaetune.search.executors.resources import ExecutorOptions
 from vaetune.search.interrupts import StoppableWatcher
+from vaetune.search.objectives import check_objectives
 from vaetune.search.printer import PrintingWatcher
 from vaetune.search.resume import is_unfinished
 from vaetune.search.watcher import NoWatcher, Watcher
@@ -69,8 +70,8 @@ def run_search(
         KeyboardInterrupt: The user pressed Ctrl-C. Everything found so far is kept.
         ResultsError: The folder cannot be written, or holds a different search of this name.
         DataError: The images cannot be read.
-        SpecError: The images are too small for the largest number of stages, or the search begins
-            with more configurations than it can try.
+        SpecError: The images are too small for the largest number of stages, or lack what the
+            objective needs, or the search begins with more configurations than it can try.
 
     Example:
         >>> study = vaetune.run_search("hyperband", my_images)
@@ -79,6 +80,7 @@ def run_search(
     resolved = _resolved(search, name)
     image_set = _image_set(images, resolved.spec.data, print if verbose else None)
     check_stages(resolved.spec.space, image_set.image_shape)
+    check_objectives(resolved.spec, image_set)
     options = executor if isinstance(executor, ExecutorOptions) else ExecutorOptions()
     folder = Path(results)
     with ExitStack() as stack:

@@ -21,6 +21,7 @@ from vaetune.errors import StoppedEarly, VaetuneError
 from vaetune.files import lock_results
 from vaetune.search.baseline import configuration_name, free_name
 from vaetune.search.executors.base import Executor
+from vaetune.search.objectives import check_objectives
 from vaetune.search.oracles.base import Oracle
 from vaetune.search.oracles.control import make_oracle, replay
 from vaetune.search.oracles.plan import plan
@@ -96,12 +97,12 @@ class SearchSession:
     @property
     def is_decided(self) -> bool:
         """Whether nothing is left to measure of the trials that earlier sessions ran."""
-        return self.past is None or is_decided(self.past, self.spec.limits.final_seeds)
+        return self.past is None or is_decided(self.past, self.spec)
 
     @property
     def is_done(self) -> bool:
         """Whether earlier sessions finished the search, and none of its files is damaged."""
-        return self.past is not None and is_done(self.past, self.spec.limits)
+        return self.past is not None and is_done(self.past, self.spec)
 
     def listen(self, watcher: Watcher, run: str | None = None) -> None:
         """Passes the events of this session to a watcher.
@@ -193,8 +194,8 @@ def open_search(
         ResultsError: The folder cannot be written, holds files of another program, or holds a
             different search of this name.
         JournalError: The journal is damaged or in use.
-        SpecError: The images are too small for the largest number of stages, or the search begins
-            with more configurations than it can try.
+        SpecError: The images are too small for the largest number of stages, or lack what the
+            objective needs, or the search begins with more configurations than it can try.
     """
     name = resolved.name
     check_not_reserved(name)
@@ -252,6 +253,7 @@ def _open(
     extend: bool = False,
 ) -> Iterator[SearchSession]:
     check_stages(spec.space, images.image_shape)
+    check_objectives(spec, images)
     oracle = make_oracle(spec)  # It checks the starting points.
     check_usable(folder)
     with lock_results(folder):

@@ -29,7 +29,7 @@ class TrialState:
 
     @property
     def score(self) -> float | None:
-        """Lowest validation loss, nats per image; None unless the trial completed."""
+        """Lowest cost, see `Objective.cost`; None unless the trial completed."""
         return self.outcome.score if isinstance(self.outcome, Completed) else None
 
     @property
@@ -66,7 +66,7 @@ class TrialState:
 
     def ended(self) -> TrialEnded:
         """Returns the event that records the end of the trial."""
-        failed, use = self.failure, self.latent_use
+        outcome, failed, use = self.outcome, self.failure, self.latent_use
         return TrialEnded(
             trial_id=self.trial_id,
             status="completed" if failed is None else "failed",
@@ -79,4 +79,5 @@ class TrialState:
             failed_in=failed.epoch if failed else None,
             error=failed.error if failed else None,
             traceback=failed.traceback if failed else None,
+            best_val_loss=outcome.best_val_loss if isinstance(outcome, Completed) else None,
         )

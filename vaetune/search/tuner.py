@@ -299,7 +299,8 @@ class VAETuner(keras_tuner.Tuner):
         active = self._active.pop(trial.trial_id)
         ended = active.ended()
         self._journal.append(ended)
-        end_trial(self.oracle, trial.trial_id, ended.score, ended.collapsed)
+        values = (ended.score, ended.collapsed, ended.best_val_loss)
+        end_trial(self.oracle, trial.trial_id, *values)
         if active.failure:
             self._correct_plan()
         self._rank([self.oracle.get_trial(trial.trial_id)])
@@ -325,7 +326,7 @@ class VAETuner(keras_tuner.Tuner):
         completed = [
             RankedTrial(
                 trial.trial_id,
-                trial.score,
+                self.oracle.rank(trial),
                 int(value_of(trial.hyperparameters.values, "latent_dim")),
                 self.oracle.assignments[trial.trial_id].configuration,
             )

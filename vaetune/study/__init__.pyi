@@ -23,6 +23,7 @@ from .builder import (
 from .catalog import (
     StudyCatalog,
     find_baseline,
+    find_best_trained,
     find_example,
     find_study,
     has_begun,
@@ -53,8 +54,6 @@ from .events import (
     EpochEnded,
     Event,
     FileSetAside,
-    FinalistsRescored,
-    FinalistsRetrained,
     Kind,
     PlanCorrected,
     SearchExtended,
@@ -62,7 +61,6 @@ from .events import (
     SessionEnded,
     SessionStarted,
     TrialEnded,
-    TrialEvaluated,
     TrialResumed,
     TrialRetried,
     TrialStarted,
@@ -85,6 +83,15 @@ from .exported import (
     find_export,
     read_manifest,
 )
+from .finalists import (
+    FINALISTS,
+    FinalistScore,
+    Lead,
+    Rescoring,
+    Retraining,
+    SeedScores,
+    rank_by_mean,
+)
 from .groups import (
     MAX_PATH_SEEDS,
     PATH_SEEDS,
@@ -95,6 +102,11 @@ from .journal import (
     describe_repair,
     read_journal,
 )
+from .measurements import (
+    FinalistsRescored,
+    FinalistsRetrained,
+    TrialEvaluated,
+)
 from .notebook import (
     describe_trial,
 )
@@ -103,6 +115,7 @@ from .ranking import (
     leaders,
     pick,
     ranked_trials,
+    winner_by_loss,
 )
 from .records import (
     Assignment,
@@ -114,20 +127,14 @@ from .records import (
 )
 from .scores import (
     ACTIVE_VARIANCE,
-    FINALISTS,
     IMPORTANCE_IMAGES,
     IMPORTANCE_SAMPLES,
+    NEIGHBOURS,
     Estimate,
     Evaluation,
     EvaluationProtocol,
-    FinalistScore,
-    Lead,
     LevelUse,
-    Rescoring,
-    Retraining,
-    SeedScores,
     count_active_units,
-    rank_by_mean,
 )
 from .study import (
     Study,
@@ -139,6 +146,7 @@ from .trial import (
     TrainingInterval,
     Trial,
     trial_folder,
+    use_columns,
 )
 
 __all__ = [
@@ -154,6 +162,7 @@ __all__ = [
     "MANIFEST",
     "MANIFOLD_SIDE",
     "MAX_PATH_SEEDS",
+    "NEIGHBOURS",
     "PATH_SEEDS",
     "PICTURES_NAME",
     "PRIOR_SAMPLES",
@@ -226,6 +235,7 @@ __all__ = [
     "explain",
     "explain_as_trained",
     "find_baseline",
+    "find_best_trained",
     "find_example",
     "find_export",
     "find_study",
@@ -247,5 +257,7 @@ __all__ = [
     "reduce_thumbnails",
     "shared_folder",
     "trial_folder",
+    "use_columns",
     "variance_per_dimension",
+    "winner_by_loss",
 ]

@@ -6,20 +6,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from vaetune.config import Objective
 from vaetune.errors import OVERWRITE, JournalError, ResultsError
 from vaetune.study.events import (
     EpochEnded,
     Event,
     FileSetAside,
-    FinalistsRescored,
-    FinalistsRetrained,
     PlanCorrected,
     SearchExtended,
     SearchStarted,
     SessionEnded,
     SessionStarted,
     TrialEnded,
-    TrialEvaluated,
     TrialResumed,
     TrialRetried,
     TrialStarted,
@@ -27,6 +25,7 @@ from vaetune.study.events import (
     WorkerLost,
 )
 from vaetune.study.journal import JOURNAL_NAME, read_journal
+from vaetune.study.measurements import FinalistsRescored, FinalistsRetrained, TrialEvaluated
 from vaetune.study.records import Assignment, Rung
 from vaetune.study.study import Study
 from vaetune.study.trial import Status, TrainingInterval, Trial
@@ -83,12 +82,13 @@ class _TrialBuilder:
         last = self.intervals[-1]
         self.intervals[-1] = replace(last, ended=max(last.started, moment))
 
-    def finish(self, unfinished: Status, searched: tuple[str, ...]) -> Trial:
+    def finish(self, unfinished: Status, searched: tuple[str, ...], objective: Objective) -> Trial:
         """Returns the trial.
 
         Args:
             unfinished: Status to use if the trial has not ended.
             searched: Names of the hyperparameters that the study searches.
+            objective: Objective of the study.
         """
         epochs = tuple(self.epochs[number] for number in sorted(self.epochs))
         end = self.end
@@ -111,6 +111,7 @@ class _TrialBuilder:
             active_units=end.active_units if end else None,
             collapsed=end.collapsed if end else None,
             decision=self.start.decision,
+            objective=objective,
         )
 
 
@@ -220,13 +221,14 @@ class StudyBuilder:
         """Returns the study. No further event can be applied."""
         for trial_id in self.active:
             self.trials[trial_id].end_interval(self.last_sign)
-        searched = self.started.search.space.searched()
+        search = self.started.search
+        of_study = search.space.searched(), search.ranked_by
         return Study(
             folder=self.folder,
             started=self.started,
             sessions=tuple(self.sessions),
             trials=tuple(
-                trial.finish(self._unfinished(trial), searched) for trial in self.trials.values()
+                trial.finish(self._unfinished(trial), *of_study) for trial in self.trials.values()
             ),
             last_end=self.last_end,
             extensions=tuple(self.extensions),

@@ -136,9 +136,9 @@ def find_baseline(
 ) -> Study | None:
     """Finds the Keras example that a search can be compared with.
 
-    It has the same data, training settings, seed and largest number of epochs as the search, and
-    its network is trained with the same likelihood, because losses of two likelihoods cannot be
-    compared.
+    It has the same data, objective, training settings, seed and largest number of epochs as the
+    search, and its network is trained with the same likelihood, because losses of two likelihoods
+    cannot be compared.
 
     Args:
         study: A search.
@@ -156,6 +156,7 @@ def find_baseline(
             baseline.winner
             and baseline.started.data.fingerprint == study.started.data.fingerprint
             and baseline.likelihood == likelihood
+            and baseline.objective == study.objective
             and other.training in (REFERENCE_TRAINING, earlier_reference_training(wanted.training))
             and other.budget.max_epochs == wanted.budget.max_epochs
             and other.budget.patience is None
@@ -181,6 +182,35 @@ def find_example(study: Study, results: Path) -> Study | None:
     if study.likelihood == "bernoulli":
         return None
     return find_baseline(study, results, "bernoulli")
+
+
+def find_best_trained(study: Study) -> Study:
+    """Returns the study that has the best trained model of the winning configuration.
+
+    If another measure than the loss decides, and the finalists were trained from other seeds, it is
+    the best of these trainings and of the trial of the search itself; of equal ones, the one with
+    the lower loss. Otherwise it is the search.
+
+    Args:
+        study: A search.
+    """
+    winner = study.winner
+    if study.measure.is_loss or winner is None or not (study.retrained and study.rescored):
+        return study
+    measure = study.measure
+    rescored, retrained = study.rescored.rescoring, study.retrained.retraining
+    own = next((one for one in rescored.finalists if one.trial_id == winner.trial_id), None)
+    seeds = next(one for one in retrained.finalists if one.trial_id == winner.trial_id)
+    found = {
+        name: (measure.cost(use), loss)
+        for name, use, loss in zip(seeds.trainings, seeds.values, seeds.losses, strict=True)
+        if use is not None and loss is not None
+    }
+    if own and own.use:
+        found[""] = measure.cost(own.use.mean), own.negative_elbo.mean
+    best = min(found, key=lambda name: (*found[name], name), default="")
+    folder = study.results / BASELINES / best
+    return load_study(folder) if best and has_begun(folder) else study
 
 
 def _is_path(name: str) -> bool:

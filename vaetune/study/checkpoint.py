@@ -34,8 +34,9 @@ class Checkpoint:
         optimizer: Variables of the optimizer after `epoch`; empty if only the best weights are
             kept.
         average: Average of the variables after `epoch`; empty if they are not averaged.
-        best_epoch: Epoch of the trial with the lowest validation loss, absolute.
+        best_epoch: Best epoch of the trial, absolute; see `Trial.best`.
         best_val_loss: Validation loss of `best_epoch`, nats per image.
+        best_objective: Value of the objective of `best_epoch`; None if it is the validation loss.
         best_weights: Variables after `best_epoch` that were validated: averages, if there are any.
         best_raw_weights: Variables of the model after `best_epoch`; empty unless they are
             averaged and promotions continue from the best epoch.
@@ -52,6 +53,12 @@ class Checkpoint:
     best_optimizer: Arrays = ()
     average: Arrays = ()
     best_raw_weights: Arrays = ()
+    best_objective: float | None = None
+
+    @property
+    def best_value(self) -> float:
+        """Value of the objective of `best_epoch`."""
+        return self.best_val_loss if self.best_objective is None else self.best_objective
 
     @property
     def is_trainable(self) -> bool:
@@ -97,6 +104,8 @@ class Checkpoint:
             "best_epoch": self.best_epoch,
             "best_val_loss": self.best_val_loss,
         }
+        if self.best_objective is not None:
+            arrays["best_objective"] = self.best_objective
         is_latest = self.is_trainable and self.best_epoch == self.epoch
         for group in _GROUPS:
             if group.startswith("best_") and is_latest:
@@ -113,6 +122,7 @@ class Checkpoint:
 
         groups = {name: group(name) for name in _GROUPS}
         epoch, best_epoch = int(arrays["epoch"]), int(arrays["best_epoch"])
+        best_objective = arrays.get("best_objective")
         if epoch == best_epoch:
             latest = {
                 "best_weights": groups["average"] or groups["weights"],
@@ -124,5 +134,6 @@ class Checkpoint:
             epoch=epoch,
             best_epoch=best_epoch,
             best_val_loss=float(arrays["best_val_loss"]),
+            best_objective=None if best_objective is None else float(best_objective),
             **groups,
         )

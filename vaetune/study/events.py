@@ -1,14 +1,20 @@
 """The events that a journal records."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Literal
-
-from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, model_serializer
+from typing import Literal
 
 from vaetune.config import Compile, Origin, SearchSpec
-from vaetune.study.records import Assignment, DataSummary, Decision, Environment, Record, Rung, Text
-from vaetune.study.scores import Evaluation, Rescoring, Retraining
+from vaetune.study.measurements import FinalistsRescored, FinalistsRetrained, TrialEvaluated
+from vaetune.study.records import (
+    Assignment,
+    DataSummary,
+    Decision,
+    Environment,
+    Rung,
+    SparseRecord,
+    Text,
+    TimedRecord,
+)
 
 FORMAT = 2
 """Version of the journal's format. Format 1, of vaetune 0.1, is read as well."""
@@ -18,15 +24,7 @@ Kind = Literal["search", "baseline"]
 EndStatus = Literal["completed", "failed"]
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class _Event(Record):
-    time: datetime = Field(default_factory=_now)
-
-
-class SearchStarted(_Event):
+class SearchStarted(TimedRecord):
     """First event of a journal: the experiment and its planned trials.
 
     Attributes:
@@ -52,7 +50,7 @@ class SearchStarted(_Event):
     plan: tuple[Rung, ...]
 
 
-class SessionStarted(_Event):
+class SessionStarted(TimedRecord):
     """A process began to run the search, or continued it.
 
     Attributes:
@@ -68,7 +66,7 @@ class SessionStarted(_Event):
     compile: Compile | None = None
 
 
-class WorkerJoined(_Event):
+class WorkerJoined(TimedRecord):
     """A worker is ready to train.
 
     Attributes:
@@ -83,7 +81,7 @@ class WorkerJoined(_Event):
     environment: Environment
 
 
-class WorkerLost(_Event):
+class WorkerLost(TimedRecord):
     """A worker was lost: it was killed or ran out of memory, or its machine is gone.
 
     Attributes:
@@ -99,7 +97,7 @@ class WorkerLost(_Event):
     error: Text
 
 
-class TrialStarted(Assignment, _Event):
+class TrialStarted(Assignment, TimedRecord, SparseRecord):
     """A trial began.
 
     Attributes:
@@ -107,18 +105,14 @@ class TrialStarted(Assignment, _Event):
         decision: Expectation with which the algorithm chose the trial; None if it has none.
     """
 
+    optional = ("decision",)
+
     event: Literal["trial_started"] = "trial_started"
     worker: int | None = None
     decision: Decision | None = None
 
-    @model_serializer(mode="wrap")
-    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialize(self)
-        # Trials of other algorithms are recorded as the first version did.
-        return {key: value for key, value in fields.items() if key != "decision" or value}
 
-
-class TrialResumed(_Event):
+class TrialResumed(TimedRecord):
     """A trial continues that an earlier session or a lost worker had begun.
 
     Attributes:
@@ -133,7 +127,7 @@ class TrialResumed(_Event):
     worker: int | None = None
 
 
-class CompilationBegan(_Event):
+class CompilationBegan(TimedRecord):
     """The training steps of a trial are compiled. A journal does not record this event.
 
     Attributes:
@@ -144,7 +138,7 @@ class CompilationBegan(_Event):
     trial_id: str
 
 
-class TrialRetried(_Event):
+class TrialRetried(TimedRecord):
     """A trial met a transient error, and is tried again from its last finished epoch.
 
     Attributes:
@@ -159,7 +153,7 @@ class TrialRetried(_Event):
     traceback: Text
 
 
-class EpochEnded(_Event):
+class EpochEnded(TimedRecord, SparseRecord):
     """A trial finished an epoch.
 
     All losses are in nats per image; the validation losses are those at beta = 1. An epoch that
@@ -170,7 +164,10 @@ class EpochEnded(_Event):
         epoch: Number of the epoch, absolute, from 1.
         train_s: Duration of the training, in seconds.
         validation_s: Duration of the validation, in seconds.
+        objective: Value of the objective; None if it is the validation loss.
     """
+
+    optional = ("objective",)
 
     event: Literal["epoch_ended"] = "epoch_ended"
     trial_id: str
@@ -183,14 +180,22 @@ class EpochEnded(_Event):
     val_kl_loss: float
     train_s: float
     validation_s: float
+    objective: float | None = None
+
+    @property
+    def value(self) -> float:
+        """Value of the objective."""
+        return self.val_loss if self.objective is None else self.objective
 
 
-class TrialEnded(_Event):
+class TrialEnded(TimedRecord, SparseRecord):
     """A trial completed or failed.
 
     Attributes:
-        score: Lowest validation loss, nats per image, which the oracle receives; None if the
-            trial failed.
+        score: Lowest cost, which the oracle receives, see `Objective.cost`: by default the
+            validation loss, nats per image. None if the trial failed.
+        best_val_loss: Validation loss of the best epoch, which breaks ties; None if it is the
+            score.
         parameters: Number of trainable parameters; None if the model could not be built.
         active_units: Number of active units after the last epoch, see `LatentUse`; None if the
             trial failed or an earlier version ran it. So are the next two.
@@ -201,6 +206,8 @@ class TrialEnded(_Event):
             epoch, or did not fail.
         error: Reason of the failure, in one line.
     """
+
+    optional = ("best_val_loss",)
 
     event: Literal["trial_ended"] = "trial_ended"
     trial_id: str
@@ -214,16 +221,17 @@ class TrialEnded(_Event):
     failed_in: int | None = None
     error: Text | None = None
     traceback: Text | None = None
+    best_val_loss: float | None = None
 
 
-class PlanCorrected(_Event):
+class PlanCorrected(TimedRecord):
     """The planned trials changed because a trial failed."""
 
     event: Literal["plan_corrected"] = "plan_corrected"
     plan: tuple[Rung, ...]
 
 
-class SearchExtended(_Event):
+class SearchExtended(TimedRecord):
     """The user extended the search to a larger budget.
 
     Attributes:
@@ -236,7 +244,7 @@ class SearchExtended(_Event):
     plan: tuple[Rung, ...]
 
 
-class FileSetAside(_Event):
+class FileSetAside(TimedRecord):
     """A file of the search was damaged or missing, and is recreated.
 
     Attributes:
@@ -257,63 +265,10 @@ def describe_loss(event: FileSetAside) -> str:
     return f"{event.file} {happened}. {event.remedy}"
 
 
-class TrialEvaluated(_Event):
-    """The best epoch of a trial was evaluated on the test images.
-
-    Attributes:
-        epoch: Epoch that was evaluated, absolute. A trial that has trained further may have a
-            better one by now.
-        duration_s: Duration of the evaluation, in seconds.
-        environment: Machine and software on which it was evaluated.
-    """
-
-    event: Literal["trial_evaluated"] = "trial_evaluated"
-    trial_id: str
-    epoch: int
-    evaluation: Evaluation
-    duration_s: float
-    environment: Environment
-
-    @field_serializer("evaluation", mode="wrap")
-    def _without_unused(
-        self, evaluation: Evaluation, serialize: SerializerFunctionWrapHandler
-    ) -> dict[str, Any]:
-        fields: dict[str, Any] = serialize(evaluation)
-        # Models that the first version could make are recorded as it did.
-        unused = set() if evaluation.lower_levels else {"lower_levels"}
-        if evaluation.likelihood == "bernoulli":
-            unused |= {"likelihood", "pixel_values"}
-        return {key: value for key, value in fields.items() if key not in unused}
-
-
-class FinalistsRescored(_Event):
-    """The finalists were measured again, with many posterior samples.
-
-    Attributes:
-        duration_s: Duration of the measurement, in seconds.
-    """
-
-    event: Literal["finalists_rescored"] = "finalists_rescored"
-    rescoring: Rescoring
-    duration_s: float
-
-
-class FinalistsRetrained(_Event):
-    """The configurations of the finalists were trained from other seeds and measured.
-
-    Attributes:
-        duration_s: Duration of training and measurement, in seconds.
-    """
-
-    event: Literal["finalists_retrained"] = "finalists_retrained"
-    retraining: Retraining
-    duration_s: float
-
-
 EndReason = Literal["completed", "interrupted", "time_budget", "failures", "error"]
 
 
-class SessionEnded(_Event):
+class SessionEnded(TimedRecord):
     """A session ended.
 
     Attributes:

@@ -7,6 +7,7 @@ return to the example's values raises the loss least. Both ends advance in turn.
 of a training of its own.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from vaetune.config import (
     FAMILY,
     OPTIONAL,
     REFERENCE,
+    VALIDATION_LOSS,
     SearchSpec,
     Value,
     experiment_key,
@@ -67,6 +69,8 @@ class Step:
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """The path from the Keras example to the winner of a search, as far as it was trained.
+
+    It explains the validation loss, whatever the objective of the search is.
 
     Attributes:
         study: The search.
@@ -140,7 +144,7 @@ class Explanation:
         """Returns the training of the Keras example with some changed groups."""
         search = self.study.search
         free = search.training.model_copy(update=dict.fromkeys(search.fixed_settings))
-        like = search.model_copy(update={"training": free})
+        like = search.model_copy(update={"training": free, "objective": VALIDATION_LOSS.name})
         single = single_configuration(configuration(self.values, changed), self.epochs, like)
         description = f"Path to the winner of {self.study.name}: {self._title(changed)}"
         return single.model_copy(update={"seed": seed, "description": description})
@@ -235,8 +239,8 @@ def explain_as_trained(study: Study, baselines: Sequence[Study]) -> Explanation 
 
 
 def _loss(baseline: Study) -> float:
-    winner = baseline.winner
-    return winner.score if winner and winner.score is not None else float("inf")
+    loss = baseline.winner.lowest_loss if baseline.winner else None
+    return math.inf if loss is None else loss
 
 
 def changed_groups(values: Mapping[str, Value]) -> tuple[str, ...]:

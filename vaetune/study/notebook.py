@@ -15,7 +15,7 @@ MISSING = "\N{EN DASH}"
 def study_as_html(
     title: str,
     best: Sequence[Trial],
-    measured_again: Mapping[str, Mapping[str, float]],
+    measured_again: Mapping[str, Mapping[str, str]],
     report: Path,
 ) -> str:
     """Shows the winner and the best trials of a study, and the path of its report.
@@ -23,14 +23,13 @@ def study_as_html(
     Args:
         title: Name and state of the study, such as "hyperband: complete, 23 trials".
         best: Completed trials, the winner first.
-        measured_again: Further losses by the name of their column, each by the id of the trial,
-            in nats per image.
+        measured_again: Further columns by their heading, each with text by the id of the trial.
         report: Path of the report, which may not exist yet.
     """
     parts = [f"<strong>{escape(title)}</strong>"]
     if best:
         parts.append(f"Winner: {escape(describe_trial(best[0]))}")
-        columns = ("trial", "validation loss", *measured_again, "epochs", "hyperparameters")
+        columns = ("trial", best[0].objective.title, *measured_again, "epochs", "hyperparameters")
         rows = [_row(trial, measured_again.values()) for trial in best[:BEST_SHOWN]]
         parts.append(table(columns, rows))
     else:
@@ -41,8 +40,8 @@ def study_as_html(
 
 
 def describe_trial(trial: Trial) -> str:
-    """Returns a line with the loss, the epochs and the hyperparameters of a completed trial."""
-    score = MISSING if trial.score is None else f"{trial.score:.2f} nats per image"
+    """Returns a line with the score, the epochs and the hyperparameters of a completed trial."""
+    score = MISSING if trial.score is None else trial.objective.text(trial.score)
     epochs = f"{trial.epoch_to} epoch{'s' * (trial.epoch_to != 1)}"
     collapsed = ", collapsed" if trial.collapsed else ""
     return f"trial {trial.trial_id}, {score}, {epochs}, {trial.words}{collapsed}"
@@ -65,11 +64,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _row(trial: Trial, measured_again: Iterable[Mapping[str, float]]) -> list[str]:
-    losses = (trial.score, *(losses.get(trial.trial_id) for losses in measured_again))
+def _row(trial: Trial, measured_again: Iterable[Mapping[str, str]]) -> list[str]:
     return [
         trial.trial_id,
-        *(MISSING if loss is None else f"{loss:.2f}" for loss in losses),
+        MISSING if trial.score is None else trial.objective.number(trial.score),
+        *(column.get(trial.trial_id, MISSING) for column in measured_again),
         str(trial.epoch_to),
         trial.words,
     ]

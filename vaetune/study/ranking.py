@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vaetune.errors import ResultsError
-from vaetune.study.scores import FINALISTS
+from vaetune.study.finalists import FINALISTS
 from vaetune.study.study import Study
 from vaetune.study.trial import Trial
 
@@ -14,22 +14,21 @@ class RankedTrial:
     """A completed trial with the values that decide whether it keeps its weights.
 
     Attributes:
-        score: Lowest validation loss, nats per image.
+        rank: Cost and validation loss of its best epoch; see `Trial.rank`.
         configuration: Number of its configuration.
     """
 
     trial_id: str
-    score: float
+    rank: tuple[float, float]
     latent_dim: int
     configuration: int
 
 
 def ranked_trials(study: Study) -> list[RankedTrial]:
-    """Returns the completed trials of a study, lowest score first."""
+    """Returns the completed trials of a study, best objective first."""
     return [
-        RankedTrial(trial.trial_id, trial.score, trial.latent_dim, trial.configuration)
+        RankedTrial(trial.trial_id, trial.rank, trial.latent_dim, trial.configuration)
         for trial in study.ranking
-        if trial.score is not None
     ]
 
 
@@ -47,9 +46,9 @@ def leaders(trials: Iterable[RankedTrial], keep_best: int) -> list[RankedTrial]:
         keep_best: Number of best trials to include.
 
     Returns:
-        The leaders, lowest score first.
+        The leaders, the best first.
     """
-    ranked = sorted(trials, key=lambda trial: (trial.score, trial.trial_id))
+    ranked = sorted(trials, key=lambda trial: (trial.rank, trial.trial_id))
     best_of_size: dict[int, RankedTrial] = {}
     best_of_configuration: dict[int, RankedTrial] = {}
     for trial in ranked:
@@ -93,3 +92,22 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
         f'"{study.name}" has no completed trial of latent_dim {latent_dim}. '
         f"There are: {', '.join(map(str, sizes))}."
     )
+
+
+def winner_by_loss(study: Study) -> Trial | None:
+    """Returns the trial that the validation loss chooses; None if it has chosen the winner.
+
+    If the loss ranks the trials, it is the first of the finalists by the loss, as they were
+    measured again. Otherwise it is the completed trial with the lowest validation loss.
+    """
+    if study.objective.is_loss and study.measure.is_loss:
+        return None
+    losses = {trial.trial_id: trial.lowest_loss for trial in study.ranking}
+    if study.objective.is_loss and study.retrained:
+        losses = {one.trial_id: one.mean_loss for one in study.retrained.retraining.finalists}
+    elif study.objective.is_loss and study.rescored:
+        finalists = study.rescored.rescoring.finalists
+        losses = {one.trial_id: one.negative_elbo.mean for one in finalists}
+    known = {key: loss for key, loss in losses.items() if loss is not None}
+    lowest = min(known, key=lambda key: (known[key], key), default=None)
+    return None if lowest is None else study.trial(lowest)

@@ -1,12 +1,14 @@
 """Parts of journal events: data set, plan, environment, assignment."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
@@ -19,6 +21,29 @@ class Record(BaseModel):
 
     # JSON has no infinities and no NaN, so they are written as strings.
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class TimedRecord(Record):
+    """A record of something that happened at a certain time."""
+
+    time: datetime = Field(default_factory=_now)
+
+
+class SparseRecord(Record):
+    """A record without fields that are not used, so that it is as an earlier version wrote it."""
+
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Names of the fields that are left out while they are None."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        unused = {name for name in self.optional if fields[name] is None}
+        return {key: value for key, value in fields.items() if key not in unused}
 
 
 def _as_unicode(text: object) -> object:
@@ -71,7 +96,7 @@ class DataSummary(Record):
         return self.reading.show if self.reading else None
 
 
-class Rung(Record):
+class Rung(SparseRecord):
     """The trials of a search that train over the same epochs, in one bracket.
 
     The trials of the first rung of a bracket (rung 0) are new configurations. The others are
@@ -85,6 +110,8 @@ class Rung(Record):
         most_epochs: Sum of the epochs of all trials, at most, if the algorithm decides about
             promotions while it runs. Then `trials` is the largest possible number. Otherwise None.
     """
+
+    optional = ("most_epochs",)
 
     iteration: int = 0
     bracket: int
@@ -100,12 +127,6 @@ class Rung(Record):
         if self.most_epochs is not None:
             return self.most_epochs
         return self.trials * (self.epoch_to - self.epoch_from)
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialize(self)
-        # Plans of other algorithms are recorded as the first version did.
-        return {key: value for key, value in fields.items() if key != "most_epochs" or value}
 
 
 def is_open(plan: Iterable[Rung]) -> bool:
@@ -143,9 +164,10 @@ class Decision(Record):
     """What an algorithm expected of a trial that it chose.
 
     Attributes:
-        expected_loss: Expected loss after `epoch`, nats per image.
-        low: Loss one standard deviation below it.
-        high: Loss one standard deviation above it.
+        expected_loss: Expected cost after `epoch`, see `Objective.cost`: by default the validation
+            loss, nats per image.
+        low: Cost one standard deviation below it.
+        high: Cost one standard deviation above it.
         epoch: Last epoch that the configuration could reach within the budget, absolute.
         cost_s: Cost of the epochs up to there, in seconds of the machine on which operations
             were measured once.
@@ -159,7 +181,7 @@ class Decision(Record):
 
     @property
     def deviation(self) -> float:
-        """Half the distance of `low` and `high`: the standard deviation, nats per image."""
+        """Half the distance of `low` and `high`: the standard deviation of the cost."""
         return (self.high - self.low) / 2
 
 

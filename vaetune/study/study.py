@@ -1,6 +1,5 @@
 """A search, as recorded in its journal: trials, learning curves, the winner."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from vaetune.config import (
     BASELINES,
     REPORT_NAME,
     Likelihood,
+    Objective,
     SearchSpec,
     Space,
     bits_per_dimension,
@@ -19,27 +19,26 @@ from vaetune.errors import ResultsError
 from vaetune.study.events import (
     EpochEnded,
     FileSetAside,
-    FinalistsRescored,
-    FinalistsRetrained,
     Kind,
     SearchExtended,
     SearchStarted,
     SessionEnded,
     SessionStarted,
-    TrialEvaluated,
     WorkerJoined,
     WorkerLost,
 )
-from vaetune.study.notebook import describe_trial, study_as_html
-from vaetune.study.records import Environment, Rung, is_open
-from vaetune.study.scores import (
+from vaetune.study.finalists import (
     FINALISTS,
-    EvaluationProtocol,
     FinalistScore,
     SeedScores,
     count_samples,
+    measured_again,
 )
-from vaetune.study.trial import TRIAL_COLUMNS, Trial, trial_folder
+from vaetune.study.measurements import FinalistsRescored, FinalistsRetrained, TrialEvaluated
+from vaetune.study.notebook import describe_trial, study_as_html
+from vaetune.study.records import Environment, Rung, is_open
+from vaetune.study.scores import EvaluationProtocol
+from vaetune.study.trial import TRIAL_COLUMNS, Trial, trial_folder, use_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +89,10 @@ class Study:
         return study_as_html(
             f"{self.address}: {self.state}",
             self.preference,
-            self._measured_again(),
+            measured_again(
+                self.rescored.rescoring if self.rescored else None,
+                self.retrained.retraining if self.retrained else None,
+            ),
             self.results / REPORT_NAME,
         )
 
@@ -98,6 +100,11 @@ class Study:
     def search(self) -> SearchSpec:
         """The experiment, with the budget of the latest extension."""
         return self.extensions[-1].search if self.extensions else self.started.search
+
+    @property
+    def objective(self) -> Objective:
+        """Objective of the search, which ranks the trials."""
+        return self.search.ranked_by
 
     @property
     def likelihood(self) -> Likelihood:
@@ -173,13 +180,16 @@ class Study:
 
     @cached_property
     def ranking(self) -> tuple[Trial, ...]:
-        """Completed trials with any number of epochs, lowest score first, ties by id."""
-        scored = [(t.score, t.trial_id, t) for t in self.trials if t.status == "completed"]
-        return tuple(t for score, _, t in sorted(scored, key=_rank) if score is not None)
+        """Completed trials with any number of epochs, best objective first.
+
+        Ties are broken by the validation loss, then by the id.
+        """
+        scored = [trial for trial in self.trials if trial.status == "completed" and trial.best]
+        return tuple(sorted(scored, key=lambda trial: (trial.rank, trial.trial_id)))
 
     @cached_property
     def finalists(self) -> tuple[Trial, ...]:
-        """Best trial of each of the `FINALISTS` best configurations, lowest score first."""
+        """Best trial of each of the `FINALISTS` best configurations, best objective first."""
         best: dict[int, Trial] = {}
         for trial in self.ranking:
             best.setdefault(trial.configuration, trial)
@@ -198,11 +208,17 @@ class Study:
 
     @cached_property
     def retrained(self) -> FinalistsRetrained | None:
-        """Latest training from other seeds; None if it is not of the present finalists."""
+        """Latest training from other seeds; None if it is not of the present finalists.
+
+        Nor if the rescoring decides by another measure, because the user chose that one later.
+        """
         latest = self.retrainings[-1] if self.retrainings else None
+        if latest is None:
+            return None
         present = {trial.trial_id for trial in self.finalists}
-        retrained = {scores.trial_id for scores in latest.retraining.finalists} if latest else set()
-        return latest if retrained == present else None
+        retrained = {scores.trial_id for scores in latest.retraining.finalists}
+        decides = self.rescored.rescoring.measure if self.rescored else latest.retraining.measure
+        return latest if (retrained, latest.retraining.measure) == (present, decides) else None
 
     @cached_property
     def preference(self) -> tuple[Trial, ...]:
@@ -224,6 +240,12 @@ class Study:
     def winner(self) -> Trial | None:
         """Best trial, see `preference`; None before a trial has completed."""
         return next(iter(self.preference), None)
+
+    @property
+    def measure(self) -> Objective:
+        """What decides the winner: of the finalists as measured, or else the objective."""
+        decided = self.rescored.rescoring.measure if self.rescored else None
+        return decided or self.objective
 
     @property
     def failures(self) -> tuple[Trial, ...]:
@@ -281,27 +303,18 @@ class Study:
         return trial_folder(self.folder, trial_id)
 
     def trials_table(self) -> "pd.DataFrame":
-        """Returns a table with `TRIAL_COLUMNS`, one row per trial, in the order they started."""
+        """Returns a table with one row per trial, in the order they started.
+
+        Its columns are `TRIAL_COLUMNS`, and the `use_columns` of the objective.
+        """
         # Pandas takes half of this module's import time, and a report does not need it.
         import pandas as pd
 
         rows = [trial.as_row() for trial in self.trials]
-        table = pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
+        columns = [*TRIAL_COLUMNS, *use_columns(self.objective)]
+        table = pd.DataFrame(rows, columns=columns)
         # Nullable integers stay integers where values are missing.
         return table.astype({"parameters": "Int64", "best_epoch": "Int64"})
-
-    def _measured_again(self) -> dict[str, dict[str, float]]:
-        """Returns the losses that decided between the finalists, in nats per image."""
-        found: dict[str, dict[str, float]] = {}
-        if self.rescored:
-            scores = self.rescored.rescoring.finalists
-            found["rescored"] = {one.trial_id: one.negative_elbo.mean for one in scores}
-        if self.retrained:
-            means = self.retrained.retraining.finalists
-            found["other seeds"] = {
-                one.trial_id: one.mean.mean for one in means if None not in one.losses
-            }
-        return found
 
     @property
     def space(self) -> Space:
@@ -324,11 +337,6 @@ class Study:
     def epochs_trained(self) -> int:
         """Number of epochs trained so far by all trials together."""
         return sum(len(trial.epochs) for trial in self.trials)
-
-
-def _rank(entry: tuple[float | None, str, Trial]) -> tuple[float, str]:
-    score, trial_id, _ = entry
-    return (math.inf if score is None else score, trial_id)
 
 
 def shared_folder(folder: Path, kind: Kind) -> Path:

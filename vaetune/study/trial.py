@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from vaetune.config import Value, short_hyperparameters, value_of
+from vaetune.config import VALIDATION_LOSS, Objective, Value, short_hyperparameters, value_of
 from vaetune.study.events import EpochEnded, TrialRetried
 from vaetune.study.records import Decision
 
@@ -89,6 +89,7 @@ class Trial:
             lost or its session ended.
         searched: Names of the hyperparameters that the study searches.
         decision: Expectation with which the algorithm chose the trial; None if it has none.
+        objective: Objective of the study, which the best epoch follows.
     """
 
     trial_id: str
@@ -116,16 +117,25 @@ class Trial:
     active_units: int | None = None
     collapsed: bool | None = None
     decision: Decision | None = None
+    objective: Objective = VALIDATION_LOSS
 
     def __repr__(self) -> str:
-        score = "" if self.score is None else f", {self.score:.2f} nats per image"
+        score = "" if self.score is None else f", {self.objective.text(self.score)}"
         return f"<Trial {self.trial_id}: {self.status}, epoch {self.epoch_to}{score}>"
 
     @cached_property
     def best(self) -> EpochEnded | None:
-        """Epoch with the lowest validation loss; the earliest one of several."""
-        finite = [epoch for epoch in self.epochs if math.isfinite(epoch.val_loss)]
-        return min(finite, key=lambda epoch: epoch.val_loss, default=None)
+        """Epoch with the best objective; of several, the lowest loss, then the earliest one."""
+        finite = [e for e in self.epochs if math.isfinite(e.val_loss) and math.isfinite(e.value)]
+        return min(finite, key=self._costs, default=None)
+
+    def _costs(self, epoch: EpochEnded) -> tuple[float, float]:
+        return self.objective.cost(epoch.value), epoch.val_loss
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Key that sorts trials, the best first: cost and validation loss of the best epoch."""
+        return self._costs(self.best) if self.best else (math.inf, math.inf)
 
     @property
     def words(self) -> str:
@@ -139,8 +149,22 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """Lowest validation loss, nats per image; None before the first finite one."""
-        return self.best.val_loss if self.best else None
+        """Best value of the objective, by default the lowest validation loss, nats per image.
+
+        None before the first finite one.
+        """
+        return self.best.value if self.best else None
+
+    @property
+    def lowest_loss(self) -> float | None:
+        """Lowest validation loss, nats per image, whatever the objective is; None as `score`."""
+        finite = [epoch.val_loss for epoch in self.epochs if math.isfinite(epoch.val_loss)]
+        return min(finite, default=None)
+
+    @property
+    def expected_score(self) -> float | None:
+        """Value of the objective that the algorithm expected; None if it expected none."""
+        return self.objective.value(self.decision.expected_loss) if self.decision else None
 
     @property
     def last_kl_loss(self) -> float | None:
@@ -148,8 +172,11 @@ class Trial:
         return self.epochs[-1].val_kl_loss if self.epochs else None
 
     def as_row(self) -> dict[str, Any]:
-        """Returns the trial as a row with `TRIAL_COLUMNS`."""
+        """Returns the trial as a row with `TRIAL_COLUMNS`, and `use_columns` of the objective."""
         best = self.best
+        of_objective = dict(
+            zip(use_columns(self.objective), (self.score, self.expected_score), strict=False)
+        )
         return {
             "trial_id": self.trial_id,
             "configuration": self.configuration,
@@ -169,11 +196,20 @@ class Trial:
             "parameters": self.parameters,
             "duration_s": self.duration_s,
             "hyperparameters": dict(self.hyperparameters),
-            "expected_loss": self.decision.expected_loss if self.decision else None,
+            "expected_loss": self.expected_score if self.objective.is_loss else None,
             "failed_in": self.failed_in,
             "error": self.error,
             "traceback": self.traceback,
+            **of_objective,
         }
+
+
+def use_columns(objective: Objective) -> tuple[str, ...]:
+    """Returns the further columns of trials that another objective than the loss ranks.
+
+    They hold its value at the best epoch, and the value that the algorithm expected.
+    """
+    return () if objective.is_loss else (objective.name, f"expected_{objective.name}")
 
 
 def trial_folder(folder: Path, trial_id: str) -> Path:

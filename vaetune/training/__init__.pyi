@@ -15,6 +15,12 @@ from .functions import (
     images_spec,
     to_unit_tensor,
 )
+from .objectives import (
+    Effort,
+    PerImage,
+    measure_use,
+    nearest_neighbours,
+)
 from .restore import (
     read_variables,
     restore_best,
@@ -62,6 +68,7 @@ __all__ = [
     "Compiling",
     "Completed",
     "DeviceData",
+    "Effort",
     "Epoch",
     "EpochDone",
     "EpochRunner",
@@ -69,6 +76,7 @@ __all__ = [
     "Feed",
     "Message",
     "OnProgress",
+    "PerImage",
     "Progressed",
     "Task",
     "TimeUp",
@@ -82,6 +90,8 @@ __all__ = [
     "first_images",
     "generate",
     "images_spec",
+    "measure_use",
+    "nearest_neighbours",
     "plan_epoch",
     "put_on_device",
     "read_variables",

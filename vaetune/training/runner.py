@@ -114,6 +114,11 @@ class EpochRunner:
         return compile_function(self.steps.encode, self._images_spec)
 
     @cached_property
+    def _rescore(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        specs = tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.int32)
+        return compile_function(self.steps.rescore, self._images_spec, *specs)
+
+    @cached_property
     def _encode_levels(self) -> Callable[..., Any]:
         return compile_function(self.steps.encode_levels, self._images_spec)
 
@@ -199,6 +204,19 @@ class EpochRunner:
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
         return np.asarray(self._encode(tf.constant(images)))
+
+    def negative_elbo(
+        self, images: NDArray[np.float32], samples: int, seed: tuple[int, int]
+    ) -> NDArray[np.float64]:
+        """Returns the negative ELBO of each image in [0, 1], nats.
+
+        Args:
+            images: Images, (n, height, width, channels).
+            samples: Posterior samples per image.
+            seed: Random seed of the samples.
+        """
+        reconstruction, kl = self._rescore(tf.constant(images), samples, seed)
+        return np.asarray(reconstruction + kl)
 
     def encode_levels(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns latent means of all levels, (n, units), of images in [0, 1]."""

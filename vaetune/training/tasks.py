@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vaetune.config import Likelihood, SearchSpec, Value
+from vaetune.config import Likelihood, ObjectiveName, SearchSpec, Value
 from vaetune.study import Arrays, Artifacts, Assignment, Checkpoint, EpochEnded, LatentUse
 
 MAX_CRASHES = 5
@@ -43,11 +43,13 @@ class TrainedModel:
         hyperparameters: The configuration.
         weights: Variables of the model, in the order of `VAE.ordered_variables`.
         likelihood: Likelihood of the pixels.
+        chosen_by: Measure that is taken besides the losses. None: none.
     """
 
     hyperparameters: Mapping[str, Value]
     weights: Arrays
     likelihood: Likelihood = "bernoulli"
+    chosen_by: ObjectiveName | None = None
 
 
 @dataclass(frozen=True)
@@ -107,15 +109,17 @@ class Completed:
     """A task was completed.
 
     Attributes:
-        score: Lowest validation loss of the trial, in nats per image.
+        score: Lowest cost of the trial, see `Objective.cost`.
         pictures: Pictures of the trial's best epoch.
         latent_use: Active units and KL divergence after the trial's last epoch; None if the task
             trained no trial.
+        best_val_loss: Validation loss of the best epoch, nats per image; None if it is the score.
     """
 
     score: float
     pictures: Artifacts
     latent_use: LatentUse | None = None
+    best_val_loss: float | None = None
 
 
 @dataclass(frozen=True)

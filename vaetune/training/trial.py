@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vaetune.config import value_of
+from vaetune.config import Objective, value_of
 from vaetune.data import to_unit_interval
 from vaetune.errors import DataError, one_line
 from vaetune.study import (
@@ -28,6 +28,7 @@ from vaetune.study import (
     LatentUse,
 )
 from vaetune.training.context import TrainingContext
+from vaetune.training.objectives import measure_use
 from vaetune.training.padded.plan import program_of
 from vaetune.training.runner import EpochLosses
 from vaetune.training.schedule import plan_epoch
@@ -103,6 +104,7 @@ class _TaskTrainer:
         self._spec = task.spec
         self._context = context
         self._likelihood = task.spec.data.likelihood
+        self._objective = task.spec.ranked_by
         self._deadline_s = time.monotonic() + task.seconds_left
         self._last_ended: EpochEnded | None = None
 
@@ -120,7 +122,9 @@ class _TaskTrainer:
         # The pictures come last, because they replace the weights of the last epoch.
         use = self._measure_latent_use(state) if self._task.lineage else None
         pictures = self._take_pictures(state.best_weights)
-        yield Completed(state.best_val_loss, pictures, use)
+        cost = self._objective.cost(state.best_value)
+        ties = None if state.best_objective is None else state.best_val_loss
+        yield Completed(cost, pictures, use, ties)
 
     def _use(self, hyperparameters: Mapping[str, Any]) -> None:
         program = program_of(self._spec, hyperparameters, len(self._context.images.train))
@@ -166,9 +170,9 @@ class _TaskTrainer:
             if time.monotonic() >= self._deadline_s:
                 raise _TimeUpError
             ended = self._last_ended = yield from self._run_epoch(trial, epoch)
-            if not (math.isfinite(ended.loss) and math.isfinite(ended.val_loss)):
+            if not all(map(math.isfinite, (ended.loss, ended.val_loss, ended.value))):
                 yield EpochDone(ended, None)
-                _check_finite(ended)
+                _check_finite(ended, self._objective)
             averages = bool(trial.hyperparameters.get("weight_average"))
             checkpoint = self._make_checkpoint(ended, checkpoint, averages)
             yield EpochDone(ended, checkpoint)
@@ -190,6 +194,10 @@ class _TaskTrainer:
         losses = yield from _report_progress(parts, trial.trial_id, epoch)
         trained_s = time.monotonic()
         validation = self._runner.validate()
+        objective = None
+        if not self._objective.is_loss:
+            use = self._objective.name, self._runner, self._context.images
+            objective = float(measure_use(*use).mean())
         return EpochEnded(
             trial_id=trial.trial_id,
             epoch=epoch,
@@ -201,6 +209,7 @@ class _TaskTrainer:
             val_kl_loss=validation.kl_loss,
             train_s=trained_s - began_s,
             validation_s=time.monotonic() - trained_s,
+            objective=objective,
         )
 
     def _make_checkpoint(
@@ -220,8 +229,9 @@ class _TaskTrainer:
             best_optimizer=optimizer if from_best else (),
             average=average,
             best_raw_weights=weights if from_best and average else (),
+            best_objective=ended.objective,
         )
-        if before is None or ended.val_loss < before.best_val_loss:
+        if before is None or self._costs(latest) < self._costs(before):
             return latest
         return replace(
             latest,
@@ -230,7 +240,12 @@ class _TaskTrainer:
             best_weights=before.best_weights,
             best_optimizer=before.best_optimizer,
             best_raw_weights=before.best_raw_weights,
+            best_objective=before.best_objective,
         )
+
+    def _costs(self, checkpoint: Checkpoint) -> tuple[float, float]:
+        """Returns a key that compares best epochs: cost and validation loss."""
+        return self._objective.cost(checkpoint.best_value), checkpoint.best_val_loss
 
     def _measure_latent_use(self, last: Checkpoint) -> LatentUse:
         """Measures how much the model of the last epoch uses its latent variables.
@@ -269,13 +284,18 @@ def _report_progress(
         yield Progressed(trial_id, epoch, share)
 
 
-def _check_finite(ended: EpochEnded) -> None:
-    """Checks the losses of an epoch.
+def _check_finite(ended: EpochEnded, objective: Objective) -> None:
+    """Checks the losses and the objective of an epoch.
 
     Raises:
         NotFiniteError: One of them is NaN or infinite.
     """
-    for name, value in (("training loss", ended.loss), ("validation loss", ended.val_loss)):
+    values = {
+        "training loss": ended.loss,
+        "validation loss": ended.val_loss,
+        objective.title: ended.value,
+    }
+    for name, value in values.items():
         if not math.isfinite(value):
             raise NotFiniteError(f"The {name} became {value} in epoch {ended.epoch}.")
 

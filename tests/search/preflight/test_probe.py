@@ -17,7 +17,7 @@ from vaetune.search.preflight import probe
 from vaetune.search.preflight.cost_model import DurationRange, TrialGroup, structure_key
 from vaetune.search.preflight.estimate import extremes
 from vaetune.search.preflight.probe import probe_search
-from vaetune.study.scores import FINALISTS
+from vaetune.study.finalists import FINALISTS
 
 
 @pytest.fixture(autouse=True)

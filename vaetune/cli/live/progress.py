@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vaetune.cli.live.bars import RunningTrial, add_bar, clock, fitting, place_of, run_label
-from vaetune.cli.live.lines import as_sentence, subject_of
+from vaetune.cli.live.lines import BestSoFar, as_sentence, subject_of
 from vaetune.cli.live.workers import WorkerStatus
+from vaetune.config import VALIDATION_LOSS, Objective
 from vaetune.report import (
     COMPILES,
     describe_finalists,
@@ -62,6 +63,7 @@ class SearchProgress:
             training, whose epochs are printed one by one.
         searched: Names of the hyperparameters that are searched.
         reference: Run that the search can be compared with; see `search.run_of_reference`.
+        objective: Objective of the search.
     """
 
     def __init__(
@@ -73,7 +75,10 @@ class SearchProgress:
         main: Kind = "search",
         searched: Collection[str] = (),
         reference: str = "baseline",
+        objective: Objective = VALIDATION_LOSS,
     ) -> None:
+        self._objective = objective
+        self._best = BestSoFar(objective, past)
         self._reference_run = reference
         self._console = console
         self._quiet = quiet
@@ -90,11 +95,7 @@ class SearchProgress:
         self._epochs_left_out = sum(
             t.epoch_to - _last_epoch(t) for t in trials if t.ended is not None
         )
-        lowest = past.ranking[0] if past and past.ranking else None
-        self._best = (math.inf, "")
-        if lowest and lowest.score is not None:
-            self._best = (lowest.score, lowest.trial_id)
-        self._reference: float | None = None
+        self._reference = ""
         self._started: dict[tuple[str, str], TrialStarted] = {}
         self._running: dict[tuple[str, str], RunningTrial] = {}
         self._rescored: float | None = None
@@ -207,23 +208,22 @@ class SearchProgress:
         self._epochs_ended.add((*key, event.epoch))
         if running := self._running.get(key):
             self._set(replace(running, epoch=event.epoch, share=0.0, is_compiling=False))
-        if run == self._main and event.val_loss < self._best[0]:
-            self._best = (event.val_loss, event.trial_id)
+        is_best = run == self._main and self._best.is_improved_by(event)
         if self._main == "baseline":
-            self._print_epoch(event)
+            self._print_epoch(event, is_best)
 
-    def _print_epoch(self, event: EpochEnded) -> None:
+    def _print_epoch(self, event: EpochEnded, is_best: bool) -> None:
         of = self._started[self._main, event.trial_id].epoch_to
-        is_best = event.val_loss == self._best[0]
+        score = self._objective.short(event.value)
         self._print(
-            f"epoch {event.epoch:>{len(str(of))}} of {of}  {event.val_loss:8.2f} nats  "
+            f"epoch {event.epoch:>{len(str(of))}} of {of}  {score:>13}  "
             f"{event.train_s + event.validation_s:.1f} s{'  best so far' if is_best else ''}"
         )
 
     def _on_end(self, run: str, event: TrialEnded) -> None:
         self._trials_ended += run == self._main
-        if run == self._reference_run:
-            self._reference = event.score
+        if run == self._reference_run and event.score is not None:
+            self._reference = self._objective.number(self._objective.value(event.score))
         key = run, event.trial_id
         self._epochs_left_out += self._count_untrained(key)
         running = self._running.get(key)
@@ -245,7 +245,8 @@ class SearchProgress:
                 self._print("Stopped early: no improvement for several epochs.")
             return  # Its last epoch is printed already, and its result comes next.
         name = f"trial {event.trial_id} ({self._share()})" if run == self._main else run_label(run)
-        self._print(trial_line(name, self._started[run, event.trial_id], event, self._searched))
+        started = self._started[run, event.trial_id]
+        self._print(trial_line(name, started, event, self._searched, self._objective))
 
     def _share(self) -> str:
         """Returns the done part of the search, without the Keras example, such as "4 of 23"."""
@@ -336,10 +337,10 @@ class SearchProgress:
         return f"{gone}, about {clock(epoch_s * left)} to go"
 
     def _remarks(self) -> Iterator[Text]:
-        """Yields a line with the best loss so far and the idle workers."""
-        parts = [f"best {self._best[0]:.2f} (trial {self._best[1]})"] if self._best[1] else []
-        if self._reference is not None:
-            parts.append(f"{run_label(self._reference_run)} {self._reference:.2f}")
+        """Yields a line with the best value so far and the idle workers."""
+        parts = self._best.describe()
+        if self._reference:
+            parts.append(f"{run_label(self._reference_run)} {self._reference}")
         parts += self._workers.remarks(is_rescoring=self._rescored is not None)
         if parts:
             yield Text(", ".join(parts), no_wrap=True, overflow="ellipsis")

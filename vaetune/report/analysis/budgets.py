@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vaetune.config import Value
+from vaetune.config import VALIDATION_LOSS, Objective, Value
+from vaetune.report.text.units import rough
 from vaetune.study import EpochEnded, Study
 
 ENOUGH_CONFIGURATIONS = 10
@@ -26,13 +27,21 @@ class EqualBudget:
 
     Attributes:
         epoch: Absolute epoch; 0 without any trial.
-        losses: Lowest loss of each configuration up to the epoch, nats per image, by its number.
+        losses: Lowest cost of each configuration up to the epoch, by its number; by default the
+            validation loss, nats per image, see `Objective.cost`.
         hyperparameters: Hyperparameters of each configuration that uses them, by its number.
+        objective: Objective of the search.
     """
 
     epoch: int
     losses: Mapping[int, float]
     hyperparameters: Mapping[int, Mapping[str, Value]]
+    objective: Objective = VALIDATION_LOSS
+
+    def text(self, cost: float) -> str:
+        """Returns the value with a cost, such as "101.2 nats" or "94.2 %"."""
+        value = rough(self.objective, self.objective.value(cost))
+        return f"{value} nats" if self.objective.is_loss else value
 
 
 def compare_at_equal_budget(study: Study) -> EqualBudget:
@@ -49,13 +58,14 @@ def compare_at_equal_budget(study: Study) -> EqualBudget:
     ends = sorted({trial.epoch_to for trial in study.trials})
     found: dict[int, dict[int, float]] = {end: {} for end in ends}
     for number, epochs in sorted(learning_curves(study).items()):
-        for epoch, lowest in _lowest_so_far(epochs):
+        for epoch, lowest in _lowest_so_far(epochs, study.objective):
             if epoch in found:
                 found[epoch][number] = lowest
     epoch = _choose(found)
     losses = found.get(epoch, {})
     drawn = {trial.configuration: trial.hyperparameters for trial in study.trials}
-    return EqualBudget(epoch, losses, {number: drawn[number] for number in losses})
+    used = {number: drawn[number] for number in losses}
+    return EqualBudget(epoch, losses, used, study.objective)
 
 
 def learning_curves(study: Study) -> dict[int, list[EpochEnded]]:
@@ -66,12 +76,12 @@ def learning_curves(study: Study) -> dict[int, list[EpochEnded]]:
     return curves
 
 
-def _lowest_so_far(epochs: list[EpochEnded]) -> list[tuple[int, float]]:
-    """Returns the epochs with a finite loss, with the lowest loss up to each of them."""
+def _lowest_so_far(epochs: list[EpochEnded], objective: Objective) -> list[tuple[int, float]]:
+    """Returns the epochs with a finite value, with the lowest cost up to each of them."""
     lowest, found = math.inf, list[tuple[int, float]]()
     for one in epochs:
-        if math.isfinite(one.val_loss):
-            lowest = min(lowest, one.val_loss)
+        if math.isfinite(one.value):
+            lowest = min(lowest, objective.cost(one.value))
             found.append((one.epoch, lowest))
     return found
 

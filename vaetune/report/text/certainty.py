@@ -1,6 +1,6 @@
 """Describes how certain the choice of a winner is."""
 
-from vaetune.report.text.units import counted, with_error
+from vaetune.report.text.units import amount, counted, with_error
 from vaetune.study import (
     FinalistScore,
     FinalistsRescored,
@@ -9,6 +9,7 @@ from vaetune.study import (
     Study,
     Trial,
     evaluate_command,
+    winner_by_loss,
 )
 
 
@@ -23,10 +24,12 @@ def describe_certainty(study: Study) -> str:
     if study.rescored:
         return _compare_with_samples(study)
     first, second, *_ = study.finalists
-    lead = (second.score or 0.0) - (first.score or 0.0)
-    amount = "less than 0.01" if f"{lead:.2f}" == "0.00" else f"{lead:.2f}"
+    objective = study.objective
+    lead = objective.lead(first.score or 0.0, second.score or 0.0)
+    is_tiny = objective.digits(lead) == objective.digits(0.0) and objective.is_loss
+    distance = "less than 0.01 nats" if is_tiny else objective.difference(lead)
     return (
-        f"The winner leads the runner-up by {amount} nats. The finalists have not been rescored, "
+        f"The winner leads the runner-up by {distance}. The finalists have not been rescored, "
         "so this lead may be noise."
     )
 
@@ -34,11 +37,27 @@ def describe_certainty(study: Study) -> str:
 def describe_decision(study: Study, trial: Trial) -> str:
     """The results of rescoring, retraining and the test images for a trial, one per line."""
     results = {
+        "winner by loss": describe_winner_by_loss(study) if trial == study.winner else None,
         "rescored": describe_rescored(study, trial),
         "other seeds": describe_retrained(study, trial),
         "test images": describe_test(study, trial),
     }
     return "\n".join(f"  {key:<15}  {value}" for key, value in results.items() if value)
+
+
+def describe_winner_by_loss(study: Study) -> str | None:
+    """The trial that the validation loss would choose; None if the loss has chosen the winner."""
+    trial = winner_by_loss(study)
+    if trial is None or trial.lowest_loss is None:
+        return None
+    if trial == study.winner:
+        return "the same trial"
+    measure, score = study.measure, find_score(study, trial)
+    use = score.use.mean if score and score.use else None
+    if use is None and measure == trial.objective:
+        use = trial.score
+    known = "" if use is None else f", {measure.title} {measure.number(use)}"
+    return f"trial {trial.trial_id}, {trial.lowest_loss:.2f} nats per image{known}"
 
 
 def describe_rescored(study: Study, trial: Trial) -> str | None:
@@ -52,12 +71,17 @@ def describe_rescored(study: Study, trial: Trial) -> str | None:
     if rescoring is None or score is None:
         return None
     text = f"{with_error(score.negative_elbo)} nats ({count_samples(study)})"
+    behind, measure = score.use_behind or score.behind, rescoring.measure
+    if score.use:
+        text = f"{measure.title} {amount(measure, score.use)}; {text}"
     lead = rescoring.lead
     if lead is None:
         return text
     if lead.winner == trial.trial_id:
-        return f"{text}; lead over trial {lead.runner_up}: {_describe_nats(lead)}"
-    return f"{text}; {with_error(score.behind)} behind trial {lead.winner}"
+        return f"{text}; lead over trial {lead.runner_up}: {_describe_amount(lead)}"
+    return (
+        f"{text}; {amount(measure, behind, True).removesuffix(' nats')} behind trial {lead.winner}"
+    )
 
 
 def describe_retrained(study: Study, trial: Trial) -> str | None:
@@ -71,15 +95,18 @@ def describe_retrained(study: Study, trial: Trial) -> str | None:
     scores = next((one for one in finalists if one.trial_id == trial.trial_id), None)
     if retraining is None or scores is None:
         return None
-    losses = [f"{loss:.2f}" if loss is not None else "failed" for loss in scores.losses]
+    measure = retraining.measure
+    values = [measure.digits(one) if one is not None else "failed" for one in scores.values]
     seeds = f"{counted(len(retraining.seeds), 'other seed')}, {counted(retraining.epochs, 'epoch')}"
-    mean = "" if None in scores.losses else f"{with_error(scores.mean)} nats, the mean of "
+    title = "" if measure.is_loss else f"{measure.title} "
+    mean = f"{title}{amount(measure, scores.mean)}, the mean of "
+    mean = "" if None in scores.values else mean
     if trial.epoch_to != retraining.epochs:
         seeds += f"; trial {trial.trial_id} itself has {trial.epoch_to}"
-    text = f"{mean}{', '.join(losses)} ({seeds})"
+    text = f"{mean}{', '.join(values)} ({seeds})"
     lead = retraining.lead
     if lead and lead.winner == trial.trial_id:
-        return f"{text}; lead over trial {lead.runner_up}: {_describe_nats(lead)}"
+        return f"{text}; lead over trial {lead.runner_up}: {_describe_amount(lead)}"
     return text
 
 
@@ -117,14 +144,22 @@ def _compare_with_samples(study: Study) -> str:
     if lead is None:
         return "The noise is unknown, because no two finalists could be rescored."
     text = (
-        f"Rescored with {count_samples(study)}, the winner leads trial {lead.runner_up} by "
-        f"{with_error(lead.nats)} nats"
+        f"{_how_measured(study, lead)}, the winner leads trial {lead.runner_up} by "
+        f"{amount(lead.measure, lead.difference, True)}"
     )
     if lead.is_sure is None:
         return f"{text}. The noise is unknown, because there is only one image."
-    noise = "two standard errors of this difference over these images and samples"
+    over = "images and samples" if lead.measure.is_loss else "images"
+    noise = f"two standard errors of this difference over these {over}"
     verdict = f"more than {noise}" if lead.is_sure else f"inside the noise, less than {noise}"
     return f"{text}: {verdict}. The effect of another training seed was not measured."
+
+
+def _how_measured(study: Study, lead: Lead) -> str:
+    if lead.measure.is_loss:
+        return f"Rescored with {count_samples(study)}"
+    images = counted(study.started.data.validation_images, "validation image")
+    return f"By the {lead.measure.title} on {images}"
 
 
 def _compare_with_seeds(study: Study) -> str:
@@ -142,7 +177,7 @@ def _compare_with_seeds(study: Study) -> str:
         )
     text = (
         f"{prefix}, the winner's configuration leads that of trial {lead.runner_up} by "
-        f"{with_error(lead.nats)} nats"
+        f"{amount(lead.measure, lead.difference, True)}"
     )
     if lead.is_sure is None:
         return f"{text}. The noise is unknown, because there is only one seed."
@@ -153,7 +188,7 @@ def _compare_with_seeds(study: Study) -> str:
 
 def describe_lead(lead: Lead) -> str:
     """A sentence about the lead of one trial over another."""
-    return f"trial {lead.winner} leads trial {lead.runner_up} by {_describe_nats(lead)}."
+    return f"trial {lead.winner} leads trial {lead.runner_up} by {_describe_amount(lead)}."
 
 
 def describe_finalists(event: FinalistsRescored | FinalistsRetrained) -> str:
@@ -170,6 +205,6 @@ def describe_finalists(event: FinalistsRescored | FinalistsRetrained) -> str:
     return f"{done}: {describe_lead(lead)}" if lead else f"{done}."
 
 
-def _describe_nats(lead: Lead) -> str:
+def _describe_amount(lead: Lead) -> str:
     noise = {True: "beyond the noise", False: "inside the noise", None: "noise unknown"}
-    return f"{with_error(lead.nats)} nats, {noise[lead.is_sure]}"
+    return f"{amount(lead.measure, lead.difference, True)}, {noise[lead.is_sure]}"

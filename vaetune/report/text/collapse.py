@@ -50,6 +50,7 @@ def warn_of_winner(study: Study) -> str:
     if winner is None or not winner.collapsed:
         return ""
     return (
-        f"The winner has collapsed: {describe_collapsed(winner)}. It has the best loss, but its "
-        "latent variables say almost nothing about an image."
+        f"The winner has collapsed: {describe_collapsed(winner)}. It has the best "
+        f"{'loss' if study.measure.is_loss else study.measure.title}, but its latent variables say "
+        "almost nothing about an image."
     )

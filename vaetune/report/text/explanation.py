@@ -63,6 +63,8 @@ def summarise_explanation(found: Explanation) -> Iterator[str]:
         f"Losses are the lowest validation losses of {counted(found.epochs, 'epoch')}, in nats per "
         f"image, from {counted(len(found.seeds), 'seed')}. A gain is the fall of the mean."
     )
+    if not found.study.objective.is_loss:
+        yield f"The path explains the validation loss, not the {found.study.objective.title}."
     spread = found.spread
     if spread is None:
         yield "With one seed, nothing is known about the noise of seeds."
@@ -77,7 +79,7 @@ def summarise_explanation(found: Explanation) -> Iterator[str]:
 
 def _compare_with_search(found: Explanation, spread: float) -> Iterator[str]:
     """Yields a sentence if the winner of the search was better or worse than its trainings here."""
-    score, again = found.trial.score, found.steps[-1].losses
+    score, again = found.trial.lowest_loss, found.steps[-1].losses
     mean = statistics.fmean(again)
     if score is None or abs(score - mean) <= TOLERANCE * spread * math.sqrt(1 + 1 / len(again)):
         return

@@ -1,15 +1,12 @@
-"""Describes the latent dimensions that the winner uses, and the loss by their number."""
+"""Describes the latent dimensions that the winner uses, and the objective by their number."""
 
-from vaetune.config import value_of
+from vaetune.config import Objective, value_of
 from vaetune.report.analysis.budgets import EqualBudget
-from vaetune.report.text.units import counted, join_words, nats
+from vaetune.report.text.units import counted, join_words
 from vaetune.study import Study, Trial
 
 MAX_SIZES = 5
 """Number of latent sizes up to which all are named; of more, only the best and its neighbours."""
-
-_EQUAL = 0.05
-"""Difference in nats per image below which two losses count as equal: one decimal is shown."""
 
 
 def active_units(study: Study, trial: Trial) -> int | None:
@@ -63,13 +60,20 @@ def _compare_sizes(budget: EqualBudget) -> str:
     if len(sizes) > MAX_SIZES:
         place = sizes.index(best)
         sizes = sizes[max(0, place - 1) : place + 2]
-    others = [_compare(size, lowest[size] - lowest[best]) for size in sizes if size != best]
+    objective = budget.objective
+    others = [
+        _compare(objective, size, lowest[size] - lowest[best]) for size in sizes if size != best
+    ]
+    title = "lowest loss" if objective.is_loss else objective.best_title
     return (
-        f"after {counted(budget.epoch, 'epoch')}, the lowest loss is {nats(lowest[best])} nats "
+        f"after {counted(budget.epoch, 'epoch')}, the {title} is {budget.text(lowest[best])} "
         f"with latent_dim {best}, {join_words(others)} "
         f"({counted(len(budget.losses), 'configuration')})"
     )
 
 
-def _compare(size: int, gap: float) -> str:
-    return f"the same with {size}" if gap < _EQUAL else f"{nats(gap)} higher with {size}"
+def _compare(objective: Objective, size: int, gap: float) -> str:
+    number = objective.rough(gap)
+    if number == objective.rough(0.0):
+        return f"the same with {size}"
+    return f"{number} {'lower' if objective.is_maximised else 'higher'} with {size}"

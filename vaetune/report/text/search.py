@@ -6,6 +6,7 @@ from typing import Any
 from vaetune.config import (
     KERAS_EXAMPLE,
     Compilation,
+    Objective,
     Origin,
     SearchSpec,
     flatten,
@@ -160,7 +161,10 @@ def describe_winner(
     data = study.started.data
     duration_s = sum(part.duration_s for part in study.lineage(trial))
     collapsed = {"collapsed": describe_collapsed(trial)} if trial.collapsed else {}
+    objective = trial.objective
+    use = {} if objective.is_loss else {objective.title: objective.text(best.value)}
     facts = {
+        **use,
         "validation loss": f"{best.val_loss:.2f} nats per image (negative ELBO"
         f"{_describe_scale_of_loss(study, best.val_loss)})",
         "reconstruction": f"{best.val_reconstruction_loss:.2f}",
@@ -176,8 +180,8 @@ def describe_winner(
     if reference and reference.winner and reference.winner.best:
         other = reference.winner.best
         facts[reference.reference_name] = (
-            f"{other.val_loss:.2f} after {counted(other.epoch, 'epoch')}: "
-            f"{_describe_difference(other.val_loss - best.val_loss)}"
+            f"{objective.number(other.value)} after {counted(other.epoch, 'epoch')}: "
+            f"the winner is {describe_lead_over(objective, best.value, other.value)} it"
         )
     if note := describe_example(example):
         facts[KERAS_EXAMPLE] = note
@@ -260,6 +264,7 @@ def _format_conditions(conditions: Mapping[str, Sequence[Any]]) -> str:
     return " and ".join(parts)
 
 
-def _describe_difference(nats: float) -> str:
-    side = "below" if nats >= 0 else "above"
-    return f"the winner is {abs(nats):.2f} nats {side} it"
+def describe_lead_over(objective: Objective, value: float, other: float) -> str:
+    """Says how far a value lies above or below another one, such as "3.20 nats below"."""
+    lead = objective.lead(value, other)
+    return f"{objective.difference(lead)} {objective.better if lead >= 0 else objective.worse}"

@@ -5,9 +5,9 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from vaetune.config import short_hyperparameters
+from vaetune.config import VALIDATION_LOSS, Objective, short_hyperparameters
 from vaetune.report.text.collapse import describe_end, describe_status
-from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted
+from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted, use_columns
 
 
 def trials_as_table(study: Study) -> str:
@@ -20,6 +20,7 @@ def trials_as_table(study: Study) -> str:
         "rung",
         "status",
         "epochs",
+        *(() if study.objective.is_loss else (study.objective.title,)),
         "val_loss",
         "recon",
         "KL",
@@ -41,7 +42,7 @@ def trials_as_table(study: Study) -> str:
 
 
 def trials_as_json(study: Study) -> str:
-    """A JSON array with an object of `TRIAL_COLUMNS` for each trial.
+    """A JSON array with an object of `TRIAL_COLUMNS` and `use_columns` for each trial.
 
     Numbers that are not finite become null.
     """
@@ -59,7 +60,8 @@ def trials_as_csv(study: Study) -> str:
         values = [trial.hyperparameters.get(name) for trial in study.trials]
         table[name] = pd.Series(values, dtype=object)  # Integers stay integers if a cell is empty.
     moved = ("hyperparameters", "error", "traceback")
-    columns = [name for name in TRIAL_COLUMNS if name not in moved]
+    columns = [*TRIAL_COLUMNS, *use_columns(study.objective)]
+    columns = [name for name in columns if name not in moved]
     text: str = table[[*columns, *names, "error"]].to_csv(index=False, lineterminator="\n")
     return text.rstrip("\n")
 
@@ -94,6 +96,7 @@ def _table_row(trial: Trial) -> tuple[str, ...]:
         str(trial.rung),
         describe_status(trial),
         f"{trial.epoch_from + 1}-{trial.epoch_to}",
+        *(() if trial.objective.is_loss else (_describe_score(trial),)),
         f"{best.val_loss:.2f}" if best else "-",
         f"{best.val_reconstruction_loss:.2f}" if best else "-",
         f"{best.val_kl_loss:.2f}" if best else "-",
@@ -104,6 +107,10 @@ def _table_row(trial: Trial) -> tuple[str, ...]:
     )
 
 
+def _describe_score(trial: Trial) -> str:
+    return "-" if trial.score is None else trial.objective.number(trial.score)
+
+
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -112,7 +119,11 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def trial_line(
-    label: str, started: TrialStarted, ended: TrialEnded, searched: Collection[str] = ()
+    label: str,
+    started: TrialStarted,
+    ended: TrialEnded,
+    searched: Collection[str] = (),
+    objective: Objective = VALIDATION_LOSS,
 ) -> str:
     """A line with the score, epochs, hyperparameters and duration of a trial that ended.
 
@@ -123,20 +134,25 @@ def trial_line(
         started: Event of the trial's start.
         ended: Event of the trial's end.
         searched: Names of the hyperparameters that are searched.
+        objective: Objective of the search.
     """
-    training = f"{describe_training(started, searched)}{_describe_decision(started)}"
-    outcome = f"failed: {ended.error}" if ended.score is None else f"{ended.score:8.2f} nats"
+    training = f"{describe_training(started, searched)}{_describe_decision(started, objective)}"
+    if ended.score is None:
+        outcome = f"failed: {ended.error}"
+    else:
+        outcome = f"{objective.short(objective.value(ended.score)):>13}"
     line = f"{label:<20} {outcome}  {training}  {ended.duration_s:.1f} s"
     return f"{line}  {describe_end(ended)}".rstrip()
 
 
-def _describe_decision(started: TrialStarted) -> str:
+def _describe_decision(started: TrialStarted, objective: Objective) -> str:
     """What was expected of the configuration when the trial was chosen; empty if nothing was."""
     decision = started.decision
     if decision is None:
         return ""
-    loss = f"{decision.expected_loss:.1f} \N{PLUS-MINUS SIGN} {decision.deviation:.1f}"
-    return f"  expected {loss} after epoch {decision.epoch}"
+    expected = objective.rough(objective.value(decision.expected_loss))
+    deviation = objective.rough(decision.deviation)
+    return f"  expected {expected} \N{PLUS-MINUS SIGN} {deviation} after epoch {decision.epoch}"
 
 
 def describe_training(started: TrialStarted, searched: Collection[str] = ()) -> str:

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from vaetune.config import Value
+from vaetune.config import Objective, Value
 from vaetune.study import Estimate
 
 
@@ -43,6 +43,27 @@ def difference(ours: float | None, theirs: float | None, decimals: int = 1) -> s
     return signed(f"{ours - theirs:+,.{decimals}f}")
 
 
+def rough(objective: Objective, value: float | None) -> str:
+    """A rough value of an objective, such as "94.2 %" or, for the loss, that of `nats`."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    number = signed(f"{objective.factor * value:,.{objective.rough_decimals}f}")
+    return f"{number}\N{NO-BREAK SPACE}%" if objective.unit == "%" else number
+
+
+def rough_difference(objective: Objective, ours: float | None, theirs: float | None) -> str:
+    """The difference `ours - theirs` of two values of an objective, with its sign."""
+    if ours is None or theirs is None:
+        return NOTHING
+    factor, decimals = objective.factor, objective.rough_decimals
+    return difference(factor * ours, factor * theirs, decimals)
+
+
+def titled(objective: Objective, value: float) -> str:
+    """A rough value in a sentence, such as "94.2 % kNN accuracy" or "101.2 nats per image"."""
+    return f"{rough(objective, value)} {objective.unit if objective.is_loss else objective.title}"
+
+
 def signed(number: str) -> str:
     """Replaces the hyphen of a negative number by a minus sign, which is as wide as a plus."""
     return number.replace("-", "\N{MINUS SIGN}")
@@ -56,6 +77,20 @@ def plus_minus(estimate: Estimate | None, decimals: int = 2) -> str:
     if error is None or not math.isfinite(error):
         return mean
     return f"{mean} \N{PLUS-MINUS SIGN} {error:.{decimals}f}"
+
+
+def plus_minus_of(
+    objective: Objective, estimate: Estimate | None, is_difference: bool = False
+) -> str:
+    """A value of an objective with its standard error, for the report; see `amount`."""
+    if estimate is None or not math.isfinite(estimate.mean):
+        return NOTHING
+    error = estimate.standard_error
+    scaled = Estimate(
+        objective.factor * estimate.mean, None if error is None else objective.factor * error
+    )
+    unit = objective.unit_of_difference if is_difference else objective.short_unit
+    return f"{plus_minus(scaled, objective.decimals)} {unit}".rstrip()
 
 
 def integer(value: int | None) -> str:
@@ -129,6 +164,21 @@ def with_error(estimate: Estimate) -> str:
     """A mean with its standard error in ASCII, for the terminal."""
     error = estimate.standard_error
     return f"{estimate.mean:.2f}" + ("" if error is None else f" +- {error:.2f}")
+
+
+def amount(objective: Objective, estimate: Estimate, is_difference: bool = False) -> str:
+    """A value of an objective with its standard error in ASCII, such as "94.2 +- 0.7 %".
+
+    Args:
+        objective: The objective.
+        estimate: The value, or the difference of two values.
+        is_difference: Whether it is a difference.
+    """
+    error = estimate.standard_error
+    digits = objective.digits(estimate.mean)
+    digits += "" if error is None else f" +- {objective.digits(error)}"
+    unit = objective.unit_of_difference if is_difference else objective.short_unit
+    return f"{digits} {unit}".rstrip()
 
 
 def counted(number: int, thing: str) -> str:

@@ -2,14 +2,14 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
 from vaetune.config import FAMILY, STRUCTURAL, Choice, Range, Value
 from vaetune.report.analysis.budgets import EqualBudget
-from vaetune.report.text.units import counted, hyperparameter, join_words, nats
+from vaetune.report.text.units import counted, hyperparameter, join_words
 from vaetune.report.verdicts.verdict import Dimension, Verdict, write_lines
 from vaetune.study import Study
 
@@ -53,13 +53,17 @@ def judge_edges(study: Study, budget: EqualBudget) -> Verdict | None:
         study: A complete search.
         budget: Losses of its configurations after the same number of epochs.
     """
+    falls = "losses fall"
+    what = "losses"
+    if not budget.objective.is_loss:
+        falls, what = f"the {budget.objective.title} rises", budget.objective.title
     edges = sorted(_find_edges(study, budget), key=lambda edge: -edge.sureness)[:MAX_NAMED]
     if not edges:
         return None
     count = counted(len(budget.losses), "configuration")
     seen = (
-        f"The winner is at the edge of the space, and losses fall towards it: "
-        f"{join_words([edge.seen for edge in edges])} (median losses of {count} after "
+        f"The winner is at the edge of the space, and {falls} towards it: "
+        f"{join_words([edge.seen for edge in edges])} (median {what} of {count} after "
         f"{counted(budget.epoch, 'epoch')})."
     )
     lines = write_lines(study, {f"space.{edge.name}": edge.wider for edge in edges})
@@ -80,19 +84,24 @@ def _find_edges(study: Study, budget: EqualBudget) -> Iterator[Edge]:
         ]
         edge = None
         if isinstance(dimension, Choice):
-            edge = _edge_of_choice(name, dimension, value, points)
+            edge = _edge_of_choice(name, dimension, value, points, budget.text)
         elif isinstance(dimension, Range):
-            edge = _edge_of_range(name, dimension, value, points)
+            edge = _edge_of_range(name, dimension, value, points, budget.text)
         # A model may not have the wider values, such as four levels.
         if edge and write_lines(study, {f"space.{name}": edge.wider}):
             yield edge
 
 
 Points = Sequence[tuple[Value, float]]
-"""Value and loss of each configuration."""
+"""Value and cost of each configuration."""
+
+Describe = Callable[[float], str]
+"""Returns the objective with a cost as text."""
 
 
-def _edge_of_choice(name: str, dimension: Choice, value: float, points: Points) -> Edge | None:
+def _edge_of_choice(
+    name: str, dimension: Choice, value: float, points: Points, text: Describe
+) -> Edge | None:
     numbers = [one for one in dimension.values if not isinstance(one, str)]
     inwards = sorted(numbers, reverse=value == max(numbers))
     if len(numbers) < max(2, len(dimension.values)) or value != inwards[0]:
@@ -106,13 +115,19 @@ def _edge_of_choice(name: str, dimension: Choice, value: float, points: Points) 
     values = (*dimension.values, beyond) if is_largest else (beyond, *dimension.values)
     seen = (
         f"{name} = {hyperparameter(value)}, the {'largest' if is_largest else 'smallest'} value, "
-        f"with {nats(median(groups[0]))} nats against {nats(median(groups[1]))} for "
+        f"with {text(median(groups[0]))} against {_number(text(median(groups[1])))} for "
         f"{hyperparameter(inwards[1])}"
     )
     return Edge(name, seen, Choice(values=values, when=dimension.when), sureness)
 
 
-def _edge_of_range(name: str, dimension: Range, value: float, points: Points) -> Edge | None:
+def _number(text: str) -> str:
+    return text.removesuffix(" nats")
+
+
+def _edge_of_range(
+    name: str, dimension: Range, value: float, points: Points, text: Describe
+) -> Edge | None:
     place = _place(dimension, value)
     if _NEAR < place < 1 - _NEAR:
         return None
@@ -129,8 +144,8 @@ def _edge_of_range(name: str, dimension: Range, value: float, points: Points) ->
     end = dimension.max if is_upper else dimension.min
     seen = (
         f"{name} = {hyperparameter(value)}, near the end of its range at {hyperparameter(end)}, "
-        f"with {nats(median(groups[0]))} nats in the outer third against "
-        f"{nats(median(groups[1]))} in the middle"
+        f"with {text(median(groups[0]))} in the outer third against "
+        f"{_number(text(median(groups[1])))} in the middle"
     )
     return Edge(name, seen, wider, sureness)
 

@@ -1,6 +1,6 @@
 """Verdict about the lead of the winner: whether it is larger than the noise."""
 
-from vaetune.report.text.units import counted, plus_minus
+from vaetune.report.text.units import counted, plus_minus_of
 from vaetune.report.verdicts.training import average_fall
 from vaetune.report.verdicts.verdict import Verdict, write_lines
 from vaetune.study import Lead, Study, continue_command
@@ -26,21 +26,29 @@ def judge_lead(study: Study) -> Verdict | None:
     winner = study.winner
     if lead is None or winner is None or winner.collapsed:
         return None
-    losses = [one.val_loss for one in study.curve(winner)]
-    recent = losses[-3:]
-    change = recent[0] - recent[-1] if average_fall(losses) is not None else 0.0
-    ahead = f"The winner is {plus_minus(lead.nats)} nats ahead of trial {lead.runner_up}"
+    measure = lead.measure
+    is_followed = measure == study.objective  # Otherwise its epochs were not measured by it.
+    costs = [measure.cost(one.value) for one in study.curve(winner)] if is_followed else []
+    recent = costs[-3:]
+    change = recent[0] - recent[-1] if average_fall(costs) is not None else 0.0
+    ahead = f"The winner is {_distance(lead)} ahead of trial {lead.runner_up}"
     if lead.is_sure is False:
-        seen = f"{ahead}, which is inside the noise of posterior samples."
-    elif lead.nats.mean < change:
+        noise = "posterior samples" if measure.is_loss else "validation images"
+        seen = f"{ahead}, which is inside the noise of {noise}."
+    elif lead.difference.mean < change:
         epochs = "last two epochs" if len(recent) > 2 else "last epoch"
+        own = "loss fell" if measure.is_loss else f"{measure.title} rose"
         seen = (
-            f"{ahead}, less than its own loss fell in the {epochs} ({change:.2f}); the noise of "
-            "seeds was not measured."
+            f"{ahead}, less than its own {own} in the {epochs} ({measure.digits(change)}); the "
+            "noise of seeds was not measured."
         )
     else:
         return None
     return Verdict("lead", _TITLE, seen, _advise(study), _with_seeds(study, SEEDS))
+
+
+def _distance(lead: Lead) -> str:
+    return plus_minus_of(lead.measure, lead.difference, is_difference=True)
 
 
 def _judge_seeds(study: Study, lead: Lead | None) -> Verdict | None:
@@ -49,7 +57,7 @@ def _judge_seeds(study: Study, lead: Lead | None) -> Verdict | None:
     seeds = len(study.retrained.retraining.seeds)
     ahead = (
         f"Over {counted(seeds, 'other seed')}, the winner's configuration is "
-        f"{plus_minus(lead.nats)} nats ahead of that of trial {lead.runner_up}"
+        f"{_distance(lead)} ahead of that of trial {lead.runner_up}"
     )
     if lead.is_sure is None:
         seen = f"{ahead}, but one seed does not show the noise."

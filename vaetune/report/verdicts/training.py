@@ -1,11 +1,11 @@
-"""Verdict about the number of epochs: whether losses were still falling when training ended."""
+"""Verdict about the number of epochs: whether the objective still improved at the end."""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 from vaetune.report.analysis.budgets import learning_curves
-from vaetune.report.text.units import counted, nats
+from vaetune.report.text.units import counted
 from vaetune.report.verdicts.verdict import Changes, Verdict, change, write_lines
 from vaetune.study import Study, command
 
@@ -27,7 +27,7 @@ def average_fall(losses: Sequence[float]) -> float | None:
     epochs, and if it is at least `MIN_SHARE` of the whole fall.
 
     Args:
-        losses: Validation loss after each epoch, nats per image.
+        losses: Validation loss after each epoch, nats per image, or another cost.
 
     Returns:
         None if the loss was not falling, or if there are fewer than two epochs.
@@ -43,14 +43,17 @@ def average_fall(losses: Sequence[float]) -> float | None:
 
 
 def judge_epochs(study: Study) -> Verdict | None:
-    """Says whether the winner, or most of the longest trials, ended while they were still falling.
+    """Says whether the winner, or most of the longest trials, ended while they still improved.
 
     Args:
         study: A complete search.
     """
     most, winner = study.search.budget.max_epochs, study.winner
+    objective = study.objective
+    word = "loss" if objective.is_loss else objective.title
+    improving = "rising" if objective.is_maximised else "falling"
     curves = {
-        number: [one.val_loss for one in epochs]
+        number: [objective.cost(one.value) for one in epochs]
         for number, epochs in learning_curves(study).items()
         if epochs and epochs[-1].epoch == most
     }
@@ -62,15 +65,16 @@ def judge_epochs(study: Study) -> Verdict | None:
     if winner and fall is not None:
         last, before = curves[winner.configuration][-1], curves[winner.configuration][-2]
         others = f"; {share} ended so" if len(falls) > 1 else ""
-        subject = "The loss" if study.search.algorithm == "single" else "The winner's loss"
+        subject = "The" if study.search.algorithm == "single" else "The winner's"
+        by = objective.difference(before - last)
         seen = (
-            f"{subject} was still falling when training ended, by "
-            f"{nats(before - last, 2)} nats in the last of {counted(most, 'epoch')}{others}."
+            f"{subject} {word} was still {improving} when training ended, by {by} in the last of "
+            f"{counted(most, 'epoch')}{others}."
         )
     elif len(falls) >= MIN_TRIALS and falling > len(falls) / 2:
         seen = (
-            f"{share[0].upper()}{share[1:]} ended while their loss was still falling, so another "
-            "configuration may win after more."
+            f"{share[0].upper()}{share[1:]} ended while their {word} was still {improving}, so "
+            "another configuration may win after more."
         )
     else:
         return None

@@ -88,4 +88,5 @@ class LocalExecutor:
 
     @cached_property
     def _rescorer(self) -> Rescorer:
-        return Rescorer(self._context.exact_runner, self._context.data.validation)
+        context = self._context
+        return Rescorer(context.exact_runner, context.data.validation, context.images)

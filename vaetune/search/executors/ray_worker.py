@@ -70,7 +70,8 @@ class Worker:
     def _rescorer(self) -> "Rescorer":
         from vaetune.evaluation import Rescorer
 
-        return Rescorer(self._context.exact_runner, self._context.data.validation)
+        context = self._context
+        return Rescorer(context.exact_runner, context.data.validation, context.images)
 
     @cached_property
     def _context(self) -> "TrainingContext":
@@ -82,4 +83,5 @@ class Worker:
 def share_images(images: ImageSet) -> ImageSet:
     """Returns the images that workers receive: all but the test images."""
     test = Split(images.test.images[:0], None)
-    return replace(images, test=test)
+    left_out = images.left_out[:2] + tuple(one.take(slice(0)) for one in images.left_out[2:])
+    return replace(images, test=test, left_out=left_out)

@@ -14,7 +14,7 @@ from vaetune.config import SearchSpec, Value
 from vaetune.study import Assignment, DataSummary, Decision
 
 OBJECTIVE = "val_loss"
-"""Name of the metric that the oracles minimize."""
+"""Name that Keras Tuner knows the minimized metric by: the cost of any objective."""
 
 TUNER_ID = "tuner0"
 """Name of the tuner for Keras Tuner. Oracles receive a different name for each trial; see
@@ -41,6 +41,8 @@ class Oracle(keras_tuner.Oracle):
         recorded: Assignment of the next trial while a journal is replayed, so that an expensive
             algorithm does not compute its suggestions again; otherwise None.
         collapsed: Ids of the trials that had collapsed at their end.
+        val_losses: Validation loss of the best epoch of each completed trial, by id, where it is
+            not the score. It breaks ties of trials with equal scores.
         heeds_collapse: Whether promotions may depend on `collapsed`; False in a search that an
             earlier version began, which did not measure it.
     """
@@ -53,6 +55,7 @@ class Oracle(keras_tuner.Oracle):
         self.data: DataSummary | None = None
         self.recorded: Assignment | None = None
         self.collapsed: set[str] = set()
+        self.val_losses: dict[str, float] = {}
         self.heeds_collapse = True
         self.max_epochs = spec.budget.max_epochs
         self.space = spec.space
@@ -127,6 +130,10 @@ class Oracle(keras_tuner.Oracle):
     def promotable(self) -> set[str]:
         """Returns the ids of ended trials that may still be promoted."""
         return set()
+
+    def rank(self, trial: Trial) -> tuple[float, float]:
+        """Returns a key that sorts completed trials, the best first; see `study.Trial.rank`."""
+        return trial.score, self.val_losses.get(trial.trial_id, trial.score)
 
     def iteration(self, trial_id: str) -> int:
         """Returns the run of the whole schedule to which a trial belongs, from 0."""

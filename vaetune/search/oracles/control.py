@@ -117,7 +117,8 @@ def replay(oracle: Oracle, events: Iterable[Event]) -> None:
         if isinstance(event, TrialStarted):
             _replay_start(oracle, event)
         elif isinstance(event, TrialEnded):
-            end_trial(oracle, event.trial_id, event.score, event.collapsed)
+            values = (event.score, event.collapsed, event.best_val_loss)
+            end_trial(oracle, event.trial_id, *values)
     oracle.recorded = None
 
 
@@ -134,18 +135,26 @@ def _replay_start(oracle: Oracle, event: TrialStarted) -> None:
 
 
 def end_trial(
-    oracle: Oracle, trial_id: str, score: float | None, collapsed: bool | None = False
+    oracle: Oracle,
+    trial_id: str,
+    score: float | None,
+    collapsed: bool | None = False,
+    val_loss: float | None = None,
 ) -> None:
     """Reports the end of a trial to an oracle.
 
     Args:
         oracle: The oracle.
         trial_id: Id of the trial.
-        score: Lowest validation loss, nats per image; None if the trial failed.
+        score: Lowest cost, see `Objective.cost`; None if the trial failed.
         collapsed: Whether the model had collapsed after its last epoch; None if that was not
             measured. One completed trial without it shows that an earlier version began the
             search, which continues to promote by the scores alone.
+        val_loss: Validation loss of the best epoch, nats per image, which breaks ties; None if it
+            is the score.
     """
+    if val_loss is not None:
+        oracle.val_losses[trial_id] = val_loss
     if collapsed:
         oracle.collapsed.add(trial_id)
     if collapsed is None and score is not None:

@@ -29,7 +29,7 @@ DRAWN, MOST_DRAWN = 3, 300
 class FreezeThawOracle(Oracle):
     """Freeze-thaw search: paused configurations continue, or new ones begin.
 
-    A Gaussian process of all losses so far predicts the loss of each configuration at its last
+    A Gaussian process of all costs so far predicts the cost of each configuration at its last
     epoch. The configuration with the largest expected improvement per square root of the cost that
     is left trains to its next rung. See `Chooser`.
 
@@ -124,7 +124,8 @@ class FreezeThawOracle(Oracle):
     @cached_property
     def _chooser(self) -> Chooser:
         is_bounded = self._spec.data.likelihood == "bernoulli"
-        floor = self.data.entropy_floor if self.data and is_bounded else None
+        entropy_floor = self.data.entropy_floor if self.data and is_bounded else None
+        floor = self._spec.ranked_by.lowest_cost(entropy_floor)
         encoder, given = Encoder(self.space), self.starting_points
         return Chooser(encoder, self._rungs, self.seed, self._cost, floor, given)
 

@@ -84,19 +84,19 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
             return self._wait_or_stop()
         response: dict[str, Any] = super().populate_space(trial_id)
         if response["status"] == TrialStatus.RUNNING:
-            response = self._prefer_uncollapsed(trial_id, response)
+            response = self._prefer_best(trial_id, response)
             self._label_bracket(trial_id, response["values"])
         return response
 
-    def _prefer_uncollapsed(self, trial_id: str, response: dict[str, Any]) -> dict[str, Any]:
-        """Replaces a promotion by Keras Tuner of a collapsed trial, if another one is left.
+    def _prefer_best(self, trial_id: str, response: dict[str, Any]) -> dict[str, Any]:
+        """Replaces a promotion by Keras Tuner if another trial comes first here.
 
-        Keras Tuner decides when a rung promotes, which does not depend on the scores. So the
-        trials that a rung promotes do not depend on the order in which they end.
+        It does if Keras Tuner's has collapsed, or if both have the same score. Keras Tuner
+        decides when a rung promotes, which does not depend on the scores. So the trials that a
+        rung promotes do not depend on the order in which they end.
         """
-        values = response["values"]
-        level = values["tuner/round"]
-        if level < 2 or values["tuner/trial_id"] not in self.collapsed:
+        level = response["values"]["tuner/round"]
+        if level < 1:
             return response
         bracket = self._bracket_of(trial_id)
         bracket["rounds"][level].pop()
@@ -111,10 +111,10 @@ class HyperbandOracle(Oracle, keras_tuner.oracles.HyperbandOracle):
             if any(entry["id"] == trial_id for entries in bracket["rounds"] for entry in entries)
         )
 
-    def _place(self, level: int, trial: Trial) -> tuple[bool, float]:
+    def _place(self, level: int, trial: Trial) -> tuple[bool, tuple[float, float]]:
         """Returns a key that sorts the completed trials of a rung, the next to promote first."""
         heeds = self.heeds_collapse and level > 0
-        return heeds and trial.trial_id in self.collapsed, trial.score
+        return heeds and trial.trial_id in self.collapsed, self.rank(trial)
 
     def _look_ahead(self) -> None:
         """Draws the next configuration in advance.

@@ -31,7 +31,8 @@ class Run:
         values: Values of the hyperparameters that the model uses.
         last: Id of its last trial.
         ends: Last epochs of its completed trials, in order.
-        losses: Lowest validation losses of these trials, nats per image.
+        losses: Lowest costs of these trials, see `Objective.cost`: by default validation losses,
+            nats per image.
         has_failed: True if the last trial failed.
         running_to: Epoch to which its running trial trains; None if none is running.
         collapsed: True if the last completed trial had collapsed.

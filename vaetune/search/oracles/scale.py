@@ -25,7 +25,7 @@ _LEAST_ABOVE_FLOOR = 1e-3
 
 @dataclass(frozen=True)
 class Scale:
-    """A monotonic map of losses.
+    """A monotonic map of losses, or of other costs; see `Objective.cost`.
 
     With a floor, the map is the logarithm of what is above it. Without one, losses may be
     negative, so the map is linear.

@@ -115,6 +115,11 @@ class PaddedRunner(EpochRunner):
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._without_padding().encode(images)
 
+    def negative_elbo(
+        self, images: NDArray[np.float32], samples: int, seed: tuple[int, int]
+    ) -> NDArray[np.float64]:
+        return self._without_padding().negative_elbo(images, samples, seed)
+
     def encode_levels(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._without_padding().encode_levels(images)
 

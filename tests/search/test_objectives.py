@@ -1,0 +1,180 @@
+"""A search by another objective than the validation loss."""
+
+import pickle
+import shutil
+from dataclasses import replace
+
+import pytest
+from comparisons import assert_same_search, checkpoint_of, events_of
+from image_sets import make_images
+from tiny_searches import GRID, IMAGES, TINY, changed, run, stop
+
+from vaetune.config.spec import Budget, Limits
+from vaetune.data.images import Split
+from vaetune.errors import ResultsError, SpecError
+from vaetune.search.executors.ray_worker import Worker, share_images
+from vaetune.search.oracles.control import end_trial, make_oracle, request_trial
+from vaetune.study.events import EpochEnded, TrialEnded, TrialStarted
+from vaetune.study.ranking import winner_by_loss
+from vaetune.study.records import Assignment
+from vaetune.training import trial as trial_module
+from vaetune.training.tasks import EpochDone, Task, TrainedModel
+
+ODD = make_images(validation=9, test=6).validation
+WITH_ODD = replace(IMAGES, left_out=(ODD.take(slice(0)), ODD, ODD.take(slice(0))))
+"""The tiny images, and nine others that count as left out."""
+
+_ASSIGNED = tuple(Assignment.model_fields)
+
+BY_NEIGHBOURS = changed(TINY, objective="knn_accuracy")
+
+
+@pytest.fixture(scope="module")
+def by_neighbours(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("neighbours"), BY_NEIGHBOURS)
+
+
+@pytest.fixture
+def falling(monkeypatch):
+    """Accuracies that fall while the loss falls, so that the first epoch is the best."""
+    measured = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    monkeypatch.setattr(
+        trial_module, "measure_use", lambda *_: type("", (), {"mean": lambda _: next(measured)})()
+    )
+
+
+def test_every_epoch_is_measured_and_the_oracle_gets_the_cost(by_neighbours):
+    epochs = events_of(by_neighbours, EpochEnded)
+    assert all(0 <= epoch.objective <= 1 for epoch in epochs)
+    for ended in events_of(by_neighbours, TrialEnded):
+        best = by_neighbours.trial(ended.trial_id).best
+        assert ended.score == 1 - best.objective
+        assert ended.best_val_loss == best.val_loss
+
+
+def test_trials_are_ranked_by_the_accuracy_then_by_the_loss(by_neighbours):
+    ranks = [(-trial.score, trial.best.val_loss) for trial in by_neighbours.ranking]
+    assert ranks == sorted(ranks)
+    assert len({accuracy for accuracy, _ in ranks}) < len(ranks), "there are no ties to break"
+
+
+def test_the_best_epoch_is_not_the_one_with_the_lowest_loss(tmp_path, falling):
+    spec = changed(GRID, objective="probe_accuracy", budget=Budget(max_epochs=3, max_trials=2))
+    study = run(tmp_path, spec)
+    assert [trial.best.epoch for trial in study.trials] == [1, 1]
+    assert study.trials[0].best.val_loss > study.trials[0].lowest_loss
+    assert [trial.trial_id for trial in study.ranking] == ["0000", "0001"]
+    kept = checkpoint_of(study, "0000")
+    assert (kept.best_epoch, kept.best_objective) == (1, 0.9)
+
+
+@pytest.mark.parametrize("events", [4, 13])
+def test_a_stopped_search_goes_on_to_the_same_end(by_neighbours, tmp_path, events):
+    stop(tmp_path, events, BY_NEIGHBOURS)
+    assert_same_search(run(tmp_path, BY_NEIGHBOURS), by_neighbours)
+
+
+def test_a_search_by_another_objective_is_not_continued(tmp_path):
+    run(tmp_path, GRID)
+    with pytest.raises(ResultsError, match="objective: val_loss -> knn_accuracy"):
+        run(tmp_path, changed(GRID, objective="knn_accuracy"))
+
+
+@pytest.mark.parametrize("key", ["objective", "choose_by"])
+def test_images_without_labels_are_refused_before_anything_is_trained(tmp_path, key):
+    images = replace(IMAGES, train=Split(IMAGES.train.images, None), class_names=None)
+    with pytest.raises(SpecError, match=f'{key} = "knn_accuracy" needs the class of each image'):
+        run(tmp_path, changed(GRID, **{key: "knn_accuracy"}), images=images)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_of_a_single_class_are_refused(tmp_path):
+    images = replace(IMAGES, train=Split(IMAGES.train.images, IMAGES.train.labels * 0))
+    with pytest.raises(SpecError, match="images of at least two classes"):
+        run(tmp_path, changed(GRID, objective="probe_accuracy"), images=images)
+
+
+def test_hyperband_promotes_the_lower_loss_of_equal_accuracies():
+    oracle = make_oracle(changed(TINY, objective="knn_accuracy", budget=Budget(max_epochs=9)))
+    losses = [130.0, 110.0, 140.0, 105.0, 120.0, 150.0, 101.0, 160.0, 100.0]
+    for loss in losses:
+        trial = request_trial(oracle)
+        end_trial(oracle, trial.trial_id, 0.25, False, loss)
+    promoted = [request_trial(oracle).hyperparameters.values["tuner/trial_id"] for _ in range(3)]
+    assert promoted == ["0008", "0006", "0003"]
+
+
+def test_images_without_a_left_out_class_are_refused(tmp_path):
+    with pytest.raises(SpecError, match=r'leave_out = \["7"\] in \[data\]'):
+        run(tmp_path, changed(GRID, objective="auroc"))
+    no_validation = replace(IMAGES, left_out=(ODD, ODD.take(slice(0)), ODD))
+    with pytest.raises(SpecError, match="validation images of a left-out class"):
+        run(tmp_path, changed(GRID, objective="auroc"), images=no_validation)
+
+
+def test_a_search_finds_what_tells_left_out_images_apart(tmp_path):
+    study = run(tmp_path, changed(GRID, objective="auroc"), images=WITH_ODD)
+    pairs = len(IMAGES.validation) * len(ODD)
+    for epoch in events_of(study, EpochEnded):
+        assert 2 * pairs * epoch.objective == pytest.approx(round(2 * pairs * epoch.objective))
+    first = study.rescored.rescoring.finalists[0]
+    assert study.rescored.rescoring.chosen_by == "auroc"
+    assert 0 < first.use.standard_error < 0.5
+
+
+# Only among the finalists
+
+
+@pytest.fixture(scope="module")
+def by_loss(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("loss"), TINY)
+
+
+def test_a_complete_search_is_decided_again_by_the_use_without_training(by_loss, tmp_path):
+    shutil.copytree(by_loss.folder, tmp_path / "tiny")
+    study = run(tmp_path, changed(TINY, choose_by="knn_accuracy"))
+    assert events_of(study, EpochEnded) == events_of(by_loss, EpochEnded)
+    rescoring = study.rescored.rescoring
+    uses = [(-one.use.mean, one.negative_elbo.mean) for one in rescoring.finalists]
+    assert uses == sorted(uses)
+    assert {one.trial_id for one in rescoring.finalists} == {t.trial_id for t in study.finalists}
+    assert winner_by_loss(study).trial_id == by_loss.winner.trial_id
+    for one in rescoring.finalists:
+        share = one.use.mean
+        assert one.use.standard_error == pytest.approx((share * (1 - share) / 13) ** 0.5)
+    assert run(tmp_path, TINY).winner.trial_id == by_loss.winner.trial_id
+
+
+def test_a_journal_of_a_search_by_the_loss_names_no_objective(by_loss):
+    journal = (by_loss.folder / "journal.jsonl").read_text()
+    for word in ("objective", "choose_by", "chosen_by", '"use', "best_val_loss"):
+        assert word not in journal
+
+
+def test_other_seeds_are_compared_by_the_use(tmp_path):
+    limits = Limits(final_seeds=2)
+    study = run(tmp_path, changed(GRID, choose_by="probe_accuracy", limits=limits))
+    retraining = study.retrained.retraining
+    assert retraining.chosen_by == "probe_accuracy"
+    means = [one.mean.mean for one in retraining.finalists]
+    assert means == sorted(means, reverse=True)
+    assert all(0 <= use <= 1 for one in retraining.finalists for use in one.uses)
+    assert study.winner.trial_id == retraining.finalists[0].trial_id
+
+
+@pytest.mark.parametrize("name", ["auroc", "probe_accuracy"])
+def test_a_worker_measures_what_this_process_does(tmp_path, name):
+    spec = changed(GRID, objective=name)
+    study = run(tmp_path, spec, images=WITH_ODD)
+    sent = share_images(WITH_ODD)
+    assert len(sent.left_out[2]) == 0, "test images stay here"
+    worker = Worker(pickle.loads(pickle.dumps(sent)), "cpu", 2)
+    asked, ours = events_of(study, TrialStarted)[0], study.trials[0]
+    task = Task(spec, (Assignment(**{key: getattr(asked, key) for key in _ASSIGNED}),), None)
+    (done,) = (message for message in worker.run(task) if isinstance(message, EpochDone))
+    assert done.ended.objective == ours.epochs[0].objective
+    weights = checkpoint_of(study, ours.trial_id).best_weights
+    model = TrainedModel(ours.hyperparameters, weights, chosen_by=name)
+    samples, seed = study.rescored.rescoring.posterior_samples, spec.seed
+    shown = {one.trial_id: one.use.mean for one in study.rescored.rescoring.finalists}
+    assert worker.measure(model, samples, seed).mean_use == pytest.approx(shown[ours.trial_id])
