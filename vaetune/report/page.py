@@ -11,7 +11,7 @@ from vaetune.report import assets
 from vaetune.report.charts.comparison import compute_comparison, draw_comparison
 from vaetune.report.charts.svg import to_svg
 from vaetune.report.sections.section import Chart, build_section
-from vaetune.report.sections.tables import SearchGroup, compare_searches
+from vaetune.report.sections.tables import SearchGroup, compare_searches, describe_objectives
 from vaetune.report.text import units
 from vaetune.report.text.units import counted
 from vaetune.study import Explanation, Study
@@ -20,10 +20,11 @@ from vaetune.version import __version__
 GENERATOR = "vaetune"
 
 _COMPARISON = (
-    "Lowest loss so far among the completed trials of each search, against its working time. "
-    "Breaks between sessions are excluded; the time to train the Keras example is included. The "
-    "axis of losses above an entropy floor is logarithmic."
+    " so far among the completed trials of each search, against its working time. "
+    "Breaks between sessions are excluded; the time to train the Keras example is included."
 )
+
+_LOGARITHMIC = " The axis of losses above an entropy floor is logarithmic."
 
 
 def render_report(
@@ -70,6 +71,7 @@ def render_report(
         .render(
             sections=sections,
             groups=groups,
+            objectives=describe_objectives(studies),
             comparisons=[
                 _draw_group(group, f"comparison-{n}") for n, group in enumerate(groups, start=1)
             ],
@@ -86,9 +88,12 @@ def render_report(
 
 def _draw_group(group: SearchGroup, name: str) -> Chart:
     info = compute_comparison(group.studies)
-    label = "Lowest validation loss so far of each search against its working time"
+    objective = group.objective
+    best = objective.best_heading
+    label = f"{best} so far of each search against its working time"
+    caption = best.replace("validation ", "") + _COMPARISON + _LOGARITHMIC * objective.is_loss
     more = f" {info.left_out} more with worse winners are not drawn." if info.left_out else ""
-    return Chart(Markup(to_svg(draw_comparison(info), name, label)), _COMPARISON + more)
+    return Chart(Markup(to_svg(draw_comparison(info), name, label)), caption + more)
 
 
 @cache

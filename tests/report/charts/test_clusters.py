@@ -218,9 +218,9 @@ def test_a_configuration_is_one_line_through_its_promotions(tmp_path):
     winner = info.curves[-1]
     assert winner.trial_id == "0003"
     assert winner.epochs == (1, 2, 3)
-    assert winner.val_losses == (201.0, 150.0, 131.25)
+    assert winner.costs == (201.0, 150.0, 131.25)
     assert winner.trial_ends == (1, 3)
-    assert info.curves[-2].val_losses == REFERENCE_LOSSES
+    assert info.curves[-2].costs == REFERENCE_LOSSES
     assert info.max_epoch == 3
 
 
@@ -258,15 +258,15 @@ def test_high_first_epochs_and_divergence_do_not_flatten_the_curves(tmp_path):
 def test_losses_that_are_not_finite_are_gaps(tmp_path):
     story = Story(tmp_path / "tiny").trial("0000", [200.0, math.nan, math.inf])
     info = compute_curves(story.study(), None)
-    assert info.curves[0].val_losses[0] == 200.0
-    assert all(math.isnan(loss) for loss in info.curves[0].val_losses[1:])
+    assert info.curves[0].costs[0] == 200.0
+    assert all(math.isnan(loss) for loss in info.curves[0].costs[1:])
     to_svg(draw_curves(info))
 
 
 def test_the_best_so_far_falls_to_the_winner(tmp_path):
     story = usual(tmp_path / "tiny")
     info = compute_progress(story.study(), reference(tmp_path).study())
-    assert info.losses == (212.5, 201.0, 150.0, 131.25)
+    assert info.costs == (212.5, 201.0, 150.0, 131.25)
     assert info.seconds == (60.0, 120.0, 240.0, 300.0)
     assert info.until_s == 300.0
     assert info.reference == 177.25
@@ -279,7 +279,7 @@ def test_the_best_so_far_counts_completed_trials_alone(tmp_path):
         .trial("0001", [100.0], error="died")
         .trial("0002", [90.0], unfinished=True)
     )
-    assert compute_progress(story.study(), None).losses == (212.5,)
+    assert compute_progress(story.study(), None).costs == (212.5,)
 
 
 def test_breaks_between_sessions_are_left_out(tmp_path):

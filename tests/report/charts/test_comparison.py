@@ -23,9 +23,9 @@ def test_each_search_is_followed_through_its_own_working_time(tmp_path):
     info = compute_comparison([usual(tmp_path / "tiny").study(), late.study()])
     assert [curve.name for curve in info.curves] == ["tiny", "late"]
     first, second = (curve.progress for curve in info.curves)
-    assert first.losses == (212.5, 201.0, 150.0, 131.25)
+    assert first.costs == (212.5, 201.0, 150.0, 131.25)
     assert first.seconds == (60.0, 120.0, 240.0, 300.0)
-    assert (second.seconds, second.losses) == ((60.0, 120.0), (300.0, 150.0))
+    assert (second.seconds, second.costs) == ((60.0, 120.0), (300.0, 150.0))
     assert second.until_s == 180.0, "the break of two hours does not count"
     assert (info.left_out, info.is_log) == (0, False)
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 
+from vaetune.config import VALIDATION_LOSS, Objective
 from vaetune.report.charts.style import (
     FAILED,
     MUTED,
@@ -21,6 +22,7 @@ from vaetune.report.charts.style import (
     chart_style,
     make_logarithmic,
     new_charts,
+    set_objective,
     set_text,
 )
 from vaetune.study import Study, Trial
@@ -39,8 +41,8 @@ class RungResult:
     Attributes:
         trial_id: Id of the trial.
         epoch: Last epoch that the trial was to train, absolute.
-        excess: Score above the data's entropy floor, nats per image; without a floor, the score
-            itself; None without a score.
+        excess: Loss above the data's entropy floor, nats per image; without a floor, or for another
+            objective, the cost itself, see `Objective.cost`; None without a score.
         parent: Id of the trial in the previous rung if the trial is a promotion, else None.
         failed: True if the trial failed.
         is_winner: True if the trial belongs to the winning configuration.
@@ -73,20 +75,22 @@ class RungsInfo:
 
     Attributes:
         brackets: Brackets in the order in which they began.
-        low: Lowest excess, nats per image.
-        high: Highest excess, nats per image.
-        has_floor: False if the losses have no entropy floor.
+        low: Lowest excess.
+        high: Highest excess.
+        has_floor: False if the losses have no entropy floor, or if the objective is another one.
+        objective: Objective of the search.
     """
 
     brackets: tuple[Bracket, ...]
     low: float
     high: float
     has_floor: bool = True
+    objective: Objective = VALIDATION_LOSS
 
 
 @dataclass(frozen=True)
 class RungCorrelation:
-    """The rank correlation of losses at the ends of two rungs.
+    """The rank correlation of the objective at the ends of two rungs.
 
     Attributes:
         epoch: Last epoch of the earlier rung.
@@ -109,13 +113,17 @@ def compute_rungs(study: Study) -> RungsInfo | None:
     brackets = tuple(Bracket(_title(key, keys), tuple(_results(study, key))) for key in keys)
     found = [r.excess for b in brackets for r in b.results if r.excess is not None]
     low, high = min(found, default=1.0), max(found, default=1.0)
-    return RungsInfo(brackets, low, high, study.entropy_floor is not None)
+    return RungsInfo(brackets, low, high, _floor(study) is not None, study.objective)
+
+
+def _floor(study: Study) -> float | None:
+    return study.entropy_floor if study.objective.is_loss else None
 
 
 def compute_rung_correlations(study: Study) -> tuple[RungCorrelation, ...]:
     """Computes the rank correlation of each rung with each longer rung."""
     ends = sorted({trial.epoch_to for trial in study.trials})
-    losses = _losses_by_epoch(study.trials)
+    losses = _costs_by_epoch(study.trials)
     return tuple(_correlations(ends, losses))
 
 
@@ -133,13 +141,14 @@ def _correlations(
                 yield RungCorrelation(epoch, later, len(both), correlation)
 
 
-def _losses_by_epoch(trials: Iterable[Trial]) -> dict[int, dict[int, float]]:
-    """Validation losses by absolute epoch and configuration."""
+def _costs_by_epoch(trials: Iterable[Trial]) -> dict[int, dict[int, float]]:
+    """Costs by absolute epoch and configuration; see `Objective.cost`."""
     found: dict[int, dict[int, float]] = {}
     for trial in trials:
         for epoch in trial.epochs:
-            if math.isfinite(epoch.val_loss):
-                found.setdefault(epoch.epoch, {})[trial.configuration] = epoch.val_loss
+            if math.isfinite(epoch.value):
+                cost = trial.objective.cost(epoch.value)
+                found.setdefault(epoch.epoch, {})[trial.configuration] = cost
     return found
 
 
@@ -166,7 +175,7 @@ def _title(key: tuple[int, int], keys: Collection[tuple[int, int]]) -> str:
 
 
 def _results(study: Study, key: tuple[int, int]) -> Iterator[RungResult]:
-    floor = study.entropy_floor
+    floor = _floor(study)
     winner = study.winner
     for trial in study.trials:
         if (trial.iteration, trial.bracket) != key:
@@ -174,16 +183,17 @@ def _results(study: Study, key: tuple[int, int]) -> Iterator[RungResult]:
         yield RungResult(
             trial_id=trial.trial_id,
             epoch=trial.epoch_to,
-            excess=_above(trial.score, floor),
+            excess=_above(trial, floor),
             parent=trial.parent,
             failed=trial.status == "failed",
             is_winner=winner is not None and trial.configuration == winner.configuration,
         )
 
 
-def _above(score: float | None, floor: float | None) -> float | None:
-    """A score above the floor; the score itself without a floor."""
-    return score if score is None or floor is None else max(score - floor, 1e-3)
+def _above(trial: Trial, floor: float | None) -> float | None:
+    """The lowest cost of a trial above the floor; the cost itself without a floor."""
+    cost = None if trial.score is None else trial.objective.cost(trial.score)
+    return cost if cost is None or floor is None else max(cost - floor, 1e-3)
 
 
 @chart_style()
@@ -198,8 +208,8 @@ def draw_rungs(info: RungsInfo) -> Figure:
     margin = 0.06 * (info.high - info.low) or 1.0
     linear = (info.low - margin, info.high + margin)
     panels[0].set_ylim(*((info.low / 1.15, info.high * 1.25) if info.has_floor else linear))
-    label = "nats above the entropy floor" if info.has_floor else "validation loss, nats per image"
-    set_text(panels[0].set_ylabel, label)
+    label = "nats above the entropy floor" if info.has_floor else info.objective.axis
+    set_objective(panels[0], info.objective, label)
     names = [name for name in ("winner", "others", "failed") if name in named]
     add_legend(figure, [named[name] for name in names], names)
     return figure

@@ -1,4 +1,4 @@
-"""Draws the lowest loss so far of several searches on the same data against their working time."""
+"""Draws the best objective so far of several searches on the same data against working time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from vaetune.report.charts.style import (
     chart_style,
     make_logarithmic,
     new_chart,
+    set_objective,
     set_text,
 )
 from vaetune.study import Study
@@ -29,11 +30,11 @@ LOG_RATIO = 10
 
 @dataclass(frozen=True)
 class SearchCurve:
-    """The lowest validation loss so far of a search.
+    """The best objective so far of a search.
 
     Attributes:
         name: Name of the search.
-        progress: Lowest validation loss among completed trials, over working time.
+        progress: Lowest cost among completed trials, over working time.
     """
 
     name: str
@@ -46,7 +47,8 @@ class ComparisonInfo:
 
     Attributes:
         curves: Curve of each search, the one with the best winner first.
-        floor: Entropy floor of the data, nats per image; None without one.
+        floor: Entropy floor of the data, nats per image; None without one, or if the objective
+            is not the loss.
         left_out: Number of searches with worse winners that are not drawn.
         is_log: True if the time axis is logarithmic.
     """
@@ -58,10 +60,11 @@ class ComparisonInfo:
 
 
 def compute_comparison(studies: Sequence[Study]) -> ComparisonInfo:
-    """Computes the lowest loss so far of each search.
+    """Computes the best objective so far of each search.
 
     Args:
-        studies: Searches on the same data, the one with the best winner first.
+        studies: Searches on the same data with the same objective, the one with the best winner
+            first.
     """
     curves = tuple(
         SearchCurve(study.name, compute_progress(study, None)) for study in studies[:MAX_SEARCHES]
@@ -69,7 +72,7 @@ def compute_comparison(studies: Sequence[Study]) -> ComparisonInfo:
     firsts = [second for curve in curves for second in curve.progress.seconds[:1]]
     untils = [curve.progress.until_s for curve in curves]
     is_log = min(firsts, default=0) > 0 and max(untils) >= LOG_RATIO * min(untils)
-    floor = studies[0].entropy_floor
+    floor = studies[0].entropy_floor if studies[0].objective.is_loss else None
     return ComparisonInfo(curves, floor, len(studies) - len(curves), is_log)
 
 
@@ -82,10 +85,10 @@ def draw_comparison(info: ComparisonInfo) -> Figure:
     handles: list[Any] = []
     for curve, (colour, pattern) in zip(info.curves, LINES, strict=False):
         progress = curve.progress
-        losses = (*progress.losses, *progress.losses[-1:])
+        costs = (*progress.costs, *progress.costs[-1:])
         (line,) = axes.step(
             [second / unit_s for second in (*progress.seconds, progress.until_s)],
-            [loss if info.floor is None else max(loss - info.floor, 1e-3) for loss in losses],
+            [cost if info.floor is None else max(cost - info.floor, 1e-3) for cost in costs],
             where="post",
             color=colour,
             linestyle=pattern,
@@ -100,10 +103,8 @@ def draw_comparison(info: ComparisonInfo) -> Figure:
     else:
         axes.set_xlim(0, max(longest_s / unit_s, 1e-3) * 1.02)
     set_text(axes.set_xlabel, f"{unit} of working time")
+    objective = info.curves[0].progress.objective
     is_excess = info.floor is not None
-    set_text(
-        axes.set_ylabel,
-        "nats above the entropy floor" if is_excess else "validation loss, nats per image",
-    )
+    set_objective(axes, objective, "nats above the entropy floor" if is_excess else objective.axis)
     add_legend(figure, handles, [curve.name for curve in info.curves], handle_width=3.2)
     return figure

@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from vaetune.config import Objective
 from vaetune.report.text.units import printable
 
 Axes: TypeAlias = Any
@@ -145,6 +146,25 @@ def set_text(setter: Any, text: str) -> None:
         text: Any text.
     """
     setter(text, parse_math=False, color=INK, fontsize=11)
+
+
+def set_objective(axes: Axes, objective: Objective, text: str) -> None:
+    """Labels the vertical axis of costs by the values of an objective, the best ones as far up.
+
+    A loss is its own cost, and less is better. The axis of a share is turned, and its labels are
+    the values, so that better ones lie above.
+
+    Args:
+        axes: Axes whose vertical coordinates are costs; see `Objective.cost`.
+        objective: The objective.
+        text: Label of the axis.
+    """
+    set_text(axes.set_ylabel, text)
+    if objective.is_maximised:
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda cost, _: f"{objective.factor * objective.value(cost):.4g}")
+        )
+        axes.invert_yaxis()
 
 
 def add_legend(

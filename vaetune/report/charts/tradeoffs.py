@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vaetune.config import KERAS_EXAMPLE, value_of
+from vaetune.config import KERAS_EXAMPLE, VALIDATION_LOSS, Objective, value_of
 from vaetune.report.charts.curves import Role
 from vaetune.report.charts.style import (
     OTHER,
@@ -16,6 +16,7 @@ from vaetune.report.charts.style import (
     chart_style,
     make_logarithmic,
     new_chart,
+    set_objective,
     set_text,
 )
 from vaetune.study import Study, Trial
@@ -26,13 +27,13 @@ SIZE = (4.0, 3.3)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A completed configuration with its lowest loss.
+    """A completed configuration with its best trial.
 
     Attributes:
-        trial_id: Id of the trial that measured the lowest loss.
+        trial_id: Id of its best trial, by default the one with the lowest loss.
         role: Role of the configuration in the chart.
-        excess: Lowest loss above the data's entropy floor, nats per image; None without a floor.
-        loss: Lowest validation loss, nats per image.
+        excess: Its loss above the data's entropy floor, nats per image; None without a floor.
+        loss: Its validation loss at its best epoch, nats per image.
         reconstruction: Reconstruction loss at the same epoch, nats per image.
         kl: KL divergence at the same epoch, nats per image.
         parameters: Number of parameters, or None if unknown.
@@ -40,6 +41,7 @@ class Candidate:
         latent_dim: Number of latent dimensions.
         collapsed: True if the model had collapsed after the last epoch of that trial.
         levels: Number of levels of latent variables.
+        cost: Cost of another objective than the loss, see `Objective.cost`; None for the loss.
     """
 
     trial_id: str
@@ -53,6 +55,7 @@ class Candidate:
     latent_dim: int
     collapsed: bool
     levels: int = 1
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class TradeoffInfo:
         is_log: True if the vertical axis is logarithmic.
         is_log_x: True if the horizontal axis is logarithmic.
         reference_name: Name of the Keras example in the legend.
+        objective: Objective whose costs are the vertical coordinates. The default is any loss.
     """
 
     x_label: str
@@ -94,6 +98,7 @@ class TradeoffInfo:
     is_log: bool = True
     is_log_x: bool = True
     reference_name: str = KERAS_EXAMPLE
+    objective: Objective = VALIDATION_LOSS
 
 
 def list_candidates(study: Study, baseline: Study | None) -> tuple[Candidate, ...]:
@@ -117,19 +122,24 @@ def list_candidates(study: Study, baseline: Study | None) -> tuple[Candidate, ..
 
 
 def compute_tradeoffs(
-    candidates: Sequence[Candidate], reference_name: str = KERAS_EXAMPLE
+    candidates: Sequence[Candidate],
+    reference_name: str = KERAS_EXAMPLE,
+    objective: Objective = VALIDATION_LOSS,
 ) -> tuple[TradeoffInfo, ...]:
     """Computes the charts: loss against parameters and training time, distortion against rate.
 
     Args:
         candidates: Candidates from `list_candidates`.
         reference_name: Name of the Keras example in the legend.
+        objective: Objective of the search.
     """
-    has_floor = all(candidate.excess is not None for candidate in candidates)
-    label = "nats above the entropy floor" if has_floor else "validation loss, nats per image"
+    has_floor = objective.is_loss and all(one.excess is not None for one in candidates)
+    label = "nats above the entropy floor" if has_floor else objective.axis
 
     def height(candidate: Candidate) -> float:
-        return candidate.loss if candidate.excess is None else candidate.excess
+        return next(
+            one for one in (candidate.cost, candidate.excess, candidate.loss) if one is not None
+        )
 
     infos = (
         _info(candidates, "parameters", label, lambda c: c.parameters, height, has_floor),
@@ -144,17 +154,19 @@ def compute_tradeoffs(
             is_log_x=False,
         ),
     )
-    return tuple(replace(info, reference_name=reference_name) for info in infos)
+    by_cost, by_time, distortion = (replace(info, reference_name=reference_name) for info in infos)
+    return replace(by_cost, objective=objective), replace(by_time, objective=objective), distortion
 
 
 def best_per_latent_dim(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The candidate with the lowest loss for each latent_dim; for the winner's, the winner.
+    """The best candidate for each latent_dim; for the winner's, the winner.
 
     The Keras example is excluded.
     """
 
-    def place(one: Candidate) -> tuple[bool, float, str]:
-        return one.role != "winner", one.loss, one.trial_id
+    def place(one: Candidate) -> tuple[bool, float, float, str]:
+        cost = one.loss if one.cost is None else one.cost
+        return one.role != "winner", cost, one.loss, one.trial_id
 
     best: dict[int, Candidate] = {}
     for one in sorted((c for c in candidates if _is_own(c)), key=place):
@@ -180,7 +192,7 @@ def draw_tradeoff(info: TradeoffInfo) -> Figure:
     if info.is_log:
         make_logarithmic(axes, "y")
     set_text(axes.set_xlabel, info.x_label)
-    set_text(axes.set_ylabel, info.y_label)
+    set_objective(axes, info.objective, info.y_label)
     names = ("winner", info.reference_name, "others", "Pareto front")
     order = [name for name in names if name in named]
     add_legend(figure, [named[name] for name in order], order)
@@ -215,6 +227,7 @@ def _candidate(study: Study, run: Study, trial: Trial, role: Role) -> Candidate:
         latent_dim=trial.latent_dim,
         collapsed=bool(trial.collapsed),
         levels=int(value_of(trial.hyperparameters, "levels")),
+        cost=None if trial.objective.is_loss else trial.objective.cost(best.value),
     )
 
 

@@ -11,6 +11,9 @@ const dots = (points) => points.map(({ x, y }) => `M${x.toFixed(1)},${y.toFixed(
 const crosses = (points) => points.map(({ x, y }) => `M${(x - 4).toFixed(1)},${(y - 4).toFixed(1)}l8,8m0,-8l-8,8`).join("");
 const rings = (points) => points.map(({ x, y }) => `M${(x - 3.5).toFixed(1)},${y.toFixed(1)}a3.5,3.5 0 1 0 7,0a3.5,3.5 0 1 0 -7,0`).join("");
 
+// The edge of a frame at which failed trials are drawn.
+const worstEdge = (records, frame) => (records.rises ? frame.bottom : frame.top);
+
 // The points that are lower than all points before them.
 function descent(points, height) {
   let lowest = Infinity;

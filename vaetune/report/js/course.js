@@ -1,41 +1,44 @@
-// Charts of the search over time: lowest loss so far, learning curves, brackets, timeline.
+// Charts of the search over time: best value so far, learning curves, brackets, timeline.
 
 const BY_TIME = [["time", "working time"], ["epochs", "epochs trained"]];
 
 class Progress extends Scatter {
   constructor(host, page) {
+    const { goal, goalName, rises } = page.records;
+    const best = `${rises ? "best" : "lowest"} ${goalName}`;
     super(host, page, {
       name: "progress",
-      title: "Lowest loss so far",
-      note: "Each point is a trial at its lowest loss. The line is the lowest loss so far of the selected completed trials. Breaks between sessions are excluded.",
+      title: `${best[0].toUpperCase()}${best.slice(1)} so far`,
+      note: `Each point is a trial at its ${best}. The line is the ${best} so far of the selected completed trials. Breaks between sessions are excluded.`,
       controls: [{ name: "progress", label: "Against", options: BY_TIME, drops: ["best_s", "best_after"] }],
       x: (chart) => (chart.chosen("progress") === "epochs" ? "best_after" : "best_s"),
-      y: "loss",
+      y: goal.key,
     });
   }
 
   under(across) {
     const { frame, records } = this;
-    const { val, seconds, after } = records.curves;
+    const { seconds, after } = records.curves;
     const at = across.key === "best_after" ? after : seconds;
     const epochs = records.all
       .filter((index) => this.selection.has(index) && records.statuses[index] === "completed")
-      .flatMap((index) => val[index].map((loss, row) => ({ at: at[index][row], loss })))
-      .filter(({ loss }) => loss !== null)
+      .flatMap((index) => records.goalCurves[index].map((value, row) => ({ at: at[index][row], value })))
+      .filter(({ value }) => value !== null)
       .sort((a, b) => a.at - b.at);
-    const steps = descent(epochs, ({ loss }) => loss).map((step) => ({ x: this.x(step.at), y: this.y(step.loss) }));
+    const steps = descent(epochs, ({ value }) => records.cost(value)).map((step) => ({ x: this.x(step.at), y: this.y(step.value) }));
     if (steps.length) this.line(`${stairs(steps)}H${frame.right}`, "winner");
-    if (records.reference) this.line(`M${frame.left},${this.y(records.reference.loss)}H${frame.right}`, "reference");
+    if (records.reference) this.line(`M${frame.left},${this.y(records.reference[records.goal.key])}H${frame.right}`, "reference");
   }
 
   scale(column, pixels, others) {
-    const reference = column.key === "loss" && this.records.reference ? [this.records.reference.loss] : [];
+    const { goal, reference: example } = this.records;
+    const reference = column === goal && example ? [example[goal.key]] : [];
     return super.scale(column, pixels, [...others, ...reference]);
   }
 
   explainLooks() {
     const reference = this.records.reference ? [["line reference", this.records.reference.name]] : [];
-    this.explain([["line winner", "lowest so far"], ...this.usualLooks(), ...reference]);
+    this.explain([["line winner", `${this.records.rises ? "best" : "lowest"} so far`], ...this.usualLooks(), ...reference]);
   }
 }
 
@@ -44,20 +47,21 @@ class Curves extends Chart {
     super(host, page, {
       name: "curves",
       title: "Learning curves",
-      note: "Validation loss of every trial against epochs. A trial that continues another starts where that one stopped.",
+      note: `${page.records.rises ? page.records.goal.title : "Validation loss"} of every trial against epochs. A trial that continues another starts where that one stopped.`,
     });
   }
 
   draw() {
     const { frame, records, layers } = this;
     const { reference, curves } = records;
-    const losses = [...curves.val.flat(), ...(reference?.val ?? [])];
+    const example = reference && (reference.objectives ?? reference.val);
+    const values = [...records.goalCurves.flat(), ...(example ?? [])];
     const last = Math.max(2, ...curves.epochs.map((epochs) => epochs.at(-1) ?? 0), ...(reference?.epochs ?? []));
     const x = makeScale({ values: [1, last], kind: "linear", pixels: [frame.left, frame.right], margin: 0.02 });
-    this.y = makeScale({ values: losses, kind: "excess", floor: records.floor, pixels: [frame.bottom, frame.top] });
+    this.y = makeScale({ values, kind: records.goal.scale, floor: records.floor, pixels: [frame.bottom, frame.top] });
     const whole = Math.min(last, (frame.right - frame.left) / 50);
     drawAxis(layers.axes, x, "bottom", frame, { title: "epoch", count: whole });
-    drawAxis(layers.axes, this.y, "left", frame, { title: this.y.title(records.columns.get("loss")), count: 6 });
+    drawAxis(layers.axes, this.y, "left", frame, { title: this.y.title(records.goal), count: 6 });
     const paths = { faded: [], other: [], winner: [], open: [] };
     const family = new Set(this.selection.trial === null ? [] : records.family(records.index.get(this.selection.trial)));
     for (const index of records.all) {
@@ -66,7 +70,7 @@ class Curves extends Chart {
       paths[look].push(path);
     }
     for (const look of ["faded", "other"]) this.line(paths[look].join(""), look);
-    if (reference) this.line(this.polyline(reference.epochs, reference.val, x), "reference");
+    if (reference) this.line(this.polyline(reference.epochs, example, x), "reference");
     for (const look of ["winner", "open"]) this.line(paths[look].join(""), look);
     this.mark(records.all.map((index) => ({ index, ...this.endOf(index, x) })));
     this.explain([["line winner", "winner"], ["line other", "others"], ...(reference ? [["line reference", reference.name]] : []),
@@ -75,19 +79,19 @@ class Curves extends Chart {
 
   // The path of a trial, from its parent's last point.
   pathOf(index, x) {
-    const { curves, parent } = this.records;
+    const { curves, goalCurves, parent } = this.records;
     const before = parent[index] === null ? [] : [parent[index]];
     const epochs = [...before.map((at) => curves.epochs[at].at(-1)), ...curves.epochs[index]];
-    const losses = [...before.map((at) => curves.val[at].at(-1)), ...curves.val[index]];
-    return this.polyline(epochs, losses, x);
+    const values = [...before.map((at) => goalCurves[at].at(-1)), ...goalCurves[index]];
+    return this.polyline(epochs, values, x);
   }
 
-  polyline(epochs, losses, x) {
+  polyline(epochs, values, x) {
     let path = "";
     let pen = "M";
     epochs.forEach((epoch, i) => {
-      if (losses[i] === null || losses[i] === undefined) return void (pen = "M");
-      path += `${pen}${x(epoch).toFixed(1)},${this.y(losses[i]).toFixed(1)}`;
+      if (values[i] === null || values[i] === undefined) return void (pen = "M");
+      path += `${pen}${x(epoch).toFixed(1)},${this.y(values[i]).toFixed(1)}`;
       pen = "L";
     });
     return path;
@@ -95,10 +99,10 @@ class Curves extends Chart {
 
   endOf(index, x) {
     const epochs = this.records.curves.epochs[index];
-    const losses = this.records.curves.val[index];
-    const at = losses.findLastIndex((loss) => loss !== null);
-    if (at >= 0) return { x: x(epochs[at]), y: this.y(losses[at]) };
-    return { x: x(this.records.value("epoch_from", index) + 1), y: this.frame.top };
+    const values = this.records.goalCurves[index];
+    const at = values.findLastIndex((value) => value !== null);
+    if (at >= 0) return { x: x(epochs[at]), y: this.y(values[at]) };
+    return { x: x(this.records.value("epoch_from", index) + 1), y: worstEdge(this.records, this.frame) };
   }
 
   table() {
@@ -108,8 +112,8 @@ class Curves extends Chart {
     return {
       head: ["Trial", ...epochs.map((epoch) => `Epoch ${epoch}`)],
       rows: records.all.map((index) => {
-        const losses = new Map(records.curve(index).map(({ epoch, val }) => [epoch, val]));
-        return { index, cells: [records.trials[index], ...epochs.map((epoch) => nats(losses.get(epoch)))] };
+        const values = new Map(records.curve(index).map(({ epoch, goal }) => [epoch, goal]));
+        return { index, cells: [records.trials[index], ...epochs.map((epoch) => records.goalText(values.get(epoch)))] };
       }),
     };
   }
@@ -162,12 +166,12 @@ class Rungs extends Chart {
 
   drawBracket(members, frame) {
     const { records, layers } = this;
-    const loss = records.columns.get("loss");
+    const { goal } = records;
     const x = makeScale({ values: members.map((index) => records.value("epochs", index)), kind: "choice", pixels: [frame.left, frame.right] });
-    const y = makeScale({ values: loss.values, kind: "excess", floor: records.floor, pixels: [frame.bottom, frame.top] });
+    const y = makeScale({ values: goal.values, kind: goal.scale, floor: records.floor, pixels: [frame.bottom, frame.top] });
     drawAxis(layers.axes, x, "bottom", frame, { title: "epochs" });
-    drawAxis(layers.axes, y, "left", frame, { title: frame.left < MARGIN.left + 1 ? y.title(loss) : "", count: 5 });
-    const place = new Map(members.map((index) => [index, { index, x: x(records.value("epochs", index)), y: loss.values[index] === null ? frame.top : y(loss.values[index]) }]));
+    drawAxis(layers.axes, y, "left", frame, { title: frame.left < MARGIN.left + 1 ? y.title(goal) : "", count: 5 });
+    const place = new Map(members.map((index) => [index, { index, x: x(records.value("epochs", index)), y: goal.values[index] === null ? worstEdge(records, frame) : y(goal.values[index]) }]));
     const paths = { faded: "", other: "", winner: "" };
     for (const [index, { x: endX, y: endY }] of place) {
       const from = place.get(records.parent[index]);
@@ -180,7 +184,7 @@ class Rungs extends Chart {
   }
 
   table() {
-    return this.tableOf(["iteration", "bracket", "rung", "epochs", "loss"]);
+    return this.tableOf(["iteration", "bracket", "rung", "epochs", this.records.goal.key]);
   }
 }
 

@@ -54,7 +54,7 @@ class Filters {
 
   rangeBoxes() {
     const { records } = this;
-    const wanted = ["loss", "reconstruction", "kl", ...records.differing.map((column) => column.key), "epochs", "parameters", "total_s"];
+    const wanted = [...new Set([records.goal.key, "loss"]), "reconstruction", "kl", ...records.differing.map((column) => column.key), "epochs", "parameters", "total_s"];
     return wanted.map((key) => records.columns.get(key)).filter((column) => column.differs).map((column) => {
       if (column.labels.length) return this.labelBox(column);
       const [low, high] = rangeOf(column.values);

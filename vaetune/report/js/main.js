@@ -8,9 +8,9 @@ const VIEWS = {
   parallel: (host, page) => new Parallel(host, page),
   slices: buildSlices,
   contour: (host, page) => new Contour(host, page),
-  parameters: (host, page) => new Scatter(host, page, { name: "parameters", title: "Loss against size", x: "parameters", y: "loss", front: true, ratio: 0.85 }),
-  seconds: (host, page) => new Scatter(host, page, { name: "seconds", title: "Loss against training time", note: "Wall time includes the trials that a trial continues.", x: "total_s", y: "loss", front: true, legend: false, ratio: 0.85 }),
-  latent: (host, page) => new Scatter(host, page, { name: "latent", title: "Loss against latent_dim", x: "latent_dim", y: "loss", front: true, legend: false, ratio: 0.85 }),
+  parameters: (host, page) => new Scatter(host, page, { name: "parameters", title: `${page.records.goal.title} against size`, x: "parameters", y: page.records.goal.key, front: true, ratio: 0.85 }),
+  seconds: (host, page) => new Scatter(host, page, { name: "seconds", title: `${page.records.goal.title} against training time`, note: "Wall time includes the trials that a trial continues.", x: "total_s", y: page.records.goal.key, front: true, legend: false, ratio: 0.85 }),
+  latent: (host, page) => new Scatter(host, page, { name: "latent", title: `${page.records.goal.title} against latent_dim`, x: "latent_dim", y: page.records.goal.key, front: true, legend: false, ratio: 0.85 }),
   distortion: (host, page) => new Scatter(host, page, { name: "distortion", title: "Distortion against rate", note: "Reconstruction (distortion) and KL (rate) add up to the negative ELBO.", x: "kl", y: "reconstruction", front: true, legend: false, ratio: 0.85 }),
 };
 

@@ -18,7 +18,7 @@ class Parallel extends Chart {
 
   axes() {
     const { records } = this;
-    const last = ["epochs", "loss"].map((key) => records.columns.get(key)).filter((column) => column.differs || column.key === "loss");
+    const last = [records.columns.get("epochs"), records.goal].filter((column) => column.differs || column === records.goal);
     return [...records.differing, ...last];
   }
 

@@ -17,9 +17,24 @@ class Records {
     this.parent.forEach((parent, index) => parent !== null && this.children[parent].push(index));
     this.winnerIndex = data.winner === null ? null : this.index.get(data.winner);
     this.winners = new Set(this.winnerIndex === null ? [] : this.lineage(this.winnerIndex));
-    this.quantiles = this.rankLosses();
+    // What ranks the trials: the loss, or an objective of which larger values are better.
+    this.goal = this.columns.get(data.objective ? "objective" : "loss");
+    this.goalCurves = data.curves.objective ?? data.curves.val;
+    this.goalName = data.objective?.title ?? "loss";
+    this.rises = data.objective?.rises ?? false;
+    this.quantiles = this.rankTrials();
     this.collapses = new Set(data.collapsed);
     this.texts = this.all.map((index) => this.searchable(index));
+  }
+
+  // What is better is smaller.
+  cost(value) {
+    return this.rises ? -value : value;
+  }
+
+  // A value of the goal as text, such as "94.2 %"; a loss has no unit here.
+  goalText(value, decimals = this.objective?.decimals ?? 2) {
+    return `${nats(value, decimals)}${this.goal.unit === "%" && value !== null && value !== undefined ? " %" : ""}`;
   }
 
   value(key, index) {
@@ -57,11 +72,12 @@ class Records {
     return found;
   }
 
-  // The epochs of a trial and the trials that it continues: {epoch, val, reconstruction, kl, train}.
+  // The epochs of a trial and the trials that it continues: {epoch, goal, val, reconstruction, kl, train}.
   curve(index) {
     return this.lineage(index).flatMap((at) =>
       this.curves.epochs[at].map((epoch, row) => ({
         epoch,
+        goal: this.goalCurves[at][row],
         val: this.curves.val[at][row],
         reconstruction: this.curves.reconstruction[at][row],
         kl: this.curves.kl[at][row],
@@ -71,7 +87,7 @@ class Records {
   }
 
   describe(index) {
-    const loss = this.value("loss", index);
+    const reached = this.goal.values[index];
     const rank = this.value("rank", index);
     const collapsed = this.collapses.has(this.trials[index]) ? ", collapsed" : "";
     const place = rank === null ? this.statuses[index] : `rank ${rank}${collapsed}`;
@@ -80,16 +96,16 @@ class Records {
       .map((column) => `${column.title} ${textOf(column, column.values[index])}`);
     return [
       `Trial ${this.trials[index]}, ${place}`,
-      loss === null ? "no loss" : `loss ${nats(loss)} at epoch ${this.value("best_epoch", index)}`,
+      reached === null ? `no ${this.goalName}` : `${this.goalName} ${this.goalText(reached)} at epoch ${this.value("best_epoch", index)}`,
       ...values,
     ];
   }
 
-  // The seventh of the ranking by loss that each trial belongs to, 0 for the best. Ranks are used for
+  // The seventh of the ranking that each trial belongs to, 0 for the best. Ranks are used for
   // colours instead of losses, because the distribution of losses is skewed.
-  rankLosses() {
-    const losses = this.columns.get("loss").values;
-    const order = this.all.filter((i) => losses[i] !== null && !this.isFailed(i)).sort((a, b) => losses[a] - losses[b]);
+  rankTrials() {
+    const { values } = this.goal;
+    const order = this.all.filter((i) => values[i] !== null && !this.isFailed(i)).sort((a, b) => this.cost(values[a]) - this.cost(values[b]));
     const quantiles = this.all.map(() => null);
     order.forEach((index, place) => (quantiles[index] = Math.floor((place / order.length) * SHADES)));
     return quantiles;

@@ -28,7 +28,7 @@ class Scatter extends Chart {
     drawAxis(this.layers.axes, this.y, "left", frame, { title: this.y.title(up), count: rows });
     this.shown = records.all
       .filter((index) => across.values[index] !== null)
-      .map((index) => ({ index, x: this.x(across.values[index]), y: up.values[index] === null ? frame.top : this.y(up.values[index]) }))
+      .map((index) => ({ index, x: this.x(across.values[index]), y: up.values[index] === null ? (up === records.goal ? worstEdge(records, frame) : frame.top) : this.y(up.values[index]) }))
       .filter(({ index }) => up.values[index] !== null || records.isFailed(index));
     // The points of a choice are spread, so that they do not cover each other.
     if (across.scale === "choice") this.shown.forEach((point) => (point.x += spread(point.index, this.width / 30)));
@@ -43,8 +43,9 @@ class Scatter extends Chart {
   under(across, up) {
     if (!this.settings.front) return;
     const chosen = this.shown.filter(({ index }) => this.selection.has(index) && this.records.statuses[index] === "completed");
-    const sorted = chosen.sort((a, b) => across.values[a.index] - across.values[b.index] || up.values[a.index] - up.values[b.index]);
-    const front = descent(sorted, ({ index }) => up.values[index]);
+    const height = ({ index }) => (up === this.records.goal ? this.records.cost(up.values[index]) : up.values[index]);
+    const sorted = chosen.sort((a, b) => across.values[a.index] - across.values[b.index] || height(a) - height(b));
+    const front = descent(sorted, height);
     if (front.length > 1) this.line(stairs(front), "front");
   }
 
@@ -126,7 +127,7 @@ class Scatter extends Chart {
 
   table() {
     const keys = [this.column("x").key, this.column("y").key];
-    return this.tableOf([...new Set([...keys, "loss", "epochs"])]);
+    return this.tableOf([...new Set([...keys, this.records.goal.key, "epochs"])]);
   }
 }
 

@@ -1,4 +1,4 @@
-// Charts of the loss over each hyperparameter and over pairs of hyperparameters.
+// Charts of the loss, or of another objective, over each hyperparameter and over pairs of hyperparameters.
 
 // Builds a small chart for each hyperparameter that differs. Darker points were trained for longer.
 function buildSlices(host, page) {
@@ -14,7 +14,7 @@ function buildSlices(host, page) {
     return [place, column];
   });
   const longer = budgets.length > 1 ? ` A stronger colour means more epochs (${budgets.join(", ")}).` : "";
-  host.before(html("h4", { class: "block" }, "Loss over each hyperparameter"), html("p", { class: "note" }, `Each point is a trial.${longer} The largest point is the winner; red crosses are failed trials.${usage(records.differing)}`));
+  host.before(html("h4", { class: "block" }, `${records.goal.title} over each hyperparameter`), html("p", { class: "note" }, `Each point is a trial.${longer} The largest point is the winner; red crosses are failed trials.${usage(records.differing)}`));
   return charts.map(([place, column]) =>
     new Scatter(place, page, {
       name: `slice-${column.key}`,
@@ -22,7 +22,7 @@ function buildSlices(host, page) {
       note: "",
       legend: false,
       x: column.key,
-      y: "loss",
+      y: records.goal.key,
       shade,
       across: false,
       ratio: 0.8,
@@ -48,7 +48,7 @@ class Contour extends Chart {
     const pairs = numeric.flatMap((a, i) => numeric.slice(i + 1).map((b) => [`${a.key},${b.key}`, `${a.title} and ${b.title}`]));
     super(host, page, {
       name: "contour",
-      title: "Loss over two hyperparameters",
+      title: `${page.records.goal.title} over two hyperparameters`,
       note: "",
       controls: [
         { name: "pair", label: "Pair", options: pairs },
@@ -67,9 +67,9 @@ class Contour extends Chart {
     const x = makeScale({ values: across.values, kind: across.scale, pixels: [frame.left, frame.right] });
     const y = makeScale({ values: up.values, kind: up.scale, pixels: [frame.bottom, frame.top] });
     const shift = (column, index, room) => (column.scale === "choice" ? spread(index, room) : 0);
-    const using = lossesAfter(records, after).filter(({ index }) => across.values[index] !== null && up.values[index] !== null);
-    const measured = using.map(({ index, loss }) => ({
-      index, loss, x: x(across.values[index]) + shift(across, index, this.width / 30), y: y(up.values[index]) + shift(up, index * 7, this.height / 20),
+    const using = bestAfter(records, after).filter(({ index }) => across.values[index] !== null && up.values[index] !== null);
+    const measured = using.map(({ index, best }) => ({
+      index, best, x: x(across.values[index]) + shift(across, index, this.width / 30), y: y(up.values[index]) + shift(up, index * 7, this.height / 20),
     }));
     this.measured = measured;
     const chosen = measured.filter(({ index }) => records.family(index).some((one) => this.selection.has(one)));
@@ -80,19 +80,23 @@ class Contour extends Chart {
     layers.marks.append(svg("path", { class: "dot rim", d: dots(measured) }));
     this.mark(measured, ({ index }) => (winners.has(index) ? "winner" : "measured"));
     this.noteLine.textContent =
-      `Lowest losses of ${chosen.length} configurations up to epoch ${after}. ` +
-      `The surface is their average${this.records.floor === null ? "" : " on the logarithmic scale above the entropy floor"}, weighted by distance. It is not drawn far from all points.` + usage([across, up]);
+      `${records.rises ? `Best ${records.goalName}` : "Lowest losses"} of ${chosen.length} configurations up to epoch ${after}. ` +
+      `The surface is their average${this.floor === null ? "" : " on the logarithmic scale above the entropy floor"}, weighted by distance. It is not drawn far from all points.` + usage([across, up]);
     this.explain([["dot measured", "configuration"], ...(winners.size ? [["dot winner", "winner"]] : []),
-      ...bands.map((from, i) => [`dot shade-${i}`, `${i ? "from" : "lowest"} ${nats(from, 1)}`])]);
+      ...bands.map((from, i) => [`dot shade-${i}`, `${i ? (records.rises ? "up to" : "from") : records.rises ? "best" : "lowest"} ${records.goalText(from, 1)}`])]);
   }
 
-  // Draws a Gaussian average of the logarithms above the floor, or of the losses if there is none, in
-  // bands of equal width. Returns the loss at which each band begins. The surface is not drawn far
+  get floor() {
+    return this.records.rises ? null : this.records.floor;
+  }
+
+  // Draws a Gaussian average of the logarithms above the floor, or of the costs if there is none, in
+  // bands of equal width. Returns the value at which each band begins. The surface is not drawn far
   // from all points.
   surface(points, frame) {
     if (points.length < 4) return [];
-    const { floor } = this.records;
-    const heights = points.map(({ loss }) => (floor === null ? loss : Math.log(Math.max(loss - floor, 1e-3))));
+    const { floor, records } = this;
+    const heights = points.map(({ best }) => (floor === null ? records.cost(best) : Math.log(Math.max(best - floor, 1e-3))));
     const [width, height] = [frame.right - frame.left, frame.bottom - frame.top];
     const grid = d3.range(GRID * GRID).map((cell) => {
       const [column, row] = [cell % GRID, Math.floor(cell / GRID)];
@@ -113,15 +117,15 @@ class Contour extends Chart {
         `M${ring.map(([cx, cy]) => `${(frame.left + (cx / GRID) * width).toFixed(1)},${(frame.top + (cy / GRID) * height).toFixed(1)}`).join("L")}Z`).join("");
       this.layers.axes.append(svg("path", { class: `band shade-${i}`, d: path, "fill-rule": "evenodd" }));
     });
-    return bands.map((band) => (floor === null ? band : Math.exp(band) + floor));
+    return bands.map((band) => (floor === null ? records.cost(band) : Math.exp(band) + floor));
   }
 
   table() {
     const [across, up] = this.chosen("pair").split(",").map((key) => this.records.columns.get(key));
     return {
-      head: ["Trial", across.title, up.title, `Loss after epoch ${this.chosen("after")}`],
-      rows: this.measured.map(({ index, loss }) => ({
-        index, cells: [this.records.trials[index], textOf(across, across.values[index]), textOf(up, up.values[index]), nats(loss)],
+      head: ["Trial", across.title, up.title, `${this.records.goal.title} after epoch ${this.chosen("after")}`],
+      rows: this.measured.map(({ index, best }) => ({
+        index, cells: [this.records.trials[index], textOf(across, across.values[index]), textOf(up, up.values[index]), this.records.goalText(best)],
       })),
     };
   }
@@ -130,19 +134,19 @@ class Contour extends Chart {
 // The epochs at which rungs or trials end, the one with the most configurations first.
 function equalEpochs(records) {
   const ends = new Set([...records.columns.get("epochs").values, ...records.curves.epochs.map((epochs) => epochs.at(-1))]);
-  const counted = [...ends].map((epoch) => [epoch, lossesAfter(records, epoch).length]).filter(([, count]) => count > 0);
+  const counted = [...ends].map((epoch) => [epoch, bestAfter(records, epoch).length]).filter(([, count]) => count > 0);
   counted.sort((a, b) => b[1] - a[1] || b[0] - a[0]);
   return counted.map(([epoch, count]) => [String(epoch), `epoch ${epoch} (${count})`]);
 }
 
-// The lowest loss up to an epoch, for each configuration that was measured at this epoch.
-function lossesAfter(records, after) {
+// The best value up to an epoch, for each configuration that was measured at this epoch.
+function bestAfter(records, after) {
   const { curves } = records;
   return records.all.flatMap((index) => {
     const own = curves.epochs[index];
     const reached = own.indexOf(after);
     if (reached < 0) return [];
-    const losses = records.curve(index).filter(({ epoch, val }) => epoch <= after && val !== null).map(({ val }) => val);
-    return losses.length ? [{ index, loss: Math.min(...losses) }] : [];
+    const costs = records.curve(index).filter(({ epoch, goal }) => epoch <= after && goal !== null).map(({ goal }) => records.cost(goal));
+    return costs.length ? [{ index, best: records.cost(Math.min(...costs)) }] : [];
   });
 }

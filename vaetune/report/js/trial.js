@@ -78,6 +78,7 @@ class TrialPage {
     const rows = [
       ["Status", records.status(index)],
       ["Rank", value("rank") === null ? NOTHING : `${value("rank")} of ${Math.max(...records.columns.get("rank").values)}`],
+      ...(records.rises ? [[records.goal.title, records.goalText(value(records.goal.key))]] : []),
       ["Negative ELBO", nats(value("loss"))],
       ["Reconstruction", nats(value("reconstruction"))],
       ["KL", nats(value("kl"))],
@@ -107,7 +108,7 @@ class TrialPage {
     const { records } = this;
     const family = records.family(index).sort((a, b) => records.value("epoch_from", a) - records.value("epoch_from", b));
     const items = family.map((one) => {
-      const text = `epochs ${records.value("epoch_from", one) + 1}–${records.value("epochs", one)}, ${records.status(one)}, loss ${nats(records.value("loss", one))}`;
+      const text = `epochs ${records.value("epoch_from", one) + 1}–${records.value("epochs", one)}, ${records.status(one)}, ${records.goalName} ${records.goalText(records.goal.values[one])}`;
       const id = records.trials[one];
       const name = one === index ? html("b", {}, id) : html("button", { type: "button", class: "link", onclick: () => this.open(one, this.from) }, id);
       return html("li", {}, name, ` ${text}`);

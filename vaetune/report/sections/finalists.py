@@ -10,7 +10,7 @@ from vaetune.report.charts.clusters import CLASS_COLOURS
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.thumbnails import STEPS, Latent, make_thumbnail, name_points
 from vaetune.report.text.certainty import count_samples, describe_certainty, find_score
-from vaetune.report.text.units import NOTHING, counted, nats, plus_minus
+from vaetune.report.text.units import NOTHING, counted, nats, plus_minus, plus_minus_of, rough
 from vaetune.study import FinalistScore, ProbeImages, Study, Trial
 
 
@@ -21,13 +21,15 @@ class Finalist:
     Attributes:
         place: Place among the configurations, from 1.
         trial_id: Id of the trial.
+        objective: Value of the objective; empty if it is the loss.
         loss: Validation loss.
         reconstruction: Reconstruction loss.
         kl: KL divergence.
         excess: Loss above the data's entropy floor; None without one.
+        use: Value of the measure that decides, with its standard error; empty if it is the loss.
         rescored: Rescored negative ELBO with its standard error; empty if not rescored.
-        behind: Difference to the best finalist, rescored if possible.
-        seeds: Mean loss of trainings from other seeds, with its standard error.
+        behind: Difference to the best finalist by what decides, rescored if possible.
+        seeds: Mean of trainings from other seeds by what decides, with its standard error.
         hyperparameters: Values of the hyperparameters that differ among the finalists, by name.
         parameters: Number of parameters, or None if unknown.
         train_s: Wall time of the trial and the trials that it continues, in seconds.
@@ -38,10 +40,12 @@ class Finalist:
 
     place: int
     trial_id: str
+    objective: str
     loss: float
     reconstruction: float
     kl: float
     excess: float | None
+    use: str
     rescored: str
     behind: str
     seeds: str
@@ -102,6 +106,8 @@ class Finalists:
         certainty: Sentence that says whether the winner's lead is larger than the noise.
         rescored_on: Numbers of samples and images of the rescoring; empty without rescoring.
         retrained: Numbers of seeds and epochs of the retraining; empty without retraining.
+        measure: Title of the measure that decides; empty if it is the loss.
+        objective: Title of the objective; empty if it is the loss.
         images: Images of the finalists after the winner, if they were kept.
         classes: Class name of each element of `FinalistImages.dots`; empty without labels.
     """
@@ -112,6 +118,8 @@ class Finalists:
     certainty: str
     rescored_on: str
     retrained: str
+    measure: str
+    objective: str
     images: tuple[FinalistImages, ...]
     classes: tuple[str, ...]
 
@@ -141,6 +149,8 @@ def compute_finalists(study: Study) -> Finalists | None:
         certainty=describe_certainty(study).replace("+-", "\N{PLUS-MINUS SIGN}"),
         rescored_on=count_samples(study),
         retrained=_retrained(study),
+        measure="" if study.measure.is_loss else study.measure.title,
+        objective="" if study.objective.is_loss else study.objective.title,
         images=tuple(one for one in images if one),
         classes=classes,
     )
@@ -171,10 +181,12 @@ def _finalist(study: Study, place: int, trial: Trial, names: Sequence[str]) -> F
     return Finalist(
         place=place,
         trial_id=trial.trial_id,
+        objective="" if study.objective.is_loss else rough(study.objective, trial.score),
         loss=best.val_loss,
         reconstruction=best.val_reconstruction_loss,
         kl=best.val_kl_loss,
         excess=None if study.entropy_floor is None else best.val_loss - study.entropy_floor,
+        use=plus_minus_of(study.measure, score.use) if score and score.use else "",
         rescored=plus_minus(score.negative_elbo) if score else "",
         behind=_behind(study, trial, score),
         seeds=_seeds(study, trial),
@@ -193,16 +205,22 @@ def _behind(study: Study, trial: Trial, score: FinalistScore | None) -> str:
         lowest = study.finalists[0]
         if trial == lowest or trial.score is None or lowest.score is None:
             return NOTHING
-        return nats(trial.score - lowest.score, 2)
+        objective = study.objective
+        behind = objective.lead(lowest.score, trial.score)
+        return nats(behind, 2) if objective.is_loss else objective.difference(behind)
     if score is None or score == study.rescored.rescoring.finalists[0]:
         return NOTHING
+    if score.use_behind:
+        return plus_minus_of(study.measure, score.use_behind, is_difference=True)
     return plus_minus(score.behind)
 
 
 def _seeds(study: Study, trial: Trial) -> str:
     scores = study.retrained.retraining.finalists if study.retrained else ()
     mean = next((one.mean for one in scores if one.trial_id == trial.trial_id), None)
-    return "failed" if mean and not math.isfinite(mean.mean) else plus_minus(mean)
+    if mean and not math.isfinite(mean.mean):
+        return "failed"
+    return plus_minus(mean) if study.measure.is_loss else plus_minus_of(study.measure, mean)
 
 
 def _retrained(study: Study) -> str:

@@ -2,11 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
-from vaetune.config import FAMILY, KERAS_EXAMPLE, is_used, value_of
-from vaetune.report.analysis.timeline import study_moments
-from vaetune.report.text.search import describe_share
+from vaetune.config import FAMILY, KERAS_EXAMPLE, Objective, is_used, value_of
 from vaetune.report.text.units import (
     NOTHING,
     counted,
@@ -17,28 +14,13 @@ from vaetune.report.text.units import (
     nats,
     percent,
     plus_minus,
+    rough,
+    rough_difference,
+    titled,
 )
-from vaetune.study import Evaluation, Study, Trial, continue_command, is_open
+from vaetune.study import Evaluation, Study, Trial, winner_by_loss
 
 _TEST = "Test images; losses in nats per image"
-
-LEVEL = 0.05
-"""Difference in nats per image below which two losses count as equal: one decimal is shown."""
-
-
-@dataclass(frozen=True)
-class State:
-    """The state of a search.
-
-    Attributes:
-        summary: State in a few words.
-        advice: Explanation and advice for the reader; empty if there is nothing to do.
-        command: Command that follows the advice; empty if there is nothing to do.
-    """
-
-    summary: str
-    advice: str = ""
-    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +33,7 @@ class Row:
         reference: Cell of the Keras example.
         difference: Difference between the two, or empty.
         same: True if both have the same hyperparameter.
-        is_objective: True if the row is the loss that the search minimises.
+        is_objective: True if the row is the objective of the search.
     """
 
     name: str
@@ -94,77 +76,31 @@ def headline(study: Study, baseline: Study | None) -> str:
     so_far = "" if study.is_complete else " so far"
     found = (
         f"Trial {winner.trial_id} (configuration {winner.configuration}) reaches "
-        f"{nats(winner.score)} nats per image{so_far}"
+        f"{titled(study.objective, winner.score)}{so_far}"
     )
+    by_loss = winner_by_loss(study)
+    same = "it as well" if by_loss == winner else f"trial {by_loss.trial_id if by_loss else ''}"
+    others = f" Chosen by {study.measure.title}; the loss would choose {same}." if by_loss else ""
+    epochs = counted(winner.epoch_to, "epoch")
     reference = baseline.winner if baseline else None
     if reference is None or reference.score is None:
-        return f"{found} after {counted(winner.epoch_to, 'epoch')}."
-    lead = reference.score - winner.score
-    side = "below" if lead > 0 else "above"
-    gap = f"{nats(abs(lead))} {side}" if abs(lead) >= LEVEL else "equal to"
-    epochs = counted(winner.epoch_to, "epoch")
+        return f"{found} after {epochs}.{others}"
+    gap = _gap(study.objective, winner.score, reference.score)
     name = f"the {study.reference_name}{',' * (study.likelihood != 'bernoulli')}"
     if winner.epoch_to == reference.epoch_to:
-        return f"{found}, {gap} {name} after the same {epochs}."
-    return f"{found} after {epochs}, {gap} {name} after {reference.epoch_to}."
+        return f"{found}, {gap} {name} after the same {epochs}.{others}"
+    return f"{found} after {epochs}, {gap} {name} after {reference.epoch_to}.{others}"
 
 
-def state(study: Study, now: datetime, is_running: bool = False) -> State:
-    """Describes whether a search is complete, running or stopped, and how to continue it.
-
-    Args:
-        study: Search to describe.
-        now: Time at which the page is written.
-        is_running: True if the search is known to be running, which its journal cannot show.
-    """
-    ended = sum(trial.ended is not None for trial in study.trials)
-    failed = f", {len(study.failures)} failed" if study.failures else ""
-    if study.is_complete:
-        return _complete_state(study, f"Complete: {counted(ended, 'trial')}{failed}")
-    so_far = f"{ended:,} of {counted(study.trials_planned, 'trial')}{failed}"
-    if is_open(study.plan):
-        so_far = f"{describe_share(study.plan, ended, study.epochs_trained)}{failed}"
-    if study.last_end is None and is_running:
-        running = sum(trial.status == "running" for trial in study.trials)
-        return State(f"Running: {so_far}" + (f", {running} in parallel" if running > 1 else ""))
-    if study.last_end is None:
-        age = duration((now - max(study_moments(study))).total_seconds())
-        advice = (
-            "The journal does not record an end: either the search is running or it was killed. "
-            f"Its last event is {age} old. If it is not running, continue it{_where(study)}:"
-        )
-        return State(f"In progress: {so_far}", advice, continue_command(study))
-    return _stopped_state(study, so_far, study.last_end.message or "no message")
-
-
-def _complete_state(study: Study, summary: str) -> State:
-    if study.winner:
-        return State(summary)
-    advice = f"Fix the errors that are listed below, then search again{_where(study)}:"
-    return State(summary, advice, continue_command(study, overwrite=True))
-
-
-def _stopped_state(study: Study, so_far: str, message: str) -> State:
-    resume, where = continue_command(study), _where(study)
-    kept = f"All results so far are kept. Continue the search{where}:"
-    match study.last_end.reason if study.last_end else None:
-        case "error":
-            advice = f"The error: {message}. Continue the search{where}:"
-            return State(f"Stopped by an error: {so_far}", advice, resume)
-        case "failures":
-            advice = f"{message} The errors are listed below. To continue in spite of them{where}:"
-            if where:
-                advice = f"{advice.removesuffix(':')} and limits.max_failure_rate = 1:"
-            resume = continue_command(study, "--max-failure-rate", "1")
-            return State(f"Stopped because too many trials failed: {so_far}", advice, resume)
-        case "time_budget":
-            return State(f"Stopped by its time budget: {so_far}", f"{message} {kept}", resume)
-    return State(f"Interrupted: {so_far}", kept, resume)
-
-
-def _where(study: Study) -> str:
-    """Returns a hint if only Python can continue a search, because it has the images."""
-    return "" if study.names_images else ", in Python with the same search and images"
+def _gap(objective: Objective, ours: float, theirs: float) -> str:
+    """How far a value lies above or below another one; "equal to" if they are written the same."""
+    lead = objective.lead(ours, theirs)
+    size = rough(objective, abs(lead))
+    if size == rough(objective, 0.0):
+        return "equal to"
+    unit = "" if objective.is_loss else f" {objective.unit_of_difference}".rstrip()
+    number = size.removesuffix("\N{NO-BREAK SPACE}%")
+    return f"{number}{unit} {objective.better if lead > 0 else objective.worse}"
 
 
 def compare(study: Study, baseline: Study | None) -> Comparison | None:
@@ -179,7 +115,10 @@ def compare(study: Study, baseline: Study | None) -> Comparison | None:
         return None
     reference = baseline.winner if baseline else None
     event = study.evaluation(winner)
-    groups = {"Validation loss, nats per image": tuple(_losses(study, winner, reference))}
+    groups: dict[str, tuple[Row, ...]] = {}
+    if not study.objective.is_loss:
+        groups["Objective"] = (_objective(study.objective, winner, reference),)
+    groups["Validation loss, nats per image"] = tuple(_losses(study, winner, reference))
     if event:
         ours = event.evaluation
         other = baseline.evaluation(reference, ours.protocol) if baseline and reference else None
@@ -240,6 +179,13 @@ def _no_winner(study: Study) -> str:
     return "No trial has completed yet."
 
 
+def _objective(objective: Objective, winner: Trial, reference: Trial | None) -> Row:
+    ours, theirs = winner.score, reference.score if reference else None
+    gap = rough_difference(objective, ours, theirs)
+    cells = rough(objective, ours), rough(objective, theirs)
+    return Row(objective.heading, *cells, gap, is_objective=True)
+
+
 def _losses(study: Study, winner: Trial, reference: Trial | None) -> Iterator[Row]:
     ours, theirs = winner.best, reference.best if reference else None
     floor = study.entropy_floor
@@ -258,7 +204,7 @@ def _losses(study: Study, winner: Trial, reference: Trial | None) -> Iterator[Ro
         above = None if their_loss is None else their_loss - floor
         pairs["Above the entropy floor"] = (ours.val_loss - floor, above)
     for name, (our, their) in pairs.items():
-        is_objective = name == "Negative ELBO"
+        is_objective = name == "Negative ELBO" and study.objective.is_loss
         yield Row(name, nats(our), nats(their), difference(our, their), is_objective=is_objective)
     our_bits = study.bits(ours.val_loss)
     their_bits = None if their_loss is None else study.bits(their_loss)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from vaetune.config import FAMILY, Choice, Range
+from vaetune.config import FAMILY, Choice, Objective, Range
 from vaetune.report.analysis.timeline import WorkingTime, compute_timeline
 from vaetune.report.sections.columns import (
     Column,
@@ -14,10 +14,11 @@ from vaetune.report.sections.columns import (
     build_column,
     build_hyperparameter,
     round_loss,
+    round_value,
 )
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.worker_lanes import Workers, compute_workers
-from vaetune.study import CHECKPOINT_NAME, Study, Trial, command
+from vaetune.study import CHECKPOINT_NAME, EpochEnded, Study, Trial, command
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Curves:
         train: Training losses, with the KL divergence weighted by beta.
         seconds: End of each epoch, in seconds of working time.
         after: Number of epochs of the whole search that had ended at that time.
+        objective: Values of the objective; None if it is the validation loss.
     """
 
     epochs: tuple[tuple[int, ...], ...]
@@ -41,6 +43,7 @@ class Curves:
     train: tuple[tuple[Value, ...], ...]
     seconds: tuple[tuple[float, ...], ...]
     after: tuple[tuple[int, ...], ...]
+    objective: tuple[tuple[Value, ...], ...] | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Reference:
         parameters: Number of parameters, or None if unknown.
         total_s: Training time in seconds.
         name: Name of the Keras example on the page.
+        objective: Best value of the objective; None if it is the validation loss.
+        objectives: Values of the objective at these epochs; None as before.
     """
 
     epochs: tuple[int, ...]
@@ -68,6 +73,23 @@ class Reference:
     parameters: int | None
     total_s: float
     name: str
+    objective: Value
+    objectives: tuple[Value, ...] | None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Another objective than the validation loss. Its values are those of its unit.
+
+    Attributes:
+        title: Name within a sentence.
+        decimals: Decimals of a value in text.
+        rises: Whether larger values are better.
+    """
+
+    title: str
+    decimals: int
+    rises: bool
 
 
 @dataclass(frozen=True)
@@ -89,6 +111,7 @@ class Records:
         reference: Keras example, or None.
         export: Command that exports a trial, without its id.
         workers: Workers of the search; None if its own process trained all trials.
+        objective: Objective of the search; None if it is the validation loss.
     """
 
     name: str
@@ -105,6 +128,7 @@ class Records:
     reference: Reference | None
     export: str
     workers: Workers | None
+    objective: Goal | None
 
 
 def compute_records(study: Study, baseline: Study | None) -> Records:
@@ -128,11 +152,22 @@ def compute_records(study: Study, baseline: Study | None) -> Records:
         kept=tuple(t.trial_id for t in trials if _has_weights(study, t)),
         collapsed=tuple(trial.trial_id for trial in trials if trial.collapsed),
         columns=tuple(_columns(study, times)),
-        curves=_curves(trials, times),
+        curves=_curves(study, times),
         reference=_reference(baseline),
         export=command("best", study, "--export") + " --trial",
         workers=compute_workers(study, baseline, times.timeline),
+        objective=_goal(study.objective),
     )
+
+
+def _goal(objective: Objective) -> Goal | None:
+    if objective.is_loss:
+        return None
+    return Goal(objective.title, objective.decimals, objective.is_maximised)
+
+
+def _scaled(objective: Objective, value: float | None) -> Value:
+    return round_value(None if value is None else objective.factor * value)
 
 
 def _has_weights(study: Study, trial: Trial) -> bool:
@@ -161,6 +196,11 @@ def _columns(study: Study, times: _Times) -> Iterable[Column]:
     ranks = {trial.trial_id: rank for rank, trial in enumerate(study.ranking, start=1)}
     found = [ranks.get(trial.trial_id) for trial in study.trials]
     yield build_column("rank", "Rank", "", "place", "linear", found)
+    if not study.objective.is_loss:
+        objective = study.objective
+        reached = [_scaled(objective, trial.score) for trial in study.trials]
+        title, unit = objective.heading, objective.unit
+        yield build_column("objective", title, unit, "measure", "linear", reached)
     yield from _loss_columns(study.trials)
     for name in hyperparameter_names(study):
         values = [trial.hyperparameters.get(name) for trial in study.trials]
@@ -256,7 +296,9 @@ def _scale(study: Study, name: str) -> Scale:
     return "log" if isinstance(dimension, Range) and dimension.scale == "log" else "linear"
 
 
-def _curves(trials: Sequence[Trial], times: _Times) -> Curves:
+def _curves(study: Study, times: _Times) -> Curves:
+    trials = study.trials
+
     def losses(name: str) -> tuple[tuple[Value, ...], ...]:
         return tuple(
             tuple(round_loss(getattr(epoch, name)) for epoch in trial.epochs) for trial in trials
@@ -270,14 +312,22 @@ def _curves(trials: Sequence[Trial], times: _Times) -> Curves:
         train=losses("loss"),
         seconds=tuple(tuple(round(times.clock.at(e.time), 1) for e in t.epochs) for t in trials),
         after=tuple(tuple(times.epochs_at(e.time) for e in t.epochs) for t in trials),
+        objective=None
+        if study.objective.is_loss
+        else tuple(_objectives(study.objective, trial.epochs) for trial in trials),
     )
+
+
+def _objectives(objective: Objective, epochs: Iterable[EpochEnded]) -> tuple[Value, ...]:
+    return tuple(_scaled(objective, epoch.value) for epoch in epochs)
 
 
 def _reference(baseline: Study | None) -> Reference | None:
     trial = baseline.winner if baseline else None
     if baseline is None or trial is None or trial.best is None:
         return None
-    measured = baseline.curve(trial)
+    measured, objective = baseline.curve(trial), baseline.objective
+    is_loss = objective.is_loss
     return Reference(
         epochs=tuple(epoch.epoch for epoch in measured),
         val=tuple(round_loss(epoch.val_loss) for epoch in measured),
@@ -288,4 +338,6 @@ def _reference(baseline: Study | None) -> Reference | None:
         parameters=trial.parameters,
         total_s=sum(part.duration_s for part in baseline.lineage(trial)),
         name=baseline.reference_name,
+        objective=None if is_loss else _scaled(objective, trial.score),
+        objectives=None if is_loss else _objectives(objective, measured),
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from vaetune.config import LIKELIHOODS
+from vaetune.config import LIKELIHOODS, Objective
 from vaetune.report import assets
 from vaetune.report.analysis.importance import (
     Importance,
@@ -42,6 +42,7 @@ from vaetune.report.sections.incidents import list_incidents
 from vaetune.report.sections.latent_use import describe_latent_use
 from vaetune.report.sections.page_data import compute_records
 from vaetune.report.sections.side_by_side import ROLE_NAMES, Pair, Role, pair_pictures
+from vaetune.report.sections.study_state import State, describe_state
 from vaetune.report.sections.tables import (
     Fact,
     Leaderboard,
@@ -61,22 +62,24 @@ from vaetune.study import Explanation, Study, command, evaluate_command
 
 _CURVES = (
     "Learning curves. Each line is a configuration, through all of its trials. Dots mark the ends "
-    "of trials, triangles those with a loss above the frame."
+    "of trials, triangles those with a {value} {worse} the frame."
 )
 
 _PROGRESS = (
-    "Lowest loss so far among completed trials. Breaks between sessions are excluded; the time to "
+    "{best} so far among completed trials. Breaks between sessions are excluded; the time to "
     "train the Keras example is included."
 )
 
 _RUNGS = (
     "Each dot is a trial after its last epoch. A line leads to the trial that continues it. A "
-    "cross is a failed trial. Both axes are logarithmic."
+    "cross is a failed trial."
 )
 
+_LOGARITHMIC = " Both axes are logarithmic."
+
 _TRADEOFFS = (
-    "Loss against size. Each dot is a completed configuration at its lowest loss.",
-    "Loss against training time, which includes all trials of a configuration.",
+    "{heading} against size. Each dot is a completed configuration at its {best}.",
+    "{heading} against training time, which includes all trials of a configuration.",
     "Distortion against rate. They add up to the negative ELBO.",
 )
 
@@ -142,7 +145,7 @@ class Section:
     study: Study
     images: str
     headline: str
-    state: headlines.State
+    state: State
     verdicts: tuple[Verdict, ...]
     verdicts_note: str
     comparison: headlines.Comparison | None
@@ -203,7 +206,7 @@ def build_section(
         study=study,
         images=describe_image_set(study.started.data, study.search.data),
         headline=headlines.headline(study, baseline),
-        state=headlines.state(study, now, is_running),
+        state=describe_state(study, now, is_running),
         verdicts=verdicts,
         verdicts_note=describe_verdicts(study, verdicts),
         comparison=headlines.compare(study, baseline),
@@ -223,7 +226,7 @@ def build_section(
         path=compute_path(explanation),
         importance=importance,
         no_importance="" if importance else explain_missing_importance(study),
-        tradeoffs=_tradeoffs(candidates, study.reference_name, anchor),
+        tradeoffs=_tradeoffs(candidates, study, anchor),
         latents=describe_latent_use(study),
         sizes=best_per_latent_dim(candidates),
         names_levels=any(one.levels > 1 for one in candidates),
@@ -264,17 +267,31 @@ def _charts(study: Study, baseline: Study | None, anchor: str) -> tuple[Chart, .
         return ()
     curves = compute_curves(study, baseline)
     progress = compute_progress(study, baseline)
+    objective = study.objective
     lines = to_svg(
         draw_curves(curves),
         f"{anchor}-curves",
-        "Validation loss of each configuration against epochs",
+        f"{objective.heading} of each configuration against epochs",
     )
     steps = to_svg(
         draw_progress(progress),
         f"{anchor}-progress",
-        "Lowest validation loss so far against time",
+        f"{objective.best_heading} so far against time",
     )
-    return (Chart(Markup(lines), _CURVES), Chart(Markup(steps), _PROGRESS))
+    captions = (_worded(caption, objective) for caption in (_CURVES, _PROGRESS))
+    return tuple(map(Chart, (Markup(lines), Markup(steps)), captions))
+
+
+def _worded(caption: str, objective: Objective) -> str:
+    """Returns a caption with the words for an objective."""
+    best = "lowest loss" if objective.is_loss else objective.best_title
+    text = caption.format(
+        value="loss" if objective.is_loss else objective.title,
+        heading="Loss" if objective.is_loss else objective.heading,
+        best=best,
+        worse=objective.worse,
+    )
+    return f"{text[0].upper()}{text[1:]}" if text.startswith(best) else text
 
 
 def _rungs(study: Study, anchor: str) -> Chart | None:
@@ -283,12 +300,11 @@ def _rungs(study: Study, anchor: str) -> Chart | None:
         return None
     drawing = to_svg(draw_rungs(info), f"{anchor}-rungs", "Losses after the last epochs of trials")
     several = len(info.brackets) > 1
-    return Chart(Markup(drawing), f"Brackets. {_RUNGS}" if several else _RUNGS)
+    caption = _RUNGS + _LOGARITHMIC * study.objective.is_loss
+    return Chart(Markup(drawing), f"Brackets. {caption}" if several else caption)
 
 
-def _tradeoffs(
-    candidates: Sequence[Candidate], reference_name: str, anchor: str
-) -> tuple[Chart, ...]:
+def _tradeoffs(candidates: Sequence[Candidate], study: Study, anchor: str) -> tuple[Chart, ...]:
     if not candidates:
         return ()
     return tuple(
@@ -300,9 +316,13 @@ def _tradeoffs(
                     f"{info.y_label} against {info.x_label}, one point per configuration",
                 )
             ),
-            caption,
+            _worded(caption, study.objective),
         )
         for number, (info, caption) in enumerate(
-            zip(compute_tradeoffs(candidates, reference_name), _TRADEOFFS, strict=True)
+            zip(
+                compute_tradeoffs(candidates, study.reference_name, study.objective),
+                _TRADEOFFS,
+                strict=True,
+            )
         )
     )

@@ -1,10 +1,10 @@
 """Builds the tables of the page: all trials, settings, workers and groups of searches."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vaetune.config import FAMILY, LIKELIHOODS
+from vaetune.config import FAMILY, LIKELIHOODS, Objective
 from vaetune.report.analysis.timeline import list_worker_kinds
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.incidents import workers_by_session
@@ -14,8 +14,10 @@ from vaetune.report.text.units import (
     NOTHING,
     hyperparameter,
     integer,
+    join_words,
     name_workers,
     nats,
+    rough,
 )
 from vaetune.study import (
     Status,
@@ -104,6 +106,11 @@ class SearchGroup:
     data_name: str
     studies: tuple[Study, ...]
 
+    @property
+    def objective(self) -> Objective:
+        """The objective that the searches share."""
+        return self.studies[0].objective
+
 
 def rank_trials(study: Study) -> Leaderboard:
     """Ranks the completed trials, followed by running, stopped and failed ones."""
@@ -111,16 +118,17 @@ def rank_trials(study: Study) -> Leaderboard:
     ranks = {trial.trial_id: rank for rank, trial in enumerate(study.ranking, start=1)}
     order: dict[Status, int] = {"running": 1, "stopped": 2, "queued": 3, "failed": 4}
 
-    def place(trial: Trial) -> tuple[int, float, str]:
+    def place(trial: Trial) -> tuple[int, tuple[float, float], str]:
         rank = ranks.get(trial.trial_id)
-        score = math.inf if trial.score is None else trial.score
-        return (0, rank, "") if rank else (order.get(trial.status, 5), score, trial.trial_id)
+        if rank:
+            return 0, (rank, 0.0), ""
+        return order.get(trial.status, 5), trial.rank, trial.trial_id
 
     lines = tuple(
         Line(trial, _cells(trial, ranks.get(trial.trial_id), names), trial == study.winner)
         for trial in sorted(study.trials, key=place)
     )
-    return Leaderboard(_columns(names), lines)
+    return Leaderboard(_columns(names, study.objective), lines)
 
 
 def list_settings(study: Study) -> tuple[Setting, ...]:
@@ -149,14 +157,15 @@ def list_workers(study: Study) -> tuple[Fact, ...]:
 
 
 def compare_searches(studies: Sequence[Study]) -> tuple[SearchGroup, ...]:
-    """Groups the searches that have a winner by data and likelihood.
+    """Groups the searches that have a winner by data, likelihood and objective.
 
-    Groups of one are left out. Losses of two likelihoods cannot be compared.
+    Groups of one are left out. Losses of two likelihoods cannot be compared, nor can searches of
+    two objectives.
     """
-    groups: dict[tuple[str, str], list[Study]] = {}
+    groups: dict[tuple[str, str, str], list[Study]] = {}
     for study in studies:
         if study.winner:
-            key = (study.started.data.fingerprint, study.likelihood)
+            key = (study.started.data.fingerprint, study.likelihood, study.objective.name)
             groups.setdefault(key, []).append(study)
     return tuple(
         SearchGroup(_describe_group(group[0]), tuple(sorted(group, key=_winning_score)))
@@ -165,18 +174,30 @@ def compare_searches(studies: Sequence[Study]) -> tuple[SearchGroup, ...]:
     )
 
 
+def describe_objectives(studies: Iterable[Study]) -> str:
+    """Says which searches are not compared because of their objectives; empty if all are."""
+    titles: dict[str, dict[str, None]] = {}
+    for study in studies:
+        titles.setdefault(study.started.data.fingerprint, {})[study.objective.title] = None
+    several = next((list(one) for one in titles.values() if len(one) > 1), None)
+    if several is None:
+        return ""
+    return f"Searches of different objectives are not compared: {join_words(several)}."
+
+
 def _describe_group(study: Study) -> str:
-    """The data of a group of searches, and their likelihood if it is not the Keras example's."""
+    """The data of a group of searches, and their likelihood and objective if they are others."""
     name = study.started.data.name
-    if study.likelihood == "bernoulli":
-        return name
-    return f"{name}, {LIKELIHOODS[study.likelihood].label} likelihood"
+    if study.likelihood != "bernoulli":
+        name = f"{name}, {LIKELIHOODS[study.likelihood].label} likelihood"
+    return name if study.objective.is_loss else f"{name}, by {study.objective.title}"
 
 
-def _columns(names: Sequence[str]) -> tuple[Column, ...]:
+def _columns(names: Sequence[str], objective: Objective) -> tuple[Column, ...]:
     return (
         Column("Rank"),
         Column("Trial", numeric=False),
+        *(() if objective.is_loss else (Column(objective.heading),)),
         Column("Loss", "validation negative ELBO, nats per image"),
         Column("Recon.", "reconstruction, nats per image"),
         Column("KL", "nats per image"),
@@ -200,9 +221,12 @@ def _cells(trial: Trial, rank: int | None, names: Sequence[str]) -> tuple[Cell, 
     best = trial.best
     losses = (best.val_loss, best.val_reconstruction_loss, best.val_kl_loss) if best else [None] * 3
     values = [trial.hyperparameters.get(name) for name in names]
+    objective = trial.objective
+    use = () if objective.is_loss else (Cell(rough(objective, trial.score), trial.score),)
     return (
         Cell(integer(rank), rank),
         Cell(trial.trial_id),
+        *use,
         *(Cell(nats(loss, 2), loss) for loss in losses),
         Cell(integer(trial.active_units), trial.active_units),
         Cell(describe_status(trial)),
@@ -224,6 +248,5 @@ def _is_category(name: str) -> bool:
     return name in FAMILY and FAMILY[name].kind == "text"
 
 
-def _winning_score(study: Study) -> float:
-    score = study.winner.score if study.winner else None
-    return math.inf if score is None else score
+def _winning_score(study: Study) -> tuple[float, float]:
+    return study.winner.rank if study.winner else (math.inf, math.inf)

@@ -1,0 +1,50 @@
+"""A search by the use of its models, as a user runs it."""
+
+import re
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def unlabelled(folder):
+    """The user's images without their labels."""
+    with np.load(folder / "squares.npz") as arrays:
+        np.savez(folder / "plain.npz", x_train=arrays["x_train"], x_test=arrays["x_test"])
+
+
+@pytest.mark.parametrize("command", ["check", "search"])
+@pytest.mark.parametrize("option", ["--objective", "--choose-by"])
+def test_images_without_labels_are_refused(refused, unlabelled, command, option):
+    given = (command, "squares.toml", "--dataset", "plain.npz", option, "knn_accuracy")
+    error = refused(*given)
+    assert "needs the class of each image, but plain has no labels" in error
+    key = option.strip("-").replace("-", "_")
+    assert f'or use {key} = "val_loss".' in error
+
+
+def test_an_unknown_objective_is_refused(vaetune, folder):
+    code, _, error = vaetune("search", "squares.toml", "--objective", "accuracy")
+    assert code == 2
+    assert "'knn_accuracy'" in error
+
+
+def test_an_area_needs_a_class_that_is_left_out(refused):
+    error = refused("search", "squares.toml", "--objective", "auroc")
+    assert 'objective = "auroc" needs classes that are left out of training' in error
+
+
+@pytest.mark.slow
+def test_a_search_shows_accuracies_from_its_first_line_to_the_report(vaetune, folder):
+    code, out, _ = vaetune("search", "squares.toml", "--objective", "knn_accuracy", "--no-baseline")
+    assert code == 0
+    assert re.search(r"objective +knn_accuracy +flag", out)
+    assert re.search(r"trial 0000 \(1 of \d+\) +\d+\.\d %", out)
+    assert re.search(r"\n  kNN accuracy +\d+\.\d %\n  validation loss +\d", out)
+    assert "winner by loss" in out
+    code, out, _ = vaetune("best")
+    assert "winner by loss" in out
+    page = (folder / "results" / "report.html").read_text(encoding="utf-8")
+    assert '"objective":{"title":"kNN accuracy","decimals":1,"rises":true}' in page
+    code, out, _ = vaetune("search", "squares.toml", "--objective", "val_loss")
+    assert code == 1
