@@ -13,13 +13,16 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from journals import JournalBuilder, write_search
+from journals import JournalBuilder, make_study, make_trial_events, write_search
 
 from vaetune.config.space import Space
 from vaetune.config.spec import Budget, SearchSpec
 from vaetune.errors import ResultsError
 from vaetune.export.bridges.runs import LOSSES, list_runs
+from vaetune.export.bridges.to_tensorboard import list_metrics
 from vaetune.export.bridges.write import opening_command, write_trials
+from vaetune.export.manifest import build_manifest
+from vaetune.export.model_index import list_measured
 from vaetune.files import lock_results
 from vaetune.study.builder import load_study
 
@@ -462,3 +465,48 @@ def test_event_files_are_written_without_tensorflow(made, tmp_path):
     assert done.stderr == ""
     assert "tensorboard" in loaded, "the probe sees what is loaded"
     assert not {"tensorflow", "keras"} & loaded
+
+
+# Another objective
+
+
+@pytest.fixture(scope="module")
+def by_accuracy():
+    """Two configurations, of which the second has the better accuracy and the higher loss."""
+    search = SEARCH.model_copy(update={"objective": "knn_accuracy"})
+    events = [
+        *make_trial_events("0000", [200.0, 150.0], uses=[0.5, 0.6], epoch_to=3),
+        *make_trial_events("0001", [210.0, 205.0], uses=[0.9, 0.8], configuration=1, epoch_to=3),
+    ]
+    return make_study(*events, search=search)
+
+
+def test_optuna_maximizes_an_accuracy(by_accuracy, tmp_path):
+    import optuna
+
+    path = write_trials(by_accuracy, "optuna", tmp_path / "study.log")
+    backend = optuna.storages.journal.JournalFileBackend(str(path))
+    found = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend))
+    assert (found.direction.name, found.metric_names) == ("MAXIMIZE", ["knn_accuracy"])
+    assert (found.best_value, found.best_trial.number) == (0.9, 1)
+    assert found.trials[0].intermediate_values == {1: 0.5, 2: 0.6}
+    assert found.user_attrs["objective"] == "knn_accuracy"
+
+
+def test_other_tools_get_the_accuracy_besides_the_losses(by_accuracy, made):
+    runs = list_runs(by_accuracy)
+    assert [run.facts()["score"] for run in runs] == [0.6, 0.9]
+    assert [run.facts()["best_epoch"] for run in runs] == [2, 1]
+    values = runs[1].values(runs[1].epochs[0])
+    assert (values["knn_accuracy"], values["val_loss"]) == (0.9, 210.0)
+    titles = list_metrics(by_accuracy)
+    assert titles["trial/score"] == "highest knn_accuracy"
+    assert titles["validation/knn_accuracy"] == "last knn_accuracy"
+    assert list_metrics(made)["trial/score"] == "lowest val_loss"
+    assert set(list_runs(made)[0].values(list_runs(made)[0].epochs[0])) == set(LOSSES)
+
+
+def test_a_card_has_the_accuracy_among_its_metrics(by_accuracy):
+    (measured,) = list_measured(by_accuracy, by_accuracy.winner)
+    assert measured.metrics[0] == ("knn_accuracy", '"kNN accuracy"', "0.9000")
+    assert build_manifest(by_accuracy, by_accuracy.winner)["validation"]["knn_accuracy"] == 0.9

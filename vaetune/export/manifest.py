@@ -9,6 +9,7 @@ def build_manifest(study: Study, trial: Trial) -> dict[str, Any]:
     """The facts of hyperparameters.json about a trial, its losses and its data."""
     best = trial.best
     data = study.started.data
+    objective = {} if study.objective.is_loss or not best else {study.objective.name: best.value}
     return {
         "program": PROGRAM,
         "search": study.name,
@@ -18,6 +19,7 @@ def build_manifest(study: Study, trial: Trial) -> dict[str, Any]:
         "epochs": best.epoch if best else None,
         "parameters": trial.parameters,
         "validation": {
+            **objective,
             "negative_elbo": best.val_loss if best else None,
             "reconstruction_loss": best.val_reconstruction_loss if best else None,
             "kl_loss": best.val_kl_loss if best else None,

@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from vaetune.config import LIKELIHOODS, value_of
+from vaetune.config import LIKELIHOODS, Objective, value_of
 from vaetune.export.card_texts import (
     Rows,
     describe_figures,
@@ -33,6 +33,7 @@ from vaetune.report import (
     describe_protocol,
     describe_rescored,
     describe_retrained,
+    describe_winner_by_loss,
     evaluation_rows,
     kl_by_level,
     list_settings,
@@ -197,20 +198,24 @@ def _validation_context(facts: ExportFacts) -> dict[str, Any]:
     _, reference = _find_reference(facts) or (None, None)
     models = {_MODEL: trial, study.reference_name: reference}
     best = {name: one.best for name, one in models.items() if one and one.best}
+    is_winner = trial == study.winner and study.started.kind == "search"
     scores = {
+        "Chosen by the loss": describe_winner_by_loss(study) if is_winner else None,
         "Rescored": describe_rescored(study, trial),
         "Trained from other seeds": describe_retrained(study, trial),
     }
     return {
         "validated": list(best),
-        "validation_rows": _table([_losses(epoch) for epoch in best.values()]),
+        "validation_rows": _table([_losses(epoch, trial.objective) for epoch in best.values()]),
         "more_scores": [f"{name}: {_typeset(text)}" for name, text in scores.items() if text],
-        "is_winner": trial == study.winner and study.started.kind == "search",
+        "is_winner": is_winner,
     }
 
 
-def _losses(epoch: EpochEnded) -> dict[str, str]:
+def _losses(epoch: EpochEnded, objective: Objective) -> dict[str, str]:
+    use = {} if objective.is_loss else {objective.title: objective.number(epoch.value)}
     return {
+        **use,
         "negative ELBO, nats per image": f"{epoch.val_loss:.2f}",
         "reconstruction": f"{epoch.val_reconstruction_loss:.2f}",
         "KL": f"{epoch.val_kl_loss:.2f}",

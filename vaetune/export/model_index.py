@@ -41,7 +41,10 @@ def list_measured(study: Study, trial: Trial) -> list[Measured]:
 
 
 def _on_validation(study: Study, best: EpochEnded) -> tuple[Metric, ...]:
+    objective = study.objective
+    use = () if objective.is_loss else ((objective.name, objective.title, best.value),)
     return (
+        *use,
         ("loss", "validation loss: negative ELBO, nats per image", best.val_loss),
         ("reconstruction_loss", "reconstruction loss, nats", best.val_reconstruction_loss),
         ("kl_loss", "KL divergence, nats", best.val_kl_loss),

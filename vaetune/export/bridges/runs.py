@@ -1,13 +1,12 @@
 """The runs of a study for other tools: one for each configuration, over all its epochs."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
 
-from vaetune.config import Value
+from vaetune.config import Objective, Value
 from vaetune.report import printable
 from vaetune.study import EpochEnded, Study, Trial
 
@@ -66,9 +65,19 @@ class Run:
 
     @property
     def best(self) -> EpochEnded | None:
-        """Epoch with the lowest validation loss; None before the first finite one."""
-        finite = [epoch for epoch in self.epochs if math.isfinite(epoch.val_loss)]
-        return min(finite, key=lambda epoch: epoch.val_loss, default=None)
+        """Epoch with the best objective, see `Trial.best`; None before the first finite one."""
+        best = min(self.trials, key=lambda trial: trial.rank)
+        return best.best
+
+    @property
+    def objective(self) -> Objective:
+        """Objective of the study."""
+        return self.trials[0].objective
+
+    def values(self, epoch: EpochEnded) -> dict[str, float]:
+        """Returns the losses of an epoch, and the objective if it is another measure, by name."""
+        values: dict[str, float] = {name: getattr(epoch, name) for name in LOSSES}
+        return values if self.objective.is_loss else {**values, self.objective.name: epoch.value}
 
     @property
     def started(self) -> datetime:
@@ -108,7 +117,7 @@ class Run:
             "state": self.state,
             "configuration": self.configuration,
             "trial_ids": ", ".join(trial.trial_id for trial in self.trials),
-            "score": best.val_loss if best else None,
+            "score": best.value if best else None,
             "best_epoch": best.epoch if best else None,
             "parameters": self.parameters,
             "active_units": last.active_units,
@@ -150,6 +159,7 @@ def describe_study(study: Study) -> Facts:
         "seed": study.search.seed,
         "likelihood": study.likelihood,
         "unit": "nats per image",
+        "objective": None if study.objective.is_loss else study.objective.name,
         "data": printable(data.name, longest=200),
         "fingerprint": data.fingerprint,
         "winner": winner.trial_id if winner else None,

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaetune.export.bridges.runs import LOSSES, SCALARS, Run, State, describe_study
+from vaetune.export.bridges.runs import SCALARS, Run, State, describe_study
 from vaetune.study import Study
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def _list_metrics(run: Run) -> Iterator["Metric"]:
 
     for epoch in run.epochs:
         moment = _milliseconds(epoch.time)
-        for name in LOSSES:
-            yield Metric(name, getattr(epoch, name), moment, epoch.epoch)
+        for name, value in run.values(epoch).items():
+            yield Metric(name, value, moment, epoch.epoch)
     for name, value in run.scalars().items():
         yield Metric(name, value, _milliseconds(run.last_moment), run.last_epoch)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vaetune.config import Pinned, Value
 from vaetune.export.bridges.runs import Run, State, describe_study
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 JOURNAL_SUFFIX = ".log"
 """Ending of a journal file; other files are SQLite files."""
 
-OBJECTIVE = "val_loss"
-
 
 def write_optuna(study: Study, runs: Sequence[Run], path: Path) -> None:
     """Writes a study of Optuna. Each run is a trial with an intermediate value for each epoch.
@@ -34,11 +32,13 @@ def write_optuna(study: Study, runs: Sequence[Run], path: Path) -> None:
     import optuna
 
     distributions = _distributions(study, runs)
+    direction: Literal["maximize", "minimize"]
+    direction = "maximize" if study.objective.is_maximised else "minimize"
     with silence_optuna(optuna), _open_storage(path) as storage:
         written = optuna.create_study(
-            storage=storage, study_name=study.address, direction="minimize"
+            storage=storage, study_name=study.address, direction=direction
         )
-        written.set_metric_names([OBJECTIVE])
+        written.set_metric_names([study.objective.name])
         for name, value in describe_study(study).items():
             written.set_user_attr(name, value)
         written.add_trials(_as_trial(run, distributions) for run in runs)
@@ -90,14 +90,14 @@ def _as_trial(run: Run, distributions: Mapping[str, "BaseDistribution"]) -> "Fro
         number=-1,  # The storage numbers its trials and gives them ids.
         trial_id=-1,
         state=state,
-        value=best.val_loss if best and run.state in ("complete", "pruned") else None,
+        value=best.value if best and run.state in ("complete", "pruned") else None,
         datetime_start=_local(run.started),
         datetime_complete=_local(run.ended) if run.ended and state.is_finished() else None,
         params=dict(run.hyperparameters),
         distributions={name: distributions[name] for name in run.hyperparameters},
         user_attrs=dict(run.facts()),
         system_attrs={},
-        intermediate_values={epoch.epoch: epoch.val_loss for epoch in run.epochs},
+        intermediate_values={epoch.epoch: epoch.value for epoch in run.epochs},
     )
 
 

@@ -17,15 +17,14 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-METRICS = {
-    "trial/score": "lowest val_loss",
+_METRICS = {
     "validation/loss": "last val_loss",
     "validation/reconstruction_loss": "last val_reconstruction_loss",
     "validation/kl_loss": "last val_kl_loss",
     "trial/active_units": "active units",
     "trial/parameters": "parameters",
 }
-"""Scalars in the table of HParams, which shows their last values, and their titles there."""
+"""Scalars of any study in the table of HParams, and their titles there."""
 
 
 def write_tensorboard(study: Study, runs: Sequence[Run], path: Path) -> None:
@@ -75,18 +74,31 @@ def _list_events(run: Run) -> Iterator["Event"]:
     start = hparams_pb(dict(run.hyperparameters), run.name, run.started.timestamp())
     yield _as_event(run.started, start)
     for epoch in run.epochs:
-        losses = {_tag_of(name): getattr(epoch, name) for name in LOSSES}
-        yield _as_event(epoch.time, _as_scalars(losses), epoch.epoch)
+        values = {_tag_of(name): value for name, value in run.values(epoch).items()}
+        yield _as_event(epoch.time, _as_scalars(values), epoch.epoch)
     known = {f"trial/{name}": value for name, value in run.scalars().items()}
     yield _as_event(run.last_moment, _as_scalars(known), run.last_epoch)
     if run.ended:
         yield _as_event(run.ended, _describe_end(run.state == "failed", run.ended))
 
 
-def _tag_of(loss: str) -> str:
-    """Returns the tag of a loss, such as "validation/kl_loss". TensorBoard groups by its start."""
-    part = "validation" if loss.startswith("val_") else "train"
-    return f"{part}/{loss.removeprefix('val_')}"
+def list_metrics(study: Study) -> dict[str, str]:
+    """Returns the scalars in the table of HParams, which shows their last values, by their tags."""
+    objective = study.objective
+    best = "highest" if objective.is_maximised else "lowest"
+    titles = {"trial/score": f"{best} {objective.name}"}
+    if not objective.is_loss:
+        titles[_tag_of(objective.name)] = f"last {objective.name}"
+    return titles | _METRICS
+
+
+def _tag_of(name: str) -> str:
+    """Returns the tag of a loss, such as "validation/kl_loss". TensorBoard groups by its start.
+
+    Any other value is one of the validation images.
+    """
+    part = "train" if name in LOSSES and not name.startswith("val_") else "validation"
+    return f"{part}/{name.removeprefix('val_')}"
 
 
 def _as_scalars(values: dict[str, float]) -> "Summary":
@@ -122,7 +134,7 @@ def _describe_experiment(study: Study, runs: Sequence[Run]) -> "Summary":
         dimension = dimensions.get(name)
         domain = _interval(name, dimension, values) or _list_values(values)
         columns.append(HParam(name, domain))
-    metrics = [Metric(tag, display_name=title) for tag, title in METRICS.items()]
+    metrics = [Metric(tag, display_name=title) for tag, title in list_metrics(study).items()]
     return hparams_config_pb(columns, metrics, study.started.time.timestamp())
 
 
