@@ -301,7 +301,7 @@ def test_best_so_far_falls_as_the_journal_says(visit, report):
     falls = [e for i, e in enumerate(epochs) if e[2] < min([x[2] for x in epochs[:i]], default=1e9)]
     study = load_study(report.parent / "varied")
     progress = compute_progress(study, None)
-    assert tuple(loss for _, _, loss in falls) == progress.losses
+    assert tuple(loss for _, _, loss in falls) == progress.costs
     assert tuple(second for second, _, _ in falls) == progress.seconds
     path = view_of(page, "progress").locator(".marks path.line.winner").get_attribute("d")
     assert path.count("V") == len(falls) - 1

@@ -184,13 +184,16 @@ def linear_probe(train_z: Latent, labels: NDArray[np.int64], test_z: Latent) -> 
 
     Each latent dimension is standardised by the training images. The arguments are those of
     `nearest_neighbours`.
+
+    The products are small: threads would only wait for one another, for seconds on a busy machine.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     mean, deviation = (np.asarray(one, np.float64) for one in (train_z.mean(0), train_z.std(0)))
     scale = np.where(deviation > 0, deviation, 1.0)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         probe = LogisticRegression(max_iter=_MAX_STEPS).fit((train_z - mean) / scale, labels)
     predicted: NDArray[np.int64] = probe.predict((test_z - mean) / scale)
