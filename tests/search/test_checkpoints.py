@@ -15,12 +15,12 @@ from vaetune.study.journal import Journal, read_journal
 from vaetune.study.ranking import RankedTrial, leaders
 
 RANKED = [
-    RankedTrial("0000", 140.0, 2, configuration=0),
-    RankedTrial("0001", 150.0, 4, configuration=1),
-    RankedTrial("0002", 130.0, 8, configuration=2),
-    RankedTrial("0003", 145.0, 8, configuration=2),
-    RankedTrial("0004", 160.0, 4, configuration=1),
-    RankedTrial("0005", 170.0, 2, configuration=0),
+    RankedTrial("0000", (140.0, 140.0), 2, configuration=0),
+    RankedTrial("0001", (150.0, 150.0), 4, configuration=1),
+    RankedTrial("0002", (130.0, 130.0), 8, configuration=2),
+    RankedTrial("0003", (145.0, 145.0), 8, configuration=2),
+    RankedTrial("0004", (160.0, 160.0), 4, configuration=1),
+    RankedTrial("0005", (170.0, 170.0), 2, configuration=0),
 ]
 
 
@@ -37,11 +37,11 @@ def test_leaders_are_the_best_and_the_best_of_each_latent_size(most, expected):
     found = leaders(RANKED, most)
     assert {leader.trial_id for leader in found} == expected
     assert leaders(reversed(RANKED), most) == found
-    assert [leader.score for leader in found] == sorted(leader.score for leader in found)
+    assert [leader.rank for leader in found] == sorted(leader.rank for leader in found)
 
 
 CONFIGURATIONS = [
-    RankedTrial(f"{number:04d}", 160.0 - number, 2, configuration=number // 2)
+    RankedTrial(f"{number:04d}", (160.0 - number, 0.0), 2, configuration=number // 2)
     for number in range(14)
 ]
 """Two trials each of seven configurations, each better than the one before."""
@@ -62,7 +62,7 @@ def test_leaders_can_be_shown_from_the_leaders_so_far_and_one_more(ranked_trials
 
 
 def test_of_equals_the_first_leads():
-    equals = [RankedTrial("0001", 130.0, 2, 0), RankedTrial("0000", 130.0, 2, 0)]
+    equals = [RankedTrial("0001", (130.0, 130.0), 2, 0), RankedTrial("0000", (130.0, 130.0), 2, 0)]
     assert leaders(equals, 1) == [equals[1]]
 
 
