@@ -75,8 +75,8 @@ def test_the_example_of_a_starting_point_lies_in_the_space(tmp_path, algorithm, 
 
 def test_commented_keys_have_their_defaults(tmp_path, algorithm):
     text = compose("mine", algorithm, "digits")
-    examples = ("max_trials", "time_budget", "final_seeds", "start_with", "filters_", *OPTIONAL)
-    examples += tuple(ReadingSpec.model_fields)
+    examples = ("max_trials", "time_budget", "final_seeds", "start_with", "filters_")
+    examples += ("leave_out", *OPTIONAL, *ReadingSpec.model_fields)
     optional = tuple(f"# {key}" for key in examples)
     given = [line for line in text.splitlines() if not line.startswith(optional)]
     (tmp_path / "mine.toml").write_text("\n".join(given))

@@ -8,7 +8,8 @@ from image_sets import make_images
 
 from vaetune.config.spec import DataSpec
 from vaetune.data.examples import choose_examples, spread_over_classes
-from vaetune.data.images import Split, prepare_images
+from vaetune.data.for_training import prepare_images
+from vaetune.data.images import Split
 
 
 def test_classes_take_turns():

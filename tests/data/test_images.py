@@ -15,7 +15,8 @@ from prepared_commands import PreparedCommand
 
 from vaetune.config.spec import DataSpec
 from vaetune.data import images as images_module
-from vaetune.data.images import Split, entropy_floor, prepare_images, to_unit_interval
+from vaetune.data.for_training import prepare_images
+from vaetune.data.images import Split, entropy_floor, to_unit_interval
 from vaetune.data.sources import load_images
 from vaetune.errors import DataError
 

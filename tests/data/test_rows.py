@@ -11,7 +11,8 @@ from PIL import Image
 from vaetune.config.reading import Reading
 from vaetune.config.spec import DataSpec
 from vaetune.data.for_model import Trained, open_rows
-from vaetune.data.images import binarized, prepare_images, to_unit_interval
+from vaetune.data.for_training import prepare_images
+from vaetune.data.images import binarized, to_unit_interval
 from vaetune.data.prepare import resize, to_unit
 from vaetune.data.rows import SPLITS, rows_of
 from vaetune.data.sources import load_images

@@ -10,7 +10,7 @@ from tiny_searches import GRID, IMAGES, changed, run
 
 import vaetune
 from vaetune.config.spec import DataSpec
-from vaetune.data.images import prepare_images
+from vaetune.data.for_training import prepare_images
 from vaetune.data.rows import ImageRows, rows_of
 from vaetune.errors import DataError, ResultsError
 from vaetune.evaluation.embeddings import Embeddings

@@ -32,6 +32,7 @@ class SplitOption(StrEnum):
     train = "train"
     validation = "validation"
     test = "test"
+    left_out = "left_out"
 
 
 class ResizeOption(StrEnum):

@@ -128,7 +128,7 @@ def evaluate_exported(
     from rich.console import Console
 
     from vaetune.cli.live.bars import EvaluationProgress
-    from vaetune.data import load_prepared
+    from vaetune.data import load_images, prepare_others
     from vaetune.device import choose_device
 
     device = choose_device("auto", exact=True)
@@ -142,7 +142,7 @@ def evaluate_exported(
             f'{folder} does not say where its images "{data.dataset}" are. '
             "Give their path with --dataset."
         )
-    images = load_prepared(_moved(data, dataset))
+    images = prepare_others(load_images(dataset or data.dataset, data), data)
     if images.fingerprint != exported.fingerprint:
         note("These are not the images that the model was trained and validated on.")
     _note_if_fewer(len(images.test), wanted)

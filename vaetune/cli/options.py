@@ -207,6 +207,13 @@ class ImageOptions:
         Overrides("data.skip_unreadable"),
         training_option("--skip-unreadable", help="Leave out image files that cannot be read."),
     ] = None
+    leave_out: Annotated[
+        list[str] | None,
+        Overrides("data.leave_out"),
+        training_option(
+            metavar="CLASS", help="Class to leave out of all splits; may be given several times."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -265,37 +272,6 @@ class ScheduleOptions:
         int | None,
         Overrides("budget.patience"),
         training_option(help="Number of epochs without improvement to stop after."),
-    ] = None
-
-
-@dataclass(frozen=True)
-class ConfigurationOptions:
-    """The hyperparameters of one configuration; fields have the hyperparameters' names."""
-
-    filters_1: Annotated[
-        int | None, model_option(help="Number of filters of the first convolution.")
-    ] = None
-    filters_2: Annotated[
-        int | None, model_option(help="Number of filters of the second convolution.")
-    ] = None
-    dense_units: Annotated[
-        int | None, model_option(help="Number of units of the encoder's dense layer.")
-    ] = None
-    latent_dim: Annotated[
-        int | None,
-        model_option(help="Number of latent dimensions; with --best, of the trial to train."),
-    ] = None
-    learning_rate: Annotated[
-        float | None, model_option(help="Learning rate of the Adam optimizer.")
-    ] = None
-    beta: Annotated[float | None, model_option(help="Weight of the KL divergence.")] = None
-    set_: Annotated[
-        list[str] | None,
-        model_option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Value of any hyperparameter of a search file; may be given several times.",
-        ),
     ] = None
 
 

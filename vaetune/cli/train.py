@@ -1,7 +1,7 @@
 """`vaetune train`: train one configuration outside a search."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +10,6 @@ from vaetune.cli.console import advise_if_moved, clean_interrupt, fail, find_nam
 from vaetune.cli.groups import flags_of, model_option
 from vaetune.cli.options import (
     BaselineOutputOptions,
-    ConfigurationOptions,
     ScheduleOptions,
     TrainingOptions,
     TrialId,
@@ -21,6 +20,37 @@ from vaetune.errors import SpecError
 if TYPE_CHECKING:
     from vaetune.config import ResolvedSearch, Value
     from vaetune.study import Study
+
+
+@dataclass(frozen=True)
+class ConfigurationOptions:
+    """The hyperparameters of one configuration; fields have the hyperparameters' names."""
+
+    filters_1: Annotated[
+        int | None, model_option(help="Number of filters of the first convolution.")
+    ] = None
+    filters_2: Annotated[
+        int | None, model_option(help="Number of filters of the second convolution.")
+    ] = None
+    dense_units: Annotated[
+        int | None, model_option(help="Number of units of the encoder's dense layer.")
+    ] = None
+    latent_dim: Annotated[
+        int | None,
+        model_option(help="Number of latent dimensions; with --best, of the trial to train."),
+    ] = None
+    learning_rate: Annotated[
+        float | None, model_option(help="Learning rate of the Adam optimizer.")
+    ] = None
+    beta: Annotated[float | None, model_option(help="Weight of the KL divergence.")] = None
+    set_: Annotated[
+        list[str] | None,
+        model_option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Value of any hyperparameter of a search file; may be given several times.",
+        ),
+    ] = None
 
 
 def train(

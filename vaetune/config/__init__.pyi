@@ -16,6 +16,7 @@ from .compilation import (
     plan_compilation,
     repays,
 )
+from .data import DataSpec
 from .dimensions import (
     Choice,
     Number,
@@ -91,7 +92,6 @@ from .space import (
 from .spec import (
     REFERENCE_TRAINING,
     Budget,
-    DataSpec,
     Limits,
     SearchSpec,
     Training,

@@ -31,7 +31,7 @@ def _compared(spec: SearchSpec) -> dict[str, Any]:
     """Returns the settings of an experiment, by dotted key."""
     included: Any = {
         **dict.fromkeys(("algorithm", "seed", "budget", "space", "start_with"), True),
-        "data": {"binarize", "train_on", "likelihood"},
+        "data": {"binarize", "train_on", "likelihood", "leave_out"},
         "training": Training.model_fields.keys() - {"compile"},
     }
     return flatten(spec.model_dump(include=included, exclude_none=True))

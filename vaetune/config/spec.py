@@ -10,51 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator, model_validator
 
-from vaetune.config.choices import (
-    Algorithm,
-    Binarize,
-    Compile,
-    Decay,
-    Precision,
-    TrainOn,
-)
+from vaetune.config.choices import Algorithm, Compile, Decay, Precision
+from vaetune.config.data import DataSpec
 from vaetune.config.dimensions import Table, Value
 from vaetune.config.family import FAMILY, REFERENCE_BATCH_SIZE
 from vaetune.config.likelihoods import Likelihood
-from vaetune.config.reading import ReadingSpec
 from vaetune.config.schedule import schedule_epochs
 from vaetune.config.space import EARLIER_SPACE, Space
 from vaetune.config.starting_points import check_starting_points
 from vaetune.device import Device
-
-
-class DataSpec(ReadingSpec):
-    """The images of a search and their preparation. `ReadingSpec` has the keys of reading.
-
-    Attributes:
-        dataset: One of `NAMED_SETS`, or a path.
-        binarize: Treatment of grey pixels. "none" keeps them; "threshold" sets a pixel to 1 if it
-            is at least one half, else to 0; "stochastic" sets it to 1 with a probability equal to
-            its value, drawn again in each training epoch but only once for validation and test.
-        train_on: Images to train on. None: the training images. "train+validation": also the
-            validation images, except a few that choose the best epoch; see `prepare_images`.
-        likelihood: Likelihood of the pixels.
-    """
-
-    dataset: Annotated[str, Field(min_length=1)] = "digits"
-    binarize: Binarize = "none"
-    train_on: TrainOn | None = None
-    likelihood: Likelihood = "bernoulli"
-
-    @model_validator(mode="after")
-    def _suits_binary_pixels(self) -> "DataSpec":
-        if self.binarize != "none" and self.likelihood != "bernoulli":
-            raise ValueError(
-                f'likelihood = "{self.likelihood}" is for grey pixels, but binarize = '
-                f'"{self.binarize}" makes them 0 or 1. Use likelihood = "bernoulli", or '
-                'binarize = "none"'
-            )
-        return self
 
 
 class Budget(Table):

@@ -15,13 +15,13 @@ from .for_model import (
     Trained,
     open_rows,
 )
+from .for_training import prepare_images, prepare_others
 from .images import (
     ImageSet,
     Split,
     binarized,
     entropy_floor,
     map_images,
-    prepare_images,
     to_unit_interval,
 )
 from .outline import (
@@ -67,6 +67,7 @@ __all__ = [
     "map_images",
     "open_rows",
     "prepare_images",
+    "prepare_others",
     "read_ahead",
     "read_outline",
     "rows_of",

@@ -15,7 +15,8 @@ from vaetune.data.arrays.names import find_images
 from vaetune.data.assemble import list_names
 from vaetune.data.disk.images import Images, Step
 from vaetune.data.folders.stream import check_sizes, open_folder
-from vaetune.data.images import Split, Threshold, prepare_images
+from vaetune.data.for_training import prepare_images
+from vaetune.data.images import Split, Threshold
 from vaetune.data.labels import convert_labels
 from vaetune.data.pixels import Values, decide_range, measure_values
 from vaetune.data.prepare import to_channels, to_unit
@@ -34,8 +35,8 @@ class Trained:
         reading: Record of the reading; None if the search did not record it.
         image_shape: Height, width and channels that the model takes.
         fingerprint: Hash of the images.
-        count: Number of images in all splits together; None if it is unknown. Images of another
-            number are not those of the search, and need not be read to know it.
+        count: Number of images in all splits together, with those left out; None if it is unknown.
+            Images of another number are not those of the search, and need not be read to know it.
     """
 
     data: DataSpec

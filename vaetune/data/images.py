@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.config import Binarize, DataSpec, Reading
+from vaetune.config import Binarize, Reading
 from vaetune.data.disk.cache import remember
 from vaetune.data.disk.images import DiskImages, Images
 from vaetune.data.zero_copy import as_writeable
@@ -19,10 +19,7 @@ from vaetune.errors import DataError
 HELD_OUT_ONE_IN = 6
 """One image in 6 is held out for validation, and another one for test if there is no test set."""
 
-FINAL_HELD_OUT_ONE_IN = 20
-"""If a model is trained on the validation images too, one image in 20 of both is held out."""
-
-_SPLIT_SEED = 20231017
+SPLIT_SEED = 20231017
 
 _BINARIZE_SEED = 20080508
 
@@ -81,6 +78,8 @@ class ImageSet:
         reading: Record of the reading; None if they were made by a program.
         names: Names of all images by position: paths of files within the folder, or indices in
             the array, (n,) str or int64. None: the images have no names.
+        left_out: Images of the classes that were left out of the training, validation and test
+            images, in this order; empty if none were.
     """
 
     name: str
@@ -93,6 +92,7 @@ class ImageSet:
     binarize: Binarize = "none"
     reading: Reading | None = None
     names: NDArray[Any] | None = None
+    left_out: tuple[Split, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -134,42 +134,6 @@ def map_images(images: ImageSet) -> ImageSet:
         for split in (images.train, images.validation)
     )
     return replace(images, train=train, validation=validation)
-
-
-def prepare_images(images: ImageSet, data: DataSpec) -> ImageSet:
-    """Applies the binarization and the split that a search asks for.
-
-    With `train_on`, the validation images join the training images. One in twenty of both is held
-    out, to choose the best epoch of a final model; losses on these few images cannot be compared
-    with those of a search.
-
-    Args:
-        images: The image set as it was loaded.
-        data: The `data` section of the search.
-
-    Returns:
-        `images` itself if nothing is to be done, otherwise a set with another fingerprint.
-    """
-    if data.binarize == "none" and data.train_on is None:
-        return images
-    train, validation = images.train, images.validation
-    if data.train_on:
-        train, validation = _join(train, validation)
-    splits = (
-        train if data.binarize == "stochastic" else binarized(train, data.binarize),
-        binarized(validation, data.binarize, stream=1),
-        binarized(images.test, data.binarize, stream=2),
-    )
-    return ImageSet(
-        images.name,
-        images.source,
-        *splits,
-        images.class_names,
-        fingerprint_of(splits, f"{data.binarize};" if data.binarize == "stochastic" else ""),
-        data.binarize,
-        images.reading,
-        images.names,
-    )
 
 
 def binarized(split: Split, how: Binarize, stream: int = 0) -> Split:
@@ -268,7 +232,7 @@ def hold_out(train: Split, validation: Split | None, test: Split | None) -> tupl
     """
     if validation and test:
         return train, validation, test
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(train))
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
     held_out = max(1, round(len(train) / HELD_OUT_ONE_IN))
     first, rest = order[:held_out], order[held_out:]
     if validation or test:
@@ -303,23 +267,6 @@ def _put_in_order(images: NDArray[Any], order: NDArray[np.int64]) -> None:
             place = order[place]
         images[place] = displaced
         is_done[place] = True
-
-
-def _join(train: Split, validation: Split) -> tuple[Split, Split]:
-    """Joins training and validation images, and returns most of them and a held-out few."""
-    if isinstance(train.images, DiskImages) and isinstance(validation.images, DiskImages):
-        images: Images = train.images.followed_by(validation.images)
-    else:
-        images = np.concatenate([train.images[:], validation.images[:]])
-    both = Split(images, *map(_concatenated, train.facts, validation.facts))
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(both))
-    held_out = max(1, round(len(both) / FINAL_HELD_OUT_ONE_IN))
-    return both.take(order[held_out:]), both.take(order[:held_out])
-
-
-def _concatenated(*arrays: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
-    present = [each for each in arrays if each is not None]
-    return np.concatenate(present) if present else None
 
 
 def fingerprint_of(splits: Sequence[Split], prefix: str = "") -> str:

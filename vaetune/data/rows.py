@@ -19,6 +19,12 @@ from vaetune.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 
+LEFT_OUT = "left_out"
+"""Name of the split of images whose class was left out of the search."""
+
+_PARTS = (*SPLITS, *[LEFT_OUT] * len(SPLITS))
+"""Split of each part of the images of a search. Classes are left out of each split."""
+
 UNLABELLED = -1
 """Label of an image of a split without labels, if another split has some."""
 
@@ -29,14 +35,15 @@ class ImageRows:
 
     Attributes:
         source: Name of the set, or path.
-        parts: Images of each split, (n, height, width, channels).
+        parts: Images of each split, (n, height, width, channels), and those left out of each.
         part: Index in `parts` of the split of each image, (n,).
         place: Index of each image in its split, (n,).
         names: Paths of files within the folder, or indices in the arrays, (n,) str or int64.
         labels: Class indices, (n,), with `UNLABELLED` for images without a label; None without
             labels.
         class_names: Class names by class index; None without labels.
-        has_splits: Whether `part` means training, validation and test images, as in `SPLITS`.
+        has_splits: Whether `part` means training, validation and test images, as in `SPLITS`, and
+            then those left out of each of them.
         are_trained_on: Whether these are the images of the search that trained the model.
         steps: Changes to the images after they are read, in this order.
         notes: Facts about the reading, one sentence each.
@@ -59,8 +66,8 @@ class ImageRows:
 
     @property
     def splits(self) -> NDArray[np.str_] | None:
-        """Names of the splits, (n,), of `SPLITS`; None without splits."""
-        return np.array(SPLITS)[self.part] if self.has_splits else None
+        """Names of the splits, (n,), of `SPLITS` or `LEFT_OUT`; None without splits."""
+        return np.array(_PARTS)[self.part] if self.has_splits else None
 
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
         """Reads images, (n, height, width, channels), uint8 or float32 in [0, 1], in this order.
@@ -85,21 +92,23 @@ class ImageRows:
         """Returns the images of some splits.
 
         Args:
-            wanted: Names of `SPLITS`. Empty: all images.
+            wanted: Names of `SPLITS`, or `LEFT_OUT`. Empty: all images.
 
         Raises:
             DataError: The images have no splits, or none of these.
         """
         if not wanted:
             return self
-        if not self.has_splits:
+        splits = self.splits
+        if splits is None:
             raise DataError(
                 f"{self.source} has no splits, because the model was not trained on it. Leave out "
                 "--split, or put the images into folders train, validation and test."
             )
-        chosen = np.isin(self.part, [SPLITS.index(name) for name in wanted])
+        chosen = np.isin(splits, wanted)
         if not chosen.any():
-            raise DataError(f"{self.source} has no {' or '.join(wanted)} images.")
+            names = " or ".join(wanted).replace("_", "-")
+            raise DataError(f"{self.source} has no {names} images.")
         return replace(
             self,
             part=self.part[chosen],
@@ -118,14 +127,14 @@ def rows_of(images: ImageSet) -> ImageRows:
     train = images.train
     if images.binarize == "stochastic":  # The pixels are still grey; each step draws them.
         train = binarized(train, images.binarize)
-    splits = (train, images.validation, images.test)
+    splits = (train, images.validation, images.test, *images.left_out)
     in_order = list_positions([RawSplit(split.images) for split in splits])
     found = [
         positions if split.positions is None else split.positions
         for split, positions in zip(splits, in_order, strict=True)
     ]
     order = np.argsort(np.concatenate(found), kind="stable")
-    part = np.repeat(np.arange(3), [len(split) for split in splits])[order]
+    part = np.repeat(np.arange(len(splits)), [len(split) for split in splits])[order]
     place = np.concatenate([np.arange(len(split)) for split in splits])[order]
     names = np.arange(len(order)) if images.names is None else images.names
     return ImageRows(

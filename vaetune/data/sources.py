@@ -16,7 +16,8 @@ from vaetune.data.arrays.names import Arrays, find_images
 from vaetune.data.assemble import assemble
 from vaetune.data.disk.arrays import open_on_disk, stays_on_disk
 from vaetune.data.disk.folders import Announce, read_folder_or_cache
-from vaetune.data.images import ImageSet, prepare_images
+from vaetune.data.for_training import prepare_images
+from vaetune.data.images import ImageSet
 from vaetune.data.raw import RawImages
 from vaetune.device import import_tensorflow
 from vaetune.errors import DataError, MissingImagesError, one_line

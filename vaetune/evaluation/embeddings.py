@@ -66,12 +66,11 @@ def model_of_trial(study: Study, trial: Trial) -> LoadableModel:
         return restore_best(study, trial)
 
     found = study.started.data
-    count = found.train_images + found.validation_images + found.test_images
     data = study.search.data
     what = "the winner" if trial == study.winner else f"trial {trial.trial_id}"
     return LoadableModel(
         name=f"{what} of {study.name}",
-        images=Trained(data, found.reading, found.image_shape, found.fingerprint, count),
+        images=Trained(data, found.reading, found.image_shape, found.fingerprint, found.images),
         dataset=data.dataset if study.names_images else None,
         load=load,
     )
@@ -150,7 +149,8 @@ class Embeddings:
 
     Attributes:
         names: Paths of files within the folder, or indices in the array, (n,) str or int64.
-        splits: Names of the splits, (n,): "train", "validation" or "test"; None without splits.
+        splits: Names of the splits, (n,): "train", "validation", "test" or "left_out"; None
+            without splits.
         labels: Class indices, (n,), -1 for an image without a label; None without labels.
         class_names: Class names by class index; None without labels.
         latents: Parameters of the posteriors by name: z_mean and z_log_var, (n, latent_dim), and
@@ -222,7 +222,8 @@ def encode_images(
         model: Study, whose winner encodes, or the folder of an export.
         dataset: Image set, see `load_images`. Default: the images of the search.
         trial: Trial of the study, or its id. Default: the winner.
-        splits: Splits to encode, of "train", "validation" and "test". Default: all images.
+        splits: Splits to encode, of "train", "validation", "test" and "left_out". Default: all
+            images.
         levels: Whether to return the lower levels of latent variables too.
         resize: Method of resizing images of another size: "crop", "pad" or "stretch". Default:
             that of the search; without one, such images are refused.

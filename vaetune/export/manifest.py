@@ -28,11 +28,13 @@ def build_manifest(study: Study, trial: Trial) -> dict[str, Any]:
             "name": data.name,
             "fingerprint": data.fingerprint,
             "image_shape": list(data.image_shape),
-            "images": data.train_images + data.validation_images + data.test_images,
+            "images": data.images,
             "pixel_range": [0.0, 1.0],
             # The path of the images is left out, because exports are shared.
             **study.search.data.model_dump(include={"binarize", "train_on", "likelihood"}),
-            **study.search.data.model_dump(include=set(READING_OPTIONS), exclude_none=True),
+            **study.search.data.model_dump(
+                include={"leave_out", *READING_OPTIONS}, exclude_none=True
+            ),
         },
         "seed": study.search.seed,
         "versions": dict(study.environment.versions) if study.environment else {},

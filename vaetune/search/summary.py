@@ -18,4 +18,5 @@ def summarise(images: ImageSet) -> DataSummary:
         entropy_floor=entropy_floor(images.validation.images),
         reading=images.reading,
         class_counts=images.class_counts,
+        left_out_images=sum(map(len, images.left_out)),
     )

@@ -45,7 +45,8 @@ class Exported:
             path.
         fingerprint: Hash of the images.
         image_shape: Height, width and channels of the images.
-        images: Number of images in all splits together; None in exports of 0.1.
+        images: Number of images in all splits together, with those left out; None in exports of
+            0.1.
         reading: Record of the reading; None if the search did not record it.
         search: Name of the search; empty if the manifest does not name it.
     """
@@ -78,7 +79,7 @@ def find_export(folder: Path) -> Exported | None:
 
 def _read_export(folder: Path, manifest: Mapping[str, Any]) -> Exported:
     data = manifest["data"]
-    keys = ("binarize", "train_on", "likelihood", *READING_OPTIONS)
+    keys = ("binarize", "train_on", "likelihood", "leave_out", *READING_OPTIONS)
     options = {key: data[key] for key in keys if key in data}
     height, width, channels = map(int, data["image_shape"])
     return Exported(

@@ -43,6 +43,7 @@ class DataSummary(Record):
         reading: Record of the reading; None in searches of the first journals.
         class_counts: Number of images of each class, in all splits together; None without labels
             and in searches of the first journals.
+        left_out_images: Number of images of classes that are left out of all splits.
     """
 
     name: Text
@@ -56,6 +57,13 @@ class DataSummary(Record):
     entropy_floor: float
     reading: Reading | None = None
     class_counts: tuple[int, ...] | None = None
+    left_out_images: int = 0
+
+    @property
+    def images(self) -> int:
+        """Number of images of the data set, with those that are left out."""
+        used = self.train_images + self.validation_images + self.test_images
+        return used + self.left_out_images
 
     @property
     def show(self) -> tuple[int, ...] | None:

@@ -146,7 +146,11 @@ def _describe_classes(data: DataSummary) -> str:
         return "none, the images have no labels"
     words = [printable(name) for name in names[:MAX_CLASSES]]
     if counts is not None:
-        words = [f"{word} ({count:,})" for word, count in zip(words, counts, strict=False)]
+        empty = "left out" if data.left_out_images else "0"
+        words = [
+            f"{word} ({count:,})" if count else f"{word} ({empty})"
+            for word, count in zip(words, counts, strict=False)
+        ]
     more = len(names) - len(words)
     return f"{len(names)}: {', '.join(words)}{f' and {more} more' if more else ''}"
 
