@@ -22,17 +22,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from anomaly_tables import TABLE, anomalies_text, read_rows
 from choices import BASE
 from numpy.typing import NDArray
 from PIL import Image
-from workloads import RESULTS, append_line
+from workloads import append_line
 
 if TYPE_CHECKING:
     from vaetune import Study
+    from vaetune.evaluation import Scores
 
 BUILD = Path(__file__).parent.parent / "build" / "anomalies"
 DATA = Path(__file__).parent / "data"
-TABLE = RESULTS / "anomalies.jsonl"
 
 Pixels = NDArray[np.uint8]
 
@@ -40,9 +41,8 @@ EPOCHS = 9
 MOST = 1000
 """Images of a set that are scored, at most."""
 
-CHOSEN_ON = ("digits-without-0", "digits-without-1", "digits-without-2", "digits-without-3",
-             "digits-without-4", "digits", "emoji")  # fmt: skip
-"""Models on whose images, with seed 0, the correction was chosen."""
+MNIST_EPOCHS = 3
+"""Epochs of models of all of MNIST."""
 
 
 @dataclass(frozen=True)
@@ -126,33 +126,66 @@ def odd_sets(name: str, sets: Mapping[str, tuple[Pixels, Pixels]]) -> Iterator[t
     yield "uniform", np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 28, 28))
 
 
-def train(model: Model, images: Pixels, epochs: int = EPOCHS) -> "Study":
+def train_on(model: Model, images: Pixels) -> "Study":
     """Trains a model on images, unless it is there, and returns its study."""
+    path = model.folder / "images.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, x_train=images)
+    return train(model, str(path), EPOCHS)
+
+
+def train(model: Model, dataset: str, epochs: int, *options: str) -> "Study":
+    """Trains a model, unless it is there, and returns its study.
+
+    Args:
+        model: The model.
+        dataset: Images, as for `vaetune train`.
+        epochs: Number of epochs.
+        options: Further options of `vaetune train`.
+    """
     from vaetune.study import load_study
 
     folder = model.folder / "baselines" / "model"
     if not (folder / "journal.jsonl").exists() or load_study(folder).winner is None:
-        model.folder.mkdir(parents=True, exist_ok=True)
-        np.savez(model.folder / "images.npz", x_train=images)
-        command = [sys.executable, "-m", "vaetune", "train", "--name", "model"]
-        command += ["--dataset", str(model.folder / "images.npz"), "--epochs", str(epochs)]
-        command += ["--seed", str(model.seed), "--results", str(model.folder), "--quiet"]
+        command = [sys.executable, "-m", "vaetune", "train", "--name", "model", *options]
+        command += ["--dataset", dataset, "--epochs", str(epochs), "--seed", str(model.seed)]
+        command += ["--results", str(model.folder), "--quiet"]
         command += [f"--set={key}={value}" for key, value in BASE.items()]
         subprocess.run(command, check=True)
     return load_study(folder)
 
 
-def measure_images(study: "Study", images: Pixels) -> dict[str, NDArray[np.float64]]:
-    """Returns negative ELBO, lowest loss and compressed size in nats of each image."""
-    import vaetune
+class Measure:
+    """Measures images with the winner of a study.
 
-    found = vaetune.score_images(study, images)
-    return {
-        "negative ELBO": found.negative_elbo,
-        "squared error": found.reconstruction_error,
-        "entropy": found.complexity,
-        "zlib": compressed_sizes(images),
-    }
+    Args:
+        study: The study.
+    """
+
+    def __init__(self, study: "Study") -> None:
+        from vaetune.evaluation import model_of_trial
+
+        self._model = model_of_trial(study, study.winner)
+        self._vae = self._model.load()
+
+    def __call__(self, images: Pixels) -> dict[str, NDArray[np.float64]]:
+        """Returns negative ELBO, lowest loss and compressed size in nats of each image."""
+        from vaetune.evaluation import open_images
+        from vaetune.evaluation.scoring import score_rows
+
+        found = score_rows(self._vae, open_images(self._model, images))
+        return {
+            "negative ELBO": _without_nan(found["reconstruction"] + found["kl"]),
+            "squared error": _without_nan(found["reconstruction_error"]),
+            "entropy": found["complexity"],
+            "zlib": compressed_sizes(images),
+        }
+
+
+def _without_nan(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns losses of which those are infinite that overflowed, as `Scores` does."""
+    return np.where(np.isnan(losses), np.inf, losses)
 
 
 def compressed_sizes(images: Pixels) -> NDArray[np.float64]:
@@ -196,22 +229,22 @@ def corrections(held_out: Parts) -> dict[str, Callable[[Parts], NDArray[np.float
 
 def measure_corrections(only: str) -> None:
     """Trains models and appends the AUROC of each correction on each kind of anomaly."""
-    from sklearn.metrics import roc_auc_score
+    from vaetune.evaluation.classes import area_under_curve
 
-    known = {(row["model"], row["seed"], row["odd"]) for row in read_rows("corrections")}
+    known = {(row["model"], row["seed"], row["odd"]) for row in rows_of("corrections")}
     for model, images, normal, odd in list_cases(make_sets()):
         wanted = {name: each for name, each in odd.items() if (*key(model), name) not in known}
         if only not in model.name or not wanted:
             continue
-        study = train(model, images)
-        held_out = measure_images(study, validation_of(study))
-        scores = corrections(held_out)
-        usual = measure_images(study, normal)
+        study = train_on(model, images)
+        measure = Measure(study)
+        scores = corrections(measure(validation_of(study)))
+        usual = measure(normal)
         for name, each in wanted.items():
-            parts = measure_images(study, each)
-            truth = np.repeat([0, 1], [len(normal), len(each)])
+            parts = measure(each)
+            truth = np.repeat([False, True], [len(normal), len(each)])
             areas = {
-                title: round(float(roc_auc_score(truth, np.r_[score(usual), score(parts)])), 5)
+                title: round(area_under_curve(np.r_[score(usual), score(parts)], truth), 5)
                 for title, score in scores.items()
             }
             row = {"measure": "corrections", "model": model.name, "seed": model.seed, "odd": name}
@@ -255,12 +288,49 @@ def list_cases(sets: Mapping[str, tuple[Pixels, Pixels]]) -> Iterator[Case]:
             yield model, inside, usual[:MOST], {str(label): every[labels == label][:MOST]}
 
 
-def read_rows(measure: str) -> list[dict[str, Any]]:
-    """Returns what was measured."""
-    if not TABLE.exists():
-        return []
-    rows = map(json.loads, TABLE.read_text(encoding="utf-8").splitlines())
-    return [row for row in rows if row["measure"] == measure]
+def rows_of(measure: str) -> list[dict[str, Any]]:
+    """Returns what was measured of one kind."""
+    return [row for row in read_rows() if row["measure"] == measure]
+
+
+def measure_digits(mnist: str, only: str) -> None:
+    """Trains on nine digits of MNIST at a time, and appends the AUROC of the tenth."""
+    known = {row["digit"] for row in rows_of("digits")}
+    for digit in range(10):
+        model = Model(f"mnist-without-{digit}", 0)
+        if digit in known or only not in model.name:
+            continue
+        study = train(model, mnist, MNIST_EPOCHS, "--leave-out", str(digit))
+        scores = score_splits(study, "test", "left_out")
+        row = {"measure": "digits", "digit": digit, "epochs": MNIST_EPOCHS}
+        row |= {"normal": int((scores.splits == "test").sum()), "odd": len(scores)}
+        row["odd"] -= row["normal"]
+        row["auroc"] = round(scores.auroc(odd=str(digit)), 5)
+        append_line(TABLE, json.dumps(row))
+        print(row, flush=True)
+
+
+def measure_threshold(mnist: str) -> None:
+    """Trains on all digits of MNIST, and appends the share of test images that is flagged."""
+    known = {row["seed"] for row in rows_of("threshold")}
+    for seed in (0, 1, 2):
+        if seed in known:
+            continue
+        study = train(Model("mnist", seed), mnist, 1)
+        scores = score_splits(study, "validation", "test")
+        flagged = scores.flagged[scores.splits == "test"]
+        row = {"measure": "threshold", "seed": seed, "images": len(flagged)}
+        row |= {"held_out": scores.threshold.images, "flagged": round(float(flagged.mean()), 5)}
+        append_line(TABLE, json.dumps({**row, "interval": scores.threshold.interval}))
+        print(row, flush=True)
+
+
+def score_splits(study: "Study", *splits: str) -> "Scores":
+    """Returns the scores of some splits of a search's images."""
+    from vaetune.evaluation import model_of_trial, open_images, score_opened
+
+    model = model_of_trial(study, study.winner)
+    return score_opened(model, open_images(model, None).of_splits(splits))
 
 
 def main() -> None:
@@ -272,8 +342,15 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the tables only")
     arguments = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    if arguments.measure == "corrections":
-        measure_corrections(arguments.only)
+    mnist = arguments.mnist or "mnist"
+    match arguments.measure:
+        case "corrections":
+            measure_corrections(arguments.only)
+        case "digits":
+            measure_digits(mnist, arguments.only)
+        case "threshold":
+            measure_threshold(mnist)
+    print(anomalies_text(read_rows()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`vaetune score`: score images as anomalies, with a threshold, heat maps and AUROC."""
 
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from vaetune.data import ImageRows
     from vaetune.evaluation import Comparison, LoadableModel, Scores, Threshold
-    from vaetune.models import VAE
 
 _MOST_ANOMALOUS = 10
 """Images that the terminal lists."""
@@ -81,13 +81,14 @@ def score(
             note(f"{rows.source} has changed since the search, so the table has no splits.")
         for sentence in rows.notes:
             note(sentence)
-        scores, vae = _score(model, rows, quantile)
+        model = replace(model, load=cache(model.load))
+        scores = _score(model, rows, quantile)
         say(f"Scored {len(rows):,} image{'s' * (len(rows) != 1)} with {model.name}.")
         _say_scores(scores, comparison)
         if output:
             _write_table(output, scores)
         if heat_maps:
-            _write_maps(heat_maps, scores, rows, model, vae)
+            _write_maps(heat_maps, scores, rows, model)
 
 
 def _check(table: Path | None, heat_maps: Path | None, quantile: float) -> None:
@@ -105,8 +106,8 @@ def _check(table: Path | None, heat_maps: Path | None, quantile: float) -> None:
         check_heat_maps(heat_maps)
 
 
-def _score(model: "LoadableModel", rows: "ImageRows", quantile: float) -> "tuple[Scores, VAE]":
-    """Scores images, and returns the model that was loaded for it as well."""
+def _score(model: "LoadableModel", rows: "ImageRows", quantile: float) -> "Scores":
+    """Scores images, with a progress bar."""
     from rich.console import Console
 
     from vaetune.cli.live.bars import EvaluationProgress
@@ -119,8 +120,7 @@ def _score(model: "LoadableModel", rows: "ImageRows", quantile: float) -> "tuple
     progress = EvaluationProgress(Console(stderr=True), f"{len(rows):,} images", "are scored")
     with progress, StoppableWatcher(progress) as watcher:
         show = partial(watcher.on_progress, "search", None)
-        vae = model.load()
-        return score_opened(model, vae, rows, quantile, on_progress=show), vae
+        return score_opened(model, rows, quantile, on_progress=show)
 
 
 def _say_scores(scores: "Scores", comparison: "Comparison | None") -> None:
@@ -151,7 +151,7 @@ def _say_threshold(threshold: "Threshold") -> None:
     images = f"{threshold.images:,} validation image{'s' * (threshold.images != 1)}"
     say(f"Threshold: {threshold.value:,.2f} nats, quantile {threshold.quantile:g} of {images}.")
     say(
-        f"  It flags {threshold.expected_share:.2%} of images of the same kind; with 95 % "
+        f"  It flags {threshold.expected_share:.2%} of images of the same kind; with 95% "
         f"confidence, {low:.2%} to {high:.2%}."
     )
     if threshold.has_too_few:
@@ -202,9 +202,7 @@ def _write_table(path: Path, scores: "Scores") -> None:
     say(f"Table: {path}")
 
 
-def _write_maps(
-    path: Path, scores: "Scores", rows: "ImageRows", model: "LoadableModel", vae: "VAE"
-) -> None:
+def _write_maps(path: Path, scores: "Scores", rows: "ImageRows", model: "LoadableModel") -> None:
     """Draws heat maps of the images with the highest scores, and of a few others."""
     import numpy as np
 
@@ -215,12 +213,12 @@ def _write_maps(
     anomalous = scores.highest(_MAPS)
     chosen = np.concatenate([anomalous, scores.middle(_NORMAL_MAPS, besides=_MAPS)])
     images = rows.read(chosen)
-    reconstructions, losses = map_losses(vae, images)
+    reconstructions, losses = map_losses(model.load(), images)
     maps = HeatMaps(
         originals=_to_bytes(to_unit_interval(images)),
         reconstructions=_to_bytes(reconstructions),
         losses=losses,
-        titles=[f"{scores.names[row]}  {scores.score[row]:,.1f} nats" for row in chosen.tolist()],
+        titles=[f"{scores.score[row]:,.1f} nats  {scores.names[row]}" for row in chosen.tolist()],
         anomalous=len(anomalous),
         show=model.images.data.show,
     )
@@ -231,4 +229,5 @@ def _write_maps(
 def _to_bytes(images: "NDArray[Any]") -> "NDArray[np.uint8]":
     import numpy as np
 
-    return np.rint(images * 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(np.nan_to_num(images) * 255).astype(np.uint8)
+    return pixels

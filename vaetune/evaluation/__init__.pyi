@@ -1,5 +1,4 @@
 from .anomalies import (
-    Scores,
     find_new,
     score_images,
     score_opened,
@@ -36,6 +35,9 @@ from .metrics import (
 from .rescore import (
     ImageLosses,
     Rescorer,
+)
+from .scores import (
+    Scores,
 )
 from .scoring import (
     map_losses,

@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from vaetune.data import ImageRows, to_unit_interval
 from vaetune.evaluation.encoding import check_shape, read_batches
 from vaetune.evaluation.likelihood import Batches, PerImage, image_spec
+from vaetune.evaluation.scores import LOSSES
 from vaetune.models import VAE, kl_per_dimension, perfect_logits, reparameterise, total_kl
 from vaetune.study import POSTERIOR_SAMPLES
 from vaetune.training import OnProgress, compile_function, to_unit_tensor
-
-LOSSES = ("reconstruction", "kl", "reconstruction_error", "complexity")
-"""Names of the losses of an image."""
 
 _SEED = 0
 

@@ -42,7 +42,7 @@ class Threshold:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Limits of the share of flagged images of the same kind, with 95 % confidence.
+        """Limits of the share of flagged images of the same kind, with 95% confidence.
 
         The share above an order statistic has a Beta distribution, whatever the distribution of
         the scores.

@@ -3,11 +3,12 @@
 import csv
 import importlib.util
 import io
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +145,7 @@ def write_scores(path: Path, facts: TableFacts, scores: Mapping[str, NDArray[Any
     with _explaining(path), replacing(path) as target:
         match path.suffix.lower():
             case ".npz":
-                np.savez(target, **facts.arrays, **scores)
+                _write_arrays(target, facts.arrays | dict(scores))
             case ".csv":
                 text = io.TextIOWrapper(target, encoding="utf-8", newline="")
                 writer = csv.writer(text, lineterminator="\n")
@@ -157,6 +158,13 @@ def write_scores(path: Path, facts: TableFacts, scores: Mapping[str, NDArray[Any
                 from pyarrow.parquet import write_table as write_parquet
 
                 write_parquet(pa.table(columns), target)
+
+
+def _write_arrays(target: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 @contextmanager

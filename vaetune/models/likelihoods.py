@@ -199,10 +199,13 @@ def perfect_logits(likelihood: Likelihood, images: np.ndarray[Any, Any]) -> NDAr
         images: Images in [0, 1], any shape.
     """
     x = np.asarray(images, np.float64)
+    logits: NDArray[np.float64]
     if likelihood == "continuous_bernoulli":
         bounded = np.interp(x, _MEANS, _MEAN_LOGITS)
-        return np.arctanh(bounded * SMALLEST_SCALE) / SMALLEST_SCALE
+        logits = np.arctanh(bounded * SMALLEST_SCALE) / SMALLEST_SCALE
+        return logits
     if likelihood == "discretized_logistic":
         x = np.round(x * (PIXEL_LEVELS - 1)) / (PIXEL_LEVELS - 1)
     x = np.clip(x, _CLOSEST, 1.0 - _CLOSEST)
-    return np.log(x) - np.log1p(-x)
+    logits = np.log(x) - np.log1p(-x)
+    return logits

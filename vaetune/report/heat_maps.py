@@ -23,7 +23,7 @@ def write_heat_maps(path: Path, maps: HeatMaps) -> None:
 
     Args:
         path: File to write.
-        maps: What is drawn.
+        maps: Images and losses to draw.
 
     Raises:
         ResultsError: The file cannot be written.

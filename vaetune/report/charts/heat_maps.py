@@ -18,7 +18,7 @@ from vaetune.study import Pixels
 COLOURS = "inferno"
 """Colour map of the losses: black where the reconstruction is perfect."""
 
-COLUMN_NAMES = ("original", "reconstruction", "loss of each pixel")
+LEGEND = "Each image, its reconstruction and the loss of each pixel"
 
 _TOP = 0.998
 """Share of the pixels that the colours tell apart. One bright pixel must not darken all others."""
@@ -32,8 +32,14 @@ _LONGEST = 400
 _SIDE, _GAP, _BETWEEN, _MARGIN = 1.5, 0.06, 0.4, 0.25
 """Longest side of a picture, gap between pictures, gap between images and margin, in inches."""
 
-_TITLE, _HEADING, _BAR = 0.27, 0.55, 0.95
+_TITLE, _HEADING, _BAR = 0.27, 0.62, 0.95
 """Height of a title and of a heading, and width of the colour bar with its numbers, in inches."""
+
+_LEAST_HEIGHT = 2.8
+"""Height of a figure with room for the colour bar, in inches."""
+
+_LEGEND = 0.4
+"""Height of the first line, in inches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +83,17 @@ class HeatMaps:
 
 @chart_style()
 def draw_heat_maps(maps: HeatMaps) -> Figure:
-    """Draws each image beside its reconstruction and its map, all maps with the same colours."""
+    """Draws each image next to its reconstruction and its map, all maps with the same colours."""
     layout = _Layout(maps)
     figure = Figure(figsize=(layout.width, layout.height))
     pictures = [
         to_thumbnails(each, maps.show, _LONGEST) for each in (maps.originals, maps.reconstructions)
     ]
-    losses = np.nan_to_num(maps.losses, nan=np.inf, posinf=maps.most)
+    losses = np.nan_to_num(maps.losses, nan=maps.most, posinf=maps.most)
     scale = Normalize(0.0, maps.most)
+    layout.write(figure, _MARGIN, _LEGEND, LEGEND, fontsize=10, color=MUTED)
     for heading, numbers, top in layout.blocks:
-        layout.write(figure, _MARGIN, top, heading, fontsize=12, color=INK)
+        layout.write(figure, _MARGIN, top + _HEADING / 2, heading, fontsize=12, color=INK)
         for place, number in enumerate(numbers):
             left, below = layout.corner(place, top)
             title = printable(maps.titles[number], layout.letters)
@@ -103,7 +110,7 @@ class _Layout:
     """Places of headings, pictures and colours, in inches from the top left corner.
 
     Args:
-        maps: What is drawn.
+        maps: Images and losses to draw.
     """
 
     def __init__(self, maps: HeatMaps) -> None:
@@ -114,17 +121,18 @@ class _Layout:
         self._panel = 3 * self.side[0] + 2 * _GAP
         self.letters = max(8, int(self._panel / 0.075))
         self.blocks: list[tuple[str, range, float]] = []
-        top = _MARGIN
+        top = _LEGEND
         for heading, numbers in maps.blocks:
             self.blocks.append((heading, numbers, top))
             top += _HEADING + -(-len(numbers) // self._columns) * self._row
-        self.height = top + _MARGIN
+        self.height = max(top + _MARGIN, _LEAST_HEIGHT)
         self.right = 2 * _MARGIN + self._columns * (self._panel + _BETWEEN) - _BETWEEN
         self.width = max(self.right + _BAR, 4.2)
 
     @property
     def _row(self) -> float:
-        return self.side[1] + _TITLE + _GAP
+        height: float = self.side[1]
+        return height + _TITLE + _GAP
 
     def corner(self, place: int, top: float) -> tuple[float, float]:
         """Returns the left end of an image and the upper end of its pictures."""
@@ -171,6 +179,6 @@ def _add_colours(figure: Figure, layout: _Layout, maps: HeatMaps, scale: Normali
     bar = figure.colorbar(
         colours, cax=figure.add_axes(box), extend="max" if is_above else "neither"
     )
-    bar.outline.set_edgecolor(RULE)  # type: ignore[operator]
+    bar.outline.set_edgecolor(RULE)
     bar.ax.tick_params(color=RULE, labelcolor=MUTED, labelsize=9)
     bar.set_label("loss of a pixel, nats", color=INK, fontsize=10)
