@@ -661,7 +661,16 @@ def test_a_page_of_a_thousand_trials_keeps_within_its_size_and_follows_a_filter(
     page.get_by_role("button", name="Select all").click()
     page.get_by_role("button", name="Show all 1,000 selected trials").click()
     assert len(trials_in(page)) == 1000
+    rows = "table.sortable tbody tr:visible"
+    assert page.locator(rows).count() == 1000
+    page.evaluate("document.documentElement.classList.remove('alive')")  # as before the script
+    assert page.locator(rows).count() == 100
     page.close()
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(large.as_uri())
+    assert page.locator(rows).count() == 1000, "no script will show the others"
+    context.close()
 
 
 @pytest.mark.parametrize(

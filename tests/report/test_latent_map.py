@@ -8,13 +8,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from vaetune.errors import ResultsError
+from vaetune.report.charts.clusters import compute_clusters
 from vaetune.report.charts.latent_map import (
     SIDES,
     choose_apart,
     compute_map,
+    draw_clusters_with_thumbnails,
     draw_map,
     to_thumbnails,
 )
+from vaetune.report.charts.svg import to_svg
 from vaetune.report.latent_map import check_map, write_map
 from vaetune.report.picture_files import MARK
 
@@ -147,3 +150,34 @@ def test_the_same_map_has_the_same_bytes():
         draw_map(info, to_thumbnails(images_of(info.rows))).savefig(file)
         pictures.append(file.getvalue())
     assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 5])
+def test_a_chart_of_clusters_has_thumbnails_of_the_first_images_at_their_points(dimensions):
+    z_mean = np.random.default_rng(0).standard_normal((400, dimensions)).astype(np.float32)
+    info = compute_clusters(z_mean, LABELS, NAMES)
+    pictures = to_thumbnails(images_of(range(150), (20, 10, 1)))
+    figure = draw_clusters_with_thumbnails(info, pictures)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert 20 < len(axes.images) < 150
+    left, bottom, right, top = np.array([corners(image) for image in axes.images]).T
+    for number in range(len(left)):
+        overlaps = (np.abs(left - left[number]) < right - left - 1e-9) & (
+            np.abs(bottom - bottom[number]) < top - bottom - 1e-9
+        )
+        assert overlaps.sum() == 1, "no other one"
+    for image in axes.images:
+        x0, y0, x1, y1 = corners(image)
+        height, width = in_pixels(axes, x1, y1)[1] - in_pixels(axes, x0, y0)[1], x1 - x0
+        assert height / (in_pixels(axes, x1, 0) - in_pixels(axes, x0, 0))[0] == pytest.approx(2)
+        index = int(image.get_array()[0, 0]) - 20
+        np.testing.assert_allclose(
+            info.positions[index], ((x0 + x1) / 2, (y0 + y1) / 2), atol=1e-9 + 1e-6 * width
+        )
+    assert to_svg(figure).count("<image ") == len(axes.images), "each in its own size"
+
+
+def corners(image):
+    left, right, bottom, top = image.get_extent()
+    return left, bottom, right, top

@@ -136,6 +136,25 @@ def test_examples_are_small_whatever_the_images(tmp_path, shape):
 def test_a_search_of_an_earlier_version_has_no_examples(tmp_path):
     ProbeImages(np.zeros((2, *SHAPE), np.uint8), None).save(tmp_path)
     assert ProbeImages.load(tmp_path).examples is None
+    assert ProbeImages.load(tmp_path).thumbnails is None
+
+
+def test_thumbnails_are_those_of_the_points_in_their_order():
+    labels = np.arange(600) % 3
+    thumbnails = choose_probe_images(make_numbered(600), labels).thumbnails
+    assert numbers_of(thumbnails) == list(range(LATENT_POINTS))
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (128, 96, 3), (30, 31, 32), (500, 9, 5)])
+def test_thumbnails_are_small_whatever_the_images(tmp_path, shape):
+    images = np.random.default_rng(0).integers(0, 256, (500, *shape)).astype(np.uint8)
+    probe_images = choose_probe_images(images, None)
+    assert max(probe_images.thumbnails.shape[1:3]) <= 32
+    assert 13 <= len(probe_images.thumbnails) <= LATENT_POINTS
+    assert probe_images.thumbnails.nbytes <= 392_000
+    assert len(probe_images.thumbnails) == 500 or probe_images.thumbnails.nbytes > 350_000
+    probe_images.save(tmp_path)
+    np.testing.assert_array_equal(ProbeImages.load(tmp_path).thumbnails, probe_images.thumbnails)
 
 
 # The prior

@@ -10,10 +10,12 @@ from .artifacts import (
     Pixels,
     ProbeImages,
     WorstImages,
+    count_thumbnails,
     prior_grid,
     prior_samples,
     reduce_examples,
     reduce_images,
+    reduce_thumbnails,
 )
 from .builder import (
     load_study,
@@ -217,6 +219,7 @@ __all__ = [
     "configuration",
     "continue_command",
     "count_active_units",
+    "count_thumbnails",
     "describe_environment",
     "describe_loss",
     "describe_repair",
@@ -243,6 +246,7 @@ __all__ = [
     "read_manifest",
     "reduce_examples",
     "reduce_images",
+    "reduce_thumbnails",
     "shared_folder",
     "trial_folder",
     "variance_per_dimension",

@@ -37,6 +37,11 @@ _EXAMPLE_VALUES = EXAMPLES * _EXAMPLE_SIDE**2 * 3
 LATENT_POINTS = 500
 """Validation images that each model encodes."""
 
+_THUMBNAIL_SIDE = 32
+
+_THUMBNAIL_VALUES = LATENT_POINTS * 28**2
+"""Largest number of pixel values of all thumbnails together, which keeps their file small."""
+
 MANIFOLD_SIDE = 15
 """Rows and columns of the decoded grid of a model with two latent dimensions."""
 
@@ -52,11 +57,14 @@ class ProbeImages:
         originals: Images to reconstruct, spread over the classes, (n, height, width, channels).
         labels: Class indices of the first `LATENT_POINTS` validation images; None without labels.
         examples: More validation images, reduced; None in searches of earlier versions.
+        thumbnails: The first validation images, reduced, at most `LATENT_POINTS`; None in searches
+            of earlier versions.
     """
 
     originals: Pixels
     labels: NDArray[np.int64] | None
     examples: Pixels | None = None
+    thumbnails: Pixels | None = None
 
     def save(self, folder: Path) -> None:
         """Writes the arrays to the folder of a study.
@@ -64,8 +72,7 @@ class ProbeImages:
         Raises:
             ResultsError: The file cannot be written.
         """
-        arrays = {"originals": self.originals, "labels": self.labels, "examples": self.examples}
-        _save(folder / PICTURES_NAME, arrays)
+        _save(folder / PICTURES_NAME, vars(self))
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
@@ -73,7 +80,8 @@ class ProbeImages:
         arrays = _load(folder / PICTURES_NAME)
         if arrays is None or "originals" not in arrays:
             return None
-        return cls(arrays["originals"], arrays.get("labels"), arrays.get("examples"))
+        others = (arrays.get(name) for name in ("labels", "examples", "thumbnails"))
+        return cls(arrays["originals"], *others)
 
 
 def reduce_images(images: Pixels, longest_side: int) -> Pixels:
@@ -107,6 +115,27 @@ def reduce_examples(images: Pixels) -> Pixels:
 def prior_samples(latent_dim: int, count: int = PRIOR_SAMPLES) -> NDArray[np.float64]:
     """Returns samples of N(0, 1), shape (count, latent_dim), the same on every call."""
     return np.random.default_rng(0).standard_normal((count, latent_dim))
+
+
+def count_thumbnails(image_shape: tuple[int, ...]) -> int:
+    """Returns the number of validation images of which thumbnails are kept, at most.
+
+    Args:
+        image_shape: Height, width and channels of an image.
+    """
+    height, width, channels = image_shape
+    block = -(-max(height, width) // _THUMBNAIL_SIDE)
+    values = max(1, height // block) * max(1, width // block) * channels
+    return min(LATENT_POINTS, max(1, _THUMBNAIL_VALUES // values))
+
+
+def reduce_thumbnails(images: Pixels) -> Pixels:
+    """Reduces images to the size of thumbnails.
+
+    Args:
+        images: Images, (n, height, width, channels).
+    """
+    return reduce_images(images, _THUMBNAIL_SIDE)
 
 
 @dataclass(frozen=True, eq=False)

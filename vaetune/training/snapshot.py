@@ -15,9 +15,11 @@ from vaetune.study import (
     Artifacts,
     Pixels,
     ProbeImages,
+    count_thumbnails,
     prior_grid,
     prior_samples,
     reduce_examples,
+    reduce_thumbnails,
 )
 
 _DECODE_BATCH_SIZE = 128
@@ -56,7 +58,9 @@ def choose_probe_images(images: Images, labels: NDArray[np.int64] | None) -> Pro
     chosen = np.arange(len(images)) if labels is None else spread_over_classes(labels)
     shown = to_pixels(images[chosen[: max(RECONSTRUCTIONS, EXAMPLES)]])
     points = None if labels is None else labels[:LATENT_POINTS]
-    return ProbeImages(shown[:RECONSTRUCTIONS], points, reduce_examples(shown))
+    first = to_pixels(images[: count_thumbnails(images.shape[1:])])
+    thumbnails = reduce_thumbnails(first)
+    return ProbeImages(shown[:RECONSTRUCTIONS], points, reduce_examples(shown), thumbnails)
 
 
 def take_snapshot(model: Autoencoder, probe_images: ProbeImages, images: Images) -> Artifacts:

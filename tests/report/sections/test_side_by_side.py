@@ -2,11 +2,13 @@
 
 import base64
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from stories import Outline, headline_of, page_of, reference, usual, words_of
 
-from vaetune.study.artifacts import PICTURES_NAME
+from vaetune.study.artifacts import PICTURES_NAME, Artifacts, ProbeImages
 
 
 def images_of(page):
@@ -32,6 +34,34 @@ def test_pictures_stand_side_by_side_as_inlined_files(tmp_path):
     assert "not available, because the model has 4 latent dimensions" in words_of(page)
     labels = Outline(page).values("aria-label")
     assert "Scatter of 12 latent means of the winner, coloured by 3 classes" in labels
+
+
+def chart_of(page, model):
+    (chart,) = re.findall(rf"<svg[^>]*latent means of the {model}.*?</svg>", page, flags=re.DOTALL)
+    return chart
+
+
+@pytest.mark.parametrize("is_finite", [True, False])
+def test_thumbnails_are_at_the_points_of_both_models(tmp_path, is_finite):
+    study = usual(tmp_path / "tiny").write()
+    reference(tmp_path).write()
+    probe_images = ProbeImages.load(study.folder)
+    thumbnails = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1)).astype(np.uint8)
+    replace(probe_images, thumbnails=thumbnails).save(study.folder)
+    if not is_finite:
+        folder = study.trial_folder(study.winner.trial_id)
+        artifacts = Artifacts.load(folder)
+        artifacts.z_mean[7] = np.nan
+        artifacts.save(folder)
+    page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))
+    label = "winner, coloured by 3 classes" + ", and images at some of them" * is_finite
+    assert f"latent means of the {label}" in page
+    assert (2 <= chart_of(page, "winner").count("<image ") <= 6) == is_finite
+    (reference_folder,) = (tmp_path / "baselines").iterdir()
+    assert "<image " not in chart_of(page, "Keras example"), "its own gallery has none"
+    (reference_folder / PICTURES_NAME).unlink()
+    page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))
+    assert "<image " in chart_of(page, "Keras example"), "the images of the search are the same"
 
 
 def flip_bits(content):

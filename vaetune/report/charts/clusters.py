@@ -59,6 +59,17 @@ class ClustersInfo:
     members: NDArray[np.int64]
     axis_names: tuple[str, ...]
 
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Coordinates of the points in a chart, (n, 2). Of one dimension, each class has a strip.
+
+        Seeded jitter across the strip only separates the points.
+        """
+        if self.points.shape[1] > 1:
+            return self.points
+        jitter = np.random.default_rng(0).uniform(-0.35, 0.35, len(self.members))
+        return np.column_stack([self.points[:, 0], self.members + jitter])
+
 
 def compute_clusters(
     z_mean: NDArray[np.floating[Any]],
@@ -87,12 +98,7 @@ def compute_clusters(
 def draw_clusters(info: ClustersInfo) -> Figure:
     """Draws a scatter of latent means, coloured by class; one dimension as strips of points."""
     figure, axes = new_chart(5.4, 5.0)
-    points = info.points
-    rows = info.members.astype(np.float64)
-    if len(info.axis_names) == 1:
-        # Each class has a strip. Seeded jitter across the strip only separates the points.
-        jitter = np.random.default_rng(0).uniform(-0.35, 0.35, len(rows))
-        points = np.column_stack([points[:, 0], rows + jitter])
+    points = info.positions
     handles = [
         draw_class(axes, points[info.members == index], index)
         for index in range(max(1, len(info.classes)))

@@ -16,6 +16,7 @@ from vaetune.report.charts.clusters import (
     ClustersInfo,
     compute_clusters,
     draw_class,
+    draw_clusters,
 )
 from vaetune.report.charts.style import OTHER, add_legend, chart_style, new_chart, set_text
 from vaetune.study import Pixels
@@ -28,6 +29,9 @@ _GAP = 1.08
 
 _PIXELS = 96
 """Longest side of a thumbnail, in pixels of the image."""
+
+_SIDE_IN_CHART = 1 / 17
+"""Longer side of a thumbnail in a chart of clusters, as a share of the chart."""
 
 _MOST_CANDIDATES = 50_000
 """Number of images among which those with a thumbnail are chosen."""
@@ -123,7 +127,9 @@ def draw_map(info: MapInfo, thumbnails: Sequence[Pixels]) -> Figure:
     ]
     for index, picture in zip(info.shown.tolist(), thumbnails, strict=True):
         colour = CLASS_COLOURS[clusters.members[index] % len(CLASS_COLOURS)]
-        _draw_thumbnail(axes, info, index, picture, colour if clusters.classes else OTHER)
+        smooth = "nearest" if max(picture.shape[:2]) < _PIXELS else "antialiased"
+        frame = colour if clusters.classes else OTHER
+        _draw_thumbnail(axes, info.places[index], info.thumbnail, picture, frame, smooth)
     width, height = info.thumbnail
     axes.set(xlim=(-width, 1 + width), ylim=(-height, 1 + height))
     set_text(axes.set_xlabel, clusters.axis_names[0])
@@ -133,8 +139,41 @@ def draw_map(info: MapInfo, thumbnails: Sequence[Pixels]) -> Figure:
     return figure
 
 
-def _draw_thumbnail(axes: Any, info: MapInfo, index: int, picture: Pixels, colour: str) -> None:
-    (x, y), (width, height) = info.places[index], info.thumbnail
+@chart_style()
+def draw_clusters_with_thumbnails(info: ClustersInfo, thumbnails: Sequence[Pixels]) -> Figure:
+    """Draws the chart of `draw_clusters`, with thumbnails where they do not overlap.
+
+    Args:
+        info: Points of the images.
+        thumbnails: Pictures of `to_thumbnails` of the first images.
+    """
+    figure = draw_clusters(info)
+    figure.suppressComposite = True  # An SVG then holds each thumbnail in its own size.
+    axes = figure.axes[0]
+    limits = np.array([axes.get_xlim(), axes.get_ylim()])
+    low, span = limits[:, 0], limits[:, 1] - limits[:, 0]
+    positions = info.positions[: len(thumbnails)]
+    height, width = thumbnails[0].shape[:2]
+    figure.draw_without_rendering()  # It gives the axes their size.
+    box = axes.get_window_extent()
+    size = _fit(_SIDE_IN_CHART, height / width) * [1.0, box.width / box.height]
+    for index in choose_apart((positions - low) / span, *size).tolist():
+        colour = CLASS_COLOURS[info.members[index] % len(CLASS_COLOURS)]
+        frame = colour if info.classes else OTHER
+        _draw_thumbnail(axes, positions[index], size * span, thumbnails[index], frame, "none")
+    axes.set(xlim=limits[0], ylim=limits[1])
+    return figure
+
+
+def _draw_thumbnail(
+    axes: Any,
+    centre: NDArray[np.float64],
+    size: Sequence[float] | NDArray[np.float64],
+    picture: Pixels,
+    colour: str,
+    interpolation: str,
+) -> None:
+    (x, y), (width, height) = centre, size
     left, bottom = x - width / 2, y - height / 2
     axes.imshow(
         picture,
@@ -143,7 +182,7 @@ def _draw_thumbnail(axes: Any, info: MapInfo, index: int, picture: Pixels, colou
         vmax=255,
         extent=(left, left + width, bottom, bottom + height),
         aspect="auto",
-        interpolation="nearest" if max(picture.shape[:2]) < _PIXELS else "antialiased",
+        interpolation=interpolation,
         zorder=3,
     )
     frame = Rectangle((left, bottom), width, height, fill=False, edgecolor=colour, linewidth=1.4)
@@ -153,9 +192,14 @@ def _draw_thumbnail(axes: Any, info: MapInfo, index: int, picture: Pixels, colou
 
 def _size_of(ratio: float, count: int) -> tuple[float, float]:
     """Returns width and height of a thumbnail. Images that are very long become a little wider."""
-    side = float(np.clip(0.5 / np.sqrt(max(1, count)), *SIDES))
+    width, height = _fit(float(np.clip(0.5 / np.sqrt(max(1, count)), *SIDES)), ratio)
+    return width, height
+
+
+def _fit(side: float, ratio: float) -> NDArray[np.float64]:
+    """Returns width and height of a thumbnail with this longer side, in the same unit."""
     ratio = min(max(ratio, 0.25), 4.0)
-    return side / max(1.0, ratio), side * min(1.0, ratio)
+    return side * np.array([1 / max(1.0, ratio), min(1.0, ratio)])
 
 
 def to_thumbnails(

@@ -15,6 +15,7 @@ from vaetune.report.charts.grids import (
     compute_samples,
     grid_to_png,
 )
+from vaetune.report.charts.latent_map import draw_clusters_with_thumbnails, to_thumbnails
 from vaetune.report.charts.svg import to_svg
 from vaetune.study import Artifacts, DataSummary, ProbeImages, Study
 
@@ -165,8 +166,16 @@ def _clusters(model: _Model) -> Side:
     labels = model.probe_images.labels if model.probe_images else None
     info = compute_clusters(model.artifacts.z_mean, labels, model.data.class_names)
     coloured = f", coloured by {len(info.classes)} classes" if info.classes else ""
+    thumbnails = model.probe_images.thumbnails if model.probe_images else None
+    is_whole = len(info.points) == len(model.artifacts.z_mean)
     label = f"Scatter of {len(info.points)} latent means of {model.title}{coloured}"
-    return Side(model.role, chart=Markup(to_svg(draw_clusters(info), model.name, label)))
+    if thumbnails is None or not is_whole:  # Thumbnails would belong to other points.
+        figure = draw_clusters(info)
+    else:
+        pictures = to_thumbnails(thumbnails, model.data.show)
+        figure = draw_clusters_with_thumbnails(info, pictures)
+        label += ", and images at some of them"
+    return Side(model.role, chart=Markup(to_svg(figure, model.name, label)))
 
 
 def _image(model: _Model, grid: GridInfo, alt: str) -> Side:
@@ -187,8 +196,8 @@ _KINDS: tuple[tuple[str, str, Callable[[_Model], Side]], ...] = (
     ("Samples", "Images decoded from random samples of the prior.", _samples),
     (
         "Latent space",
-        "Latent means of validation images. More than two latent dimensions are projected onto "
-        "the first two principal components.",
+        "Latent means of validation images, with the images where there is room. More than two "
+        "latent dimensions are projected onto the first two principal components.",
         _clusters,
     ),
     (
