@@ -30,12 +30,16 @@ from workloads import append_line
 
 if TYPE_CHECKING:
     from vaetune import Study
+    from vaetune.data import ImageRows
     from vaetune.evaluation import Scores
 
 BUILD = Path(__file__).parent.parent / "build" / "anomalies"
 DATA = Path(__file__).parent / "data"
 
 Pixels = NDArray[np.uint8]
+
+Parts = Mapping[str, NDArray[np.float64]]
+"""Losses and sizes of images by name, each (n,)."""
 
 EPOCHS = 9
 MOST = 1000
@@ -169,17 +173,25 @@ class Measure:
         self._model = model_of_trial(study, study.winner)
         self._vae = self._model.load()
 
-    def __call__(self, images: Pixels) -> dict[str, NDArray[np.float64]]:
-        """Returns negative ELBO, lowest loss and compressed size in nats of each image."""
+    def __call__(self, images: Pixels) -> Parts:
+        """Returns the losses and the compressed size of each image."""
+        return {**self.losses_of(self.open(images)), "zlib": compressed_sizes(images)}
+
+    def open(self, images: Pixels | None = None) -> "ImageRows":
+        """Opens images for the model. Default: those of its search."""
         from vaetune.evaluation import open_images
+
+        return open_images(self._model, images)
+
+    def losses_of(self, rows: "ImageRows") -> Parts:
+        """Returns negative ELBO and lowest loss in nats, and the squared error."""
         from vaetune.evaluation.scoring import score_rows
 
-        found = score_rows(self._vae, open_images(self._model, images))
+        found = score_rows(self._vae, rows)
         return {
             "negative ELBO": _without_nan(found["reconstruction"] + found["kl"]),
             "squared error": _without_nan(found["reconstruction_error"]),
             "entropy": found["complexity"],
-            "zlib": compressed_sizes(images),
         }
 
 
@@ -196,9 +208,6 @@ def compressed_sizes(images: Pixels) -> NDArray[np.float64]:
         before = np.diff(image, axis=1, prepend=np.uint8(0))
         sizes.append(min(len(zlib.compress(each.tobytes(), 9)) for each in (image, above, before)))
     return np.array(sizes) * 8 * np.log(2)
-
-
-Parts = Mapping[str, NDArray[np.float64]]
 
 
 def corrections(held_out: Parts) -> dict[str, Callable[[Parts], NDArray[np.float64]]]:
@@ -295,17 +304,21 @@ def rows_of(measure: str) -> list[dict[str, Any]]:
 
 def measure_digits(mnist: str, only: str) -> None:
     """Trains on nine digits of MNIST at a time, and appends the AUROC of the tenth."""
+    from vaetune.evaluation.classes import area_under_curve
+
     known = {row["digit"] for row in rows_of("digits")}
     for digit in range(10):
         model = Model(f"mnist-without-{digit}", 0)
         if digit in known or only not in model.name:
             continue
         study = train(model, mnist, MNIST_EPOCHS, "--leave-out", str(digit))
-        scores = score_splits(study, "test", "left_out")
+        measure = Measure(study)
+        rows = measure.open().of_splits(["test", "left_out"])
+        found, is_odd = measure.losses_of(rows), rows.splits == "left_out"
         row = {"measure": "digits", "digit": digit, "epochs": MNIST_EPOCHS}
-        row |= {"normal": int((scores.splits == "test").sum()), "odd": len(scores)}
-        row["odd"] -= row["normal"]
-        row["auroc"] = round(scores.auroc(odd=str(digit)), 5)
+        row |= {"normal": int((~is_odd).sum()), "odd": int(is_odd.sum())}
+        score = found["negative ELBO"] - found["entropy"]
+        row["auroc"] = round(area_under_curve(score, is_odd), 5)
         append_line(TABLE, json.dumps(row))
         print(row, flush=True)
 

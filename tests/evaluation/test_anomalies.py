@@ -12,6 +12,8 @@ from tiny_searches import GRID, changed, run
 import vaetune
 from vaetune.config.spec import DataSpec
 from vaetune.errors import DataError, ResultsError
+from vaetune.evaluation.anomalies import score_opened
+from vaetune.evaluation.embeddings import model_of_trial, open_images
 from vaetune.evaluation.scores import Scores
 from vaetune.evaluation.threshold import find_threshold
 
@@ -64,6 +66,14 @@ def test_other_images_are_flagged_by_the_validation_images_of_the_search(searche
         assert found.threshold.value == pytest.approx(own.threshold.value, rel=1e-6)
         assert replace(found.threshold, value=0) == replace(own.threshold, value=0)
         np.testing.assert_allclose(found.score, by_study.score, rtol=1e-5)
+
+
+def test_test_images_alone_are_flagged_by_the_validation_images(searched, own):
+    model = model_of_trial(searched[0], searched[0].winner)
+    rows = open_images(model, None).of_splits(["test"])
+    found = score_opened(model, rows, 0.9, 4)
+    assert found.threshold.value == pytest.approx(own.threshold.value, rel=1e-6)
+    np.testing.assert_allclose(found.score, own.score[own.splits == "test"], rtol=1e-5)
 
 
 def test_the_auroc_counts_test_images_and_those_left_out(own):
@@ -143,6 +153,8 @@ def test_what_cannot_score_is_refused(searched, tmp_path):
     study, _ = searched
     with pytest.raises(ResultsError, match=r"above 0 and below 1.*Received: 99"):
         vaetune.score_images(study, OTHERS.images, quantile=99)
+    with pytest.raises(ResultsError, match=r"at least 1\. Received: 0"):
+        vaetune.score_images(study, OTHERS.images, samples=0)
     with pytest.raises(ResultsError, match="is not an export of vaetune"):
         vaetune.score_images(tmp_path, OTHERS.images)
     with pytest.raises(DataError, match=r"takes 9 x 10\. Resize them"):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vaetune.data import Dataset, ImageRows
 from vaetune.device import exact_device
-from vaetune.errors import VaetuneError
+from vaetune.errors import ResultsError, VaetuneError
 from vaetune.evaluation.embeddings import LoadableModel, Resizing, find_model, open_images
 from vaetune.evaluation.scores import LOSSES, Scores
 from vaetune.evaluation.threshold import QUANTILE, check_quantile, find_threshold
@@ -53,8 +53,8 @@ def score_images(
             that of the search; without one, such images are refused.
 
     Raises:
-        ResultsError: There is no such trial or export, or its weights were not kept, or the
-            quantile is not in (0, 1).
+        ResultsError: There is no such trial or export, its weights were not kept, the quantile is
+            not in (0, 1), or there is not even one sample.
         DataError: The images cannot be read, or the model cannot take them.
 
     Example:
@@ -62,6 +62,8 @@ def score_images(
         >>> scores.to_frame().sort_values("score").tail(10)
     """
     check_quantile(quantile)
+    if samples < 1:
+        raise ResultsError(f"The number of samples must be at least 1. Received: {samples}.")
     found = find_model(model, trial, nearby=True)
     rows = open_images(found, dataset, resize)
     with exact_device():
@@ -91,19 +93,26 @@ def score_opened(
     """
     from vaetune.evaluation.scoring import score_rows  # It imports TensorFlow.
 
-    held_out, reason = (None, "") if rows.are_trained_on else _open_held_out(model)
+    is_known = _find_held_out(rows)
+    held_out, reason = (None, "") if is_known.any() else _open_held_out(model)
     counts = len(rows), len(held_out or ())
     vae = model.load()
-    losses = score_rows(vae, rows, samples, _scaled(on_progress, 0, counts))
-    scores = _scores_of(rows, losses)
-    if rows.splits is not None and rows.are_trained_on:
-        known = scores.score[rows.splits == "validation"]
+    scores = _scores_of(rows, score_rows(vae, rows, samples, _scaled(on_progress, 0, counts)))
+    if is_known.any():
+        known = scores.score[is_known]
     elif held_out is not None:
         losses = score_rows(vae, held_out, samples, _scaled(on_progress, 1, counts))
         known = _scores_of(held_out, losses).score
     else:
         return replace(scores, no_threshold=reason)
     return replace(scores, threshold=find_threshold(known, quantile))
+
+
+def _find_held_out(rows: ImageRows) -> NDArray[np.bool_]:
+    """Returns whether an image is a validation image of the model's search, (n,)."""
+    if rows.splits is None or not rows.are_trained_on:
+        return np.zeros(len(rows), bool)
+    return rows.splits == "validation"
 
 
 def _open_held_out(model: LoadableModel) -> tuple[ImageRows | None, str]:

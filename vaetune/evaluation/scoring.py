@@ -188,7 +188,11 @@ def _compile_sample(vae: VAE, images: NDArray[Any]) -> Callable[..., Any]:
 
 
 def _best_logits(vae: VAE, images: NDArray[Any]) -> tf.Tensor:
-    return tf.constant(perfect_logits(vae.likelihood, to_unit_interval(images)))
+    """Returns the logits of each pixel with the smallest loss, in double precision."""
+    is_bytes = images.dtype == np.uint8
+    values = np.arange(256, dtype=np.uint8) if is_bytes else images
+    logits = perfect_logits(vae.likelihood, to_unit_interval(values))
+    return tf.constant(logits[images] if is_bytes else logits)
 
 
 def _logit_spec(vae: VAE) -> tf.TensorSpec:
