@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from workloads import append_line
 
+from vaetune.study import POSTERIOR_SAMPLES
+
 if TYPE_CHECKING:
     from vaetune import Study
     from vaetune.data import ImageRows
@@ -45,8 +47,8 @@ EPOCHS = 9
 MOST = 1000
 """Images of a set that are scored, at most."""
 
-MNIST_EPOCHS = 3
-"""Epochs of models of all of MNIST."""
+MNIST_SAMPLES = 8
+"""Samples of the posterior of each image of MNIST, to save time."""
 
 
 @dataclass(frozen=True)
@@ -183,11 +185,11 @@ class Measure:
 
         return open_images(self._model, images)
 
-    def losses_of(self, rows: "ImageRows") -> Parts:
+    def losses_of(self, rows: "ImageRows", samples: int = POSTERIOR_SAMPLES) -> Parts:
         """Returns negative ELBO and lowest loss in nats, and the squared error."""
         from vaetune.evaluation.scoring import score_rows
 
-        found = score_rows(self._vae, rows)
+        found = score_rows(self._vae, rows, samples)
         return {
             "negative ELBO": _without_nan(found["reconstruction"] + found["kl"]),
             "squared error": _without_nan(found["reconstruction_error"]),
@@ -311,11 +313,11 @@ def measure_digits(mnist: str, only: str) -> None:
         model = Model(f"mnist-without-{digit}", 0)
         if digit in known or only not in model.name:
             continue
-        study = train(model, mnist, MNIST_EPOCHS, "--leave-out", str(digit))
+        study = train(model, mnist, 1, "--leave-out", str(digit))
         measure = Measure(study)
         rows = measure.open().of_splits(["test", "left_out"])
-        found, is_odd = measure.losses_of(rows), rows.splits == "left_out"
-        row = {"measure": "digits", "digit": digit, "epochs": MNIST_EPOCHS}
+        found, is_odd = measure.losses_of(rows, MNIST_SAMPLES), rows.splits == "left_out"
+        row = {"measure": "digits", "digit": digit}
         row |= {"normal": int((~is_odd).sum()), "odd": int(is_odd.sum())}
         score = found["negative ELBO"] - found["entropy"]
         row["auroc"] = round(area_under_curve(score, is_odd), 5)
@@ -326,7 +328,7 @@ def measure_digits(mnist: str, only: str) -> None:
 def measure_threshold(mnist: str) -> None:
     """Trains on all digits of MNIST, and appends the share of test images that is flagged."""
     known = {row["seed"] for row in rows_of("threshold")}
-    for seed in (0, 1, 2):
+    for seed in (0, 1):
         if seed in known:
             continue
         study = train(Model("mnist", seed), mnist, 1)
