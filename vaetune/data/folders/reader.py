@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaetune.config import ReadingSpec
+from vaetune.data.disk.images import Images
 from vaetune.data.folders import notes as folder_notes, transparency
 from vaetune.data.folders.files import counted, find_files
 from vaetune.data.folders.headers import FAILURES, ImageFile, read_headers, reason_of
@@ -82,7 +83,7 @@ def _read_quietly(folder: Path, spec: ReadingSpec, allocate: Allocate) -> RawIma
     problems = [*arrangement.warnings, *folder_notes.unreadable_warning(folder, unreadable)]
     problems += [*folder_notes.shortened(kept), *transparency.warnings(pixels.looks)]
     problems += _join_types(pixels, plan)
-    splits = _split_up(folder, pixels, plan)
+    splits = split_up(folder, kept, plan, lambda first, last: pixels.images[first:last])
     is_resized = any(page.size != plan.size for file in kept for page in file.pages)
     return RawImages(
         "files",
@@ -211,20 +212,28 @@ def _narrow(images: NDArray[Any]) -> NDArray[np.uint8]:
     return narrow
 
 
-def _split_up(folder: Path, pixels: _Pixels, plan: Plan) -> dict[SplitName, RawSplit]:
-    """Returns the splits that have images."""
-    files = [file for file, _ in pixels.files]
+def split_up(
+    folder: Path, files: Sequence[ImageFile], plan: Plan, take: Callable[[int, int], Images]
+) -> dict[SplitName, RawSplit]:
+    """Returns the splits that have images.
+
+    Args:
+        folder: Folder of image files.
+        files: Files of all splits, one split after the other.
+        plan: Common size, type and channels of the images.
+        take: Function that returns the images from a first number to a last one, exclusively.
+    """
     splits: dict[SplitName, RawSplit] = {}
     at = 0
     for split in SPLITS:
-        labels, names = list_facts(folder, files, split, plan)
+        labels, names = _list_facts(folder, files, split, plan)
         if len(names):
-            splits[split] = RawSplit(pixels.images[at : at + len(names)], labels, names)
+            splits[split] = RawSplit(take(at, at + len(names)), labels, names)
             at += len(names)
     return splits
 
 
-def list_facts(
+def _list_facts(
     folder: Path, files: Sequence[ImageFile], split: SplitName, plan: Plan
 ) -> tuple[NDArray[np.int64] | None, NDArray[Any]]:
     """Returns the class indices and the names of the images of a split.

@@ -17,10 +17,10 @@ from vaetune.data.disk.images import DiskImages
 from vaetune.data.folders import notes as folder_notes
 from vaetune.data.folders.files import find_files
 from vaetune.data.folders.headers import FAILURES, ImageFile, read_headers, reason_of
-from vaetune.data.folders.layout import SPLITS, SplitName, arrange
+from vaetune.data.folders.layout import arrange
 from vaetune.data.folders.plan import Plan, make_plan
-from vaetune.data.folders.reader import class_names_of, decode_into, list_facts
-from vaetune.data.raw import RawImages, RawSplit
+from vaetune.data.folders.reader import class_names_of, decode_into, split_up
+from vaetune.data.raw import RawImages
 from vaetune.data.zero_copy import empty_aligned
 from vaetune.errors import DataError
 
@@ -127,14 +127,9 @@ def open_folder(
         check_sizes(folder, [page.size for file in files for page in file.pages], size)
     plan = _plan_as(folder, files, size, resize or "crop", pages)
     file = FolderFile(folder, files, plan, background)
-    splits: dict[SplitName, RawSplit] = {}
-    at = 0
-    for split in SPLITS:
-        labels, names = list_facts(folder, files, split, plan)
-        if len(names):
-            rows = np.arange(at, at + len(names))
-            splits[split] = RawSplit(DiskImages(file, rows), labels, names)
-            at += len(names)
+    splits = split_up(
+        folder, files, plan, lambda first, last: DiskImages(file, np.arange(first, last))
+    )
     if "train" not in splits:
         raise folder_notes.unreadable_error(folder, unreadable)
     is_resized = any(page.size != size for one in files for page in one.pages)
