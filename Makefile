@@ -50,6 +50,9 @@ bench: $(VENV)/installed-dev ## compare with Keras Tuner, Optuna and Ray Tune (e
 	$(BIN)/python benchmarks/two_workers.py
 	$(BIN)/python benchmarks/many_workers.py
 	$(BIN)/python benchmarks/simulate.py
+	$(BIN)/python benchmarks/anomalies.py corrections
+	$(BIN)/python benchmarks/anomalies.py digits
+	$(BIN)/python benchmarks/anomalies.py threshold
 	$(BIN)/python benchmarks/race.py --images benchmarks/data/letters.npz
 	$(BIN)/python benchmarks/race.py --seeds 3
 	$(BIN)/python benchmarks/tables.py

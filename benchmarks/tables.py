@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from anomaly_tables import anomalies_text, read_rows as read_anomalies
 from contenders import TITLES
 from curves import Table
 from gpu_tables import goals_table as gpu_goals_table, read_gpu, searches_table, steps_table
@@ -288,6 +289,7 @@ def parts() -> dict[str, str]:
         "trained": race_text(read_race(RESULTS / "race.jsonl")),
         "environment": environment_line(runs, goals),
         "found": found_table(read_rows()),
+        "anomalies": anomalies_text(read_anomalies()),
         "gpu": searches_table(gpu),
         "gpu-steps": steps_table(gpu),
         "gpu-goals": gpu_goals_table(gpu),

@@ -1,7 +1,7 @@
 from .config import SearchSpec, Space, load_search
 from .data import load_images
 from .errors import VaetuneError
-from .evaluation import encode_images, evaluate_trial
+from .evaluation import encode_images, evaluate_trial, score_images
 from .export import export_trial, write_trials
 from .models import VAE, VAEHyperModel, load_model
 from .report import write_report
@@ -27,6 +27,7 @@ __all__ = [
     "load_search",
     "load_study",
     "run_search",
+    "score_images",
     "write_report",
     "write_trials",
 ]

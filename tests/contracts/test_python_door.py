@@ -28,7 +28,7 @@ from vaetune.study.scores import EvaluationProtocol
 SOURCE = Path(vaetune.__file__).parents[1]
 OFFERED = """
     load_images load_model load_search load_study list_studies
-    run_search encode_images evaluate_trial export_trial write_report
+    run_search encode_images score_images evaluate_trial export_trial write_report
     write_trials
     SearchSpec Space Study Trial VAE VAEHyperModel VaetuneError
 """
@@ -115,6 +115,8 @@ def test_a_script_sees_real_types_under_mypy_strict(tmp_path):
         'vaetune.export_trial(study, formats=["onnx"])': "vaetune.export.bundle.Export",
         "vaetune.encode_images(study)": "vaetune.evaluation.embeddings.Embeddings",
         "vaetune.encode_images(study).to_frame()": "pandas.core.frame.DataFrame",
+        "vaetune.score_images(study)": "vaetune.evaluation.scores.Scores",
+        "vaetune.score_images(study).to_frame()": "pandas.core.frame.DataFrame",
         'vaetune.load_model("vae.keras")': "vaetune.models.vae.VAE",
         'vaetune.load_model("vae.keras").latent_dim': "int",
         "vaetune.VAEHyperModel()": "vaetune.models.hypermodel.VAEHyperModel",

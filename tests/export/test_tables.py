@@ -10,7 +10,7 @@ import pytest
 
 from vaetune.errors import ResultsError
 from vaetune.export import tables
-from vaetune.export.tables import ENDINGS, TableFacts, check_table, write_table
+from vaetune.export.tables import ENDINGS, TableFacts, check_table, write_scores, write_table
 
 FACTS = TableFacts(
     names=np.array(["a.png", 'b,"c".png', "d/é.png", "e.png", "f.png"]),
@@ -162,3 +162,43 @@ def test_lines_end_as_programs_expect(tmp_path):
     content = (tmp_path / "z.csv").read_bytes()
     assert content.count(b"\r") == 0
     assert len([*csv.reader(content.decode().splitlines())]) == 6
+
+
+SCORES = {
+    "score": np.array([1 / 3, -0.0, np.inf, 1e300, 2.0]),
+    "flagged": np.array([True, False, True, False, True]),
+}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_table_of_scores_has_exact_values(tmp_path, ending):
+    path = tmp_path / f"s{ending}"
+    write_scores(path, FACTS, SCORES)
+    frame = pd.read_parquet(path) if ending == ".parquet" else pd.read_csv(path)
+    assert [*frame] == ["name", "split", "label", "class_name", "score", "flagged"]
+    assert frame["name"].tolist() == FACTS.names.tolist()
+    assert frame["label"].fillna(-1).tolist() == FACTS.labels.tolist()
+    for name, values in SCORES.items():
+        assert frame[name].dtype == values.dtype
+        assert frame[name].tolist() == values.tolist()
+
+
+def test_an_archive_of_scores_holds_an_array_for_each_column(tmp_path):
+    write_scores(tmp_path / "s.npz", FACTS, SCORES)
+    with np.load(tmp_path / "s.npz", allow_pickle=False) as found:
+        facts = {"names", "splits", "labels", "class_names"}
+        assert set(found) == facts | {"score", "flagged"}
+        np.testing.assert_array_equal(found["score"], SCORES["score"])
+        assert found["flagged"].dtype == bool
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_table_of_one_kind_does_not_replace_one_of_the_other(tmp_path, ending):
+    path = tmp_path / f"table{ending}"
+    write_scores(path, FACTS, SCORES)
+    check_table(path, "scores")
+    with pytest.raises(ResultsError, match="is not a table of latent variables and will not"):
+        check_table(path)
+    write_table(path, FACTS, parts())
+    with pytest.raises(ResultsError, match="is not a table of scores and will not"):
+        check_table(path, "scores")

@@ -19,6 +19,7 @@ from vaetune.cli.explain import explain
 from vaetune.cli.groups import GroupedCommand, expand_groups
 from vaetune.cli.new import new
 from vaetune.cli.report import report
+from vaetune.cli.score import score
 from vaetune.cli.search import search
 from vaetune.cli.train import train
 from vaetune.cli.trials import trials
@@ -54,7 +55,12 @@ def _vaetune(
     pass
 
 
-for _command in (new, search, check, train, best, evaluate, encode, explain, trials, report, cache):
+_COMMANDS = (
+    *(new, search, check, train, best, evaluate),
+    *(encode, score, explain, trials, report, cache),
+)
+
+for _command in _COMMANDS:
     app.command(cls=GroupedCommand)(expand_groups(_command))
 
 

@@ -85,7 +85,7 @@ def encode(
         raise typer.BadParameter("give --output FILE, --map FILE or both")
     _check_files(output, map_)
     with clean_interrupt("Stopped. Nothing was written."):
-        model = _find_model(name, trial, results)
+        model = find_model(name, trial, results)
         from vaetune.evaluation import open_images
 
         rows = open_images(model, dataset, resize.value if resize else None)
@@ -109,14 +109,24 @@ def _check_files(table: Path | None, map_: Path | None) -> None:
         check_map(map_)
 
 
-def _find_model(name: str | None, trial: str | None, results: Path) -> "LoadableModel":
+def find_model(
+    name: str | None, trial: str | None, results: Path, nearby: bool = False
+) -> "LoadableModel":
+    """Returns the model of a search's trial, or that of an export.
+
+    Args:
+        name: Name of the search, or folder of the export. None: the latest search.
+        trial: Id of the trial. None: the winner.
+        results: Folder of all results.
+        nearby: Whether to find the images of an export through its search, see `model_of_export`.
+    """
     from vaetune.evaluation import model_of_export, model_of_trial
     from vaetune.study import pick
 
     if name is not None and is_export(name, results):
         if trial is not None:
             raise typer.BadParameter("an export holds one trial: leave out --trial")
-        return model_of_export(find_exported(Path(name)))
+        return model_of_export(find_exported(Path(name)), nearby)
     study = find_named(results, name)
     study = hand_over(study) if trial is None else study
     return model_of_trial(study, pick(study, trial))

@@ -1,3 +1,12 @@
+from .anomalies import (
+    find_new,
+    score_images,
+    score_opened,
+)
+from .classes import (
+    Comparison,
+    compare_classes,
+)
 from .embeddings import (
     Embeddings,
     LoadableModel,
@@ -27,23 +36,44 @@ from .rescore import (
     ImageLosses,
     Rescorer,
 )
+from .scores import (
+    Scores,
+)
+from .scoring import (
+    map_losses,
+)
+from .threshold import (
+    QUANTILE,
+    Threshold,
+    check_quantile,
+)
 from .trial import evaluate_trial
 
 __all__ = [
+    "QUANTILE",
+    "Comparison",
     "Embeddings",
     "ImageLosses",
     "LoadableModel",
     "Rescorer",
+    "Scores",
+    "Threshold",
     "check_images",
+    "check_quantile",
+    "compare_classes",
     "encode_images",
     "encode_rows",
     "estimate",
     "evaluate",
     "evaluate_export",
     "evaluate_trial",
+    "find_new",
     "list_latents",
+    "map_losses",
     "model_of_export",
     "model_of_trial",
     "open_images",
     "record_evaluation",
+    "score_images",
+    "score_opened",
 ]

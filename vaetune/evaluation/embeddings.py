@@ -5,6 +5,7 @@ This module does not import TensorFlow, because the device is chosen before Tens
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from vaetune.data import Dataset, ImageRows, Trained, open_rows
 from vaetune.device import exact_device
-from vaetune.errors import DataError, MissingImagesError, ResultsError
+from vaetune.errors import DataError, MissingImagesError, ResultsError, VaetuneError
 from vaetune.study import (
     Exported,
     Study,
     Trial,
     find_export,
+    has_begun,
     load_study,
     pick,
 )
@@ -74,8 +76,14 @@ def model_of_trial(study: Study, trial: Trial) -> LoadableModel:
     )
 
 
-def model_of_export(exported: Exported) -> LoadableModel:
-    """Returns an exported model."""
+def model_of_export(exported: Exported, nearby: bool = False) -> LoadableModel:
+    """Returns an exported model.
+
+    Args:
+        exported: The export.
+        nearby: Whether to find the place of the images through the search of the export, if it is
+            in the same folder of results. The export itself does not name it.
+    """
 
     def load() -> "VAE":
         from vaetune.models import load_model
@@ -86,7 +94,20 @@ def model_of_export(exported: Exported) -> LoadableModel:
     images = Trained(
         data, exported.reading, exported.image_shape, exported.fingerprint, exported.images
     )
-    return LoadableModel(f"the model in {exported.folder}", images, exported.named_set, load)
+    dataset = exported.named_set or (_find_nearby(exported) if nearby else None)
+    return LoadableModel(f"the model in {exported.folder}", images, dataset, load)
+
+
+def _find_nearby(exported: Exported) -> str | None:
+    """Returns the place of an export's images, if its search is in the same folder of results."""
+    folder = exported.folder.resolve().parent / exported.search
+    if not exported.search or not has_begun(folder):
+        return None
+    with suppress(VaetuneError):
+        study = load_study(folder)
+        is_same = study.started.data.fingerprint == exported.fingerprint
+        return study.search.data.dataset if is_same and study.names_images else None
+    return None
 
 
 def open_images(
@@ -215,7 +236,7 @@ def encode_images(
         >>> embeddings = vaetune.encode_images(study, "photos")
         >>> embeddings.to_frame().to_parquet("photos.parquet")
     """
-    found = _find_model(model, trial)
+    found = find_model(model, trial)
     rows = open_images(found, dataset, resize).of_splits(splits)
     with exact_device():
         from vaetune.evaluation.encoding import encode_rows  # It imports TensorFlow.
@@ -225,8 +246,19 @@ def encode_images(
     return Embeddings(rows.names, rows.splits, rows.labels, rows.class_names, latents)
 
 
-def _find_model(model: Study | str | os.PathLike[str], trial: Trial | str | None) -> LoadableModel:
-    """Returns the model of a study's trial, or that of an export."""
+def find_model(
+    model: Study | str | os.PathLike[str], trial: Trial | str | None, nearby: bool = False
+) -> LoadableModel:
+    """Returns the model of a study's trial, or that of an export.
+
+    Args:
+        model: Study, or folder of an export.
+        trial: Trial of the study, or its id. None: the winner.
+        nearby: See `model_of_export`.
+
+    Raises:
+        ResultsError: There is no such trial or export.
+    """
     if not isinstance(model, Study):
         exported = find_export(Path(model))
         if exported is None:
@@ -236,7 +268,7 @@ def _find_model(model: Study | str | os.PathLike[str], trial: Trial | str | None
             )
         if trial is not None:
             raise ResultsError(f"{model} is an export of one trial: leave out `trial`.")
-        return model_of_export(exported)
+        return model_of_export(exported, nearby)
     current = load_study(model.folder)
     picked = pick(current, trial.trial_id if isinstance(trial, Trial) else trial)
     return model_of_trial(current, picked)

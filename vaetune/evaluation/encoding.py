@@ -50,9 +50,9 @@ def encode_rows(
     batches = batches or Batches()
     encode = None
     done = 0
-    for images in _read_ahead(rows, batches.size):
+    for images in read_batches(rows, batches.size):
         if encode is None:
-            _check_shape(vae, images, rows.source)
+            check_shape(vae, images, rows.source)
             encode = _compile(vae, images, levels)
         yield encode(images, batches)
         done += len(images)
@@ -89,7 +89,17 @@ def _compile(vae: VAE, images: NDArray[Any], levels: bool) -> Any:
     return encode
 
 
-def _check_shape(vae: VAE, images: NDArray[Any], source: str) -> None:
+def check_shape(vae: VAE, images: NDArray[Any], source: str) -> None:
+    """Checks that a model takes images.
+
+    Args:
+        vae: The trained model.
+        images: Images, (n, height, width, channels).
+        source: Name of the image set in messages.
+
+    Raises:
+        ResultsError: It takes images of another shape.
+    """
     shape = images.shape[1:]
     if shape != vae.image_shape:
         raise ResultsError(
@@ -99,8 +109,13 @@ def _check_shape(vae: VAE, images: NDArray[Any], source: str) -> None:
         )
 
 
-def _read_ahead(rows: ImageRows, most: int) -> Iterator[NDArray[Any]]:
-    """Returns an iterator of batches of images; see `read_ahead`."""
+def read_batches(rows: ImageRows, most: int) -> Iterator[NDArray[Any]]:
+    """Returns an iterator of batches of images; see `read_ahead`.
+
+    Args:
+        rows: Images.
+        most: Largest number of images in a batch.
+    """
     first = rows.read(slice(0, 1))
     size = max(1, min(most, BATCH_BYTES // (4 * math.prod(first.shape[1:]))))
     parts = [slice(start, start + size) for start in range(0, len(rows), size)]

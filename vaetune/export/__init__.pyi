@@ -15,6 +15,7 @@ from .reader import (
 from .tables import (
     TableFacts,
     check_table,
+    write_scores,
     write_table,
 )
 from .trial import export_trial
@@ -28,6 +29,7 @@ __all__ = [
     "export_trial",
     "opening_command",
     "write_export",
+    "write_scores",
     "write_table",
     "write_trials",
 ]

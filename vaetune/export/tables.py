@@ -1,12 +1,14 @@
-"""Writes the latent variables of images as a table: .npz, .csv or .parquet."""
+"""Writes latent variables or scores of images as a table: .npz, .csv or .parquet."""
 
 import csv
 import importlib.util
+import io
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,9 @@ from vaetune.files import DamagedArchiveError, list_arrays
 
 ENDINGS = (".npz", ".csv", ".parquet")
 """Endings of the files that can be written."""
+
+MARKS = {"latent variables": ("z_mean", "z_mean_0"), "scores": ("score", "score")}
+"""An array of an archive and a column of a table by which the kinds of tables are known."""
 
 _ROWS = 10_000
 """Rows of a group of a Parquet file, about."""
@@ -71,8 +76,12 @@ class TableFacts:
         return columns
 
 
-def check_table(path: Path) -> None:
+def check_table(path: Path, of: str = "latent variables") -> None:
     """Checks that a table can be written to a file, before anything is computed.
+
+    Args:
+        path: File of the table.
+        of: Kind of the table, one of `MARKS`. A file with such a table may be overwritten.
 
     Raises:
         ResultsError: The ending is unknown, a library is missing, there is no such folder, or a
@@ -90,9 +99,9 @@ def check_table(path: Path) -> None:
         )
     if not path.parent.is_dir():
         raise ResultsError(f"There is no folder {path.parent}. Create it, or choose another one.")
-    if path.exists() and not _is_table(path, ending):
+    if path.exists() and not _is_table(path, ending, *MARKS[of]):
         raise ResultsError(
-            f"{path} is not a table of latent variables and will not be overwritten. Move it away, "
+            f"{path} is not a table of {of} and will not be overwritten. Move it away, "
             "or choose another file with --output."
         )
 
@@ -121,6 +130,43 @@ def write_table(path: Path, facts: TableFacts, parts: Iterable[Latents]) -> int:
                 return _write_parquet(path, facts.columns, parts)
 
 
+def write_scores(path: Path, facts: TableFacts, scores: Mapping[str, NDArray[Any]]) -> None:
+    """Writes a table of scores. It is whole or not there at all.
+
+    Args:
+        path: File to write, with one of `ENDINGS`.
+        facts: Names, splits and labels of all images.
+        scores: Columns of the table, each (n,).
+
+    Raises:
+        ResultsError: The file cannot be written.
+    """
+    columns = facts.columns | {name: each.tolist() for name, each in scores.items()}
+    with _explaining(path), replacing(path) as target:
+        match path.suffix.lower():
+            case ".npz":
+                _write_arrays(target, facts.arrays | dict(scores))
+            case ".csv":
+                text = io.TextIOWrapper(target, encoding="utf-8", newline="")
+                writer = csv.writer(text, lineterminator="\n")
+                writer.writerow(columns)
+                writer.writerows(zip(*columns.values(), strict=True))
+                text.flush()
+                text.detach()
+            case _:
+                import pyarrow as pa
+                from pyarrow.parquet import write_table as write_parquet
+
+                write_parquet(pa.table(columns), target)
+
+
+def _write_arrays(target: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
 @contextmanager
 def _explaining(path: Path) -> Iterator[None]:
     try:
@@ -129,28 +175,28 @@ def _explaining(path: Path) -> Iterator[None]:
         raise ResultsError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def _is_table(path: Path, ending: str) -> bool:
-    """Whether a file is a table that `write_table` wrote."""
+def _is_table(path: Path, ending: str, array: str, column: str) -> bool:
+    """Whether a file is a table that was written here, with an array or a column of this name."""
     try:
         if ending == ".npz":
-            return {"names", "z_mean"} <= set(list_arrays(path))
+            return {"names", array} <= set(list_arrays(path))
         if ending == ".csv":
             with path.open("rb") as file:
                 first = file.read(_LONGEST_HEADER).decode("utf-8", "replace").partition("\n")[0]
-            return _has_latents(next(csv.reader([first]), []))
+            return _has_column(next(csv.reader([first]), []), column)
         from pyarrow import ArrowInvalid
         from pyarrow.parquet import read_schema
 
         try:
-            return _has_latents(read_schema(path).names)
+            return _has_column(read_schema(path).names, column)
         except ArrowInvalid:
             return False
     except (OSError, DamagedArchiveError, csv.Error):
         return False
 
 
-def _has_latents(names: list[str]) -> bool:
-    return names[:1] == ["name"] and "z_mean_0" in names
+def _has_column(names: list[str], column: str) -> bool:
+    return names[:1] == ["name"] and column in names
 
 
 def _write_parquet(path: Path, columns: Mapping[str, list[Any]], parts: Iterable[Latents]) -> int:

@@ -17,6 +17,7 @@ from .levels import (
 from .likelihoods import (
     DEFAULT_SPREAD,
     make_scale,
+    perfect_logits,
     reconstruction_loss,
 )
 from .load import (
@@ -72,6 +73,7 @@ __all__ = [
     "make_scale",
     "mean_over_images",
     "missing_bits",
+    "perfect_logits",
     "reconstruction_loss",
     "reparameterise",
     "total_kl",

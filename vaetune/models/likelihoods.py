@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from numpy.typing import NDArray
 
 from vaetune.config import PIXEL_LEVELS, Likelihood
 from vaetune.models.losses import binary_cross_entropy
@@ -38,6 +39,14 @@ _SMALLEST = {"gaussian": SMALLEST_SCALE, "discretized_logistic": SMALLEST_SCALE 
 
 _SERIES_BELOW = 0.25
 """Size of a logit below which the normalizer of the continuous Bernoulli is a series."""
+
+_CLOSEST = 1e-15
+"""Distance to 0 and 1 that keeps perfect logits finite."""
+
+_FAR_LOGITS = np.geomspace(1e-4, (1.0 - 1e-9) / SMALLEST_SCALE, 4000)
+_MEAN_LOGITS = np.concatenate([-_FAR_LOGITS[::-1], _FAR_LOGITS])
+_MEANS = -1.0 / np.expm1(-_MEAN_LOGITS) - 1.0 / _MEAN_LOGITS
+"""Means of the continuous Bernoulli with `_MEAN_LOGITS`, within its bounds."""
 
 
 @keras.saving.register_keras_serializable(package="vaetune")
@@ -180,3 +189,23 @@ def spread_of(images: np.ndarray[Any, Any]) -> float:
     """
     values = images.reshape(-1, images.shape[-1])
     return float(np.sqrt(values.var(axis=0, dtype=np.float64).mean()))
+
+
+def perfect_logits(likelihood: Likelihood, images: np.ndarray[Any, Any]) -> NDArray[np.float64]:
+    """Returns the logits with the smallest loss, which no reconstruction of these images has.
+
+    Args:
+        likelihood: Name of the likelihood.
+        images: Images in [0, 1], any shape.
+    """
+    x = np.asarray(images, np.float64)
+    logits: NDArray[np.float64]
+    if likelihood == "continuous_bernoulli":
+        bounded = np.interp(x, _MEANS, _MEAN_LOGITS)
+        logits = np.arctanh(bounded * SMALLEST_SCALE) / SMALLEST_SCALE
+        return logits
+    if likelihood == "discretized_logistic":
+        x = np.round(x * (PIXEL_LEVELS - 1)) / (PIXEL_LEVELS - 1)
+    x = np.clip(x, _CLOSEST, 1.0 - _CLOSEST)
+    logits = np.log(x) - np.log1p(-x)
+    return logits

@@ -9,6 +9,7 @@ from .charts.grids import (
     compute_traversal,
     draw_grid,
 )
+from .charts.heat_maps import HeatMaps
 from .charts.latent_walks import (
     MAX_DIMENSIONS,
     TRAVERSAL_LIMIT,
@@ -20,6 +21,10 @@ from .charts.latent_walks import (
 )
 from .contact_sheet import (
     write_contact_sheet,
+)
+from .heat_maps import (
+    check_heat_maps,
+    write_heat_maps,
 )
 from .latent_map import (
     check_map,
@@ -104,12 +109,14 @@ __all__ = [
     "MAX_DIMENSIONS",
     "TRAVERSAL_LIMIT",
     "Ended",
+    "HeatMaps",
     "Waiting",
     "Walks",
     "WatchEvent",
     "WriteFailed",
     "Written",
     "as_distribution",
+    "check_heat_maps",
     "check_map",
     "compute_clusters",
     "compute_interpolations",
@@ -169,6 +176,7 @@ __all__ = [
     "trials_as_table",
     "watch",
     "write_contact_sheet",
+    "write_heat_maps",
     "write_map",
     "write_report",
 ]

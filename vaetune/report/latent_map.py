@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.errors import ResultsError
 from vaetune.files import write_atomically
 from vaetune.report.charts.clusters import to_png
 from vaetune.report.charts.latent_map import compute_map, draw_map, to_thumbnails
-from vaetune.report.picture_files import MARK, check_picture
+from vaetune.report.picture_files import MARK, check_png
 from vaetune.study import Pixels
 
 _AT_ONCE = 16
@@ -25,11 +24,7 @@ def check_map(path: Path) -> None:
         ResultsError: The ending is unknown, there is no such folder, or a file of another program
             has this name.
     """
-    if path.suffix.lower() != ".png":
-        raise ResultsError(f"{path} is not a name of a map: expected one that ends in .png.")
-    if not path.parent.is_dir():
-        raise ResultsError(f"There is no folder {path.parent}. Create it, or choose another one.")
-    check_picture(path, "map", "--map")
+    check_png(path, "map", "--map")
 
 
 def write_map(

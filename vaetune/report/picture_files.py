@@ -10,6 +10,25 @@ MARK = "vaetune"
 """Software in the metadata of a picture, which may be overwritten."""
 
 
+def check_png(path: Path, what: str, flag: str) -> None:
+    """Checks that a picture can be written to a file, before anything is computed.
+
+    Args:
+        path: File of the picture.
+        what: Name of the picture, such as "map".
+        flag: Option of the command line that names the file.
+
+    Raises:
+        ResultsError: The ending is unknown, there is no such folder, or a file of another program
+            has this name.
+    """
+    if path.suffix.lower() != ".png":
+        raise ResultsError(f"{path} is not a name of a {what}: expected one that ends in .png.")
+    if not path.parent.is_dir():
+        raise ResultsError(f"There is no folder {path.parent}. Create it, or choose another one.")
+    check_picture(path, what, flag)
+
+
 def check_picture(path: Path, what: str, flag: str) -> None:
     """Checks that a picture is missing, or was written by vaetune.
 

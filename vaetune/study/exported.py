@@ -48,6 +48,7 @@ class Exported:
         images: Number of images in all splits together, with those left out; None in exports of
             0.1.
         reading: Record of the reading; None if the search did not record it.
+        search: Name of the search; empty if the manifest does not name it.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Exported:
     image_shape: tuple[int, int, int]
     images: int | None = None
     reading: Reading | None = None
+    search: str = ""
 
     @property
     def named_set(self) -> str | None:
@@ -90,6 +92,7 @@ def _read_export(folder: Path, manifest: Mapping[str, Any]) -> Exported:
         image_shape=(height, width, channels),
         images=data.get("images"),
         reading=_read_reading(folder),
+        search=str(manifest.get("search", "")),
     )
 
 

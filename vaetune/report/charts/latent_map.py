@@ -202,13 +202,16 @@ def _fit(side: float, ratio: float) -> NDArray[np.float64]:
     return side * np.array([1 / max(1.0, ratio), min(1.0, ratio)])
 
 
-def to_thumbnails(images: Pixels, show: Sequence[int] | None = None) -> list[Pixels]:
+def to_thumbnails(
+    images: Pixels, show: Sequence[int] | None = None, longest: int = _PIXELS
+) -> list[Pixels]:
     """Returns small pictures, (height, width) in grey or (height, width, 3).
 
     Args:
         images: Images, (n, height, width, channels), 0..255.
         show: Channels to show, see `shown_channels`. If each would be shown, thumbnails show their
             mean.
+        longest: Longest side of a thumbnail in pixels.
     """
     if shown_channels(images.shape[-1], show):
         pictures = to_pictures(images, show)
@@ -217,6 +220,6 @@ def to_thumbnails(images: Pixels, show: Sequence[int] | None = None) -> list[Pix
     small = []
     for picture in pictures:
         image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-        image.thumbnail((_PIXELS, _PIXELS))
+        image.thumbnail((longest, longest))
         small.append(np.asarray(image))
     return small

@@ -1,0 +1,372 @@
+"""Measures what scores of anomalies are worth: AUROC by correction, and by digit left out.
+
+    python benchmarks/anomalies.py corrections                 # what to subtract from the loss
+    python benchmarks/anomalies.py digits --mnist mnist.npz    # one digit left out, all of MNIST
+    python benchmarks/anomalies.py threshold --mnist mnist.npz # share that the threshold flags
+    python benchmarks/anomalies.py --table                     # what was measured
+
+Models are trained with vaetune's own command, in `build/anomalies/`. What was measured is in
+`results/anomalies.jsonl`. If it was stopped, the same command continues. `--only TEXT` limits it to
+models with TEXT in their names.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from anomaly_tables import TABLE, anomalies_text, read_rows
+from choices import BASE
+from numpy.typing import NDArray
+from PIL import Image
+from workloads import append_line
+
+from vaetune.study import POSTERIOR_SAMPLES
+
+if TYPE_CHECKING:
+    from vaetune import Study
+    from vaetune.data import ImageRows
+    from vaetune.evaluation import Scores
+
+BUILD = Path(__file__).parent.parent / "build" / "anomalies"
+DATA = Path(__file__).parent / "data"
+
+Pixels = NDArray[np.uint8]
+
+Parts = Mapping[str, NDArray[np.float64]]
+"""Losses and sizes of images by name, each (n,)."""
+
+EPOCHS = 9
+MOST = 1000
+"""Images of a set that are scored, at most."""
+
+MNIST_SAMPLES = 8
+"""Samples of the posterior of each image of MNIST, to save time."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to train.
+
+    Attributes:
+        name: Name of its images.
+        seed: Random seed of the training.
+    """
+
+    name: str
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the model's files."""
+        return BUILD / f"{self.name}-seed-{self.seed}"
+
+
+def make_sets() -> dict[str, tuple[Pixels, Pixels]]:
+    """Returns training and test images, (n, 28, 28) each, by name."""
+    from vaetune.data import load_images
+
+    digits = load_images("digits")
+    letters = np.load(DATA / "letters.npz")
+    emoji = np.load(DATA / "emoji.npz")
+    drawn = np.random.default_rng(0)
+    order, other = (drawn.permutation(len(letters[key])) for key in ("x_train", "x_test"))
+    return {
+        "digits": tuple(
+            np.concatenate([each.images[..., 0] for each in splits])
+            for splits in ((digits.train, digits.validation), (digits.test,))
+        ),
+        "letters": (letters["x_train"][order[:5000]], letters["x_test"][other[:MOST]]),
+        "emoji": (shrink(emoji["x_train"]), shrink(emoji["x_test"])),
+        "photos": (crop_photos(4000, 0.0, 0.65), crop_photos(MOST, 0.7, 1.0)),
+    }
+
+
+def shrink(images: Pixels) -> Pixels:
+    """Returns grey images of 28 x 28 pixels."""
+    grey = (Image.fromarray(each).convert("L") for each in images)
+    return np.stack([np.asarray(each.resize((28, 28), Image.Resampling.BOX)) for each in grey])
+
+
+def crop_photos(count: int, left: float, right: float, side: int = 84) -> Pixels:
+    """Returns grey pieces of scikit-learn's two photos, 28 x 28 pixels each.
+
+    Args:
+        count: Number of pieces.
+        left: Left end of the part of the photos, as a share of their width.
+        right: Right end of this part.
+        side: Side of a piece in pixels of the photo.
+    """
+    from sklearn.datasets import load_sample_images
+
+    photos = load_sample_images().images
+    drawn = np.random.default_rng(int(100 * right))
+    pieces = []
+    for number in range(count):
+        photo = photos[number % len(photos)]
+        height, width = photo.shape[:2]
+        top = drawn.integers(0, height - side)
+        start = drawn.integers(int(left * width), int(right * width) - side)
+        pieces.append(photo[top : top + side, start : start + side])
+    return shrink(np.stack(pieces))
+
+
+def odd_sets(name: str, sets: Mapping[str, tuple[Pixels, Pixels]]) -> Iterator[tuple[str, Pixels]]:
+    """Yields the anomalies for a model of some images, by name."""
+    own = sets[name][1]
+    for other, (_, images) in sets.items():
+        if other != name:
+            yield other, images[:MOST]
+    yield "inverted", 255 - own[:MOST]
+    yield (
+        "shuffled pixels",
+        np.random.default_rng(0).permuted(own[:MOST].reshape(-1, 784), axis=1).reshape(-1, 28, 28),
+    )
+    yield "uniform", np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 28, 28))
+
+
+def train_on(model: Model, images: Pixels) -> "Study":
+    """Trains a model on images, unless it is there, and returns its study."""
+    path = model.folder / "images.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, x_train=images)
+    return train(model, str(path), EPOCHS)
+
+
+def train(model: Model, dataset: str, epochs: int, *options: str) -> "Study":
+    """Trains a model, unless it is there, and returns its study.
+
+    Args:
+        model: The model.
+        dataset: Images, as for `vaetune train`.
+        epochs: Number of epochs.
+        options: Further options of `vaetune train`.
+    """
+    from vaetune.study import load_study
+
+    folder = model.folder / "baselines" / "model"
+    if not (folder / "journal.jsonl").exists() or load_study(folder).winner is None:
+        command = [sys.executable, "-m", "vaetune", "train", "--name", "model", *options]
+        command += ["--dataset", dataset, "--epochs", str(epochs), "--seed", str(model.seed)]
+        command += ["--results", str(model.folder), "--quiet"]
+        command += [f"--set={key}={value}" for key, value in BASE.items()]
+        subprocess.run(command, check=True)
+    return load_study(folder)
+
+
+class Measure:
+    """Measures images with the winner of a study.
+
+    Args:
+        study: The study.
+    """
+
+    def __init__(self, study: "Study") -> None:
+        from vaetune.evaluation import model_of_trial
+
+        self._model = model_of_trial(study, study.winner)
+        self._vae = self._model.load()
+
+    def __call__(self, images: Pixels) -> Parts:
+        """Returns the losses and the compressed size of each image."""
+        return {**self.losses_of(self.open(images)), "zlib": compressed_sizes(images)}
+
+    def open(self, images: Pixels | None = None) -> "ImageRows":
+        """Opens images for the model. Default: those of its search."""
+        from vaetune.evaluation import open_images
+
+        return open_images(self._model, images)
+
+    def losses_of(self, rows: "ImageRows", samples: int = POSTERIOR_SAMPLES) -> Parts:
+        """Returns negative ELBO and lowest loss in nats, and the squared error."""
+        from vaetune.evaluation.scoring import score_rows
+
+        found = score_rows(self._vae, rows, samples)
+        return {
+            "negative ELBO": _without_nan(found["reconstruction"] + found["kl"]),
+            "squared error": _without_nan(found["reconstruction_error"]),
+            "entropy": found["complexity"],
+        }
+
+
+def _without_nan(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns losses of which those are infinite that overflowed, as `Scores` does."""
+    return np.where(np.isnan(losses), np.inf, losses)
+
+
+def compressed_sizes(images: Pixels) -> NDArray[np.float64]:
+    """Returns the size of each image in nats, as PNG files hold it: filtered by row, by zlib."""
+    sizes = []
+    for image in images:
+        above = np.diff(image, axis=0, prepend=np.uint8(0))
+        before = np.diff(image, axis=1, prepend=np.uint8(0))
+        sizes.append(min(len(zlib.compress(each.tobytes(), 9)) for each in (image, above, before)))
+    return np.array(sizes) * 8 * np.log(2)
+
+
+def corrections(held_out: Parts) -> dict[str, Callable[[Parts], NDArray[np.float64]]]:
+    """Returns functions from measured parts of images to their scores, by name.
+
+    Args:
+        held_out: Parts of validation images, on which regressions are fitted.
+    """
+
+    def regress(*names: str) -> Callable[[Parts], NDArray[np.float64]]:
+        def design(parts: Parts) -> NDArray[np.float64]:
+            ones = np.ones(len(parts["negative ELBO"]))
+            return np.stack([ones, *(parts[name] for name in names)], axis=1)
+
+        weights, *_ = np.linalg.lstsq(design(held_out), held_out["negative ELBO"])
+        return lambda parts: parts["negative ELBO"] - design(parts) @ weights
+
+    return {
+        "nothing": lambda parts: parts["negative ELBO"],
+        "entropy": lambda parts: parts["negative ELBO"] - parts["entropy"],
+        "compressed size": lambda parts: parts["negative ELBO"] - parts["zlib"],
+        "regression on entropy": regress("entropy"),
+        "regression on compressed size": regress("zlib"),
+        "regression on both": regress("entropy", "zlib"),
+        "squared error instead": lambda parts: parts["squared error"],
+    }
+
+
+def measure_corrections(only: str) -> None:
+    """Trains models and appends the AUROC of each correction on each kind of anomaly."""
+    from vaetune.evaluation.classes import area_under_curve
+
+    known = {(row["model"], row["seed"], row["odd"]) for row in rows_of("corrections")}
+    for model, images, normal, odd in list_cases(make_sets()):
+        wanted = {name: each for name, each in odd.items() if (*key(model), name) not in known}
+        if only not in model.name or not wanted:
+            continue
+        study = train_on(model, images)
+        measure = Measure(study)
+        scores = corrections(measure(validation_of(study)))
+        usual = measure(normal)
+        for name, each in wanted.items():
+            parts = measure(each)
+            truth = np.repeat([False, True], [len(normal), len(each)])
+            areas = {
+                title: round(area_under_curve(np.r_[score(usual), score(parts)], truth), 5)
+                for title, score in scores.items()
+            }
+            row = {"measure": "corrections", "model": model.name, "seed": model.seed, "odd": name}
+            append_line(TABLE, json.dumps({**row, "auroc": areas}))
+            print(model.name, model.seed, name, areas, flush=True)
+
+
+def key(model: Model) -> tuple[str, int]:
+    """Returns name and seed of a model."""
+    return model.name, model.seed
+
+
+def validation_of(study: "Study") -> Pixels:
+    """Returns the images that ranked a study's epochs."""
+    from vaetune.data import load_prepared
+
+    images: Pixels = load_prepared(study.search.data).validation.images[:MOST, ..., 0]
+    return images
+
+
+Case = tuple[Model, Pixels, Pixels, dict[str, Pixels]]
+"""A model, its training images, normal images and anomalies by name."""
+
+
+def list_cases(sets: Mapping[str, tuple[Pixels, Pixels]]) -> Iterator[Case]:
+    """Yields what is trained and scored."""
+    from vaetune.data import load_images
+
+    digits = load_images("digits")
+    splits = (digits.train, digits.validation, digits.test)
+    labels = np.concatenate([split.labels for split in splits])  # type: ignore[arg-type]
+    every = np.concatenate([split.images[..., 0] for split in splits])
+    test_labels = labels[-len(digits.test) :]
+    for seed in (0, 1):
+        for name, (train_images, test) in sets.items():
+            yield Model(name, seed), train_images, test[:MOST], dict(odd_sets(name, sets))
+        for label in range(10):
+            inside = every[: -len(digits.test)][labels[: -len(digits.test)] != label]
+            usual = sets["digits"][1][test_labels != label]
+            model = Model(f"digits-without-{label}", seed)
+            yield model, inside, usual[:MOST], {str(label): every[labels == label][:MOST]}
+
+
+def rows_of(measure: str) -> list[dict[str, Any]]:
+    """Returns what was measured of one kind."""
+    return [row for row in read_rows() if row["measure"] == measure]
+
+
+def measure_digits(mnist: str, only: str) -> None:
+    """Trains on nine digits of MNIST at a time, and appends the AUROC of the tenth."""
+    from vaetune.evaluation.classes import area_under_curve
+
+    known = {row["digit"] for row in rows_of("digits")}
+    for digit in range(10):
+        model = Model(f"mnist-without-{digit}", 0)
+        if digit in known or only not in model.name:
+            continue
+        study = train(model, mnist, 1, "--leave-out", str(digit))
+        measure = Measure(study)
+        rows = measure.open().of_splits(["test", "left_out"])
+        found, is_odd = measure.losses_of(rows, MNIST_SAMPLES), rows.splits == "left_out"
+        row = {"measure": "digits", "digit": digit}
+        row |= {"normal": int((~is_odd).sum()), "odd": int(is_odd.sum())}
+        score = found["negative ELBO"] - found["entropy"]
+        row["auroc"] = round(area_under_curve(score, is_odd), 5)
+        append_line(TABLE, json.dumps(row))
+        print(row, flush=True)
+
+
+def measure_threshold(mnist: str) -> None:
+    """Trains on all digits of MNIST, and appends the share of test images that is flagged."""
+    known = {row["seed"] for row in rows_of("threshold")}
+    for seed in (0, 1):
+        if seed in known:
+            continue
+        study = train(Model("mnist", seed), mnist, 1)
+        scores = score_splits(study, "validation", "test")
+        flagged = scores.flagged[scores.splits == "test"]
+        row = {"measure": "threshold", "seed": seed, "images": len(flagged)}
+        row |= {"held_out": scores.threshold.images, "flagged": round(float(flagged.mean()), 5)}
+        append_line(TABLE, json.dumps({**row, "interval": scores.threshold.interval}))
+        print(row, flush=True)
+
+
+def score_splits(study: "Study", *splits: str) -> "Scores":
+    """Returns the scores of some splits of a search's images."""
+    from vaetune.evaluation import model_of_trial, open_images, score_opened
+
+    model = model_of_trial(study, study.winner)
+    return score_opened(model, open_images(model, None).of_splits(splits))
+
+
+def main() -> None:
+    """Measures, and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("measure", nargs="?", choices=("corrections", "digits", "threshold"))
+    parser.add_argument("--mnist", help="file of MNIST; by default it is downloaded")
+    parser.add_argument("--only", default="", help="text in the names of models")
+    parser.add_argument("--table", action="store_true", help="print the tables only")
+    arguments = parser.parse_args()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    mnist = arguments.mnist or "mnist"
+    match arguments.measure:
+        case "corrections":
+            measure_corrections(arguments.only)
+        case "digits":
+            measure_digits(mnist, arguments.only)
+        case "threshold":
+            measure_threshold(mnist)
+    print(anomalies_text(read_rows()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The benchmark of anomalies: what it subtracts from losses, and its tables."""
+
+import numpy as np
+import pytest
+from anomalies import compressed_sizes, corrections, odd_sets
+from anomaly_tables import PUBLISHED, anomalies_text, corrections_table, digits_table
+
+DRAWN = np.random.default_rng(0)
+HELD_OUT = {
+    "entropy": DRAWN.uniform(1, 9, 50),
+    "zlib": DRAWN.uniform(100, 900, 50),
+    "squared error": DRAWN.uniform(size=50),
+}
+HELD_OUT["negative ELBO"] = 5 + 2 * HELD_OUT["entropy"] + 0.1 * HELD_OUT["zlib"]
+
+
+def test_a_regression_leaves_what_complexity_does_not_explain():
+    scores = corrections(HELD_OUT)
+    np.testing.assert_allclose(scores["regression on both"](HELD_OUT), 0, atol=1e-9)
+    odd = {name: values[:3] for name, values in HELD_OUT.items()}
+    odd["negative ELBO"] = odd["negative ELBO"] + 7
+    np.testing.assert_allclose(scores["regression on both"](odd), 7)
+    expected = odd["negative ELBO"] - odd["entropy"]
+    np.testing.assert_allclose(scores["entropy"](odd), expected)
+    np.testing.assert_array_equal(scores["nothing"](odd), odd["negative ELBO"])
+
+
+def test_simple_images_are_compressed_to_less():
+    ramp = np.broadcast_to(np.arange(28, dtype=np.uint8), (28, 28))
+    noise = DRAWN.integers(0, 256, (28, 28)).astype(np.uint8)
+    uniform, line, random = compressed_sizes(np.stack([np.zeros_like(noise), ramp, noise]))
+    assert uniform < line < 200 < random
+    assert random > 784 * 8 * np.log(2), "noise cannot be compressed"
+
+
+def test_odd_images_are_not_those_of_the_model():
+    sets = {name: (None, np.full((4, 28, 28), k, np.uint8)) for k, name in enumerate("ab")}
+    found = dict(odd_sets("a", sets))
+    assert set(found) == {"b", "inverted", "shuffled pixels", "uniform"}
+    assert (found["inverted"] == 255).all()
+
+
+def row(model, seed, odd, value):
+    areas = {"nothing": value, "entropy": 1.0}
+    return {"measure": "corrections", "model": model, "seed": seed, "odd": odd, "auroc": areas}
+
+
+def test_what_a_correction_was_chosen_on_is_apart_from_what_it_is_shown_on():
+    rows = [row("digits", 0, "letters", 0.5), row("digits", 1, "letters", 0.9)]
+    rows += [row("digits-without-7", 0, "7", 0.7), row("digits-without-2", 0, "2", 0.7)]
+    heads, _, nothing, _ = corrections_table(rows).splitlines()
+    assert heads.split(" | ")[1:3] == ["chosen on", "shown on"]
+    assert nothing.split(" | ")[1:3] == ["0.600", "0.800"]
+
+
+def test_digits_are_shown_once_all_ten_were_measured():
+    rows = [{"measure": "digits", "digit": digit, "auroc": 0.5} for digit in range(10)]
+    assert digits_table(rows[:9]) == ""
+    lines = digits_table(rows).splitlines()
+    assert len(lines) == 3 + len(PUBLISHED)
+    assert lines[2].endswith("| 0.500 |")
+    assert anomalies_text([]) == "Not measured yet."
+
+
+@pytest.mark.parametrize(("name", "mean"), [("2", 0.855), ("32", 0.718)])
+def test_published_values_are_those_of_ten_digits(name, mean):
+    (values,) = [all_ for key, all_ in PUBLISHED.items() if f" {name} latent" in key]
+    assert np.mean(values) / 100 == pytest.approx(mean)

@@ -1,0 +1,186 @@
+"""`vaetune score`: thresholds, flagged images, AUROC, tables and heat maps."""
+
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from image_sets import make_split
+from picture_folders import save
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from user_folder import SEARCH_FILE, contents
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+TRAIN, TEST = make_split(60, (9, 10, 1), 1), make_split(30, (9, 10, 1), 2)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A user's folder after a search without the class 2, and an export. Tests work in a copy."""
+    from exports import StubReader, vaetune
+
+    folder = tmp_path_factory.mktemp("searched")
+    arrays = {"x_train": TRAIN.images, "y_train": TRAIN.labels}
+    np.savez(folder / "squares.npz", **arrays, x_test=TEST.images, y_test=TEST.labels)
+    text = SEARCH_FILE.replace("hyperband", "grid")
+    (folder / "squares.toml").write_text(text.replace("[budget]", 'leave_out = ["2"]\n[budget]'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("vaetune.export.trial.Reader", StubReader)
+        patch.setattr("vaetune.cli.search._refresh_report", lambda results: None)
+        limits = ("--max-epochs", 1, "--max-trials", 1, "--no-baseline", "--quiet")
+        assert vaetune("search", "squares.toml", *limits)[::2] == (0, "")
+        assert vaetune("best", "--export")[::2] == (0, "")
+    return folder
+
+
+@pytest.fixture
+def folder(searched, tmp_path, monkeypatch):
+    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
+    journal = tmp_path / "results" / "squares" / "journal.jsonl"
+    journal.write_text(journal.read_text().replace(str(searched), str(tmp_path)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_images_of_a_search_are_scored_and_compared(vaetune, folder):
+    asked = ("score", "--output", "s.csv", "--odd", "2", "--heat-maps", "maps.png")
+    code, out, error = vaetune(*asked, "--quantile", "0.8")
+    assert code == 0
+    assert error == ""
+    frame = pd.read_csv("s.csv", dtype={"class_name": str})
+    facts = ["name", "split", "label", "class_name"]
+    values = ["score", "negative_elbo", "reconstruction", "kl", "reconstruction_error"]
+    assert [*frame] == [*facts, *values, "complexity", "flagged"]
+    assert frame["name"].tolist() == [*range(60), *range(30)]
+    assert frame["label"].tolist() == [*TRAIN.labels, *TEST.labels]
+    assert (frame["split"] == "left_out").tolist() == (frame["label"] == 2).tolist()
+
+    known = frame["score"][frame["split"] == "validation"]
+    threshold = sorted(known)[int(np.ceil(0.8 * (len(known) + 1))) - 1]
+    assert frame["flagged"].tolist() == (frame["score"] > threshold).tolist()
+    assert f"Threshold: {threshold:,.2f} nats, quantile 0.8 of {len(known)} validation" in out
+    for split in ("train", "validation", "test", "left_out"):
+        flagged = frame["flagged"][frame["split"] == split]
+        line = f"{flagged.sum()} of {len(flagged)} ({flagged.mean():.2%}) {split.replace('_', ' ')}"
+        assert line in out
+
+    new = frame[frame["split"].isin(["test", "left_out"])]
+    expected = roc_auc_score(new["label"] == 2, new["score"])
+    odd = (new["label"] == 2).sum()
+    counts = f"{odd} odd images, {len(new) - odd} normal"
+    assert f"AUROC: {expected:.4f} for 2 against all others ({counts})\n" in out
+    listed = out[out.index("Most anomalous:") : out.index("AUROC")].splitlines()[1:]
+    highest = frame.sort_values("score", ascending=False, kind="stable").head(10)
+    assert len(listed) == 10
+    for line, (_, row) in zip(listed, highest.iterrows(), strict=True):
+        assert line.split()[:2] == [f"{row['score']:,.2f}", str(row["name"])]
+        assert line.endswith("flagged") == row["flagged"]
+    with Image.open("maps.png") as picture:
+        assert picture.format == "PNG"
+    assert out.endswith("Table: s.csv\nHeat maps: maps.png, with 12 images\n")
+
+
+def test_a_folder_of_other_images_is_scored_alike_by_search_and_export(vaetune, folder):
+    save(folder / "photos" / "odd", TRAIN.images[:4, ..., 0])
+    save(folder / "photos" / "usual", TRAIN.images[4:11, ..., 0])
+    asked = ("--dataset", "photos", "--output", "s.parquet", "--normal", "usual")
+    frames, outs = [], []
+    for model in ("squares", "results/best"):
+        before = contents(folder)
+        code, out, error = vaetune("score", model, *asked)
+        assert code == 0
+        assert re.fullmatch(
+            r"\d+ validation images are too few for the quantile 0\.99, .*\n", error
+        )
+        written = {path for path in contents(folder) if path not in before}
+        assert written <= {folder / "s.parquet"}
+        frames.append(pd.read_parquet("s.parquet"))
+        outs.append(out.partition("\n")[2])
+    assert outs[0] == outs[1]
+    assert "AUROC: " in outs[0]
+    assert "for all others against usual (4 odd images, 7 normal)" in outs[0]
+    assert re.search(r"^Flagged: \d+ of 11 \(\d+\.\d\d%\) images$", outs[0], re.M)
+    frame = frames[0]
+    assert frame["name"].tolist()[3:5] == ["odd/003.png", "usual/000.png"]
+    np.testing.assert_allclose(frame["score"], frames[1]["score"], rtol=1e-5)
+
+
+def test_an_odd_class_that_was_trained_on_is_said(vaetune, folder):
+    code, out, error = vaetune("score", "--odd", "0", "--quantile", "0.5")
+    assert (code, "AUROC: " in out) == (0, True)
+    count = int((TRAIN.labels == 0).sum())
+    assert error.startswith(f"The model was trained or validated on {count} odd images")
+    assert 'leave_out = ["LABEL"]' in error
+
+
+def test_an_export_without_its_images_scores_without_a_threshold(vaetune, folder):
+    shutil.move("results/best", "moved")
+    asked = ("score", "moved", "--dataset", "squares.npz", "--output", "s.npz")
+    code, out, error = vaetune(*asked)
+    assert code == 0
+    assert "few for the quantile" in error, "these are the images of the search"
+    np.savez("others.npz", x=TEST.images)
+    code, out, error = vaetune(*asked[:2], "--dataset", "others.npz", "--output", "s.npz")
+    assert code == 0
+    assert error.startswith("No threshold could be set, so no image is flagged: the model in moved")
+    assert error.count("\n") == 1
+    assert "Threshold" not in out
+    assert "lagged" not in out
+    with np.load("s.npz") as found:
+        assert {"names", "score", "complexity"} <= set(found)
+        assert "flagged" not in found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--output", "s.txt"), "expected one that ends in .npz, .csv or .parquet"),
+        (("--output", "squares.npz"), "squares.npz is not a table of scores and will not be"),
+        (("--heat-maps", "maps.jpg"), "maps.jpg is not a name of a picture of heat maps"),
+        (("--heat-maps", "no/maps.png"), "There is no folder no. Create it"),
+        (("--quantile", "1"), "above 0 and below 1, such as 0.99. Received: 1."),
+        (("--quantile", "nan"), "above 0 and below 1, such as 0.99. Received: nan."),
+        (("--odd", "9"), 'There is no class "9". The classes are: 0, 1, 2.'),
+        (("--odd", "x", "--dataset", "small"), "have no labels, so there is no AUROC"),
+        (("--odd", "a", "--dataset", "one"), "There are no normal images, so there is no AUROC"),
+        (("--dataset", "empty"), "empty contains no images"),
+        (("--dataset", "large"), "takes 9 x 10. Resize them with --resize"),
+        (("--dataset", "broken"), "broken"),
+        (("--trial", "99"), "no trial 99. `vaetune trials squares` lists"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line(vaetune, folder, arguments, message):
+    save(folder / "large", np.zeros((2, 20, 20), np.uint8))
+    save(folder / "small", np.zeros((2, 9, 10), np.uint8))
+    save(folder / "one" / "a", np.zeros((2, 9, 10), np.uint8))
+    (folder / "broken").mkdir()
+    (folder / "broken" / "a.png").write_bytes(b"no image")
+    (folder / "empty").mkdir()
+    before = contents(folder)
+    code, out, error = vaetune("score", *arguments)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"vaetune: [^\n]+\n", error)
+    assert message in error
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--odd", "1", "--normal", "2"), ("results/best", "--trial", "0000")]
+)
+def test_wrong_options_are_a_usage_error(vaetune, folder, arguments):
+    assert vaetune("score", *arguments)[0] == 2
+
+
+def test_ctrl_c_leaves_no_file(vaetune, folder, monkeypatch):
+    def stop(self, run, trial_id, share):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vaetune.cli.live.bars.EvaluationProgress.on_progress", stop)
+    before = contents(folder)
+    stopped = (130, "Stopped. Nothing was written.\n", "")
+    assert vaetune("score", "--output", "s.csv", "--heat-maps", "maps.png") == stopped
+    assert contents(folder) == before

@@ -1,0 +1,115 @@
+"""Odd and normal images by their labels, and how well scores separate them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaetune.errors import ResultsError
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Images that are compared by their labels.
+
+    Attributes:
+        odd: Whether an image is of an odd class and counts, (n,).
+        normal: Whether an image is of a normal class and counts, (n,).
+        name: Name of the comparison, such as "7 against all others".
+        trained: Number of odd images among those that the model saw in training.
+    """
+
+    odd: Flags
+    normal: Flags
+    name: str
+    trained: int
+
+    def auroc(self, scores: NDArray[np.float64]) -> float:
+        """Returns the area under the ROC curve of the scores of all images, (n,)."""
+        chosen = self.odd | self.normal
+        return area_under_curve(scores[chosen], self.odd[chosen])
+
+
+def compare_classes(
+    labels: NDArray[np.int64] | None,
+    class_names: Sequence[str] | None,
+    are_new: Flags,
+    odd: str | int | None = None,
+    normal: str | int | None = None,
+) -> Comparison:
+    """Chooses odd and normal images. Images without a label do not count.
+
+    Args:
+        labels: Class indices, (n,), negative for an image without a label; None without labels.
+        class_names: Class names by class index; None without names.
+        are_new: Whether the model saw the image neither in training nor when the threshold was
+            set, (n,). Other images do not count.
+        odd: Name or index of the odd class. All others are normal.
+        normal: Name or index of the normal class. All others are odd.
+
+    Raises:
+        ResultsError: Both or none are given, there are no labels, there is no such class, or all
+            images are of one kind.
+    """
+    given = normal if odd is None else odd
+    if given is None or (odd is not None and normal is not None):
+        raise ResultsError("Give either the odd or the normal class: odd=... or normal=...")
+    if labels is None:
+        raise ResultsError(
+            "The images have no labels, so there is no AUROC. Put the images of each class into a "
+            "folder of its own, or leave out the odd and the normal class."
+        )
+    is_given = labels == _find_class(given, labels, class_names)
+    is_odd = is_given if normal is None else ~is_given
+    counted = are_new & (labels >= 0)
+    found = Comparison(
+        odd=counted & is_odd,
+        normal=counted & ~is_odd,
+        name=f"{given} against all others" if normal is None else f"all others against {given}",
+        trained=int((is_odd & (labels >= 0) & ~are_new).sum()),
+    )
+    for kind, chosen in (("odd", found.odd), ("normal", found.normal)):
+        if not chosen.any():
+            where = "" if are_new.all() else " among the test images and those left out"
+            raise ResultsError(
+                f"There are no {kind} images{where}, so there is no AUROC for {found.name}. "
+                "Choose another class, or other images with --dataset."
+            )
+    return found
+
+
+def _find_class(
+    label: str | int, labels: NDArray[np.int64], class_names: Sequence[str] | None
+) -> int:
+    """Returns the index of a class, given by its name or its index."""
+    names = list(class_names or ())
+    if str(label) in names:
+        return names.index(str(label))
+    present = set(labels[labels >= 0].tolist())
+    if str(label).isdecimal() and int(label) in present:
+        return int(label)
+    shown = names or [str(each) for each in sorted(present)]
+    more = f", ... ({len(shown)} classes)" if len(shown) > 20 else ""
+    raise ResultsError(
+        f'There is no class "{label}". The classes are: {", ".join(shown[:20])}{more}.'
+    )
+
+
+def area_under_curve(scores: NDArray[np.float64], is_odd: Flags) -> float:
+    """Returns the area under the ROC curve, as scikit-learn's `roc_auc_score` computes it.
+
+    It is the share of pairs of an odd and a normal image in which the odd one has the higher score.
+    Equal scores count half. Infinite scores are allowed.
+
+    Args:
+        scores: Scores, (n,).
+        is_odd: Whether an image is odd, (n,).
+    """
+    from scipy.stats import rankdata
+
+    odd = int(is_odd.sum())
+    ranks = rankdata(scores)[is_odd].sum()
+    return float((ranks - odd * (odd + 1) / 2) / (odd * (len(scores) - odd)))

@@ -1,0 +1,146 @@
+"""Scores of images as anomalies, with the threshold and the columns of their table."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaetune.evaluation.classes import compare_classes
+from vaetune.evaluation.embeddings import name_classes
+from vaetune.evaluation.threshold import Threshold
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PerImage = NDArray[np.float64]
+
+LOSSES = ("reconstruction", "kl", "reconstruction_error", "complexity")
+"""Names of the losses of an image, in the order of the fields of `Scores`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of images, one row per image. The higher a score, the odder is the image.
+
+    Attributes:
+        names: Paths of files within the folder, or indices in the array, (n,) str or int64.
+        splits: Names of the splits, (n,): "train", "validation", "test" or "left_out"; None
+            without splits.
+        labels: Class indices, (n,), -1 for an image without a label; None without labels.
+        class_names: Class names by class index; None without labels.
+        reconstruction: Reconstruction loss, a mean over samples of the posterior, (n,) in nats.
+        kl: KL divergence, (n,) in nats.
+        reconstruction_error: Mean squared error of the reconstruction through the posterior means,
+            (n,), of pixels in [0, 1].
+        complexity: Lowest reconstruction loss that any reconstruction of the image could have,
+            (n,) in nats.
+        are_new: Whether the model saw the image neither in training nor when the threshold was
+            set, (n,).
+        threshold: Score above which images are flagged; None if none could be set.
+        no_threshold: Reason why there is no threshold; empty with one.
+    """
+
+    names: NDArray[Any]
+    splits: NDArray[np.str_] | None
+    labels: NDArray[np.int64] | None
+    class_names: tuple[str, ...] | None
+    reconstruction: PerImage
+    kl: PerImage
+    reconstruction_error: PerImage
+    complexity: PerImage
+    are_new: NDArray[np.bool_]
+    threshold: Threshold | None = None
+    no_threshold: str = ""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def negative_elbo(self) -> PerImage:
+        """Negative ELBO, (n,) in nats."""
+        return self.reconstruction + self.kl
+
+    @property
+    def score(self) -> PerImage:
+        """Negative ELBO less `complexity`, (n,) in nats. NaN counts as infinite."""
+        return to_score(self.negative_elbo, self.complexity)
+
+    @property
+    def flagged(self) -> NDArray[np.bool_] | None:
+        """Whether the score is above the threshold, (n,); None without a threshold."""
+        return None if self.threshold is None else self.score > self.threshold.value
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns of numbers, in the order of the table of `vaetune score`."""
+        names = ("score", "negative_elbo", "reconstruction", "kl")
+        columns = {name: getattr(self, name) for name in names}
+        columns |= {name: getattr(self, name) for name in ("reconstruction_error", "complexity")}
+        return columns if self.flagged is None else {**columns, "flagged": self.flagged}
+
+    def highest(self, count: int) -> NDArray[np.int64]:
+        """Returns the rows of the images with the highest scores, highest first.
+
+        Args:
+            count: Number of images, at most.
+        """
+        return np.argsort(-self.score, kind="stable")[:count]
+
+    def middle(self, count: int, besides: int = 0) -> NDArray[np.int64]:
+        """Returns the rows of images with scores around the median, in order.
+
+        Args:
+            count: Number of images, at most.
+            besides: Number of images with the highest scores that are left out.
+        """
+        order = np.argsort(-self.score, kind="stable")
+        start = max(besides, (len(order) - count) // 2)
+        return order[start : start + count]
+
+    def class_of(self, row: int) -> str | None:
+        """Returns the name of an image's class, or None if it has none."""
+        if self.labels is None:
+            return None
+        (found,) = name_classes(self.labels[row : row + 1], self.class_names)
+        return found
+
+    def auroc(self, odd: str | int | None = None, normal: str | int | None = None) -> float:
+        """Returns the area under the ROC curve: how well scores separate odd from normal images.
+
+        It is the probability that an odd image has a higher score than a normal one. Images of the
+        search count only if they are test images or were left out.
+
+        Args:
+            odd: Class of the odd images. All other classes are normal.
+            normal: Class of the normal images. All other classes are odd.
+
+        Raises:
+            ResultsError: There are no labels, no such class or no images of both kinds.
+        """
+        found = compare_classes(self.labels, self.class_names, self.are_new, odd, normal)
+        return found.auroc(self.score)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Returns a pandas table with the columns of `vaetune score`."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"name": self.names.tolist()}
+        if self.splits is not None:
+            columns["split"] = self.splits
+        if self.labels is not None:
+            known = pd.Series(self.labels, dtype="Int64")
+            columns["label"] = known.mask(known < 0) if (self.labels < 0).any() else self.labels
+            columns["class_name"] = name_classes(self.labels, self.class_names)
+        return pd.DataFrame(columns | self.columns)
+
+
+def to_score(negative_elbo: PerImage, complexity: PerImage) -> PerImage:
+    """Returns the scores of images, (n,).
+
+    Args:
+        negative_elbo: Negative ELBO, (n,) in nats.
+        complexity: Lowest reconstruction loss that any reconstruction could have, (n,) in nats.
+    """
+    score = negative_elbo - complexity
+    return np.where(np.isnan(score), np.inf, score)
