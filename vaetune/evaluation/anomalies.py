@@ -112,8 +112,8 @@ def _find_held_out(rows: ImageRows) -> NDArray[np.bool_]:
     """Returns whether an image is a validation image of the model's search, (n,)."""
     if rows.splits is None or not rows.are_trained_on:
         return np.zeros(len(rows), bool)
-    is_held_out: NDArray[np.bool_] = rows.splits == "validation"
-    return is_held_out
+    is_known: NDArray[np.bool_] = rows.splits == "validation"
+    return is_known
 
 
 def _open_held_out(model: LoadableModel) -> tuple[ImageRows | None, str]:
