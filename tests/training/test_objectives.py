@@ -132,7 +132,7 @@ def test_a_score_that_is_not_finite_has_no_area():
 
 def test_left_out_images_are_scored_with_noise_of_their_own():
     class Loss(Blur):
-        def negative_elbo(self, images, samples, seed):
+        def anomaly_scores(self, images, samples, seed):
             self.calls.append((len(images), samples, seed))
             return images.mean(axis=(1, 2, 3)).astype(float)
 

@@ -183,15 +183,18 @@ def _say_most_anomalous(scores: "Scores") -> None:
     from vaetune.report import printable
 
     say("Most anomalous:")
-    for row in scores.highest(_MOST_ANOMALOUS).tolist():
-        facts = [f"{scores.score[row]:10,.2f}  {printable(str(scores.names[row]), 60)}"]
+    rows = scores.highest(_MOST_ANOMALOUS).tolist()
+    names = {row: printable(str(scores.names[row]), 60) for row in rows}
+    width = max(map(len, names.values()))
+    for row, name in names.items():
+        facts = [f"{scores.score[row]:10,.2f}  {name:<{width}}"]
         if scores.splits is not None:
-            facts.append(str(scores.splits[row]).replace("_", " "))
+            facts.append(f"{str(scores.splits[row]).replace('_', ' '):<10}")
         if (label := scores.class_of(row)) is not None:
             facts.append(printable(label))
         if scores.flagged is not None and scores.flagged[row]:
             facts.append("flagged")
-        say("  ".join(facts))
+        say("  ".join(facts).rstrip())
 
 
 def _write_table(path: Path, scores: "Scores") -> None:

@@ -41,10 +41,10 @@ class Model(Protocol):
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns latent means (n, latent_dim) of images in [0, 1]."""
 
-    def negative_elbo(
+    def anomaly_scores(
         self, images: NDArray[np.float32], samples: int, seed: tuple[int, int]
     ) -> NDArray[np.float64]:
-        """Returns the negative ELBO of each image in [0, 1], nats."""
+        """Returns a score of each image in [0, 1], larger for odd images."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Effort:
 
     Attributes:
         train_images: Number of training images to use, spread over all, at most. None: all.
-        samples: Posterior samples per image for the negative ELBO.
+        samples: Posterior samples per image for anomaly scores.
     """
 
     train_images: int | None = None
@@ -104,7 +104,7 @@ def encode_all(model: Model, images: Images) -> NDArray[np.float32]:
 
 
 def separate(model: Model, usual: Split, odd: Split, samples: int) -> PerImage:
-    """Returns numbers with the area under the ROC curve of the negative ELBO as their mean.
+    """Returns numbers with the area under the ROC curve of anomaly scores as their mean.
 
     Args:
         model: The model.
@@ -112,14 +112,14 @@ def separate(model: Model, usual: Split, odd: Split, samples: int) -> PerImage:
         odd: Images of the classes that were left out.
         samples: Posterior samples per image.
     """
-    losses = []
+    scores = []
     for number, split in enumerate((usual, odd)):
         parts = [
-            model.negative_elbo(part, samples, (start, number))
+            model.anomaly_scores(part, samples, (start, number))
             for start, part in _parts(split.images)
         ]
-        losses.append(np.concatenate(parts))
-    return area_under_curve(*losses)
+        scores.append(np.concatenate(parts))
+    return area_under_curve(*scores)
 
 
 def area_under_curve(usual: PerImage, odd: PerImage) -> PerImage:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vaetune.config import Precision
-from vaetune.models import VAE, Architecture
+from vaetune.models import VAE, Architecture, perfect_logits
 from vaetune.study import Arrays
 from vaetune.training.feed import DeviceData, Feed, feed_parts, images_per_call, images_per_part
 from vaetune.training.functions import (
@@ -205,18 +205,24 @@ class EpochRunner:
         """Returns latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
         return np.asarray(self._encode(tf.constant(images)))
 
-    def negative_elbo(
+    def anomaly_scores(
         self, images: NDArray[np.float32], samples: int, seed: tuple[int, int]
     ) -> NDArray[np.float64]:
-        """Returns the negative ELBO of each image in [0, 1], nats.
+        """Returns the negative ELBO less the lowest loss of any reconstruction, (n,) in nats.
+
+        A learned scale of pixels is that of a new model in the lowest loss, which is then nearly
+        the same for all images.
 
         Args:
-            images: Images, (n, height, width, channels).
+            images: Images, (n, height, width, channels) in [0, 1].
             samples: Posterior samples per image.
             seed: Random seed of the samples.
         """
         reconstruction, kl = self._rescore(tf.constant(images), samples, seed)
-        return np.asarray(reconstruction + kl)
+        best = perfect_logits(self._template.likelihood, images)
+        targets = tf.constant(images, tf.float64)
+        lowest = self._template.reconstruction_loss(targets, tf.constant(best))
+        return np.asarray(reconstruction + kl - lowest)
 
     def encode_levels(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns latent means of all levels, (n, units), of images in [0, 1]."""

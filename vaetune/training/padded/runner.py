@@ -115,10 +115,10 @@ class PaddedRunner(EpochRunner):
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._without_padding().encode(images)
 
-    def negative_elbo(
+    def anomaly_scores(
         self, images: NDArray[np.float32], samples: int, seed: tuple[int, int]
     ) -> NDArray[np.float64]:
-        return self._without_padding().negative_elbo(images, samples, seed)
+        return self._without_padding().anomaly_scores(images, samples, seed)
 
     def encode_levels(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._without_padding().encode_levels(images)
