@@ -163,7 +163,7 @@ def test_it_is_built_whole_or_not_at_all(folder, own_cache, monkeypatch, fault):
         elif fault == "facts":
             patch.setattr("vaetune.files.os.fsync", full)
         else:
-            patch.setattr(image_folder, "_split_up", interrupted)
+            patch.setattr(image_folder, "split_up", interrupted)
         error_class = KeyboardInterrupt if fault == "interrupt" else DataError
         with pytest.raises(error_class) as error:
             load_images(folder, SIZE | ON_DISK)
