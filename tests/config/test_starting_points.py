@@ -41,7 +41,8 @@ def test_starting_points_are_part_of_the_experiment(read):
     assert resolved.origins["start_with"] == "file"
     assert SearchSpec.model_validate_json(resolved.spec.model_dump_json()) == resolved.spec
     without = resolved.spec.model_copy(update={"start_with": None})
-    assert differences(resolved.spec, without) == [f"start_with: not set -> {points}"]
+    listed = ", ".join(map(str, points))
+    assert differences(resolved.spec, without) == [f"start_with: not set -> {listed}"]
 
 
 def test_an_empty_list_is_no_list(read):

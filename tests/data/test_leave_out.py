@@ -5,7 +5,8 @@ import pytest
 from image_sets import make_split
 from picture_folders import noise, save
 
-from vaetune.config.spec import DataSpec
+from vaetune.config.comparison import differences
+from vaetune.config.spec import DataSpec, SearchSpec
 from vaetune.data.disk.images import DiskImages
 from vaetune.data.for_model import Trained, open_rows
 from vaetune.data.for_training import prepare_images, prepare_others
@@ -164,3 +165,11 @@ def test_colour_images_without_labels_in_a_split_keep_all_of_it():
     arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images}
     images = prepared("1", arrays=arrays)
     assert [len(images.test), len(images.left_out[2])] == [12, 0]
+
+
+def test_another_choice_of_classes_is_another_experiment():
+    one, other = (
+        SearchSpec(data=DataSpec(leave_out=classes)) for classes in (("7",), ("7", "cat"))
+    )
+    assert differences(one, other) == ["data.leave_out: 7, cat -> 7"]
+    assert differences(one, SearchSpec()) == ["data.leave_out: not set -> 7"]

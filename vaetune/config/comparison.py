@@ -16,10 +16,17 @@ def differences(ours: SearchSpec, theirs: SearchSpec) -> list[str]:
     """
     left, right = _compared(theirs), _compared(ours)
     return [
-        f"{key}: {left.get(key, 'not set')} -> {right.get(key, 'not set')}"
+        f"{key}: {_show(left.get(key))} -> {_show(right.get(key))}"
         for key in sorted({*left, *right})
         if left.get(key) != right.get(key)
     ]
+
+
+def _show(value: Any) -> str:
+    """Returns a setting as text; several values are separated by commas."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "not set" if value is None else str(value)
 
 
 def experiment_key(spec: SearchSpec) -> str:
