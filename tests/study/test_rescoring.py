@@ -25,7 +25,7 @@ def test_samples_follow_from_counts_and_cost_at_most_a_tenth():
 
 @pytest.mark.parametrize(
     ("mean", "error", "is_sure"),
-    [(2.0, 1.0, True), (1.99, 1.0, False), (0.0, 0.0, True), (5.0, None, None)],
+    [(2.0, 1.0, True), (1.99, 1.0, False), (0.5, 0.0, True), (0.0, 0.0, False), (5.0, None, None)],
 )
 def test_a_lead_of_two_standard_errors_is_sure(mean, error, is_sure):
     assert Lead("0000", "0001", Estimate(mean, error)).is_sure is is_sure

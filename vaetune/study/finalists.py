@@ -73,9 +73,12 @@ class Lead:
 
     @property
     def is_sure(self) -> bool | None:
-        """Whether it is at least `SURE` standard errors, beyond the noise; None if unknown."""
-        error = self.difference.standard_error
-        return None if error is None else self.difference.mean >= SURE * error
+        """Whether it is at least `SURE` standard errors, beyond the noise; None if unknown.
+
+        Two models with equal values, such as the same accuracy, have a lead of zero.
+        """
+        lead, error = self.difference.mean, self.difference.standard_error
+        return None if error is None else lead > 0 and lead >= SURE * error
 
 
 @dataclass(frozen=True)
