@@ -198,7 +198,7 @@ class Measure:
 
 
 def _without_nan(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns losses of which those are infinite that overflowed, as `Scores` does."""
+    """Returns losses; those that overflowed are infinite, as in `Scores`."""
     return np.where(np.isnan(losses), np.inf, losses)
 
 

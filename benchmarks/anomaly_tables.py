@@ -13,7 +13,7 @@ TABLE = RESULTS / "anomalies.jsonl"
 Row = dict[str, Any]
 
 CHOSEN_ON = ("digits", "photos", *(f"digits-without-{digit}" for digit in range(5)))
-"""Models on whose anomalies, with seed 0, the correction was chosen. It is shown on the others."""
+"""Models that the correction was chosen on, with seed 0. It is shown on the others."""
 
 PUBLISHED = {
     "ELBO of a VAE with 2 latent dimensions": (96, 73, 97, 94, 73, 92, 95, 77, 92, 66),

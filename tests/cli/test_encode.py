@@ -1,7 +1,6 @@
 """`vaetune encode`: tables and maps of images, from searches and exports."""
 
 import re
-import shutil
 import signal
 import time
 
@@ -13,7 +12,7 @@ from picture_folders import save
 from PIL import Image
 from prepared_commands import PreparedCommand
 from scripted_workers import wait_until
-from user_folder import SEARCH_FILE, contents
+from user_folder import contents, copy_searched, search_and_export
 
 from vaetune.models import load_model
 
@@ -25,27 +24,14 @@ TRAIN, TEST = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     """A user's folder after a search and an export. Tests work in a copy."""
-    from exports import StubReader, vaetune
-
     folder = tmp_path_factory.mktemp("searched")
-    arrays = {"x_train": TRAIN.images, "y_train": TRAIN.labels}
-    np.savez(folder / "squares.npz", **arrays, x_test=TEST.images, y_test=TEST.labels)
-    (folder / "squares.toml").write_text(SEARCH_FILE.replace("hyperband", "grid"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr("vaetune.export.trial.Reader", StubReader)
-        patch.setattr("vaetune.cli.search._refresh_report", lambda results: None)
-        limits = ("--max-epochs", 1, "--max-trials", 1, "--no-baseline", "--quiet")
-        assert vaetune("search", "squares.toml", *limits)[::2] == (0, "")
-        assert vaetune("best", "--export")[::2] == (0, "")
+    search_and_export(folder, TRAIN, TEST)
     return folder
 
 
 @pytest.fixture
 def folder(searched, tmp_path, monkeypatch):
-    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
-    journal = tmp_path / "results" / "squares" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace(str(searched), str(tmp_path)))
+    copy_searched(searched, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

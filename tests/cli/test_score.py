@@ -10,7 +10,7 @@ from image_sets import make_split
 from picture_folders import save
 from PIL import Image
 from sklearn.metrics import roc_auc_score
-from user_folder import SEARCH_FILE, contents
+from user_folder import contents, copy_searched, search_and_export
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -20,28 +20,14 @@ TRAIN, TEST = make_split(60, (9, 10, 1), 1), make_split(30, (9, 10, 1), 2)
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     """A user's folder after a search without the class 2, and an export. Tests work in a copy."""
-    from exports import StubReader, vaetune
-
     folder = tmp_path_factory.mktemp("searched")
-    arrays = {"x_train": TRAIN.images, "y_train": TRAIN.labels}
-    np.savez(folder / "squares.npz", **arrays, x_test=TEST.images, y_test=TEST.labels)
-    text = SEARCH_FILE.replace("hyperband", "grid")
-    (folder / "squares.toml").write_text(text.replace("[budget]", 'leave_out = ["2"]\n[budget]'))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr("vaetune.export.trial.Reader", StubReader)
-        patch.setattr("vaetune.cli.search._refresh_report", lambda results: None)
-        limits = ("--max-epochs", 1, "--max-trials", 1, "--no-baseline", "--quiet")
-        assert vaetune("search", "squares.toml", *limits)[::2] == (0, "")
-        assert vaetune("best", "--export")[::2] == (0, "")
+    search_and_export(folder, TRAIN, TEST, 'leave_out = ["2"]')
     return folder
 
 
 @pytest.fixture
 def folder(searched, tmp_path, monkeypatch):
-    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
-    journal = tmp_path / "results" / "squares" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace(str(searched), str(tmp_path)))
+    copy_searched(searched, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from vaetune.errors import ResultsError
-from vaetune.evaluation.classes import area_under_curve, compare_classes
+from vaetune.evaluation.classes import Comparison, compare_classes
 
 LABELS = np.array([0, 1, 2, 2, -1, 1, 0, 2])
 NAMES = ("cat", "dog", "7")
@@ -21,7 +21,8 @@ def test_the_area_is_that_of_scikit_learn_with_ties_and_infinite_scores(seed, le
     scores[:20] = np.inf
     scores[20:25] = -np.inf
     finite = np.clip(scores, -1e12, 1e12)  # scikit-learn refuses infinite scores.
-    assert area_under_curve(scores, is_odd) == pytest.approx(roc_auc_score(is_odd, finite))
+    area = Comparison(is_odd, ~is_odd, "", 0).auroc(scores)
+    assert area == pytest.approx(roc_auc_score(is_odd, finite))
 
 
 def test_one_class_is_odd_and_all_others_are_normal():

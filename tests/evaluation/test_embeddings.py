@@ -1,17 +1,17 @@
 """Embeddings are what the encoder returns, row by row, and images are read in parts."""
 
-import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from counted_rows import counted
 from image_sets import make_split
 from tiny_searches import GRID, IMAGES, changed, run
 
 import vaetune
 from vaetune.config.spec import DataSpec
 from vaetune.data.for_training import prepare_images
-from vaetune.data.rows import ImageRows, rows_of
+from vaetune.data.rows import rows_of
 from vaetune.errors import DataError, ResultsError
 from vaetune.evaluation.embeddings import Embeddings
 from vaetune.evaluation.encoding import encode_rows, list_latents
@@ -81,32 +81,17 @@ def test_all_levels_are_those_of_encode_levels(handed_over_ladder):
     np.testing.assert_array_equal(frame[f"u_2_mean_{place}"], found.latents["u_2_mean"][:, 1, 2, 1])
 
 
-class CountedRows(ImageRows):
-    """Rows that count the images that are in memory."""
-
-    alive, most = [], 0
-
-    def read(self, rows):
-        images = super().read(rows).copy()
-        cls = CountedRows
-        cls.alive = [each for each in cls.alive if each[0]() is not None]
-        cls.alive.append((weakref.ref(images), len(images)))
-        cls.most = max(cls.most, sum(count for image, count in cls.alive if image() is not None))
-        return images
-
-
 def test_few_images_are_in_memory_at_a_time(handed_over):
     _, folder, _ = handed_over
     vae = load_model(folder / "vae.keras")
-    rows = rows_of(replace(IMAGES, train=make_split(2000, (9, 10, 1), 4)))
-    counted = CountedRows(**{name: getattr(rows, name) for name in rows.__dataclass_fields__})
+    rows = counted(rows_of(replace(IMAGES, train=make_split(2000, (9, 10, 1), 4))))
     shares = []
-    parts = list(encode_rows(vae, counted, on_progress=shares.append, batches=Batches(50)))
+    parts = list(encode_rows(vae, rows, on_progress=shares.append, batches=Batches(50)))
     assert sum(len(part["z_mean"]) for part in parts) == len(rows) == 2028
-    assert CountedRows.most <= 3 * 50 + 1
+    assert rows.most <= 3 * 50 + 1
     assert (len(shares), shares[-1], sorted(shares)) == (41, 1.0, shares)
     whole = np.concatenate([part["z_mean"] for part in parts])
-    close(whole[100:150], vae.posterior(counted.read(slice(100, 150)) / np.float32(255))[0])
+    close(whole[100:150], vae.posterior(rows.read(slice(100, 150)) / np.float32(255))[0])
 
 
 def test_images_of_the_search_have_the_splits_of_training(tmp_path):

@@ -1,12 +1,12 @@
 """Losses of single images: those of the ELBO, whatever the batch, the likelihood and the levels."""
 
-import weakref
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from counted_rows import counted
 from exports import tiny_vae
 from image_sets import make_images, make_split
 
@@ -147,27 +147,12 @@ def test_a_map_of_several_levels_is_that_of_their_posterior_means(ladder):
     assert losses.shape == (4, *SHAPE[:2])
 
 
-class CountedRows(ImageRows):
-    """Rows that count the images that are in memory."""
-
-    alive, most = [], 0
-
-    def read(self, rows):
-        images = super().read(rows).copy()
-        cls = CountedRows
-        cls.alive = [each for each in cls.alive if each[0]() is not None]
-        cls.alive.append((weakref.ref(images), len(images)))
-        cls.most = max(cls.most, sum(count for image, count in cls.alive if image() is not None))
-        return images
-
-
 def test_few_images_are_in_memory_at_a_time():
-    rows = rows_of(replace(make_images(), train=make_split(1000, (9, 10, 1), 4)))
-    counted = CountedRows(**{name: getattr(rows, name) for name in rows.__dataclass_fields__})
+    rows = counted(rows_of(replace(make_images(), train=make_split(1000, (9, 10, 1), 4))))
     shares = []
-    found = score_rows(tiny_vae(), counted, 1, shares.append, Batches(50))
+    found = score_rows(tiny_vae(), rows, 1, shares.append, Batches(50))
     assert len(found["kl"]) == len(rows) == 1028
-    assert CountedRows.most <= 3 * 50 + 1
+    assert rows.most <= 3 * 50 + 1
     assert (len(shares), shares[-1], sorted(shares)) == (21, 1.0, shares)
 
 

@@ -30,7 +30,7 @@ def test_too_few_images_have_their_largest_score_as_threshold():
 
 @pytest.mark.parametrize("count", [20, 500])
 def test_the_interval_covers_the_true_share_in_95_of_100_sets(count):
-    """Uniform scores, of which the share above t is 1 - t."""
+    """Uniform scores: the share above t is 1 - t."""
     sets = np.random.default_rng(count).uniform(size=(4000, count))
     found = [find_threshold(each, 0.95) for each in sets]
     low, high = np.array([each.interval for each in found]).T

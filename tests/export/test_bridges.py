@@ -472,7 +472,7 @@ def test_event_files_are_written_without_tensorflow(made, tmp_path):
 
 @pytest.fixture(scope="module")
 def by_accuracy():
-    """Two configurations, of which the second has the better accuracy and the higher loss."""
+    """Two configurations; the second has the better accuracy and the higher loss."""
     search = SEARCH.model_copy(update={"objective": "knn_accuracy"})
     events = [
         *make_trial_events("0000", [200.0, 150.0], uses=[0.5, 0.6], epoch_to=3),

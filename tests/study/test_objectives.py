@@ -136,7 +136,7 @@ class _Catalog:
 
 @pytest.fixture
 def retrained(tmp_path):
-    """A search whose winner was trained from two other seeds; returns it with their accuracies."""
+    """Makes a search that trained its finalists from two other seeds, with these accuracies."""
 
     def make(own, uses, measure="knn_accuracy"):
         folder = tmp_path / "tiny"

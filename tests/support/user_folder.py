@@ -1,8 +1,10 @@
 """The folder of a user: a search file, quick commands and the files that commands write."""
 
 import re
+import shutil
 
 import numpy as np
+import pytest
 
 SEARCH_FILE = """
 description = "squares"
@@ -36,6 +38,37 @@ def assert_reference_is_drawn(page):
     assert "images were kept" not in pairs
     assert "images above the reconstructions of the Keras example" in pairs
     assert re.search(r"latent means of the Keras example, coloured by \d classes", pairs)
+
+
+def search_and_export(folder, train, test, data=""):
+    """Runs a search of one trial in the folder, and exports its winner.
+
+    Args:
+        folder: An empty folder.
+        train: Training images with labels.
+        test: Test images with labels.
+        data: Further lines of the table [data].
+    """
+    from exports import StubReader, vaetune
+
+    arrays = {"x_train": train.images, "y_train": train.labels}
+    np.savez(folder / "squares.npz", **arrays, x_test=test.images, y_test=test.labels)
+    text = SEARCH_FILE.replace("hyperband", "grid")
+    (folder / "squares.toml").write_text(text.replace("[budget]", f"{data}\n[budget]"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("vaetune.export.trial.Reader", StubReader)
+        patch.setattr("vaetune.cli.search._refresh_report", lambda results: None)
+        limits = ("--max-epochs", 1, "--max-trials", 1, "--no-baseline", "--quiet")
+        assert vaetune("search", "squares.toml", *limits)[::2] == (0, "")
+        assert vaetune("best", "--export")[::2] == (0, "")
+
+
+def copy_searched(searched, folder):
+    """Copies a folder of `search_and_export`. Its search then names the images in the copy."""
+    shutil.copytree(searched, folder, dirs_exist_ok=True)
+    journal = folder / "results" / "squares" / "journal.jsonl"
+    journal.write_text(journal.read_text().replace(str(searched), str(folder)))
 
 
 def contents(folder):

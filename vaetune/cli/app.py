@@ -55,12 +55,20 @@ def _vaetune(
     pass
 
 
-_COMMANDS = (
-    *(new, search, check, train, best, evaluate),
-    *(encode, score, explain, trials, report, cache),
-)
-
-for _command in _COMMANDS:
+for _command in (
+    new,
+    search,
+    check,
+    train,
+    best,
+    evaluate,
+    encode,
+    score,
+    explain,
+    trials,
+    report,
+    cache,
+):
     app.command(cls=GroupedCommand)(expand_groups(_command))
 
 

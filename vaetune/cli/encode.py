@@ -1,7 +1,6 @@
 """`vaetune encode`: write images as points in the latent space of a model."""
 
 from collections.abc import Iterator
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +16,8 @@ from vaetune.cli.console import (
     note,
     say,
 )
-from vaetune.cli.options import Results, StudyName, TrialId
+from vaetune.cli.options import Resize, Results, StudyName, TableFile, TrialId
+from vaetune.cli.values import SplitOption
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,23 +25,6 @@ if TYPE_CHECKING:
 
     from vaetune.data import ImageRows
     from vaetune.evaluation import LoadableModel
-
-
-class SplitOption(StrEnum):
-    """Values of --split."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"
-    left_out = "left_out"
-
-
-class ResizeOption(StrEnum):
-    """Values of --resize."""
-
-    crop = "crop"
-    pad = "pad"
-    stretch = "stretch"
 
 
 def encode(
@@ -53,10 +36,7 @@ def encode(
             "Default: the images of the search."
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FILE", help="Table to write: .npz, .csv or .parquet."),
-    ] = None,
+    output: TableFile = None,
     map_: Annotated[
         Path | None,
         typer.Option("--map", metavar="FILE", help="Map with thumbnails to write, as a PNG."),
@@ -69,9 +49,7 @@ def encode(
     levels: Annotated[
         bool, typer.Option("--levels", help="Write the lower levels of latent variables as well.")
     ] = False,
-    resize: Annotated[
-        ResizeOption | None, typer.Option(help="Way to resize images of another size.")
-    ] = None,
+    resize: Resize = None,
     trial: TrialId = None,
     results: Results = Path("results"),
 ) -> None:
@@ -90,10 +68,7 @@ def encode(
 
         rows = open_images(model, dataset, resize.value if resize else None)
         rows = rows.of_splits([each.value for each in split or ()])
-        if dataset is None and not rows.are_trained_on:
-            note(f"{rows.source} has changed since the search, so the table has no splits.")
-        for sentence in rows.notes:
-            note(sentence)
+        say_notes(rows, is_search=dataset is None)
         _encode(model, rows, output, map_, log_var, levels)
 
 
@@ -109,6 +84,19 @@ def _check_files(table: Path | None, map_: Path | None) -> None:
         check_map(map_)
 
 
+def say_notes(rows: "ImageRows", is_search: bool) -> None:
+    """Prints how images were read, and whether those of the search have changed.
+
+    Args:
+        rows: Images that were opened for a model.
+        is_search: Whether they should be those of the model's search.
+    """
+    if is_search and not rows.are_trained_on:
+        note(f"{rows.source} has changed since the search, so the table has no splits.")
+    for sentence in rows.notes:
+        note(sentence)
+
+
 def find_model(
     name: str | None, trial: str | None, results: Path, nearby: bool = False
 ) -> "LoadableModel":
@@ -118,7 +106,8 @@ def find_model(
         name: Name of the search, or folder of the export. None: the latest search.
         trial: Id of the trial. None: the winner.
         results: Folder of all results.
-        nearby: Whether to find the images of an export through its search, see `model_of_export`.
+        nearby: Whether to ask the search of an export where its images are; see
+            `model_of_export`.
     """
     from vaetune.evaluation import model_of_export, model_of_trial
     from vaetune.study import pick
@@ -190,11 +179,11 @@ def _write_map(
 ) -> int:
     import numpy as np
 
-    from vaetune.data import to_unit_interval
+    from vaetune.data import to_pixels
     from vaetune.report import write_map
 
     def read(numbers: "NDArray[np.int64]") -> "NDArray[np.uint8]":
-        return np.rint(to_unit_interval(rows.read(numbers)) * 255).astype(np.uint8)
+        return to_pixels(rows.read(numbers))
 
     show = model.images.data.show
     return write_map(path, np.concatenate(means), read, rows.labels, rows.class_names, show)

@@ -21,6 +21,7 @@ from vaetune.cli.values import (
     ObjectiveOption,
     OnOption,
     PrecisionOption,
+    ResizeOption,
 )
 
 Results = Annotated[
@@ -36,6 +37,13 @@ Dataset = Annotated[
 ]
 
 TrialId = Annotated[str | None, model_option(help="Id of the trial to use instead of the winner.")]
+
+TableFile = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Table to write: .npz, .csv or .parquet."),
+]
+
+Resize = Annotated[ResizeOption | None, typer.Option(help="Way to resize images of another size.")]
 
 StartWith = Annotated[
     list[str] | None,

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vaetune.cli.console import clean_interrupt, note, say
-from vaetune.cli.encode import ResizeOption, find_model
-from vaetune.cli.options import Results, StudyName, TrialId
+from vaetune.cli.encode import find_model, say_notes
+from vaetune.cli.options import Resize, Results, StudyName, TableFile, TrialId
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,10 +34,7 @@ def score(
             "Default: the images of the search."
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FILE", help="Table to write: .npz, .csv or .parquet."),
-    ] = None,
+    output: TableFile = None,
     heat_maps: Annotated[
         Path | None,
         typer.Option("--heat-maps", metavar="FILE", help="Heat maps to write, as a PNG."),
@@ -53,9 +50,7 @@ def score(
     quantile: Annotated[
         float, typer.Option(help="Share of the validation images that is not flagged.")
     ] = 0.99,
-    resize: Annotated[
-        ResizeOption | None, typer.Option(help="Way to resize images of another size.")
-    ] = None,
+    resize: Resize = None,
     trial: TrialId = None,
     results: Results = Path("results"),
 ) -> None:
@@ -73,14 +68,11 @@ def score(
         from vaetune.evaluation import compare_classes, find_new, open_images
 
         rows = open_images(model, dataset, resize.value if resize else None)
-        facts = rows.labels, rows.class_names, find_new(rows)
         comparison = None
         if odd is not None or normal is not None:
+            facts = rows.labels, rows.class_names, find_new(rows)
             comparison = compare_classes(*facts, odd, normal)
-        if dataset is None and not rows.are_trained_on:
-            note(f"{rows.source} has changed since the search, so the table has no splits.")
-        for sentence in rows.notes:
-            note(sentence)
+        say_notes(rows, is_search=dataset is None)
         model = replace(model, load=cache(model.load))
         scores = _score(model, rows, quantile)
         say(f"Scored {len(rows):,} image{'s' * (len(rows) != 1)} with {model.name}.")
@@ -209,7 +201,7 @@ def _write_maps(path: Path, scores: "Scores", rows: "ImageRows", model: "Loadabl
     """Draws heat maps of the images with the highest scores, and of a few others."""
     import numpy as np
 
-    from vaetune.data import to_unit_interval
+    from vaetune.data import to_pixels
     from vaetune.evaluation import map_losses
     from vaetune.report import HeatMaps, write_heat_maps
 
@@ -218,8 +210,8 @@ def _write_maps(path: Path, scores: "Scores", rows: "ImageRows", model: "Loadabl
     images = rows.read(chosen)
     reconstructions, losses = map_losses(model.load(), images)
     maps = HeatMaps(
-        originals=_to_bytes(to_unit_interval(images)),
-        reconstructions=_to_bytes(reconstructions),
+        originals=to_pixels(images),
+        reconstructions=to_pixels(np.nan_to_num(reconstructions)),
         losses=losses,
         titles=[f"{scores.score[row]:,.1f} nats  {scores.names[row]}" for row in chosen.tolist()],
         anomalous=len(anomalous),
@@ -227,10 +219,3 @@ def _write_maps(path: Path, scores: "Scores", rows: "ImageRows", model: "Loadabl
     )
     write_heat_maps(path, maps)
     say(f"Heat maps: {path}, with {len(chosen)} images")
-
-
-def _to_bytes(images: "NDArray[Any]") -> "NDArray[np.uint8]":
-    import numpy as np
-
-    pixels: NDArray[np.uint8] = np.rint(np.nan_to_num(images) * 255).astype(np.uint8)
-    return pixels

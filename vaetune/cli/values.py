@@ -83,3 +83,20 @@ class ObjectiveOption(StrEnum):
     knn_accuracy = "knn_accuracy"
     probe_accuracy = "probe_accuracy"
     auroc = "auroc"
+
+
+class SplitOption(StrEnum):
+    """Values of --split."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+    left_out = "left_out"
+
+
+class ResizeOption(StrEnum):
+    """Values of --resize."""
+
+    crop = "crop"
+    pad = "pad"
+    stretch = "stretch"

@@ -103,7 +103,7 @@ class Objective:
         return 0.0 if self.is_maximised else entropy_floor
 
     def number(self, value: float) -> str:
-        """Returns a value for a table whose heading has the unit, such as "94.2 %" or "101.23"."""
+        """Returns a value for a table with its unit in the heading, such as "94.2 %" or "101.2"."""
         return f"{self.digits(value)} %" if self.unit == "%" else self.digits(value)
 
     def text(self, value: float) -> str:

@@ -22,6 +22,7 @@ from .images import (
     binarized,
     entropy_floor,
     map_images,
+    to_pixels,
     to_unit_interval,
 )
 from .outline import (
@@ -72,5 +73,6 @@ __all__ = [
     "read_outline",
     "rows_of",
     "spread_over_classes",
+    "to_pixels",
     "to_unit_interval",
 ]

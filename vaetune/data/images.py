@@ -188,6 +188,13 @@ def to_unit_interval(images: NDArray[Any]) -> NDArray[np.float32]:
     return images.astype(np.float32, copy=False)
 
 
+def to_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
+    """Returns images as bytes. Floats in [0, 1] are multiplied by 255 and rounded."""
+    if images.dtype != np.uint8:
+        images = np.rint(np.clip(images, 0.0, 1.0) * 255.0)
+    return images.astype(np.uint8, copy=False)
+
+
 def entropy_floor(images: Images) -> float:
     """Returns the lower bound of binary cross-entropy: the entropy of the pixels of an image.
 

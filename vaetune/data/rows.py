@@ -20,7 +20,7 @@ from vaetune.errors import DataError
 SPLITS = ("train", "validation", "test")
 
 LEFT_OUT = "left_out"
-"""Name of the split of images whose class was left out of the search."""
+"""Split of the images of a class that was left out of the search."""
 
 _PARTS = (*SPLITS, *[LEFT_OUT] * len(SPLITS))
 """Split of each part of the images of a search. Classes are left out of each split."""

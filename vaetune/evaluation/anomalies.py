@@ -8,7 +8,7 @@ References:
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,7 +44,7 @@ def score_images(
     quantile of the scores of the validation images of the model's search.
 
     Args:
-        model: Study, whose winner scores, or the folder of an export.
+        model: Study, of which the winner is used, or folder of an export.
         dataset: Image set, see `load_images`. Default: the images of the search.
         trial: Trial of the study, or its id. Default: the winner.
         quantile: Share of the validation images that are not flagged, in (0, 1).
@@ -93,7 +93,7 @@ def score_opened(
     """
     from vaetune.evaluation.scoring import score_rows  # It imports TensorFlow.
 
-    is_known = _find_held_out(rows)
+    is_known = _find(rows, ["validation"], others=False)
     held_out, reason = (None, "") if is_known.any() else _open_held_out(model)
     counts = len(rows), len(held_out or ())
     vae = model.load()
@@ -106,14 +106,6 @@ def score_opened(
     else:
         return replace(scores, no_threshold=reason)
     return replace(scores, threshold=find_threshold(known, quantile))
-
-
-def _find_held_out(rows: ImageRows) -> NDArray[np.bool_]:
-    """Returns whether an image is a validation image of the model's search, (n,)."""
-    if rows.splits is None or not rows.are_trained_on:
-        return np.zeros(len(rows), bool)
-    is_known: NDArray[np.bool_] = rows.splits == "validation"
-    return is_known
 
 
 def _open_held_out(model: LoadableModel) -> tuple[ImageRows | None, str]:
@@ -155,9 +147,20 @@ def find_new(rows: ImageRows) -> NDArray[np.bool_]:
     Args:
         rows: Images that were opened for the model.
     """
+    return _find(rows, HELD_OUT, others=True)
+
+
+def _find(rows: ImageRows, splits: Sequence[str], others: bool) -> NDArray[np.bool_]:
+    """Returns whether an image is of some splits of the model's search, (n,).
+
+    Args:
+        rows: Images that were opened for the model.
+        splits: Names of the splits.
+        others: Result for images that are not those of the search.
+    """
     if rows.splits is None or not rows.are_trained_on:
-        return np.ones(len(rows), bool)
-    return np.isin(rows.splits, HELD_OUT)
+        return np.full(len(rows), others)
+    return np.isin(rows.splits, splits)
 
 
 def _scaled(

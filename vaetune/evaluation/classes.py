@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.errors import ResultsError
+from vaetune.training import area_under_curve
 
 Flags = NDArray[np.bool_]
 
@@ -16,8 +17,8 @@ class Comparison:
     """Images that are compared by their labels.
 
     Attributes:
-        odd: Whether an image is of an odd class and counts, (n,).
-        normal: Whether an image is of a normal class and counts, (n,).
+        odd: Whether each image is of an odd class and is compared, (n,).
+        normal: Whether each image is of a normal class and is compared, (n,).
         name: Name of the comparison, such as "7 against all others".
         trained: Number of odd images among those that the model saw in training.
     """
@@ -28,9 +29,12 @@ class Comparison:
     trained: int
 
     def auroc(self, scores: NDArray[np.float64]) -> float:
-        """Returns the area under the ROC curve of the scores of all images, (n,)."""
-        chosen = self.odd | self.normal
-        return area_under_curve(scores[chosen], self.odd[chosen])
+        """Returns the area under the ROC curve of the scores of all images, (n,).
+
+        It is the share of pairs of an odd and a normal image in which the odd one has the higher
+        score. Equal scores count half.
+        """
+        return float(area_under_curve(scores[self.normal], scores[self.odd]).mean())
 
 
 def compare_classes(
@@ -96,20 +100,3 @@ def _find_class(
     raise ResultsError(
         f'There is no class "{label}". The classes are: {", ".join(shown[:20])}{more}.'
     )
-
-
-def area_under_curve(scores: NDArray[np.float64], is_odd: Flags) -> float:
-    """Returns the area under the ROC curve, as scikit-learn's `roc_auc_score` computes it.
-
-    It is the share of pairs of an odd and a normal image in which the odd one has the higher score.
-    Equal scores count half. Infinite scores are allowed.
-
-    Args:
-        scores: Scores, (n,).
-        is_odd: Whether an image is odd, (n,).
-    """
-    from scipy.stats import rankdata
-
-    odd = int(is_odd.sum())
-    ranks = rankdata(scores)[is_odd].sum()
-    return float((ranks - odd * (odd + 1) / 2) / (odd * (len(scores) - odd)))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vaetune.data import Dataset, ImageRows, Trained, open_rows
 from vaetune.device import exact_device
 from vaetune.errors import DataError, MissingImagesError, ResultsError, VaetuneError
+from vaetune.evaluation.image_table import ImageTable
 from vaetune.study import (
     Exported,
     Study,
@@ -144,27 +145,15 @@ def open_images(
 
 
 @dataclass(frozen=True, eq=False)
-class Embeddings:
+class Embeddings(ImageTable):
     """Images as points in the latent space of a model, one row per image.
 
     Attributes:
-        names: Paths of files within the folder, or indices in the array, (n,) str or int64.
-        splits: Names of the splits, (n,): "train", "validation", "test" or "left_out"; None
-            without splits.
-        labels: Class indices, (n,), -1 for an image without a label; None without labels.
-        class_names: Class names by class index; None without labels.
         latents: Parameters of the posteriors by name: z_mean and z_log_var, (n, latent_dim), and
             u_2_mean, u_2_log_var and so on of lower levels, (n, height, width, channels).
     """
 
-    names: NDArray[Any]
-    splits: NDArray[np.str_] | None
-    labels: NDArray[np.int64] | None
-    class_names: tuple[str, ...] | None
     latents: dict[str, NDArray[np.float32]]
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     @property
     def z_mean(self) -> NDArray[np.float32]:
@@ -182,26 +171,12 @@ class Embeddings:
         Args:
             log_var: Whether to include log-variances.
         """
-        import pandas as pd
-
-        columns: dict[str, Any] = {"name": self.names.tolist()}
-        if self.splits is not None:
-            columns["split"] = self.splits
-        if self.labels is not None:
-            known = pd.Series(self.labels, dtype="Int64")
-            columns["label"] = known.mask(known < 0) if (self.labels < 0).any() else self.labels
-            columns["class_name"] = name_classes(self.labels, self.class_names)
+        columns: dict[str, NDArray[Any]] = {}
         for name, values in self.latents.items():
             if log_var or not name.endswith("log_var"):
                 flat = values.reshape(len(values), -1)
                 columns |= {f"{name}_{k}": flat[:, k] for k in range(flat.shape[1])}
-        return pd.DataFrame(columns)
-
-
-def name_classes(labels: NDArray[np.int64], class_names: Sequence[str] | None) -> list[str | None]:
-    """Returns the class name of each label, or None for an image without a label."""
-    known = dict(enumerate(class_names or ()))
-    return [known.get(label) for label in labels.tolist()]
+        return self.frame_with(columns)
 
 
 def encode_images(
@@ -219,7 +194,7 @@ def encode_images(
     files or arrays.
 
     Args:
-        model: Study, whose winner encodes, or the folder of an export.
+        model: Study, of which the winner is used, or folder of an export.
         dataset: Image set, see `load_images`. Default: the images of the search.
         trial: Trial of the study, or its id. Default: the winner.
         splits: Splits to encode, of "train", "validation", "test" and "left_out". Default: all

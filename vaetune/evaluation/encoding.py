@@ -1,7 +1,7 @@
 """Encodes images in batches: posterior means and log-variances of all levels."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ These are z_mean and z_log_var, (n, latent_dim). Lower levels have u_2_mean, u_2
 (n, height, width, channels).
 """
 
+Compute = Callable[[NDArray[Any]], Any]
+"""Function from images to arrays, each with a row per image."""
+
 
 def encode_rows(
     vae: VAE,
@@ -47,17 +50,55 @@ def encode_rows(
         DataError: An image cannot be read.
         DeviceError: There is not enough memory for a single image.
     """
+    names = list_latents(vae, levels)
+
+    def make(images: NDArray[Any]) -> Compute:
+        return _compile(vae, images, levels)
+
+    for found in run_rows(vae, rows, make, on_progress, batches):
+        yield dict(zip(names, found, strict=True))
+
+
+def run_rows(
+    vae: VAE,
+    rows: ImageRows,
+    make: Callable[[NDArray[Any]], Compute],
+    on_progress: OnProgress | None,
+    batches: Batches | None,
+) -> Iterator[Sequence[NDArray[Any]]]:
+    """Runs a model on images batch by batch, in order. At most two batches are in memory.
+
+    Args:
+        vae: The trained model.
+        rows: Images.
+        make: Function from the first images, which have the shape and type of all, to a function
+            that runs the model on some images.
+        on_progress: Function called with the completed share, in [0, 1]. It may raise.
+        batches: Batches in which to run the model.
+
+    Yields:
+        The arrays of a batch, each (n, ...).
+
+    Raises:
+        ResultsError: The model takes images of another shape.
+        DataError: An image cannot be read.
+        DeviceError: There is not enough memory for a single image.
+    """
     batches = batches or Batches()
-    encode = None
+    compute: Compute | None = None
     done = 0
-    for images in read_batches(rows, batches.size):
-        if encode is None:
-            check_shape(vae, images, rows.source)
-            encode = _compile(vae, images, levels)
-        yield encode(images, batches)
+    for images in _read_batches(rows, batches.size):
+        if compute is None:
+            _check_shape(vae, images, rows.source)
+            compute = make(images)
+        yield batches.run(_on_parts(compute, images), len(images))
         done += len(images)
         if on_progress:
             on_progress(done / len(rows))
+
+
+def _on_parts(compute: Compute, images: NDArray[Any]) -> Callable[[slice], Any]:
+    return lambda part: compute(images[part])
 
 
 def list_latents(vae: VAE, levels: bool = False) -> dict[str, tuple[int, ...]]:
@@ -73,33 +114,17 @@ def list_latents(vae: VAE, levels: bool = False) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _compile(vae: VAE, images: NDArray[Any], levels: bool) -> Any:
+def _compile(vae: VAE, images: NDArray[Any], levels: bool) -> Compute:
     def infer(x: tf.Tensor) -> list[tf.Tensor]:
         unit = to_unit_tensor(x)
         pairs = vae.encode_levels(unit).values() if levels else [vae.posterior(unit)]
         return [parameter for pair in pairs for parameter in pair]
 
     compiled = compile_function(infer, image_spec(vae, images))
-    names = list_latents(vae, levels)
-
-    def encode(images: NDArray[Any], batches: Batches) -> Latents:
-        found = batches.run(lambda batch: tuple(compiled(tf.constant(images[batch]))), len(images))
-        return dict(zip(names, found, strict=True))
-
-    return encode
+    return lambda images: tuple(compiled(tf.constant(images)))
 
 
-def check_shape(vae: VAE, images: NDArray[Any], source: str) -> None:
-    """Checks that a model takes images.
-
-    Args:
-        vae: The trained model.
-        images: Images, (n, height, width, channels).
-        source: Name of the image set in messages.
-
-    Raises:
-        ResultsError: It takes images of another shape.
-    """
+def _check_shape(vae: VAE, images: NDArray[Any], source: str) -> None:
     shape = images.shape[1:]
     if shape != vae.image_shape:
         raise ResultsError(
@@ -109,13 +134,8 @@ def check_shape(vae: VAE, images: NDArray[Any], source: str) -> None:
         )
 
 
-def read_batches(rows: ImageRows, most: int) -> Iterator[NDArray[Any]]:
-    """Returns an iterator of batches of images; see `read_ahead`.
-
-    Args:
-        rows: Images.
-        most: Largest number of images in a batch.
-    """
+def _read_batches(rows: ImageRows, most: int) -> Iterator[NDArray[Any]]:
+    """Returns an iterator of batches of images; see `read_ahead`."""
     first = rows.read(slice(0, 1))
     size = max(1, min(most, BATCH_BYTES // (4 * math.prod(first.shape[1:]))))
     parts = [slice(start, start + size) for start in range(0, len(rows), size)]

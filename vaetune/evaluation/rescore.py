@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vaetune.data import DiskImages, ImageSet, to_unit_interval
+from vaetune.data import DiskImages, ImageSet, to_pixels, to_unit_interval
 from vaetune.evaluation.likelihood import PerImage
 from vaetune.study import RECONSTRUCTIONS, WorstImages
 from vaetune.training import (
@@ -23,7 +23,6 @@ from vaetune.training import (
     TrainedModel,
     feed_parts,
     measure_use,
-    to_pixels,
 )
 
 RunnerOf = Callable[..., EpochRunner]

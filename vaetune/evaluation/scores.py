@@ -1,13 +1,14 @@
 """Scores of images as anomalies, with the threshold and the columns of their table."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.evaluation.classes import compare_classes
-from vaetune.evaluation.embeddings import name_classes
+from vaetune.evaluation.image_table import ImageTable, name_classes
 from vaetune.evaluation.threshold import Threshold
 
 if TYPE_CHECKING:
@@ -20,15 +21,10 @@ LOSSES = ("reconstruction", "kl", "reconstruction_error", "complexity")
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class Scores(ImageTable):
     """Scores of images, one row per image. The higher a score, the odder is the image.
 
     Attributes:
-        names: Paths of files within the folder, or indices in the array, (n,) str or int64.
-        splits: Names of the splits, (n,): "train", "validation", "test" or "left_out"; None
-            without splits.
-        labels: Class indices, (n,), -1 for an image without a label; None without labels.
-        class_names: Class names by class index; None without labels.
         reconstruction: Reconstruction loss, a mean over samples of the posterior, (n,) in nats.
         kl: KL divergence, (n,) in nats.
         reconstruction_error: Mean squared error of the reconstruction through the posterior means,
@@ -41,10 +37,6 @@ class Scores:
         no_threshold: Reason why there is no threshold; empty with one.
     """
 
-    names: NDArray[Any]
-    splits: NDArray[np.str_] | None
-    labels: NDArray[np.int64] | None
-    class_names: tuple[str, ...] | None
     reconstruction: PerImage
     kl: PerImage
     reconstruction_error: PerImage
@@ -53,20 +45,17 @@ class Scores:
     threshold: Threshold | None = None
     no_threshold: str = ""
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     @property
     def negative_elbo(self) -> PerImage:
         """Negative ELBO, (n,) in nats."""
         return self.reconstruction + self.kl
 
-    @property
+    @cached_property
     def score(self) -> PerImage:
         """Negative ELBO less `complexity`, (n,) in nats. NaN counts as infinite."""
         return to_score(self.negative_elbo, self.complexity)
 
-    @property
+    @cached_property
     def flagged(self) -> NDArray[np.bool_] | None:
         """Whether the score is above the threshold, (n,); None without a threshold."""
         return None if self.threshold is None else self.score > self.threshold.value
@@ -123,16 +112,7 @@ class Scores:
 
     def to_frame(self) -> "pd.DataFrame":
         """Returns a pandas table with the columns of `vaetune score`."""
-        import pandas as pd
-
-        columns: dict[str, Any] = {"name": self.names.tolist()}
-        if self.splits is not None:
-            columns["split"] = self.splits
-        if self.labels is not None:
-            known = pd.Series(self.labels, dtype="Int64")
-            columns["label"] = known.mask(known < 0) if (self.labels < 0).any() else self.labels
-            columns["class_name"] = name_classes(self.labels, self.class_names)
-        return pd.DataFrame(columns | self.columns)
+        return self.frame_with(self.columns)
 
 
 def to_score(negative_elbo: PerImage, complexity: PerImage) -> PerImage:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vaetune.data import ImageRows, to_unit_interval
-from vaetune.evaluation.encoding import check_shape, read_batches
+from vaetune.evaluation.encoding import Compute, run_rows
 from vaetune.evaluation.likelihood import Batches, PerImage, image_spec
 from vaetune.evaluation.scores import LOSSES
 from vaetune.models import VAE, kl_per_dimension, perfect_logits, reparameterise, total_kl
@@ -48,18 +48,11 @@ def score_rows(
         DataError: An image cannot be read.
         DeviceError: There is not enough memory for a single image.
     """
-    batches = batches or Batches()
-    measure = None
-    parts: list[Sequence[PerImage]] = []
-    done = 0
-    for images in read_batches(rows, batches.size):
-        if measure is None:
-            check_shape(vae, images, rows.source)
-            measure = _compile(vae, images, samples)
-        parts.append(batches.run(lambda batch: measure(images[batch]), len(images)))  # noqa: B023
-        done += len(images)
-        if on_progress:
-            on_progress(done / len(rows))
+
+    def make(images: NDArray[Any]) -> Compute:
+        return _compile(vae, images, samples)
+
+    parts = run_rows(vae, rows, make, on_progress, batches)
     joined = (np.concatenate(each) for each in zip(*parts, strict=True))
     return dict(zip(LOSSES, joined, strict=True))
 
@@ -104,9 +97,7 @@ def _by_pixel(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reshape(images, (-1, 1, 1, images.shape[-1])), tf.float64)
 
 
-def _compile(
-    vae: VAE, images: NDArray[Any], samples: int
-) -> Callable[[NDArray[Any]], tuple[PerImage, ...]]:
+def _compile(vae: VAE, images: NDArray[Any], samples: int) -> Compute:
     """Returns a function from images to the arrays of `LOSSES`."""
     infer, sample = _compile_infer(vae, images), _compile_sample(vae, images)
     noise = list(_draw_noise(vae, samples))

@@ -3,12 +3,11 @@
 import csv
 import importlib.util
 import io
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,30 +140,24 @@ def write_scores(path: Path, facts: TableFacts, scores: Mapping[str, NDArray[Any
     Raises:
         ResultsError: The file cannot be written.
     """
-    columns = facts.columns | {name: each.tolist() for name, each in scores.items()}
-    with _explaining(path), replacing(path) as target:
-        match path.suffix.lower():
-            case ".npz":
-                _write_arrays(target, facts.arrays | dict(scores))
-            case ".csv":
+    with _explaining(path):
+        if path.suffix.lower() == ".npz":
+            write_npz(path, facts.arrays | dict(scores), ())
+            return
+        columns = facts.columns | {name: each.tolist() for name, each in scores.items()}
+        with replacing(path) as target:
+            if path.suffix.lower() == ".csv":
                 text = io.TextIOWrapper(target, encoding="utf-8", newline="")
                 writer = csv.writer(text, lineterminator="\n")
                 writer.writerow(columns)
                 writer.writerows(zip(*columns.values(), strict=True))
                 text.flush()
                 text.detach()
-            case _:
+            else:
                 import pyarrow as pa
                 from pyarrow.parquet import write_table as write_parquet
 
                 write_parquet(pa.table(columns), target)
-
-
-def _write_arrays(target: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 @contextmanager

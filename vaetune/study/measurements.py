@@ -1,8 +1,8 @@
 """The events that record measurements of trained models."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import SerializerFunctionWrapHandler, field_serializer
+from pydantic import SerializerFunctionWrapHandler, WrapSerializer, field_serializer
 
 from vaetune.study.finalists import Rescoring, Retraining
 from vaetune.study.records import Environment, TimedRecord
@@ -10,6 +10,21 @@ from vaetune.study.scores import Evaluation
 
 _UNUSED = {"chosen_by", "use", "use_behind", "uses"}
 """Fields of measured finalists that are left out while they are None."""
+
+
+def _without_unused(
+    measured: Rescoring | Retraining, serialize: SerializerFunctionWrapHandler
+) -> dict[str, Any]:
+    """Returns measured finalists as an earlier version recorded them, where the ELBO decides."""
+
+    def used(fields: dict[str, Any]) -> dict[str, Any]:
+        return {key: one for key, one in fields.items() if key not in _UNUSED or one is not None}
+
+    fields = serialize(measured)
+    return used({**fields, "finalists": [used(one) for one in fields["finalists"]]})
+
+
+_SPARSE = WrapSerializer(_without_unused)
 
 
 class TrialEvaluated(TimedRecord):
@@ -49,14 +64,8 @@ class FinalistsRescored(TimedRecord):
     """
 
     event: Literal["finalists_rescored"] = "finalists_rescored"
-    rescoring: Rescoring
+    rescoring: Annotated[Rescoring, _SPARSE]
     duration_s: float
-
-    @field_serializer("rescoring", mode="wrap")
-    def _without_unused(
-        self, rescoring: Rescoring, serialize: SerializerFunctionWrapHandler
-    ) -> dict[str, Any]:
-        return _without_unused(serialize(rescoring))
 
 
 class FinalistsRetrained(TimedRecord):
@@ -67,20 +76,5 @@ class FinalistsRetrained(TimedRecord):
     """
 
     event: Literal["finalists_retrained"] = "finalists_retrained"
-    retraining: Retraining
+    retraining: Annotated[Retraining, _SPARSE]
     duration_s: float
-
-    @field_serializer("retraining", mode="wrap")
-    def _without_unused(
-        self, retraining: Retraining, serialize: SerializerFunctionWrapHandler
-    ) -> dict[str, Any]:
-        return _without_unused(serialize(retraining))
-
-
-def _without_unused(measured: dict[str, Any]) -> dict[str, Any]:
-    """Returns measured finalists as an earlier version recorded them, where the ELBO decides."""
-
-    def used(fields: dict[str, Any]) -> dict[str, Any]:
-        return {key: one for key, one in fields.items() if key not in _UNUSED or one is not None}
-
-    return used({**measured, "finalists": [used(one) for one in measured["finalists"]]})

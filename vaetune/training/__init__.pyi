@@ -18,6 +18,7 @@ from .functions import (
 from .objectives import (
     Effort,
     PerImage,
+    area_under_curve,
     measure_use,
     nearest_neighbours,
 )
@@ -41,7 +42,6 @@ from .snapshot import (
     generate,
     reconstruct,
     take_snapshot,
-    to_pixels,
 )
 from .tasks import (
     MAX_CRASHES,
@@ -82,6 +82,7 @@ __all__ = [
     "TimeUp",
     "TrainedModel",
     "TrainingContext",
+    "area_under_curve",
     "choose_probe_images",
     "compile_function",
     "decode",
@@ -98,7 +99,6 @@ __all__ = [
     "reconstruct",
     "restore_best",
     "take_snapshot",
-    "to_pixels",
     "to_unit_tensor",
     "train_task",
     "write_variables",

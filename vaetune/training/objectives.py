@@ -119,6 +119,8 @@ def separate(model: Model, usual: Split, odd: Split, samples: int) -> PerImage:
             for start, part in _parts(split.images)
         ]
         scores.append(np.concatenate(parts))
+    if not np.isfinite(np.concatenate(scores)).all():
+        return np.full(len(usual) + len(odd), math.nan)
     return area_under_curve(*scores)
 
 
@@ -130,14 +132,14 @@ def area_under_curve(usual: PerImage, odd: PerImage) -> PerImage:
     that the standard error of the mean over all images is that of the area.
 
     Args:
-        usual: Scores of usual images, (n,).
+        usual: Scores of usual images, (n,). Infinite ones are allowed.
         odd: Scores of odd images, which should be larger, (m,).
 
     Returns:
-        Numbers of the usual and then of the odd images, (n + m,); NaN if a score is not finite.
+        Numbers of the usual and then of the odd images, (n + m,); NaN if a score is NaN.
     """
     count = len(usual) + len(odd)
-    if not (np.isfinite(usual).all() and np.isfinite(odd).all()):
+    if np.isnan(usual).any() or np.isnan(odd).any():
         return np.full(count, math.nan)
     above, below = 1.0 - _share_below(odd, usual), _share_below(usual, odd)
     area = float(below.mean())

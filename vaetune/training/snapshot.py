@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.data import Images, spread_over_classes, to_unit_interval
+from vaetune.data import Images, spread_over_classes, to_pixels, to_unit_interval
 from vaetune.study import (
     EXAMPLES,
     LATENT_POINTS,
@@ -120,10 +120,3 @@ def _in_batches(call: Callable[..., Any], *inputs: NDArray[np.float32]) -> Pixel
     starts = range(0, len(inputs[0]), _DECODE_BATCH_SIZE)
     parts = ([each[i : i + _DECODE_BATCH_SIZE] for each in inputs] for i in starts)
     return np.concatenate([to_pixels(np.asarray(call(*part))) for part in parts])
-
-
-def to_pixels(images: NDArray[Any]) -> Pixels:
-    """Returns images as bytes. Floats in [0, 1] are multiplied by 255 and rounded."""
-    if images.dtype != np.uint8:
-        images = np.rint(np.clip(images, 0.0, 1.0) * 255.0)
-    return images.astype(np.uint8, copy=False)

@@ -126,9 +126,8 @@ def draw_map(info: MapInfo, thumbnails: Sequence[Pixels]) -> Figure:
         for index in range(max(1, len(clusters.classes)))
     ]
     for index, picture in zip(info.shown.tolist(), thumbnails, strict=True):
-        colour = CLASS_COLOURS[clusters.members[index] % len(CLASS_COLOURS)]
         smooth = "nearest" if max(picture.shape[:2]) < _PIXELS else "antialiased"
-        frame = colour if clusters.classes else OTHER
+        frame = _colour_of(clusters, index)
         _draw_thumbnail(axes, info.places[index], info.thumbnail, picture, frame, smooth)
     width, height = info.thumbnail
     axes.set(xlim=(-width, 1 + width), ylim=(-height, 1 + height))
@@ -158,11 +157,15 @@ def draw_clusters_with_thumbnails(info: ClustersInfo, thumbnails: Sequence[Pixel
     box = axes.get_window_extent()
     size = _fit(_SIDE_IN_CHART, height / width) * [1.0, box.width / box.height]
     for index in choose_apart((positions - low) / span, *size).tolist():
-        colour = CLASS_COLOURS[info.members[index] % len(CLASS_COLOURS)]
-        frame = colour if info.classes else OTHER
+        frame = _colour_of(info, index)
         _draw_thumbnail(axes, positions[index], size * span, thumbnails[index], frame, "none")
     axes.set(xlim=limits[0], ylim=limits[1])
     return figure
+
+
+def _colour_of(info: ClustersInfo, index: int) -> str:
+    """Returns the colour of a point's class."""
+    return CLASS_COLOURS[info.members[index] % len(CLASS_COLOURS)] if info.classes else OTHER
 
 
 def _draw_thumbnail(
