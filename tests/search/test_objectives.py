@@ -168,6 +168,7 @@ def test_a_worker_measures_what_this_process_does(tmp_path, name):
     study = run(tmp_path, spec, images=WITH_ODD)
     sent = share_images(WITH_ODD)
     assert len(sent.left_out[2]) == 0, "test images stay here"
+    assert len(sent.left_out[0]) == 0, "and those that nothing is trained on"
     worker = Worker(pickle.loads(pickle.dumps(sent)), "cpu", 2)
     asked, ours = events_of(study, TrialStarted)[0], study.trials[0]
     task = Task(spec, (Assignment(**{key: getattr(asked, key) for key in _ASSIGNED}),), None)

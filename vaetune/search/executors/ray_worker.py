@@ -81,7 +81,13 @@ class Worker:
 
 
 def share_images(images: ImageSet) -> ImageSet:
-    """Returns the images that workers receive: all but the test images."""
+    """Returns the images that workers receive: those to train, validate and choose models on.
+
+    Of the images of left-out classes, these are the validation images.
+    """
     test = Split(images.test.images[:0], None)
-    left_out = images.left_out[:2] + tuple(one.take(slice(0)) for one in images.left_out[2:])
+    left_out = tuple(
+        split if number == 1 else split.take(slice(0))
+        for number, split in enumerate(images.left_out)
+    )
     return replace(images, test=test, left_out=left_out)
