@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,6 @@ from vaetune.study import POSTERIOR_SAMPLES
 
 if TYPE_CHECKING:
     from vaetune import Study
-    from vaetune.data import ImageRows
     from vaetune.evaluation import Scores
 
 BUILD = Path(__file__).parent.parent / "build" / "anomalies"
@@ -176,24 +174,16 @@ class Measure:
         self._vae = self._model.load()
 
     def __call__(self, images: Pixels) -> Parts:
-        """Returns the losses and the compressed size of each image."""
-        return {**self.losses_of(self.open(images)), "zlib": compressed_sizes(images)}
-
-    def open(self, images: Pixels | None = None) -> "ImageRows":
-        """Opens images for the model. Default: those of its search."""
+        """Returns negative ELBO, lowest loss and compressed size in nats, and the squared error."""
         from vaetune.evaluation import open_images
-
-        return open_images(self._model, images)
-
-    def losses_of(self, rows: "ImageRows", samples: int = POSTERIOR_SAMPLES) -> Parts:
-        """Returns negative ELBO and lowest loss in nats, and the squared error."""
         from vaetune.evaluation.scoring import score_rows
 
-        found = score_rows(self._vae, rows, samples)
+        found = score_rows(self._vae, open_images(self._model, images), POSTERIOR_SAMPLES)
         return {
             "negative ELBO": _without_nan(found["reconstruction"] + found["kl"]),
             "squared error": _without_nan(found["reconstruction_error"]),
-            "entropy": found["complexity"],
+            "entropy": found["lowest_loss"],
+            "compressed size": found["compressed_size"],
         }
 
 
@@ -202,22 +192,13 @@ def _without_nan(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isnan(losses), np.inf, losses)
 
 
-def compressed_sizes(images: Pixels) -> NDArray[np.float64]:
-    """Returns the size of each image in nats, as PNG files hold it: filtered by row, by zlib."""
-    sizes = []
-    for image in images:
-        above = np.diff(image, axis=0, prepend=np.uint8(0))
-        before = np.diff(image, axis=1, prepend=np.uint8(0))
-        sizes.append(min(len(zlib.compress(each.tobytes(), 9)) for each in (image, above, before)))
-    return np.array(sizes) * 8 * np.log(2)
-
-
 def corrections(held_out: Parts) -> dict[str, Callable[[Parts], NDArray[np.float64]]]:
     """Returns functions from measured parts of images to their scores, by name.
 
     Args:
         held_out: Parts of validation images, on which regressions are fitted.
     """
+    from vaetune.training import fit_correction
 
     def regress(*names: str) -> Callable[[Parts], NDArray[np.float64]]:
         def design(parts: Parts) -> NDArray[np.float64]:
@@ -227,13 +208,19 @@ def corrections(held_out: Parts) -> dict[str, Callable[[Parts], NDArray[np.float
         weights, *_ = np.linalg.lstsq(design(held_out), held_out["negative ELBO"])
         return lambda parts: parts["negative ELBO"] - design(parts) @ weights
 
+    names = ("entropy", "compressed size")
+    correction = fit_correction(held_out["negative ELBO"], *(held_out[name] for name in names))
+
+    def expected(parts: Parts) -> NDArray[np.float64]:
+        return correction.expected(*(parts[name] for name in names))
+
     return {
         "nothing": lambda parts: parts["negative ELBO"],
         "entropy": lambda parts: parts["negative ELBO"] - parts["entropy"],
-        "compressed size": lambda parts: parts["negative ELBO"] - parts["zlib"],
+        "compressed size": lambda parts: parts["negative ELBO"] - parts["compressed size"],
         "regression on entropy": regress("entropy"),
-        "regression on compressed size": regress("zlib"),
-        "regression on both": regress("entropy", "zlib"),
+        "regression on compressed size": regress("compressed size"),
+        "regression on both": lambda parts: parts["negative ELBO"] - expected(parts),
         "squared error instead": lambda parts: parts["squared error"],
     }
 
@@ -306,21 +293,18 @@ def rows_of(measure: str) -> list[dict[str, Any]]:
 
 def measure_digits(mnist: str, only: str) -> None:
     """Trains on nine digits of MNIST at a time, and appends the AUROC of the tenth."""
-    from vaetune.evaluation.classes import area_under_curve
-
     known = {row["digit"] for row in rows_of("digits")}
     for digit in range(10):
         model = Model(f"mnist-without-{digit}", 0)
         if digit in known or only not in model.name:
             continue
         study = train(model, mnist, 1, "--leave-out", str(digit))
-        measure = Measure(study)
-        rows = measure.open().of_splits(["test", "left_out"])
-        found, is_odd = measure.losses_of(rows, MNIST_SAMPLES), rows.splits == "left_out"
+        splits = ("validation", "test", "left_out")
+        scores = score_splits(study, *splits, samples=MNIST_SAMPLES)
+        counts = {name: int((scores.splits == name).sum()) for name in splits}
         row = {"measure": "digits", "digit": digit}
-        row |= {"normal": int((~is_odd).sum()), "odd": int(is_odd.sum())}
-        score = found["negative ELBO"] - found["entropy"]
-        row["auroc"] = round(area_under_curve(score, is_odd), 5)
+        row |= {"normal": counts["test"], "odd": counts["left_out"]}
+        row["auroc"] = round(scores.auroc(odd=digit), 5)
         append_line(TABLE, json.dumps(row))
         print(row, flush=True)
 
@@ -340,12 +324,13 @@ def measure_threshold(mnist: str) -> None:
         print(row, flush=True)
 
 
-def score_splits(study: "Study", *splits: str) -> "Scores":
+def score_splits(study: "Study", *splits: str, samples: int = POSTERIOR_SAMPLES) -> "Scores":
     """Returns the scores of some splits of a search's images."""
     from vaetune.evaluation import model_of_trial, open_images, score_opened
 
     model = model_of_trial(study, study.winner)
-    return score_opened(model, open_images(model, None).of_splits(splits))
+    rows = open_images(model, None).of_splits(splits)
+    return score_opened(model, rows, samples=samples)
 
 
 def main() -> None:

@@ -109,7 +109,7 @@ class _Guesses:
     def __init__(self, device: Any) -> None:
         from vaetune.study import describe_environment
 
-        self.environment = describe_environment(device)
+        self.environment = describe_environment(device.name, device.threads)
         self._scores = random.Random(0)
 
     def wait_until_ready(self, on_wait: Any) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vaetune.data.images import ImageSet
-from vaetune.device import ChosenDevice, Device
+from vaetune.device import Device
 from vaetune.study.artifacts import PRIOR_SAMPLES, RECONSTRUCTIONS, Artifacts
 from vaetune.study.checkpoint import Checkpoint
 from vaetune.study.environment import describe_environment
@@ -94,7 +94,7 @@ class Sleeper:
         (self.speed.folder / str(os.getpid())).touch()
         while len(list(self.speed.folder.iterdir())) < self.speed.workers:
             time.sleep(0.1)
-        environment = describe_environment(ChosenDevice("CPU", self._threads))
+        environment = describe_environment("CPU", self._threads)
         nothing = {"command": (), "revision": None}
         return socket.gethostname(), environment.model_copy(update=nothing)
 

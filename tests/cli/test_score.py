@@ -39,8 +39,9 @@ def test_the_images_of_a_search_are_scored_and_compared(vaetune, folder):
     assert error == ""
     frame = pd.read_csv("s.csv", dtype={"class_name": str})
     facts = ["name", "split", "label", "class_name"]
-    values = ["score", "negative_elbo", "reconstruction", "kl", "reconstruction_error"]
-    assert [*frame] == [*facts, *values, "complexity", "flagged"]
+    values = ["score", "negative_elbo", "expected_loss", "reconstruction", "kl"]
+    values += ["reconstruction_error", "lowest_loss", "compressed_size"]
+    assert [*frame] == [*facts, *values, "flagged"]
     assert frame["name"].tolist() == [*range(60), *range(30)]
     assert frame["label"].tolist() == [*TRAIN.labels, *TEST.labels]
     assert (frame["split"] == "left_out").tolist() == (frame["label"] == 2).tolist()
@@ -103,22 +104,39 @@ def test_an_odd_class_that_was_trained_on_is_said(vaetune, folder):
     assert 'leave_out = ["LABEL"]' in error
 
 
-def test_an_export_without_its_images_scores_without_a_threshold(vaetune, folder):
+def test_an_export_scores_elsewhere_with_the_losses_that_it_contains(vaetune, folder):
     shutil.move("results/best", "moved")
-    asked = ("score", "moved", "--dataset", "squares.npz", "--output", "s.npz")
+    np.savez("others.npz", x=TEST.images)
+    asked = ("score", "moved", "--dataset", "others.npz", "--output", "s.npz")
     code, out, error = vaetune(*asked)
     assert code == 0
-    assert "few for the quantile" in error, "these are the images of the search"
-    np.savez("others.npz", x=TEST.images)
-    code, out, error = vaetune(*asked[:2], "--dataset", "others.npz", "--output", "s.npz")
+    assert "few for the quantile" in error
+    assert "Threshold: " in out
+    with np.load("s.npz") as found:
+        assert found["flagged"].shape == (30,)
+    (folder / "moved" / "validation_losses.csv").unlink()
+    code, out, error = vaetune(*asked)
     assert code == 0
-    assert error.startswith("No threshold could be set, so no image is flagged: the model in moved")
+    assert error.startswith("No threshold could be set, so no image is flagged. The model in moved")
     assert error.count("\n") == 1
     assert "Threshold" not in out
     assert "lagged" not in out
     with np.load("s.npz") as found:
-        assert {"names", "score", "complexity"} <= set(found)
+        assert {"names", "score", "lowest_loss"} <= set(found)
         assert "flagged" not in found
+
+
+def test_an_export_without_the_images_of_its_search_is_written_and_says_so(vaetune, folder):
+    (folder / "squares.npz").rename(folder / "gone.npz")
+    code, _, error = vaetune("best", "--export")
+    assert code == 0
+    assert error.startswith(
+        "Without losses of validation images, `vaetune score` sets no threshold"
+    )
+    assert "squares.npz" in error
+    assert error.count("\n") == 1
+    assert not (folder / "results" / "best" / "validation_losses.csv").exists()
+    assert "validation_losses.csv" not in (folder / "results" / "best" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ PACKAGE = Path(vaetune.__file__).parent
 
 FLOORS = (
     ("cli",),
-    ("search",),
-    ("export", "evaluation"),
+    ("search", "export"),
+    ("evaluation",),
     ("report", "training"),
     ("study", "data", "models"),
     ("config",),

@@ -309,6 +309,7 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
     assert steps == [
         "Writing the model as keras",
         "Drawing the figures",
+        "Scoring validation images",
         "Reading the model back",
     ]
     vae = vaetune.load_model(export.folder / "vae.keras")

@@ -12,21 +12,31 @@ from tiny_searches import GRID, changed, run
 import vaetune
 from vaetune.config.spec import DataSpec
 from vaetune.errors import DataError, ResultsError
+from vaetune.evaluation import anomalies
 from vaetune.evaluation.anomalies import score_opened
 from vaetune.evaluation.embeddings import model_of_trial, open_images
 from vaetune.evaluation.scores import Scores
 from vaetune.evaluation.threshold import find_threshold
+from vaetune.evaluation.validation_losses import (
+    VALIDATION_LOSSES,
+    ValidationLosses,
+    read_validation_losses,
+)
+from vaetune.training.correction import fit_correction
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 OTHERS = make_split(23, (9, 10, 1), 7)
+
+COUNT = 960
+"""Images of the search: enough to fit the correction to those of validation."""
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     """A search of images on the disk, of three classes, without the last one."""
     folder = tmp_path_factory.mktemp("scored")
-    split = make_split(60, (9, 10, 1), 1)
+    split = make_split(COUNT, (9, 10, 1), 1)
     np.savez(folder / "squares.npz", x=split.images, y=split.labels)
     data = DataSpec(dataset=str(folder / "squares.npz"), leave_out=("2",))
     images = vaetune.data.load_prepared(data)
@@ -45,27 +55,32 @@ def own(searched):
 
 
 def test_the_images_of_the_search_are_scored_in_their_order(searched, own):
-    assert own.names.tolist() == [*range(60)]
+    assert own.names.tolist() == [*range(COUNT)]
     assert set(own.splits) == {"train", "validation", "test", "left_out"}
     assert (own.splits == "left_out").tolist() == (own.labels == 2).tolist()
-    np.testing.assert_allclose(own.score, own.reconstruction + own.kl - own.complexity)
+    np.testing.assert_allclose(own.score, own.reconstruction + own.kl - own.expected_loss)
     assert own.are_new.tolist() == np.isin(own.splits, ["test", "left_out"]).tolist()
     known = own.score[own.splits == "validation"]
     assert own.threshold == find_threshold(known, 0.9)
     assert own.flagged.tolist() == (own.score > own.threshold.value).tolist()
 
 
+def test_the_expected_loss_is_fitted_to_the_validation_images(own):
+    known = own.splits == "validation"
+    parts = (own.negative_elbo, own.lowest_loss, own.compressed_size)
+    assert own.correction == fit_correction(*(part[known] for part in parts))
+    assert own.correction.images == known.sum() >= 100
+    assert own.score[known].mean() == pytest.approx(0, abs=1e-6)
+    assert own.compressed_size.std() > 0
+
+
 def test_other_images_are_flagged_by_the_validation_images_of_the_search(searched, own):
-    study, folder = searched
     arrays = {"x": OTHERS.images, "y": OTHERS.labels}
-    by_study = vaetune.score_images(study, arrays, samples=4, quantile=0.9)
-    by_export = vaetune.score_images(folder / "results" / "best", arrays, samples=4, quantile=0.9)
-    assert by_study.splits is None
-    assert by_study.are_new.all()
-    for found in (by_study, by_export):
-        assert found.threshold.value == pytest.approx(own.threshold.value, rel=1e-6)
-        assert replace(found.threshold, value=0) == replace(own.threshold, value=0)
-        np.testing.assert_allclose(found.score, by_study.score, rtol=1e-5)
+    found = vaetune.score_images(searched[0], arrays, samples=4, quantile=0.9)
+    assert found.splits is None
+    assert found.are_new.all()
+    assert found.threshold.value == pytest.approx(own.threshold.value, rel=1e-6)
+    assert replace(found.threshold, value=0) == replace(own.threshold, value=0)
 
 
 def test_test_images_alone_are_flagged_by_the_validation_images(searched, own):
@@ -86,21 +101,62 @@ def test_the_auroc_counts_test_images_and_those_left_out(own):
         own.auroc(odd="9")
 
 
-def test_an_export_without_the_images_of_its_search_gives_scores_and_the_reason(searched, tmp_path):
+def test_an_export_takes_the_losses_of_validation_images_along(searched, own, tmp_path):
     study, folder = searched
     shutil.copytree(folder / "results" / "best", tmp_path / "moved")
-    found = vaetune.score_images(tmp_path / "moved", OTHERS.images, samples=2)
-    assert (found.threshold, found.flagged) == (None, None)
-    assert 'does not say where its images "squares" are' in found.no_threshold
-    assert "flagged" not in found.to_frame()
-    expected = vaetune.score_images(study, OTHERS.images, samples=2).score
-    np.testing.assert_allclose(found.score, expected, rtol=1e-5)
+    found = vaetune.score_images(tmp_path / "moved", OTHERS.images, quantile=0.9)
+    expected = vaetune.score_images(study, OTHERS.images, quantile=0.9)
+    assert found.threshold.value == pytest.approx(expected.threshold.value, abs=1e-4)
+    assert replace(found.threshold, value=0) == replace(own.threshold, value=0)
+    np.testing.assert_allclose(found.score, expected.score, atol=1e-4)
+    np.testing.assert_array_equal(found.flagged, expected.flagged)
     with pytest.raises(ResultsError, match="does not say where its images"):
         vaetune.score_images(tmp_path / "moved")
 
 
+def test_of_many_validation_images_an_export_takes_some(searched, monkeypatch):
+    model = model_of_trial(searched[0], searched[0].winner)
+    monkeypatch.setattr(anomalies, "MOST_EXPORTED", 50)
+    assert 25 < len(anomalies.score_validation(model).negative_elbo) <= 50
+
+
+def test_an_export_without_losses_or_images_gives_scores_and_the_reason(searched, own, tmp_path):
+    moved = shutil.copytree(searched[1] / "results" / "best", tmp_path / "moved")
+    (moved / VALIDATION_LOSSES).unlink()
+    found = vaetune.score_images(moved, OTHERS.images, samples=2)
+    assert (found.threshold, found.flagged) == (None, None)
+    assert 'does not say where its images "squares" are' in found.no_threshold
+    assert "flagged" not in found.to_frame()
+    np.testing.assert_allclose(found.score, found.negative_elbo - found.lowest_loss)
+
+
 @pytest.mark.parametrize(
-    ("change", "message"), [("removed", "cannot be read"), ("changed", "has changed since")]
+    ("content", "message"),
+    [
+        ("", "No columns to parse"),
+        ("negative_elbo,lowest_loss\n1,2\n", "'compressed_size'"),
+        ("negative_elbo,lowest_loss,compressed_size\n1,2,x\n", "could not convert"),
+        ("negative_elbo,lowest_loss,compressed_size\n", "has no rows"),
+    ],
+)
+def test_damaged_losses_of_an_export_are_refused(tmp_path, content, message):
+    path = tmp_path / VALIDATION_LOSSES
+    path.write_text(content)
+    with pytest.raises(ResultsError, match=f"{message}.*Export the model again"):
+        read_validation_losses(path)
+
+
+def test_losses_that_overflowed_are_written_and_read(tmp_path):
+    losses = ValidationLosses(np.array([1.5, np.inf]), np.array([0.5, 1]), np.array([9.0, 8]))
+    losses.write(tmp_path / "losses.csv")
+    found = read_validation_losses(tmp_path / "losses.csv")
+    assert found.negative_elbo.tolist() == [1.5, np.inf]
+    assert found.lowest_loss.tolist() == [0.5, 1]
+    assert found.compressed_size.tolist() == [9, 8]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [("removed", "There is no image set"), ("changed", "has changed since")]
 )
 def test_images_of_the_search_that_are_gone_set_no_threshold(tmp_path, change, message):
     split = make_split(30, (9, 10, 1), 1)
@@ -120,8 +176,9 @@ def test_images_of_the_search_that_are_gone_set_no_threshold(tmp_path, change, m
 def test_the_table_has_a_row_for_each_image(own):
     frame = own.to_frame()
     facts = ["name", "split", "label", "class_name"]
-    values = ["score", "negative_elbo", "reconstruction", "kl", "reconstruction_error"]
-    assert [*frame] == [*facts, *values, "complexity", "flagged"]
+    values = ["score", "negative_elbo", "expected_loss", "reconstruction", "kl"]
+    values += ["reconstruction_error", "lowest_loss", "compressed_size"]
+    assert [*frame] == [*facts, *values, "flagged"]
     assert frame["score"].tolist() == own.score.tolist()
     assert frame["flagged"].dtype == bool
 
@@ -131,7 +188,7 @@ def scores_of(reconstruction):
     zeros = np.zeros(count)
     facts = (np.arange(count), None, None, None)
     values = np.array(reconstruction, float)
-    return Scores(*facts, values, zeros, zeros, zeros, np.ones(count, bool))
+    return Scores(*facts, values, *[zeros] * 4, np.ones(count, bool))
 
 
 def test_losses_that_are_no_numbers_are_the_most_anomalous():

@@ -71,7 +71,7 @@ def test_the_losses_of_an_image_are_those_of_its_elbo(likelihood):
     unit = to_unit_interval(images)
     error = np.square(unit - vae.reconstruct(unit)).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(found["reconstruction_error"], error, rtol=1e-5)
-    assert (found["complexity"] < found["reconstruction"]).all()
+    assert (found["lowest_loss"] < found["reconstruction"]).all()
 
 
 def test_the_losses_of_several_levels_are_those_of_their_elbo(ladder):
@@ -100,7 +100,7 @@ def test_no_reconstruction_has_a_loss_below_the_lowest(likelihood):
     vae = with_likelihood(likelihood)
     pixels = np.linspace(0, 1, 90).reshape(1, 9, 10, 1).astype(np.float32)
     rows = ImageRows("x", (pixels,), *(np.zeros(1, int),) * 2, np.zeros(1), None, None, False)
-    found = score_rows(vae, rows, samples=1)["complexity"][0]
+    found = score_rows(vae, rows, samples=1)["lowest_loss"][0]
     # Continuous Bernoulli: logits are bounded at 255.
     far = np.geomspace(30, 3000, 2000)
     logits = np.concatenate([-far, np.linspace(-30, 30, 6001), far])
@@ -113,7 +113,7 @@ def test_no_reconstruction_has_a_loss_below_the_lowest(likelihood):
 
 
 def test_the_lowest_bernoulli_loss_is_the_entropy_of_the_pixels():
-    found = score_rows(tiny_vae(), ROWS, samples=1)["complexity"]
+    found = score_rows(tiny_vae(), ROWS, samples=1)["lowest_loss"]
     x = to_unit_interval(read(ROWS)).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.nan_to_num(x * np.log(x)) + np.nan_to_num((1 - x) * np.log1p(-x))
@@ -136,7 +136,7 @@ def test_a_map_adds_up_to_the_loss_of_the_reconstruction(likelihood, shape):
     rows = ImageRows(
         "x", (images,), np.zeros(7, int), np.arange(7), np.arange(7), None, None, False
     )
-    lowest = score_rows(vae, rows, samples=1)["complexity"]
+    lowest = score_rows(vae, rows, samples=1)["lowest_loss"]
     np.testing.assert_allclose(losses.sum(axis=(1, 2)) + lowest, whole, rtol=1e-6)
 
 

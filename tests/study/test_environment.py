@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 from journals import make_environment
 
-from vaetune.device import ChosenDevice
 from vaetune.study import environment
 from vaetune.study.environment import changes, describe_environment
 from vaetune.study.records import Environment
 
-DEVICE = ChosenDevice("GPU (NVIDIA H100)", 6)
+DEVICE = ("GPU (NVIDIA H100)", 6)
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def outside(tmp_path, monkeypatch):
 
 def test_the_machine_and_the_process_are_described(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/vaetune", "search", "tiny", "--seed", "0"])
-    here = describe_environment(DEVICE)
+    here = describe_environment(*DEVICE)
     assert (here.device, here.threads) == ("GPU (NVIDIA H100)", 6)
     assert here.python == ".".join(map(str, sys.version_info[:3]))
     assert here.cores == os.cpu_count()
@@ -39,34 +38,34 @@ def test_the_machine_and_the_process_are_described(monkeypatch):
 
 def test_of_a_script_only_the_name_is_recorded(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["scripts/find.py", "--password", "secret"])
-    assert describe_environment(DEVICE).command == ("python", "find.py")
+    assert describe_environment(*DEVICE).command == ("python", "find.py")
     monkeypatch.setitem(sys.modules, "ipykernel", object())
-    assert describe_environment(DEVICE).command == ("a notebook",)
+    assert describe_environment(*DEVICE).command == ("a notebook",)
 
 
 def test_the_versions_that_results_depend_on_are_recorded():
-    versions = describe_environment(DEVICE).versions
+    versions = describe_environment(*DEVICE).versions
     for package in ("keras", "tensorflow", "keras-tuner", "numpy"):
         assert versions[package] == version(package)
 
 
 def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
     monkeypatch.setattr(environment, "_PACKAGES", ("numpy", "no-such-package"))
-    assert list(describe_environment(DEVICE).versions) == ["numpy"]
+    assert list(describe_environment(*DEVICE).versions) == ["numpy"]
 
 
 def test_an_environment_survives_json():
-    here = describe_environment(DEVICE)
+    here = describe_environment(*DEVICE)
     assert Environment.model_validate_json(here.model_dump_json()) == here
 
 
 def test_outside_a_checkout_there_is_no_revision(outside):
-    assert describe_environment(DEVICE).revision is None
+    assert describe_environment(*DEVICE).revision is None
 
 
 def test_without_git_there_is_no_revision(monkeypatch, outside):
     monkeypatch.setenv("PATH", str(outside))
-    assert describe_environment(DEVICE).revision is None
+    assert describe_environment(*DEVICE).revision is None
 
 
 def test_a_git_that_hangs_or_fails_is_not_waited_for(monkeypatch, outside):
@@ -75,7 +74,7 @@ def test_a_git_that_hangs_or_fails_is_not_waited_for(monkeypatch, outside):
         raise subprocess.TimeoutExpired(command, timeout)
 
     monkeypatch.setattr(subprocess, "run", hang)
-    assert describe_environment(DEVICE).revision is None
+    assert describe_environment(*DEVICE).revision is None
 
 
 def test_in_a_checkout_its_commit_is_the_revision(outside):
@@ -84,9 +83,9 @@ def test_in_a_checkout_its_commit_is_the_revision(outside):
         subprocess.run(["git", "init", "-q"], check=True)
     except FileNotFoundError:
         pytest.skip("needs git")
-    assert describe_environment(DEVICE).revision is None, "no commit yet"
+    assert describe_environment(*DEVICE).revision is None, "no commit yet"
     subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
-    revision = describe_environment(DEVICE).revision
+    revision = describe_environment(*DEVICE).revision
     assert re.fullmatch("[0-9a-f]{40}", revision)
     head = Path(".git/HEAD").read_text().removeprefix("ref: ").strip()
     assert Path(".git", head).read_text().strip() == revision
@@ -101,7 +100,7 @@ def test_without_proc_the_processor_still_has_a_name(monkeypatch):
         return read_text(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "read_text", without_proc)
-    assert describe_environment(DEVICE).cpu.strip()
+    assert describe_environment(*DEVICE).cpu.strip()
 
 
 def test_what_may_change_the_numbers_is_listed():

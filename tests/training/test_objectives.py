@@ -9,7 +9,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vaetune.data.images import ImageSet, Split
+from vaetune.data.compressed import compressed_sizes
+from vaetune.data.images import ImageSet, Split, to_pixels
 from vaetune.training import objectives as objectives_module
 from vaetune.training.objectives import (
     Effort,
@@ -132,12 +133,28 @@ def test_a_score_that_is_not_finite_has_no_area():
 
 def test_left_out_images_are_scored_with_noise_of_their_own():
     class Loss(Blur):
-        def anomaly_scores(self, images, samples, seed):
+        def losses_of_images(self, images, samples, seed):
             self.calls.append((len(images), samples, seed))
-            return images.mean(axis=(1, 2, 3)).astype(float)
+            return images.mean(axis=(1, 2, 3)).astype(float), np.zeros(len(images))
 
     dark, bright = make_images().validation, make_images().test
     bright = Split(np.maximum(bright.images, 200), bright.labels)
     model = Loss()
     assert separate(model, dark, bright, samples=3).mean() == 1.0
     assert model.calls == [(14, 3, (0, 0)), (14, 3, (0, 1))]
+
+
+def test_what_the_complexity_of_images_explains_is_not_odd():
+    class Loss(Blur):
+        """Its loss is the compressed size, and one more for odd images."""
+
+        def losses_of_images(self, images, samples, seed):
+            sizes = compressed_sizes(to_pixels(images))
+            return sizes + seed[1], np.zeros(len(images))
+
+    shades = np.random.default_rng(0).integers(1, 256, 300)
+    drawn = np.random.default_rng(1).integers(0, shades[:, None, None, None], (300, 8, 8, 1))
+    usual, odd = (Split(each.astype(np.uint8), None) for each in (drawn[:200], drawn[200:]))
+    assert separate(Loss(), usual, odd, samples=1).mean() == 1.0
+    sizes = usual.compressed_sizes, odd.compressed_sizes
+    assert area_under_curve(sizes[0], sizes[1] + 1).mean() < 0.7

@@ -84,6 +84,11 @@ def export_and_print(
             f"{part} {value:.0e}" if value else f"{part} 0" for part, value in differences.items()
         )
         say(f"  {name}: maximum difference from the original: {', '.join(values)}")
+    if export.no_losses and study.names_images:  # Arrays of a script cannot be read again.
+        note(
+            "Without losses of validation images, `vaetune score` sets no threshold with this "
+            f"export. {export.no_losses}"
+        )
     for name, reason in export.failures.items():
         note(f"vaetune: {name} was not exported: {reason}")
     if export.failures:

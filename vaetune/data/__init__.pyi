@@ -1,3 +1,4 @@
+from .compressed import compressed_sizes
 from .disk.cache import (
     cache_folder,
     clear_cache,
@@ -61,6 +62,7 @@ __all__ = [
     "cache_folder",
     "choose_examples",
     "clear_cache",
+    "compressed_sizes",
     "entropy_floor",
     "list_cache",
     "load_images",

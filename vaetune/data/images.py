@@ -5,12 +5,14 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import Binarize, Reading
+from vaetune.data.compressed import compressed_sizes
 from vaetune.data.disk.cache import remember
 from vaetune.data.disk.images import DiskImages, Images
 from vaetune.data.zero_copy import as_writeable
@@ -59,6 +61,12 @@ class Split:
     def facts(self) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
         """Labels and positions."""
         return self.labels, self.positions
+
+    @cached_property
+    def compressed_sizes(self) -> NDArray[np.float64]:
+        """Size of each image after lossless compression, (n,) in nats."""
+        parts = [compressed_sizes(to_pixels(self.images[chunk])) for chunk in _chunks(self.images)]
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True, eq=False)

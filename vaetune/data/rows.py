@@ -109,12 +109,20 @@ class ImageRows:
         if not chosen.any():
             names = " or ".join(wanted).replace("_", "-")
             raise DataError(f"{self.source} has no {names} images.")
+        return self.take(chosen)
+
+    def take(self, rows: NDArray[Any] | slice) -> "ImageRows":
+        """Returns some of the images.
+
+        Args:
+            rows: Numbers of the images, or whether to take each of them, (n,).
+        """
         return replace(
             self,
-            part=self.part[chosen],
-            place=self.place[chosen],
-            names=self.names[chosen],
-            labels=None if self.labels is None else self.labels[chosen],
+            part=self.part[rows],
+            place=self.place[rows],
+            names=self.names[rows],
+            labels=None if self.labels is None else self.labels[rows],
         )
 
 

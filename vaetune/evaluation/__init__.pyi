@@ -2,6 +2,7 @@ from .anomalies import (
     find_new,
     score_images,
     score_opened,
+    score_validation,
 )
 from .classes import (
     Comparison,
@@ -48,9 +49,11 @@ from .threshold import (
     check_quantile,
 )
 from .trial import evaluate_trial
+from .validation_losses import VALIDATION_LOSSES
 
 __all__ = [
     "QUANTILE",
+    "VALIDATION_LOSSES",
     "Comparison",
     "Embeddings",
     "ImageLosses",
@@ -76,4 +79,5 @@ __all__ = [
     "record_evaluation",
     "score_images",
     "score_opened",
+    "score_validation",
 ]

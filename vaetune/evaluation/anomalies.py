@@ -7,6 +7,7 @@ References:
     Generative Models", 2020: why the loss of an image alone is no score.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,13 +20,21 @@ from vaetune.device import exact_device
 from vaetune.errors import ResultsError, VaetuneError
 from vaetune.evaluation.embeddings import LoadableModel, Resizing, find_model, open_images
 from vaetune.evaluation.scores import LOSSES, Scores
-from vaetune.evaluation.threshold import QUANTILE, check_quantile, find_threshold
+from vaetune.evaluation.threshold import QUANTILE, check_quantile
+from vaetune.evaluation.validation_losses import (
+    ValidationLosses,
+    losses_of,
+    read_validation_losses,
+)
 from vaetune.study import POSTERIOR_SAMPLES, Study, Trial
 
 PerImage = NDArray[np.float64]
 
 HELD_OUT = ("test", "left_out")
 """Splits that a model saw neither in training nor when its threshold was set."""
+
+MOST_EXPORTED = 2000
+"""Validation images whose losses an export contains, at most."""
 
 
 def score_images(
@@ -94,40 +103,73 @@ def score_opened(
     from vaetune.evaluation.scoring import score_rows  # It imports TensorFlow.
 
     is_known = _find(rows, ["validation"], others=False)
-    held_out, reason = (None, "") if is_known.any() else _open_held_out(model)
+    known, held_out, reason = (None, None, "") if is_known.any() else _find_known(model)
     counts = len(rows), len(held_out or ())
     vae = model.load()
-    scores = _scores_of(rows, score_rows(vae, rows, samples, _scaled(on_progress, 0, counts)))
+    measured = score_rows(vae, rows, samples, _scaled(on_progress, 0, counts))
     if is_known.any():
-        known = scores.score[is_known]
+        known = losses_of({name: losses[is_known] for name, losses in measured.items()})
     elif held_out is not None:
-        losses = score_rows(vae, held_out, samples, _scaled(on_progress, 1, counts))
-        known = _scores_of(held_out, losses).score
-    else:
+        known = losses_of(score_rows(vae, held_out, samples, _scaled(on_progress, 1, counts)))
+    scores = _scores_of(rows, measured)
+    if known is None:
         return replace(scores, no_threshold=reason)
-    return replace(scores, threshold=find_threshold(known, quantile))
+    return replace(scores, correction=known.correction, threshold=known.find_threshold(quantile))
 
 
-def _open_held_out(model: LoadableModel) -> tuple[ImageRows | None, str]:
-    """Returns the validation images of the model's search, or the reason why there are none."""
-    none = "No threshold could be set, so no image is flagged"
-    if model.dataset is None:
-        return None, (
-            f'{none}: {model.name} does not say where its images "{model.images.data.dataset}" '
-            "are. Score with the search instead of its export, or keep the export in the folder of "
-            "results of its search."
-        )
+def score_validation(model: LoadableModel) -> ValidationLosses:
+    """Scores the validation images of the search of a model, or as many of them as an export needs.
+
+    Args:
+        model: The model.
+
+    Raises:
+        VaetuneError: The images cannot be read, or have changed since the search.
+    """
+    from vaetune.evaluation.scoring import score_rows  # It imports TensorFlow.
+
+    rows = _open_validation(model)
+    every = math.ceil(len(rows) / MOST_EXPORTED)
+    return losses_of(score_rows(model.load(), rows.take(slice(None, None, every))))
+
+
+def _find_known(
+    model: LoadableModel,
+) -> tuple[ValidationLosses | None, ImageRows | None, str]:
+    """Returns the losses of validation images, or these images, or the reason why there are none.
+
+    Raises:
+        ResultsError: The losses that an export contains are damaged.
+    """
+    losses = None if model.losses is None else read_validation_losses(model.losses)
+    if losses is not None:
+        return losses, None, ""
     try:
-        rows = open_images(model, None)
+        return None, _open_validation(model), ""
     except VaetuneError as error:
-        return None, f"{none}, because the images of the search cannot be read. {error}"
-    if rows.are_trained_on:
-        return rows.of_splits(["validation"]), ""
-    return None, f"{none}: {rows.source} has changed since the search."
+        return None, None, f"No threshold could be set, so no image is flagged. {error}"
 
 
-def _scores_of(rows: ImageRows, losses: Mapping[str, PerImage]) -> Scores:
-    reconstruction, kl, error, complexity = (losses[name] for name in LOSSES)
+def _open_validation(model: LoadableModel) -> ImageRows:
+    """Opens the validation images of the search of a model.
+
+    Raises:
+        VaetuneError: They cannot be read, or have changed since the search.
+    """
+    if model.dataset is None:
+        raise ResultsError(
+            f"{model.name[0].upper()}{model.name[1:]} does not say where its images "
+            f'"{model.images.data.dataset}" are. Score with the search instead of its export, or '
+            "keep the export in the folder of results of its search."
+        )
+    rows = open_images(model, None)
+    if not rows.are_trained_on:
+        raise ResultsError(f"{rows.source} has changed since the search.")
+    return rows.of_splits(["validation"])
+
+
+def _scores_of(rows: ImageRows, measured: Mapping[str, PerImage]) -> Scores:
+    reconstruction, kl, error, lowest, compressed = (measured[name] for name in LOSSES)
     return Scores(
         names=rows.names,
         splits=rows.splits,
@@ -136,7 +178,8 @@ def _scores_of(rows: ImageRows, losses: Mapping[str, PerImage]) -> Scores:
         reconstruction=reconstruction,
         kl=kl,
         reconstruction_error=error,
-        complexity=complexity,
+        lowest_loss=lowest,
+        compressed_size=compressed,
         are_new=find_new(rows),
     )
 

@@ -17,6 +17,7 @@ from vaetune.data import Dataset, ImageRows, Trained, open_rows
 from vaetune.device import exact_device
 from vaetune.errors import DataError, MissingImagesError, ResultsError, VaetuneError
 from vaetune.evaluation.image_table import ImageTable
+from vaetune.evaluation.validation_losses import VALIDATION_LOSSES
 from vaetune.study import (
     Exported,
     Study,
@@ -45,12 +46,15 @@ class LoadableModel:
         images: Images that it was trained on.
         dataset: These images; None if their place is unknown.
         load: Function that loads the model, with TensorFlow.
+        losses: File with the losses of validation images, which may not exist; None if the model
+            is not an export.
     """
 
     name: str
     images: Trained
     dataset: str | None
     load: "Callable[[], VAE]"
+    losses: Path | None = None
 
 
 def model_of_trial(study: Study, trial: Trial) -> LoadableModel:
@@ -96,7 +100,8 @@ def model_of_export(exported: Exported, nearby: bool = False) -> LoadableModel:
         data, exported.reading, exported.image_shape, exported.fingerprint, exported.images
     )
     dataset = exported.named_set or (_find_nearby(exported) if nearby else None)
-    return LoadableModel(f"the model in {exported.folder}", images, dataset, load)
+    losses = exported.folder / VALIDATION_LOSSES
+    return LoadableModel(f"the model in {exported.folder}", images, dataset, load, losses)
 
 
 def _find_nearby(exported: Exported) -> str | None:

@@ -130,5 +130,5 @@ def _evaluate(
         epoch=epoch,
         evaluation=evaluate(vae, images.test, train, protocol, on_progress, partial=partial),
         duration_s=partial.duration_s,
-        environment=describe_environment(device),
+        environment=describe_environment(device.name, device.threads),
     )

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from vaetune.evaluation.classes import compare_classes
 from vaetune.evaluation.image_table import ImageTable, name_classes
 from vaetune.evaluation.threshold import Threshold
+from vaetune.training import LOWEST_LOSS_ONLY, Correction
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PerImage = NDArray[np.float64]
 
-LOSSES = ("reconstruction", "kl", "reconstruction_error", "complexity")
-"""Names of the losses of an image, in the order of the fields of `Scores`."""
+LOSSES = ("reconstruction", "kl", "reconstruction_error", "lowest_loss", "compressed_size")
+"""Names of what is measured of an image, in the order of the fields of `Scores`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +30,12 @@ class Scores(ImageTable):
         kl: KL divergence, (n,) in nats.
         reconstruction_error: Mean squared error of the reconstruction through the posterior means,
             (n,), of pixels in [0, 1].
-        complexity: Lowest reconstruction loss that any reconstruction of the image could have,
+        lowest_loss: Lowest reconstruction loss that any reconstruction of the image could have,
             (n,) in nats.
+        compressed_size: Size of the image after lossless compression, (n,) in nats.
         are_new: Whether the model saw the image neither in training nor when the threshold was
             set, (n,).
+        correction: Loss that is expected of an image of this complexity.
         threshold: Score above which images are flagged; None if none could be set.
         no_threshold: Reason why there is no threshold; empty with one.
     """
@@ -40,8 +43,10 @@ class Scores(ImageTable):
     reconstruction: PerImage
     kl: PerImage
     reconstruction_error: PerImage
-    complexity: PerImage
+    lowest_loss: PerImage
+    compressed_size: PerImage
     are_new: NDArray[np.bool_]
+    correction: Correction = LOWEST_LOSS_ONLY
     threshold: Threshold | None = None
     no_threshold: str = ""
 
@@ -50,10 +55,16 @@ class Scores(ImageTable):
         """Negative ELBO, (n,) in nats."""
         return self.reconstruction + self.kl
 
+    @property
+    def expected_loss(self) -> PerImage:
+        """Negative ELBO that is expected of an image of this complexity, (n,) in nats."""
+        return self.correction.expected(self.lowest_loss, self.compressed_size)
+
     @cached_property
     def score(self) -> PerImage:
-        """Negative ELBO less `complexity`, (n,) in nats. NaN counts as infinite."""
-        return to_score(self.negative_elbo, self.complexity)
+        """Negative ELBO above `expected_loss`, (n,) in nats. NaN counts as infinite."""
+        score = self.negative_elbo - self.expected_loss
+        return np.where(np.isnan(score), np.inf, score)
 
     @cached_property
     def flagged(self) -> NDArray[np.bool_] | None:
@@ -63,9 +74,8 @@ class Scores(ImageTable):
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
         """The columns of numbers, in the order of the table of `vaetune score`."""
-        names = ("score", "negative_elbo", "reconstruction", "kl")
+        names = ("score", "negative_elbo", "expected_loss", *LOSSES)
         columns = {name: getattr(self, name) for name in names}
-        columns |= {name: getattr(self, name) for name in ("reconstruction_error", "complexity")}
         return columns if self.flagged is None else {**columns, "flagged": self.flagged}
 
     def highest(self, count: int) -> NDArray[np.int64]:
@@ -113,14 +123,3 @@ class Scores(ImageTable):
     def to_frame(self) -> "pd.DataFrame":
         """Returns a pandas table with the columns of `vaetune score`."""
         return self.frame_with(self.columns)
-
-
-def to_score(negative_elbo: PerImage, complexity: PerImage) -> PerImage:
-    """Returns the scores of images, (n,).
-
-    Args:
-        negative_elbo: Negative ELBO, (n,) in nats.
-        complexity: Lowest reconstruction loss that any reconstruction could have, (n,) in nats.
-    """
-    score = negative_elbo - complexity
-    return np.where(np.isnan(score), np.inf, score)

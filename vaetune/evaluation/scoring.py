@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vaetune.data import ImageRows, to_unit_interval
+from vaetune.data import ImageRows, compressed_sizes, to_pixels, to_unit_interval
 from vaetune.evaluation.encoding import Compute, run_rows
 from vaetune.evaluation.likelihood import Batches, PerImage, image_spec
 from vaetune.evaluation.scores import LOSSES
@@ -33,8 +33,8 @@ def score_rows(
 
     They are, by the names of `LOSSES`: the reconstruction loss, a mean over samples of the
     posterior, in nats; the KL divergence in nats; the mean squared error of the reconstruction
-    through the posterior means; and the lowest reconstruction loss that any reconstruction of the
-    image could have, in nats.
+    through the posterior means; the lowest reconstruction loss that any reconstruction of the image
+    could have, in nats; and the size of the compressed image in nats.
 
     Args:
         vae: The trained model.
@@ -109,7 +109,8 @@ def _compile(vae: VAE, images: NDArray[Any], samples: int) -> Compute:
         losses, lower = (
             sum(each.numpy() for each in one) / samples for one in zip(*drawn, strict=True)
         )
-        return losses, kl.numpy() + lower, error.numpy(), lowest.numpy()
+        measured = losses, kl.numpy() + lower, error.numpy(), lowest.numpy()
+        return *measured, compressed_sizes(to_pixels(images))
 
     return measure
 

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from vaetune.errors import ResultsError
+from vaetune.errors import ResultsError, VaetuneError, one_line
+from vaetune.evaluation import VALIDATION_LOSSES, model_of_trial, score_validation
 from vaetune.export.folder import check_replaceable, list_files, replace_folder
 from vaetune.export.formats import ALWAYS, FORMATS, chosen_formats, remove_format, write_format
 from vaetune.export.manifest import build_manifest
@@ -40,11 +41,13 @@ class Export:
         max_difference: Maximum difference from the original, by format and endpoint; see
             `standalone.read_back.max_difference`.
         failures: Reason why a requested format is not part of the export, by format.
+        no_losses: Reason why it does not contain the losses of validation images; empty if it does.
     """
 
     folder: Path
     max_difference: Mapping[str, Mapping[str, float]]
     failures: Mapping[str, str]
+    no_losses: str = ""
 
 
 def write_export(
@@ -80,27 +83,32 @@ def write_export(
         vae = restore_best(study, trial)
     baseline = find_baseline(study, results)
 
-    def write(folder: Path) -> dict[str, Verification]:
+    def write(folder: Path) -> tuple[dict[str, Verification], str]:
         verifications = _write_models(folder, vae, names, on_step)
         on_step("Drawing the figures")
         figures = draw_showcase(vae, study, trial)
         for name, image in figures.items():
             (folder / name).write_bytes(image)
+        on_step("Scoring validation images")
+        no_losses = _write_losses(folder, study, trial, vae)
         on_step("Reading the model back")
         written = [name for name, one in verifications.items() if one.error is None]
         verifications |= read_back(reader, folder, written, vae, ProbeImages.load(study.folder))
         _remove_failed(folder, verifications)
         verified = tuple(name for name, one in verifications.items() if one.error is None)
         has_predict = _NEEDED_BY_PREDICT in verified
-        facts = ExportFacts(study, trial, baseline, verified, tuple(figures), has_predict)
+        facts = ExportFacts(
+            study, trial, baseline, verified, tuple(figures), has_predict, not no_losses
+        )
         _write_documents(folder, facts, verifications)
-        return verifications
+        return verifications, no_losses
 
-    verifications = replace_folder(target, write)
+    verifications, no_losses = replace_folder(target, write)
     return Export(
         target,
         {name: one.max_difference for name, one in verifications.items() if one.error is None},
         {name: one.error for name, one in verifications.items() if one.error is not None},
+        no_losses,
     )
 
 
@@ -122,6 +130,16 @@ def _write_models(
         else:
             written[name] = Verification({})
     return written
+
+
+def _write_losses(folder: Path, study: Study, trial: Trial, vae: VAE) -> str:
+    """Writes the losses of validation images, or returns the reason why they are not known."""
+    model = replace(model_of_trial(study, trial), load=lambda: vae)
+    try:
+        score_validation(model).write(folder / VALIDATION_LOSSES)
+    except VaetuneError as error:
+        return one_line(error)
+    return ""
 
 
 def _remove_failed(folder: Path, verifications: Mapping[str, Verification]) -> None:

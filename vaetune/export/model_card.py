@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from vaetune.config import LIKELIHOODS, Objective, value_of
+from vaetune.evaluation import VALIDATION_LOSSES
 from vaetune.export.card_texts import (
     Rows,
     describe_figures,
@@ -58,6 +59,7 @@ class ExportFacts:
         formats: Names of the exported formats, such as ("keras", "onnx").
         figures: File names of the figures.
         has_predict: Whether the export includes `predict.py`.
+        has_losses: Whether it includes the losses of validation images.
     """
 
     study: Study
@@ -66,6 +68,7 @@ class ExportFacts:
     formats: tuple[str, ...]
     figures: tuple[str, ...]
     has_predict: bool
+    has_losses: bool = False
 
     @property
     def levels(self) -> int:
@@ -334,6 +337,10 @@ def _files(facts: ExportFacts) -> Rows:
             ("pictures.py", "how `predict.py` finds and writes images"),
             ("tables.py", "how `predict.py` writes tables"),
         ]
+    if facts.has_losses:
+        rows.append(
+            (VALIDATION_LOSSES, "losses of validation images, with which `vaetune score` compares")
+        )
     rows += [
         ("prepare.py", "Python functions that prepare an image; need numpy and Pillow"),
         ("preprocessing.json", "how to prepare an image before it is encoded, for programs"),

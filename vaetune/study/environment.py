@@ -7,25 +7,25 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from vaetune.device import ChosenDevice
 from vaetune.study.records import Environment
 
 _PACKAGES = ("vaetune", "keras", "tensorflow", "keras-tuner", "numpy", "pandas")
 
 
-def describe_environment(device: ChosenDevice) -> Environment:
+def describe_environment(device: str, threads: int) -> Environment:
     """Returns a description of this process and its machine.
 
     Args:
-        device: The device that trains.
+        device: Name of the device that trains, such as "CPU".
+        threads: CPU threads per operation.
     """
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
         cpu=_cpu(),
         cores=os.cpu_count() or 1,
-        threads=device.threads,
-        device=device.name,
+        threads=threads,
+        device=device,
         versions=_versions(),
         revision=_revision(),
         command=_command(),

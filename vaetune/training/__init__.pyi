@@ -1,6 +1,11 @@
 from .context import (
     TrainingContext,
 )
+from .correction import (
+    LOWEST_LOSS_ONLY,
+    Correction,
+    fit_correction,
+)
 from .feed import (
     CALL_BYTES,
     DeviceData,
@@ -62,11 +67,13 @@ from .trial import (
 
 __all__ = [
     "CALL_BYTES",
+    "LOWEST_LOSS_ONLY",
     "MAX_CRASHES",
     "VALIDATION_BATCH_SIZE",
     "Began",
     "Compiling",
     "Completed",
+    "Correction",
     "DeviceData",
     "Effort",
     "Epoch",
@@ -89,6 +96,7 @@ __all__ = [
     "encode",
     "feed_parts",
     "first_images",
+    "fit_correction",
     "generate",
     "images_spec",
     "measure_use",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from vaetune.config import ObjectiveName
 from vaetune.data import Images, ImageSet, Split, to_unit_interval
 from vaetune.study import NEIGHBOURS
+from vaetune.training.correction import fit_correction
 
 _PART_VALUES = 2**22
 """Number of pixel values that are encoded at a time, to limit memory."""
@@ -41,10 +42,10 @@ class Model(Protocol):
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns latent means (n, latent_dim) of images in [0, 1]."""
 
-    def anomaly_scores(
+    def losses_of_images(
         self, images: NDArray[np.float32], samples: int, seed: tuple[int, int]
-    ) -> NDArray[np.float64]:
-        """Returns a score of each image in [0, 1], larger for odd images."""
+    ) -> tuple[PerImage, PerImage]:
+        """Returns negative ELBO and lowest loss of images in [0, 1]; see `EpochRunner`."""
 
 
 @dataclass(frozen=True)
@@ -112,16 +113,24 @@ def separate(model: Model, usual: Split, odd: Split, samples: int) -> PerImage:
         odd: Images of the classes that were left out.
         samples: Posterior samples per image.
     """
-    scores = []
-    for number, split in enumerate((usual, odd)):
-        parts = [
-            model.anomaly_scores(part, samples, (start, number))
-            for start, part in _parts(split.images)
-        ]
-        scores.append(np.concatenate(parts))
+    losses = [_losses_of(model, split, samples, k) for k, split in enumerate((usual, odd))]
+    correction = fit_correction(*losses[0])
+    scores = [elbo - correction.expected(*complexity) for elbo, *complexity in losses]
     if not np.isfinite(np.concatenate(scores)).all():
         return np.full(len(usual) + len(odd), math.nan)
     return area_under_curve(*scores)
+
+
+def _losses_of(
+    model: Model, split: Split, samples: int, number: int
+) -> tuple[PerImage, PerImage, PerImage]:
+    """Returns negative ELBO, lowest loss and compressed size of images, (n,) each."""
+    parts = [
+        model.losses_of_images(part, samples, (start, number))
+        for start, part in _parts(split.images)
+    ]
+    elbo, lowest = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return elbo, lowest, split.compressed_sizes
 
 
 def area_under_curve(usual: PerImage, odd: PerImage) -> PerImage:

@@ -205,10 +205,10 @@ class EpochRunner:
         """Returns latent means (n, latent_dim) of images (n, height, width, channels) in [0, 1]."""
         return np.asarray(self._encode(tf.constant(images)))
 
-    def anomaly_scores(
+    def losses_of_images(
         self, images: NDArray[np.float32], samples: int, seed: tuple[int, int]
-    ) -> NDArray[np.float64]:
-        """Returns the negative ELBO less the lowest loss of any reconstruction, (n,) in nats.
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns the negative ELBO, and the lowest loss of any reconstruction, (n,) each in nats.
 
         A learned scale of pixels is that of a new model in the lowest loss, which is then nearly
         the same for all images.
@@ -222,7 +222,7 @@ class EpochRunner:
         best = perfect_logits(self._template.likelihood, images)
         targets = tf.constant(images, tf.float64)
         lowest = self._template.reconstruction_loss(targets, tf.constant(best))
-        return np.asarray(reconstruction + kl - lowest)
+        return np.asarray(reconstruction + kl), np.asarray(lowest)
 
     def encode_levels(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns latent means of all levels, (n, units), of images in [0, 1]."""

@@ -32,7 +32,7 @@ class LocalExecutor:
     workers = 1
 
     def __init__(self, context: TrainingContext, device: ChosenDevice) -> None:
-        self.environment = describe_environment(device)
+        self.environment = describe_environment(device.name, device.threads)
         self._context = context
 
     def wait_until_ready(self, on_wait: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vaetune.data import ImageSet
-from vaetune.device import ChosenDevice, Device, available_cores
+from vaetune.device import Device, available_cores
 from vaetune.errors import ExecutorError, VaetuneError
 from vaetune.search.executors.base import PendingSearch
 from vaetune.search.executors.ray_cluster import joined_cluster, local_cluster
@@ -149,7 +149,7 @@ class RayExecutor:
         """The environment of the first ready worker, with the command line of this process."""
         ready = (slot.joined for slot in self._slots if slot.joined)
         _, remote = next(ready)
-        here = describe_environment(ChosenDevice(remote.device, remote.threads))
+        here = describe_environment(remote.device, remote.threads)
         return remote.model_copy(update={"command": here.command, "revision": here.revision})
 
     def wait_until_ready(self, on_wait: Callable[[], None]) -> None:

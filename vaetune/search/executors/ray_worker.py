@@ -44,7 +44,7 @@ class Worker:
         """
         self._images.check_on_disk()
         device = choose_device(self._requested, threads=self._threads)
-        environment = describe_environment(device)
+        environment = describe_environment(device.name, device.threads)
         # Only the process of the search knows its command line and its Git checkout.
         return socket.gethostname(), environment.model_copy(
             update={"command": (), "revision": None}

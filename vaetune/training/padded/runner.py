@@ -115,10 +115,10 @@ class PaddedRunner(EpochRunner):
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._without_padding().encode(images)
 
-    def anomaly_scores(
+    def losses_of_images(
         self, images: NDArray[np.float32], samples: int, seed: tuple[int, int]
-    ) -> NDArray[np.float64]:
-        return self._without_padding().anomaly_scores(images, samples, seed)
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._without_padding().losses_of_images(images, samples, seed)
 
     def encode_levels(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._without_padding().encode_levels(images)
