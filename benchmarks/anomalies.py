@@ -227,8 +227,6 @@ def corrections(held_out: Parts) -> dict[str, Callable[[Parts], NDArray[np.float
 
 def measure_corrections(only: str) -> None:
     """Trains models and appends the AUROC of each correction on each kind of anomaly."""
-    from vaetune.evaluation.classes import area_under_curve
-
     known = {(row["model"], row["seed"], row["odd"]) for row in rows_of("corrections")}
     for model, images, normal, odd in list_cases(make_sets()):
         wanted = {name: each for name, each in odd.items() if (*key(model), name) not in known}
@@ -239,15 +237,26 @@ def measure_corrections(only: str) -> None:
         scores = corrections(measure(validation_of(study)))
         usual = measure(normal)
         for name, each in wanted.items():
-            parts = measure(each)
-            truth = np.repeat([False, True], [len(normal), len(each)])
-            areas = {
-                title: round(area_under_curve(np.r_[score(usual), score(parts)], truth), 5)
-                for title, score in scores.items()
-            }
+            areas = areas_of(scores, usual, measure(each))
             row = {"measure": "corrections", "model": model.name, "seed": model.seed, "odd": name}
             append_line(TABLE, json.dumps({**row, "auroc": areas}))
             print(model.name, model.seed, name, areas, flush=True)
+
+
+def areas_of(
+    scores: Mapping[str, Callable[[Parts], NDArray[np.float64]]], usual: Parts, odd: Parts
+) -> dict[str, float]:
+    """Returns the AUROC of each score, by name.
+
+    Args:
+        scores: Functions from measured parts of images to their scores, by name.
+        usual: Parts of normal images.
+        odd: Parts of anomalies.
+    """
+    from vaetune.training import area_under_curve
+
+    areas = {name: area_under_curve(score(usual), score(odd)) for name, score in scores.items()}
+    return {name: round(float(each.mean()), 5) for name, each in areas.items()}
 
 
 def key(model: Model) -> tuple[str, int]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from anomalies import corrections, odd_sets
+from anomalies import areas_of, corrections, odd_sets
 from anomaly_tables import PUBLISHED, anomalies_text, corrections_table, digits_table
 
 DRAWN = np.random.default_rng(0)
@@ -23,6 +23,10 @@ def test_a_regression_leaves_what_complexity_does_not_explain():
     expected = odd["negative ELBO"] - odd["entropy"]
     np.testing.assert_allclose(scores["entropy"](odd), expected)
     np.testing.assert_array_equal(scores["nothing"](odd), odd["negative ELBO"])
+    areas = areas_of(scores, HELD_OUT, odd)
+    assert list(areas) == list(scores)
+    assert areas["regression on both"] == 1.0
+    assert areas["nothing"] < 0.9
 
 
 def test_odd_images_are_not_those_of_the_model():

@@ -22,5 +22,5 @@ def compressed_sizes(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     above = np.diff(pixels, axis=1, prepend=np.uint8(0))
     before = np.diff(pixels, axis=2, prepend=np.uint8(0))
     filtered = zip(pixels, above, before, strict=True)
-    sizes = [min(len(zlib.compress(each.tobytes(), 9)) for each in image) for image in filtered]
+    sizes = [min(len(zlib.compress(each.tobytes())) for each in image) for image in filtered]
     return np.array(sizes, np.float64) * _NATS_PER_BYTE
