@@ -96,6 +96,20 @@ def test_a_folder_of_other_images_is_scored_alike_by_search_and_export(vaetune, 
     np.testing.assert_allclose(frame["score"], frames[1]["score"], rtol=1e-5)
 
 
+def test_some_splits_are_scored_and_compared_with_the_validation_images(vaetune, folder):
+    splits = ("--split", "test", "--split", "left_out")
+    code, out, _ = vaetune("score", *splits, "--odd", "2", "--output", "s.csv", "--quantile", "0.8")
+    assert code == 0
+    frame = pd.read_csv("s.csv")
+    assert set(frame["split"]) == {"test", "left_out"}
+    code, whole, _ = vaetune("score", "--odd", "2", "--output", "all.csv", "--quantile", "0.8")
+    every = pd.read_csv("all.csv")
+    expected = every[every["split"].isin(["test", "left_out"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(frame, expected, rtol=1e-5)
+    for line in ("Threshold: .*", "AUROC: .*"):
+        assert re.search(line, out)[0] == re.search(line, whole)[0]
+
+
 def test_an_odd_class_that_was_trained_on_is_said(vaetune, folder):
     code, out, error = vaetune("score", "--odd", "0", "--quantile", "0.5")
     assert (code, "AUROC: " in out) == (0, True)

@@ -13,8 +13,7 @@ import vaetune
 from vaetune.config.spec import DataSpec
 from vaetune.errors import DataError, ResultsError
 from vaetune.evaluation import anomalies
-from vaetune.evaluation.anomalies import score_opened
-from vaetune.evaluation.embeddings import model_of_trial, open_images
+from vaetune.evaluation.embeddings import model_of_trial
 from vaetune.evaluation.scores import Scores
 from vaetune.evaluation.threshold import find_threshold
 from vaetune.evaluation.validation_losses import (
@@ -84,11 +83,9 @@ def test_other_images_are_flagged_by_the_validation_images_of_the_search(searche
 
 
 def test_test_images_alone_are_flagged_by_the_validation_images(searched, own):
-    model = model_of_trial(searched[0], searched[0].winner)
-    rows = open_images(model, None).of_splits(["test"])
-    found = score_opened(model, rows, 0.9, 4)
+    found = vaetune.score_images(searched[0], splits=["test"], quantile=0.9, samples=4)
     assert found.threshold.value == pytest.approx(own.threshold.value, rel=1e-6)
-    np.testing.assert_allclose(found.score, own.score[own.splits == "test"], rtol=1e-5)
+    np.testing.assert_allclose(found.score, own.score[own.splits == "test"], rtol=1e-5, atol=1e-6)
 
 
 def test_the_auroc_counts_test_images_and_those_left_out(own):

@@ -16,8 +16,7 @@ from vaetune.cli.console import (
     note,
     say,
 )
-from vaetune.cli.options import Resize, Results, StudyName, TableFile, TrialId
-from vaetune.cli.values import SplitOption
+from vaetune.cli.options import Resize, Results, Splits, StudyName, TableFile, TrialId
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,10 +40,7 @@ def encode(
         Path | None,
         typer.Option("--map", metavar="FILE", help="Map with thumbnails to write, as a PNG."),
     ] = None,
-    split: Annotated[
-        list[SplitOption] | None,
-        typer.Option(help="Split to encode; may be given several times. Default: all images."),
-    ] = None,
+    split: Splits = None,
     log_var: Annotated[bool, typer.Option("--log-var", help="Write z_log_var as well.")] = False,
     levels: Annotated[
         bool, typer.Option("--levels", help="Write the lower levels of latent variables as well.")

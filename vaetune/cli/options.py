@@ -22,6 +22,7 @@ from vaetune.cli.values import (
     OnOption,
     PrecisionOption,
     ResizeOption,
+    SplitOption,
 )
 
 Results = Annotated[
@@ -41,6 +42,11 @@ TrialId = Annotated[str | None, model_option(help="Id of the trial to use instea
 TableFile = Annotated[
     Path | None,
     typer.Option("--output", metavar="FILE", help="Table to write: .npz, .csv or .parquet."),
+]
+
+Splits = Annotated[
+    list[SplitOption] | None,
+    typer.Option("--split", help="Split to take; may be given several times. Default: all images."),
 ]
 
 Resize = Annotated[ResizeOption | None, typer.Option(help="Way to resize images of another size.")]

@@ -1,6 +1,6 @@
 """`vaetune score`: score images as anomalies, with a threshold, heat maps and AUROC."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ import typer
 
 from vaetune.cli.console import clean_interrupt, note, say
 from vaetune.cli.encode import find_model, say_notes
-from vaetune.cli.options import Resize, Results, StudyName, TableFile, TrialId
+from vaetune.cli.options import Resize, Results, Splits, StudyName, TableFile, TrialId
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,20 @@ _MAPS, _NORMAL_MAPS = 8, 4
 """Most anomalous images, and images with scores in the middle, that have a heat map."""
 
 
+@dataclass(frozen=True)
+class ClassOptions:
+    """The classes that the AUROC compares."""
+
+    odd: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="Class of the anomalies, to compute the AUROC."),
+    ] = None
+    normal: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="Class of the normal images; all others are odd."),
+    ] = None
+
+
 def score(
     name: StudyName = None,
     dataset: Annotated[
@@ -34,19 +48,13 @@ def score(
             "Default: the images of the search."
         ),
     ] = None,
+    split: Splits = None,
     output: TableFile = None,
     heat_maps: Annotated[
         Path | None,
         typer.Option("--heat-maps", metavar="FILE", help="Heat maps to write, as a PNG."),
     ] = None,
-    odd: Annotated[
-        str | None,
-        typer.Option(metavar="LABEL", help="Class of the anomalies, to compute the AUROC."),
-    ] = None,
-    normal: Annotated[
-        str | None,
-        typer.Option(metavar="LABEL", help="Class of the normal images; all others are odd."),
-    ] = None,
+    classes: ClassOptions = ClassOptions(),
     quantile: Annotated[
         float, typer.Option(help="Share of the validation images that is not flagged.")
     ] = 0.99,
@@ -60,7 +68,8 @@ def score(
     of the validation images of the search. The first argument may also be the folder of an export,
     such as results/best.
     """
-    if odd is not None and normal is not None:
+    chosen = [label for label in (classes.odd, classes.normal) if label is not None]
+    if len(chosen) == 2:
         raise typer.BadParameter("give --odd or --normal, not both: the other classes follow")
     _check(output, heat_maps, quantile)
     with clean_interrupt("Stopped. Nothing was written."):
@@ -68,10 +77,11 @@ def score(
         from vaetune.evaluation import compare_classes, find_new, open_images
 
         rows = open_images(model, dataset, resize.value if resize else None)
+        rows = rows.of_splits([each.value for each in split or ()])
         comparison = None
-        if odd is not None or normal is not None:
+        if chosen:
             facts = rows.labels, rows.class_names, find_new(rows)
-            comparison = compare_classes(*facts, odd, normal)
+            comparison = compare_classes(*facts, classes.odd, classes.normal)
         say_notes(rows, is_search=dataset is None)
         model = replace(model, load=cache(model.load))
         scores = _score(model, rows, quantile)

@@ -42,6 +42,7 @@ def score_images(
     dataset: Dataset | None = None,
     *,
     trial: Trial | str | None = None,
+    splits: Sequence[str] = (),
     quantile: float = QUANTILE,
     samples: int = POSTERIOR_SAMPLES,
     resize: Resizing | None = None,
@@ -56,6 +57,8 @@ def score_images(
         model: Study, of which the winner is used, or folder of an export.
         dataset: Image set, see `load_images`. Default: the images of the search.
         trial: Trial of the study, or its id. Default: the winner.
+        splits: Splits to score, of "train", "validation", "test" and "left_out". Default: all
+            images.
         quantile: Share of the validation images that are not flagged, in (0, 1).
         samples: Number of samples of the posterior per image.
         resize: Method of resizing images of another size: "crop", "pad" or "stretch". Default:
@@ -74,7 +77,7 @@ def score_images(
     if samples < 1:
         raise ResultsError(f"The number of samples must be at least 1. Received: {samples}.")
     found = find_model(model, trial, nearby=True)
-    rows = open_images(found, dataset, resize)
+    rows = open_images(found, dataset, resize).of_splits(splits)
     with exact_device():
         return score_opened(found, rows, quantile, samples)
 
