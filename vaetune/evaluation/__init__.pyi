@@ -35,6 +35,7 @@ from .metrics import (
 from .rescore import (
     ImageLosses,
     Rescorer,
+    rescorer_of,
 )
 from .scores import (
     Scores,
@@ -74,6 +75,7 @@ __all__ = [
     "model_of_trial",
     "open_images",
     "record_evaluation",
+    "rescorer_of",
     "score_images",
     "score_opened",
 ]
