@@ -1,6 +1,5 @@
 """Compresses the images of all trials for the page, the best trials first, within a budget."""
 
-import base64
 import io
 import json
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaetune.report.charts.clusters import ClustersInfo, compute_clusters
+from vaetune.report.charts.data_urls import smaller_data_url
 from vaetune.report.charts.grids import GridInfo, compute_reconstructions, compute_samples
 from vaetune.report.text.units import nats
 from vaetune.study import PICTURES_NAME, Artifacts, ProbeImages, Study, Trial, reduce_images
@@ -19,7 +19,7 @@ BUDGET_BYTES = 1_200_000
 """Limit of the JSON in bytes. It keeps the page of a thousand trials below five million bytes."""
 
 LEVELS = 32
-"""Levels of brightness. They look almost like 256 levels and take half the bytes."""
+"""Levels of brightness in a PNG file. They look almost like 256 levels and take half the bytes."""
 
 LONGEST_SIDE = 64
 """Longest side of an image in pixels. Larger images are reduced by averaging."""
@@ -54,7 +54,7 @@ class Latent:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """The images of one trial as data URLs of PNG files, without enlargement.
+    """The images of one trial as data URLs, PNG files without enlargement or smaller WebP files.
 
     Attributes:
         trial_id: Id of the trial.
@@ -220,7 +220,7 @@ def _data_url(grid: GridInfo) -> str:
     Image.fromarray(pixels).save(
         buffer, format="PNG", compress_level=6, transparency=_GAP if is_grey else (_GAP,) * 3
     )
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return smaller_data_url(buffer.getvalue(), Image.fromarray(image))
 
 
 def _json_bytes(value: object) -> int:
