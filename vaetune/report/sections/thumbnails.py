@@ -2,8 +2,8 @@
 
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,8 @@ class Thumbnail:
     Attributes:
         trial_id: Id of the trial.
         reconstructions: Row of originals above a row of reconstructions; empty if the originals
-            are missing.
-        samples: Decoded samples of the prior, ten per row.
+            are missing, or if the page has it elsewhere.
+        samples: Decoded samples of the prior, ten per row; empty if the page has them elsewhere.
         latent: Latent means, or None if one of them is not finite.
     """
 
@@ -88,11 +88,14 @@ class Thumbnails:
     left_out: int
 
 
-def collect_thumbnails(study: Study, budget_bytes: int = BUDGET_BYTES) -> Thumbnails:
+def collect_thumbnails(
+    study: Study, elsewhere: Container[str] = (), budget_bytes: int = BUDGET_BYTES
+) -> Thumbnails:
     """Collects the images of trials, best first, until the budget is used up.
 
     Args:
         study: Search to show.
+        elsewhere: Ids of trials whose pictures the page has already; they are left out here.
         budget_bytes: Limit of the JSON for all trials together, in bytes.
     """
     probe_images = ProbeImages.load(study.folder)
@@ -104,6 +107,8 @@ def collect_thumbnails(study: Study, budget_bytes: int = BUDGET_BYTES) -> Thumbn
         thumbnail = make_thumbnail(study, trial, probe_images)
         if thumbnail is None:
             continue
+        if trial.trial_id in elsewhere:
+            thumbnail = replace(thumbnail, reconstructions="", samples="")
         used_bytes += _json_bytes(thumbnail)
         if used_bytes > budget_bytes:
             left_out = 1 + sum(_has_artifacts(study, rest) for rest in remaining)
