@@ -112,10 +112,10 @@ def shared_contexts():
         # Some tests need neither it nor TensorFlow.
         local = sys.modules.get("vaetune.search.executors.local")
         if local:
-            from shared_contexts import context_of, rescorer_of
+            from shared_contexts import context_of, shared_rescorer_of
 
             patch.setattr(local, "TrainingContext", context_of)
-            patch.setattr(local, "Rescorer", rescorer_of)
+            patch.setattr(local, "rescorer_of", shared_rescorer_of)
         yield
 
 

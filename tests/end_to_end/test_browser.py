@@ -453,6 +453,10 @@ def test_a_trials_page_has_its_whole_story(visit):
     assert min(sizes) > 0
     dialog.get_by_role("button", name="Next trial by rank").click()
     assert dialog.locator("h3").inner_text() == "Trial 0010"
+    sources = "images => images.map(i => i.src)"
+    of_finalist = page.locator("[id$='-finalist-0010'] img").evaluate_all(sources)
+    assert len(of_finalist) == 2
+    assert dialog.locator("img").evaluate_all(sources) == of_finalist
 
 
 def test_from_the_top_to_a_traceback_by_keys_alone(visit):

@@ -36,8 +36,10 @@ pytestmark = pytest.mark.slow
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 WITH_EXAMPLE = SEARCH_FILE.replace("baseline = false\n", "")
-LONGER = WITH_EXAMPLE.replace("max_epochs = 3", "max_epochs = 6\nmin_epochs = 2")
-"""10 trials of up to six epochs, and the Keras example."""
+LONGER = 'objective = "knn_accuracy"' + WITH_EXAMPLE.replace(
+    "max_epochs = 3", "max_epochs = 6\nmin_epochs = 2"
+)
+"""10 trials of up to six epochs, and the Keras example. Workers measure losses and accuracies."""
 
 SEARCH = ("search", "./squares.toml")
 ONE_THREAD = ("--threads-per-worker", "1")
@@ -275,7 +277,9 @@ def test_what_was_stopped_ends_like_what_was_not(vaetune, interrupted, by_one_pr
     code, out, error = vaetune.run(*TO_BE_STOPPED)
     assert (code, error) == (0, "")
     assert "Winner of squares (complete, 10 trials)" in out
-    assert {session.workers for session in load_study(folder).sessions} == {2}
+    study = load_study(folder)
+    assert {session.workers for session in study.sessions} == {2}
+    assert study.rescored.rescoring.chosen_by == "knn_accuracy"
     assert_same_results(vaetune.folder / "stopped", by_one_process)
     assert_reference_is_drawn((vaetune.folder / "stopped" / "report.html").read_text())
 

@@ -1,23 +1,21 @@
 """The path from the Keras example to a winner."""
 
 import itertools
+import math
+from dataclasses import replace
 
 import pytest
-from journals import make_session_end, make_study, make_trial_events
+from journals import make_rescored, make_session_end, make_study, make_trial_events
 
 from vaetune.config.family import FAMILY, REFERENCE, structure_of
 from vaetune.config.spec import Budget, SearchSpec, Training
 from vaetune.report.sections.explanation import compute_path
 from vaetune.report.text.explanation import explanation_as_table
 from vaetune.search.explain import estimate_path_s
-from vaetune.study.explanation import (
-    changed_groups,
-    configuration,
-    explain,
-    explain_as_trained,
-    find_path,
-)
+from vaetune.study.explanation import explain, explain_as_trained
 from vaetune.study.groups import GROUPS
+from vaetune.study.path import changed_groups, configuration, find_path
+from vaetune.study.scores import Estimate
 
 WINNER = {
     "filters_1": 16,
@@ -117,17 +115,20 @@ VALUES_OF_WINNER = dict(REFERENCE) | {"latent_dim": 16, "learning_rate": 0.004}
 SEARCH = SearchSpec(seed=5, budget=Budget(max_epochs=3))
 
 
-def make_search(score=100.0):
-    trial = make_trial_events("0000", [score + 9, score], hyperparameters=VALUES_OF_WINNER)
-    return make_study(*trial, make_session_end(), search=SEARCH)
+def make_search(score=100.0, uses=None, search=SEARCH, rescored=()):
+    trial = make_trial_events(
+        "0000", [score + 9, score], hyperparameters=VALUES_OF_WINNER, uses=uses
+    )
+    return make_study(*trial, *rescored, make_session_end(), search=search)
 
 
-def make_training(spec, *losses, **data):
+def make_training(spec, *losses, uses=None, **data):
     """A baseline. Without losses, its training failed."""
     status = "completed" if losses else "failed"
     error = None if losses else "no memory"
     values = {name: one.listed()[0] for name, one in spec.space.dimensions()}
-    trial = make_trial_events("0000", losses, status=status, error=error, hyperparameters=values)
+    measured = {"uses": uses, "hyperparameters": values}
+    trial = make_trial_events("0000", losses, status=status, error=error, **measured)
     keys = {"search": spec, "kind": "baseline", "name": "one"}
     return make_study(*trial, make_session_end(), **keys, **data)
 
@@ -155,7 +156,7 @@ def test_a_path_is_made_of_the_trainings_in_the_folder():
         ("learning rate", 20.0),
     ]
     assert found.steps[0].changes == {"latent_dim": (2, 16)}
-    assert found.example_losses == (205.0, 206.0)
+    assert [one.value for one in found.example] == [205.0, 206.0]
     assert found.spread == pytest.approx(0.5**0.5)
     assert found.most_trainings == 8
     assert [one.seed for one in (found.spec(frozenset(), seed) for seed in found.seeds)] == [5, 6]
@@ -208,6 +209,78 @@ def test_the_estimate_scales_the_time_of_the_winner_by_the_counted_cost():
     assert estimate_path_s(larger) > 1.5 * 4 * 3 * 2.5  # The example is larger than the winner.
 
 
+# By the use
+
+
+BY_NEIGHBOURS = SEARCH.model_copy(update={"objective": "knn_accuracy"})
+
+ACCURACIES = {
+    "the Keras example": 0.5,
+    "latent size": 0.6,
+    "learning rate": 0.75,
+    "all values of the winner": 0.9,
+}
+
+
+def train_by_neighbours(study, accuracies=ACCURACIES):
+    """A path on which the loss would choose the other order. The last epoch is not the best."""
+    trained = []
+    while not (found := explain(study, trained)).is_complete:
+        for one in found.missing:
+            (loss,), accuracy = loss_by_title(one), accuracies[one.title]
+            uses = [accuracy + 0.01 * (one.spec.seed - 5), 0.1]
+            trained.append(make_training(one.spec, loss, loss - 50, uses=uses))
+    return found
+
+
+def test_the_path_of_a_search_by_the_use_follows_the_use():
+    found = train_by_neighbours(make_search(uses=[0.5, 0.9], search=BY_NEIGHBOURS))
+    assert {spec.objective for spec in (found.spec(frozenset(), 5),)} == {"knn_accuracy"}
+    assert [step.group for step in found.steps] == ["learning rate", "latent size"]
+    assert [step.gain for step in found.steps] == pytest.approx([0.25, 0.15])
+    assert [(one.value, one.loss) for one in found.example] == [(0.5, 205.0), (0.51, 206.0)]
+    shown = explanation_as_table(found).replace("\N{NO-BREAK SPACE}", " ").splitlines()
+    assert shown[0].endswith("gain  validation loss  changes")
+    assert "75.0 %, 76.0 %  +25.0  195.0, 196.0     learning_rate 0.001 -> 0.004" in shown[2]
+    assert shown[4].endswith("A gain is the rise of the mean kNN accuracy, in points.")
+    assert "The kNN accuracy of one seed has a standard deviation of 0.7 points." in shown[5]
+    assert len(shown) == 6  # 90 % is within the noise of 90 and 91 %.
+    assert compute_path(found).rows[1].losses == "195.0, 196.0"
+
+
+def test_of_groups_with_equal_accuracies_the_lower_loss_comes_first():
+    equal = dict.fromkeys(ACCURACIES, 0.6)
+    found = train_by_neighbours(make_search(uses=[0.5, 0.6], search=BY_NEIGHBOURS), equal)
+    assert [step.group for step in found.steps] == ["latent size", "learning rate"]
+
+
+def test_a_failed_training_has_the_worst_accuracy():
+    study = make_search(uses=[0.5, 0.9], search=BY_NEIGHBOURS)
+    failed, _ = train_all(study, lambda one: [])
+    assert [one.value for one in failed.example] == [-math.inf, -math.inf]
+    assert "failed, failed" in explanation_as_table(failed)
+
+
+def test_a_winner_that_was_lucky_by_its_use_is_said():
+    found = train_by_neighbours(make_search(uses=[0.5, 0.97], search=BY_NEIGHBOURS))
+    shown = explanation_as_table(found).replace("\N{NO-BREAK SPACE}", " ")
+    assert "The winner reached 97.0 % kNN accuracy in the search. Trained again" in shown
+
+
+def test_the_use_that_chose_among_the_finalists_is_explained():
+    """The search minimizes the loss, so the winner's accuracy is known from its rescoring alone."""
+    by_both = SEARCH.model_copy(update={"choose_by": "knn_accuracy"})
+    event = make_rescored({("0000", 2): 100.0})
+    (score,) = event.rescoring.finalists
+    score = replace(score, use=Estimate(0.97, 0.01))
+    rescoring = replace(event.rescoring, finalists=(score,), chosen_by="knn_accuracy")
+    decided = event.model_copy(update={"rescoring": rescoring})
+    found = train_by_neighbours(make_search(search=by_both, rescored=[decided]))
+    assert found.spec(frozenset(), 5).objective == "knn_accuracy"
+    shown = explanation_as_table(found).replace("\N{NO-BREAK SPACE}", " ")
+    assert "97.0 % kNN accuracy in the search, at the epoch with the lowest validation" in shown
+
+
 # In words
 
 
@@ -243,5 +316,5 @@ def test_the_page_shows_the_command_until_the_table_exists():
     assert first.rows == ()
     assert first.effort == "at most 8 trainings of 3 epochs"
     assert first.command.startswith("vaetune explain tiny")
-    assert [row[0] for row in last.rows] == ["the Keras example", "latent size", "learning rate"]
+    assert [row.step for row in last.rows] == ["the Keras example", "latent size", "learning rate"]
     assert compute_path(None) is None

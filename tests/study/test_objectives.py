@@ -126,6 +126,22 @@ def test_the_keras_example_of_another_objective_is_not_compared(tmp_path, monkey
     assert find_baseline(make_study(*TRIALS, search=BY_NEIGHBOURS), tmp_path) is None
 
 
+def test_a_training_from_another_seed_is_compared_with_the_nearest_keras_example(
+    tmp_path, monkeypatch
+):
+    def make(seed, kind="baseline"):
+        spec = SPEC.model_copy(update={"baseline": False, "seed": seed})
+        return make_study(*TRIALS, kind=kind, search=spec)
+
+    first, second = make(10), make(20)
+    monkeypatch.setattr("vaetune.study.catalog.list_baselines", lambda _: _Catalog(first, second))
+    monkeypatch.setattr("vaetune.study.catalog.Space", lambda: first.search.space)
+    assert find_baseline(make(18), tmp_path) is second
+    assert find_baseline(make(10), tmp_path) is first
+    assert find_baseline(make(18, "search"), tmp_path) is None
+    assert find_baseline(make(20, "search"), tmp_path) is second
+
+
 class _Catalog:
     def __init__(self, *studies):
         self.studies = studies

@@ -73,12 +73,14 @@ def _outcome(study, trial):
 
 
 def finalist_losses(study):
-    """The losses of the finalists, rescored and retrained, the best first, by `position_of`."""
+    """What was measured of the finalists again, the best first, by `position_of`."""
     rescored = study.rescored.rescoring.finalists if study.rescored else ()
     retrained = study.retrained.retraining.finalists if study.retrained else ()
-    losses = [(one.epoch, one.negative_elbo, one.reconstruction, one.kl) for one in rescored]
+    losses = [
+        (one.epoch, one.negative_elbo, one.reconstruction, one.kl, one.use) for one in rescored
+    ]
     positions = [position_of(study.trial(one.trial_id)) for one in (*rescored, *retrained)]
-    seeds = [(one.trainings, one.losses) for one in retrained]
+    seeds = [(one.trainings, one.losses, one.uses) for one in retrained]
     return list(zip(positions, losses + seeds, strict=True))
 
 

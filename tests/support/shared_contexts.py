@@ -7,7 +7,7 @@ from functools import cached_property
 import tensorflow as tf
 
 from vaetune.data.images import fingerprint_of
-from vaetune.evaluation.rescore import Rescorer
+from vaetune.evaluation.rescore import rescorer_of
 from vaetune.models.build import draw_variables
 from vaetune.training import context as context_module
 from vaetune.training.context import TrainingContext
@@ -49,7 +49,7 @@ class SharedContext(TrainingContext):
     @cached_property
     def rescorer(self):
         """Measures finalists, and keeps the functions that it compiled."""
-        return Rescorer(self.exact_runner, self.data.validation, self.images)
+        return rescorer_of(self)
 
 
 def context_of(images):
@@ -64,12 +64,9 @@ def context_of(images):
     return context
 
 
-def rescorer_of(runner_of, images, image_set=None):
-    """A rescorer; the same one each time if the function is a method of a `SharedContext`."""
-    context = runner_of.__self__
-    if isinstance(context, SharedContext):
-        return context.rescorer
-    return Rescorer(runner_of, images, image_set)
+def shared_rescorer_of(context):
+    """A rescorer; the same one each time for a `SharedContext`."""
+    return context.rescorer if isinstance(context, SharedContext) else rescorer_of(context)
 
 
 def _limit(kept, most):

@@ -33,8 +33,9 @@ def explain(
     """Find out what each group of choices of the winner is worth.
 
     The Keras example becomes the winner in at most six steps, such as the widths or the learning
-    rate, in the order that lowers the loss most. Each configuration on the way is trained for the
-    epochs of the winner. The trainings are in results/baselines/, and the report shows the table.
+    rate. Their order is the one that improves most what chose the winner, by default the loss. Each
+    configuration on the way is trained for the epochs of the winner. The trainings are in
+    results/baselines/, and the report shows the table.
     """
     with clean_interrupt():
         study = find_named(results, name)
@@ -69,6 +70,7 @@ def explain_study(study: "Study", seeds: int, dataset: str | None, quiet: bool) 
 
 
 def _train(found: "Explanation", dataset: str | None, quiet: bool) -> "Explanation":
+    from vaetune.config import VALIDATION_LOSS
     from vaetune.device import choose_device
 
     study = found.study
@@ -85,9 +87,14 @@ def _train(found: "Explanation", dataset: str | None, quiet: bool) -> "Explanati
     def print_training(title: str, trained: "Study") -> None:
         if not quiet:
             (trial,) = trained.trials
-            lowest = trial.lowest_loss
-            loss = "failed" if lowest is None else f"{lowest:.2f} nats"
-            say(f"{title}, seed {trained.search.seed}: {loss}, {trial.duration_s or 0:.1f} s")
+            reached = "failed"
+            if trial.best is not None:
+                loss = VALIDATION_LOSS.short(trial.best.val_loss)
+                other = (
+                    "" if found.measure.is_loss else f"{found.measure.short(trial.best.value)}, "
+                )
+                reached = f"{other}{loss}"
+            say(f"{title}, seed {trained.search.seed}: {reached}, {trial.duration_s or 0:.1f} s")
 
     return train_path(
         found, images, device, lambda session: progress_of(session, quiet=True), print_training

@@ -36,6 +36,7 @@ from .metrics import (
 from .rescore import (
     ImageLosses,
     Rescorer,
+    rescorer_of,
 )
 from .scores import (
     Scores,
@@ -77,6 +78,7 @@ __all__ = [
     "model_of_trial",
     "open_images",
     "record_evaluation",
+    "rescorer_of",
     "score_images",
     "score_opened",
     "score_validation",

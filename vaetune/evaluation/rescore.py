@@ -21,6 +21,7 @@ from vaetune.training import (
     Feed,
     OnProgress,
     TrainedModel,
+    TrainingContext,
     feed_parts,
     measure_use,
 )
@@ -157,6 +158,15 @@ class Rescorer:
         step = max(1, _CHUNK_VALUES // math.prod(self._images.shape[1:]))
         starts = range(0, count, step)
         return np.concatenate([_entropy(np.asarray(self._images[s : s + step])) for s in starts])
+
+
+def rescorer_of(context: TrainingContext) -> Rescorer:
+    """Returns a rescorer of the models that are trained in a context.
+
+    Args:
+        context: The images on the device and the compiled steps.
+    """
+    return Rescorer(context.exact_runner, context.data.validation, context.images)
 
 
 def _entropy(images: NDArray[Any]) -> PerImage:

@@ -70,8 +70,8 @@ from .events import (
 )
 from .explanation import (
     Explanation,
+    Outcomes,
     Step,
-    configuration,
     explain,
     explain_as_trained,
 )
@@ -109,6 +109,9 @@ from .measurements import (
 )
 from .notebook import (
     describe_trial,
+)
+from .path import (
+    configuration,
 )
 from .ranking import (
     RankedTrial,
@@ -197,6 +200,7 @@ __all__ = [
     "LatentUse",
     "Lead",
     "LevelUse",
+    "Outcomes",
     "Pixels",
     "PlanCorrected",
     "ProbeImages",

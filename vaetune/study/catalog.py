@@ -138,33 +138,37 @@ def find_baseline(
 
     It has the same data, objective, training settings, seed and largest number of epochs as the
     search, and its network is trained with the same likelihood, because losses of two likelihoods
-    cannot be compared.
+    cannot be compared. That of a single training, such as a finalist from another seed, may have
+    another seed: the nearest one.
 
     Args:
-        study: A search.
+        study: A search or a single training.
         results: Folder of all results.
         likelihood: Likelihood of the pixels. Default: that of the search.
 
     Returns:
         The trained Keras example, or None if there is no such run.
     """
-    wanted = study.search
     likelihood = likelihood or study.likelihood
-    for baseline in list_baselines(results).studies:
-        other = baseline.started.search
-        if (
-            baseline.winner
-            and baseline.started.data.fingerprint == study.started.data.fingerprint
-            and baseline.likelihood == likelihood
-            and baseline.objective == study.objective
-            and other.training in (REFERENCE_TRAINING, earlier_reference_training(wanted.training))
-            and other.budget.max_epochs == wanted.budget.max_epochs
-            and other.budget.patience is None
-            and other.seed == wanted.seed
-            and other.space == Space()
-        ):
-            return baseline
-    return None
+    found = [one for one in list_baselines(results).studies if _is_example(one, study, likelihood)]
+    nearest = min(found, key=lambda one: abs(one.search.seed - study.search.seed), default=None)
+    is_near = nearest and nearest.search.seed == study.search.seed
+    return nearest if is_near or study.started.kind == "baseline" else None
+
+
+def _is_example(baseline: Study, study: Study, likelihood: Likelihood) -> bool:
+    """Returns whether a training is a Keras example for a study, from any seed."""
+    wanted, other = study.search, baseline.started.search
+    return bool(
+        baseline.winner
+        and baseline.started.data.fingerprint == study.started.data.fingerprint
+        and baseline.likelihood == likelihood
+        and baseline.objective == study.objective
+        and other.training in (REFERENCE_TRAINING, earlier_reference_training(wanted.training))
+        and other.budget.max_epochs == wanted.budget.max_epochs
+        and other.budget.patience is None
+        and other.space == Space()
+    )
 
 
 def find_example(study: Study, results: Path) -> Study | None:

@@ -4,33 +4,50 @@ The groups of hyperparameters that differ are changed one after the other, until
 has become the configuration. The order is found greedily from both ends. From the example, the next
 group is the one that lowers the loss most. From the configuration, the last group is the one whose
 return to the example's values raises the loss least. Both ends advance in turn. Every loss is that
-of a training of its own.
+of a training of its own. If another measure than the loss chose the winner, it takes the place of
+the loss.
 """
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from vaetune.config import (
-    FAMILY,
-    OPTIONAL,
-    REFERENCE,
-    VALIDATION_LOSS,
+    Objective,
     SearchSpec,
     Value,
     experiment_key,
     single_configuration,
-    used,
-    value_of,
 )
-from vaetune.study.groups import GROUPS, MAX_PATH_SEEDS, PATH_SEEDS
+from vaetune.study.groups import MAX_PATH_SEEDS, PATH_SEEDS
+from vaetune.study.path import Changed, changed_groups, configuration, differences, find_path
 from vaetune.study.study import Study
 from vaetune.study.trial import Trial
 
-Changed = frozenset[str]
-"""Names of the groups that have the values of the explained configuration."""
+
+@dataclass(frozen=True)
+class Outcome:
+    """The best epoch of a training.
+
+    Attributes:
+        value: Value of the measure, by default the validation loss; infinitely bad if the training
+            failed.
+        loss: Validation loss, nats per image; infinite if the training failed.
+    """
+
+    value: float
+    loss: float
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the training failed."""
+        return not math.isfinite(self.value)
+
+
+Outcomes = tuple[Outcome, ...]
+"""Outcomes of a configuration, in the order of the seeds."""
 
 
 @dataclass(frozen=True)
@@ -56,34 +73,54 @@ class Step:
         group: Name of the group that changes.
         changes: The example's and the new value of each hyperparameter that changes. None: one of
             the two configurations does not use it.
-        losses: Lowest validation loss after the step from each seed, nats per image.
-        gain: Mean loss before the step minus the mean loss after it, nats per image.
+        outcomes: Outcome after the step from each seed.
+        gain: Lead of the mean value after the step over that before it, positive if it is better.
     """
 
     group: str
     changes: Mapping[str, tuple[Value | None, Value | None]]
-    losses: tuple[float, ...]
+    outcomes: Outcomes
     gain: float
+
+    @property
+    def mean(self) -> float:
+        """Mean value over the seeds."""
+        return _mean(self.outcomes)
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """The path from the Keras example to the winner of a search, as far as it was trained.
 
-    It explains the validation loss, whatever the objective of the search is.
+    It explains the measure that chose the winner.
 
     Attributes:
         study: The search.
         trial: Its winner.
         seeds: Random seeds of the trainings.
-        trained: Lowest validation loss of the trainings in the results folder, by the key of the
-            experiment; infinite if the training failed.
+        trained: Outcomes of the trainings in the results folder, by the key of the experiment.
     """
 
     study: Study
     trial: Trial
     seeds: tuple[int, ...]
-    trained: Mapping[str, float]
+    trained: Mapping[str, Outcome]
+
+    @property
+    def measure(self) -> Objective:
+        """The measure that chose the winner. Each training has it as its objective."""
+        return self.study.measure
+
+    @property
+    def found(self) -> float | None:
+        """Value of the measure that the winner reached in the search; None if it is not known."""
+        if self.measure.is_loss:
+            return self.trial.lowest_loss
+        if self.measure == self.study.objective:
+            return self.trial.score
+        scores = self.study.rescored.rescoring.finalists if self.study.rescored else ()
+        own = next((one for one in scores if one.trial_id == self.trial.trial_id), None)
+        return own.use.mean if own and own.use else None
 
     @property
     def epochs(self) -> int:
@@ -102,11 +139,11 @@ class Explanation:
 
     @cached_property
     def _path(self) -> tuple[list[str], list[Changed]]:
-        return find_path(self.groups, self.mean_loss)
+        return find_path(self.groups, self._rank)
 
     @property
     def order(self) -> tuple[str, ...]:
-        """Groups in the order of the path; empty until all of its losses are known."""
+        """Groups in the order of the path; empty until all of its trainings are known."""
         order, missing = self._path
         return () if missing else tuple(order)
 
@@ -138,13 +175,14 @@ class Explanation:
         Args:
             baselines: Trainings in the results folder.
         """
-        return replace(self, trained=trained_losses(self.study, baselines))
+        return replace(self, trained=trained_outcomes(self.study, baselines))
 
     def spec(self, changed: Changed, seed: int) -> SearchSpec:
         """Returns the training of the Keras example with some changed groups."""
         search = self.study.search
         free = search.training.model_copy(update=dict.fromkeys(search.fixed_settings))
-        like = search.model_copy(update={"training": free, "objective": VALIDATION_LOSS.name})
+        measured = {"objective": self.measure.name, "choose_by": None}
+        like = search.model_copy(update={"training": free, **measured})
         single = single_configuration(configuration(self.values, changed), self.epochs, like)
         description = f"Path to the winner of {self.study.name}: {self._title(changed)}"
         return single.model_copy(update={"seed": seed, "description": description})
@@ -155,43 +193,56 @@ class Explanation:
             return "all values of the winner"
         return " + ".join(names) or "the Keras example"
 
-    def losses(self, changed: Changed) -> tuple[float, ...]:
-        """Returns the losses that are known, in the order of the seeds."""
+    def outcomes(self, changed: Changed) -> Outcomes:
+        """Returns the outcomes that are known, in the order of the seeds."""
         keys = (experiment_key(self.spec(changed, seed)) for seed in self.seeds)
         return tuple(self.trained[key] for key in keys if key in self.trained)
 
-    def mean_loss(self, changed: Changed) -> float | None:
-        """Returns the mean loss of all seeds; None if one of them was not trained."""
-        losses = self.losses(changed)
-        return statistics.fmean(losses) if len(losses) == len(self.seeds) else None
+    def _rank(self, changed: Changed) -> tuple[float, float] | None:
+        """Returns the cost of the mean value and the mean loss; None if a seed is missing."""
+        outcomes = self.outcomes(changed)
+        if len(outcomes) < len(self.seeds):
+            return None
+        loss = statistics.fmean(outcome.loss for outcome in outcomes)
+        return self.measure.cost(_mean(outcomes)), loss
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """Steps of the path, in order; empty until it is complete."""
         states = [frozenset(self.order[:count]) for count in range(len(self.order) + 1)]
         configurations = [configuration(self.values, changed) for changed in states]
-        losses = [self.losses(changed) for changed in states]
+        outcomes = [self.outcomes(changed) for changed in states]
+        means = [_mean(one) for one in outcomes]
         return tuple(
             Step(
                 group=group,
-                changes=_differences(configurations[place], configurations[place + 1]),
-                losses=losses[place + 1],
-                gain=statistics.fmean(losses[place]) - statistics.fmean(losses[place + 1]),
+                changes=differences(configurations[place], configurations[place + 1]),
+                outcomes=outcomes[place + 1],
+                gain=self.measure.lead(means[place + 1], means[place]),
             )
             for place, group in enumerate(self.order)
         )
 
     @property
-    def example_losses(self) -> tuple[float, ...]:
-        """Losses of the Keras example at the beginning of the path, nats per image."""
-        return self.losses(frozenset())
+    def example(self) -> Outcomes:
+        """Outcomes of the Keras example at the beginning of the path."""
+        return self.outcomes(frozenset())
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of a loss between seeds, nats per image; None for a single seed."""
-        several = [self.example_losses, *(step.losses for step in self.steps)]
-        variances = [statistics.variance(losses) for losses in several if len(losses) > 1]
+        """Standard deviation of a value between seeds; None for a single seed."""
+        several = [self.example, *(step.outcomes for step in self.steps)]
+        variances = [
+            statistics.variance(outcome.value for outcome in outcomes)
+            for outcomes in several
+            if len(outcomes) > 1
+        ]
         return statistics.fmean(variances) ** 0.5 if variances else None
+
+
+def _mean(outcomes: Outcomes) -> float:
+    """Returns the mean value of a configuration over its seeds."""
+    return statistics.fmean(outcome.value for outcome in outcomes)
 
 
 def explain(
@@ -207,11 +258,11 @@ def explain(
     if study.winner is None:
         return None
     numbers = tuple((study.search.seed + number) % 2**31 for number in range(seeds))
-    return Explanation(study, study.winner, numbers, trained_losses(study, baselines))
+    return Explanation(study, study.winner, numbers, trained_outcomes(study, baselines))
 
 
-def trained_losses(study: Study, baselines: Iterable[Study]) -> dict[str, float]:
-    """Returns the losses of trainings on the images of a search; see `Explanation.trained`."""
+def trained_outcomes(study: Study, baselines: Iterable[Study]) -> dict[str, Outcome]:
+    """Returns the outcomes of trainings on the images of a search; see `Explanation.trained`."""
     fingerprint = study.started.data.fingerprint
     same_images = (
         baseline
@@ -219,7 +270,7 @@ def trained_losses(study: Study, baselines: Iterable[Study]) -> dict[str, float]
         if baseline.started.data.fingerprint == fingerprint
         and (baseline.is_complete or baseline.failures)
     )
-    return {experiment_key(one.started.search): _loss(one) for one in same_images}
+    return {experiment_key(one.started.search): _outcome(one) for one in same_images}
 
 
 def explain_as_trained(study: Study, baselines: Sequence[Study]) -> Explanation | None:
@@ -232,72 +283,17 @@ def explain_as_trained(study: Study, baselines: Sequence[Study]) -> Explanation 
     most = explain(study, baselines, MAX_PATH_SEEDS)
     if most is None:
         return None
-    numbers = range(len(most.example_losses), 0, -1)
+    numbers = range(len(most.example), 0, -1)
     paths = (replace(most, seeds=most.seeds[:number]) for number in numbers)
     whole = next((path for path in paths if path.is_complete), None)
     return whole or replace(most, seeds=most.seeds[:PATH_SEEDS])
 
 
-def _loss(baseline: Study) -> float:
-    loss = baseline.winner.lowest_loss if baseline.winner else None
-    return math.inf if loss is None else loss
-
-
-def changed_groups(values: Mapping[str, Value]) -> tuple[str, ...]:
-    """Returns the names of the groups in which a configuration differs from the Keras example."""
-    return tuple(
-        group
-        for group, names in GROUPS.items()
-        if any(value_of(values, name) != FAMILY[name].reference for name in names)
-    )
-
-
-def configuration(values: Mapping[str, Value], changed: Changed) -> dict[str, Value]:
-    """Returns the Keras example with the values of some groups of a configuration."""
-    mixed = {
-        name: value_of(values, name) if group in changed else FAMILY[name].reference
-        for group, names in GROUPS.items()
-        for name in names
-    }
-    named = used(mixed).items()
-    return {name: value for name, value in named if name in REFERENCE or value != OPTIONAL[name]}
-
-
-def find_path(
-    groups: Sequence[str], loss_of: Callable[[Changed], float | None]
-) -> tuple[list[str], list[Changed]]:
-    """Finds the order of a path, or what has to be trained next.
-
-    Args:
-        groups: The groups that differ.
-        loss_of: Returns the loss with some groups changed; None if it is not known.
-
-    Returns:
-        The order so far, and the changed groups of unknown losses that are needed next. The order
-        is complete if there are none.
-    """
-    head, tail, left = list[str](), list[str](), list(groups)
-    missing = [one for one in dict.fromkeys([_set(), _set(*groups)]) if loss_of(one) is None]
-    from_example = True
-    while left and not missing:
-        if from_example:
-            options = {group: _set(*head, group) for group in left}
-        else:
-            options = {group: _set(*head, *left) - {group} for group in left}
-        found = {group: loss_of(changed) for group, changed in options.items()}
-        missing = [options[group] for group, loss in found.items() if loss is None]
-        if missing:
-            break
-        losses = {group: loss for group, loss in found.items() if loss is not None}
-        best = min(left, key=losses.__getitem__)
-        left.remove(best)
-        head, tail = ([*head, best], tail) if from_example else (head, [best, *tail])
-        from_example = not from_example
-    return [*head, *tail], missing
-
-
-def _set(*groups: str) -> Changed:
-    return frozenset(groups)
+def _outcome(baseline: Study) -> Outcome:
+    best = baseline.winner.best if baseline.winner else None
+    if best is None:
+        return Outcome(baseline.objective.value(math.inf), math.inf)
+    return Outcome(best.value, best.val_loss)
 
 
 def _label(changed: Changed, groups: Sequence[str]) -> str:
@@ -307,12 +303,3 @@ def _label(changed: Changed, groups: Sequence[str]) -> str:
     if changed == set(groups):
         return "explain-all"
     return "-".join(["explain", *(g.replace(" ", "-") for g in groups if g in changed)])
-
-
-def _differences(
-    before: Mapping[str, Value], after: Mapping[str, Value]
-) -> dict[str, tuple[Value | None, Value | None]]:
-    """Returns both values of each hyperparameter that differs between two configurations."""
-    full = [used({**OPTIONAL, **REFERENCE, **one}) for one in (before, after)]
-    pairs = {name: (full[0].get(name), full[1].get(name)) for name in FAMILY}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,5 +1,6 @@
 """The winner's lead is held against the configurations that came next, and none is invented."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from journals import (
 
 from vaetune.report.charts.clusters import CLASS_COLOURS
 from vaetune.report.page import render_report
-from vaetune.report.sections.finalists import compute_finalists, place_dots
+from vaetune.report.sections.finalists import compute_finalists, list_pictured, place_dots
 from vaetune.report.sections.thumbnails import Latent
 from vaetune.study.artifacts import PICTURES_NAME, Artifacts, ProbeImages
 from vaetune.study.catalog import list_baselines
@@ -146,6 +147,17 @@ def test_the_runners_up_show_their_pictures_folded(tmp_path):
     assert "open" not in re.findall(r"<details[^>]*>", section)[0]
     assert section.count('<img src="data:image/png;base64,') == 8
     assert "Scatter of 12 latent means of trial 0001, coloured by 3 classes" in section
+
+
+def test_the_page_has_the_pictures_of_a_runner_up_once(tmp_path):
+    study = draw(make_search(folder=tmp_path))
+    assert list_pictured(study) == {one.trial_id for one in compute_finalists(study).images}
+    page = page_of(study)
+    (data,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    trials = json.loads(data)["pictures"]["trials"]
+    without = {one["trial_id"] for one in trials if not (one["samples"] or one["reconstructions"])}
+    assert without == list_pictured(study)
+    assert all(one["latent"] for one in trials)
 
 
 def test_a_damaged_picture_costs_the_pictures_and_not_the_row(tmp_path):

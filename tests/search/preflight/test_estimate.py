@@ -66,7 +66,9 @@ def measure(cost_model, hyperparameters, batch_size=128):
     per_image = per_multiplication * size.multiplications + per_activation * size.activations
     step_s = per_step + batch_size * per_image
     validation_s = cost_model.validation_share * step_s / batch_size
-    return Timing(hyperparameters, batch_size, step_s, validation_s, cost_model.overhead_s)
+    timing = Timing(hyperparameters, batch_size, step_s, validation_s, cost_model.overhead_s)
+    objective_s = cost_model.objective_images * step_s / batch_size
+    return replace(timing, objective_s=objective_s or None)
 
 
 FAMILY = {
@@ -168,6 +170,16 @@ def test_one_configuration_is_enough_to_go_by():
 def test_an_epoch_is_its_steps_and_the_validation():
     cost_model = make_cost_model(rates=(0.5, 0.0, 0.0), batch_size=100)
     assert cost_model.epoch_s(REFERENCE) == pytest.approx(10 * 0.5 + 0.3 * 200 * 0.5 / 100)
+
+
+def test_an_objective_is_part_of_each_epoch():
+    """One that was not measured of every configuration counts for all of them."""
+    plain, measured = make_cost_model(), make_cost_model(objective_images=150.0)
+    added = measured.epoch_s(REFERENCE) / plain.epoch_s(REFERENCE) - 1
+    assert added == pytest.approx(150 / (1000 + 0.3 * 200))
+    timed = [measure(measured, POOL[0]), *(measure(plain, one) for one in POOL[1:])]
+    assert fit_cost_model(timed, SHAPE, 1000, 200, 128).objective_images == pytest.approx(150)
+    assert fit_cost_model(timed[1:], SHAPE, 1000, 200, 128).objective_images == 0
 
 
 def test_a_searched_batch_size_counts():

@@ -13,7 +13,7 @@ from vaetune.config.spec import Budget, Limits, Training
 from vaetune.errors import DeviceError
 from vaetune.search.oracles.control import make_oracle
 from vaetune.search.oracles.plan import draw_configurations, plan
-from vaetune.search.preflight import probe
+from vaetune.search.preflight import probe, timing
 from vaetune.search.preflight.cost_model import DurationRange, TrialGroup, structure_key
 from vaetune.search.preflight.estimate import extremes
 from vaetune.search.preflight.probe import probe_search
@@ -23,8 +23,8 @@ from vaetune.study.finalists import FINALISTS
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch, tmp_path):
     """Times a single step of each configuration; temporary folders are made in `tmp_path`."""
-    monkeypatch.setattr(probe, "MIN_STEPS", 1)
-    monkeypatch.setattr(probe, "TIMED_S", 0.0)
+    monkeypatch.setattr(timing, "MIN_STEPS", 1)
+    monkeypatch.setattr(timing, "TIMED_S", 0.0)
     monkeypatch.setattr(probe.tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
@@ -42,6 +42,16 @@ def test_a_rehearsal_measures_and_leaves_nothing(tmp_path):
     assert came.image_memory == (40 + 14 + 14) * 9 * 10
     assert came.peak_memory > 50e6, "it is in bytes"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_objective_is_timed_until_it_took_long_enough(monkeypatch):
+    assert {one.objective_s for one in probe_search(TINY, IMAGES).timed} == {None}
+    spec = changed(TINY, objective="knn_accuracy")
+    assert all(one.objective_s > 0 for one in probe_search(spec, IMAGES).timed)
+    monkeypatch.setattr(timing, "OBJECTIVE_S", 0.0)
+    first, *others = (one.objective_s for one in probe_search(spec, IMAGES).timed)
+    assert first > 0
+    assert set(others) == {None}
 
 
 @pytest.fixture

@@ -213,14 +213,25 @@ def grid_to_png(info: GridInfo, least_width: int = 840, most_width: int = 1000) 
             that their pixels stay square when a browser smooths them.
         most_width: Largest width in pixels. Large images are reduced to it to keep the page small.
     """
-    pixels = info.image
-    scale = -(-least_width // pixels.shape[1])
-    image = Image.fromarray(pixels.repeat(scale, axis=0).repeat(scale, axis=1))
-    if scale == 1 and image.width > most_width:
+    whole = Image.fromarray(info.image)
+    image = enlarge(whole, least_width)
+    if image.width == whole.width > most_width:
         image = image.resize((most_width, round(image.height * most_width / image.width)))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
+
+
+def enlarge(image: Image.Image, least_width: int) -> Image.Image:
+    """Returns a picture of at least a width, with square pixels.
+
+    Args:
+        image: The picture.
+        least_width: Smallest width in pixels.
+    """
+    scale = -(-least_width // image.width)
+    size = image.width * scale, image.height * scale
+    return image if scale == 1 else image.resize(size, Image.Resampling.NEAREST)
 
 
 def _name_rows_and_columns(axes: Axes, info: GridInfo, scale: int) -> None:

@@ -155,10 +155,14 @@ class TrialPage {
     const found = pictures.trials.find((one) => one.trial_id === this.records.trials[index]);
     if (!found) return html("p", { class: "missing" }, `This page has no images of this trial: none were kept${pictures.left_out ? ", or they would have made the page too large" : ""}.`);
     const image = (source, alt) => html("img", { class: "pixels", src: source, alt });
+    // The pictures of a finalist are in its own block, so that the page has them once.
+    const block = document.getElementById(`${this.page.anchor}-finalist-${found.trial_id}`);
+    const [samples = found.samples, reconstructions = found.reconstructions] =
+      [...(block?.querySelectorAll("img") ?? [])].map((one) => one.src).reverse();
     const figure = (title, ...content) => html("figure", {}, html("figcaption", {}, html("h4", {}, title)), ...content);
     return html("section", { class: "own-pictures" }, ...[
-      found.reconstructions && figure("Reconstructions", image(found.reconstructions, "Validation images above their reconstructions")),
-      figure("Samples", image(found.samples, "Images decoded from random samples of the prior")),
+      reconstructions && figure("Reconstructions", image(reconstructions, "Validation images above their reconstructions")),
+      figure("Samples", image(samples, "Images decoded from random samples of the prior")),
       found.latent && figure("Latent space", drawLatent(found.latent, pictures)),
     ].filter(Boolean));
   }

@@ -1,9 +1,10 @@
 """The path from the Keras example to the winner, or the command that trains it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from vaetune.config import Objective
 from vaetune.report.text.explanation import (
-    Row,
+    StepRow,
     describe_effort,
     explanation_rows,
     summarise_explanation,
@@ -16,13 +17,15 @@ class PathToWinner:
     """What each group of choices is worth.
 
     Attributes:
+        measure: Measure that the path explains.
         rows: The Keras example, then each step; empty until the path is trained.
         summary: Sentences about the numbers.
         command: Command that trains the path.
         effort: Number of its trainings.
     """
 
-    rows: tuple[Row, ...]
+    measure: Objective
+    rows: tuple[StepRow, ...]
     summary: str
     command: str
     effort: str
@@ -34,10 +37,9 @@ def compute_path(found: Explanation | None) -> PathToWinner | None:
         return None
     train = command("explain", found.study)
     if not found.is_complete:
-        return PathToWinner((), "", train, describe_effort(found))
-    rows, summary = explanation_rows(found), summarise_explanation(found)
+        return PathToWinner(found.measure, (), "", train, describe_effort(found))
     arrow = "\N{RIGHTWARDS ARROW}"
-    shown = tuple(
-        (group, losses, gain, changes.replace("->", arrow)) for group, losses, gain, changes in rows
+    rows = tuple(
+        replace(row, changes=row.changes.replace("->", arrow)) for row in explanation_rows(found)
     )
-    return PathToWinner(shown, " ".join(summary), train, "")
+    return PathToWinner(found.measure, rows, " ".join(summarise_explanation(found)), train, "")

@@ -126,8 +126,7 @@ class Finalists:
 
 def compute_finalists(study: Study) -> Finalists | None:
     """Collects the finalists of a search in order; None if there are fewer than two."""
-    ids = {trial.trial_id for trial in study.finalists}
-    trials = [trial for trial in study.preference if trial.trial_id in ids]
+    trials = _in_order(study)
     if len(trials) < 2:
         return None
     values = {
@@ -154,6 +153,16 @@ def compute_finalists(study: Study) -> Finalists | None:
         images=tuple(one for one in images if one),
         classes=classes,
     )
+
+
+def list_pictured(study: Study) -> frozenset[str]:
+    """Lists the ids of the trials whose images `Finalists.images` shows."""
+    return frozenset(trial.trial_id for trial in _in_order(study)[1:])
+
+
+def _in_order(study: Study) -> list[Trial]:
+    ids = {trial.trial_id for trial in study.finalists}
+    return [trial for trial in study.preference if trial.trial_id in ids]
 
 
 def place_dots(latent: Latent, labels: Sequence[int] | None) -> tuple[Dots, ...]:

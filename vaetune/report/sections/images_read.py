@@ -1,9 +1,8 @@
 """The images of a search and how they were read, for the page."""
 
-import base64
 from dataclasses import dataclass
 
-from vaetune.report.charts.grids import grid_to_png
+from vaetune.report.charts.data_urls import grid_to_data_url
 from vaetune.report.contact_sheet import arrange_images
 from vaetune.report.text.images import describe_reading, list_image_facts
 from vaetune.study import ProbeImages, Study
@@ -46,8 +45,7 @@ def describe_images_read(study: Study) -> ImagesRead:
     examples = None if probe_images is None else probe_images.examples
     if examples is not None and examples.ndim == 4 and examples.size:
         grid = arrange_images(examples, data.show, _WIDTH)
-        encoded = base64.b64encode(grid_to_png(grid, least_width=_WIDTH)).decode()
-        source = f"data:image/png;base64,{encoded}"
+        source = grid_to_data_url(grid, least_width=_WIDTH)
         count = grid.tiles.shape[0] * grid.tiles.shape[1]
         is_reduced = examples.shape[1:3] != data.image_shape[:2]
     return ImagesRead(

@@ -36,7 +36,7 @@ from vaetune.report.charts.tradeoffs import (
 from vaetune.report.sections import headline as headlines
 from vaetune.report.sections.decisions import Decisions, compute_decisions
 from vaetune.report.sections.explanation import PathToWinner, compute_path
-from vaetune.report.sections.finalists import Finalists, compute_finalists
+from vaetune.report.sections.finalists import Finalists, compute_finalists, list_pictured
 from vaetune.report.sections.images_read import ImagesRead, describe_images_read
 from vaetune.report.sections.incidents import list_incidents
 from vaetune.report.sections.latent_use import describe_latent_use
@@ -258,7 +258,7 @@ def _describe_bits(study: Study) -> str:
 def _data(study: Study, baseline: Study | None) -> Markup:
     """The trials and their images as JSON, for the page's script."""
     records = asdict(compute_records(study, baseline))
-    images = {"pictures": asdict(collect_thumbnails(study))}
+    images = {"pictures": asdict(collect_thumbnails(study, list_pictured(study)))}
     return assets.to_json(assets.replace_unprintable(records | images))
 
 

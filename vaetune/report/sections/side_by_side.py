@@ -1,6 +1,5 @@
 """Pairs the images of the winner with those of the Keras example, for the page."""
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -8,12 +7,12 @@ from typing import Literal
 from markupsafe import Markup
 
 from vaetune.report.charts.clusters import compute_clusters, draw_clusters
+from vaetune.report.charts.data_urls import grid_to_data_url
 from vaetune.report.charts.grids import (
     GridInfo,
     compute_manifold,
     compute_reconstructions,
     compute_samples,
-    grid_to_png,
 )
 from vaetune.report.charts.latent_map import draw_clusters_with_thumbnails, to_thumbnails
 from vaetune.report.charts.svg import to_svg
@@ -179,8 +178,7 @@ def _clusters(model: _Model) -> Side:
 
 
 def _image(model: _Model, grid: GridInfo, alt: str) -> Side:
-    encoded = base64.b64encode(grid_to_png(grid)).decode()
-    return Side(model.role, source=f"data:image/png;base64,{encoded}", alt=alt)
+    return Side(model.role, source=grid_to_data_url(grid), alt=alt)
 
 
 def _not_kept(role: Role) -> Side:

@@ -1,16 +1,16 @@
 """Compresses the images of all trials for the page, the best trials first, within a budget."""
 
-import base64
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from vaetune.report.charts.clusters import ClustersInfo, compute_clusters
+from vaetune.report.charts.data_urls import smaller_data_url
 from vaetune.report.charts.grids import GridInfo, compute_reconstructions, compute_samples
 from vaetune.report.text.units import nats
 from vaetune.study import PICTURES_NAME, Artifacts, ProbeImages, Study, Trial, reduce_images
@@ -19,7 +19,7 @@ BUDGET_BYTES = 1_200_000
 """Limit of the JSON in bytes. It keeps the page of a thousand trials below five million bytes."""
 
 LEVELS = 32
-"""Levels of brightness. They look almost like 256 levels and take half the bytes."""
+"""Levels of brightness in a PNG file. They look almost like 256 levels and take half the bytes."""
 
 LONGEST_SIDE = 64
 """Longest side of an image in pixels. Larger images are reduced by averaging."""
@@ -54,13 +54,13 @@ class Latent:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """The images of one trial as data URLs of PNG files, without enlargement.
+    """The images of one trial as data URLs, PNG files without enlargement or smaller WebP files.
 
     Attributes:
         trial_id: Id of the trial.
         reconstructions: Row of originals above a row of reconstructions; empty if the originals
-            are missing.
-        samples: Decoded samples of the prior, ten per row.
+            are missing, or if the page has it elsewhere.
+        samples: Decoded samples of the prior, ten per row; empty if the page has them elsewhere.
         latent: Latent means, or None if one of them is not finite.
     """
 
@@ -88,11 +88,14 @@ class Thumbnails:
     left_out: int
 
 
-def collect_thumbnails(study: Study, budget_bytes: int = BUDGET_BYTES) -> Thumbnails:
+def collect_thumbnails(
+    study: Study, elsewhere: Container[str] = (), budget_bytes: int = BUDGET_BYTES
+) -> Thumbnails:
     """Collects the images of trials, best first, until the budget is used up.
 
     Args:
         study: Search to show.
+        elsewhere: Ids of trials whose pictures the page has already; they are left out here.
         budget_bytes: Limit of the JSON for all trials together, in bytes.
     """
     probe_images = ProbeImages.load(study.folder)
@@ -104,6 +107,8 @@ def collect_thumbnails(study: Study, budget_bytes: int = BUDGET_BYTES) -> Thumbn
         thumbnail = make_thumbnail(study, trial, probe_images)
         if thumbnail is None:
             continue
+        if trial.trial_id in elsewhere:
+            thumbnail = replace(thumbnail, reconstructions="", samples="")
         used_bytes += _json_bytes(thumbnail)
         if used_bytes > budget_bytes:
             left_out = 1 + sum(_has_artifacts(study, rest) for rest in remaining)
@@ -220,7 +225,7 @@ def _data_url(grid: GridInfo) -> str:
     Image.fromarray(pixels).save(
         buffer, format="PNG", compress_level=6, transparency=_GAP if is_grey else (_GAP,) * 3
     )
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return smaller_data_url(buffer.getvalue(), Image.fromarray(image))
 
 
 def _json_bytes(value: object) -> int:

@@ -1,9 +1,9 @@
 """The validation images that the winner reconstructs worst, for the page."""
 
-import base64
 from dataclasses import dataclass
 
-from vaetune.report.charts.grids import compute_reconstructions, grid_to_png
+from vaetune.report.charts.data_urls import grid_to_data_url
+from vaetune.report.charts.grids import compute_reconstructions
 from vaetune.report.text.units import nats
 from vaetune.study import Study, WorstImages
 
@@ -13,7 +13,7 @@ class Worst:
     """The images that the winner reconstructs worst.
 
     Attributes:
-        source: Data URL of a PNG with the images above their reconstructions.
+        source: Data URL of a picture with the images above their reconstructions.
         count: Number of images.
         caption: Explanation, with the range of their losses.
     """
@@ -34,7 +34,6 @@ def show_worst_images(study: Study) -> Worst | None:
     if worst is None:
         return None
     grid = compute_reconstructions(worst.originals, worst.reconstructions, study.started.data.show)
-    encoded = base64.b64encode(grid_to_png(grid)).decode()
     count = grid.tiles.shape[1]
     largest, smallest = (nats(float(worst.losses[place])) for place in (0, count - 1))
     above = " above the entropy of their pixels" * (study.likelihood == "bernoulli")
@@ -43,4 +42,4 @@ def show_worst_images(study: Study) -> Worst | None:
         f"{study.started.data.validation_images:,}, {largest} to {smallest} nats{above}. These "
         "images may be unusual or damaged, or of a kind that the model has not learned."
     )
-    return Worst(f"data:image/png;base64,{encoded}", count, caption)
+    return Worst(grid_to_data_url(grid), count, caption)

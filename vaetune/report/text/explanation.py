@@ -1,28 +1,49 @@
 """Says what each group of choices of a winner is worth."""
 
 import math
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from vaetune.config import Value
-from vaetune.report.text.units import counted, duration, hyperparameter, nats
-from vaetune.study import Explanation
+from vaetune.config import VALIDATION_LOSS, Objective, Value
+from vaetune.report.text.units import counted, duration, hyperparameter, nats, rough
+from vaetune.study import Explanation, Outcomes
 
 TOLERANCE = 2.0
-"""Standard deviations of a mean of seeds beyond which two losses differ."""
+"""Standard deviations of a mean of seeds beyond which two values differ."""
 
-Row = tuple[str, str, str, str]
-"""Group, losses by seed, gain, and changed values."""
+_GAIN = 2
+"""Column of the gains, which is flush right."""
 
-HEADS: Row = ("step", "loss", "gain", "changes")
 
-_GAIN = HEADS.index("gain")
+@dataclass(frozen=True)
+class StepRow:
+    """A row of a path. All cells are text.
+
+    Attributes:
+        step: Group that changes, or "the Keras example".
+        values: Value of each seed.
+        gain: Gain of the step; empty for the Keras example.
+        changes: Changed hyperparameters.
+        losses: Validation loss of each seed; empty if it is the value.
+    """
+
+    step: str
+    values: str
+    gain: str
+    changes: str
+    losses: str
 
 
 def explanation_as_table(found: Explanation) -> str:
     """Returns the path to a winner as a table with a summary, for the terminal."""
-    rows = [HEADS, *explanation_rows(found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
+    measure = found.measure
+    title = "loss" if measure.is_loss else measure.title
+    heads = StepRow("step", title, "gain", "changes", "" if measure.is_loss else "validation loss")
+    rows = [
+        [row.step, row.values, row.gain, *([row.losses] if heads.losses else []), row.changes]
+        for row in (heads, *explanation_rows(found))
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
             cell.rjust(width) if column == _GAIN else cell.ljust(width)
@@ -33,12 +54,19 @@ def explanation_as_table(found: Explanation) -> str:
     return "\n".join([*lines, *summarise_explanation(found)])
 
 
-def explanation_rows(found: Explanation) -> list[Row]:
+def explanation_rows(found: Explanation) -> list[StepRow]:
     """Returns the rows of a complete path: the Keras example, then each step."""
-    rows = [("the Keras example", _losses(found.example_losses), "", "")]
+    measure = found.measure
+
+    def row(step: str, outcomes: Outcomes, gain: str, changes: str) -> StepRow:
+        losses = "" if measure.is_loss else _losses(outcomes)
+        return StepRow(step, _values(measure, outcomes), gain, changes, losses)
+
+    rows = [row("the Keras example", found.example, "", "")]
     for step in found.steps:
-        gain = f"{step.gain:+.1f}" if math.isfinite(step.gain) else "-"
-        rows.append((step.group, _losses(step.losses), gain, describe_changes(step.changes)))
+        gain = f"{measure.factor * step.gain:+.{measure.rough_decimals}f}"
+        gain = gain if math.isfinite(step.gain) else "-"
+        rows.append(row(step.group, step.outcomes, gain, describe_changes(step.changes)))
     return rows
 
 
@@ -50,8 +78,12 @@ def describe_changes(changes: Mapping[str, tuple[Value | None, Value | None]]) -
     )
 
 
-def _losses(losses: Sequence[float]) -> str:
-    return ", ".join(nats(loss) if math.isfinite(loss) else "failed" for loss in losses)
+def _values(measure: Objective, outcomes: Outcomes) -> str:
+    return ", ".join("failed" if one.has_failed else rough(measure, one.value) for one in outcomes)
+
+
+def _losses(outcomes: Outcomes) -> str:
+    return ", ".join("failed" if one.has_failed else nats(one.loss) for one in outcomes)
 
 
 def summarise_explanation(found: Explanation) -> Iterator[str]:
@@ -59,33 +91,59 @@ def summarise_explanation(found: Explanation) -> Iterator[str]:
     if not found.groups:
         yield "The winner is the Keras example itself: there is nothing to explain."
         return
-    yield (
-        f"Losses are the lowest validation losses of {counted(found.epochs, 'epoch')}, in nats per "
-        f"image, from {counted(len(found.seeds), 'seed')}. A gain is the fall of the mean."
-    )
-    if not found.study.objective.is_loss:
-        yield f"The path explains the validation loss, not the {found.study.objective.title}."
-    spread = found.spread
+    measure, spread = found.measure, found.spread
+    yield _describe_values(found)
     if spread is None:
         yield "With one seed, nothing is known about the noise of seeds."
         return
     noise = TOLERANCE * spread * math.sqrt(2 / len(found.seeds))
     yield (
-        f"The loss of one seed has a standard deviation of {nats(spread, 2)} nats. Gains below "
-        f"{nats(noise)} nats are within the noise."
+        f"The {'loss' if measure.is_loss else measure.title} of one seed has a standard deviation "
+        f"of {_size(measure, spread, measure.decimals)}. Gains below "
+        f"{_size(measure, noise, measure.rough_decimals)} are within the noise."
     )
     yield from _compare_with_search(found, spread)
 
 
+def _describe_values(found: Explanation) -> str:
+    """Returns what the values and the gains of a path are."""
+    measure = found.measure
+    epochs, seeds = counted(found.epochs, "epoch"), counted(len(found.seeds), "seed")
+    if measure.is_loss:
+        return (
+            f"Losses are the lowest validation losses of {epochs}, in nats per image, from {seeds}."
+            " A gain is the fall of the mean."
+        )
+    unit = measure.unit_of_difference
+    return (
+        f"Each {measure.title} is the highest of {epochs}, from {seeds}, and the validation loss "
+        f"that of the same epoch, in nats per image. A gain is the rise of the mean {measure.title}"
+        f"{', in ' if unit else ''}{unit}."
+    )
+
+
+def _size(measure: Objective, value: float, decimals: int) -> str:
+    """Returns the size of a difference, such as "0.71 nats"."""
+    return f"{nats(measure.factor * value, decimals)} {measure.unit_of_difference}".rstrip()
+
+
 def _compare_with_search(found: Explanation, spread: float) -> Iterator[str]:
     """Yields a sentence if the winner of the search was better or worse than its trainings here."""
-    score, again = found.trial.lowest_loss, found.steps[-1].losses
-    mean = statistics.fmean(again)
-    if score is None or abs(score - mean) <= TOLERANCE * spread * math.sqrt(1 + 1 / len(again)):
+    value, last, measure = found.found, found.steps[-1], found.measure
+    limit = TOLERANCE * spread * math.sqrt(1 + 1 / len(last.outcomes))
+    if value is None or abs(value - last.mean) <= limit:
         return
+    unit = f" {measure.short_unit}" if measure.is_loss else f" {measure.title}"
+    objective = found.study.objective
+    epoch = (
+        ""
+        if measure in (objective, VALIDATION_LOSS)
+        else (f", at the epoch with the {objective.best_title}")
+    )
     yield (
-        f"The winner reached {nats(score)} nats in the search. Trained again it reached "
-        f"{_losses(again)}, and the difference is larger than the noise of seeds."
+        f"The winner reached {rough(measure, value)}{unit} in the search{epoch}. "
+        f"Trained again it reached {_values(measure, last.outcomes)}, and the difference is larger "
+        "than the noise of seeds."
     )
 
 

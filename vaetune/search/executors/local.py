@@ -5,7 +5,7 @@ from functools import cached_property
 
 from vaetune.data import ImageSet
 from vaetune.device import ChosenDevice
-from vaetune.evaluation import ImageLosses, Rescorer
+from vaetune.evaluation import ImageLosses, Rescorer, rescorer_of
 from vaetune.search.executors.base import PendingSearch, SourceTrial, TrialSource
 from vaetune.study import describe_environment
 from vaetune.training import OnProgress, Task, TrainedModel, TrainingContext, train_task
@@ -88,5 +88,4 @@ class LocalExecutor:
 
     @cached_property
     def _rescorer(self) -> Rescorer:
-        context = self._context
-        return Rescorer(context.exact_runner, context.data.validation, context.images)
+        return rescorer_of(self._context)

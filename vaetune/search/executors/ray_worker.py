@@ -68,10 +68,9 @@ class Worker:
 
     @cached_property
     def _rescorer(self) -> "Rescorer":
-        from vaetune.evaluation import Rescorer
+        from vaetune.evaluation import rescorer_of
 
-        context = self._context
-        return Rescorer(context.exact_runner, context.data.validation, context.images)
+        return rescorer_of(self._context)
 
     @cached_property
     def _context(self) -> "TrainingContext":

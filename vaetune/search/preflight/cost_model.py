@@ -53,6 +53,8 @@ class Timing:
             weights, writing the checkpoint and the artifacts.
         tracing_s: Duration of preparing the compiled steps of its structure, in seconds; 0 if they
             were prepared already.
+        objective_s: Duration of measuring the objective after an epoch, in seconds; None if it is
+            the validation loss, or was not measured.
     """
 
     hyperparameters: Hyperparameters
@@ -61,6 +63,7 @@ class Timing:
     validation_s: float
     overhead_s: float
     tracing_s: float = 0.0
+    objective_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class CostModel:
         overhead_s: Duration of everything in a trial except its epochs, in seconds.
         factors: Measured duration of a step relative to that of the rates, by structure. It is 1
             for a structure that is missing.
+        objective_images: Training images that take as long as the objective after an epoch.
     """
 
     image_shape: ImageShape
@@ -122,15 +126,17 @@ class CostModel:
     validation_share: float
     overhead_s: float
     factors: Mapping[Structure, float] = field(default_factory=dict)
+    objective_images: float = 0.0
 
     def epoch_s(self, hyperparameters: Hyperparameters) -> float:
-        """Returns the duration of one epoch, training and validation, in seconds."""
+        """Returns the duration of one epoch with its measurements, in seconds."""
         batch_size = min(batch_size_of(hyperparameters, self.batch_size), self.train_images)
         size = size_of(self.image_shape, hyperparameters)
         per_step, per_multiplication, per_activation = self.rates
         per_image = per_multiplication * size.multiplications + per_activation * size.activations
         per_image += per_step / batch_size
         images = self.train_images + self.validation_share * self.validation_images
+        images += self.objective_images
         return per_image * images * self.factors.get(structure_key(hyperparameters), 1.0)
 
     def duration(self, group: TrialGroup) -> DurationRange:
@@ -230,11 +236,13 @@ def fit_cost_model(
         validation_images: Validation images per epoch.
         batch_size: Images per step, for configurations without a batch size of their own.
     """
-    rows, shares = [], []
+    rows, shares, objectives = [], [], []
     for one in measured:
         size, images = size_of(image_shape, one.hyperparameters), min(one.batch_size, train_images)
         rows.append(np.array([1.0, size.multiplications * images, size.activations * images]))
         shares.append(one.validation_s * images / one.step_s)
+        if one.objective_s is not None:
+            objectives.append(one.objective_s * images / one.step_s)
     relative = np.array([row / one.step_s for row, one in zip(rows, measured, strict=True)])
     scale = relative.max(axis=0)
     rates, _ = nnls(relative / scale, np.ones(len(relative)))
@@ -249,6 +257,7 @@ def fit_cost_model(
         validation_share=float(np.median(shares)),
         overhead_s=float(np.median([one.overhead_s for one in measured])),
         factors=_factors(measured, predicted.tolist()),
+        objective_images=float(np.median(objectives)) if objectives else 0.0,
     )
 
 

@@ -50,6 +50,7 @@ from vaetune.search.preflight.estimate import (
     sample_by_structure,
 )
 from vaetune.search.preflight.memory import image_memory, peak_memory
+from vaetune.search.preflight.timing import ObjectiveTimer, time_steps
 from vaetune.study import FINALISTS, Checkpoint, Rung
 from vaetune.training import (
     VALIDATION_BATCH_SIZE,
@@ -62,12 +63,6 @@ from vaetune.training import (
     take_snapshot,
     write_variables,
 )
-
-TIMED_S = 0.8
-"""Seconds after which no further step of a configuration is timed."""
-
-MIN_STEPS, MAX_STEPS = 3, 20
-"""Number of steps that are timed of each configuration."""
 
 MIDDLE_CONFIGURATIONS = 3
 """Configurations that are timed in addition to the smallest, the largest and the Keras example."""
@@ -116,6 +111,7 @@ class Probe:
         self._images = images
         self._validation_images = min(VALIDATION_BATCH_SIZE, len(images.validation.images))
         self._context = TrainingContext(images, self._validation_images)
+        self._objective = ObjectiveTimer(spec.ranked_by, images)
         self._prepared: set[Structure] = set()
 
     def check_device(self, hyperparameters: Hyperparameters, folder: Path) -> None:
@@ -149,7 +145,7 @@ class Probe:
                 )
 
     def measure(self, hyperparameters: Hyperparameters, folder: Path) -> Timing:
-        """Measures training steps, the validation, and the overhead of a trial.
+        """Measures training steps, the validation, the objective, and the overhead of a trial.
 
         Args:
             hyperparameters: Configuration of the model.
@@ -169,10 +165,11 @@ class Probe:
             runner.train(epoch)
             runner.validate()
             prepared_s = time.perf_counter() - began_s
-            step_s = _time_steps(runner, epoch)
+            step_s = time_steps(runner, epoch)
             began_s = time.perf_counter()
             runner.validate()
             validated_s = time.perf_counter() - began_s
+            objective_s = self._objective.time(runner)
             saved_s = self._time_saving(runner, folder)
         return Timing(
             hyperparameters=hyperparameters,
@@ -181,6 +178,7 @@ class Probe:
             validation_s=validated_s / self._validation_images,
             overhead_s=drawn_s + saved_s,
             tracing_s=self._tracing_s(hyperparameters, prepared_s - step_s - validated_s),
+            objective_s=objective_s,
         )
 
     def _tracing_s(self, hyperparameters: Hyperparameters, prepared_s: float) -> float:
@@ -207,16 +205,6 @@ class Probe:
         probe_images = choose_probe_images(validation.images, validation.labels)
         take_snapshot(runner, probe_images, validation.images).save(folder)
         return time.perf_counter() - began_s
-
-
-def _time_steps(runner: EpochRunner, epoch: Epoch) -> float:
-    """Returns the median duration of a step, in seconds."""
-    steps_s: list[float] = []
-    while len(steps_s) < MIN_STEPS or (sum(steps_s) < TIMED_S and len(steps_s) < MAX_STEPS):
-        began_s = time.perf_counter()
-        runner.train(epoch)
-        steps_s.append(time.perf_counter() - began_s)
-    return median(steps_s)
 
 
 def probe_search(
