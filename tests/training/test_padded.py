@@ -224,6 +224,17 @@ def test_in_float64_padding_changes_nothing(name):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-8 * np.abs(theirs).max())
 
 
+def test_a_call_without_images_compiles_and_changes_nothing(pair):
+    pair.begin()
+    pair.padded.train(pair.epoch())
+    before = [*pair.padded.read(), pair.padded.read_average()]
+    for compilation in pair.padded._compilations:
+        compilation._compile_now()
+    after = [*pair.padded.read(), pair.padded.read_average()]
+    for ours, theirs in zip(after, before, strict=True):
+        assert_arrays_close(ours, theirs, 0.0)
+
+
 def test_padding_stays_exactly_zero(pair):
     pair.begin()
     pair.padded.train(pair.epoch())

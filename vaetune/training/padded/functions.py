@@ -132,10 +132,8 @@ def _compile(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callabl
         if not is_first:
             return compiled(*arguments)
         is_first = False
-        program_cache().load()
-        result = compiled(*arguments)
-        program_cache().save()
-        return result
+        with program_cache().compiling():
+            return compiled(*arguments)
 
     return call
 
