@@ -13,10 +13,13 @@ from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 from vaetune.config.compilation import planned_steps
 from vaetune.config.space import Choice, Range
 from vaetune.config.spec import Budget, Training
+from vaetune.study.records import Assignment
 from vaetune.training.context import TrainingContext
 from vaetune.training.padded.ahead import Compilation, compile_in_background
 from vaetune.training.padded.plan import program_of
 from vaetune.training.padded.runner import PaddedRunner
+from vaetune.training.tasks import Began, Compiling, Progressed, Task
+from vaetune.training.trial import train_task
 
 VALUES = {**TINY_REFERENCE, "latent_dim": 2, "learning_rate": 0.01}
 PADDED = changed(TINY, training=Training(batch_size=8, compile="padded"))
@@ -205,3 +208,23 @@ def test_a_compilation_is_done_once_and_its_error_is_left_to_the_call():
     compilation.finish()
     assert compilation.is_done
     assert calls == ["vaetune-compiler"]
+
+
+def test_a_trial_reports_while_its_steps_are_compiled(ahead):
+    trial = Assignment(
+        trial_id="0000",
+        configuration=0,
+        parent=None,
+        bracket=0,
+        rung=0,
+        epoch_from=0,
+        epoch_to=1,
+        hyperparameters=VALUES,
+    )
+    messages = train_task(Task(PADDED, (trial,), None), TrainingContext(IMAGES))
+    assert isinstance(next(messages), Compiling)
+    # The search may be stopped at each of these messages.
+    assert {type(next(messages)) for _ in range(3)} == {Progressed}
+    for compilation in ahead:
+        compilation.is_done = True
+    assert any(isinstance(next(messages), Began) for _ in range(2))

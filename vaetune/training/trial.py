@@ -57,6 +57,9 @@ _TRANSIENT_ERRORS = (
     tf.errors.UnknownError,
 )
 
+_WAIT_S = 0.1
+"""Seconds between two messages while steps are compiled."""
+
 
 class NotFiniteError(Exception):
     """A loss is NaN or infinite."""
@@ -111,8 +114,7 @@ class _TaskTrainer:
         state, continues_trial = self._task.start, self._task.continues_trial
         for trial in self._task.lineage:
             self._use(trial.hyperparameters)
-            if self._runner.is_compiling:
-                yield Compiling(trial.trial_id)
+            yield from self._wait_for_programs(trial)
             yield Began(trial.trial_id, self._prepare(trial, state, continues_trial))
             state = yield from self._train(trial, state if continues_trial else None)
             continues_trial = False
@@ -129,6 +131,14 @@ class _TaskTrainer:
 
     def _use(self, hyperparameters: Mapping[str, Any]) -> None:
         self._runner = self._context.training_runner(self._spec, hyperparameters)
+
+    def _wait_for_programs(self, trial: Assignment) -> Iterator[Message]:
+        """Waits until threads have compiled the steps. Ctrl-C takes effect at each message."""
+        if self._runner.is_compiling:
+            yield Compiling(trial.trial_id)
+        while self._runner.is_compiling:
+            time.sleep(_WAIT_S)
+            yield Progressed(trial.trial_id, trial.epoch_from + 1, 0.0)
 
     def _prepare(self, trial: Assignment, state: Checkpoint | None, continues_trial: bool) -> int:
         """Puts the starting point of a trial into the runner, and counts the parameters."""
