@@ -91,7 +91,8 @@ class PaddedRunner(EpochRunner):
         if batch_size in self._programs:
             return []
         none = tf.zeros((0,), tf.int32)
-        settings, seed = tf.zeros(len(StepSettings._fields)), tf.zeros((2,), tf.int32)
+        # Gradients of zero that are clipped to a norm of zero would be NaN.
+        settings, seed = tf.ones(len(StepSettings._fields)), tf.zeros((2,), tf.int32)
         train = self._programs[batch_size] = compile_training(self.steps, self._data, batch_size)
         calls = [partial(train, self._data.train, none, settings, seed)]
         if not self._compilations:
