@@ -4,9 +4,11 @@ import math
 
 import pytest
 from comparisons import assert_same_search
-from tiny_searches import TINY, run, stop
+from tiny_searches import TINY, changed, run, stop
 
+from vaetune.config.space import Choice
 from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
+from vaetune.training import context
 
 PADDED = TINY.with_compile("padded")
 
@@ -45,3 +47,17 @@ def test_checkpoints_have_the_widths_of_their_configurations(searches):
 def test_an_interrupted_search_continues_exactly(searches, tmp_path, events):
     stop(tmp_path, events, PADDED)
     assert_same_search(run(tmp_path, PADDED), searches[1])
+
+
+@pytest.mark.long
+def test_programs_compiled_in_the_background_give_the_same_numbers(tmp_path, monkeypatch):
+    two = TINY.space.model_copy(update={"activation": Choice(values=("relu", "gelu"))})
+    spec = changed(PADDED, space=two)
+    ahead = run(tmp_path / "background", spec)
+
+    def compile_now(compilations):
+        for compilation in compilations:
+            compilation.finish()
+
+    monkeypatch.setattr(context, "compile_in_background", compile_now)
+    assert_same_search(run(tmp_path / "foreground", spec), ahead)

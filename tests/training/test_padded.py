@@ -1,6 +1,7 @@
 """A compiled program of the largest widths trains every narrower model as its own steps do."""
 
 import math
+from dataclasses import astuple
 from functools import cache
 
 import keras
@@ -11,7 +12,9 @@ from long_forms import long
 
 from vaetune.models.architecture import Architecture
 from vaetune.models.build import build_vae, draw_variables
+from vaetune.training import functions
 from vaetune.training.feed import DeviceData
+from vaetune.training.padded import functions as padded_functions
 from vaetune.training.padded.noise import normal, uniform
 from vaetune.training.padded.padding import fits, padding_of
 from vaetune.training.padded.products import convolve, convolve_transposed
@@ -69,12 +72,15 @@ class Pair:
         shape=(12, 12, 1),
         likelihood="bernoulli",
         draws_pixels=False,
+        count=75,
+        dtype=np.uint8,
     ):
         self.narrow, self.wide = ({**structure, **each} for each in widths)
         self.shape, self.likelihood, self.settings = shape, likelihood, settings
         random = np.random.default_rng(0)
         train, validation = (
-            (random.random((count, *shape)) ** 4 * 255).astype(np.uint8) for count in (75, 270)
+            (random.random((number, *shape)) ** 4 * (255 if dtype == np.uint8 else 1)).astype(dtype)
+            for number in (count, 270)
         )
         self.data = DeviceData(tf.constant(train), tf.constant(validation), draws_pixels)
         options = frozenset(name for name in OPTIONS if getattr(settings, name))
@@ -104,7 +110,8 @@ class Pair:
             runner.begin(weights, rate)
 
     def epoch(self, number=1):
-        order = np.random.default_rng(number).permutation(75).astype(np.int32)
+        images = len(self.data.train)
+        order = np.random.default_rng(number).permutation(images).astype(np.int32)
         # 13 steps in 7 calls of 2: the last step has 3 images, and one has none.
         return Epoch(order, 6, self.settings, noise_seed=number)
 
@@ -158,6 +165,74 @@ def test_epochs_equal_those_of_the_narrow_model(pair):
     for ours, theirs in zip(pair.padded.read(), pair.plain.read(), strict=True):
         assert_arrays_close(ours, theirs, 2e-3)
     assert_arrays_close(pair.padded.read_average(), pair.plain.read_average(), 2e-3)
+
+
+EXACT = {
+    "levels, all settings": (
+        {"levels": 2, "activation": "gelu", "output_stride": 2},
+        (NARROW, WIDE),
+        {"settings": EVERYTHING},
+    ),
+    "batch norm, residual blocks, odd colour, a learned scale": (
+        {"normalization": "batch", "blocks": 1, "activation": "silu"},
+        (NARROW, WIDE),
+        {"shape": (11, 9, 3), "likelihood": "gaussian", "settings": StepSettings(0.5, 5.0, 3.0)},
+    ),
+    "group norm, dense, averages, drawn pixels": (
+        {"normalization": "group", "encoder": "dense", "decoder": "dense"},
+        GROUPED,
+        {"shape": (8, 8, 1), "draws_pixels": True, "settings": StepSettings(1.0, 0.0, 0.0, 0.9)},
+    ),
+}
+
+
+@pytest.fixture(params=["as written", *long("compiled")])
+def in_float64(request, monkeypatch):
+    """Builds models in float64 that all draw the same noise, and compiles no function.
+
+    The long form compiles padded steps, which takes 8 to 15 s.
+    """
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    monkeypatch.setattr(functions, "compile_function", lambda function, *_: function)
+    if request.param != "compiled":
+        monkeypatch.setattr(padded_functions, "_compile", lambda function, *_: function)
+    monkeypatch.setattr(
+        tf.random,
+        "stateless_normal",
+        lambda shape, seed, alg=None: normal(shape.numpy().tolist(), seed, dtype=tf.float64),
+    )
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.usefixtures("in_float64")
+@pytest.mark.parametrize("name", EXACT)
+def test_in_float64_padding_changes_nothing(name):
+    structure, widths, others = EXACT[name]
+    # Pixels of 8 bits would be divided in float32.
+    pair = Pair(structure, widths, count=20, dtype=np.float32, **others)
+    for number in (1, 2):
+        trained = [one.train(pair.epoch(number)) for one in (pair.padded, pair.plain)]
+        validated = [one.validate() for one in (pair.padded, pair.plain)]
+        for ours, theirs in (trained, validated):
+            assert astuple(ours) == pytest.approx(astuple(theirs), rel=1e-8)
+    variables = [(*sum(one.read(), ()), *one.read_average()) for one in (pair.padded, pair.plain)]
+    for ours, theirs in zip(*variables, strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-8 * np.abs(theirs).max())
+
+
+def test_a_call_without_images_compiles_and_changes_nothing(pair):
+    pair.begin()
+    pair.padded.train(pair.epoch())
+    before = [*pair.padded.read(), pair.padded.read_average()]
+    for compilation in pair.padded._compilations:
+        compilation._compile_now()
+    after = [*pair.padded.read(), pair.padded.read_average()]
+    for ours, theirs in zip(after, before, strict=True):
+        assert_arrays_close(ours, theirs, 0.0)
 
 
 def test_padding_stays_exactly_zero(pair):

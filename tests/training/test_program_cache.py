@@ -122,3 +122,12 @@ def test_each_process_has_a_folder_of_its_own(monkeypatch):
     monkeypatch.setenv("TF_XLA_FLAGS", f"{FLAG}/chosen")
     device._keep_compiled_programs()
     assert os.environ["TF_XLA_FLAGS"] == f"{FLAG}/chosen"
+
+
+def test_programs_are_kept_when_no_thread_writes_them_any_more(open_cache):
+    cache, own = open_cache()
+    with cache.compiling():
+        with cache.compiling():
+            (own / "program.pb").write_bytes(b"compiled")
+        assert not cache.folder.exists()
+    assert kept(cache) == ["program"]

@@ -1,6 +1,9 @@
 """Which configurations train with compiled programs. Nothing is compiled here."""
 
 from dataclasses import replace
+from functools import partial
+from threading import Event, current_thread
+from time import sleep
 
 import pytest
 import tensorflow as tf
@@ -10,9 +13,13 @@ from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 from vaetune.config.compilation import planned_steps
 from vaetune.config.space import Choice, Range
 from vaetune.config.spec import Budget, Training
+from vaetune.study.records import Assignment
 from vaetune.training.context import TrainingContext
+from vaetune.training.padded.ahead import Compilation, compile_in_background
 from vaetune.training.padded.plan import program_of
 from vaetune.training.padded.runner import PaddedRunner
+from vaetune.training.tasks import Began, Compiling, Progressed, Task
+from vaetune.training.trial import train_task
 
 VALUES = {**TINY_REFERENCE, "latent_dim": 2, "learning_rate": 0.01}
 PADDED = changed(TINY, training=Training(batch_size=8, compile="padded"))
@@ -132,3 +139,92 @@ def test_each_size_of_filters_has_its_own_program():
     assert runner_of({**narrow, "dense_units": 5}, spec, context) is small
     assert context.exact_runner(narrow, "bernoulli") in (small, large)
     assert context.exact_runner({**narrow, "filters_1": 64}, "bernoulli") is large
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    """The compilations that are begun in the background. None is done."""
+    begun = []
+    monkeypatch.setattr("vaetune.training.context.compile_in_background", begun.extend)
+    return begun
+
+
+def with_activations(*activations):
+    choice = {"activation": Choice(values=activations)} if activations else {}
+    return changed(PADDED, space=TINY.space.model_copy(update=choice))
+
+
+def test_all_programs_of_a_search_are_compiled_ahead(ahead):
+    context, spec = TrainingContext(IMAGES), with_activations("relu", "gelu")
+    runner = context.training_runner(spec, {**VALUES, "activation": "gelu"})
+    assert runner.is_compiling
+    other = context.training_runner(spec, {**VALUES, "activation": "relu"})
+    assert other is not runner
+    # Training and validation of each, those of the first trial first.
+    assert ahead == [*runner._compilations, *other._compilations]
+    assert len(ahead) == 4
+
+
+def test_compilations_that_the_search_may_not_need_are_left_out(ahead, monkeypatch):
+    monkeypatch.setattr("vaetune.training.context.MAX_PROGRAMS", 2)
+    context, spec = TrainingContext(IMAGES), with_activations("relu", "gelu", "elu")
+    runner = context.training_runner(spec, {**VALUES, "activation": "gelu"})
+    assert ahead == runner._compilations
+
+
+@pytest.mark.parametrize("wanted", ["none", "auto"])
+def test_without_programs_nothing_is_compiled_ahead(ahead, wanted):
+    runner = TrainingContext(IMAGES).training_runner(PADDED.with_compile(wanted), VALUES)
+    assert not isinstance(runner, PaddedRunner)
+    assert not runner.is_compiling
+    assert not ahead
+
+
+def test_a_model_waits_for_the_compilations_of_its_program(ahead):
+    context = TrainingContext(IMAGES)
+    runner = context.training_runner(PADDED, VALUES)
+    done = []
+    for number, compilation in enumerate(runner._compilations):
+        compilation._compile_now = partial(done.append, number)
+    runner.begin(context.draw_weights(VALUES, "bernoulli"), 0.01)
+    assert done == [0, 1]
+    assert not runner.is_compiling
+
+
+def test_a_compilation_is_done_once_and_its_error_is_left_to_the_call():
+    calls, may_end = [], Event()
+
+    def compile_now():
+        calls.append(current_thread().name)
+        may_end.wait(10)
+        raise ValueError
+
+    compilation = Compilation(compile_now)
+    compile_in_background([compilation])
+    while not calls:
+        sleep(0.001)
+    assert not compilation.is_done
+    may_end.set()
+    compilation.finish()
+    assert compilation.is_done
+    assert calls == ["vaetune-compiler"]
+
+
+def test_a_trial_reports_while_its_steps_are_compiled(ahead):
+    trial = Assignment(
+        trial_id="0000",
+        configuration=0,
+        parent=None,
+        bracket=0,
+        rung=0,
+        epoch_from=0,
+        epoch_to=1,
+        hyperparameters=VALUES,
+    )
+    messages = train_task(Task(PADDED, (trial,), None), TrainingContext(IMAGES))
+    assert isinstance(next(messages), Compiling)
+    # The search may be stopped at each of these messages.
+    assert {type(next(messages)) for _ in range(3)} == {Progressed}
+    for compilation in ahead:
+        compilation.is_done = True
+    assert any(isinstance(next(messages), Began) for _ in range(2))

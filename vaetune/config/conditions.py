@@ -194,12 +194,13 @@ def count_structures(dimensions: Dimensions) -> int:
     return len({frozenset(structure_of(dict(state)).items()) for state in counts})
 
 
-def count_programs(dimensions: Dimensions) -> int:
-    """Returns the number of combinations of a structure and a batch size in a space."""
+def list_programs(dimensions: Dimensions) -> list[dict[str, Value]]:
+    """Returns structural values and batch size, of each combination of both in a space."""
     names = (*STRUCTURAL, "batch_size")
     counts = count(points_of(dimensions, names), effective_conditions(dimensions), names)
-    states = [dict(state) for state in counts]
-    return len({(*structure_of(s).items(), s.get("batch_size")) for s in states})
+    states = sorted((dict(state) for state in counts), key=repr)
+    found = {(*structure_of(s).items(), s.get("batch_size")): s for s in states}
+    return list(found.values())
 
 
 def impossible(dimensions: Dimensions) -> list[str]:

@@ -11,11 +11,11 @@ from vaetune.config.closest import closest_match
 from vaetune.config.conditions import (
     Dimensions,
     count,
-    count_programs,
     count_structures,
     effective_conditions,
     evaluation_order,
     impossible,
+    list_programs,
     points_of,
     written_conditions,
 )
@@ -190,7 +190,13 @@ class Space(Table):
         """
         largest, smallest = self._widths(max), self._widths(min)
         sizes = 1 + _halvings(smallest, largest) if self._has_wide_filters() else 1
-        return sizes * count_programs(dict(self.dimensions()))
+        return sizes * len(list_programs(dict(self.dimensions())))
+
+    def program_examples(self) -> list[dict[str, Value]]:
+        """Returns a configuration of each structure and batch size of the space."""
+        dimensions = dict(self.dimensions())
+        values = {name: self.default(name) for name in dimensions}
+        return [self.used(values | state) for state in list_programs(dimensions)]
 
     def program_widths(self, hyperparameters: Mapping[str, Value]) -> dict[str, int]:
         """Returns the widths of the compiled program that trains a configuration.

@@ -86,7 +86,7 @@ def missing_bits(
         Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", 2016,
         equation 15.
     """
-    missing = tf.constant(0.0)
+    missing: tf.Tensor | float = 0.0
     for z_mean, z_log_var in zip(parameters[::2], parameters[1::2], strict=True):
         divergence = kl_per_dimension(z_mean, z_log_var)
         if len(divergence.shape) == 4:

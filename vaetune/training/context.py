@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.config import LIKELIHOODS, MAX_PROGRAMS, Likelihood, Precision, value_of
+from vaetune.config import (
+    LIKELIHOODS,
+    MAX_PROGRAMS,
+    Likelihood,
+    Precision,
+    SearchSpec,
+    value_of,
+)
 from vaetune.data import DiskImages, ImageSet, to_unit_interval
 from vaetune.models import (
     DEFAULT_SPREAD,
@@ -20,11 +27,12 @@ from vaetune.models import (
 )
 from vaetune.study import Arrays, ProbeImages
 from vaetune.training.feed import DeviceData, first_images, put_on_device
-from vaetune.training.padded.plan import Program
+from vaetune.training.padded.ahead import Compilation, compile_in_background
+from vaetune.training.padded.plan import Program, program_of
 from vaetune.training.padded.runner import PaddedRunner
 from vaetune.training.restore import read_variables
 from vaetune.training.runner import EpochRunner
-from vaetune.training.schedule import options_of
+from vaetune.training.schedule import OPTIONS, options_of
 from vaetune.training.snapshot import choose_probe_images
 
 MAX_RUNNERS = 8
@@ -147,6 +155,34 @@ class TrainingContext:
         if padded is None:
             padded = self._padded[key, wide] = self._pad(key, wide, program, runner)
         return _prepared(padded, architecture) or runner
+
+    def training_runner(self, spec: SearchSpec, hyperparameters: Mapping[str, Any]) -> EpochRunner:
+        """Returns the runner that trains a configuration of a search, ready for its models.
+
+        With the first program of the search, all others are compiled in the background, if there
+        is room for them all.
+        """
+        runner, new = self._program_of(spec, hyperparameters)
+        if new:
+            compiled = sum(len(one.batch_sizes) for one in self._padded.values())
+            is_known = not set(OPTIONS) & set(spec.space.searched())
+            if is_known and compiled - 1 + spec.space.programs() <= MAX_PROGRAMS:
+                for example in spec.space.program_examples():
+                    new += self._program_of(spec, example)[1]
+            compile_in_background(new)
+            runner, _ = self._program_of(spec, hyperparameters)
+        return runner
+
+    def _program_of(
+        self, spec: SearchSpec, hyperparameters: Mapping[str, Any]
+    ) -> tuple[EpochRunner, list[Compilation]]:
+        """Returns the runner that trains a configuration, and new compilations for it."""
+        program = program_of(spec, hyperparameters, len(self.images.train))
+        likelihood = spec.data.likelihood
+        runner = self.runner(hyperparameters, spec.training.precision, likelihood, program)
+        if program is None or not isinstance(runner, PaddedRunner):
+            return runner, []
+        return runner, runner.prepare(program.batch_size)
 
     def _runner(self, key: _RunnerKey, hyperparameters: Mapping[str, Any]) -> EpochRunner:
         """Returns the runner of a structure that trains without a program."""

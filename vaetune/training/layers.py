@@ -23,7 +23,8 @@ class ModelRunner:
     Args:
         weights: Variables by path.
         training: Whether a batch normalization uses the statistics of the batch.
-        dtype: Type in which layers multiply, except those of `FLOAT32_LAYERS`.
+        dtype: Type in which layers multiply. In place of bfloat16, those of `FLOAT32_LAYERS` use
+            float32.
 
     Attributes:
         statistics: New moving statistics of the batch normalizations by path, after training.
@@ -35,6 +36,7 @@ class ModelRunner:
         self._weights = weights
         self._training = training
         self._dtype = dtype
+        self._exact_dtype = tf.float32 if dtype == tf.bfloat16 else dtype
         self.statistics: dict[str, tf.Tensor] = {}
 
     def run(self, model: Model, *inputs: tf.Tensor) -> list[tf.Tensor]:
@@ -58,7 +60,7 @@ class ModelRunner:
             weights = [self._weights[variable.path] for variable in layer.variables]
             is_exact = layer.name.startswith(FLOAT32_LAYERS)
             if weights or len(xs) > 1:
-                dtype = tf.float32 if is_exact else self._dtype
+                dtype = self._exact_dtype if is_exact else self._dtype
                 xs = [tf.cast(x, dtype) for x in xs]
             return self._apply(layer, xs, weights)
 
@@ -89,7 +91,7 @@ class ModelRunner:
 
     def _normalize_batch(self, layer: layers.Layer, x: tf.Tensor, weights: Tensors) -> tf.Tensor:
         gamma, beta, mean, variance = weights
-        exact = tf.cast(x, tf.float32)
+        exact = tf.cast(x, gamma.dtype)
         if self._training:
             moments = self._moments(exact)
             paths = (layer.moving_mean.path, layer.moving_variance.path)
@@ -116,7 +118,7 @@ class ModelRunner:
     ) -> tf.Tensor:
         shape, channels = tf.shape(x), tf.shape(x)[-1]
         size = self._group_size(x)
-        grouped = tf.reshape(tf.cast(x, tf.float32), (shape[0], -1, channels // size, size))
+        grouped = tf.reshape(tf.cast(x, gamma.dtype), (shape[0], -1, channels // size, size))
         mean, variance = tf.nn.moments(grouped, (1, 3), keepdims=True)
         normal = tf.reshape((grouped - mean) * tf.math.rsqrt(variance + epsilon), shape)
         return tf.cast(tf.ensure_shape(normal * gamma + beta, x.shape), x.dtype)

@@ -83,12 +83,9 @@ class EpochRunner:
     def use(self, architecture: Architecture) -> None:
         """Prepares for the models of a configuration. All widths are the same here."""
 
-    def needs_compiling(self, batch_size: int) -> bool:
-        """Returns whether XLA compiles training steps before the next epoch. It does not here.
-
-        Args:
-            batch_size: Images per training step.
-        """
+    @property
+    def is_compiling(self) -> bool:
+        """Whether `begin` and `restore` wait for compilations. Here they never do."""
         return False
 
     def compile_rescoring(self, feed: Feed) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:

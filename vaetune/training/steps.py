@@ -47,6 +47,7 @@ class Steps:
 
     Attributes:
         state: Variables of the model that is being trained.
+        dtype: Type of the template's weights, in which everything is computed.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class Steps:
     ) -> None:
         self._options = options
         self.state = self._make_state(template)
-        self._training_dtype = tf.bfloat16 if precision == "mixed_bfloat16" else tf.float32
+        self.dtype: tf.DType = self.state.learning_rate.dtype
+        self._training_dtype = tf.bfloat16 if precision == "mixed_bfloat16" else self.dtype
         self._template = template
         self._adam = template.optimizer
         self._trainable = [variable.path for variable in template.ordered_trainable]
@@ -70,10 +72,10 @@ class Steps:
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,).
         """
-        step = StepSettings(*tf.unstack(settings))
+        step = self._unpack(settings)
         weights = self.state.tensors()
         trained = [weights[path] for path in self._trainable]
-        done = tf.cast(read_variable(self.state.iterations, ()), tf.float32)
+        done = self._count_steps()
         with tf.GradientTape() as tape:
             tape.watch(trained)
             runner = ModelRunner(weights, True, self._training_dtype)
@@ -184,6 +186,13 @@ class Steps:
     def _make_state(self, template: VAE) -> State:
         return State(template)
 
+    def _unpack(self, settings: tf.Tensor) -> StepSettings:
+        return StepSettings(*tf.unstack(tf.cast(settings, self.dtype)))
+
+    def _count_steps(self) -> tf.Tensor:
+        """Returns the number of steps that the model was trained for, a scalar of `dtype`."""
+        return tf.cast(read_variable(self.state.iterations, ()), self.dtype)
+
     def _loss(
         self,
         reconstruction: tf.Tensor,
@@ -200,7 +209,7 @@ class Steps:
             kl: KL divergence of each image, (batch,).
             parameters: Means and log-variances of all levels, alternating.
             step: Settings of the step.
-            done: Number of steps before this one, float32 scalar.
+            done: Number of steps before this one, a scalar.
             mean: Function that returns the mean over the images.
         """
         weight = step.beta * ramp(done, step.kl_warmup_steps)
@@ -221,7 +230,7 @@ class Steps:
         return tf.random.stateless_normal(tf.stack(shape), seed=seed, alg="philox")
 
     def _averaged(self) -> ModelRunner:
-        return ModelRunner(self.state.average_tensors())
+        return ModelRunner(self.state.average_tensors(), dtype=self.dtype)
 
     def _infer(
         self, runner: ModelRunner, images: tf.Tensor, noise: Noise
@@ -237,7 +246,8 @@ class Steps:
         """Returns reconstruction losses, and u_mean and u_log_var of the lower levels."""
         z_mean, z_log_var, *maps = encoded
         batch, latent_dim = _dimension(images, 0), _dimension(z_mean, 1)
-        z = reparameterise(z_mean, z_log_var, noise(0, [batch, latent_dim]))
+        epsilon = tf.cast(noise(0, [batch, latent_dim]), z_mean.dtype)
+        z = reparameterise(z_mean, z_log_var, epsilon)
         epsilons = [
             noise(level, [batch, *shape])
             for level, shape in enumerate(self._level_shapes(runner), start=1)
@@ -250,7 +260,8 @@ class Steps:
     ) -> tf.Tensor:
         scale = self._template.log_scale
         log_scale = None if scale is None else runner.variable(scale.path)
-        return reconstruction_loss(self._template.likelihood, images, logits, log_scale)
+        targets = tf.cast(images, logits.dtype)
+        return reconstruction_loss(self._template.likelihood, targets, logits, log_scale)
 
     def _level_shapes(self, runner: ModelRunner) -> list[tuple[int | tf.Tensor, ...]]:
         """Returns height, width and channels of the latent maps of each lower level."""
@@ -270,15 +281,14 @@ class Steps:
         """Updates the weights with Adam, as `models.optimizer.Adam` updates those of a model."""
         state = self.state
         rate = read_variable(state.learning_rate, ())
-        done = tf.cast(read_variable(state.iterations, ()), tf.float32)
-        rate *= ramp(done, settings.warmup_steps)
+        rate *= ramp(self._count_steps(), settings.warmup_steps)
         if "clip_norm" in self._options:
             gradients, _ = tf.clip_by_global_norm(gradients, settings.clip_norm)
         if "weight_decay" in self._options:
             self._decay_weights(rate * settings.weight_decay)
         iterations = state.iterations.assign_add(tf.constant(1, tf.int64), read_value=False)
         with tf.control_dependencies([iterations]):
-            step = tf.cast(read_variable(state.iterations, ()), tf.float32)
+            step = self._count_steps()
         shared = {
             "beta1_power": tf.pow(self._adam.beta_1, step),
             "beta2_power": tf.pow(self._adam.beta_2, step),
@@ -326,7 +336,7 @@ def ramp(done: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
     """Returns a factor that grows linearly to 1 in the first steps; 1 for no steps.
 
     Args:
-        done: Number of steps before this one, float32 scalar.
-        steps: Number of steps until the factor is 1, float32 scalar.
+        done: Number of steps before this one, a scalar.
+        steps: Number of steps until the factor is 1, a scalar.
     """
-    return tf.minimum(1.0, (done + 1.0) / tf.maximum(steps, 1.0))
+    return tf.minimum((done + 1.0) / tf.maximum(steps, 1.0), 1.0)

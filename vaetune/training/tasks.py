@@ -78,7 +78,7 @@ class Compiling:
 
 @dataclass(frozen=True)
 class Progressed:
-    """A part of an epoch was trained, or the epoch has started.
+    """A part of an epoch was trained, or the epoch has started or waits for its compiled steps.
 
     Attributes:
         trial_id: The trial.

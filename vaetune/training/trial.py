@@ -29,7 +29,6 @@ from vaetune.study import (
 )
 from vaetune.training.context import TrainingContext
 from vaetune.training.objectives import measure_use
-from vaetune.training.padded.plan import program_of
 from vaetune.training.runner import EpochLosses
 from vaetune.training.schedule import plan_epoch
 from vaetune.training.snapshot import take_snapshot
@@ -58,6 +57,9 @@ _TRANSIENT_ERRORS = (
     tf.errors.UnknownError,
 )
 
+_WAIT_S = 0.1
+"""Seconds between two messages while steps are compiled."""
+
 
 class NotFiniteError(Exception):
     """A loss is NaN or infinite."""
@@ -75,7 +77,7 @@ def train_task(task: Task, context: TrainingContext) -> Iterator[Message]:
         context: Images on the device and the compiled steps.
 
     Yields:
-        `Began`, `Compiling`, `Progressed` and `EpochDone` messages, and at the end `Completed`,
+        `Compiling`, `Began`, `Progressed` and `EpochDone` messages, and at the end `Completed`,
         `Failed` or `TimeUp`.
 
     Raises:
@@ -112,6 +114,7 @@ class _TaskTrainer:
         state, continues_trial = self._task.start, self._task.continues_trial
         for trial in self._task.lineage:
             self._use(trial.hyperparameters)
+            yield from self._wait_for_programs(trial)
             yield Began(trial.trial_id, self._prepare(trial, state, continues_trial))
             state = yield from self._train(trial, state if continues_trial else None)
             continues_trial = False
@@ -127,10 +130,15 @@ class _TaskTrainer:
         yield Completed(cost, pictures, use, ties)
 
     def _use(self, hyperparameters: Mapping[str, Any]) -> None:
-        program = program_of(self._spec, hyperparameters, len(self._context.images.train))
-        self._runner = self._context.runner(
-            hyperparameters, self._spec.training.precision, self._likelihood, program
-        )
+        self._runner = self._context.training_runner(self._spec, hyperparameters)
+
+    def _wait_for_programs(self, trial: Assignment) -> Iterator[Message]:
+        """Waits until threads have compiled the steps. Ctrl-C takes effect at each message."""
+        if self._runner.is_compiling:
+            yield Compiling(trial.trial_id)
+        while self._runner.is_compiling:
+            time.sleep(_WAIT_S)
+            yield Progressed(trial.trial_id, trial.epoch_from + 1, 0.0)
 
     def _prepare(self, trial: Assignment, state: Checkpoint | None, continues_trial: bool) -> int:
         """Puts the starting point of a trial into the runner, and counts the parameters."""
@@ -187,8 +195,6 @@ class _TaskTrainer:
         yield Progressed(trial.trial_id, epoch, 0.0)
         images, number = len(self._context.images.train), trial.configuration
         plan = plan_epoch(self._spec, trial.hyperparameters, images, number, epoch)
-        if self._runner.needs_compiling(plan.batch_size):
-            yield Compiling(trial.trial_id)
         began_s = time.monotonic()
         parts = self._runner.train_in_parts(plan)
         losses = yield from _report_progress(parts, trial.trial_id, epoch)

@@ -333,6 +333,9 @@ def test_a_trial_that_compiles_says_so_until_its_epoch_progresses():
     with SearchProgress(console, PLAN) as progress:
         progress.on_event("search", begin)
         progress.on_event("search", CompilationBegan(trial_id="0000"))
+        console.file.seek(0)
+        console.file.truncate()
+        progress.on_progress("search", "0000", 0.0)  # It still waits.
     assert "trial 0000  compiles training steps" in console.file.getvalue()
     console = make_console(terminal=True)
     with SearchProgress(console, PLAN) as progress:

@@ -153,8 +153,8 @@ class SearchProgress:
         """Updates the done share of a trial's epoch, or of rescoring if `trial_id` is None."""
         if trial_id is None:
             self._rescored = share
-        elif running := self._running.get((run, trial_id)):
-            self._set(replace(running, share=share, is_compiling=False))
+        elif one := self._running.get((run, trial_id)):
+            self._set(replace(one, share=share, is_compiling=one.is_compiling and not share))
 
     def on_wait(self) -> None:
         """Does nothing: a thread updates the times."""

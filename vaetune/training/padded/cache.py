@@ -12,11 +12,13 @@ import os
 import platform
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from threading import Lock
 
 import tensorflow as tf
 
@@ -46,6 +48,24 @@ class ProgramCache:
         self.folder = cache_folder("programs")
         self._own, self._machine = _own_folder(), f"{describe_machine()}-"
         self._is_loaded = False
+        self._lock, self._compiling = Lock(), 0
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Provides earlier programs to what is compiled inside, and then keeps new ones.
+
+        While another thread compiles, its file may be incomplete. So the last thread keeps all.
+        """
+        with self._lock:
+            self.load()
+            self._compiling += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._compiling -= 1
+                if not self._compiling:
+                    self.save()
 
     def load(self) -> None:
         """Links the programs of earlier processes, once. Damaged ones are removed."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from vaetune.training.feed import DeviceData, Feed, images_per_call, images_per_part
 from vaetune.training.functions import VALIDATION_BATCH_SIZE, add_losses, loop, to_unit_tensor
+from vaetune.training.padded.ahead import tracing
 from vaetune.training.padded.cache import program_cache
 from vaetune.training.padded.noise import uniform
 from vaetune.training.padded.steps import PaddedSteps
@@ -132,10 +133,10 @@ def _compile(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callabl
         if not is_first:
             return compiled(*arguments)
         is_first = False
-        program_cache().load()
-        result = compiled(*arguments)
-        program_cache().save()
-        return result
+        with program_cache().compiling():
+            with tracing:
+                compiled.get_concrete_function()
+            return compiled(*arguments)
 
     return call
 

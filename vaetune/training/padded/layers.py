@@ -17,17 +17,17 @@ class Filled(NamedTuple):
     Attributes:
         shares: Share of each image in the mean over the batch, (batch,); 0 for those that do not
             count.
-        active: 1 if any image counts, else 0, float32 scalar.
+        active: 1 if any image counts, else 0, a scalar.
     """
 
     shares: tf.Tensor
     active: tf.Tensor
 
     @classmethod
-    def of(cls, count: tf.Tensor, batch_size: int) -> "Filled":
+    def of(cls, count: tf.Tensor, batch_size: int, dtype: tf.DType) -> "Filled":
         """Returns that of the first `count` images of a batch; `count` may be 0."""
-        counts = tf.sequence_mask(count, batch_size, tf.float32)
-        number = tf.cast(count, tf.float32)
+        counts = tf.sequence_mask(count, batch_size, dtype)
+        number = tf.cast(count, dtype)
         return cls(counts / tf.maximum(number, 1.0), tf.minimum(number, 1.0))
 
     def mean(self, values: tf.Tensor) -> tf.Tensor:
@@ -41,7 +41,7 @@ class PaddedModelRunner(ModelRunner):
     Args:
         weights: Variables by path.
         filled: Images that count in training. None: the model is not trained.
-        dtype: Type in which layers multiply, except those of `FLOAT32_LAYERS`.
+        dtype: Type in which layers multiply, see `ModelRunner`.
     """
 
     def __init__(

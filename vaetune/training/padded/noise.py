@@ -25,7 +25,12 @@ _LOW_WORD = 0xFFFFFFFF
 _Words = list[tf.Tensor]
 
 
-def normal(shape: Sequence[int], seed: tf.Tensor, width: tf.Tensor | None = None) -> tf.Tensor:
+def normal(
+    shape: Sequence[int],
+    seed: tf.Tensor,
+    width: tf.Tensor | None = None,
+    dtype: tf.DType = tf.float32,
+) -> tf.Tensor:
     """Draws from N(0, 1) what `tf.random.stateless_normal` with `alg="philox"` draws.
 
     The numbers differ from those of TensorFlow's kernel by rounding only.
@@ -35,10 +40,11 @@ def normal(shape: Sequence[int], seed: tf.Tensor, width: tf.Tensor | None = None
         seed: Random seed, (2,) int32.
         width: Last dimension of a narrower result, int32 scalar. The numbers of the narrower result
             come first in the last axis, and zeros follow. Default: no zeros.
+        dtype: Type of the result. The random bits do not depend on it.
     """
-    uniform = tf.reshape(_uniform(math.prod(shape), seed), (-1, 2))
+    uniform = tf.reshape(tf.cast(_uniform(math.prod(shape), seed), dtype), (-1, 2))
     length = tf.sqrt(-2.0 * tf.math.log(tf.maximum(uniform[:, 0], 1e-7)))
-    angle = tf.constant(2.0 * math.pi, tf.float32) * uniform[:, 1]
+    angle = tf.constant(2.0 * math.pi, dtype) * uniform[:, 1]
     pairs = tf.stack([tf.sin(angle) * length, tf.cos(angle) * length], axis=1)
     flat = tf.reshape(pairs, (-1,))
     if width is None:

@@ -1,7 +1,7 @@
 """Training and validation by epochs with padded models, compiled with XLA."""
 
 from collections.abc import Callable, Sequence, Set
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ from vaetune.config import Precision
 from vaetune.models import VAE, Architecture
 from vaetune.study import Arrays
 from vaetune.training.feed import DeviceData, Feed
+from vaetune.training.padded.ahead import Compilation
 from vaetune.training.padded.functions import (
     compile_rescoring,
     compile_training,
@@ -20,6 +21,7 @@ from vaetune.training.padded.functions import (
 from vaetune.training.padded.padding import Padding, fits, padding_of
 from vaetune.training.padded.steps import PaddedSteps
 from vaetune.training.runner import EpochRunner
+from vaetune.training.schedule import StepSettings
 from vaetune.training.steps import Steps
 
 
@@ -60,12 +62,13 @@ class PaddedRunner(EpochRunner):
         self._variables = template.ordered_variables
         self._like = _variables_like(template)
         self._programs: dict[int, Callable[..., Any]] = {}
+        self._compilations: list[Compilation] = []
         self._paddings: dict[Architecture, Padding] = {}
         self.use(wide)
 
     @property
     def batch_sizes(self) -> Set[int]:
-        """Batch sizes for which there is a compiled training program."""
+        """Batch sizes for which there is a training program, compiled or soon to be."""
         return self._programs.keys()
 
     def _make_steps(self, template: VAE, precision: Precision, options: Set[str]) -> Steps:
@@ -75,8 +78,33 @@ class PaddedRunner(EpochRunner):
         """Returns whether a model of an architecture can be padded to the program."""
         return fits(architecture, self._wide)
 
-    def needs_compiling(self, batch_size: int) -> bool:
-        return batch_size not in self.batch_sizes
+    @property
+    def is_compiling(self) -> bool:
+        return not all(one.is_done for one in self._compilations)
+
+    def prepare(self, batch_size: int) -> list[Compilation]:
+        """Makes the programs for a batch size, and returns their compilations.
+
+        A program is compiled when it is called without images, which changes nothing. But it reads
+        and writes the variables. So `begin` and `restore` wait for all compilations.
+        """
+        if batch_size in self._programs:
+            return []
+        none = tf.zeros((0,), tf.int32)
+        # Gradients of zero that are clipped to a norm of zero would be NaN.
+        settings, seed = tf.ones(len(StepSettings._fields)), tf.zeros((2,), tf.int32)
+        train = self._programs[batch_size] = compile_training(self.steps, self._data, batch_size)
+        calls = [partial(train, self._data.train, none, settings, seed)]
+        if not self._compilations:
+            sums = (tf.constant(0.0, tf.float64),) * 2
+            calls.append(partial(self._validate, self._data.validation, none, 0, *sums))
+        new = [Compilation(call) for call in calls]
+        self._compilations += new
+        return new
+
+    def _finish_compilations(self) -> None:
+        for compilation in self._compilations:
+            compilation.finish()
 
     def use(self, architecture: Architecture) -> None:
         """Prepares for the models of a configuration, whose arrays have its widths."""
@@ -94,12 +122,14 @@ class PaddedRunner(EpochRunner):
         return sum(size for size, variable in sizes if variable.trainable)
 
     def begin(self, weights: Arrays, learning_rate: float) -> None:
+        self._finish_compilations()
         self._is_unpadded = False
         super().begin(self._padding.pad(weights), learning_rate)
 
     def restore(
         self, weights: Arrays, optimizer: Arrays | None = None, average: Arrays = ()
     ) -> None:
+        self._finish_compilations()
         self._is_unpadded = False
         padded = None if optimizer is None else self._optimizer_padding.pad(optimizer)
         averages = self._padding.pad(average) if average else ()
@@ -157,10 +187,8 @@ class PaddedRunner(EpochRunner):
             seed: tf.Tensor,
         ) -> Sequence[tf.Tensor]:
             self._is_unpadded = False
-            program = self._programs.get(batch_size)
-            if program is None:
-                program = compile_training(self.steps, self._data, batch_size)
-                self._programs[batch_size] = program
+            self.prepare(batch_size)
+            program = self._programs[batch_size]
             return cast(Sequence[tf.Tensor], program(images, order, settings, seed))
 
         return train_on

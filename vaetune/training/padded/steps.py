@@ -48,11 +48,11 @@ class PaddedSteps(Steps):
         Returns:
             Reconstruction loss and KL divergence of each image, (batch,); 0 for further images.
         """
-        step = StepSettings(*tf.unstack(settings))
+        step = self._unpack(settings)
         weights = self.state.tensors()
         trained = [weights[path] for path in self._trainable]
-        done = tf.cast(read_variable(self.state.iterations, ()), tf.float32)
-        filled = Filled.of(count, images.shape[0])
+        done = self._count_steps()
+        filled = Filled.of(count, images.shape[0], self.dtype)
 
         def noise(level: int, shape: Shape) -> tf.Tensor:
             state = self.state.random_states[level].read_value()
@@ -79,14 +79,14 @@ class PaddedSteps(Steps):
         return State(template, has_any_width=False)
 
     def _averaged(self) -> PaddedModelRunner:
-        return PaddedModelRunner(self.state.average_tensors())
+        return PaddedModelRunner(self.state.average_tensors(), dtype=self.dtype)
 
     def _level_shapes(self, runner: object) -> list[tuple[int | tf.Tensor, ...]]:
         return [tuple(shape) for shape in self._template.level_shapes]
 
     def _normal(self, level: int, shape: Shape, seed: tf.Tensor) -> tf.Tensor:
         width = tf.cast(self.widths.read_value()[min(level, 1)], tf.int32)
-        return normal([int(size) for size in shape], seed, width)
+        return normal([int(size) for size in shape], seed, width, self.dtype)
 
     def _update(
         self, gradients: Tensors, step: StepSettings, done: tf.Tensor, active: tf.Tensor
@@ -118,7 +118,7 @@ class PaddedSteps(Steps):
     ) -> None:
         """Updates the weights with the formulas of TensorFlow's kernel for Adam."""
         adam, state = self._adam, self.state
-        betas = [tf.constant(beta, tf.float32) for beta in (adam.beta_1, adam.beta_2)]
+        betas = [tf.constant(beta, self.dtype) for beta in (adam.beta_1, adam.beta_2)]
         power_1, power_2 = (tf.pow(beta, number) for beta in betas)
         rate *= tf.sqrt(1.0 - power_2) / (1.0 - power_1)
         share_1, share_2 = (active * (1.0 - beta) for beta in betas)
