@@ -1,5 +1,6 @@
 """`vaetune explain`: what each group of choices of a winner is worth."""
 
+import re
 import shutil
 
 import pytest
@@ -68,6 +69,18 @@ def test_the_path_is_trained_printed_and_shown_and_continues_where_it_was_stoppe
     (only,) = (line for line in resumed.splitlines() if ", seed 0: " in line)
     assert only.startswith("widths, ")
     assert resumed.endswith(table)
+
+
+def test_a_winner_by_accuracy_is_explained_by_accuracy_with_the_loss_beside_it(vaetune, searched):
+    assert vaetune("search", "mine.toml", "--choose-by", "knn_accuracy", "--quiet")[0] == 0
+    code, out, error = vaetune("explain", "--seeds", 1)
+    assert (code, error) == (0, "")
+    assert re.search(r"^the Keras example, seed 0: \d+\.\d %, \d+\.\d+ nats, ", out, re.M)
+    assert re.search(r"^step +kNN accuracy +gain +validation loss +changes$", out, re.M)
+    row = r"latent size +\d+\.\d % +[+-]\d+\.\d +\d+\.\d+ +latent_dim 2 -> 3"
+    assert re.search(f"^{row}$", out, re.M), out
+    page = (searched / "results" / "report.html").read_text()
+    assert "in the order that raises the kNN accuracy most" in page
 
 
 def test_only_a_complete_search_with_its_images_can_be_explained(vaetune, refused, searched):
