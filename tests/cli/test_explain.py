@@ -77,7 +77,7 @@ def test_a_winner_by_accuracy_is_explained_by_accuracy_with_the_loss_beside_it(v
     assert (code, error) == (0, "")
     assert re.search(r"^the Keras example, seed 0: \d+\.\d %, \d+\.\d+ nats, ", out, re.M)
     assert re.search(r"^step +kNN accuracy +gain +validation loss +changes$", out, re.M)
-    row = r"latent size +\d+\.\d % +[+-]\d+\.\d +\d+\.\d+ +latent_dim 2 -> 3"
+    row = r"latent size +\d+\.\d\s% +[+-]\d+\.\d +\d+\.\d+ +latent_dim 2 -> 3"
     assert re.search(f"^{row}$", out, re.M), out
     page = (searched / "results" / "report.html").read_text()
     assert "in the order that raises the kNN accuracy most" in page
