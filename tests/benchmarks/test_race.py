@@ -220,7 +220,7 @@ def test_the_control_prefers_cheap_configurations(control):
 @pytest.mark.slow
 def test_every_contender_trains_until_its_time_is_over(tmp_path):
     results, images = tmp_path / "race.jsonl", tmp_path / "small.npz"
-    train, test = make_split(400), make_split(40)
+    train, test = make_split(5040, (28, 28, 1), 1), make_split(40, (28, 28, 1), 2)
     np.savez(
         images, x_train=train.images, y_train=train.labels, x_test=test.images, y_test=test.labels
     )
