@@ -88,6 +88,19 @@ def test_test_images_alone_are_flagged_by_the_validation_images(searched, own):
     np.testing.assert_allclose(found.score, own.score[own.splits == "test"], rtol=1e-5, atol=1e-6)
 
 
+def test_the_validation_images_are_those_of_the_place_to_which_all_have_moved(
+    searched, own, tmp_path
+):
+    study, folder = searched
+    (folder / "squares.npz").rename(tmp_path / "squares.npz")
+    try:
+        moved = tmp_path / "squares.npz"
+        found = vaetune.score_images(study, moved, splits=["test"], quantile=0.9, samples=4)
+    finally:
+        (tmp_path / "squares.npz").rename(folder / "squares.npz")
+    assert found.threshold.value == pytest.approx(own.threshold.value, rel=1e-6)
+
+
 def test_the_auroc_counts_test_images_and_those_left_out(own):
     counted = np.isin(own.splits, ["test", "left_out"])
     expected = roc_auc_score(own.labels[counted] == 2, own.score[counted])
@@ -141,6 +154,16 @@ def test_damaged_losses_of_an_export_are_refused(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(ResultsError, match=f"{message}.*Export the model again"):
         read_validation_losses(path)
+
+
+def test_losses_of_an_export_that_were_copied_in_part_are_refused(searched, tmp_path):
+    moved = shutil.copytree(searched[1] / "results" / "best", tmp_path / "moved")
+    losses = moved / VALIDATION_LOSSES
+    lines = losses.read_text().splitlines(keepends=True)
+    losses.write_text("".join(lines[:-3]))
+    rows = len(lines) - 1
+    with pytest.raises(ResultsError, match=f"has {rows - 3} rows, expected {rows}. Export"):
+        vaetune.score_images(moved, OTHERS.images, samples=1)
 
 
 def test_losses_that_overflowed_are_written_and_read(tmp_path):

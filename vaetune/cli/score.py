@@ -132,7 +132,7 @@ def _say_scores(scores: "Scores", comparison: "Comparison | None") -> None:
     if scores.threshold is None:
         note(scores.no_threshold)
     else:
-        _say_threshold(scores.threshold)
+        _say_threshold(scores, scores.threshold)
         _say_flagged(scores)
     _say_most_anomalous(scores)
     if comparison:
@@ -148,7 +148,7 @@ def _say_scores(scores: "Scores", comparison: "Comparison | None") -> None:
             )
 
 
-def _say_threshold(threshold: "Threshold") -> None:
+def _say_threshold(scores: "Scores", threshold: "Threshold") -> None:
     low, high = threshold.interval
     images = f"{threshold.images:,} validation image{'s' * (threshold.images != 1)}"
     say(f"Threshold: {threshold.value:,.2f} nats, quantile {threshold.quantile:g} of {images}.")
@@ -156,6 +156,11 @@ def _say_threshold(threshold: "Threshold") -> None:
         f"  It flags {threshold.expected_share:.2%} of images of the same kind; with 95% "
         f"confidence, {low:.2%} to {high:.2%}."
     )
+    if not scores.correction.images:
+        note(
+            f"{images} are too few to say which loss is expected of a complex image, so the "
+            "lowest loss that it could have is subtracted."
+        )
     if threshold.has_too_few:
         note(
             f"{images} are too few for the quantile {threshold.quantile:g}, so the threshold is "

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,8 @@ def score_opened(
     from vaetune.evaluation.scoring import score_rows  # It imports TensorFlow.
 
     is_known = _find(rows, ["validation"], others=False)
+    if rows.are_trained_on and Path(rows.source).exists():
+        model = replace(model, dataset=rows.source)  # The images of the search may have moved.
     known, held_out, reason = (None, None, "") if is_known.any() else _find_known(model)
     counts = len(rows), len(held_out or ())
     vae = model.load()
@@ -144,13 +147,16 @@ def _find_known(
     Raises:
         ResultsError: The losses that an export contains are damaged.
     """
-    losses = None if model.losses is None else read_validation_losses(model.losses)
+    losses = None
+    if model.losses is not None:
+        losses = read_validation_losses(model.losses, model.losses_of)
     if losses is not None:
         return losses, None, ""
     try:
         return None, _open_validation(model), ""
     except VaetuneError as error:
-        return None, None, f"No threshold could be set, so no image is flagged. {error}"
+        lost = "" if model.losses is None else f" There is no {model.losses}."
+        return None, None, f"No threshold could be set, so no image is flagged.{lost} {error}"
 
 
 def _open_validation(model: LoadableModel) -> ImageRows:
@@ -162,8 +168,8 @@ def _open_validation(model: LoadableModel) -> ImageRows:
     if model.dataset is None:
         raise ResultsError(
             f"{model.name[0].upper()}{model.name[1:]} does not say where its images "
-            f'"{model.images.data.dataset}" are. Score with the search instead of its export, or '
-            "keep the export in the folder of results of its search."
+            f'"{model.images.data.dataset}" are. Export the model again where its search can read '
+            "its images, or keep the export in the folder of results of its search."
         )
     rows = open_images(model, None)
     if not rows.are_trained_on:

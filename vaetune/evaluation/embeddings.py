@@ -48,6 +48,7 @@ class LoadableModel:
         load: Function that loads the model, with TensorFlow.
         losses: File with the losses of validation images, which may not exist; None if the model
             is not an export.
+        losses_of: Number of images in this file; None if it is not known.
     """
 
     name: str
@@ -55,6 +56,7 @@ class LoadableModel:
     dataset: str | None
     load: "Callable[[], VAE]"
     losses: Path | None = None
+    losses_of: int | None = None
 
 
 def model_of_trial(study: Study, trial: Trial) -> LoadableModel:
@@ -101,7 +103,9 @@ def model_of_export(exported: Exported, nearby: bool = False) -> LoadableModel:
     )
     dataset = exported.named_set or (_find_nearby(exported) if nearby else None)
     losses = exported.folder / VALIDATION_LOSSES
-    return LoadableModel(f"the model in {exported.folder}", images, dataset, load, losses)
+    return LoadableModel(
+        f"the model in {exported.folder}", images, dataset, load, losses, exported.losses_of
+    )
 
 
 def _find_nearby(exported: Exported) -> str | None:

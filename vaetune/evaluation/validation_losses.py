@@ -65,8 +65,12 @@ def losses_of(measured: Mapping[str, PerImage]) -> ValidationLosses:
     return ValidationLosses(elbo, measured["lowest_loss"], measured["compressed_size"])
 
 
-def read_validation_losses(path: Path) -> ValidationLosses | None:
+def read_validation_losses(path: Path, images: int | None = None) -> ValidationLosses | None:
     """Reads the file of an export; None if there is none, as in exports of 0.1.
+
+    Args:
+        path: The file.
+        images: Number of its images according to the manifest. Default: not known.
 
     Raises:
         ResultsError: The file is damaged.
@@ -80,6 +84,8 @@ def read_validation_losses(path: Path) -> ValidationLosses | None:
         return None
     except (OSError, ValueError, KeyError) as error:
         raise ResultsError(f"{path} is damaged: {one_line(error)}. {_REPLACE}") from error
+    if images not in (None, len(table)):
+        raise ResultsError(f"{path} has {len(table):,} rows, expected {images:,}. {_REPLACE}")
     if not len(table):
         raise ResultsError(f"{path} has no rows. {_REPLACE}")
     return ValidationLosses(*columns)

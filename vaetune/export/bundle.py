@@ -90,7 +90,7 @@ def write_export(
         for name, image in figures.items():
             (folder / name).write_bytes(image)
         on_step("Scoring validation images")
-        no_losses = _write_losses(folder, study, trial, vae)
+        losses_of, no_losses = _write_losses(folder, study, trial, vae)
         on_step("Reading the model back")
         written = [name for name, one in verifications.items() if one.error is None]
         verifications |= read_back(reader, folder, written, vae, ProbeImages.load(study.folder))
@@ -98,7 +98,7 @@ def write_export(
         verified = tuple(name for name, one in verifications.items() if one.error is None)
         has_predict = _NEEDED_BY_PREDICT in verified
         facts = ExportFacts(
-            study, trial, baseline, verified, tuple(figures), has_predict, not no_losses
+            study, trial, baseline, verified, tuple(figures), has_predict, losses_of
         )
         _write_documents(folder, facts, verifications)
         return verifications, no_losses
@@ -132,14 +132,19 @@ def _write_models(
     return written
 
 
-def _write_losses(folder: Path, study: Study, trial: Trial, vae: VAE) -> str:
-    """Writes the losses of validation images, or returns the reason why they are not known."""
+def _write_losses(folder: Path, study: Study, trial: Trial, vae: VAE) -> tuple[int, str]:
+    """Writes the losses of validation images.
+
+    Returns:
+        The number of the images, and the reason why it is zero.
+    """
     model = replace(model_of_trial(study, trial), load=lambda: vae)
     try:
-        score_validation(model).write(folder / VALIDATION_LOSSES)
+        losses = score_validation(model)
     except VaetuneError as error:
-        return one_line(error)
-    return ""
+        return 0, one_line(error)
+    losses.write(folder / VALIDATION_LOSSES)
+    return len(losses.negative_elbo), ""
 
 
 def _remove_failed(folder: Path, verifications: Mapping[str, Verification]) -> None:
@@ -176,6 +181,8 @@ def _write_documents(
     }
     names = sorted({MANIFEST, *list_files(folder)})
     manifest = {**build_manifest(study, trial), "formats": formats, "files": names}
+    if facts.losses_of:
+        manifest["validation_losses"] = facts.losses_of
     _write_json(folder / MANIFEST, manifest)
 
 

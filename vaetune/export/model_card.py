@@ -59,7 +59,7 @@ class ExportFacts:
         formats: Names of the exported formats, such as ("keras", "onnx").
         figures: File names of the figures.
         has_predict: Whether the export includes `predict.py`.
-        has_losses: Whether it includes the losses of validation images.
+        losses_of: Number of validation images whose losses it includes.
     """
 
     study: Study
@@ -68,7 +68,7 @@ class ExportFacts:
     formats: tuple[str, ...]
     figures: tuple[str, ...]
     has_predict: bool
-    has_losses: bool = False
+    losses_of: int = 0
 
     @property
     def levels(self) -> int:
@@ -337,10 +337,9 @@ def _files(facts: ExportFacts) -> Rows:
             ("pictures.py", "how `predict.py` finds and writes images"),
             ("tables.py", "how `predict.py` writes tables"),
         ]
-    if facts.has_losses:
-        rows.append(
-            (VALIDATION_LOSSES, "losses of validation images, with which `vaetune score` compares")
-        )
+    if facts.losses_of:
+        images = counted(facts.losses_of, "validation image")
+        rows += [(VALIDATION_LOSSES, f"losses of {images}, for comparison by `vaetune score`")]
     rows += [
         ("prepare.py", "Python functions that prepare an image; need numpy and Pillow"),
         ("preprocessing.json", "how to prepare an image before it is encoded, for programs"),
