@@ -355,6 +355,6 @@ def test_ctrl_c_while_exporting_leaves_the_old_export(exported, tmp_path, monkey
         "best", "--export", "--results", study.folder.parent, "--output", folder
     )
     assert (code, error) == (130, "")
-    assert out.endswith("Stopped. Everything found so far is kept.\n")
+    assert out.endswith("Stopped. Nothing was exported.\n")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["best"]

@@ -61,7 +61,7 @@ def best(
     say(describe_decision(study, picked))
     if export:
         target = results / BEST if output is None else output
-        with clean_interrupt():
+        with clean_interrupt("Stopped. Nothing was exported."):
             export_and_print(study, picked, target, formats or (), device="cpu")
 
 

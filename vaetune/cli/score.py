@@ -233,4 +233,4 @@ def _write_maps(path: Path, scores: "Scores", rows: "ImageRows", model: "Loadabl
         show=model.images.data.show,
     )
     write_heat_maps(path, maps)
-    say(f"Heat maps: {path}, with {len(chosen)} images")
+    say(f"Heat maps: {path}, with {len(chosen)} image{'s' * (len(chosen) != 1)}")
