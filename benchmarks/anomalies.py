@@ -208,11 +208,8 @@ def corrections(held_out: Parts) -> dict[str, Callable[[Parts], NDArray[np.float
         weights, *_ = np.linalg.lstsq(design(held_out), held_out["negative ELBO"])
         return lambda parts: parts["negative ELBO"] - design(parts) @ weights
 
-    names = ("entropy", "compressed size")
-    correction = fit_correction(held_out["negative ELBO"], *(held_out[name] for name in names))
-
-    def expected(parts: Parts) -> NDArray[np.float64]:
-        return correction.expected(*(parts[name] for name in names))
+    names = ("negative ELBO", "entropy", "compressed size")
+    correction = fit_correction(*(held_out[name] for name in names))
 
     return {
         "nothing": lambda parts: parts["negative ELBO"],
@@ -220,7 +217,7 @@ def corrections(held_out: Parts) -> dict[str, Callable[[Parts], NDArray[np.float
         "compressed size": lambda parts: parts["negative ELBO"] - parts["compressed size"],
         "regression on entropy": regress("entropy"),
         "regression on compressed size": regress("compressed size"),
-        "regression on both": lambda parts: parts["negative ELBO"] - expected(parts),
+        "regression on both": lambda parts: correction.score(*(parts[name] for name in names)),
         "squared error instead": lambda parts: parts["squared error"],
     }
 

@@ -22,7 +22,7 @@ class CountedRows(ImageRows):
 
 
 def counted(rows):
-    """Returns the same rows, whose `most` is the largest number of images in memory so far."""
+    """Returns the same rows with `most`, the largest number of images in memory so far."""
     found = CountedRows(**{name: getattr(rows, name) for name in rows.__dataclass_fields__})
     found.count()
     return found

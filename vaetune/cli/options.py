@@ -46,7 +46,11 @@ TableFile = Annotated[
 
 Splits = Annotated[
     list[SplitOption] | None,
-    typer.Option("--split", help="Split to take; may be given several times. Default: all images."),
+    typer.Option(
+        "--split",
+        metavar="<train|validation|test|left_out>",
+        help="Split to take; may be given several times. Default: all images.",
+    ),
 ]
 
 Resize = Annotated[ResizeOption | None, typer.Option(help="Way to resize images of another size.")]

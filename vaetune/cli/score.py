@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vaetune.data import ImageRows
-    from vaetune.evaluation import Comparison, LoadableModel, Scores, Threshold
+    from vaetune.evaluation import Comparison, LoadableModel, Scores
 
 _MOST_ANOMALOUS = 10
 """Images that the terminal lists."""
@@ -76,15 +76,15 @@ def score(
         model = find_model(name, trial, results, nearby=True)
         from vaetune.evaluation import compare_classes, find_new, open_images
 
-        rows = open_images(model, dataset, resize.value if resize else None)
-        rows = rows.of_splits([each.value for each in split or ()])
+        every = open_images(model, dataset, resize.value if resize else None)
+        rows = every.of_splits([each.value for each in split or ()])
         comparison = None
         if chosen:
             facts = rows.labels, rows.class_names, find_new(rows)
             comparison = compare_classes(*facts, classes.odd, classes.normal)
         say_notes(rows, is_search=dataset is None)
         model = replace(model, load=cache(model.load))
-        scores = _score(model, rows, quantile)
+        scores = _score(model, rows, every, quantile)
         say(f"Scored {len(rows):,} image{'s' * (len(rows) != 1)} with {model.name}.")
         _say_scores(scores, comparison)
         if output:
@@ -108,7 +108,9 @@ def _check(table: Path | None, heat_maps: Path | None, quantile: float) -> None:
         check_heat_maps(heat_maps)
 
 
-def _score(model: "LoadableModel", rows: "ImageRows", quantile: float) -> "Scores":
+def _score(
+    model: "LoadableModel", rows: "ImageRows", every: "ImageRows", quantile: float
+) -> "Scores":
     """Scores images, with a progress bar."""
     from rich.console import Console
 
@@ -122,7 +124,7 @@ def _score(model: "LoadableModel", rows: "ImageRows", quantile: float) -> "Score
     progress = EvaluationProgress(Console(stderr=True), f"{len(rows):,} images", "are scored")
     with progress, StoppableWatcher(progress) as watcher:
         show = partial(watcher.on_progress, "search", None)
-        return score_opened(model, rows, quantile, on_progress=show)
+        return score_opened(model, rows, quantile, on_progress=show, every=every)
 
 
 def _say_scores(scores: "Scores", comparison: "Comparison | None") -> None:
@@ -132,7 +134,7 @@ def _say_scores(scores: "Scores", comparison: "Comparison | None") -> None:
     if scores.threshold is None:
         note(scores.no_threshold)
     else:
-        _say_threshold(scores, scores.threshold)
+        _say_threshold(scores)
         _say_flagged(scores)
     _say_most_anomalous(scores)
     if comparison:
@@ -148,7 +150,9 @@ def _say_scores(scores: "Scores", comparison: "Comparison | None") -> None:
             )
 
 
-def _say_threshold(scores: "Scores", threshold: "Threshold") -> None:
+def _say_threshold(scores: "Scores") -> None:
+    threshold = scores.threshold
+    assert threshold is not None
     low, high = threshold.interval
     images = f"{threshold.images:,} validation image{'s' * (threshold.images != 1)}"
     say(f"Threshold: {threshold.value:,.2f} nats, quantile {threshold.quantile:g} of {images}.")

@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,13 @@ from numpy.typing import NDArray
 from vaetune.data import Dataset, ImageRows
 from vaetune.device import exact_device
 from vaetune.errors import ResultsError, VaetuneError
-from vaetune.evaluation.embeddings import LoadableModel, Resizing, find_model, open_images
+from vaetune.evaluation.embeddings import (
+    LoadableModel,
+    Resizing,
+    describe_unknown_place,
+    find_model,
+    open_images,
+)
 from vaetune.evaluation.scores import LOSSES, Scores
 from vaetune.evaluation.threshold import QUANTILE, check_quantile
 from vaetune.evaluation.validation_losses import (
@@ -35,7 +40,7 @@ HELD_OUT = ("test", "left_out")
 """Splits that a model saw neither in training nor when its threshold was set."""
 
 MOST_EXPORTED = 2000
-"""Validation images whose losses an export contains, at most."""
+"""Largest number of validation images of which an export contains the losses."""
 
 
 def score_images(
@@ -55,7 +60,7 @@ def score_images(
     quantile of the scores of the validation images of the model's search.
 
     Args:
-        model: Study, of which the winner is used, or folder of an export.
+        model: Study whose winner is used, or folder of an export.
         dataset: Image set, see `load_images`. Default: the images of the search.
         trial: Trial of the study, or its id. Default: the winner.
         splits: Splits to score, of "train", "validation", "test" and "left_out". Default: all
@@ -78,9 +83,10 @@ def score_images(
     if samples < 1:
         raise ResultsError(f"The number of samples must be at least 1. Received: {samples}.")
     found = find_model(model, trial, nearby=True)
-    rows = open_images(found, dataset, resize).of_splits(splits)
+    every = open_images(found, dataset, resize)
+    rows = every.of_splits(splits)
     with exact_device():
-        return score_opened(found, rows, quantile, samples)
+        return score_opened(found, rows, quantile, samples, every=every)
 
 
 def score_opened(
@@ -89,6 +95,7 @@ def score_opened(
     quantile: float = QUANTILE,
     samples: int = POSTERIOR_SAMPLES,
     on_progress: Callable[[float], None] | None = None,
+    every: ImageRows | None = None,
 ) -> Scores:
     """Scores images that were opened for a model, and sets the threshold.
 
@@ -98,6 +105,7 @@ def score_opened(
         quantile: Share of the validation images that are not flagged, in (0, 1).
         samples: Number of samples of the posterior per image.
         on_progress: Function called with the completed share, in [0, 1]. It may raise.
+        every: Images of all splits, if `rows` are those of some. Default: `rows`.
 
     Raises:
         ResultsError: The weights were not kept, or the model takes images of another shape.
@@ -107,9 +115,8 @@ def score_opened(
     from vaetune.evaluation.scoring import score_rows  # It imports TensorFlow.
 
     is_known = _find(rows, ["validation"], others=False)
-    if rows.are_trained_on and Path(rows.source).exists():
-        model = replace(model, dataset=rows.source)  # The images of the search may have moved.
-    known, held_out, reason = (None, None, "") if is_known.any() else _find_known(model)
+    every = rows if every is None else every
+    known, held_out, reason = (None, None, "") if is_known.any() else _find_known(model, every)
     counts = len(rows), len(held_out or ())
     vae = model.load()
     measured = score_rows(vae, rows, samples, _scaled(on_progress, 0, counts))
@@ -140,16 +147,22 @@ def score_validation(model: LoadableModel) -> ValidationLosses:
 
 
 def _find_known(
-    model: LoadableModel,
+    model: LoadableModel, every: ImageRows
 ) -> tuple[ValidationLosses | None, ImageRows | None, str]:
     """Returns the losses of validation images, or these images, or the reason why there are none.
+
+    Args:
+        model: The model.
+        every: Images of all splits that were opened, in which the validation images may be.
 
     Raises:
         ResultsError: The losses that an export contains are damaged.
     """
+    if _find(every, ["validation"], others=False).any():
+        return None, every.of_splits(["validation"]), ""
     losses = None
     if model.losses is not None:
-        losses = read_validation_losses(model.losses, model.losses_of)
+        losses = read_validation_losses(model.losses, model.scored_images)
     if losses is not None:
         return losses, None, ""
     try:
@@ -167,9 +180,8 @@ def _open_validation(model: LoadableModel) -> ImageRows:
     """
     if model.dataset is None:
         raise ResultsError(
-            f"{model.name[0].upper()}{model.name[1:]} does not say where its images "
-            f'"{model.images.data.dataset}" are. Export the model again where its search can read '
-            "its images, or keep the export in the folder of results of its search."
+            f"{describe_unknown_place(model)} Export the model again where its search can read its "
+            "images, or keep the export in the folder of results of its search."
         )
     rows = open_images(model, None)
     if not rows.are_trained_on:

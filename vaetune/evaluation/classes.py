@@ -17,8 +17,8 @@ class Comparison:
     """Images that are compared by their labels.
 
     Attributes:
-        odd: Whether each image is of an odd class and is compared, (n,).
-        normal: Whether each image is of a normal class and is compared, (n,).
+        odd: Mask of the compared images that are of an odd class, (n,).
+        normal: Mask of the compared images that are of a normal class, (n,).
         name: Name of the comparison, such as "7 against all others".
         trained: Number of odd images among those that the model saw in training.
     """

@@ -48,7 +48,7 @@ class LoadableModel:
         load: Function that loads the model, with TensorFlow.
         losses: File with the losses of validation images, which may not exist; None if the model
             is not an export.
-        losses_of: Number of images in this file; None if it is not known.
+        scored_images: Number of images in this file; None if it is not known.
     """
 
     name: str
@@ -56,7 +56,7 @@ class LoadableModel:
     dataset: str | None
     load: "Callable[[], VAE]"
     losses: Path | None = None
-    losses_of: int | None = None
+    scored_images: int | None = None
 
 
 def model_of_trial(study: Study, trial: Trial) -> LoadableModel:
@@ -104,7 +104,7 @@ def model_of_export(exported: Exported, nearby: bool = False) -> LoadableModel:
     dataset = exported.named_set or (_find_nearby(exported) if nearby else None)
     losses = exported.folder / VALIDATION_LOSSES
     return LoadableModel(
-        f"the model in {exported.folder}", images, dataset, load, losses, exported.losses_of
+        f"the model in {exported.folder}", images, dataset, load, losses, exported.scored_images
     )
 
 
@@ -137,8 +137,7 @@ def open_images(
     source = model.dataset if dataset is None else dataset
     if source is None:
         raise ResultsError(
-            f"{model.name[0].upper()}{model.name[1:]} does not say where its images "
-            f'"{model.images.data.dataset}" are. Give their path with --dataset (in Python: '
+            f"{describe_unknown_place(model)} Give their path with --dataset (in Python: "
             "dataset=...)."
         )
     try:
@@ -151,6 +150,12 @@ def open_images(
     if not len(rows):
         raise DataError(f"{rows.source} contains no images.")
     return rows
+
+
+def describe_unknown_place(model: LoadableModel) -> str:
+    """Returns a sentence about a model without the place of its images."""
+    name = f"{model.name[0].upper()}{model.name[1:]}"
+    return f'{name} does not say where its images "{model.images.data.dataset}" are.'
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +208,7 @@ def encode_images(
     files or arrays.
 
     Args:
-        model: Study, of which the winner is used, or folder of an export.
+        model: Study whose winner is used, or folder of an export.
         dataset: Image set, see `load_images`. Default: the images of the search.
         trial: Trial of the study, or its id. Default: the winner.
         splits: Splits to encode, of "train", "validation", "test" and "left_out". Default: all

@@ -63,8 +63,7 @@ class Scores(ImageTable):
     @cached_property
     def score(self) -> PerImage:
         """Negative ELBO above `expected_loss`, (n,) in nats. NaN counts as infinite."""
-        score = self.negative_elbo - self.expected_loss
-        return np.where(np.isnan(score), np.inf, score)
+        return self.correction.score(self.negative_elbo, self.lowest_loss, self.compressed_size)
 
     @cached_property
     def flagged(self) -> NDArray[np.bool_] | None:

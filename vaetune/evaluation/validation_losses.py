@@ -3,7 +3,6 @@
 An export takes them along as a file, so that it finds odd images without those of its search.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,9 +46,8 @@ class ValidationLosses:
 
     def find_threshold(self, quantile: float) -> Threshold:
         """Returns the score above which other images are flagged; see `find_threshold`."""
-        expected = self.correction.expected(self.lowest_loss, self.compressed_size)
-        scores = self.negative_elbo - expected
-        return find_threshold(np.where(np.isnan(scores), math.inf, scores), quantile)
+        losses = self.negative_elbo, self.lowest_loss, self.compressed_size
+        return find_threshold(self.correction.score(*losses), quantile)
 
     def write(self, path: Path) -> None:
         """Writes a CSV file with a row for each image."""

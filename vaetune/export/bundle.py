@@ -90,7 +90,7 @@ def write_export(
         for name, image in figures.items():
             (folder / name).write_bytes(image)
         on_step("Scoring validation images")
-        losses_of, no_losses = _write_losses(folder, study, trial, vae)
+        scored_images, no_losses = _write_losses(folder, study, trial, vae)
         on_step("Reading the model back")
         written = [name for name, one in verifications.items() if one.error is None]
         verifications |= read_back(reader, folder, written, vae, ProbeImages.load(study.folder))
@@ -98,7 +98,7 @@ def write_export(
         verified = tuple(name for name, one in verifications.items() if one.error is None)
         has_predict = _NEEDED_BY_PREDICT in verified
         facts = ExportFacts(
-            study, trial, baseline, verified, tuple(figures), has_predict, losses_of
+            study, trial, baseline, verified, tuple(figures), has_predict, scored_images
         )
         _write_documents(folder, facts, verifications)
         return verifications, no_losses
@@ -181,8 +181,8 @@ def _write_documents(
     }
     names = sorted({MANIFEST, *list_files(folder)})
     manifest = {**build_manifest(study, trial), "formats": formats, "files": names}
-    if facts.losses_of:
-        manifest["validation_losses"] = facts.losses_of
+    if facts.scored_images:
+        manifest["validation_losses"] = facts.scored_images
     _write_json(folder / MANIFEST, manifest)
 
 

@@ -59,7 +59,7 @@ class ExportFacts:
         formats: Names of the exported formats, such as ("keras", "onnx").
         figures: File names of the figures.
         has_predict: Whether the export includes `predict.py`.
-        losses_of: Number of validation images whose losses it includes.
+        scored_images: Number of validation images in its file of losses; 0 without this file.
     """
 
     study: Study
@@ -68,7 +68,7 @@ class ExportFacts:
     formats: tuple[str, ...]
     figures: tuple[str, ...]
     has_predict: bool
-    losses_of: int = 0
+    scored_images: int = 0
 
     @property
     def levels(self) -> int:
@@ -337,8 +337,8 @@ def _files(facts: ExportFacts) -> Rows:
             ("pictures.py", "how `predict.py` finds and writes images"),
             ("tables.py", "how `predict.py` writes tables"),
         ]
-    if facts.losses_of:
-        images = counted(facts.losses_of, "validation image")
+    if facts.scored_images:
+        images = counted(facts.scored_images, "validation image")
         rows += [(VALIDATION_LOSSES, f"losses of {images}, for comparison by `vaetune score`")]
     rows += [
         ("prepare.py", "Python functions that prepare an image; need numpy and Pillow"),

@@ -49,8 +49,8 @@ class Exported:
             0.1.
         reading: Record of the reading; None if the search did not record it.
         search: Name of the search; empty if the manifest does not name it.
-        losses_of: Number of validation images whose losses the export contains; None if it
-            contains none.
+        scored_images: Number of validation images in the export's file of losses; None without
+            this file.
     """
 
     folder: Path
@@ -63,7 +63,7 @@ class Exported:
     images: int | None = None
     reading: Reading | None = None
     search: str = ""
-    losses_of: int | None = None
+    scored_images: int | None = None
 
     @property
     def named_set(self) -> str | None:
@@ -96,7 +96,7 @@ def _read_export(folder: Path, manifest: Mapping[str, Any]) -> Exported:
         images=data.get("images"),
         reading=_read_reading(folder),
         search=str(manifest.get("search", "")),
-        losses_of=manifest.get("validation_losses"),
+        scored_images=manifest.get("validation_losses"),
     )
 
 

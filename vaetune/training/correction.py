@@ -46,6 +46,17 @@ class Correction:
         """
         return self.offset + self.per_lowest * lowest + self.per_compressed * compressed
 
+    def score(self, negative_elbo: PerImage, lowest: PerImage, compressed: PerImage) -> PerImage:
+        """Returns the loss above the expected one, (n,) in nats. NaN becomes infinite.
+
+        Args:
+            negative_elbo: Negative ELBO of each image, (n,) in nats.
+            lowest: As for `expected`.
+            compressed: As for `expected`.
+        """
+        above = negative_elbo - self.expected(lowest, compressed)
+        return np.where(np.isnan(above), np.inf, above)
+
 
 LOWEST_LOSS_ONLY = Correction()
 
@@ -74,9 +85,8 @@ def fit_correction(negative_elbo: PerImage, lowest: PerImage, compressed: PerIma
     centre, level = features.mean(axis=0), target.mean()
     design, above = features - centre, target - level
     free, *_ = np.linalg.lstsq(design, above)
-    noise = np.std(above - design @ free)  # Its square divides the prior's precision of 1.
-    prior = noise * np.eye(2), np.zeros(2)
-    weights, *_ = np.linalg.lstsq(np.r_[design, prior[0]], np.r_[above, prior[1]])
+    noise = np.std(above - design @ free)  # In its units, the standard deviation of a weight is 1.
+    weights, *_ = np.linalg.lstsq(np.r_[design, noise * np.eye(2)], np.r_[above, 0.0, 0.0])
     per_lowest, per_compressed = float(1 + weights[0]), float(weights[1])
     offset = float(level - weights @ centre)
     return Correction(offset, per_lowest, per_compressed, int(finite.sum()))

@@ -115,7 +115,7 @@ def separate(model: Model, usual: Split, odd: Split, samples: int) -> PerImage:
     """
     losses = [_losses_of(model, split, samples, k) for k, split in enumerate((usual, odd))]
     correction = fit_correction(*losses[0])
-    scores = [elbo - correction.expected(*complexity) for elbo, *complexity in losses]
+    scores = [correction.score(*each) for each in losses]
     if not np.isfinite(np.concatenate(scores)).all():
         return np.full(len(usual) + len(odd), math.nan)
     return area_under_curve(*scores)
