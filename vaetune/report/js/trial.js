@@ -157,8 +157,8 @@ class TrialPage {
     const image = (source, alt) => html("img", { class: "pixels", src: source, alt });
     // The pictures of a finalist are in its own block, so that the page has them once.
     const block = document.getElementById(`${this.page.anchor}-finalist-${found.trial_id}`);
-    const [samples = found.samples, reconstructions = found.reconstructions] =
-      [...(block?.querySelectorAll("img") ?? [])].map((one) => one.src).reverse();
+    const sourceOf = (name) => block?.querySelector(`img[data-picture="${name}"]`)?.src ?? found[name];
+    const [samples, reconstructions] = [sourceOf("samples"), sourceOf("reconstructions")];
     const figure = (title, ...content) => html("figure", {}, html("figcaption", {}, html("h4", {}, title)), ...content);
     return html("section", { class: "own-pictures" }, ...[
       reconstructions && figure("Reconstructions", image(reconstructions, "Validation images above their reconstructions")),
