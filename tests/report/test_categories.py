@@ -183,6 +183,11 @@ def test_charts_show_categories_and_what_is_not_used(chromium, story):
     ticks = plot.locator("text.tick").all_text_contents()
     assert {"relu", "gelu", "conv", "dense", "not used"} <= set(ticks)
     assert ticks.count("not used") == 3
+    # All trials have the same number of epochs, and none continues another.
+    view = page.locator("[data-view=parallel]")
+    assert "numbers of epochs" not in view.locator("figcaption").inner_text()
+    assert view.locator(".legend").inner_text().split("\n") == ["best seventh", "worst seventh"]
+    assert "continues" not in page.locator("article").inner_text()
     plot.focus()
     page.keyboard.press("ArrowRight")
     said = plot.get_attribute("aria-valuetext")

@@ -59,6 +59,12 @@ def test_style_script_and_images_work_under_the_policy(visit):
     assert len(sizes) >= 5
     assert min(sizes) > 0
     assert page.evaluate("typeof hacked") == "undefined"
+    chart = page.locator("#search-1 [data-view=parallel]")
+    legend = chart.locator(".legend").inner_text()
+    assert legend.split("\n") == ["best trial", "worst trial", "failed"]
+    assert "Trials have different numbers of epochs" in chart.locator("figcaption").inner_text()
+    for name in ("curves", "seconds"):
+        assert "continues" in page.locator(f"#search-1 [data-view={name}] figcaption").inner_text()
 
 
 @pytest.mark.browser

@@ -16,6 +16,7 @@ from journals import (
     make_trial_events,
     write_baseline,
 )
+from stories import words_of
 
 from vaetune.report.charts.clusters import CLASS_COLOURS
 from vaetune.report.page import render_report
@@ -93,6 +94,7 @@ def test_only_hyperparameters_that_differ_are_shown():
     assert found.shared == {"filters_1": 16, "filters_2": 128, "learning_rate": 0.00212345}
     caption = section_of(page_of(make_search()))
     assert "All have filters_1 = 16, filters_2 = 128, learning_rate = 0.002123." in caption
+    assert "“Training time” includes the trials that a trial continues." in caption
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,10 @@ def test_that_the_noise_is_not_known_is_said_beside_the_answer(losses, lead):
         f"The winner leads the runner-up by {lead} nats. The finalists have not been rescored, "
         "so this lead may be noise."
     ) in header
+    visible = words_of(page)
+    assert "Learning curves. Each line is a trial. Dots" in visible
+    assert "against training time." in visible
+    assert "“Training time” includes" not in visible, "no trial continues another"
 
 
 def test_a_winner_without_a_rival_stands_alone():

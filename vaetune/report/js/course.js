@@ -47,7 +47,7 @@ class Curves extends Chart {
     super(host, page, {
       name: "curves",
       title: "Learning curves",
-      note: `${page.records.rises ? page.records.goal.title : "Validation loss"} of every trial against epochs. A trial that continues another starts where that one stopped.`,
+      note: `${page.records.rises ? page.records.goal.title : "Validation loss"} of every trial against epochs.${page.records.continues ? " A trial that continues another starts where that one stopped." : ""}`,
     });
   }
 

@@ -9,7 +9,7 @@ const VIEWS = {
   slices: buildSlices,
   contour: (host, page) => new Contour(host, page),
   parameters: (host, page) => new Scatter(host, page, { name: "parameters", title: `${page.records.goal.title} against size`, x: "parameters", y: page.records.goal.key, front: true, ratio: 0.85 }),
-  seconds: (host, page) => new Scatter(host, page, { name: "seconds", title: `${page.records.goal.title} against training time`, note: "Wall time includes the trials that a trial continues.", x: "total_s", y: page.records.goal.key, front: true, legend: false, ratio: 0.85 }),
+  seconds: (host, page) => new Scatter(host, page, { name: "seconds", title: `${page.records.goal.title} against training time`, note: page.records.continues ? "Wall time includes the trials that a trial continues." : "", x: "total_s", y: page.records.goal.key, front: true, legend: false, ratio: 0.85 }),
   latent: (host, page) => new Scatter(host, page, { name: "latent", title: `${page.records.goal.title} against latent_dim`, x: "latent_dim", y: page.records.goal.key, front: true, legend: false, ratio: 0.85 }),
   distortion: (host, page) => new Scatter(host, page, { name: "distortion", title: "Distortion against rate", note: "Reconstruction (distortion) and KL (rate) add up to the negative ELBO.", x: "kl", y: "reconstruction", front: true, legend: false, ratio: 0.85 }),
 };

@@ -5,10 +5,11 @@ const LEAST_STEP = 74; // smallest distance in pixels between two axes
 
 class Parallel extends Chart {
   constructor(host, page) {
+    const unequal = page.records.columns.get("epochs").differs ? " Trials have different numbers of epochs: select one number on that axis for a fair comparison." : "";
     super(host, page, {
       name: "parallel",
       title: "Parallel coordinates",
-      note: "Each line is a trial; a stronger colour means a better rank. Drag along an axis to select the trials that pass there, and click next to the selected range to clear it. The filters do the same. Trials have different numbers of epochs: select one number on that axis for a fair comparison.",
+      note: `Each line is a trial; a stronger colour means a better rank. Drag along an axis to select the trials that pass there, and click next to the selected range to clear it. The filters do the same.${unequal}`,
       ratio: 0.4,
       most: 400,
       least: 560,
@@ -71,8 +72,16 @@ class Parallel extends Chart {
       const corners = this.points.filter((point) => point.index === index).sort((a, b) => a.x - b.x);
       this.line(through(corners), "open", "front");
     }
-    this.explain([["line shade-0", "best seventh"], [`line shade-${SHADES - 1}`, "worst seventh"],
+    this.explain([...this.shades(),
       ...(records.all.some((index) => records.isFailed(index)) ? [["line failed", "failed"]] : [])]);
+  }
+
+  // Entries of the legend for the best and the worst trials. With few trials, each shade is one trial.
+  shades() {
+    const ranked = this.records.quantiles.filter((shade) => shade !== null);
+    if (ranked.length < 2) return ranked.map((shade) => [`line shade-${shade}`, "the only ranked trial"]);
+    const part = ranked.length > SHADES ? "seventh" : "trial";
+    return [["line shade-0", `best ${part}`], [`line shade-${Math.max(...ranked)}`, `worst ${part}`]];
   }
 
   emphasise() {}

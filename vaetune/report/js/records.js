@@ -15,6 +15,7 @@ class Records {
     this.parent = data.parents.map((id) => (id === null ? null : (this.index.get(id) ?? null)));
     this.children = this.all.map(() => []);
     this.parent.forEach((parent, index) => parent !== null && this.children[parent].push(index));
+    this.continues = this.parent.some((parent) => parent !== null); // some trial continues another
     this.winnerIndex = data.winner === null ? null : this.index.get(data.winner);
     this.winners = new Set(this.winnerIndex === null ? [] : this.lineage(this.winnerIndex));
     // What ranks the trials: the loss, or an objective of which larger values are better.

@@ -110,6 +110,7 @@ class Finalists:
         objective: Title of the objective; empty if it is the loss.
         images: Images of the finalists after the winner, if they were kept.
         classes: Class name of each element of `FinalistImages.dots`; empty without labels.
+        continues: True if one of the trials continues another one.
     """
 
     names: tuple[str, ...]
@@ -122,6 +123,7 @@ class Finalists:
     objective: str
     images: tuple[FinalistImages, ...]
     classes: tuple[str, ...]
+    continues: bool
 
 
 def compute_finalists(study: Study) -> Finalists | None:
@@ -152,6 +154,7 @@ def compute_finalists(study: Study) -> Finalists | None:
         objective="" if study.objective.is_loss else study.objective.title,
         images=tuple(one for one in images if one),
         classes=classes,
+        continues=any(trial.parent is not None for trial in trials),
     )
 
 

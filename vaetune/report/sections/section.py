@@ -6,7 +6,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from vaetune.config import LIKELIHOODS, Objective
+from vaetune.config import LIKELIHOODS
 from vaetune.report import assets
 from vaetune.report.analysis.importance import (
     Importance,
@@ -61,8 +61,8 @@ from vaetune.report.verdicts.verdict import Verdict
 from vaetune.study import Explanation, Study, command, evaluate_command
 
 _CURVES = (
-    "Learning curves. Each line is a configuration, through all of its trials. Dots mark the ends "
-    "of trials, triangles those with a {value} {worse} the frame."
+    "Learning curves. Each line is a {line}. Dots mark the ends of trials, triangles those with a "
+    "{value} {worse} the frame."
 )
 
 _PROGRESS = (
@@ -79,7 +79,7 @@ _LOGARITHMIC = " Both axes are logarithmic."
 
 _TRADEOFFS = (
     "{heading} against size. Each dot is a completed configuration at its {best}.",
-    "{heading} against training time, which includes all trials of a configuration.",
+    "{heading} against training time{total}.",
     "Distortion against rate. They add up to the negative ELBO.",
 )
 
@@ -278,18 +278,22 @@ def _charts(study: Study, baseline: Study | None, anchor: str) -> tuple[Chart, .
         f"{anchor}-progress",
         f"{objective.best_heading} so far against time",
     )
-    captions = (_worded(caption, objective) for caption in (_CURVES, _PROGRESS))
+    captions = (_worded(caption, study) for caption in (_CURVES, _PROGRESS))
     return tuple(map(Chart, (Markup(lines), Markup(steps)), captions))
 
 
-def _worded(caption: str, objective: Objective) -> str:
-    """Returns a caption with the words for an objective."""
+def _worded(caption: str, study: Study) -> str:
+    """Returns a caption with the words for a search: its objective, and whether trials continue."""
+    objective = study.objective
+    continues = any(trial.parent is not None for trial in study.trials)
     best = "lowest loss" if objective.is_loss else objective.best_title
     text = caption.format(
         value="loss" if objective.is_loss else objective.title,
         heading="Loss" if objective.is_loss else objective.heading,
         best=best,
         worse=objective.worse,
+        line="configuration, through all of its trials" if continues else "trial",
+        total=", which includes all trials of a configuration" if continues else "",
     )
     return f"{text[0].upper()}{text[1:]}" if text.startswith(best) else text
 
@@ -316,7 +320,7 @@ def _tradeoffs(candidates: Sequence[Candidate], study: Study, anchor: str) -> tu
                     f"{info.y_label} against {info.x_label}, one point per configuration",
                 )
             ),
-            _worded(caption, study.objective),
+            _worded(caption, study),
         )
         for number, (info, caption) in enumerate(
             zip(
