@@ -30,8 +30,9 @@ def test_colour_images_are_searched_evaluated_and_exported_with_a_gaussian(vaetu
     assert code == 0
     assert re.search(r"^Images: colour, .*; Gaussian likelihood with one learned sigma$", out, re.M)
     assert re.search(r"data\.likelihood +gaussian +file", out)
-    assert re.search(rf"{NAME} +-?[\d.]+ after 1 epoch: the winner is", out)
-    assert re.search(r"^  Keras example +[\d.]+ after 1 epoch, .*: not comparable$", out, re.M)
+    assert re.search(rf"{NAME} +-?[\d.]+ at its best epoch, 1 of 1: the winner is", out)
+    example = r"^  Keras example +[\d.]+ at its best epoch, 1 of 1, .*: not comparable$"
+    assert re.search(example, out, re.M)
     assert out.count("the winner is") == 1
     assert "entropy floor" not in out
 

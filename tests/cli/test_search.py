@@ -73,7 +73,7 @@ def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
     assert re.search(r"^  other seeds +[\d.]+ \+- [\d.]+ nats, the mean of ", out, re.MULTILINE)
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--final-seeds", 2)
     assert "The search is complete: nothing is left to train." in out
-    assert re.search(r"Keras example +[\d.]+ after 1 epoch", out)
+    assert re.search(r"Keras example +[\d.]+ at its best epoch, 1 of 1", out)
 
 
 @pytest.mark.slow

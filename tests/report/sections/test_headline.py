@@ -49,7 +49,7 @@ def test_numbers_and_hyperparameters_stand_side_by_side(tmp_path):
     rows = Outline(page).texts_of("tr", page)
     assert rows[: rows.index("Cost") + 4] == [
         "Winner Keras example Difference",
-        "Validation loss, nats per image",
+        "Validation loss at the best epoch, nats per image",
         "Negative ELBO 131.2 177.2 -46.0",
         "Reconstruction 125.2 171.2 -46.0",
         "KL 6.0 6.0 +0.0",

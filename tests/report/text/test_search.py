@@ -324,8 +324,8 @@ def test_a_searched_batch_size_and_beta_are_shown():
 @pytest.mark.parametrize(
     ("loss", "shown"),
     [
-        (230.0, "230.00 after 2 epochs: the winner is 40.00 nats below it"),
-        (180.0, "180.00 after 2 epochs: the winner is 10.00 nats above it"),
+        (230.0, "230.00 at its best epoch, 2 of 2: the winner is 40.00 nats below it"),
+        (180.0, "180.00 at its best epoch, 2 of 2: the winner is 10.00 nats above it"),
     ],
 )
 def test_a_winner_is_held_against_the_keras_example(tmp_path, study, loss, shown):

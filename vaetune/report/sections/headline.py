@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vaetune.config import FAMILY, KERAS_EXAMPLE, Objective, is_used, value_of
+from vaetune.report.text.trials import best_epoch
 from vaetune.report.text.units import (
     NOTHING,
     counted,
@@ -20,6 +21,7 @@ from vaetune.report.text.units import (
 )
 from vaetune.study import Evaluation, Study, Trial, winner_by_loss
 
+_VALIDATION = "Validation loss at the best epoch, nats per image"
 _TEST = "Test images; losses in nats per image"
 
 
@@ -118,7 +120,7 @@ def compare(study: Study, baseline: Study | None) -> Comparison | None:
     groups: dict[str, tuple[Row, ...]] = {}
     if not study.objective.is_loss:
         groups["Objective"] = (_objective(study.objective, winner, reference),)
-    groups["Validation loss, nats per image"] = tuple(_losses(study, winner, reference))
+    groups[_VALIDATION] = tuple(_losses(study, winner, reference))
     if event:
         ours = event.evaluation
         other = baseline.evaluation(reference, ours.protocol) if baseline and reference else None
@@ -136,13 +138,14 @@ def describe_example(study: Study, example: Study | None) -> str:
         study: Search to describe.
         example: Run of the Keras example, from `find_example`, or None.
     """
-    best = example.winner.best if example and example.winner else None
+    trained = example.winner if example else None
+    best = trained.best if trained else None
     if best is None or study.likelihood == "bernoulli":
         return ""
     return (
         f"The Keras example itself, with the Bernoulli likelihood, reaches {nats(best.val_loss)} "
         f"nats per image ({nats(best.val_reconstruction_loss)} binary cross-entropy, "
-        f"{nats(best.val_kl_loss)} KL) after {counted(best.epoch, 'epoch')}. Losses of two "
+        f"{nats(best.val_kl_loss)} KL) at its best epoch, {best_epoch(trained)}. Losses of two "
         "likelihoods cannot be compared."
     )
 
@@ -280,14 +283,8 @@ def _costs(
 ) -> Iterator[Row]:
     ours, theirs = winner.parameters, reference.parameters if reference else None
     yield Row("Parameters", integer(ours), integer(theirs), difference(ours, theirs, decimals=0))
-    yield Row("Best epoch", _best_epoch(winner), _best_epoch(reference))
+    yield Row("Best epoch", best_epoch(winner), best_epoch(reference))
     yield Row("Training time", _trained(study, winner), _trained(baseline, reference))
-
-
-def _best_epoch(trial: Trial | None) -> str:
-    if trial is None or trial.best is None:
-        return NOTHING
-    return f"{trial.best.epoch} of {trial.epoch_to}"
 
 
 def _trained(study: Study | None, trial: Trial | None) -> str:

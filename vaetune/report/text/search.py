@@ -16,6 +16,7 @@ from vaetune.report.text.collapse import describe_collapsed
 from vaetune.report.text.compilation import describe_compilation
 from vaetune.report.text.evaluations import PIXELS
 from vaetune.report.text.images import describe_data
+from vaetune.report.text.trials import best_epoch
 from vaetune.report.text.units import counted
 from vaetune.study import (
     FINALISTS,
@@ -177,10 +178,11 @@ def describe_winner(
         "measured on": f"{counted(data.validation_images, 'validation image')}, one posterior "
         f"sample of each, {PIXELS[study.search.data.binarize].partition(':')[0]}",
     }
-    if reference and reference.winner and reference.winner.best:
-        other = reference.winner.best
+    rival = reference.winner if reference else None
+    if reference and rival and rival.best:
+        other = rival.best
         facts[reference.reference_name] = (
-            f"{objective.number(other.value)} after {counted(other.epoch, 'epoch')}: "
+            f"{objective.number(other.value)} at its best epoch, {best_epoch(rival)}: "
             f"the winner is {describe_lead_over(objective, best.value, other.value)} it"
         )
     if note := describe_example(example):
@@ -203,12 +205,12 @@ def describe_example(example: Study | None) -> str:
     Args:
         example: Run of the Keras example, from `find_example`, or None.
     """
-    best = example.winner.best if example and example.winner else None
-    if best is None:
+    trained = example.winner if example else None
+    if trained is None or trained.best is None:
         return ""
     return (
-        f"{best.val_loss:.2f} after {counted(best.epoch, 'epoch')}, with the Bernoulli likelihood: "
-        "not comparable"
+        f"{trained.best.val_loss:.2f} at its best epoch, {best_epoch(trained)}, with the Bernoulli "
+        "likelihood: not comparable"
     )
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 from vaetune.config import VALIDATION_LOSS, Objective, short_hyperparameters
 from vaetune.report.text.collapse import describe_end, describe_status
+from vaetune.report.text.units import NOTHING
 from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted, use_columns
+
+
+def best_epoch(trial: Trial | None) -> str:
+    """The best epoch of a trial among those that were trained, such as "8 of 9"."""
+    best = trial.best if trial else None
+    return f"{best.epoch} of {trial.epoch_to}" if trial and best else NOTHING
 
 
 def trials_as_table(study: Study) -> str:
