@@ -217,7 +217,7 @@ def test_the_line_of_the_images_says_the_likelihood():
 
 @pytest.mark.browser
 def test_interactive_charts_without_a_floor_are_drawn_in_nats(results, chromium):
-    page, troubles = chromium.new_page(), []
+    page, troubles = chromium.new_page(viewport={"width": 768, "height": 900}), []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda message: troubles.append(message.text))
     page.goto(write_report(results).as_uri())
@@ -225,6 +225,20 @@ def test_interactive_charts_without_a_floor_are_drawn_in_nats(results, chromium)
     assert "Loss, nats per image" in texts
     assert not [text for text in texts if FLOOR.search(text)]
     assert NAME in page.locator("body").inner_text()
+    # A name of two lines leaves the names and the pictures below them level.
+    names = page.locator(".comparison thead .reference, .model.reference")
+    names.evaluate_all("all => all.forEach(name => (name.textContent += ', continuous Bernoulli'))")
+    bottoms = page.locator(".comparison thead th").evaluate_all(
+        """all => all.map(one => {
+            const range = document.createRange();
+            range.selectNodeContents(one);
+            return range.getBoundingClientRect().bottom;
+        })"""
+    )
+    assert max(bottoms) - min(bottoms) < 2
+    for pair in page.locator(".pictures .pair:has(> div + div img)").all():
+        tops = pair.locator("img").evaluate_all("all => all.map(i => i.getBoundingClientRect().y)")
+        assert max(tops) - min(tops) < 1
     points = page.locator("svg circle, svg path").evaluate_all("all => all.map(e => e.outerHTML)")
     assert points
     assert not [point for point in points if "NaN" in point]

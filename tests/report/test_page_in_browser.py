@@ -128,6 +128,19 @@ def test_no_page_is_wider_than_its_window(visit, width):
     page = visit(viewport={"width": width, "height": 800})
     page.locator("details").evaluate_all("all => all.forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # What is wider scrolls by keyboard, below a shadow that vanishes at the end.
+    wider = page.locator("main *").evaluate_all(
+        """all => all.filter(one => getComputedStyle(one).overflowX === "auto")
+            .filter(one => one.scrollWidth > one.clientWidth)
+            .map(one => ({
+                table: one.matches(":has(> table.sortable)"),
+                shadows: getComputedStyle(one).backgroundAttachment,
+                focused: [one, ...one.querySelectorAll("svg")].some(at => at.tabIndex === 0),
+            }))"""
+    )
+    assert any(one["table"] for one in wider)
+    assert {one["shadows"] for one in wider} == {"local, local, scroll, scroll"}
+    assert all(one["focused"] for one in wider)
 
 
 @pytest.mark.browser

@@ -45,7 +45,7 @@ def test_the_answer_is_as_honest_when_the_reference_is_not_beaten(tmp_path, loss
 
 
 def test_numbers_and_hyperparameters_stand_side_by_side(tmp_path):
-    page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))
+    page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path)).replace("<wbr>", "")
     rows = Outline(page).texts_of("tr", page)
     assert rows[: rows.index("Cost") + 4] == [
         "Winner Keras example Difference",
@@ -65,6 +65,12 @@ def test_numbers_and_hyperparameters_stand_side_by_side(tmp_path):
         "Best epoch 3 of 3 3 of 3",
         "Training time 3 min 0 s 3 min 0 s",
     ]
+
+
+def test_numbers_that_need_much_room_are_smaller(tmp_path):
+    story = Story(tmp_path / "large").trial("0000", [-48093.4]).end()
+    assert '<tr class="lead">' in page_of(story)
+    assert '<tr class="lead long">' in page_of(story, baseline=reference(tmp_path, (-47440.5,)))
 
 
 @pytest.mark.parametrize(

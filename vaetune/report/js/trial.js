@@ -138,7 +138,8 @@ class TrialPage {
     const file = fileName(this.records.name, "trial", this.records.trials[index]);
     return html("section", {}, html("div", { class: "topline" }, html("h4", {}, "Losses, nats per image"), html("span", { class: "tools" }, ...saveButtons(() => drawing, file, "losses of the trial"))),
       legend, drawing,
-      html("details", { class: "twin" }, html("summary", {}, "Table"), plainTable(["Epoch", "Validation", "Recon.", "KL", "Training"], rows)));
+      html("details", { class: "twin" }, html("summary", {}, "Table"),
+        html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table: losses" }, plainTable(["Epoch", "Validation", "Recon.", "KL", "Training"], rows))));
   }
 
   // A copy of the page's section about the failure.

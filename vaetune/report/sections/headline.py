@@ -21,6 +21,9 @@ from vaetune.report.text.units import (
 )
 from vaetune.study import Evaluation, Study, Trial, winner_by_loss
 
+_MOST_LETTERS = 20
+"""Letters of a row in large type, in all its cells together."""
+
 _VALIDATION = "Validation loss at the best epoch, nats per image"
 _TEST = "Test images; losses in nats per image"
 
@@ -63,6 +66,12 @@ class Comparison:
     reference_name: str
     groups: Mapping[str, tuple[Row, ...]]
     protocol: str
+
+    @property
+    def has_long_numbers(self) -> bool:
+        """Whether the values of the objective leave no room for large type."""
+        rows = [row for group in self.groups.values() for row in group if row.is_objective]
+        return any(len(r.winner + r.reference + r.difference) > _MOST_LETTERS for r in rows)
 
 
 def headline(study: Study, baseline: Study | None) -> str:
