@@ -12,6 +12,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 from user_folder import contents, copy_searched, search_and_export
 
+from vaetune import report
+
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 TOO_FEW = "4 validation images are too few to say which loss is expected of a complex image"
@@ -34,7 +36,12 @@ def folder(searched, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_images_of_a_search_are_scored_and_compared(vaetune, folder):
+def test_the_images_of_a_search_are_scored_and_compared(vaetune, folder, monkeypatch):
+    drawn = []
+    write = report.write_heat_maps
+    monkeypatch.setattr(
+        report, "write_heat_maps", lambda path, maps: (drawn.append(maps), write(path, maps))
+    )
     asked = ("score", "--output", "s.csv", "--odd", "2", "--heat-maps", "maps.png")
     code, out, error = vaetune(*asked, "--quantile", "0.8")
     assert code == 0
@@ -71,6 +78,11 @@ def test_the_images_of_a_search_are_scored_and_compared(vaetune, folder):
         assert line.endswith("flagged") == row["flagged"]
     with Image.open("maps.png") as picture:
         assert picture.format == "PNG"
+    assert drawn[0].splits == ["train", "validation", "test", "left out"]
+    assert not drawn[0].is_corrected, "there are too few images"
+    first = frame.sort_values("score", ascending=False, kind="stable").iloc[0]
+    place = f"{first['split'].replace('_', ' ')} {first['name']}"
+    assert drawn[0].titles[0] == f"{first['score']:,.1f} nats: {place}"
     assert out.endswith("Table: s.csv\nHeat maps: maps.png, with 12 images\n")
 
 

@@ -1,5 +1,7 @@
 """Heat maps: each image beside its reconstruction and its map, all maps on one scale."""
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pytest
@@ -44,6 +46,8 @@ def test_each_image_is_beside_its_reconstruction_and_its_map():
         assert len({box.y0 for box in boxes}) == 1
         assert boxes[0].x1 < boxes[1].x0 < boxes[1].x1 < boxes[2].x0
     texts = [text.get_text() for text in figure.texts]
+    shown = "each with its reconstruction and the loss of each pixel above the lowest possible one."
+    assert texts[0].replace("\n", " ").startswith(f"Images, {shown} Scores are losses above")
     assert texts.index("Most anomalous") < texts.index("image 0") < texts.index("image 2")
     assert texts.index("image 2") < texts.index("For comparison: scores in the middle")
 
@@ -57,7 +61,7 @@ def test_all_maps_and_the_colour_bar_have_one_scale():
     assert {(each.norm.vmin, each.norm.vmax) for each in maps} == {(0.0, 6.0)}
     (bar,) = [axes for axes in figure.axes if axes.get_ylabel()]
     assert bar.get_ylim() == (0.0, 6.0)
-    assert "nats" in bar.get_ylabel()
+    assert bar.get_ylabel() == "loss of a pixel above the\nlowest possible one, nats"
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())
@@ -66,6 +70,14 @@ def test_all_maps_and_the_colour_bar_have_one_scale():
         shown = pixels[pixels.shape[0] - 1 - int(y), int(x), :3]
         expected = np.array(matplotlib.colormaps[COLOURS](value / 6.0))[:3] * 255
         np.testing.assert_allclose(shown, expected, atol=2)
+
+
+def test_the_legend_says_the_splits_and_what_is_subtracted_from_scores():
+    maps = replace(make_maps(), splits=["train", "test", "left out"], is_corrected=True)
+    images, scores = maps.legend
+    assert images.startswith("Train, test and left out images, each with its reconstruction")
+    assert scores.endswith("above the one that is expected of an image of this complexity.")
+    assert replace(maps, splits=["test"]).legend[0].startswith("Test images, each")
 
 
 def test_one_bright_pixel_does_not_darken_all_others():

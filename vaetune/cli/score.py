@@ -179,10 +179,19 @@ def _say_flagged(scores: "Scores") -> None:
     if splits is None:
         say(f"Flagged: {_share(flagged)} images")
         return
-    names = [name for name in ("train", "validation", "test", "left_out") if name in splits]
-    for number, split in enumerate(names):
+    for number, split in enumerate(_splits_of(scores)):
         head = "Flagged:" if number == 0 else " " * 8
-        say(f"{head} {_share(flagged[splits == split])} {split.replace('_', ' ')} images")
+        say(f"{head} {_share(flagged[splits == split])} {_in_words(split)} images")
+
+
+def _splits_of(scores: "Scores") -> list[str]:
+    """Names of the splits of the scored images; empty for images of no search."""
+    names = ("train", "validation", "test", "left_out")
+    return [] if scores.splits is None else [name for name in names if name in scores.splits]
+
+
+def _in_words(split: object) -> str:
+    return str(split).replace("_", " ")
 
 
 def _share(flagged: "NDArray[np.bool_]") -> str:
@@ -200,7 +209,7 @@ def _say_most_anomalous(scores: "Scores") -> None:
     for row, name in names.items():
         facts = [f"{scores.score[row]:10,.2f}  {name:<{width}}"]
         if scores.splits is not None:
-            facts.append(f"{str(scores.splits[row]).replace('_', ' '):<10}")
+            facts.append(f"{_in_words(scores.splits[row]):<10}")
         if (label := scores.class_of(row)) is not None:
             facts.append(printable(label))
         if scores.flagged is not None and scores.flagged[row]:
@@ -232,9 +241,17 @@ def _write_maps(path: Path, scores: "Scores", rows: "ImageRows", model: "Loadabl
         originals=to_pixels(images),
         reconstructions=to_pixels(np.nan_to_num(reconstructions)),
         losses=losses,
-        titles=[f"{scores.score[row]:,.1f} nats  {scores.names[row]}" for row in chosen.tolist()],
+        titles=[_title(scores, row) for row in chosen.tolist()],
         anomalous=len(anomalous),
         show=model.images.data.show,
+        splits=[_in_words(split) for split in _splits_of(scores)],
+        is_corrected=bool(scores.correction.images),
     )
     write_heat_maps(path, maps)
     say(f"Heat maps: {path}, with {len(chosen)} image{'s' * (len(chosen) != 1)}")
+
+
+def _title(scores: "Scores", row: int) -> str:
+    """Score, split and name of an image."""
+    split = "" if scores.splits is None else f"{_in_words(scores.splits[row])} "
+    return f"{scores.score[row]:,.1f} nats: {split}{scores.names[row]}"

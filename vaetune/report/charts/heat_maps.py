@@ -1,5 +1,6 @@
 """Draws images, their reconstructions and the loss of each pixel, on one scale for all images."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,10 @@ from vaetune.study import Pixels
 COLOURS = "inferno"
 """Colour map of the losses: black where the reconstruction is perfect."""
 
-LEGEND = "Each image, its reconstruction and the loss of each pixel"
+_LOSSES = "with its reconstruction and the loss of each pixel above the lowest possible one."
+
+_EXPECTED = "Scores are losses above the one that is expected of an image of this complexity."
+_LOWEST = "Scores are losses above the lowest one that the image could have."
 
 _TOP = 0.998
 """Share of the pixels that the colours tell apart. One bright pixel must not darken all others."""
@@ -32,14 +36,14 @@ _LONGEST = 400
 _SIDE, _GAP, _BETWEEN, _MARGIN = 1.5, 0.06, 0.4, 0.25
 """Longest side of a picture, gap between pictures, gap between images and margin, in inches."""
 
-_TITLE, _HEADING, _BAR = 0.27, 0.62, 0.95
+_TITLE, _HEADING, _BAR = 0.27, 0.62, 1.15
 """Height of a title and of a heading, and width of the colour bar with its numbers, in inches."""
 
 _LEAST_HEIGHT = 2.8
 """Height of a figure with room for the colour bar, in inches."""
 
-_LEGEND = 0.4
-"""Height of the first line, in inches."""
+_LEGEND, _LINE, _LETTER = 0.4, 0.18, 0.08
+"""Height of the first line and of each further one, and width of a letter, in inches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,9 @@ class HeatMaps:
         anomalous: Number of anomalous images, which come first. The others are normal.
         show: Channels to show, see `shown_channels`. If each would be shown, pictures show their
             mean.
+        splits: Names of the splits that the images were chosen from; empty for other images.
+        is_corrected: Whether the loss that is expected of an image is subtracted from the scores,
+            or only the lowest one that it could have.
     """
 
     originals: Pixels
@@ -62,6 +69,16 @@ class HeatMaps:
     titles: Sequence[str]
     anomalous: int
     show: Sequence[int] | None = None
+    splits: Sequence[str] = ()
+    is_corrected: bool = False
+
+    @property
+    def legend(self) -> tuple[str, str]:
+        """What the pictures show, and what the scores are."""
+        *others, last = self.splits or ("",)
+        names = f"{', '.join(others)} and {last}" if others else last
+        images = f"{names[:1].upper()}{names[1:]} images" if names else "Images"
+        return f"{images}, each {_LOSSES}", _EXPECTED if self.is_corrected else _LOWEST
 
     @property
     def most(self) -> float:
@@ -91,7 +108,7 @@ def draw_heat_maps(maps: HeatMaps) -> Figure:
     ]
     losses = np.nan_to_num(maps.losses, nan=maps.most, posinf=maps.most)
     scale = Normalize(0.0, maps.most)
-    layout.write(figure, _MARGIN, _LEGEND, LEGEND, fontsize=10, color=MUTED)
+    layout.write(figure, _MARGIN, layout.legend_end, layout.legend, fontsize=10, color=MUTED)
     for heading, numbers, top in layout.blocks:
         layout.write(figure, _MARGIN, top + _HEADING / 2, heading, fontsize=12, color=INK)
         for place, number in enumerate(numbers):
@@ -120,14 +137,18 @@ class _Layout:
         self._columns = min(_COLUMNS, max(len(numbers) for _, numbers in maps.blocks))
         self._panel = 3 * self.side[0] + 2 * _GAP
         self.letters = max(8, int(self._panel / 0.075))
+        self.right = 2 * _MARGIN + self._columns * (self._panel + _BETWEEN) - _BETWEEN
+        self.width = max(self.right + _BAR, 4.2)
+        room = int((self.width - 2 * _MARGIN) / _LETTER)
+        lines = [line for text in maps.legend for line in textwrap.wrap(text, room)]
+        self.legend = "\n".join(lines)
+        self.legend_end = _LEGEND + _LINE * (len(lines) - 1)
         self.blocks: list[tuple[str, range, float]] = []
-        top = _LEGEND
+        top = self.legend_end
         for heading, numbers in maps.blocks:
             self.blocks.append((heading, numbers, top))
             top += _HEADING + -(-len(numbers) // self._columns) * self._row
-        self.height = max(top + _MARGIN, _LEAST_HEIGHT)
-        self.right = 2 * _MARGIN + self._columns * (self._panel + _BETWEEN) - _BETWEEN
-        self.width = max(self.right + _BAR, 4.2)
+        self.height = max(top + _MARGIN, _LEAST_HEIGHT + self.legend_end - _LEGEND)
 
     @property
     def _row(self) -> float:
@@ -181,4 +202,5 @@ def _add_colours(figure: Figure, layout: _Layout, maps: HeatMaps, scale: Normali
     )
     bar.outline.set_edgecolor(RULE)
     bar.ax.tick_params(color=RULE, labelcolor=MUTED, labelsize=9)
-    bar.set_label("loss of a pixel, nats", color=INK, fontsize=10)
+    label = "loss of a pixel above the\nlowest possible one, nats"
+    bar.set_label(label, color=INK, fontsize=10)
