@@ -1,6 +1,5 @@
 """Writes a contact sheet: a PNG of images, as a model sees them."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from PIL import Image, PngImagePlugin
 
 from vaetune.files import write_atomically, writing_to
 from vaetune.report.charts.channels import scale_of_numbers, shown_channels, to_pictures
-from vaetune.report.charts.grids import GridInfo, grid_to_png
+from vaetune.report.charts.grids import GridInfo, grid_to_picture
 from vaetune.report.picture_files import MARK, check_picture
 from vaetune.study import Pixels
 
@@ -63,7 +62,7 @@ def write_contact_sheet(path: Path, images: Pixels, show: Sequence[int] | None) 
         ResultsError: The file cannot be written, or is not a contact sheet.
     """
     grid = arrange_images(images, show)
-    picture = Image.open(io.BytesIO(grid_to_png(grid, most_width=_WIDTH)))
+    picture = grid_to_picture(grid, most_width=_WIDTH)
     size = (picture.width + 2 * _MARGIN, picture.height + 2 * _MARGIN)
     sheet = Image.new("RGBA", size, _PAPER)
     sheet.alpha_composite(picture, (_MARGIN, _MARGIN))

@@ -9,7 +9,8 @@ from vaetune.report.charts.grids import (
     compute_manifold,
     compute_reconstructions,
     compute_samples,
-    grid_to_png,
+    grid_to_picture,
+    to_file,
 )
 
 
@@ -121,4 +122,4 @@ def test_every_grid_draws_any_number_of_channels(channels):
         compute_interpolations(images[:2], images[:3][None]),
     ):
         assert grid.tiles.shape[-1] in (1, 3)
-        assert grid_to_png(grid).startswith(b"\x89PNG")
+        assert to_file(grid_to_picture(grid)).startswith(b"\x89PNG")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, features
 
 from vaetune.report.charts.data_urls import grid_to_data_url, smaller_data_url
-from vaetune.report.charts.grids import compute_samples, grid_to_png
+from vaetune.report.charts.grids import compute_samples, grid_to_picture, to_file
 
 
 def smooth(side, channels=3, count=4):
@@ -24,9 +24,12 @@ def decoded(url):
     return kind, Image.open(io.BytesIO(base64.b64decode(encoded)))
 
 
-def test_many_shades_of_colour_become_a_smaller_file_that_looks_the_same():
+def test_many_shades_of_colour_become_a_smaller_file_that_looks_the_same(monkeypatch):
     grid = compute_samples(smooth(64))
-    png, url = grid_to_png(grid), grid_to_data_url(grid)
+    png = to_file(grid_to_picture(grid))
+    with monkeypatch.context() as patched:
+        patched.setattr(Image, "open", None)  # No picture is read again.
+        url = grid_to_data_url(grid)
     kind, image = decoded(url)
     assert (kind, image.mode) == ("webp", "RGBA")
     assert len(url) < 0.5 * len(base64.b64encode(png))
@@ -51,7 +54,7 @@ def test_a_small_picture_is_enlarged_so_that_its_pixels_keep_their_colours():
 def test_grey_pictures_keep_every_pixel(channels):
     grey = smooth(64, 1).repeat(channels, axis=-1)
     grid = compute_samples(grey)
-    png = base64.b64encode(grid_to_png(grid)).decode()
+    png = base64.b64encode(to_file(grid_to_picture(grid))).decode()
     assert grid_to_data_url(grid) == f"data:image/png;base64,{png}"
 
 

@@ -17,7 +17,8 @@ from vaetune.report.charts.grids import (
     compute_samples,
     compute_traversal,
     draw_grid,
-    grid_to_png,
+    grid_to_picture,
+    to_file,
 )
 from vaetune.report.charts.latent_walks import Activity
 from vaetune.report.charts.svg import to_svg
@@ -109,7 +110,7 @@ def test_colours_survive_and_grey_is_grey():
 
 def test_bare_images_are_enlarged_in_whole_pixels_with_clear_gaps():
     tiles = np.array([10, 200], np.uint8).reshape(2, 1, 1, 1).repeat(8, 1).repeat(8, 2)
-    pixels = pixels_of(grid_to_png(compute_samples(tiles), least_width=50))
+    pixels = pixels_of(to_file(grid_to_picture(compute_samples(tiles), least_width=50)))
     assert pixels.shape == (24, 54, 4)  # 18 pixels wide, three times
     assert set(np.unique(pixels[:, :24, 0])) == {10}
     assert set(np.unique(pixels[:, 24:30, 3])) == {0}
@@ -118,13 +119,13 @@ def test_bare_images_are_enlarged_in_whole_pixels_with_clear_gaps():
 
 def test_large_images_are_not_enlarged():
     info = compute_samples(np.zeros((1, 100, 900, 3), np.uint8))
-    assert pixels_of(grid_to_png(info)).shape == (100, 900, 4)
+    assert pixels_of(to_file(grid_to_picture(info))).shape == (100, 900, 4)
 
 
 def test_large_images_are_reduced_in_a_page():
     tiles = np.zeros((15 * 15, 128, 128, 3), np.uint8)
     wide = compute_manifold(tiles.reshape(15, 15, 128, 128, 3))
-    assert pixels_of(grid_to_png(wide)).shape == (1000, 1000, 4)
+    assert pixels_of(to_file(grid_to_picture(wide))).shape == (1000, 1000, 4)
 
 
 # Names around the images

@@ -9,7 +9,7 @@ import io
 
 from PIL import Image, features
 
-from vaetune.report.charts.grids import GridInfo, enlarge, grid_to_png
+from vaetune.report.charts.grids import GridInfo, enlarge, grid_to_picture, to_file
 
 _QUALITY = 90
 """Quality of WebP files, of 100."""
@@ -20,9 +20,9 @@ pixel of a small picture has to be enlarged to keep its own."""
 
 
 def grid_to_data_url(info: GridInfo, least_width: int = 840, most_width: int = 1000) -> str:
-    """Returns a picture of images for the page; see `grid_to_png`."""
-    png = grid_to_png(info, least_width, most_width)
-    return smaller_data_url(png, Image.open(io.BytesIO(png)))
+    """Returns a picture of images for the page; see `grid_to_picture`."""
+    picture = grid_to_picture(info, least_width, most_width)
+    return smaller_data_url(to_file(picture), picture)
 
 
 def smaller_data_url(png: bytes, image: Image.Image) -> str:

@@ -204,8 +204,8 @@ def draw_grid(info: GridInfo) -> Figure:
     return figure
 
 
-def grid_to_png(info: GridInfo, least_width: int = 840, most_width: int = 1000) -> bytes:
-    """Renders the images without labels as a PNG file.
+def grid_to_picture(info: GridInfo, least_width: int = 840, most_width: int = 1000) -> Image.Image:
+    """Renders the images without labels, in red, green, blue and opacity.
 
     Args:
         info: Images to render.
@@ -217,8 +217,13 @@ def grid_to_png(info: GridInfo, least_width: int = 840, most_width: int = 1000) 
     image = enlarge(whole, least_width)
     if image.width == whole.width > most_width:
         image = image.resize((most_width, round(image.height * most_width / image.width)))
+    return image
+
+
+def to_file(picture: Image.Image) -> bytes:
+    """Returns a picture as a PNG file."""
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=6)
+    picture.save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
 
 
