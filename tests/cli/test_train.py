@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from user_folder import SEARCH_FILE
 
+from vaetune.report.text.trials import best_epoch
 from vaetune.study.builder import load_study
 from vaetune.study.checkpoint import Checkpoint
 from vaetune.training.restore import restore_best
@@ -144,6 +145,7 @@ def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder
     folder = folder / "results" / "baselines" / "mine"
     (trial,) = load_study(folder).trials
     assert trial.epochs[-1].epoch == trial.best.epoch + 2 < 50
+    assert best_epoch(trial) == f"{trial.best.epoch} of {trial.best.epoch + 2}"
     code, out, _ = vaetune(*command, *rate)
     assert "The search is complete: nothing is left to train." in out
     (folder / "trials" / "0000" / "checkpoint.npz").write_bytes(b"no archive")

@@ -14,7 +14,7 @@ from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted,
 def best_epoch(trial: Trial | None) -> str:
     """The best epoch of a trial among those that were trained, such as "8 of 9"."""
     best = trial.best if trial else None
-    return f"{best.epoch} of {trial.epoch_to}" if trial and best else NOTHING
+    return f"{best.epoch} of {trial.epochs[-1].epoch}" if trial and best else NOTHING
 
 
 def trials_as_table(study: Study) -> str:
