@@ -5,13 +5,13 @@ the messages writes the journal and the checkpoints.
 """
 
 import math
+import random
 import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -156,7 +156,9 @@ class _TaskTrainer:
     def _draw_weights(self, trial: Assignment) -> Arrays:
         """Returns the variables of a new model. They do not depend on earlier trials."""
         entropy = np.random.SeedSequence([self._spec.seed, trial.configuration])
-        keras.utils.set_random_seed(int(entropy.generate_state(1)[0]))
+        # Keras draws its seeds from the random numbers of Python. `keras.utils.set_random_seed`
+        # would seed TensorFlow too, which would then optimise all functions once more.
+        random.seed(int(entropy.generate_state(1)[0]))
         return self._context.draw_weights(trial.hyperparameters, self._likelihood)
 
     def _train(
