@@ -76,6 +76,18 @@ def test_a_trial_continues_from_its_checkpoint_as_without_interruption(context):
     assert rest[-1].score == whole[-1].score, "the best of all its epochs"
 
 
+def test_a_trial_does_not_seed_tensorflow(context):
+    """Otherwise TensorFlow would optimise all compiled functions once more for each trial."""
+
+    def draw_two(between=lambda: None):
+        tf.random.set_seed(7)
+        first = tf.random.uniform(())
+        between()
+        return float(first), float(tf.random.uniform(()))
+
+    assert draw_two() == draw_two(lambda: messages_of(context, FIRST))
+
+
 def test_a_promotion_continues_after_its_parent_and_is_scored_by_its_own_epochs(context):
     end = epochs_of(messages_of(context, FIRST))[-1].checkpoint
     promoted = messages_of(context, SECOND, start=end)
