@@ -15,6 +15,8 @@ HERE = Path(__file__).parent
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# XLA compiles for as long as a test runs. Tests ask what a program computes, not how fast.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # Objects of imports stay. Going through them again and again takes a tenth of the time of tests.
 gc.disable()

@@ -25,6 +25,7 @@ def colour(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_reading_back")
 def test_colour_images_are_searched_evaluated_and_exported_with_a_gaussian(vaetune, colour):
     code, out, _ = vaetune("search", "colour.toml", "--max-epochs", 1)
     assert code == 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_steps import assert_steps_like_keras, trace_steps
+from long_forms import long
 
 from vaetune.config import LIKELIHOODS
 from vaetune.config.space import Space
@@ -28,6 +29,8 @@ VALUES = {
 }
 WIDE = VALUES | {"filters_1": 8, "filters_2": 5, "latent_dim": 6}
 AVERAGED = {"weight_average": 0.9}
+SCALED = [name for name, one in LIKELIHOODS.items() if one.scale]
+UNSCALED = [name for name in LIKELIHOODS if name not in SCALED]
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +69,7 @@ def test_steps_equal_those_of_keras(likelihood, levels):
         assert float(ours[-1]) != pytest.approx(start, abs=1e-3), "the scale was not trained"
 
 
+@pytest.mark.parametrize("likelihood", [*SCALED, *long(*UNSCALED)])
 def test_fit_trains_the_scale_and_its_average(likelihood, levels):
     values, images = VALUES | levels | AVERAGED | {"weight_decay": 0.5}, make_images()
     theirs = make_vae(values, likelihood)

@@ -182,7 +182,7 @@ def losses_of(precision, structure):
 
 @pytest.mark.usefixtures("optimized_graphs")  # The type of the numbers changes in this step.
 @pytest.mark.skipif(not has_bfloat16(), reason="the CPU has no bfloat16 instructions")
-@pytest.mark.parametrize("name", [*FEW[::2], *long(FEW[1], *OTHERS)])
+@pytest.mark.parametrize("name", [FEW[0], *long(*FEW[1:], *OTHERS)])
 def test_mixed_precision_changes_training_but_no_bit_of_validation(name):
     exact, mixed = (losses_of(one, STRUCTURES[name]) for one in ("float32", "mixed_bfloat16"))
     assert exact[0] == mixed[0] == mixed[2]
