@@ -181,6 +181,10 @@ def test_an_export_without_the_images_of_its_search_is_written_and_says_so(
         (("--quantile", "1"), "above 0 and below 1, such as 0.99. Received: 1."),
         (("--quantile", "nan"), "above 0 and below 1, such as 0.99. Received: nan."),
         (("--odd", "9"), 'There is no class "9". The classes are: 0, 1, 2.'),
+        (
+            ("--odd", "2", "--split", "test"),
+            "Choose another class, or leave out --split (in Python",
+        ),
         (("--odd", "x", "--dataset", "small"), "have no labels, so there is no AUROC"),
         (("--odd", "a", "--dataset", "one"), "There are no normal images, so there is no AUROC"),
         (("--dataset", "empty"), "empty contains no images"),

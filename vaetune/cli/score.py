@@ -81,7 +81,7 @@ def score(
         comparison = None
         if chosen:
             facts = rows.labels, rows.class_names, find_new(rows)
-            comparison = compare_classes(*facts, classes.odd, classes.normal)
+            comparison = compare_classes(*facts, classes.odd, classes.normal, rows.splits)
         say_notes(rows, is_search=dataset is None)
         model = replace(model, load=cache(model.load))
         scores = _score(model, rows, every, quantile)
