@@ -31,7 +31,11 @@ class ClassOptions:
 
     odd: Annotated[
         str | None,
-        typer.Option(metavar="LABEL", help="Class of the anomalies, to compute the AUROC."),
+        typer.Option(
+            metavar="LABEL",
+            help="Class of the anomalies, to compute the AUROC. Of the images of the search, test "
+            "images and those left out count.",
+        ),
     ] = None
     normal: Annotated[
         str | None,
