@@ -67,7 +67,7 @@ def run_here(arguments: argparse.Namespace) -> None:
     from vaetune.data import load_images
 
     (contender,), seed = arguments.contender, arguments.here
-    name, dataset = image_set(arguments.images)
+    name, dataset = image_set(arguments.images, arguments.build)
     images = load_images(dataset)
     run = RaceRun(name, contender, seed, ())
     least = LEAST_EPOCHS.get(contender, 0) if arguments.seconds == LIMIT_S else 0
@@ -77,11 +77,16 @@ def run_here(arguments: argparse.Namespace) -> None:
     raise SystemExit(f"{contender} ended before its time.")
 
 
-def image_set(file: Path | None) -> tuple[str, str]:
-    """Returns the name and the source of an image set; of a file, images are drawn once."""
+def image_set(file: Path | None, build: Path) -> tuple[str, str]:
+    """Returns the name and the source of an image set; of a file, images are drawn once.
+
+    Args:
+        file: File of images; None for the packaged digits.
+        build: Folder in which the drawn images are kept.
+    """
     if file is None:
         return "digits", "digits"
-    target = BUILD / file.name
+    target = build / file.name
     draw_subset(file, target)
     return file.stem, str(target)
 
@@ -100,6 +105,7 @@ def run_apart(key: Key, arguments: argparse.Namespace, core: int | None) -> None
     _, contender, seed = key
     command = [sys.executable, __file__, "--here", str(seed), "--contender", contender]
     command += ["--results", str(arguments.results), "--seconds", str(arguments.seconds)]
+    command += ["--build", str(arguments.build)]
     command += ["--images", str(arguments.images)] if arguments.images else []
     if core is not None:
         command = ["taskset", "--cpu-list", str(core), *command]
@@ -179,7 +185,7 @@ def show(key: Key, results: Path) -> None:
 
 def missing_keys(seed: int, wanted: list[str], arguments: argparse.Namespace) -> list[Key]:
     """Returns the runs of a seed that are missing; the order rotates from seed to seed."""
-    name, _ = image_set(arguments.images)
+    name, _ = image_set(arguments.images, arguments.build)
     done = {run.key for run in read_race(arguments.results)}
     turn = seed % len(wanted)
     keys = [(name, contender, seed) for contender in wanted[turn:] + wanted[:turn]]
@@ -194,6 +200,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="number of seeds")
     parser.add_argument("--results", type=Path, default=PATH)
     parser.add_argument("--seconds", type=float, default=LIMIT_S, help="seconds of each search")
+    parser.add_argument("--build", type=Path, default=BUILD, help="folder for the drawn images")
     parser.add_argument("--table", action="store_true", help="only print the tables")
     parser.add_argument("--here", type=int, metavar="SEED", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

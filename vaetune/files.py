@@ -138,6 +138,26 @@ def write_atomically(
             raise
 
 
+def check_writable(path: Path, flag: str) -> None:
+    """Checks that a file can be written, by beginning one next to it, before anything is computed.
+
+    Args:
+        path: File to write later. Its folder exists.
+        flag: Option of the command line that names the file.
+
+    Raises:
+        ResultsError: The file cannot be written.
+    """
+    begun = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        begun.touch()
+        begun.unlink()
+    except OSError as error:
+        raise ResultsError(
+            f"{path} cannot be written: {error.strerror}. Choose another file with {flag}."
+        ) from error
+
+
 _LOCK_NAME = ".lock"
 
 _LOCK_WAIT_S = 0.2

@@ -142,7 +142,7 @@ def test_what_has_run_does_not_run_again_and_the_order_rotates(tmp_path):
     with path.open("w") as file:
         row = {"images": "digits", "contender": "control", "seed": 1, "epochs": [[1.5, 100.0]]}
         file.write(json.dumps(row) + "\n")
-    arguments = race.argparse.Namespace(images=None, results=path)
+    arguments = race.argparse.Namespace(images=None, build=tmp_path, results=path)
     wanted = ["hyperband", "control", "ray"]
     first, second = (race.missing_keys(seed, wanted, arguments) for seed in (1, 2))
     assert [name for _, name, _ in first] == ["ray", "hyperband"]
@@ -225,6 +225,7 @@ def test_every_contender_trains_until_its_time_is_over(tmp_path):
         images, x_train=train.images, y_train=train.labels, x_test=test.images, y_test=test.labels
     )
     arguments = ("--seeds", "1", "--seconds", "25", "--results", results, "--images", images)
+    arguments += ("--build", tmp_path / "build")  # A later file of this name is another one.
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "race.py", *map(str, arguments)],
         capture_output=True,

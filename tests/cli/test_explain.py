@@ -75,6 +75,7 @@ def test_a_winner_by_accuracy_is_explained_by_accuracy_with_the_loss_beside_it(v
     assert vaetune("search", "mine.toml", "--choose-by", "knn_accuracy", "--quiet")[0] == 0
     code, out, error = vaetune("explain", "--seeds", 1)
     assert (code, error) == (0, "")
+    assert "or less, without the time to measure the kNN accuracy after each epoch.\n" in out
     assert re.search(r"^the Keras example, seed 0: \d+\.\d %, \d+\.\d+ nats, ", out, re.M)
     assert re.search(r"^step +kNN accuracy +gain +validation loss +changes$", out, re.M)
     row = r"latent size +\d+\.\d\s% +[+-]\d+\.\d +\d+\.\d+ +latent_dim 2 -> 3"

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from exports import StubReader
 from image_sets import make_split
 from picture_folders import save
 from PIL import Image
@@ -156,7 +157,10 @@ def test_an_export_scores_elsewhere_with_the_losses_that_it_contains(vaetune, fo
         assert "flagged" not in found
 
 
-def test_an_export_without_the_images_of_its_search_is_written_and_says_so(vaetune, folder):
+def test_an_export_without_the_images_of_its_search_is_written_and_says_so(
+    vaetune, folder, monkeypatch
+):
+    monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
     (folder / "squares.npz").rename(folder / "gone.npz")
     code, _, error = vaetune("best", "--export")
     assert code == 0
@@ -165,8 +169,18 @@ def test_an_export_without_the_images_of_its_search_is_written_and_says_so(vaetu
     )
     assert "squares.npz" in error
     assert error.count("\n") == 1
-    assert not (folder / "results" / "best" / "validation_losses.csv").exists()
+    losses = folder / "results" / "best" / "validation_losses.csv"
+    assert not losses.exists()
     assert "validation_losses.csv" not in (folder / "results" / "best" / "README.md").read_text()
+    assert "If the images have moved, export the model with them: `vaetune best --export" in error
+    np.savez("others.npz", x=TRAIN.images, y=TRAIN.labels)
+    before = contents(folder)
+    code, _, error = vaetune("best", "--export", "--dataset", "others.npz")
+    assert (code, error.count("\n")) == (1, 1)
+    assert '"squares" was run on other images than those in others.npz' in error
+    assert contents(folder) == before
+    assert vaetune("best", "--export", "--dataset", "gone.npz")[::2] == (0, "")
+    assert len(losses.read_text().splitlines()) == 1 + 4
 
 
 @pytest.mark.parametrize(
@@ -179,6 +193,10 @@ def test_an_export_without_the_images_of_its_search_is_written_and_says_so(vaetu
         (("--quantile", "1"), "above 0 and below 1, such as 0.99. Received: 1."),
         (("--quantile", "nan"), "above 0 and below 1, such as 0.99. Received: nan."),
         (("--odd", "9"), 'There is no class "9". The classes are: 0, 1, 2.'),
+        (
+            ("--odd", "2", "--split", "test"),
+            "Choose another class, or leave out --split (in Python",
+        ),
         (("--odd", "x", "--dataset", "small"), "have no labels, so there is no AUROC"),
         (("--odd", "a", "--dataset", "one"), "There are no normal images, so there is no AUROC"),
         (("--dataset", "empty"), "empty contains no images"),

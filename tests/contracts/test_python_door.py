@@ -309,6 +309,7 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
     steps = []
     export = vaetune.export_trial(study, folder=str(tmp_path / "model"), on_step=steps.append)
     assert export.folder == tmp_path / "model"
+    assert re.search(r"The images of .* were given by a script\. .*images=", export.no_losses)
     assert list(export.max_difference) == ["keras"]
     assert steps == [
         "Writing the model as keras",
@@ -320,9 +321,12 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
     assert isinstance(vae, vaetune.VAE)
     assert vae.image_shape == (9, 10, 1)
     other = study.ranking[-1]
-    vaetune.export_trial(study, other, export.folder, "keras")
+    whole = vaetune.export_trial(study, other, export.folder, "keras", images=ARRAYS)
     reported = json.loads((export.folder / "hyperparameters.json").read_text())
     assert reported["trial_id"] == other.trial_id
+    assert whole.no_losses == ""
+    losses = (export.folder / "validation_losses.csv").read_text().splitlines()[1:]
+    assert len(losses) == study.started.data.validation_images
 
 
 @pytest.mark.parametrize(
@@ -334,6 +338,7 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
         ),
         ({"formats": ["keras", "tflite"]}, "Unknown format 'tflite'"),
         ({"trial": "0009"}, '"tiny" has no trial 0009'),
+        ({"images": SPLIT.images[::-1]}, "on other images than those in arrays"),
     ],
 )
 def test_what_cannot_be_exported_is_a_clear_error(study, tmp_path, monkeypatch, wrong, message):

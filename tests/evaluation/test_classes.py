@@ -54,12 +54,29 @@ def test_a_class_is_found_by_its_name_before_its_index():
         (LABELS, NEW, {}, "Give either the odd or the normal class"),
         (LABELS, NEW, {"odd": "cat", "normal": "dog"}, "Give either the odd or the normal class"),
         (LABELS[2:4], NEW[2:3].repeat(2), {"odd": "7"}, "There are no normal images, so"),
-        (LABELS, ~NEW & (LABELS == 0), {"odd": "7"}, "no odd images among the test images and"),
     ],
 )
 def test_without_images_of_both_kinds_the_reason_is_said(labels, new, given, message):
     with pytest.raises(ResultsError) as refused:
         compare_classes(labels, NAMES, new, **given)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ("train validation test left_out", "among the test and left-out images, so there is no "),
+        ("train validation test left_out", "Choose another class, or other images with --dataset."),
+        ("test test test test", "no odd images among the test images, so there is no AUROC for 7"),
+        ("test test test test", "Choose another class, or leave out --split (in Python: splits)."),
+        ("train train validation train", "Received: train and validation images. Leave out --spl"),
+    ],
+)
+def test_splits_without_images_of_both_kinds_are_named(splits, message):
+    splits = np.array(splits.split())
+    are_new = np.isin(splits, ["test", "left_out"])
+    with pytest.raises(ResultsError) as refused:
+        compare_classes(np.array([1, 0, 0, 1]), NAMES, are_new, "7", splits=splits)
     assert message in str(refused.value)
 
 

@@ -123,5 +123,7 @@ def test_what_cannot_encode_is_refused(handed_over, tmp_path):
         vaetune.encode_images(folder)
     with pytest.raises(DataError, match=r'takes 9 x 10\. Resize them .*resize="crop"'):
         vaetune.encode_images(study, np.zeros((3, 20, 20), np.uint8))
+    with pytest.raises(DataError, match=r"a list of 23 arrays of .* Join them with numpy\.stack"):
+        vaetune.encode_images(study, [*OTHERS.images])
     found = vaetune.encode_images(study, np.zeros((3, 20, 20), np.uint8), resize="pad")
     assert len(found) == 3

@@ -134,6 +134,10 @@ def test_images_of_a_user_are_never_overwritten(tmp_path):
         ("z.txt", r"z\.txt is not a name of a table: expected one that ends in \.npz, \.csv or"),
         ("z", "is not a name of a table"),
         ("no/z.csv", r"There is no folder .*no\. Create it"),
+        (
+            f"{'z' * 250}.csv",
+            "cannot be written: File name too long. Choose another file with",
+        ),
     ],
 )
 def test_a_name_that_cannot_be_written_is_refused(tmp_path, name, message):

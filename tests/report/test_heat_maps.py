@@ -135,7 +135,15 @@ def test_heat_maps_replace_earlier_ones_and_no_other_picture(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("maps.jpg", "ends in .png"), ("no/maps.png", "There is no folder")]
+    ("name", "message"),
+    [
+        ("maps.jpg", "ends in .png"),
+        ("no/maps.png", "There is no folder"),
+        (
+            f"{'m' * 250}.png",
+            "cannot be written: File name too long. .* with --heat-maps",
+        ),
+    ],
 )
 def test_a_name_that_cannot_be_written_is_refused(tmp_path, name, message):
     with pytest.raises(ResultsError, match=message):

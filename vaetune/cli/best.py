@@ -32,6 +32,9 @@ def best(
     output: Annotated[
         Path | None, typer.Option(help="Export to this folder instead of results/best/.")
     ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Images of the search, if they have moved; for --export.")
+    ] = None,
     trial: TrialId = None,
     latent_dim: Annotated[
         int | None, typer.Option(help="Use the best trial with this number of latent dimensions.")
@@ -47,8 +50,8 @@ def best(
     from vaetune.report import describe_decision, describe_winner
     from vaetune.study import find_baseline, find_example, pick
 
-    if (formats or output is not None) and not export:
-        raise typer.BadParameter("--format and --output go with --export")
+    if (formats or output is not None or dataset is not None) and not export:
+        raise typer.BadParameter("--format, --output and --dataset go with --export")
     study = find_named(results, name)
     if trial is not None and latent_dim is not None:
         raise typer.BadParameter("give --trial or --latent-dim, not both")
@@ -62,7 +65,7 @@ def best(
     if export:
         target = results / BEST if output is None else output
         with clean_interrupt("Stopped. Nothing was exported."):
-            export_and_print(study, picked, target, formats or (), device="cpu")
+            export_and_print(study, picked, target, formats or (), "cpu", dataset)
 
 
 def export_and_print(
@@ -71,12 +74,24 @@ def export_and_print(
     target: Path,
     formats: Sequence[str],
     device: "Device",
+    dataset: str | None = None,
 ) -> None:
-    """Exports a trial, and prints the files and the maximum differences from the original."""
+    """Exports a trial, and prints the files and the maximum differences from the original.
+
+    Args:
+        study: Search or baseline of the trial.
+        trial: Trial to export.
+        target: Folder to write.
+        formats: Formats besides "keras".
+        device: Device for TensorFlow.
+        dataset: New place of the images; None if they have not moved.
+    """
     from vaetune.export import export_trial
 
     with _show_steps() as on_step:
-        export = export_trial(study, trial, target, formats, device=device, on_step=on_step)
+        export = export_trial(
+            study, trial, target, formats, images=dataset, device=device, on_step=on_step
+        )
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in target.iterdir())
     say(f"Exported to {target}/: {', '.join(names)}")
     for name, differences in export.max_difference.items():
@@ -84,7 +99,7 @@ def export_and_print(
             f"{part} {value:.0e}" if value else f"{part} 0" for part, value in differences.items()
         )
         say(f"  {name}: maximum difference from the original: {', '.join(values)}")
-    if export.no_losses and study.names_images:  # Arrays of a script cannot be read again.
+    if export.no_losses:
         note(
             "Without losses of validation images, `vaetune score` sets no threshold with this "
             f"export. {export.no_losses}"

@@ -129,7 +129,7 @@ class WinnerOptions:
     objective: Annotated[
         ObjectiveOption | None,
         Overrides("objective"),
-        training_option(help="Measure of each epoch that the search improves."),
+        training_option(help="Measure, on the validation images, that the search improves."),
     ] = None
     choose_by: Annotated[
         ObjectiveOption | None,

@@ -31,7 +31,11 @@ class ClassOptions:
 
     odd: Annotated[
         str | None,
-        typer.Option(metavar="LABEL", help="Class of the anomalies, to compute the AUROC."),
+        typer.Option(
+            metavar="LABEL",
+            help="Class of the anomalies, to compute the AUROC. Of the images of the search, test "
+            "images and those left out count.",
+        ),
     ] = None
     normal: Annotated[
         str | None,
@@ -81,7 +85,7 @@ def score(
         comparison = None
         if chosen:
             facts = rows.labels, rows.class_names, find_new(rows)
-            comparison = compare_classes(*facts, classes.odd, classes.normal)
+            comparison = compare_classes(*facts, classes.odd, classes.normal, rows.splits)
         say_notes(rows, is_search=dataset is None)
         model = replace(model, load=cache(model.load))
         scores = _score(model, rows, every, quantile)

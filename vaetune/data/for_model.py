@@ -1,16 +1,17 @@
 """Opens images for a trained model: those of its search, or any others in the same way."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import Binarize, DataSpec, Reading, Resize
+from vaetune.data.arrays.given import name_arrays
 from vaetune.data.arrays.names import find_images
 from vaetune.data.assemble import list_names
 from vaetune.data.disk.images import Images, Step
@@ -117,11 +118,10 @@ def _read_others(
     how = resize or ((data.resize or "crop") if data.image_size else None)
     options = {"image_size": size if how else None, "resize": how, "range": None}
     spec = data.model_copy(update=options)
-    if isinstance(dataset, np.ndarray):
-        dataset = {"x": dataset}
-    if isinstance(dataset, Mapping):
-        return "arrays", find_images(dict(dataset), spec, "The mapping")
-    source = os.fspath(dataset)
+    given = name_arrays(dataset)
+    if given is not None:
+        return "arrays", find_images(given, spec, "The mapping")
+    source = os.fspath(cast(str | os.PathLike[str], dataset))
     folder = Path(source).expanduser()
     if not folder.is_dir():
         return source, _read_file(source, spec)

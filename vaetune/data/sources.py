@@ -5,13 +5,14 @@ import os
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.config import NAMED_SETS, DataSpec, ReadingSpec, parse_reading
 from vaetune.data.arrays.files import is_array_file, read_array_file
+from vaetune.data.arrays.given import name_arrays
 from vaetune.data.arrays.names import Arrays, find_images
 from vaetune.data.assemble import assemble
 from vaetune.data.disk.arrays import open_on_disk, stays_on_disk
@@ -51,13 +52,12 @@ def load_images(
         SpecError: A key or value of `reading` is wrong.
     """
     spec = _to_spec(reading)
-    if isinstance(dataset, np.ndarray):
-        dataset = {"x": dataset}
-    if isinstance(dataset, Mapping):
+    given = name_arrays(dataset)
+    if given is not None:
         # Splitting reorders images in place, so the caller's arrays are copied.
-        arrays = {name: np.array(array) for name, array in dataset.items()}
+        arrays = {name: np.array(array) for name, array in given.items()}
         return assemble("arrays", "arrays", find_images(arrays, spec, "The mapping"), spec)
-    source = os.fspath(dataset)
+    source = os.fspath(cast(str | os.PathLike[str], dataset))
     name, raw = read_raw(source, spec, announce)
     return assemble(name, source, raw, spec)
 

@@ -25,7 +25,9 @@ from .held_out import (
     record_evaluation,
 )
 from .images import (
+    StudyImages,
     check_images,
+    prepare_given,
 )
 from .likelihood import (
     estimate,
@@ -61,6 +63,7 @@ __all__ = [
     "LoadableModel",
     "Rescorer",
     "Scores",
+    "StudyImages",
     "Threshold",
     "check_images",
     "check_quantile",
@@ -77,6 +80,7 @@ __all__ = [
     "model_of_export",
     "model_of_trial",
     "open_images",
+    "prepare_given",
     "record_evaluation",
     "rescorer_of",
     "score_images",

@@ -15,9 +15,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.data import Dataset, ImageRows
+from vaetune.data import Dataset, ImageRows, ImageSet, open_rows, rows_of
 from vaetune.device import exact_device
-from vaetune.errors import ResultsError, VaetuneError
+from vaetune.errors import MissingImagesError, ResultsError, VaetuneError
 from vaetune.evaluation.embeddings import (
     LoadableModel,
     Resizing,
@@ -25,6 +25,7 @@ from vaetune.evaluation.embeddings import (
     find_model,
     open_images,
 )
+from vaetune.evaluation.images import StudyImages
 from vaetune.evaluation.scores import LOSSES, Scores
 from vaetune.evaluation.threshold import QUANTILE, check_quantile
 from vaetune.evaluation.validation_losses import (
@@ -41,6 +42,11 @@ HELD_OUT = ("test", "left_out")
 
 MOST_EXPORTED = 2000
 """Largest number of validation images of which an export contains the losses."""
+
+_EXPORT_WITH_IMAGES = (
+    "export the model with them: `vaetune best --export --dataset PATH` (in Python: "
+    "export_trial(..., images=...))."
+)
 
 
 def score_images(
@@ -130,18 +136,21 @@ def score_opened(
     return replace(scores, correction=known.correction, threshold=known.find_threshold(quantile))
 
 
-def score_validation(model: LoadableModel) -> ValidationLosses:
+def score_validation(model: LoadableModel, images: StudyImages | None = None) -> ValidationLosses:
     """Scores the validation images of the search of a model, or as many of them as an export needs.
 
     Args:
         model: The model.
+        images: Images of the search; an image set is one of `prepare_given`. Default: read from
+            their place.
 
     Raises:
         VaetuneError: The images cannot be read, or have changed since the search.
     """
     from vaetune.evaluation.scoring import score_rows  # It imports TensorFlow.
 
-    rows = _open_validation(model)
+    rows = rows_of(images) if isinstance(images, ImageSet) else _open_own(model, images)
+    rows = rows.of_splits(["validation"])
     every = math.ceil(len(rows) / MOST_EXPORTED)
     return losses_of(score_rows(model.load(), rows.take(slice(None, None, every))))
 
@@ -166,27 +175,31 @@ def _find_known(
     if losses is not None:
         return losses, None, ""
     try:
-        return None, _open_validation(model), ""
+        return None, _open_own(model).of_splits(["validation"]), ""
     except VaetuneError as error:
         lost = "" if model.losses is None else f" There is no {model.losses}."
         return None, None, f"No threshold could be set, so no image is flagged.{lost} {error}"
 
 
-def _open_validation(model: LoadableModel) -> ImageRows:
-    """Opens the validation images of the search of a model.
+def _open_own(model: LoadableModel, dataset: Dataset | None = None) -> ImageRows:
+    """Opens the images of the search of a model.
 
     Raises:
         VaetuneError: They cannot be read, or have changed since the search.
     """
-    if model.dataset is None:
+    dataset = model.dataset if dataset is None else dataset
+    if dataset is None:
         raise ResultsError(
-            f"{describe_unknown_place(model)} Export the model again where its search can read its "
-            "images, or keep the export in the folder of results of its search."
+            f"{describe_unknown_place(model)} If you have them, {_EXPORT_WITH_IMAGES}"
         )
-    rows = open_images(model, None)
+    try:
+        rows = open_rows(dataset, model.images)
+    except MissingImagesError as error:
+        advice = f"If the images have moved, {_EXPORT_WITH_IMAGES}"
+        raise MissingImagesError(f"{error} {advice}") from error
     if not rows.are_trained_on:
         raise ResultsError(f"{rows.source} has changed since the search.")
-    return rows.of_splits(["validation"])
+    return rows
 
 
 def _scores_of(rows: ImageRows, measured: Mapping[str, PerImage]) -> Scores:

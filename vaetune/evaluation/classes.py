@@ -11,6 +11,9 @@ from vaetune.training import area_under_curve
 
 Flags = NDArray[np.bool_]
 
+_SPLITS = ("train", "validation", "test", "left_out")
+"""Names of splits, in the order in which they are listed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -43,6 +46,7 @@ def compare_classes(
     are_new: Flags,
     odd: str | int | None = None,
     normal: str | int | None = None,
+    splits: NDArray[np.str_] | None = None,
 ) -> Comparison:
     """Chooses odd and normal images. Images without a label do not count.
 
@@ -53,6 +57,7 @@ def compare_classes(
             set, (n,). Other images do not count.
         odd: Name or index of the odd class. All others are normal.
         normal: Name or index of the normal class. All others are odd.
+        splits: Names of the splits, (n,); None without splits.
 
     Raises:
         ResultsError: Both or none are given, there are no labels, there is no such class, or all
@@ -77,12 +82,34 @@ def compare_classes(
     )
     for kind, chosen in (("odd", found.odd), ("normal", found.normal)):
         if not chosen.any():
-            where = "" if are_new.all() else " among the test images and those left out"
-            raise ResultsError(
-                f"There are no {kind} images{where}, so there is no AUROC for {found.name}. "
-                "Choose another class, or other images with --dataset."
-            )
+            raise ResultsError(_explain_none(kind, found.name, are_new, splits))
     return found
+
+
+def _explain_none(kind: str, name: str, are_new: Flags, splits: NDArray[np.str_] | None) -> str:
+    """Returns why there are no odd or no normal images, and what to do."""
+    other = "Choose another class, or other images with --dataset."
+    if splits is None:
+        return f"There are no {kind} images, so there is no AUROC for {name}. {other}"
+    counted = _list_splits(splits[are_new])
+    if not counted:
+        return (
+            "The AUROC counts images that the model saw neither in training nor for the threshold: "
+            f"test images and those left out. Received: {_list_splits(splits)} images. Leave out "
+            "--split (in Python: splits), or choose the splits test and left_out."
+        )
+    if not {"train", "test"} <= set(splits.tolist()):  # All images of a set have both.
+        other = "Choose another class, or leave out --split (in Python: splits)."
+    return (
+        f"There are no {kind} images among the {counted} images, so there is no AUROC for {name}. "
+        + other
+    )
+
+
+def _list_splits(splits: NDArray[np.str_]) -> str:
+    """Returns the names of the splits that occur, such as "test and left-out"."""
+    names = [name for name in _SPLITS if name in splits]
+    return " and ".join(name.replace("_", "-") for name in names)
 
 
 def _find_class(

@@ -154,6 +154,8 @@ def open_images(
 
 def describe_unknown_place(model: LoadableModel) -> str:
     """Returns a sentence about a model without the place of its images."""
+    if model.losses is None:  # It is a trial of a search.
+        return f"The images of {model.name} were given by a script."
     name = f"{model.name[0].upper()}{model.name[1:]}"
     return f'{name} does not say where its images "{model.images.data.dataset}" are.'
 

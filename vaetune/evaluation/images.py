@@ -1,11 +1,31 @@
-"""Checks that images are the ones a study was run on.
+"""Prepares images of a study, and checks that they are the ones it was run on.
 
 This module does not import TensorFlow, so that wrong images are reported at once.
 """
 
-from vaetune.data import ImageSet
+from vaetune.data import Dataset, ImageSet, load_images, prepare_images
 from vaetune.errors import ResultsError
 from vaetune.study import Study
+
+StudyImages = ImageSet | Dataset
+"""Images of a study: an image set, or any source that `load_images` accepts."""
+
+
+def prepare_given(study: Study, images: StudyImages) -> ImageSet:
+    """Prepares images as a study did, and checks that they are its images.
+
+    Args:
+        study: Search or baseline.
+        images: Its images.
+
+    Raises:
+        ResultsError: They are other images. The message lists the differences.
+        DataError: The images cannot be read.
+    """
+    loaded = images if isinstance(images, ImageSet) else load_images(images, study.search.data)
+    prepared = prepare_images(loaded, study.search.data)
+    check_images(study, prepared)
+    return prepared
 
 
 def check_images(study: Study, images: ImageSet) -> None:

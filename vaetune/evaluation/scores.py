@@ -116,7 +116,8 @@ class Scores(ImageTable):
         Raises:
             ResultsError: There are no labels, no such class or no images of both kinds.
         """
-        found = compare_classes(self.labels, self.class_names, self.are_new, odd, normal)
+        facts = self.labels, self.class_names, self.are_new
+        found = compare_classes(*facts, odd, normal, self.splits)
         return found.auroc(self.score)
 
     def to_frame(self) -> "pd.DataFrame":

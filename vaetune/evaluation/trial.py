@@ -3,17 +3,17 @@
 This module does not import TensorFlow, because the device is chosen before TensorFlow uses one.
 """
 
-from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
+from vaetune.data import ImageSet, load_prepared
 from vaetune.device import exact_device
 from vaetune.errors import MissingImagesError, ResultsError
-from vaetune.evaluation.images import check_images
+from vaetune.evaluation.images import StudyImages, prepare_given
 from vaetune.study import EvaluationProtocol, Study, Trial, TrialEvaluated, load_study, pick
 
 
 def evaluate_trial(
     study: Study,
     trial: Trial | str | None = None,
-    images: ImageSet | Dataset | None = None,
+    images: StudyImages | None = None,
     *,
     protocol: EvaluationProtocol | None = None,
     again: bool = False,
@@ -47,7 +47,7 @@ def evaluate_trial(
     current = load_study(study.folder)  # Evaluations may have been added since `study` was loaded.
     picked = pick(current, trial.trial_id if isinstance(trial, Trial) else trial)
     complete = current.complete_protocol(protocol or EvaluationProtocol(seed=0))
-    given = None if images is None else _check_given(current, images)
+    given = None if images is None else prepare_given(current, images)
     recorded = current.evaluation(picked, complete)
     if recorded and not again:
         return recorded
@@ -56,14 +56,6 @@ def evaluate_trial(
         from vaetune.evaluation.held_out import record_evaluation  # It imports TensorFlow.
 
         return record_evaluation(current, picked.trial_id, prepared, complete, device)
-
-
-def _check_given(study: Study, images: ImageSet | Dataset) -> ImageSet:
-    """Prepares images as the study did, and checks that they are its images."""
-    loaded = images if isinstance(images, ImageSet) else load_images(images, study.search.data)
-    prepared = prepare_images(loaded, study.search.data)
-    check_images(study, prepared)
-    return prepared
 
 
 def _load_named(study: Study) -> ImageSet:

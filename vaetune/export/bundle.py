@@ -10,7 +10,12 @@ from typing import Any
 import tensorflow as tf
 
 from vaetune.errors import ResultsError, VaetuneError, one_line
-from vaetune.evaluation import VALIDATION_LOSSES, model_of_trial, score_validation
+from vaetune.evaluation import (
+    VALIDATION_LOSSES,
+    StudyImages,
+    model_of_trial,
+    score_validation,
+)
 from vaetune.export.folder import check_replaceable, list_files, replace_folder
 from vaetune.export.formats import ALWAYS, FORMATS, chosen_formats, remove_format, write_format
 from vaetune.export.manifest import build_manifest
@@ -58,6 +63,7 @@ def write_export(
     reader: Reader,
     formats: Iterable[str] = (ALWAYS,),
     on_step: Callable[[str], None] = lambda step: None,
+    images: StudyImages | None = None,
 ) -> Export:
     """Exports a trial's model to a folder, completely or not at all.
 
@@ -72,6 +78,7 @@ def write_export(
         reader: Process that reads the export back.
         formats: Names of `FORMATS`, or "all". The Keras format is always written.
         on_step: Called with a description of each step as it begins.
+        images: Images of the study; see `score_validation`. Default: read from their place.
 
     Raises:
         ResultsError: The folder cannot be written or holds other files, no format could be
@@ -90,7 +97,7 @@ def write_export(
         for name, image in figures.items():
             (folder / name).write_bytes(image)
         on_step("Scoring validation images")
-        scored_images, no_losses = _write_losses(folder, study, trial, vae)
+        scored_images, no_losses = _write_losses(folder, study, trial, vae, images)
         on_step("Reading the model back")
         written = [name for name, one in verifications.items() if one.error is None]
         verifications |= read_back(reader, folder, written, vae, ProbeImages.load(study.folder))
@@ -132,7 +139,9 @@ def _write_models(
     return written
 
 
-def _write_losses(folder: Path, study: Study, trial: Trial, vae: VAE) -> tuple[int, str]:
+def _write_losses(
+    folder: Path, study: Study, trial: Trial, vae: VAE, images: StudyImages | None
+) -> tuple[int, str]:
     """Writes the losses of validation images.
 
     Returns:
@@ -140,7 +149,7 @@ def _write_losses(folder: Path, study: Study, trial: Trial, vae: VAE) -> tuple[i
     """
     model = replace(model_of_trial(study, trial), load=lambda: vae)
     try:
-        losses = score_validation(model)
+        losses = score_validation(model, images)
     except VaetuneError as error:
         return 0, one_line(error)
     losses.write(folder / VALIDATION_LOSSES)

@@ -20,7 +20,7 @@ from vaetune.export.standalone.tables import (
     write_csv,
     write_npz,
 )
-from vaetune.files import DamagedArchiveError, list_arrays
+from vaetune.files import DamagedArchiveError, check_writable, list_arrays
 
 ENDINGS = (".npz", ".csv", ".parquet")
 """Endings of the files that can be written."""
@@ -83,8 +83,8 @@ def check_table(path: Path, of: str = "latent variables") -> None:
         of: Kind of the table, one of `MARKS`. A file with such a table may be overwritten.
 
     Raises:
-        ResultsError: The ending is unknown, a library is missing, there is no such folder, or a
-            file of another program has this name.
+        ResultsError: The ending is unknown, a library is missing, there is no such folder, it
+            cannot be written, or a file of another program has this name.
     """
     ending = path.suffix.lower()
     if ending not in ENDINGS:
@@ -98,6 +98,7 @@ def check_table(path: Path, of: str = "latent variables") -> None:
         )
     if not path.parent.is_dir():
         raise ResultsError(f"There is no folder {path.parent}. Create it, or choose another one.")
+    check_writable(path, "--output")
     if path.exists() and not _is_table(path, ending, *MARKS[of]):
         raise ResultsError(
             f"{path} is not a table of {of} and will not be overwritten. Move it away, "

@@ -5,6 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from vaetune.errors import ResultsError
+from vaetune.files import check_writable
 
 MARK = "vaetune"
 """Software in the metadata of a picture, which may be overwritten."""
@@ -19,13 +20,14 @@ def check_png(path: Path, what: str, flag: str) -> None:
         flag: Option of the command line that names the file.
 
     Raises:
-        ResultsError: The ending is unknown, there is no such folder, or a file of another program
-            has this name.
+        ResultsError: The ending is unknown, there is no such folder, it cannot be written, or a
+            file of another program has this name.
     """
     if path.suffix.lower() != ".png":
         raise ResultsError(f"{path} is not a name of a {what}: expected one that ends in .png.")
     if not path.parent.is_dir():
         raise ResultsError(f"There is no folder {path.parent}. Create it, or choose another one.")
+    check_writable(path, flag)
     check_picture(path, what, flag)
 
 

@@ -57,7 +57,8 @@ def estimate_path_s(explanation: Explanation) -> float:
 
     A configuration on the way may take longer than both ends, such as three levels with the widths
     of the Keras example. So the measured time of the winner is scaled by the counted cost of all
-    combinations of groups, on average.
+    combinations of groups, on average. It includes the objective of the search, which is measured
+    after each epoch, but not another measure that chose among the finalists.
     """
     study, values = explanation.study, explanation.values
     measured_s = _epoch_s(study, explanation.trial.trial_id) / _counted(study, values)

@@ -95,6 +95,7 @@ def summarise_explanation(found: Explanation) -> Iterator[str]:
     yield _describe_values(found)
     if spread is None:
         yield "With one seed, nothing is known about the noise of seeds."
+        yield from _compare_one_seed(found)
         return
     noise = TOLERANCE * spread * math.sqrt(2 / len(found.seeds))
     yield (
@@ -129,21 +130,34 @@ def _size(measure: Objective, value: float, decimals: int) -> str:
 
 def _compare_with_search(found: Explanation, spread: float) -> Iterator[str]:
     """Yields a sentence if the winner of the search was better or worse than its trainings here."""
-    value, last, measure = found.found, found.steps[-1], found.measure
+    value, last = found.found, found.steps[-1]
     limit = TOLERANCE * spread * math.sqrt(1 + 1 / len(last.outcomes))
     if value is None or abs(value - last.mean) <= limit:
         return
+    yield f"{_compared(found, value)}, and the difference is larger than the noise of seeds."
+
+
+def _compare_one_seed(found: Explanation) -> Iterator[str]:
+    """Yields a sentence if the winner of the search was better or worse than its one training."""
+    value, (again, *_) = found.found, found.steps[-1].outcomes
+    if value is None or again.has_failed:
+        return
+    if rough(found.measure, value) != rough(found.measure, again.value):
+        yield f"{_compared(found, value)}, a difference that may be the noise of seeds."
+
+
+def _compared(found: Explanation, value: float) -> str:
+    """Returns what the winner reached in the search and here, as the beginning of a sentence."""
+    measure, objective = found.measure, found.study.objective
     unit = f" {measure.short_unit}" if measure.is_loss else f" {measure.title}"
-    objective = found.study.objective
     epoch = (
         ""
         if measure in (objective, VALIDATION_LOSS)
         else (f", at the epoch with the {objective.best_title}")
     )
-    yield (
+    return (
         f"The winner reached {rough(measure, value)}{unit} in the search{epoch}. "
-        f"Trained again it reached {_values(measure, last.outcomes)}, and the difference is larger "
-        "than the noise of seeds."
+        f"Trained again it reached {_values(measure, found.steps[-1].outcomes)}"
     )
 
 
@@ -152,8 +166,11 @@ def describe_effort(found: Explanation, seconds: float | None = None) -> str:
 
     Args:
         found: The path.
-        seconds: About how many seconds they take, at most. Default: not known.
+        seconds: About how many seconds they take, at most, with what the search measured after
+            each epoch. Default: not known.
     """
-    trainings = counted(found.most_trainings, "training")
+    trainings, measure = counted(found.most_trainings, "training"), found.measure
     time = "" if seconds is None else f", in about {duration(seconds)} or less"
+    if time and not measure.is_loss and measure != found.study.objective:
+        time += f", without the time to measure the {measure.title} after each epoch"
     return f"at most {trainings} of {counted(found.epochs, 'epoch')}{time}"
