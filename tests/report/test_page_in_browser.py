@@ -141,6 +141,12 @@ def test_no_page_is_wider_than_its_window(visit, width):
     assert any(one["table"] for one in wider)
     assert {one["shadows"] for one in wider} == {"local, local, scroll, scroll"}
     assert all(one["focused"] for one in wider)
+    # The names of trials stay in sight, and so does the head of their column.
+    table = page.locator("table.sortable").first
+    table.evaluate("table => { table.parentElement.scrollLeft = 1000 }")
+    head, names = table.locator("thead th").nth(1), table.locator("tbody th").first
+    edge = table.locator("..").bounding_box()["x"]
+    assert [one.bounding_box()["x"] for one in (head, names)] == pytest.approx([edge, edge], abs=1)
 
 
 @pytest.mark.browser
