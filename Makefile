@@ -34,8 +34,9 @@ check: $(VENV)/installed-dev ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Three processes keep two cores busy, because some tests wait for browsers and for Ray.
 test: check ## check style and types and run all tests, as in CI
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 
 docs: $(VENV)/installed-dev ## build the documentation into build/docs/
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --fresh-env docs build/docs
