@@ -183,15 +183,9 @@ def _say_flagged(scores: "Scores") -> None:
     if splits is None:
         say(f"Flagged: {_share(flagged)} images")
         return
-    for number, split in enumerate(_splits_of(scores)):
+    for number, split in enumerate(scores.split_names):
         head = "Flagged:" if number == 0 else " " * 8
         say(f"{head} {_share(flagged[splits == split])} {_in_words(split)} images")
-
-
-def _splits_of(scores: "Scores") -> list[str]:
-    """Names of the splits of the scored images; empty for images of no search."""
-    names = ("train", "validation", "test", "left_out")
-    return [] if scores.splits is None else [name for name in names if name in scores.splits]
 
 
 def _in_words(split: object) -> str:
@@ -248,7 +242,7 @@ def _write_maps(path: Path, scores: "Scores", rows: "ImageRows", model: "Loadabl
         titles=[_title(scores, row) for row in chosen.tolist()],
         anomalous=len(anomalous),
         show=model.images.data.show,
-        splits=[_in_words(split) for split in _splits_of(scores)],
+        splits=[_in_words(split) for split in scores.split_names],
         is_corrected=bool(scores.correction.images),
     )
     write_heat_maps(path, maps)

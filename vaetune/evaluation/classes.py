@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.errors import ResultsError
+from vaetune.evaluation.image_table import list_splits
 from vaetune.training import area_under_curve
 
 Flags = NDArray[np.bool_]
-
-_SPLITS = ("train", "validation", "test", "left_out")
-"""Names of splits, in the order in which they are listed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +89,11 @@ def _explain_none(kind: str, name: str, are_new: Flags, splits: NDArray[np.str_]
     other = "Choose another class, or other images with --dataset."
     if splits is None:
         return f"There are no {kind} images, so there is no AUROC for {name}. {other}"
-    counted = _list_splits(splits[are_new])
+    counted = _name_splits(splits[are_new])
     if not counted:
         return (
             "The AUROC counts images that the model saw neither in training nor for the threshold: "
-            f"test images and those left out. Received: {_list_splits(splits)} images. Leave out "
+            f"test images and those left out. Received: {_name_splits(splits)} images. Leave out "
             "--split (in Python: splits), or choose the splits test and left_out."
         )
     if not {"train", "test"} <= set(splits.tolist()):  # All images of a set have both.
@@ -106,10 +104,9 @@ def _explain_none(kind: str, name: str, are_new: Flags, splits: NDArray[np.str_]
     )
 
 
-def _list_splits(splits: NDArray[np.str_]) -> str:
+def _name_splits(splits: NDArray[np.str_]) -> str:
     """Returns the names of the splits that occur, such as "test and left-out"."""
-    names = [name for name in _SPLITS if name in splits]
-    return " and ".join(name.replace("_", "-") for name in names)
+    return " and ".join(name.replace("_", "-") for name in list_splits(splits))
 
 
 def _find_class(

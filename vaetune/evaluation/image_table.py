@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
+_SPLITS = ("train", "validation", "test", "left_out")
+"""Names of splits, in the order in which they are listed."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageTable:
@@ -31,6 +34,11 @@ class ImageTable:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def split_names(self) -> list[str]:
+        """Names of the splits that occur; empty without splits."""
+        return [] if self.splits is None else list_splits(self.splits)
+
     def frame_with(self, columns: Mapping[str, NDArray[Any]]) -> "pd.DataFrame":
         """Returns a pandas table with name, split, label and class name, and further columns.
 
@@ -47,6 +55,11 @@ class ImageTable:
             facts["label"] = known.mask(known < 0) if (self.labels < 0).any() else self.labels
             facts["class_name"] = name_classes(self.labels, self.class_names)
         return pd.DataFrame(facts | dict(columns))
+
+
+def list_splits(splits: NDArray[np.str_]) -> list[str]:
+    """Returns the names of the splits that occur, training images first."""
+    return [name for name in _SPLITS if name in splits]
 
 
 def name_classes(labels: NDArray[np.int64], class_names: Sequence[str] | None) -> list[str | None]:
