@@ -142,6 +142,17 @@ def unoptimized_graphs():
         _optimize_graphs(False)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def seeded():
+    """Seeds TensorFlow, which refuses random operations without a seed.
+
+    It does so from the first test on that makes operations deterministic. A user's process is
+    seeded by `choose_device`, which many tests do without.
+    """
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].random.set_seed(0)
+
+
 @pytest.fixture
 def optimized_graphs():
     """Optimizes the graphs that a test traces."""

@@ -92,12 +92,26 @@ def choose_device(wanted: Device, exact: bool = False, threads: int | None = Non
     if gpu is None:
         _hide_gpus(tf)
         tf.config.experimental.enable_op_determinism()
+        if not exact:
+            _seed_unless_seeded(tf)
         return ChosenDevice("CPU", _threads(tf))
     if exact:
         tf.config.experimental.enable_op_determinism()
         tf.config.experimental.enable_tensor_float_32_execution(False)
     details = tf.config.experimental.get_device_details(gpu)
     return ChosenDevice(f"GPU ({details.get('device_name', gpu.name)})", _threads(tf))
+
+
+def _seed_unless_seeded(tf: Any) -> None:
+    """Seeds TensorFlow, which refuses random operations without a seed while they are deterministic.
+
+    vaetune needs no seed of TensorFlow, but a user's own code in this process may, such as a `fit`
+    that shuffles.
+    """
+    from tensorflow.python.eager import context  # No public function tells the seed.
+
+    if context.global_seed() is None:
+        tf.random.set_seed(0)
 
 
 _NEW_PROCESS = "Start a new process for it; in a notebook, restart the kernel."
