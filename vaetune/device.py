@@ -103,7 +103,7 @@ def choose_device(wanted: Device, exact: bool = False, threads: int | None = Non
 
 
 def _seed_unless_seeded(tf: Any) -> None:
-    """Seeds TensorFlow, which refuses random operations without a seed while they are deterministic.
+    """Seeds TensorFlow, which refuses random operations that are deterministic without a seed.
 
     vaetune needs no seed of TensorFlow, but a user's own code in this process may, such as a `fit`
     that shuffles.
