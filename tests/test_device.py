@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-import tensorflow as tf
+from seeds import assert_keeps_seed
 
 from vaetune import device
 from vaetune.device import choose_device, exact_device
@@ -56,13 +56,7 @@ def test_the_cpu_is_used_if_there_is_no_gpu(no_gpu):
 
 
 def test_a_seed_of_tensorflow_stays(no_gpu):
-    def draw(between=lambda: None):
-        tf.random.set_seed(7)
-        first = tf.random.uniform(())
-        between()
-        return float(first), float(tf.random.uniform(()))
-
-    assert draw() == draw(lambda: choose_device("cpu"))
+    assert_keeps_seed(lambda: choose_device("cpu"))
 
 
 def test_the_threads_are_counted():

@@ -142,12 +142,14 @@ def check_writable(path: Path, flag: str) -> None:
     """Checks that a file can be written, by beginning one next to it, before anything is computed.
 
     Args:
-        path: File to write later. Its folder exists.
+        path: File to write later.
         flag: Option of the command line that names the file.
 
     Raises:
-        ResultsError: The file cannot be written.
+        ResultsError: There is no such folder, or the file cannot be written.
     """
+    if not path.parent.is_dir():
+        raise ResultsError(f"There is no folder {path.parent}. Create it, or choose another one.")
     begun = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         begun.touch()

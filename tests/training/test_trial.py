@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from comparisons import assert_same_weights
+from seeds import assert_keeps_seed
 from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 
 from vaetune.config.spec import Budget
@@ -78,14 +79,7 @@ def test_a_trial_continues_from_its_checkpoint_as_without_interruption(context):
 
 def test_a_trial_does_not_seed_tensorflow(context):
     """Otherwise TensorFlow would optimise all compiled functions once more for each trial."""
-
-    def draw_two(between=lambda: None):
-        tf.random.set_seed(7)
-        first = tf.random.uniform(())
-        between()
-        return float(first), float(tf.random.uniform(()))
-
-    assert draw_two() == draw_two(lambda: messages_of(context, FIRST))
+    assert_keeps_seed(lambda: messages_of(context, FIRST))
 
 
 def test_a_promotion_continues_after_its_parent_and_is_scored_by_its_own_epochs(context):

@@ -85,7 +85,7 @@ def say_notes(rows: "ImageRows", is_search: bool) -> None:
 
     Args:
         rows: Images that were opened for a model.
-        is_search: Whether the user gave no other images than those of the model's search.
+        is_search: True if the user gave no images, so that those of the model's search are meant.
     """
     if is_search and not rows.are_trained_on:
         note(f"{rows.source} has changed since the search, so the table has no splits.")
@@ -102,7 +102,7 @@ def find_model(
         name: Name of the search, or folder of the export. None: the latest search.
         trial: Id of the trial. None: the winner.
         results: Folder of all results.
-        nearby: Whether to look for the images of an export through its search; see
+        nearby: Whether to ask the search of an export for the place of its images; see
             `model_of_export`.
     """
     from vaetune.evaluation import model_of_export, model_of_trial

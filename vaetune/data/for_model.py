@@ -1,11 +1,10 @@
 """Opens images for a trained model: those of its search, or any others in the same way."""
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,10 +117,9 @@ def _read_others(
     how = resize or ((data.resize or "crop") if data.image_size else None)
     options = {"image_size": size if how else None, "resize": how, "range": None}
     spec = data.model_copy(update=options)
-    given = name_arrays(dataset)
-    if given is not None:
-        return "arrays", find_images(given, spec, "The mapping")
-    source = os.fspath(cast(str | os.PathLike[str], dataset))
+    source = name_arrays(dataset)
+    if not isinstance(source, str):
+        return "arrays", find_images(source, spec, "The mapping")
     folder = Path(source).expanduser()
     if not folder.is_dir():
         return source, _read_file(source, spec)

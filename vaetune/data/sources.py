@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +53,12 @@ def load_images(
     """
     spec = _to_spec(reading)
     given = name_arrays(dataset)
-    if given is not None:
+    if not isinstance(given, str):
         # Splitting reorders images in place, so the caller's arrays are copied.
         arrays = {name: np.array(array) for name, array in given.items()}
         return assemble("arrays", "arrays", find_images(arrays, spec, "The mapping"), spec)
-    source = os.fspath(cast(str | os.PathLike[str], dataset))
-    name, raw = read_raw(source, spec, announce)
-    return assemble(name, source, raw, spec)
+    name, raw = read_raw(given, spec, announce)
+    return assemble(name, given, raw, spec)
 
 
 def read_raw(

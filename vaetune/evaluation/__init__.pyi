@@ -25,6 +25,7 @@ from .held_out import (
     record_evaluation,
 )
 from .images import (
+    PreparedImages,
     StudyImages,
     check_images,
     prepare_given,
@@ -61,6 +62,7 @@ __all__ = [
     "Embeddings",
     "ImageLosses",
     "LoadableModel",
+    "PreparedImages",
     "Rescorer",
     "Scores",
     "StudyImages",

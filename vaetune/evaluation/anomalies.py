@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.data import Dataset, ImageRows, ImageSet, open_rows, rows_of
+from vaetune.data import Dataset, ImageRows, open_rows, rows_of
 from vaetune.device import exact_device
 from vaetune.errors import MissingImagesError, ResultsError, VaetuneError
 from vaetune.evaluation.embeddings import (
@@ -25,7 +25,7 @@ from vaetune.evaluation.embeddings import (
     find_model,
     open_images,
 )
-from vaetune.evaluation.images import StudyImages
+from vaetune.evaluation.images import PreparedImages
 from vaetune.evaluation.scores import LOSSES, Scores
 from vaetune.evaluation.threshold import QUANTILE, check_quantile
 from vaetune.evaluation.validation_losses import (
@@ -41,7 +41,7 @@ HELD_OUT = ("test", "left_out")
 """Splits that a model saw neither in training nor when its threshold was set."""
 
 MOST_EXPORTED = 2000
-"""Largest number of validation images of which an export contains the losses."""
+"""Maximum number of validation images in the file of losses of an export."""
 
 _EXPORT_WITH_IMAGES = (
     "export the model with them: `vaetune best --export --dataset PATH` (in Python: "
@@ -66,7 +66,7 @@ def score_images(
     quantile of the scores of the validation images of the model's search.
 
     Args:
-        model: Study whose winner is used, or folder of an export.
+        model: Study or folder of an export. Of a study, the winner is used.
         dataset: Image set, see `load_images`. Default: the images of the search.
         trial: Trial of the study, or its id. Default: the winner.
         splits: Splits to score, of "train", "validation", "test" and "left_out". Default: all
@@ -136,20 +136,21 @@ def score_opened(
     return replace(scores, correction=known.correction, threshold=known.find_threshold(quantile))
 
 
-def score_validation(model: LoadableModel, images: StudyImages | None = None) -> ValidationLosses:
+def score_validation(
+    model: LoadableModel, images: PreparedImages | None = None
+) -> ValidationLosses:
     """Scores the validation images of the search of a model, or as many of them as an export needs.
 
     Args:
         model: The model.
-        images: Images of the search; an image set is one of `prepare_given`. Default: read from
-            their place.
+        images: Images of the search. Default: read from their place.
 
     Raises:
         VaetuneError: The images cannot be read, or have changed since the search.
     """
     from vaetune.evaluation.scoring import score_rows  # It imports TensorFlow.
 
-    rows = rows_of(images) if isinstance(images, ImageSet) else _open_own(model, images)
+    rows = _open_own(model) if images is None else rows_of(images)
     rows = rows.of_splits(["validation"])
     every = math.ceil(len(rows) / MOST_EXPORTED)
     return losses_of(score_rows(model.load(), rows.take(slice(None, None, every))))
@@ -181,19 +182,18 @@ def _find_known(
         return None, None, f"No threshold could be set, so no image is flagged.{lost} {error}"
 
 
-def _open_own(model: LoadableModel, dataset: Dataset | None = None) -> ImageRows:
+def _open_own(model: LoadableModel) -> ImageRows:
     """Opens the images of the search of a model.
 
     Raises:
         VaetuneError: They cannot be read, or have changed since the search.
     """
-    dataset = model.dataset if dataset is None else dataset
-    if dataset is None:
+    if model.dataset is None:
         raise ResultsError(
             f"{describe_unknown_place(model)} If you have them, {_EXPORT_WITH_IMAGES}"
         )
     try:
-        rows = open_rows(dataset, model.images)
+        rows = open_rows(model.dataset, model.images)
     except MissingImagesError as error:
         advice = f"If the images have moved, {_EXPORT_WITH_IMAGES}"
         raise MissingImagesError(f"{error} {advice}") from error

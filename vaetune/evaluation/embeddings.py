@@ -210,7 +210,7 @@ def encode_images(
     files or arrays.
 
     Args:
-        model: Study whose winner is used, or folder of an export.
+        model: Study or folder of an export. Of a study, the winner is used.
         dataset: Image set, see `load_images`. Default: the images of the search.
         trial: Trial of the study, or its id. Default: the winner.
         splits: Splits to encode, of "train", "validation", "test" and "left_out". Default: all

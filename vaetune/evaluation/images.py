@@ -10,8 +10,11 @@ from vaetune.study import Study
 StudyImages = ImageSet | Dataset
 """Images of a study: an image set, or any source that `load_images` accepts."""
 
+PreparedImages = ImageSet
+"""Images of a study that `prepare_given` prepared and checked."""
 
-def prepare_given(study: Study, images: StudyImages) -> ImageSet:
+
+def prepare_given(study: Study, images: StudyImages) -> PreparedImages:
     """Prepares images as a study did, and checks that they are its images.
 
     Args:

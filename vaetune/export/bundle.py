@@ -12,7 +12,7 @@ import tensorflow as tf
 from vaetune.errors import ResultsError, VaetuneError, one_line
 from vaetune.evaluation import (
     VALIDATION_LOSSES,
-    StudyImages,
+    PreparedImages,
     model_of_trial,
     score_validation,
 )
@@ -63,7 +63,7 @@ def write_export(
     reader: Reader,
     formats: Iterable[str] = (ALWAYS,),
     on_step: Callable[[str], None] = lambda step: None,
-    images: StudyImages | None = None,
+    images: PreparedImages | None = None,
 ) -> Export:
     """Exports a trial's model to a folder, completely or not at all.
 
@@ -78,7 +78,7 @@ def write_export(
         reader: Process that reads the export back.
         formats: Names of `FORMATS`, or "all". The Keras format is always written.
         on_step: Called with a description of each step as it begins.
-        images: Images of the study; see `score_validation`. Default: read from their place.
+        images: Images of the study. Default: read from their place.
 
     Raises:
         ResultsError: The folder cannot be written or holds other files, no format could be
@@ -140,7 +140,7 @@ def _write_models(
 
 
 def _write_losses(
-    folder: Path, study: Study, trial: Trial, vae: VAE, images: StudyImages | None
+    folder: Path, study: Study, trial: Trial, vae: VAE, images: PreparedImages | None
 ) -> tuple[int, str]:
     """Writes the losses of validation images.
 

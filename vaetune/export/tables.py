@@ -96,8 +96,6 @@ def check_table(path: Path, of: str = "latent variables") -> None:
             f"{path} needs pyarrow, which is not installed. Run pip install 'vaetune[parquet]', or "
             "choose a name that ends in .npz or .csv."
         )
-    if not path.parent.is_dir():
-        raise ResultsError(f"There is no folder {path.parent}. Create it, or choose another one.")
     check_writable(path, "--output")
     if path.exists() and not _is_table(path, ending, *MARKS[of]):
         raise ResultsError(

@@ -25,8 +25,6 @@ def check_png(path: Path, what: str, flag: str) -> None:
     """
     if path.suffix.lower() != ".png":
         raise ResultsError(f"{path} is not a name of a {what}: expected one that ends in .png.")
-    if not path.parent.is_dir():
-        raise ResultsError(f"There is no folder {path.parent}. Create it, or choose another one.")
     check_writable(path, flag)
     check_picture(path, what, flag)
 

@@ -13,8 +13,8 @@ from vaetune.errors import DataError
 _BY_NAME = 'Give one array, (images, height, width, channels), or several by name: {"x": ..., ...}.'
 
 
-def name_arrays(dataset: object) -> dict[str, NDArray[Any]] | None:
-    """Returns arrays by name, or None for the name of a set or a path.
+def name_arrays(dataset: object) -> dict[str, NDArray[Any]] | str:
+    """Returns arrays by name, or the name of a set or a path as text.
 
     Args:
         dataset: Image set, see `load_images`.
@@ -27,7 +27,7 @@ def name_arrays(dataset: object) -> dict[str, NDArray[Any]] | None:
     if isinstance(dataset, Mapping):
         return {_check_name(name): _to_array(name, values) for name, values in dataset.items()}
     if isinstance(dataset, str | os.PathLike):
-        return None
+        return os.fspath(dataset)
     what, advice = _describe(dataset)
     raise DataError(
         "Images were expected as an array, a dictionary of arrays, a name or a path. "

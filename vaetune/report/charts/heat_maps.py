@@ -59,8 +59,8 @@ class HeatMaps:
         show: Channels to show, see `shown_channels`. If each would be shown, pictures show their
             mean.
         splits: Names of the splits that the images were chosen from; empty for other images.
-        is_corrected: Whether the loss that is expected of an image is subtracted from the scores,
-            or only the lowest one that it could have.
+        is_corrected: True if a score is the loss above the expected one of its image; False if it
+            is the loss above the lowest possible one.
     """
 
     originals: Pixels
