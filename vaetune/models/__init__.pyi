@@ -5,6 +5,7 @@ from .architecture import (
     group_channels,
 )
 from .build import (
+    build_template,
     build_vae,
     draw_variables,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "binary_cross_entropy",
     "build_decoder",
     "build_encoder",
+    "build_template",
     "build_vae",
     "draw_variables",
     "group_channels",

@@ -38,6 +38,26 @@ def build_vae(
     Raises:
         ValueError: A size is not a positive integer, or the images are too small.
     """
+    vae = build_template(image_shape, hyperparameters, likelihood)
+    vae.optimizer.build(vae.ordered_trainable)
+    return vae
+
+
+def build_template(
+    image_shape: Sequence[int],
+    hyperparameters: Mapping[str, Any],
+    likelihood: Likelihood = "bernoulli",
+) -> VAE:
+    """Builds a VAE like `build_vae`, in half the time: without the moments of the optimizer.
+
+    Args:
+        image_shape: Height, width and channels of the images.
+        hyperparameters: Values by name. A name that is missing has the Keras example's value.
+        likelihood: Likelihood of the pixels.
+
+    Raises:
+        ValueError: A size is not a positive integer, or the images are too small.
+    """
     architecture = Architecture.of(image_shape, hyperparameters)
     ladder = make_ladder(architecture)
     beta = float(value_of(hyperparameters, "beta"))
@@ -50,7 +70,6 @@ def build_vae(
         decoder = decoder_model(ladder.decoder, architecture.latent_dim)
         vae = VAE(encoder, decoder, beta, likelihood=likelihood)
     vae.compile(optimizer=Adam(float(value_of(hyperparameters, "learning_rate"))))
-    vae.optimizer.build(vae.ordered_trainable)
     return vae
 
 

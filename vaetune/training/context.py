@@ -22,7 +22,7 @@ from vaetune.models import (
     DEFAULT_SPREAD,
     Architecture,
     Structure,
-    build_vae,
+    build_template,
     draw_variables,
 )
 from vaetune.study import Arrays, ProbeImages
@@ -193,7 +193,7 @@ class TrainingContext:
             while len(self._runners) >= MAX_RUNNERS:
                 del self._runners[next(iter(self._runners))]
             narrow = {**hyperparameters, **_narrow(hyperparameters)}
-            template = build_vae(shape, narrow, likelihood)
+            template = build_template(shape, narrow, likelihood)
             runner = EpochRunner(template, self.data, precision, options)
         self._runners[key] = runner  # The last entry is the one that was used last.
         return runner
@@ -210,7 +210,7 @@ class TrainingContext:
         self, key: _RunnerKey, wide: Architecture, program: Program, unpadded: EpochRunner
     ) -> PaddedRunner:
         _, options, precision, likelihood = key
-        template = build_vae(self.images.image_shape, program.widest, likelihood)
+        template = build_template(self.images.image_shape, program.widest, likelihood)
         return PaddedRunner(wide, template, unpadded, self.data, precision, options)
 
 

@@ -1,6 +1,7 @@
 """Variables of a model in training, of any widths."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import tensorflow as tf
@@ -17,7 +18,7 @@ class State:
     longer than tracing it. Variables of undefined shape avoid this.
 
     Args:
-        template: Compiled model of any configuration of a structure, with a built optimizer.
+        template: Compiled model of any configuration of a structure.
         has_any_width: Whether variables may get other widths than those of the template.
 
     Attributes:
@@ -28,23 +29,31 @@ class State:
         iterations: Number of optimizer steps so far.
         learning_rate: Learning rate of the optimizer.
         random_states: States of the random generators of the `Sampling` layers, by level.
+        optimizer_like: For each variable of the optimizer, the number of the model's variable that
+            has the same shape. None: a scalar.
     """
 
     def __init__(self, template: VAE, has_any_width: bool = True) -> None:
         adam, variables = template.optimizer, template.ordered_variables
         copy = _shapeless_variable if has_any_width else _variable
-        copies = {id(v): copy(v) for v in (*variables, *adam.variables)}
+        copies = {id(v): copy(v.value) for v in variables}
         self._model = [copies[id(variable)] for variable in variables]
-        self._optimizer = [copies[id(variable)] for variable in adam.variables]
-        self.trainable = [copies[id(variable)] for variable in template.ordered_trainable]
-        self.momentums = [copies[id(variable)] for variable in adam._momentums]
-        self.velocities = [copies[id(variable)] for variable in adam._velocities]
-        self.iterations = copies[id(adam.iterations)]
-        self.learning_rate = copies[id(adam._learning_rate)]
+        trained = template.ordered_trainable
+        self.trainable = [copies[id(variable)] for variable in trained]
+        self.momentums, self.velocities = (
+            [copy(tf.zeros_like(variable.value)) for variable in trained] for _ in range(2)
+        )
+        self.iterations = copy(adam.iterations.value)
+        self.learning_rate = copy(adam._learning_rate.value)
+        # Keras's Adam has the same order.
+        moments = chain.from_iterable(zip(self.momentums, self.velocities, strict=True))
+        self._optimizer = [self.iterations, self.learning_rate, *moments]
+        numbers = {id(variable): number for number, variable in enumerate(variables)}
+        self.optimizer_like = [None, None, *(numbers[id(v)] for v in trained for _ in range(2))]
         seeds = [sampling.seed_generator.state for sampling in template.samplings]
         self.random_states = [copies[id(state)] for state in seeds]
         own = {id(state) for state in seeds}
-        self._average = [copies[id(v)] if id(v) in own else copy(v) for v in variables]
+        self._average = [copies[id(v)] if id(v) in own else copy(v.value) for v in variables]
         pairs = zip(self._model, self._average, strict=True)
         self.averaged = [(raw, average) for raw, average in pairs if raw is not average]
         self._paths = [variable.path for variable in variables]
@@ -129,14 +138,14 @@ def _widthless_shape(variable: Any) -> tuple[int | None, ...]:
     return (*shape[:2], None, None) if len(shape) == 4 else (None,) * len(shape)
 
 
-def _shapeless_variable(variable: Any) -> tf.Variable:
+def _shapeless_variable(value: tf.Tensor) -> tf.Variable:
     return tf.Variable(
-        variable.value, shape=tf.TensorShape(None), trainable=False, name="shapeless_variable"
+        value, shape=tf.TensorShape(None), trainable=False, name="shapeless_variable"
     )
 
 
-def _variable(variable: Any) -> tf.Variable:
-    return tf.Variable(variable.value, trainable=False)
+def _variable(value: tf.Tensor) -> tf.Variable:
+    return tf.Variable(value, trainable=False)
 
 
 def _assign(variables: Sequence[tf.Variable], arrays: Arrays) -> None:

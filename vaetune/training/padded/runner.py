@@ -60,7 +60,6 @@ class PaddedRunner(EpochRunner):
         super().__init__(template, data, "float32", options)
         self._wide, self._unpadded = wide, unpadded
         self._variables = template.ordered_variables
-        self._like = _variables_like(template)
         self._programs: dict[int, Callable[..., Any]] = {}
         self._compilations: list[Compilation] = []
         self._paddings: dict[Architecture, Padding] = {}
@@ -168,7 +167,7 @@ class PaddedRunner(EpochRunner):
     @property
     def _optimizer_padding(self) -> Padding:
         """Padding of the optimizer's variables."""
-        return self._padding.choose(self._like)
+        return self._padding.choose(self.steps.state.optimizer_like)
 
     def _without_padding(self) -> EpochRunner:
         """Returns the runner of the same structure, with the averages of this one."""
@@ -196,15 +195,3 @@ class PaddedRunner(EpochRunner):
     @cached_property
     def _validate(self) -> Callable[..., Any]:
         return compile_validation(self.steps, self._data.validation)
-
-
-def _variables_like(template: VAE) -> list[int | None]:
-    """Returns, for each variable of the optimizer, the number of the weight it belongs to."""
-    numbers = {id(variable): n for n, variable in enumerate(template.ordered_variables)}
-    adam, trained = template.optimizer, template.ordered_trainable
-    moments = {
-        id(moment): numbers[id(weight)]
-        for column in (adam._momentums, adam._velocities)
-        for weight, moment in zip(trained, column, strict=True)
-    }
-    return [moments.get(id(variable)) for variable in adam.variables]
