@@ -28,10 +28,8 @@ def write_search(folder, algorithm, budget="", latent_dim="values = [2, 3]"):
 @pytest.mark.parametrize(
     ("algorithm", "latent_dim", "trials"),
     [
-        *long(("bayesian", "value = 2", 1)),
         ("bayesian", "values = [2]", 1),
-        ("random", "value = 2", 1),
-        ("grid", "value = 2", 1),
+        *long(*((each, "value = 2", 1) for each in ("bayesian", "random", "grid"))),
         ("hyperband", "value = 2", 2),  # the single configuration is promoted once
     ],
 )

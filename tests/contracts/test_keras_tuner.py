@@ -356,6 +356,7 @@ def test_float_optimization():
     assert above_optimum(oracle.get_best_trials()[0]) < 0.1
 
 
+@pytest.mark.long
 def test_distributed_optimization():
     def above_optimum(trial):
         return abs(math.log10(trial.hyperparameters.values["learning_rate"] / 1.5e-3))

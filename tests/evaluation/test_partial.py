@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from image_sets import make_split
+from long_forms import long
 from tiny_searches import DEVICE, IMAGES, run
 
 from vaetune.evaluation import partial as partial_module
@@ -61,7 +62,7 @@ def file_of(study):
     return study.trial_folder(study.winner.trial_id) / PARTIAL_NAME
 
 
-@pytest.mark.parametrize("until", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("until", [0.5, *long(0.1, 0.9)])
 def test_an_interrupted_evaluation_ends_with_the_same_bits(study, searched, until):
     before = (study.folder / "journal.jsonl").read_bytes()
     _, first = evaluate_winner(study, until)

@@ -165,7 +165,7 @@ def search(tmp_path, training, validation, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["array", "dataset", "PyDataset", "generator"])
+@pytest.mark.parametrize("kind", ["array", "generator", *long("dataset", "PyDataset")])
 def test_a_keras_tuner_search_stops_at_once_with_one_line(tmp_path, kind):
     options = {"steps_per_epoch": 3} if kind == "generator" else {}
     with pytest.raises(keras_tuner.errors.FatalError) as stopped:

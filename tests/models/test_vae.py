@@ -14,6 +14,7 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from keras import layers
+from long_forms import long
 
 import vaetune
 from vaetune.models.build import build_vae, draw_variables
@@ -568,7 +569,9 @@ def test_a_loaded_vae_keeps_its_optimizer_beta_and_sampler(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "make", [make_vae, lambda: build_vae(SHAPE, TINY)], ids=["compiled by hand", "build_vae"]
+    "make",
+    [make_vae, *long(lambda: build_vae(SHAPE, TINY))],
+    ids=["compiled by hand", "build_vae"],
 )
 def test_training_continues_after_a_load_as_without_interruption(make, tmp_path):
     keras.utils.set_random_seed(3)

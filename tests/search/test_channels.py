@@ -15,7 +15,7 @@ from vaetune.study.builder import load_study
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("channels", [2, 32, *long(5)])
+@pytest.mark.parametrize("channels", [32, *long(2, 5)])
 def test_any_number_of_channels_is_searched_shown_and_drawn(tmp_path, channels):
     reading = Reading(
         kind="arrays", dtype="uint8", low=0, high=255, range=(0, 255), show=(1, 0), notes=("N",)

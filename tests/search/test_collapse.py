@@ -82,7 +82,7 @@ def test_a_stopped_search_goes_on_to_the_same_marks_and_promotions(undisturbed, 
     assert_same_search(run(tmp_path, COLLAPSING), undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_of_an_earlier_version_goes_on_by_the_losses_alone(undisturbed, tmp_path):
     study = stop(tmp_path, AFTER_THE_FIRST_RUNG, COLLAPSING)
     assert {(trial.rung, trial.status) for trial in study.trials} == {(0, "completed")}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from comparisons import assert_same_search, checkpoint_of, events_of
 from image_sets import make_images
+from long_forms import long
 from tiny_searches import GRID, IMAGES, TINY, changed, run, stop
 
 from vaetune.config.spec import Budget, Limits
@@ -162,7 +163,7 @@ def test_other_seeds_are_compared_by_the_use(tmp_path):
     assert study.winner.trial_id == retraining.finalists[0].trial_id
 
 
-@pytest.mark.parametrize("name", ["auroc", "probe_accuracy"])
+@pytest.mark.parametrize("name", ["auroc", *long("probe_accuracy")])
 def test_a_worker_measures_what_this_process_does(tmp_path, name):
     spec = changed(GRID, objective=name)
     study = run(tmp_path, spec, images=WITH_ODD)

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
+from long_forms import long
 
 from vaetune.config.spec import SearchSpec
 from vaetune.data.disk.images import DiskImages, ImageFile
@@ -79,8 +80,14 @@ def losses_of(images, epochs=2):
     )
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("call_bytes", [2**26, 32 * 72])
+@pytest.mark.parametrize(
+    ("dtype", "call_bytes"),
+    [
+        (np.uint8, 32 * 72),
+        (np.uint16, 2**26),
+        *long((np.uint8, 2**26), (np.uint16, 32 * 72)),
+    ],
+)
 def test_losses_from_the_disk_are_those_from_memory(saved, monkeypatch, dtype, call_bytes):
     monkeypatch.setattr(feed_module, "CALL_BYTES", call_bytes)
     path = saved(dtype)

@@ -124,8 +124,7 @@ RECIPES = {
 }
 TOGETHER = (
     ("average", "free bits", "weight decay"),
-    ("clip norm", "warm-up"),
-    ("KL warm-up",),
+    ("clip norm", "warm-up", "KL warm-up"),
 )
 
 
