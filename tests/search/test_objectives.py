@@ -10,7 +10,8 @@ from image_sets import make_images
 from long_forms import long
 from tiny_searches import GRID, IMAGES, TINY, changed, run, stop
 
-from vaetune.config.spec import Budget, Limits
+from vaetune.config.space import Pinned
+from vaetune.config.spec import Budget, DataSpec, Limits
 from vaetune.data.images import Split
 from vaetune.errors import ResultsError, SpecError
 from vaetune.search.executors.ray_worker import Worker, share_images
@@ -165,7 +166,10 @@ def test_other_seeds_are_compared_by_the_use(tmp_path):
 
 @pytest.mark.parametrize("name", ["auroc", *long("probe_accuracy")])
 def test_a_worker_measures_what_this_process_does(tmp_path, name):
-    spec = changed(GRID, objective=name)
+    """Models have two levels, averaged weights and a Gaussian."""
+    two_levels = {"levels": Pinned(value=2), "weight_average": Pinned(value=0.9)}
+    space = GRID.space.model_copy(update=two_levels)
+    spec = changed(GRID, objective=name, space=space, data=DataSpec(likelihood="gaussian"))
     study = run(tmp_path, spec, images=WITH_ODD)
     sent = share_images(WITH_ODD)
     assert len(sent.left_out[2]) == 0, "test images stay here"
@@ -175,8 +179,9 @@ def test_a_worker_measures_what_this_process_does(tmp_path, name):
     task = Task(spec, (Assignment(**{key: getattr(asked, key) for key in _ASSIGNED}),), None)
     (done,) = (message for message in worker.run(task) if isinstance(message, EpochDone))
     assert done.ended.objective == ours.epochs[0].objective
+    assert done.ended.val_loss == ours.epochs[0].val_loss
     weights = checkpoint_of(study, ours.trial_id).best_weights
-    model = TrainedModel(ours.hyperparameters, weights, chosen_by=name)
+    model = TrainedModel(ours.hyperparameters, weights, "gaussian", chosen_by=name)
     samples, seed = study.rescored.rescoring.posterior_samples, spec.seed
     shown = {one.trial_id: one.use.mean for one in study.rescored.rescoring.finalists}
     assert worker.measure(model, samples, seed).mean_use == pytest.approx(shown[ours.trial_id])

@@ -58,7 +58,7 @@ class Began:
 
     Attributes:
         trial_id: The trial.
-        parameters: Value of trainable parameters.
+        parameters: Number of trainable parameters.
     """
 
     trial_id: str

@@ -206,6 +206,7 @@ LADDERS = changed(
 """Models with one or two levels and a Gaussian, trained with averaged weights."""
 
 
+@pytest.mark.long  # test_objectives.py has a worker in this process train such models.
 def test_workers_train_models_of_any_structure_and_likelihood_as_one_process_does(
     trainers, by_one_process, tmp_path
 ):
