@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from long_forms import long
 from picture_folders import noise
 from PIL import Image
 
@@ -87,11 +86,10 @@ SHAPES = {
     "96 x 128 grey": (96, 128),
     "128 x 128 colour": (128, 128, 3),
 }
-QUICK = "8 x 8 grey"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [QUICK, *long(*(name for name in SHAPES if name != QUICK))])
+@pytest.mark.long  # tests/cli/test_app.py checks, and searches, what `new` writes for 40 x 32 x 3.
+@pytest.mark.parametrize("name", SHAPES)
 def test_check_accepts_what_new_writes(vaetune, folder, name):
     np.savez(folder / "ours.npz", x=noise(24, *SHAPES[name]))
     assert vaetune("new", "ours", "--dataset", "ours.npz")[0] == 0

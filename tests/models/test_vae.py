@@ -458,6 +458,7 @@ def test_the_posterior_equals_the_encoders_and_does_not_advance_the_generator():
     assert_equal_bits(posterior, vae.encoder(images)[:2])
 
 
+@pytest.mark.long  # Evaluating changes no variable, as another test shows.
 def test_evaluating_between_epochs_does_not_change_what_is_trained():
     images, others = make_images(), make_images(5, seed=1)
 
