@@ -197,8 +197,8 @@ class TrialEnded(TimedRecord, SparseRecord):
         best_val_loss: Validation loss of the best epoch, which breaks ties; None if it is the
             score.
         parameters: Number of trainable parameters; None if the model could not be built.
-        active_units: Number of active units after the last epoch, see `LatentUse`; None if the
-            trial failed or an earlier version ran it. So are the next two.
+        active_units: Number of active units of all levels after the last epoch, see `LatentUse`;
+            None if the trial failed or an earlier version ran it. So are the next two.
         val_kl_loss: KL divergence of the validation images after the last epoch, nats per image.
         collapsed: Whether the model had collapsed after the last epoch. Promotions depend on it.
         duration_s: Wall time in seconds, over all sessions.

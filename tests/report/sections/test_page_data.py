@@ -72,6 +72,18 @@ def test_only_what_differs_is_said_to_differ(tmp_path):
     assert set(VALUES) <= {one.key for one in records.columns}
 
 
+@pytest.mark.parametrize(
+    ("levels", "title"), [(1, "Active units"), (2, "Active units of all levels")]
+)
+def test_active_units_are_said_to_be_those_of_all_levels_if_there_are_several(
+    tmp_path, levels, title
+):
+    values = VALUES | {"levels": levels}
+    story = Story(tmp_path / "tiny").trial("0000", [3.0], hyperparameters=values, active_units=5)
+    found = column(compute_records(story.study(), None), "active_units")
+    assert (found.title, found.values) == (title, (5,))
+
+
 def test_losses_that_are_no_numbers_are_gaps(tmp_path):
     story = Story(tmp_path / "tiny", spec=SPEC).trial(
         "0000", [3.0, math.nan, math.inf], error="NaN"

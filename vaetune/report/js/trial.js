@@ -82,7 +82,7 @@ class TrialPage {
       ["Negative ELBO", nats(value("loss"))],
       ["Reconstruction", nats(value("reconstruction"))],
       ["KL", nats(value("kl"))],
-      ...(records.columns.has("active_units") ? [["Active units after the last epoch", short(value("active_units"))]] : []),
+      ...(records.columns.has("active_units") ? [[`${records.columns.get("active_units").title} after the last epoch`, short(value("active_units"))]] : []),
       ...(records.floor === null ? [] : [["Above the entropy floor", value("loss") === null ? NOTHING : nats(value("loss") - records.floor)]]),
       ["Epochs", `${value("epoch_from") + 1}–${value("epochs")}, best ${value("best_epoch") ?? NOTHING}`],
       ["Parameters", value("parameters") === null ? NOTHING : value("parameters").toLocaleString("en")],

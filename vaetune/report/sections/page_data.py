@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from vaetune.config import FAMILY, Choice, Objective, Range
+from vaetune.config import FAMILY, Choice, Objective, Range, value_of
 from vaetune.report.analysis.timeline import WorkingTime, compute_timeline
 from vaetune.report.sections.columns import (
     Column,
@@ -222,7 +222,9 @@ def _loss_columns(trials: Sequence[Trial]) -> Iterable[Column]:
         yield build_column(key, title, "nats per image", "measure", scale, values)
     units = [trial.active_units for trial in trials]
     if any(count is not None for count in units):
-        yield build_column("active_units", "Active units", "", "measure", "linear", units)
+        has_levels = any(value_of(trial.hyperparameters, "levels") != 1 for trial in trials)
+        title = "Active units of all levels" if has_levels else "Active units"
+        yield build_column("active_units", title, "", "measure", "linear", units)
 
 
 def _cost_columns(study: Study) -> Iterable[Column]:

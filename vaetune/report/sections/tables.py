@@ -201,7 +201,7 @@ def _columns(names: Sequence[str], objective: Objective) -> tuple[Column, ...]:
         Column("Loss", "validation negative ELBO, nats per image"),
         Column("Recon.", "reconstruction, nats per image"),
         Column("KL", "nats per image"),
-        Column("Active units", "latent dimensions in use after the last epoch of the trial"),
+        Column("Active units", "latent dimensions of all levels in use after the last epoch"),
         Column("Status", numeric=False),
         Column(
             "Config.",
