@@ -285,7 +285,7 @@ def test_a_winner_is_shown_with_its_losses_its_configuration_and_its_origin(stud
         "KL": "47.50",
         "hyperparameters": "filters 16/128, dense 64, latent 8, rate 0.0021",
         "parameters": "69,076",
-        "trained": "3 epochs, 19.8 s",  # the parent's 7.5 s and its own 12.25 s
+        "trained": "4 epochs, 19.8 s; best epoch 3",  # the parent's 7.5 s and its own 12.25 s
         "found by": "tiny: trial 0002, configuration 0, bracket 1, rung 1",
         "measured on": "1,000 validation images, one posterior sample of each, pixels as they are",
     }

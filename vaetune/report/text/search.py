@@ -160,7 +160,7 @@ def describe_winner(
     if best is None:
         return f"Trial {trial.trial_id} has no finished epoch."
     data = study.started.data
-    duration_s = sum(part.duration_s for part in study.lineage(trial))
+    last, duration_s = trial.epochs[-1].epoch, sum(part.duration_s for part in study.lineage(trial))
     collapsed = {"collapsed": describe_collapsed(trial)} if trial.collapsed else {}
     objective = trial.objective
     use = {} if objective.is_loss else {objective.title: objective.text(best.value)}
@@ -173,7 +173,8 @@ def describe_winner(
         **collapsed,
         "hyperparameters": trial.words,
         "parameters": f"{trial.parameters:,}" if trial.parameters else "unknown",
-        "trained": f"{counted(best.epoch, 'epoch')}, {duration_s:.1f} s",
+        "trained": f"{counted(last, 'epoch')}, {duration_s:.1f} s"
+        + (f"; best epoch {best.epoch}" if best.epoch < last else ""),
         "found by": _origin(study, trial),
         "measured on": f"{counted(data.validation_images, 'validation image')}, one posterior "
         f"sample of each, {PIXELS[study.search.data.binarize].partition(':')[0]}",
