@@ -1,4 +1,4 @@
-"""Settings that TensorFlow reads once, when it is imported: before any test module is."""
+"""Settings that TensorFlow and NumPy read once, when they are imported: before test modules are."""
 
 import gc
 import os
@@ -15,6 +15,8 @@ HERE = Path(__file__).parent
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Threads that wait for each other's small matrices take a third of the time of such tests.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # XLA compiles for as long as a test runs. Tests ask what a program computes, not how fast.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

@@ -12,6 +12,7 @@ import runpy
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.reduction import DupFd
 from threading import Thread, Timer
@@ -95,8 +96,10 @@ class PreparedCommand:
         return self.returncode, out, error
 
     def send_signal(self, number):
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        # A process that has ended is gone before the server reports its exit code.
+        with suppress(ProcessLookupError):
+            if self.poll() is None:
+                os.kill(self.pid, number)
 
     def terminate(self):
         self.send_signal(signal.SIGTERM)

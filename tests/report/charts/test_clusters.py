@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from blas_threads import threads_inside
 from hypothesis import given, settings, strategies as st
 from stories import REFERENCE_LOSSES, Story, reference, usual
 
@@ -62,6 +63,13 @@ def test_the_projection_does_not_depend_on_a_library_s_choice_of_sign():
     mirrored = compute_clusters(-z, labels, None)
     original = compute_clusters(z, labels, None)
     np.testing.assert_allclose(mirrored.points, -original.points, atol=1e-5)
+
+
+def test_the_projection_is_computed_by_one_thread(monkeypatch):
+    def run():
+        compute_clusters(*random_points(50, 4), None)
+
+    assert threads_inside(monkeypatch, np.linalg, "svd", run) == {1}
 
 
 def test_points_that_are_not_finite_are_left_out_with_their_labels():

@@ -6,6 +6,7 @@ from collections import Counter
 
 import keras_tuner
 import pytest
+from blas_threads import threads_inside
 from hypothesis import given, settings, strategies as st
 from long_forms import long
 
@@ -573,6 +574,16 @@ def test_bayesian_suggestions_follow_what_was_measured():
     low, high = run(1), run(-1)
     assert low[:4] == high[:4], "drawn before anything was learnt"
     assert low[-1] < high[-1]
+
+
+def test_bayesian_suggestions_are_computed_by_one_thread(monkeypatch):
+    oracle = make_oracle(BAYESIAN)
+    journal_of(oracle, trials_to_end=9, trials_to_start=4)
+
+    def run():
+        run_to_the_end(oracle)
+
+    assert threads_inside(monkeypatch, oracle.gpr, "fit", run) == {1}
 
 
 def test_bayesian_search_repeats_no_configuration():

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from vaetune.report.charts.style import (
     MAX_NAMES,
@@ -131,7 +132,8 @@ def to_png(figure: Figure, dpi: int = 160, software: str | None = None) -> bytes
 def _principal_components(z: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Projects points (n, d) onto two principal components and names the components."""
     centred = z - z.mean(axis=0) if len(z) else z
-    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    with threadpool_limits(1):  # Threads would wait for one another, for most of the time.
+        _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     directions = directions[:2]
     # The sign of a singular vector is arbitrary, so its largest weight is made positive.
     largest = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)]

@@ -8,6 +8,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from vaetune.config import SearchSpec
 from vaetune.search.oracles.base import BoundedOracle, Oracle
@@ -40,7 +41,8 @@ class BayesianOracle(BoundedOracle, keras_tuner.oracles.BayesianOptimizationOrac
             return {"status": TrialStatus.RUNNING, "values": dict(self.recorded.hyperparameters)}
         entropy = np.random.SeedSequence([self.seed, len(self.trials)]).generate_state(2)
         self._random_state = np.random.RandomState(int(entropy[0]))
-        with warnings.catch_warnings():
+        # The matrices are small: threads would wait for one another, for half of the time.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
             if self.ongoing_trials:
                 self._fit_to_completed()
