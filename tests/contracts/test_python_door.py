@@ -261,8 +261,8 @@ def test_failures_are_printed_with_their_reason(tmp_path):
 
 
 def test_the_winner_is_evaluated_once_and_then_read_from_the_record(study):
-    before = vaetune.load_study(study.folder).evaluations  # Other tests may have come first,
-    protocol = replace(QUICK, posterior_samples=3)  # with other protocols.
+    protocol = replace(QUICK, posterior_samples=3)  # No other test records this one.
+    before = vaetune.load_study(study.folder).evaluations
     first = vaetune.evaluate_trial(study, images=ARRAYS, protocol=protocol)
     assert first.trial_id == study.winner.trial_id
     assert first.evaluation.test_images == study.started.data.test_images

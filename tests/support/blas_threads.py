@@ -1,4 +1,4 @@
-"""How many threads NumPy and SciPy compute a function with."""
+"""Number of threads with which NumPy and SciPy compute."""
 
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -8,9 +8,9 @@ def threads_inside(monkeypatch, owner, name, run):
 
     Args:
         monkeypatch: The fixture of pytest.
-        owner: What the function belongs to.
+        owner: Module or object with the function.
         name: Name of the function.
-        run: Calls what calls the function.
+        run: Function without arguments that leads to the calls.
     """
     seen, original = set(), getattr(owner, name)
 

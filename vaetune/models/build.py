@@ -48,15 +48,9 @@ def build_template(
     hyperparameters: Mapping[str, Any],
     likelihood: Likelihood = "bernoulli",
 ) -> VAE:
-    """Builds a VAE like `build_vae`, in half the time: without the moments of the optimizer.
+    """Builds a VAE without the moments of its optimizer, which takes half the time.
 
-    Args:
-        image_shape: Height, width and channels of the images.
-        hyperparameters: Values by name. A name that is missing has the Keras example's value.
-        likelihood: Likelihood of the pixels.
-
-    Raises:
-        ValueError: A size is not a positive integer, or the images are too small.
+    It serves code that keeps such moments itself. The arguments are those of `build_vae`.
     """
     architecture = Architecture.of(image_shape, hyperparameters)
     ladder = make_ladder(architecture)

@@ -22,7 +22,7 @@ class LatentUse:
     """How much a model uses its latent variables after the last epoch of a trial.
 
     Attributes:
-        active_units: Number of latent dimensions of all levels whose z_mean varies by more than
+        active_units: Number of latent dimensions, of all levels, with a variance of z_mean above
             `ACTIVE_VARIANCE` over the first `LATENT_POINTS` validation images.
         val_kl_loss: KL divergence over all validation images, nats per image.
     """

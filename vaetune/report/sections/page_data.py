@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from vaetune.config import FAMILY, Choice, Objective, Range, value_of
+from vaetune.config import FAMILY, Choice, Objective, Range
 from vaetune.report.analysis.timeline import WorkingTime, compute_timeline
 from vaetune.report.sections.columns import (
     Column,
@@ -18,6 +18,7 @@ from vaetune.report.sections.columns import (
 )
 from vaetune.report.sections.headline import hyperparameter_names
 from vaetune.report.sections.worker_lanes import Workers, compute_workers
+from vaetune.report.text.latents import has_levels
 from vaetune.study import CHECKPOINT_NAME, EpochEnded, Study, Trial, command
 
 
@@ -222,8 +223,7 @@ def _loss_columns(trials: Sequence[Trial]) -> Iterable[Column]:
         yield build_column(key, title, "nats per image", "measure", scale, values)
     units = [trial.active_units for trial in trials]
     if any(count is not None for count in units):
-        has_levels = any(value_of(trial.hyperparameters, "levels") != 1 for trial in trials)
-        title = "Active units of all levels" if has_levels else "Active units"
+        title = "Active units" + " of all levels" * any(map(has_levels, trials))
         yield build_column("active_units", title, "", "measure", "linear", units)
 
 

@@ -20,7 +20,12 @@ def active_units(study: Study, trial: Trial) -> int | None:
     if event is not None:
         return event.evaluation.active_units
     # With several levels, the number at the end of a trial includes those of the lower levels.
-    return trial.active_units if value_of(trial.hyperparameters, "levels") == 1 else None
+    return None if has_levels(trial) else trial.active_units
+
+
+def has_levels(trial: Trial) -> bool:
+    """Returns whether the model of a trial has several levels of latent variables."""
+    return bool(value_of(trial.hyperparameters, "levels") != 1)
 
 
 def describe_latents(winner: Trial | None, active: int | None, budget: EqualBudget) -> str:
@@ -36,7 +41,7 @@ def describe_latents(winner: Trial | None, active: int | None, budget: EqualBudg
     """
     use = ""
     if winner is not None and active is not None:
-        several = " of the top level" * (value_of(winner.hyperparameters, "levels") != 1)
+        several = " of the top level" * has_levels(winner)
         use = f"{active} of {winner.latent_dim}"
         if 1 < active == winner.latent_dim:
             use = f"all {active}"
