@@ -94,7 +94,7 @@ class Orders:
 
     @property
     def ready(self):
-        """The processes of the workers that became ready, in order."""
+        """The processes of announced workers that became ready, in order."""
         return [int(line) for line in self.read("ready")]
 
     def read(self, name):
@@ -142,7 +142,6 @@ class ScriptedWorker(Worker):
         import tensorflow as tf
 
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        Orders.of_this_process().note("ready", os.getpid())
         return described
 
     def run(self, task):
@@ -213,7 +212,6 @@ class CountingWorker(ScriptedWorker):
         orders = Orders.of_this_process()
         orders.crash_if_ordered("die-early")
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        orders.note("ready", os.getpid())
         return "made-up", make_environment(device=f"GPU {gpus}" if gpus else "CPU", command=())
 
     def _train(self, task):
@@ -241,6 +239,15 @@ class CountingWorker(ScriptedWorker):
         orders.crash_if_ordered("die-measuring")
         orders.note("measured", os.getpid())
         return _Losses(loss_of(model.weights[0]) + np.arange(samples, dtype=np.float64))
+
+
+class AnnouncedWorker(CountingWorker):
+    """Also notes its process as soon as it is ready."""
+
+    def describe(self):
+        described = super().describe()
+        Orders.of_this_process().note("ready", os.getpid())
+        return described
 
 
 def _count(configuration, epoch, before):

@@ -16,7 +16,9 @@ from long_forms import long
 from scripted_workers import (
     END,
     ORDERS_FOLDER,
+    AnnouncedWorker,
     CallbackWatcher,
+    CountingWorker,
     MemoryWorker,
     Orders,
     ScriptedWorker,
@@ -35,6 +37,7 @@ from vaetune.device import available_cores
 from vaetune.errors import ExecutorError
 from vaetune.search.executors.local import LocalExecutor
 from vaetune.search.executors.ray_cluster import local_cluster
+from vaetune.search.executors.ray_executor import RayExecutor
 from vaetune.search.executors.ray_worker import Worker
 from vaetune.search.executors.resources import WorkerResources
 from vaetune.search.tuner import VAETuner
@@ -57,8 +60,8 @@ pytestmark = pytest.mark.slow
 # As many as this process has: the last bits of a gradient hang on it.
 THREADS = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
 TRAINERS = 2
-MADE_UP = 6
-"""At the same time at the most."""
+MADE_UP = 12
+"""Workers that only count, at the same time at the most: idle ones, and those of a test."""
 
 ALL_OF_IT = changed(TINY, baseline=True, limits=Limits(final_seeds=1))
 """With the Keras example, and with the configurations of the finalists from another seed.
@@ -108,15 +111,32 @@ def trainers(ray):
         yield executor
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def counting(ray):
-    """Runs a search on a number of workers that only count epochs."""
+    """Runs a search on a number of workers that only count epochs.
+
+    Workers are started once for each number, and again after a search that did not end.
+    """
+    idle = {}
 
     def run_counting(results, spec, workers=2, watcher=None, deadline_s=None):
-        with ray_workers(ray, workers, IMAGES, WorkerResources(1, 0.0)) as executor:
-            return run_on(executor, results, spec, IMAGES, watcher, deadline_s)
+        executor = idle.pop(workers, None) or counters(ray, workers)
+        try:
+            study = run_on(executor, results, spec, IMAGES, watcher, deadline_s)
+            if study.is_complete:  # Otherwise they may be training still.
+                idle[workers] = executor
+        finally:
+            if workers not in idle:
+                executor.shut_down()
+        return study
 
-    return run_counting
+    yield run_counting
+    for executor in idle.values():
+        executor.shut_down()
+
+
+def counters(ray, workers):
+    return RayExecutor(ray, workers, WorkerResources(1, 0.0), IMAGES, "cpu", CountingWorker)
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +161,14 @@ def judged_by_one_process(by_one_process):
 
 
 @pytest.fixture(scope="module")
-def counted_by_one(ray, tmp_path_factory):
+def counted_by_one(counting, tmp_path_factory):
     """What a single worker that nobody disturbs makes of a search, held against its rule."""
     known = {}
 
     def run_once(spec):
         key = spec.model_dump_json()
         if key not in known:
-            with ray_workers(ray, 1, IMAGES, WorkerResources(1, 0.0)) as executor:
-                known[key] = run_on(executor, tmp_path_factory.mktemp("counted"), spec, IMAGES)
+            known[key] = counting(tmp_path_factory.mktemp("counted"), spec, workers=1)
             assert_counted(known[key])
         return known[key]
 
@@ -338,8 +357,8 @@ WIDE = changed(TINY, baseline=True, budget=Budget(max_epochs=9))
 """23 trials of up to nine epochs, and the Keras example."""
 
 
-def test_six_workers_run_the_schedule_of_one(counting, counted_by_one, tmp_path):
-    ours = counting(tmp_path, WIDE, workers=6)
+def test_four_workers_run_the_schedule_of_one(counting, counted_by_one, tmp_path):
+    ours = counting(tmp_path, WIDE, workers=4)
     assert_same_trials(ours, counted_by_one(WIDE))
     assert ours.trials_planned == len(ours.trials) == 23
     assert find_baseline(ours, tmp_path).is_complete
@@ -347,7 +366,7 @@ def test_six_workers_run_the_schedule_of_one(counting, counted_by_one, tmp_path)
 
 def test_more_workers_than_trials_end_with_them(counting, counted_by_one, tmp_path):
     spec = random_search(2, 3)
-    assert_same_trials(counting(tmp_path, spec, workers=6), counted_by_one(spec))
+    assert_same_trials(counting(tmp_path, spec, workers=4), counted_by_one(spec))
 
 
 @pytest.mark.parametrize("events", [75, *long(3, 12, 30, 130)])
@@ -367,7 +386,7 @@ def test_a_configuration_that_kills_its_workers_fails_and_the_others_complete(
     counting, orders, tmp_path
 ):
     orders.give_always("die-1")
-    study = counting(tmp_path, TINY, workers=3)
+    study = counting(tmp_path, TINY)
     (failed,) = study.failures
     assert (failed.configuration, failed.failed_in) == (1, 1)
     assert failed.error == (
@@ -384,7 +403,7 @@ def test_a_configuration_that_kills_its_workers_fails_and_the_others_complete(
 def test_workers_that_are_killed_while_they_are_idle_are_replaced(
     ray, counted_by_one, orders, tmp_path
 ):
-    with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
+    with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0), AnnouncedWorker) as executor:
         run_on(executor, tmp_path / "before", TINY, IMAGES)
         wait_until(lambda: len(orders.ready) == 2, "two workers")
         for process in orders.ready:
@@ -464,13 +483,15 @@ def test_making_it_again_is_given_up_if_that_kills_every_worker(counting, orders
 
 
 def test_a_worker_that_dies_before_it_is_ready_is_tried_again_three_times(
-    counting, counted_by_one, orders, tmp_path
+    ray, counted_by_one, orders, tmp_path
 ):
     orders.give("die-early")
-    assert_same_trials(counting(tmp_path / "once", TINY), counted_by_one(TINY))
+    with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
+        assert_same_trials(run_on(executor, tmp_path, TINY, IMAGES), counted_by_one(TINY))
     orders.give_always("die-early")
-    with pytest.raises(ExecutorError, match=r"Worker [12] cannot start\. Its process was killed"):
-        counting(tmp_path / "always", TINY)
+    died = pytest.raises(ExecutorError, match=r"Worker 1 cannot start\. Its process was killed")
+    with ray_workers(ray, 1, IMAGES, WorkerResources(1, 0.0)) as executor, died:
+        executor.wait_until_ready(lambda: None)
 
 
 def test_a_worker_whose_machine_lacks_a_module_is_said_to_want_it(ray, monkeypatch):
@@ -505,7 +526,7 @@ def test_when_the_time_is_up_epochs_in_progress_are_ended_and_kept(
     spec = random_search(4, 3)
     for configuration in (0, 1):
         orders.hold(configuration, 1)
-    with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
+    with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0), AnnouncedWorker) as executor:
         wait_until(lambda: len(orders.ready) == 2, "two workers")
         deadline_s = time.monotonic() + 3
 
