@@ -44,6 +44,7 @@ def searched(tmp_path_factory):
         from exports import StubReader
 
         patch.setattr("vaetune.export.trial.Reader", StubReader)
+        patch.setattr("vaetune.export.bundle.draw_showcase", lambda vae, study, trial: {})
         vaetune.export_trial(study, folder=folder / "results" / "best")
     return study, folder
 
@@ -178,17 +179,16 @@ def test_losses_that_overflowed_are_written_and_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"), [("removed", "There is no image set"), ("changed", "has changed since")]
 )
-def test_images_of_the_search_that_are_gone_set_no_threshold(tmp_path, change, message):
-    split = make_split(30, (9, 10, 1), 1)
-    path = tmp_path / "squares.npz"
-    np.savez(path, x=split.images)
-    data = DataSpec(dataset=str(path))
-    study = run(tmp_path / "results", changed(GRID, data=data), images=vaetune.load_images(path))
-    if change == "removed":
-        path.unlink()
-    else:
-        np.savez(path, x=split.images[:20])
-    found = vaetune.score_images(study, OTHERS.images, samples=1)
+def test_images_of_the_search_that_are_gone_set_no_threshold(searched, tmp_path, change, message):
+    study, folder = searched
+    path = folder / "squares.npz"
+    path.rename(tmp_path / "squares.npz")
+    try:
+        if change == "changed":
+            np.savez(path, x=OTHERS.images)
+        found = vaetune.score_images(study, OTHERS.images, samples=1)
+    finally:
+        (tmp_path / "squares.npz").rename(path)
     assert message in found.no_threshold
     assert found.threshold is None
 

@@ -106,8 +106,8 @@ def test_no_reconstruction_has_a_loss_below_the_lowest(likelihood):
     rows = ImageRows("x", (pixels,), *(np.zeros(1, int),) * 2, np.zeros(1), None, None, False)
     found = score_rows(vae, rows, samples=1)["lowest_loss"][0]
     # Continuous Bernoulli: logits are bounded at 255.
-    far = np.geomspace(30, 3000, 2000)
-    logits = np.concatenate([-far, np.linspace(-30, 30, 6001), far])
+    far = np.geomspace(30, 3000, 400)
+    logits = np.concatenate([-far, np.linspace(-30, 30, 1201), far])
     each = tf.constant(np.repeat(pixels.reshape(-1, 1), len(logits), 1).reshape(-1, 1, 1, 1))
     tried = tf.constant(np.tile(logits, 90).reshape(-1, 1, 1, 1))
     losses = vae.reconstruction_loss(tf.cast(each, tf.float64), tried).numpy()
@@ -125,7 +125,7 @@ def test_the_lowest_bernoulli_loss_is_the_entropy_of_the_pixels():
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("shape", [(9, 10, 1), (9, 10, 3)])
+@pytest.mark.parametrize("shape", [(9, 10, 3), *long(((9, 10, 1),))])
 def test_a_map_adds_up_to_the_loss_of_the_reconstruction(likelihood, shape):
     vae = with_likelihood(likelihood, shape)
     images = make_split(7, shape, 3).images

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from vaetune.data import ImageRows, read_ahead
 from vaetune.errors import ResultsError
 from vaetune.evaluation.images import describe_shape
-from vaetune.evaluation.likelihood import Batches, image_spec
+from vaetune.evaluation.likelihood import Batches, compile_once, image_spec
 from vaetune.models import VAE
-from vaetune.training import OnProgress, compile_function, to_unit_tensor
+from vaetune.training import OnProgress, to_unit_tensor
 
 BATCH_BYTES = 2**26
 """Largest size of the images of a batch, unless a single image is larger."""
@@ -120,7 +120,8 @@ def _compile(vae: VAE, images: NDArray[Any], levels: bool) -> Compute:
         pairs = vae.encode_levels(unit).values() if levels else [vae.posterior(unit)]
         return [parameter for pair in pairs for parameter in pair]
 
-    compiled = compile_function(infer, image_spec(vae, images))
+    name = f"posteriors, all levels: {levels}"
+    compiled = compile_once(vae, name, infer, image_spec(vae, images))
     return lambda images: tuple(compiled(tf.constant(images)))
 
 

@@ -20,6 +20,7 @@ from vaetune.evaluation.likelihood import (
     Draw,
     Latent,
     Sampler,
+    compile_once,
     draw_top_level,
     image_likelihood,
     image_spec,
@@ -28,7 +29,7 @@ from vaetune.evaluation.likelihood import (
 )
 from vaetune.models import VAE, kl_per_dimension, reparameterise
 from vaetune.study import LevelUse
-from vaetune.training import compile_function, to_unit_tensor
+from vaetune.training import to_unit_tensor
 
 CHUNK_IMAGES = 1000
 """Images whose noise and encoder maps are in memory at the same time. The noise depends on it."""
@@ -127,9 +128,10 @@ class LadderSampler:
 
 
 def _compile_maps(vae: VAE, images: Images) -> Callable[..., Any]:
-    return compile_function(
-        lambda x: vae.bottom_up(to_unit_tensor(x), training=False)[2:], image_spec(vae, images)
-    )
+    def encode_maps(x: tf.Tensor) -> Any:
+        return vae.bottom_up(to_unit_tensor(x), training=False)[2:]
+
+    return compile_once(vae, "maps", encode_maps, image_spec(vae, images))
 
 
 def _compile_measure(vae: VAE, images: Images) -> Callable[..., Any]:
@@ -151,7 +153,8 @@ def _compile_measure(vae: VAE, images: Images) -> Callable[..., Any]:
         return (-vae.reconstruction_loss(*exact), ratio, *kls)
 
     specs = [tf.TensorSpec(each.shape, tf.float32) for each in vae.top_down.inputs]
-    return compile_function(measure, image_spec(vae, images), latent_spec(vae), *specs[1:])
+    specs[0] = latent_spec(vae)
+    return compile_once(vae, "levels", measure, image_spec(vae, images), *specs)
 
 
 def lower_variances(vae: VAE, images: Images, batches: Batches) -> tuple[tuple[float, ...], ...]:
@@ -172,7 +175,7 @@ def lower_variances(vae: VAE, images: Images, batches: Batches) -> tuple[tuple[f
         exact = [tf.cast(mean, tf.float64) for mean, _ in lower]
         return [tf.reduce_sum(tf.stack([each, each**2]), axis=1) for each in exact]
 
-    compiled = compile_function(infer, image_spec(vae, images))
+    compiled = compile_once(vae, "sums of means", infer, image_spec(vae, images))
 
     def step(batch: slice) -> tuple[Any, ...]:
         found = compiled(tf.constant(images[batch]))

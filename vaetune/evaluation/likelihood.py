@@ -113,8 +113,8 @@ class Batches:
 
 def encode(vae: VAE, images: Images, batches: Batches) -> tuple[Latent, Latent]:
     """Returns z_mean and z_log_var, each (n, latent_dim), of (n, height, width, channels)."""
-    posterior = compile_function(
-        lambda x: vae.posterior(to_unit_tensor(x)), image_spec(vae, images)
+    posterior = compile_once(
+        vae, "posterior", lambda x: vae.posterior(to_unit_tensor(x)), image_spec(vae, images)
     )
     z_mean, z_log_var = batches.run(
         lambda batch: posterior(tf.constant(images[batch])), len(images)
@@ -146,7 +146,8 @@ def image_likelihood(
         exact = (tf.cast(each, tf.float64) for each in (targets, logits))
         return -vae.reconstruction_loss(*exact)
 
-    compiled = compile_function(negative_loss, image_spec(vae, images), latent_spec(vae))
+    specs = image_spec(vae, images), latent_spec(vae)
+    compiled = compile_once(vae, "log_likelihood", negative_loss, *specs)
 
     def log_likelihood(z: Latent) -> PerImage:
         def step(batch: slice) -> tuple[PerImage]:
@@ -252,6 +253,23 @@ def estimate(per_image: PerImage) -> Estimate:
     count = len(per_image)
     error = float(per_image.std(ddof=1)) / math.sqrt(count) if count > 1 else None
     return Estimate(float(per_image.mean()), error)
+
+
+def compile_once(
+    vae: VAE, name: str, function: Callable[..., Any], *signature: tf.TensorSpec
+) -> Callable[..., Any]:
+    """Returns a function of a model that is compiled when it is first needed.
+
+    Args:
+        vae: The trained model, which keeps the function.
+        name: Name of all that the function depends on besides the model and the signature.
+        function: Function to compile.
+        signature: Shape and type of each argument.
+    """
+    functions, key = vae.compiled_functions.by_key, (name, *signature)
+    if key not in functions:
+        functions[key] = compile_function(function, *signature)
+    return functions[key]
 
 
 def image_spec(vae: VAE, images: Images) -> tf.TensorSpec:

@@ -20,6 +20,7 @@ from vaetune.evaluation.likelihood import (
     Batches,
     Latent,
     closed_form_kl,
+    compile_once,
     encode,
     estimate,
     expectation,
@@ -30,7 +31,7 @@ from vaetune.evaluation.likelihood import (
 from vaetune.evaluation.partial import PartialSums
 from vaetune.models import VAE
 from vaetune.study import Evaluation, EvaluationProtocol, variance_per_dimension
-from vaetune.training import OnProgress, compile_function, nearest_neighbours, to_unit_tensor
+from vaetune.training import OnProgress, nearest_neighbours, to_unit_tensor
 
 SSIM_WINDOW = 11
 """Side of the SSIM window in pixels, as in Wang et al. 2004."""
@@ -145,7 +146,8 @@ def compare_reconstructions(
         decoded = vae.reconstruct(images) if vae.level_shapes else vae.decoder(z, training=False)
         return similarity(images, decoded, window)
 
-    compiled = compile_function(compare, image_spec(vae, images), latent_spec(vae))
+    specs = image_spec(vae, images), latent_spec(vae)
+    compiled = compile_once(vae, f"similarity {window}", compare, *specs)
     psnr, ssim = batches.run(
         lambda batch: compiled(tf.constant(images[batch]), tf.constant(z_mean[batch])), len(images)
     )

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from vaetune.data import ImageRows, compressed_sizes, to_pixels, to_unit_interval
 from vaetune.evaluation.encoding import Compute, run_rows
-from vaetune.evaluation.likelihood import Batches, PerImage, image_spec
+from vaetune.evaluation.likelihood import Batches, PerImage, compile_once, image_spec
 from vaetune.evaluation.scores import LOSSES
 from vaetune.models import VAE, kl_per_dimension, perfect_logits, reparameterise, total_kl
 from vaetune.study import POSTERIOR_SAMPLES
-from vaetune.training import OnProgress, compile_function, to_unit_tensor
+from vaetune.training import OnProgress, to_unit_tensor
 
 _SEED = 0
 
@@ -82,7 +82,8 @@ def map_losses(
         )
         return tf.sigmoid(logits), tf.reshape(above, tf.shape(unit)[:3])
 
-    compiled = compile_function(compare, image_spec(vae, images), _logit_spec(vae))
+    specs = image_spec(vae, images), _logit_spec(vae)
+    compiled = compile_once(vae, "losses of pixels", compare, *specs)
 
     def step(batch: slice) -> Any:
         x = images[batch]
@@ -136,7 +137,7 @@ def _compile_infer(vae: VAE, images: NDArray[Any]) -> Callable[..., Any]:
         lowest = vae.reconstruction_loss(tf.cast(unit, tf.float64), best)
         return [total_kl(exact), error, lowest, *encoded]
 
-    return compile_function(infer, image_spec(vae, images), _logit_spec(vae))
+    return compile_once(vae, "losses", infer, image_spec(vae, images), _logit_spec(vae))
 
 
 def _mean_logits(vae: VAE, images: tf.Tensor, encoded: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -176,7 +177,7 @@ def _compile_sample(vae: VAE, images: NDArray[Any]) -> Callable[..., Any]:
     specs = [tf.TensorSpec(each.shape, each.dtype) for each in vae.bottom_up.outputs]
     shapes = ((vae.latent_dim,), *vae.level_shapes)
     noise = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-    return compile_function(sample, image_spec(vae, images), *specs, *noise)
+    return compile_once(vae, "losses of a sample", sample, image_spec(vae, images), *specs, *noise)
 
 
 def _best_logits(vae: VAE, images: NDArray[Any]) -> tf.Tensor:

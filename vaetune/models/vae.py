@@ -7,8 +7,8 @@ References:
     Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, equations 3 and 10.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import keras
@@ -33,6 +33,13 @@ class LayerOrder:
     """Layers in a fixed order. Keras would add a list of them to the parts of a model."""
 
     layers: Sequence[layers.Layer]
+
+
+@dataclass(frozen=True)
+class CompiledFunctions:
+    """Functions of a model that were compiled. Keras would track a dictionary as a part."""
+
+    by_key: dict[tuple[Any, ...], Callable[..., Any]] = field(default_factory=dict)
 
 
 @keras.saving.register_keras_serializable(package="vaetune")
@@ -80,6 +87,7 @@ class VAE(keras.Model):
         self.to_posterior = keras.Model(encoder.input, encoder.outputs[:2])
         self.to_logits = keras.Model(decoder.input, logits)
         self.layer_order = LayerOrder((*encoder.layers, *decoder.layers))
+        self.compiled_functions = CompiledFunctions()
         self.likelihood: Likelihood = likelihood
         self.pixel_scale: PixelScale | None = make_scale(likelihood)
         self.recipe: Any = None
