@@ -120,6 +120,8 @@ settings.load_profile("vaetune")
 def shared_contexts():
     """Lets searches of the same images share compiled steps and new models, which take long.
 
+    Evaluations and exports of a trial share its restored model.
+
     This holds for the process of the tests only. A command in another process compiles its own.
     """
     with pytest.MonkeyPatch.context() as patch:
@@ -130,6 +132,10 @@ def shared_contexts():
 
             patch.setattr(local, "TrainingContext", context_of)
             patch.setattr(local, "rescorer_of", shared_rescorer_of)
+        if "vaetune.training" in sys.modules and "tensorflow" in sys.modules:
+            from shared_models import share_models
+
+            share_models(patch)
         yield
 
 
@@ -187,10 +193,17 @@ def handed_over(shared_folder):
 
 @pytest.fixture(scope="session")
 def handed_over_ladder(shared_folder):
-    """The winner of a tiny search of models with three levels, like `handed_over`."""
-    from exports import LADDER
+    """The winner of a tiny search of models with three levels, like `handed_over`.
 
-    return _hand_over(shared_folder / "handed-over-ladder", LADDER)
+    It has no pictures. This process reads it back; tests/export/test_model_card.py loads it where
+    vaetune cannot be imported.
+    """
+    from exports import LADDER, ReaderInThisProcess
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vaetune.export.trial.Reader", ReaderInThisProcess)
+        patch.setattr("vaetune.export.bundle.draw_showcase", lambda vae, study, trial: {})
+        return _hand_over(shared_folder / "handed-over-ladder", LADDER)
 
 
 def _hand_over(results, values=None):

@@ -7,11 +7,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from unittest import mock
 
 import keras
-from tiny_searches import IMAGES, TINY, run
+from tiny_searches import GRID, changed, run
 
 from vaetune.cli import app
 from vaetune.config.space import Pinned
 from vaetune.config.spec import Budget
+from vaetune.export.standalone.read_back import verify_format
 from vaetune.models.networks import build_decoder, build_encoder
 from vaetune.models.vae import VAE
 
@@ -19,12 +20,13 @@ LADDER = {"levels": 3, "level_channels": 2, "activation": "silu", "normalization
 """Values of models with three levels."""
 
 
-def search_with_latent_dim(results, latent_dim, images=IMAGES, **values):
-    values = {"latent_dim": latent_dim, **values}
-    pinned = {name: Pinned(value=value) for name, value in values.items()}
-    space = TINY.space.model_copy(update=pinned)
-    spec = TINY.model_copy(update={"space": space, "budget": Budget(max_epochs=2)})
-    return run(results, spec, images=images)
+def search_with_latent_dim(results, latent_dim, **values):
+    """Runs a search of two trials of two epochs, with pinned values."""
+    pinned = {
+        name: Pinned(value=value) for name, value in {"latent_dim": latent_dim, **values}.items()
+    }
+    space = GRID.space.model_copy(update=pinned)
+    return run(results, changed(GRID, space=space, budget=Budget(max_epochs=2, max_trials=2)))
 
 
 def tiny_vae(image_shape=(9, 10, 1), latent_dim=2):
@@ -67,3 +69,11 @@ class StubReader:
 
     def read(self, folder, formats, reference):
         return dict.fromkeys(formats, self.answer)
+
+
+class ReaderInThisProcess(StubReader):
+    """Reads with the functions of the process, but not in a process of its own."""
+
+    def read(self, folder, formats, reference):
+        answers = [verify_format(folder, name, reference) for name in formats]
+        return {answer.pop("format"): answer for answer in answers}
