@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from exports import StubReader, tiny_vae, vaetune as command
 from image_sets import make_images
-from tiny_searches import DEVICE, TINY
+from tiny_searches import GRID, changed, run
 
 import vaetune
-from vaetune.config.search_file import ResolvedSearch
-from vaetune.config.space import Choice
 from vaetune.config.spec import Budget
 from vaetune.errors import ResultsError
 from vaetune.export import bundle, formats as formats_module
@@ -24,8 +22,6 @@ from vaetune.export.folder import list_files
 from vaetune.export.formats import FORMATS
 from vaetune.models.networks import build_decoder
 from vaetune.models.vae import VAE
-from vaetune.search.phases import run_session
-from vaetune.search.session import open_search
 from vaetune.study.builder import load_study
 from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.training.restore import restore_best
@@ -50,6 +46,32 @@ def exported(handed_over):
 def undrawn(monkeypatch):
     """Spares the exports of this module their pictures, but for the one that is `handed_over`."""
     monkeypatch.setattr(bundle, "draw_showcase", lambda vae, study, trial: {"one.png": b"png"})
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Writes files without a model in all formats but Keras. `StubReader` does not read them."""
+
+    def writer(name):
+        def write(folder, vae):
+            for file in FORMATS[name].files:
+                path = folder / file / "saved_model.pb" if name == "saved-model" else folder / file
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(b"model")
+
+        return write
+
+    others = {
+        name: replace(one, write=writer(name)) for name, one in FORMATS.items() if name != "keras"
+    }
+    monkeypatch.setattr(formats_module, "FORMATS", {**FORMATS, **others})
+
+
+@pytest.fixture
+def earlier(exported, tmp_path):
+    """An earlier export, and the contents of its files."""
+    folder = shutil.copytree(exported[1], tmp_path / "best")
+    return folder, {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.fixture
@@ -111,19 +133,22 @@ def test_the_manifest_says_where_the_model_came_from(exported):
     assert manifest["search"] == "tiny"
 
 
-def test_an_old_export_is_replaced_whole(exported, tmp_path):
-    study, _ = exported
-    folder = export_and_print(study, tmp_path, "saved-model").folder
+def test_an_old_export_is_replaced_whole(exported, earlier, tmp_path):
+    (study, _), (folder, _) = exported, earlier
     assert (folder / "saved_model").exists()
     export_and_print(study, tmp_path)
     assert not (folder / "saved_model").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-def test_a_failed_export_leaves_the_old_one(exported, tmp_path, monkeypatch):
+def assert_unchanged(export):
+    folder, files = export
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert found == files
+
+
+def test_a_failed_export_leaves_the_old_one(exported, earlier, tmp_path, monkeypatch):
     study, _ = exported
-    folder = export_and_print(study, tmp_path).folder
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def fill_the_disk(*args):
         raise OSError(28, "No space left on device")
@@ -131,7 +156,7 @@ def test_a_failed_export_leaves_the_old_one(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "draw_showcase", fill_the_disk)
     with pytest.raises(ResultsError, match=r"cannot be written: No space left on device"):
         export_and_print(study, tmp_path)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert_unchanged(earlier)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
@@ -163,10 +188,7 @@ def test_a_checkpoint_that_is_gone_is_one_clear_line(exported, tmp_path, damage)
 
 def test_colour_images_of_odd_size_are_handed_over(tmp_path):
     images = make_images(shape=(9, 11, 3))
-    space = TINY.space.model_copy(update={"latent_dim": Choice(values=(2, 3))})
-    spec = TINY.model_copy(update={"space": space, "budget": Budget(max_epochs=1)})
-    with open_search(ResolvedSearch("tiny", spec, {}), images, DEVICE, tmp_path) as opened:
-        study = run_session(opened)
+    study = run(tmp_path, changed(GRID, budget=Budget(max_epochs=1, max_trials=1)), images=images)
     folder = export_and_print(study, tmp_path).folder
     assert vaetune.load_model(folder / "vae.keras").image_shape == (9, 11, 3)
 
@@ -228,7 +250,7 @@ def test_the_command_says_where_it_is_and_the_maximum_differences(handed_over):
 
 
 def test_an_optional_dependency_that_is_missing_costs_its_format_only(
-    exported, tmp_path, monkeypatch, quick
+    exported, tmp_path, monkeypatch, quick, made_up
 ):
     study, _ = exported
     monkeypatch.setattr(formats_module, "find_spec", lambda module: None)
@@ -264,7 +286,7 @@ def test_a_format_that_cannot_be_written_leaves_nothing_half_written(
     assert list(done.max_difference) == ["keras"]
 
 
-def test_a_format_that_says_something_else_is_not_handed_over(exported, tmp_path):
+def test_a_format_that_says_something_else_is_not_handed_over(exported, tmp_path, made_up):
     class OneIsWrong(StubReader):
         def read(self, folder, formats, reference):
             assert (folder / "saved_model").exists()
@@ -279,13 +301,11 @@ def test_a_format_that_says_something_else_is_not_handed_over(exported, tmp_path
     assert not [name for name in shown["files"] if name.startswith("saved_model")]
 
 
-def test_where_no_format_could_be_handed_over_the_old_export_stays(exported, tmp_path):
+def test_where_no_format_could_be_handed_over_the_old_export_stays(exported, earlier, tmp_path):
     study, _ = exported
-    folder = export_and_print(study, tmp_path).folder
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(ResultsError, match=r"No format could be exported\. keras: it is gone"):
         export_and_print(study, tmp_path, reader=StubReader(error="it is gone"))
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert_unchanged(earlier)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
@@ -344,19 +364,19 @@ def test_a_terminal_is_shown_what_is_being_done(exported, tmp_path, monkeypatch)
     assert "Reading" not in out
 
 
-def test_ctrl_c_while_exporting_leaves_the_old_export(exported, tmp_path, monkeypatch, quick):
-    study, _ = exported
+def test_ctrl_c_while_exporting_leaves_the_old_export(
+    exported, earlier, tmp_path, monkeypatch, quick
+):
+    (study, _), (folder, _) = exported, earlier
 
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    folder = export_and_print(study, tmp_path).folder
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     monkeypatch.setattr(bundle, "read_back", stop)
     code, out, error = command(
         "best", "--export", "--results", study.folder.parent, "--output", folder
     )
     assert (code, error) == (130, "")
     assert out.endswith("Stopped. Nothing was exported.\n")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert_unchanged(earlier)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]

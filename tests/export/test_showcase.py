@@ -9,6 +9,7 @@ from PIL import Image
 
 from vaetune.config.reading import Reading
 from vaetune.config.space import REFERENCE
+from vaetune.export import showcase
 from vaetune.export.showcase import draw_showcase
 from vaetune.models.build import build_vae
 from vaetune.study.artifacts import PICTURES_NAME, Artifacts
@@ -70,6 +71,25 @@ def pixels_of(png):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
+def colours_of(png):
+    """The colours of a picture, as (red, green, blue)."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    return {colour for _, colour in picture.getcolors(picture.width * picture.height)}
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Leaves the files empty, for tests that look at what is decoded or which files there are."""
+    monkeypatch.setattr(showcase, "to_png", lambda figure, dpi: b"")
+
+
+@pytest.fixture
+def samples_alone(monkeypatch):
+    """Draws the samples alone."""
+    name = "prior_samples.png"
+    monkeypatch.setattr(showcase, "_FIGURES", {name: showcase._FIGURES[name]})
+
+
 def test_two_latent_dimensions_show_the_manifold_too(tmp_path):
     drawn = draw(FakeVAE(2), make_shown(tmp_path, 2))
     assert set(drawn) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN | {"manifold.png"}
@@ -88,12 +108,14 @@ def test_the_same_model_is_drawn_the_same_each_time(tmp_path):
     assert draw(FakeVAE(), study) == draw(FakeVAE(), study)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_trained_model_of_keras_is_drawn(tmp_path):
     vae = build_vae(SHAPE, {**REFERENCE, "filters_1": 2, "filters_2": 3, "dense_units": 4})
     drawn = draw(vae, make_shown(tmp_path, 2))
     assert set(drawn) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN | {"manifold.png"}
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_images_are_encoded_and_decoded_in_batches(tmp_path):
     vae = FakeVAE(2)
     draw(vae, make_shown(tmp_path, 2))
@@ -102,6 +124,7 @@ def test_images_are_encoded_and_decoded_in_batches(tmp_path):
     assert vae.decoded == [10, 128, 128, *[128] * 7, 4, 55, 22]
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_traversal_has_the_most_active_dimensions_alone(tmp_path):
     study = make_shown(tmp_path, 40)
     z_mean = np.zeros((10, 40), np.float32)
@@ -114,33 +137,41 @@ def test_a_traversal_has_the_most_active_dimensions_alone(tmp_path):
     assert vae.decoded[-1] == 2 * 11
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_many_active_dimensions_are_cut_to_those_that_fit_a_picture(tmp_path):
     vae = FakeVAE(40)
     draw(vae, make_shown(tmp_path, 40))
     assert sum(vae.decoded[-3:]) == 32 * 11
 
 
+@pytest.mark.usefixtures("samples_alone")
 def test_colour_images_keep_their_colours(tmp_path):
     shape = (9, 11, 3)
     drawn = draw(FakeVAE(3, shape), make_shown(tmp_path, 3, shape))
-    colours = {tuple(c) for c in pixels_of(drawn["prior_samples.png"]).reshape(-1, 3).tolist()}
+    colours = colours_of(drawn["prior_samples.png"])
     assert colours == {(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)}
 
 
-def test_images_of_many_channels_are_drawn_in_grey_or_in_the_chosen_colours(tmp_path):
+def test_images_of_many_channels_are_drawn_in_grey(tmp_path):
     shape = (9, 11, 5)
-    grey = draw(FakeVAE(3, shape), make_shown(tmp_path / "grey", 3, shape))
+    grey = draw(FakeVAE(3, shape), make_shown(tmp_path, 3, shape))
     assert set(grey) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN
     samples = pixels_of(grey["prior_samples.png"])
     assert (samples == samples[..., :1]).all()
+
+
+@pytest.mark.usefixtures("samples_alone")
+def test_the_chosen_channels_of_images_are_their_colours(tmp_path):
+    shape = (9, 11, 5)
     reading = Reading(kind="arrays", dtype="uint8", low=0, high=255, range=(0, 255), show=(4, 1, 0))
-    study = make_shown(tmp_path / "chosen", 3, shape, reading=reading)
+    study = make_shown(tmp_path, 3, shape, reading=reading)
     chosen = draw(FakeVAE(3, shape), study)["prior_samples.png"]
-    colours = {tuple(c) for c in pixels_of(chosen).reshape(-1, 3).tolist()}
+    colours = colours_of(chosen)
     # Channels 4 and 1 decode to the same values here.
     assert colours == {(r, r, b) for r in (0, 255) for b in (0, 255)}
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_model_that_collapsed_has_nothing_to_traverse(tmp_path):
     study = make_shown(tmp_path)
     images = Artifacts.load(study.trial_folder("0000")).reconstructions
@@ -148,6 +179,7 @@ def test_a_model_that_collapsed_has_nothing_to_traverse(tmp_path):
     assert set(draw(FakeVAE(), study)) == ALWAYS | OF_THE_GALLERY | {"clusters.png"}
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(("images", "pairs"), [(1, 0), (2, 1), (7, 3)])
 def test_few_images_make_as_many_pairs_as_there_are(tmp_path, images, pairs):
     vae = FakeVAE()
@@ -156,6 +188,7 @@ def test_few_images_make_as_many_pairs_as_there_are(tmp_path, images, pairs):
     assert 11 * pairs in [*vae.decoded, 0]
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("damage", ["gone", "torn", "of another shape"])
 def test_a_damaged_gallery_costs_its_pictures_alone(tmp_path, damage):
     study = make_shown(tmp_path)
@@ -163,6 +196,7 @@ def test_a_damaged_gallery_costs_its_pictures_alone(tmp_path, damage):
     assert set(draw(FakeVAE(), study)) == ALWAYS | OF_Z_MEAN
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("damage", ["gone", "torn", "of another shape"])
 def test_damaged_pictures_of_the_trial_cost_those_of_its_z_mean_alone(tmp_path, damage):
     study = make_shown(tmp_path)
