@@ -1,10 +1,12 @@
 """Heat maps: each image beside its reconstruction and its map, all maps on one scale."""
 
 from dataclasses import replace
+from itertools import product
 
 import matplotlib
 import numpy as np
 import pytest
+from long_forms import long
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
@@ -92,10 +94,18 @@ def test_one_bright_pixel_does_not_darken_all_others():
     assert make_maps(losses=np.full((5, 9, 10), np.inf)).most == 1.0
 
 
+SHAPES = [(9, 10, 3), (300, 90, 3), (8, 200, 4), (16, 16, 7), (600, 600, 1)]
+
+
 @pytest.mark.parametrize(
-    "shape", [(9, 10, 3), (300, 90, 3), (8, 200, 4), (16, 16, 7), (600, 600, 1)]
+    ("shape", "count"),
+    [
+        *((shape, 2) for shape in SHAPES),
+        (SHAPES[0], 1),
+        (SHAPES[0], 12),
+        *long(*product(SHAPES[1:], (1, 12))),
+    ],
 )
-@pytest.mark.parametrize("count", [1, 2, 12])
 def test_all_kinds_of_images_can_be_shown_within_the_picture(shape, count):
     figure = draw_heat_maps(make_maps(count, shape, 8))
     assert len(pictures_of(figure)) == 3 * count

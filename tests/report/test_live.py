@@ -35,6 +35,8 @@ from vaetune.report.live import Clock, Ended, Waiting, WriteFailed, Written, wat
 from vaetune.report.output import is_live_page, write_report
 from vaetune.study.journal import JOURNAL_NAME, Journal
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 
 class RunningSearch:
     """A search that holds its folder and its journal, as a process does."""

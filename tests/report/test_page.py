@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from stories import Outline, hostile, page_of, reference, usual, words_of
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_page_says_what_its_numbers_are(tmp_path):
     words = words_of(page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path)))
     assert "one posterior sample" in words
@@ -20,11 +21,13 @@ def test_the_page_says_what_its_numbers_are(tmp_path):
     assert "Pixels as they are: not comparable with likelihoods of binarised images." in words
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_export_is_one_command_away():
     page = page_of(usual(Path("results/tiny")))
     assert "<code>vaetune best tiny --export</code>" in page
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_commands_name_results_that_are_elsewhere(tmp_path):
     words = words_of(page_of(usual(tmp_path / "it's" / "tiny")))
     quoted = "'" + str(tmp_path / "it's").replace("'", "'\"'\"'") + "'"
@@ -58,6 +61,7 @@ def test_the_page_asks_nobody_for_anything(tmp_path):
     assert not outline.values("style")
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_policy_names_the_page_s_own_style_and_script(tmp_path):
     page = page_of(usual(tmp_path / "tiny"))
     (policy,) = [
@@ -104,7 +108,7 @@ def harmless(hostile_folder):
     return page, Outline(page)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(parts=st.lists(st.text(), min_size=1, max_size=3))
 @example(parts=ATTACKS)
 @example(parts=ATTACKS[::-1])
@@ -129,12 +133,14 @@ def scripts_of(page):
     return [text for kind, text in scripts if not kind], len(data), len(scripts)
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_text_is_shown_as_it_was_written(hostile_folder):
     page = page_of(hostile(hostile_folder, "</script><b>&amp; 'quoted' \"twice\""))
     assert words_of(page).count("</script><b>&amp; 'quoted' \"twice\"") >= 10
     assert "<b>&amp;amp;" not in page
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_folder_whose_name_is_no_text_does_not_break_the_page():
     page = page_of(usual(Path("results-\udcff") / "tiny"))
     assert "--results 'results-\ufffd'" in words_of(page)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from blas_threads import threads_inside
 from hypothesis import given, settings, strategies as st
+from long_forms import long
 from stories import REFERENCE_LOSSES, Story, reference, usual
 
 from vaetune.report.charts.clusters import CLASS_COLOURS, compute_clusters, draw_clusters, to_png
@@ -81,9 +82,9 @@ def test_points_that_are_not_finite_are_left_out_with_their_labels():
     np.testing.assert_array_equal(info.members, np.delete(labels, [4, 5]))
 
 
-@pytest.mark.parametrize("latent_dim", [1, 2, 3, 32])
-@pytest.mark.parametrize("count", [0, 1, 2, 40])
-@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("latent_dim", [1, 2, 3, *long(32)])
+@pytest.mark.parametrize("count", [0, 1, 40, *long(2)])
+@pytest.mark.parametrize("labelled", [True, *long(False)])
 def test_any_number_of_points_is_drawn(latent_dim, count, labelled):
     z, labels = random_points(count, latent_dim)
     info = compute_clusters(z, labels if labelled else None, None)
@@ -143,7 +144,7 @@ def test_names_are_never_read_as_mathematics_or_markup(latent_dim):
     assert to_png(figure).startswith(PNG_SIGNATURE)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.text(min_size=1), min_size=3, max_size=3), st.sampled_from([1, 2]))
 def test_no_class_name_breaks_a_figure(names, latent_dim):
     svg = to_svg(draw_clusters(compute_clusters(*random_points(6, latent_dim), names)))

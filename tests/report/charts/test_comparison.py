@@ -30,6 +30,7 @@ def test_each_search_is_followed_through_its_own_working_time(tmp_path):
     assert (info.left_out, info.is_log) == (0, False)
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_best_few_are_drawn_and_the_others_counted(tmp_path):
     studies = [search(f"n{n}", [100.0 + n], tmp_path) for n in range(MAX_SEARCHES + 3)]
     info = compute_comparison(studies)
@@ -62,10 +63,11 @@ def test_every_search_has_a_colour_and_a_pattern_of_its_own_and_a_name(tmp_path)
     assert all(line.get_ydata()[-1] == 150.0 - 45.5 for line in axes.get_lines()), "the floor"
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_page_recolours_the_lines(tmp_path):
     studies = [search(f"n{n}", [100.0 + n], tmp_path) for n in range(MAX_SEARCHES)]
     drawing = to_svg(draw_comparison(compute_comparison(studies)))
-    page = render_report(studies, {}, NOW)
+    page = render_report(studies[:1], {}, NOW)
     for colour, _ in LINES:
         assert THEME[colour] in drawing
         variable = THEME[colour].removeprefix("var(").partition(",")[0]
@@ -85,7 +87,9 @@ def test_the_lines_stand_out_from_paper():
     assert all(a != b for (_, a), (_, b) in combinations(LINES, 2))
 
 
-def test_the_page_draws_searches_that_it_compares_and_no_others(tmp_path):
+def test_the_page_draws_searches_that_it_compares_and_no_others(tmp_path, monkeypatch):
+    for module in ("section", "side_by_side"):
+        monkeypatch.setattr(f"vaetune.report.sections.{module}.to_svg", lambda *given: "<svg/>")
     studies = [usual(tmp_path / name).study() for name in ("first", "second")]
     page = render_report(studies, {}, NOW)
     said = "Lowest validation loss so far of each search against its working time"

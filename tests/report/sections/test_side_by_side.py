@@ -17,6 +17,7 @@ def images_of(page):
     return [(a["alt"], a["src"]) for tag, a in Outline(section).elements if tag == "img"]
 
 
+@pytest.mark.usefixtures("alone")
 def test_pictures_stand_side_by_side_as_inlined_files(tmp_path):
     usual(tmp_path / "tiny").write()
     reference(tmp_path).write()
@@ -36,11 +37,19 @@ def test_pictures_stand_side_by_side_as_inlined_files(tmp_path):
     assert "Scatter of 12 latent means of the winner, coloured by 3 classes" in labels
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    """Leaves the other charts of the page empty."""
+    for module in ("page", "sections.section"):
+        monkeypatch.setattr(f"vaetune.report.{module}.to_svg", lambda *given: "<svg/>")
+
+
 def chart_of(page, model):
     (chart,) = re.findall(rf"<svg[^>]*latent means of the {model}.*?</svg>", page, flags=re.DOTALL)
     return chart
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("is_finite", [True, False])
 def test_thumbnails_are_at_the_points_of_both_models(tmp_path, is_finite):
     study = usual(tmp_path / "tiny").write()
@@ -69,6 +78,7 @@ def flip_bits(content):
     return content[:middle] + bytes(255 - byte for byte in content[middle:])
 
 
+@pytest.mark.usefixtures("without_charts")
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"no archive", flip_bits, None])
 def test_a_damaged_picture_costs_the_picture_and_not_the_page(tmp_path, damage):
     study = usual(tmp_path / "tiny").write()
@@ -79,6 +89,7 @@ def test_a_damaged_picture_costs_the_picture_and_not_the_page(tmp_path, damage):
     assert "131.2" in headline_of(page)
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_lost_gallery_costs_the_reconstructions_alone(tmp_path):
     study = usual(tmp_path / "tiny").write()
     (study.folder / PICTURES_NAME).unlink()

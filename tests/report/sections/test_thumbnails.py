@@ -188,9 +188,10 @@ def test_a_search_without_pictures_has_none(tmp_path):
     assert (thumbnails.trials, thumbnails.left_out) == ((), 0)
 
 
-def test_of_a_thousand_trials_so_many_are_shown_as_there_is_room_for(tmp_path):
+def test_of_a_hundred_trials_so_many_are_shown_as_there_is_room_for(tmp_path):
     images = np.random.default_rng(2).integers(0, 256, (50, 28, 28, 1)).astype(np.uint8)
-    study = make_search(tmp_path, losses=[300.0 - n / 10 for n in range(1000)], images=images)
+    study = make_search(tmp_path, losses=[300.0 - n for n in range(100)], images=images)
     thumbnails = collect_thumbnails(study)
     assert json_bytes(thumbnails) < 1_200_100
-    assert len(thumbnails.trials) + thumbnails.left_out == 1001
+    assert min(len(thumbnails.trials), thumbnails.left_out) > 5
+    assert len(thumbnails.trials) + thumbnails.left_out == 101
