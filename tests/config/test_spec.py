@@ -885,7 +885,7 @@ def test_a_search_file_defines_the_whole_experiment(write, spec):
     assert set(resolved.origins.values()) == {"file"}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(spec=specs)
 def test_a_spec_survives_json(spec):
     again = SearchSpec.model_validate_json(spec.model_dump_json())
@@ -893,7 +893,7 @@ def test_a_spec_survives_json(spec):
     assert differences(again, spec) == []
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(spec=specs)
 def test_a_default_is_always_inside_the_space(spec):
     for name, dimension in spec.space.dimensions():

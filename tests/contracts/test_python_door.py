@@ -306,6 +306,7 @@ def test_images_that_have_moved_are_asked_for(tmp_path):
 
 
 def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("vaetune.export.bundle.draw_showcase", lambda vae, study, trial: {})
     monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
     steps = []
     export = vaetune.export_trial(study, folder=str(tmp_path / "model"), on_step=steps.append)
@@ -360,6 +361,7 @@ def test_the_studies_of_a_folder_are_a_sequence(study):
     assert list(vaetune.list_studies(study.results / "nowhere")) == []
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_report_is_written_for_a_folder_named_by_a_string(study):
     page = vaetune.write_report(str(study.results))
     assert "vaetune evaluate" not in page.read_text(), "the command would be refused, too"

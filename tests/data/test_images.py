@@ -133,6 +133,7 @@ def test_a_failed_download_suggests_images_that_need_none(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long  # tests/test_device.py shows that TensorFlow starts without a word.
 def test_a_download_without_a_network_prints_nothing_but_the_error(tmp_path):
     code = (
         "from vaetune.data import load_images\n"
