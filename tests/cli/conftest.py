@@ -4,20 +4,17 @@ import re
 import signal
 import sys
 
-import numpy as np
 import pytest
-from image_sets import make_split
-from user_folder import SEARCH_FILE, contents
+from user_folder import SEARCH_FILE, contents, make_splits, save_images
 
 from vaetune.cli import app
+from vaetune.config.space import REFERENCE
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A user's folder with images and a search file, and the user in it."""
-    train, test = make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
-    arrays = {"x_train": train.images, "y_train": train.labels}
-    np.savez(tmp_path / "squares.npz", **arrays, x_test=test.images, y_test=test.labels)
+    save_images(tmp_path, *make_splits())
     (tmp_path / "squares.toml").write_text(SEARCH_FILE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -53,3 +50,52 @@ def refused(vaetune, folder):
         return error
 
     return run
+
+
+@pytest.fixture
+def shared_probes(monkeypatch):
+    """Lets `vaetune check` time one step each, with the functions that searches compiled.
+
+    tests/search/preflight/test_probe.py probes with functions of its own.
+    """
+    from shared_contexts import context_of
+
+    from vaetune.search.preflight import probe, timing
+
+    monkeypatch.setattr(probe, "TrainingContext", lambda images, _: context_of(images))
+    monkeypatch.setattr(timing, "MIN_STEPS", 1)
+    monkeypatch.setattr(timing, "TIMED_S", 0.0)
+
+
+@pytest.fixture
+def without_probing(monkeypatch):
+    """Leaves the training steps of `vaetune check` out: it prints invented durations."""
+    from vaetune.search.oracles.control import make_oracle
+    from vaetune.search.oracles.plan import plan
+    from vaetune.search.preflight.cost_model import DurationRange, Timing
+    from vaetune.search.preflight.probe import ProbeResult
+
+    def probe_search(spec, images, workers=1, oversubscription=1.0):
+        planned, span = plan(make_oracle(spec)), DurationRange(1.0, 2.0, 3.0)
+        timed = (Timing(REFERENCE, 16, 0.01, 0.001, 0.1),)
+        return ProbeResult(planned, span, workers, timed, 10**8, 10**6, 10**6)
+
+    monkeypatch.setattr("vaetune.search.probe_search", probe_search)
+
+
+@pytest.fixture
+def without_page(monkeypatch):
+    """Writes reports that are empty: making them takes most of the time of a search."""
+    from vaetune.report.page import GENERATOR
+
+    page = f'<meta name="generator" content="{GENERATOR} ">'
+    monkeypatch.setattr("vaetune.report.output.render_report", lambda *given: page)
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Exports without figures but the reconstructions: the others take a third of the time."""
+    from vaetune.export import showcase
+
+    name = "reconstructions.png"
+    monkeypatch.setattr(showcase, "_FIGURES", {name: showcase._FIGURES[name]})

@@ -29,7 +29,7 @@ def test_a_study_that_is_not_there_is_refused_with_those_there_are(refused):
 
 
 def test_a_search_that_was_never_run_is_named_with_those_that_were(vaetune, folder):
-    vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
+    write_search(folder / "results", "squares", *make_trial_events("0000", [180.0]))
     code, _, error = vaetune("best", "circles")
     assert code == 1
     assert 'no search "circles" in results. There are: squares.' in error

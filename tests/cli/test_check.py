@@ -15,6 +15,7 @@ from vaetune.data import sources
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_probes")
 def test_check_tries_a_search_and_writes_nothing(vaetune, folder):
     before = contents(folder)
     code, out, error = vaetune("check", "squares.toml", "--batch-size", 64, "--no-baseline")
@@ -137,7 +138,7 @@ def test_another_file_is_not_overwritten_by_a_contact_sheet(refused, folder):
     assert "squares.npz is not a contact sheet of vaetune" in error
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_probing")
 def test_check_says_how_many_structures_a_search_may_meet(vaetune, folder):
     (folder / "mine.toml").write_text(SEARCH_FILE)
     assert "Model structures" not in vaetune("check", "mine.toml")[1]
@@ -147,7 +148,7 @@ def test_check_says_how_many_structures_a_search_may_meet(vaetune, folder):
     assert line in vaetune("check", "mine.toml")[1].splitlines()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_probing")
 def test_check_says_which_steps_are_compiled(vaetune, folder):
     (folder / "mine.toml").write_text(SEARCH_FILE)
     out = vaetune("check", "mine.toml")[1]

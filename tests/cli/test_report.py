@@ -6,7 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
-from user_folder import SEARCH_FILE, assert_reference_is_drawn, contents
+from user_folder import (
+    SEARCH_FILE,
+    assert_reference_is_drawn,
+    contents,
+    copy_searched,
+    make_splits,
+    save_images,
+    search_in,
+)
+
+QUICK = ("--max-epochs", 1, "--no-baseline", "--quiet")
 
 
 @pytest.mark.slow
@@ -41,10 +51,20 @@ def read_only(folder, monkeypatch):
         monkeypatch.setattr(Path, name, refusing(getattr(Path, name), lambda *_: True))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder after a search. Tests work in a copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    save_images(folder, *make_splits())
+    (folder / "squares.toml").write_text(SEARCH_FILE)
+    search_in(folder, *QUICK)
+    return folder
+
+
 @pytest.fixture
-def searched(vaetune, folder):
+def searched(finished, folder, without_charts):
     """A finished search in the folder of the user."""
-    vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
+    copy_searched(finished, folder)
 
 
 def test_a_report_in_a_read_only_folder_is_written_elsewhere(searched, vaetune, folder, read_only):
@@ -82,8 +102,7 @@ def test_output_is_of_vaetune_or_new(searched, vaetune, folder):
     assert vaetune("report", "--output", "page.html", "--watch")[0] == 2
 
 
-def test_a_report_of_another_program_is_left_alone(vaetune, folder):
-    vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
+def test_a_report_of_another_program_is_left_alone(searched, vaetune, folder):
     (folder / "results" / "report.html").write_text("<h1>The annual report</h1>")
     code, _, error = vaetune("report")
     assert code == 1
@@ -91,13 +110,11 @@ def test_a_report_of_another_program_is_left_alone(vaetune, folder):
     assert (folder / "results" / "report.html").read_text() == "<h1>The annual report</h1>"
 
 
-def test_a_damaged_search_hides_no_other(vaetune, folder):
-    quick = ("--max-epochs", 1, "--no-baseline", "--quiet")
-    vaetune("search", "squares.toml", *quick)
+def test_a_damaged_search_hides_no_other(searched, vaetune, folder):
     (folder / "circles.toml").write_text(SEARCH_FILE)
     damaged = folder / "results" / "squares" / "journal.jsonl"
     damaged.write_bytes(damaged.read_bytes().replace(b"epoch_ended", b"epoch_endet", 1))
-    code, out, error = vaetune("search", "circles.toml", *quick)
+    code, out, error = vaetune("search", "circles.toml", *QUICK)
     assert (code, error) == (0, "")
     assert "Winner of circles" in out
     page = (folder / "results" / "report.html").read_text()

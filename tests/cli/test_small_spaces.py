@@ -10,7 +10,7 @@ from vaetune.study.builder import load_study
 
 QUICK = ("--max-epochs", 1, "--no-baseline")
 
-pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
+pytestmark = pytest.mark.usefixtures("without_page")
 
 
 def write_search(folder, algorithm, budget="", latent_dim="values = [2, 3]"):
@@ -25,6 +25,7 @@ def write_search(folder, algorithm, budget="", latent_dim="values = [2, 3]"):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_probes")
 @pytest.mark.parametrize(
     ("algorithm", "latent_dim", "trials"),
     [

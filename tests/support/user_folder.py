@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from image_sets import make_split
 
 SEARCH_FILE = """
 description = "squares"
@@ -51,24 +52,44 @@ def search_and_export(folder, train, test, data=""):
     """
     from exports import StubReader, vaetune
 
-    arrays = {"x_train": train.images, "y_train": train.labels}
-    np.savez(folder / "squares.npz", **arrays, x_test=test.images, y_test=test.labels)
+    save_images(folder, train, test)
     text = SEARCH_FILE.replace("hyperband", "grid")
     (folder / "squares.toml").write_text(text.replace("[budget]", f"{data}\n[budget]"))
+    limits = ("--max-epochs", 1, "--max-trials", 1, "--no-baseline", "--quiet")
+    search_in(folder, *limits)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("vaetune.export.trial.Reader", StubReader)
-        patch.setattr("vaetune.cli.search._refresh_report", lambda results: None)
-        limits = ("--max-epochs", 1, "--max-trials", 1, "--no-baseline", "--quiet")
-        assert vaetune("search", "squares.toml", *limits)[::2] == (0, "")
+        patch.setattr("vaetune.export.bundle.draw_showcase", lambda *given: {})
         assert vaetune("best", "--export")[::2] == (0, "")
 
 
+def make_splits():
+    """Training images with labels, and test images."""
+    return make_split(30, (9, 10, 1), 1), make_split(12, (9, 10, 1), 2)
+
+
+def save_images(folder, train, test):
+    """Writes images to the file that `SEARCH_FILE` names."""
+    arrays = {"x_train": train.images, "y_train": train.labels}
+    np.savez(folder / "squares.npz", **arrays, x_test=test.images, y_test=test.labels)
+
+
+def search_in(folder, *options):
+    """Runs the search of the file squares.toml in the folder, without a report."""
+    from exports import vaetune
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("vaetune.cli.search._refresh_report", lambda results: None)
+        assert vaetune("search", "squares.toml", *options)[::2] == (0, "")
+
+
 def copy_searched(searched, folder):
-    """Copies a folder of `search_and_export`. Its search then names the images in the copy."""
+    """Copies a folder after a search, whose journals then name the images in the copy."""
     shutil.copytree(searched, folder, dirs_exist_ok=True)
-    journal = folder / "results" / "squares" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace(str(searched), str(folder)))
+    for path, journal in journals(folder).items():
+        path.write_bytes(journal.replace(bytes(searched), bytes(folder)))
 
 
 def contents(folder):
