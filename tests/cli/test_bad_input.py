@@ -1,17 +1,13 @@
 """Bad input to a search: one clear line, exit code 1, nothing on disk is harmed."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
+import full_disk
 import numpy as np
 import pytest
 from PIL import Image
+from prepared_commands import PreparedCommand
 from user_folder import BAYESIAN, SEARCH_FILE, noise
-
-from vaetune.cli import app
 
 
 def test_a_search_that_does_not_exist(refused):
@@ -151,16 +147,10 @@ def test_a_gpu_that_is_not_there(refused, monkeypatch):
 
 def test_a_full_disk(vaetune, folder):
     """A real one: the process may not write files of more than a few kilobytes."""
-    done = subprocess.run(
-        ["bash", "-c", f"ulimit -f 8; exec {sys.executable} -m vaetune search squares.toml -q"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2])},
-    )
-    assert done.returncode == 1, done.stderr
-    assert re.fullmatch(r"vaetune: [^\n]*cannot be written: File too large[^\n]*\n", done.stderr)
-    code, _, error = vaetune("search", "squares.toml", "-q")
+    quick = ("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "-q")
+    with PreparedCommand(quick, cwd=folder, program=full_disk.__file__) as process:
+        code, _, error = process.finish(timeout=120)
+    assert code == 1, error
+    assert re.fullmatch(r"vaetune: [^\n]*cannot be written: File too large[^\n]*\n", error)
+    code, _, error = vaetune(*quick)
     assert code == 0, error

@@ -1,11 +1,9 @@
 """Image sets as users have them, through the real command."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
+from prepared_commands import PreparedCommand
 from user_sets import SETS
 
 
@@ -21,21 +19,15 @@ from user_sets import SETS
 )
 def test_check_shows_what_would_be_read(tmp_path, name, code, words):
     path = SETS[name](tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "vaetune", "check", "--dataset", str(path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == code
-    assert words in (done.stderr if code else done.stdout)
+    with PreparedCommand(["check", "--dataset", path], tmp_path) as process:
+        ended, out, error = process.finish(timeout=120)
+    assert ended == code
+    assert words in (error if code else out)
     sheet = tmp_path / "results" / f"{path.stem}-images.png"
     assert sheet.exists() == (code == 0)
     if code:
-        assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+        assert (out, error.count("\n")) == ("", 1)
     else:
-        assert done.stderr == ""
+        assert error == ""
         with Image.open(sheet) as image:
             assert len(np.unique(np.asarray(image.convert("L")))) > 10, "the images can be seen"
