@@ -27,6 +27,7 @@ beta = { values = [0.1, 1000] }
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_charts")
 def test_a_collapse_is_said_wherever_trials_are_shown(vaetune, folder):
     (folder / "pressed.toml").write_text(SEARCH)
     code, out, _ = vaetune("search", "pressed.toml", "--no-baseline")

@@ -18,6 +18,7 @@ def test_files_of_the_earlier_version_keep_their_meaning():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page")
 def test_the_error_says_how_to_finish_a_search_of_an_earlier_file(vaetune, folder):
     code, _, _ = vaetune("search", "random-0.1", *FEW, "--max-trials", 1)
     assert code == 0

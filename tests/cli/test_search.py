@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page")
 def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
     code, out, _ = vaetune(
         "search", "squares.toml", "--max-epochs", 1, "--seed", 0, "--no-baseline", "--device", "cpu"
@@ -39,6 +41,7 @@ def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page")
 def test_quiet_prints_the_outcome_only(vaetune, folder):
     _, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
     assert out.startswith("Winner of squares (complete, 1 trial)")
@@ -58,6 +61,7 @@ def test_a_search_ends_with_hints_and_its_report(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page")
 def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
     vaetune("search", "squares.toml", "--max-epochs", 1)
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1)
@@ -77,6 +81,7 @@ def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page")
 def test_a_search_of_which_every_trial_fails_says_why(vaetune, folder):
     text = SEARCH_FILE.replace("{ min = 1e-3, max = 1e-1, scale", "{ min = 1e30, max = 1e35, scale")
     (folder / "wild.toml").write_text(text)
@@ -91,6 +96,7 @@ def test_a_search_of_which_every_trial_fails_says_why(vaetune, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page")
 @pytest.mark.parametrize(
     ("algorithm", "budget", "trials"),
     [("random", "max_trials = 3", 3), ("grid", "max_trials = 3", 3), ("bayesian", BAYESIAN, 4)],
@@ -106,6 +112,7 @@ def test_every_algorithm_runs_from_the_command_line(vaetune, folder, algorithm, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page", "without_figures")
 def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch):
     for module in ("study.study", "study.ranking"):
         monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)  # of five, all would be kept
@@ -142,8 +149,16 @@ def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_figures")
 def test_a_time_budget_ends_with_a_report_and_the_winner_so_far(vaetune, folder, monkeypatch):
+    from vaetune.export.formats import FORMATS
     from vaetune.search import tuner
+
+    def write_quickly(folder, vae):
+        for name in FORMATS["litert"].files:
+            (folder / name).touch()
+
+    monkeypatch.setitem(FORMATS, "litert", replace(FORMATS["litert"], write=write_quickly))
 
     clock = time.monotonic
     ended = []
@@ -184,6 +199,7 @@ def test_memory_does_not_grow_with_the_trials(tmp_path, trials):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page")
 def test_a_search_of_binarised_images_says_so_with_every_number(vaetune, folder):
     text = SEARCH_FILE.replace('"squares.npz"', '"squares.npz"\nbinarize = "stochastic"')
     (folder / "drawn.toml").write_text(text)
@@ -226,6 +242,7 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_trained(folder, number):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page")
 def test_kill_9_loses_nothing_that_was_finished(vaetune, folder):
     command = ("search", "squares.toml", "--no-baseline")
     journal = folder / "results" / "squares" / "journal.jsonl"
@@ -280,6 +297,7 @@ def test_no_built_in_description_names_images(name):
     assert not re.search(r"digits|mnist|\d,\d\d\d", description, re.IGNORECASE)
 
 
+@pytest.mark.usefixtures("without_page")
 def test_a_quiet_search_warns_all_the_same(vaetune, folder):
     quick = ("--max-epochs", 1, "--no-baseline", "--quiet")
     vaetune("search", "squares.toml", *quick)
@@ -301,6 +319,7 @@ def test_ctrl_c_before_a_search_begins_is_shown(vaetune, folder, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_page")
 def test_a_time_budget_that_ends_before_a_lost_winner_is_made_again(vaetune, folder):
     quick = ("--max-epochs", 1, "--no-baseline")
     vaetune("search", "squares.toml", *quick)
