@@ -20,8 +20,27 @@ import pytest
 import vaetune
 from vaetune import cli
 
-RECORD = Path(__file__).parents[1] / "record"
-PROGRAM = RECORD / "make_record.py"
+TESTS = Path(__file__).parents[1]
+RECORD = TESTS / "record"
+PROGRAM = """
+import sys
+from pathlib import Path
+
+import make_record
+from vaetune.device import choose_device
+
+make_record.set_environment()
+choose_device("cpu", threads=1)
+
+import vaetune.report
+from shared_contexts import context_of, shared_rescorer_of
+from vaetune.search.executors import local
+
+# Commands share compiled steps, as other tests do, and no number comes from a report.
+local.TrainingContext, local.rescorer_of = context_of, shared_rescorer_of
+vaetune.report.write_report = lambda results: results
+make_record.replay(Path(sys.argv[1]))
+"""
 STUDY = "squares"
 LOSSES = json.loads((RECORD / "losses.json").read_text(encoding="utf-8"))
 RECORDED = LOSSES["studies"]
@@ -39,9 +58,10 @@ def replayed(tmp_path_factory):
     """What the commands of the record say and measure now."""
     folder = tmp_path_factory.mktemp("replayed") / "record"
     shutil.copytree(RECORD, folder)
+    paths = (Path(vaetune.__file__).parents[1], RECORD, TESTS / "support")
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(folder)],
-        env={**os.environ, "PYTHONPATH": str(Path(vaetune.__file__).parents[1])},
+        [sys.executable, "-c", PROGRAM, str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
         capture_output=True,
         text=True,
         timeout=600,
@@ -199,7 +219,7 @@ def test_it_is_reported(tmp_path):
 def recorded_files():
     """The files of the record, those in archives by themselves, as names and contents."""
     for path in sorted(path for path in RECORD.rglob("*") if path.is_file()):
-        if "__pycache__" in path.parts or path == PROGRAM:
+        if "__pycache__" in path.parts or path.suffix == ".py":
             continue
         yield path.name, path.read_bytes()
         if zipfile.is_zipfile(path):
