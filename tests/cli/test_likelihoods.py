@@ -25,7 +25,7 @@ def colour(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_reading_back")
+@pytest.mark.usefixtures("without_charts", "without_figures", "without_reading_back")
 def test_colour_images_are_searched_evaluated_and_exported_with_a_gaussian(vaetune, colour):
     code, out, _ = vaetune("search", "colour.toml", "--max-epochs", 1)
     assert code == 0
@@ -77,7 +77,7 @@ def test_a_flag_chooses_the_likelihood_of_a_single_training(vaetune, colour):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_probing")
 def test_check_says_the_likelihood(vaetune, colour):
     code, out, _ = vaetune("check", "--dataset", "colour.npz")
     assert code == 0

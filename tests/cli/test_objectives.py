@@ -35,6 +35,7 @@ def test_an_area_needs_a_class_that_is_left_out(refused):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_charts")
 def test_a_search_shows_accuracies_from_its_first_line_to_the_report(vaetune, folder):
     code, out, _ = vaetune("search", "squares.toml", "--objective", "knn_accuracy", "--no-baseline")
     assert code == 0
