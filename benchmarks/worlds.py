@@ -192,12 +192,7 @@ class Half:
             table: Recorded curves, all three files.
             name: Name of the half; see `HALVES`. Or `LETTERS`.
         """
-        if name == LETTERS:
-            curves = of_letters(table).curves()
-        else:
-            curves = [curve for curve in table.curves() if curve.number % 2 == HALVES[name]]
-        surrogate = Surrogate(curves, table.space)
-        return cls(table.space, surrogate, fit_seconds(table), run_noise(table))
+        return cls(table.space, surrogate_of(table, name), fit_seconds(table), run_noise(table))
 
 
 class World:
@@ -243,6 +238,19 @@ def of_letters(table: Table) -> Table:
     return replace(table, name=LETTERS)
 
 
+def curves_of(table: Table, name: str) -> list[Curve]:
+    """Returns the recorded curves of one half of a table, or of the letters."""
+    if name == LETTERS:
+        return of_letters(table).curves()
+    return [curve for curve in table.curves() if curve.number % 2 == HALVES[name]]
+
+
+@cache
+def surrogate_of(table: Table, name: str) -> Surrogate:
+    """Returns the learning curves of a half or of the letters, fitted once in each process."""
+    return Surrogate(curves_of(table, name), table.space)
+
+
 def logarithms(curves: Sequence[Curve]) -> Array:
     """Returns the logarithms of the losses above the entropy floor, (n, epochs)."""
     losses = np.array([curve.val_loss for curve in curves])
@@ -258,8 +266,9 @@ def run_noise(table: Table) -> Array:
     return (logarithms(again) - before) / np.sqrt(2)
 
 
+@cache
 def fit_seconds(table: Table) -> EpochSeconds:
-    """Returns the process that predicts the seconds of an epoch."""
+    """Returns the process that predicts the seconds of an epoch, fitted once in each process."""
     values = {curve.number: curve.values for curve in table.curves()}
     rows = [row for row in table.seconds() if row.number in values]
     seconds = np.array([row.train_s + row.validation_s for row in rows])
@@ -272,11 +281,11 @@ def held_out_errors(table: Table) -> dict[str, list[float]]:
     The three lists are the root mean squared error, the median absolute error, and the standard
     deviation of the losses, which is the error of the mean.
     """
-    parts = [[c for c in table.curves() if c.number % 2 == odd] for odd in HALVES.values()]
     errors = []
-    for fitted, judged in (parts, parts[::-1]):
-        predicted = Surrogate(fitted, table.space).expect([curve.values for curve in judged])
-        errors.append(predicted - [curve.val_loss for curve in judged])
+    for fitted, judged in (tuple(HALVES), tuple(HALVES)[::-1]):
+        curves = curves_of(table, judged)
+        predicted = surrogate_of(table, fitted).expect([curve.values for curve in curves])
+        errors.append(predicted - [curve.val_loss for curve in curves])
     error = np.concatenate(errors)
     losses = np.array([curve.val_loss for curve in table.curves()])
     return {

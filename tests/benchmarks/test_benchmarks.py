@@ -7,17 +7,19 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import exports
 import many_workers
 import numpy as np
 import pytest
+import tables
 import two_workers
 from contenders import CONTENDERS
 from image_sets import make_images, make_split
 from journals import PLAN, VALUES, JournalBuilder
 from prepared_commands import PreparedCommand
 from sleeper import Sleeper, Speed, simulate_curve, sleeper_class
-from tables import goals_table
 from torture import SEARCH_FILE
 from two_workers import Command, ratios, read_commands
 from workloads import (
@@ -56,9 +58,9 @@ def test_the_space_of_the_comparison_is_that_of_vaetune_0_1():
         assert dimension.listed() == expected
 
 
-def test_the_readme_is_made_of_what_was_measured():
-    done = run_script("tables.py", "--check")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_the_readme_is_made_of_what_was_measured(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
+    tables.main()
 
 
 def configurations_of(run):
@@ -237,8 +239,19 @@ def small_search(tmp_path, monkeypatch):
     return "./squares.toml"
 
 
+def run_here(command, **options):
+    """Runs vaetune in this process, as `subprocess.run` would in another one.
+
+    The long form below starts processes.
+    """
+    assert command[:3] == [sys.executable, "-m", "vaetune"]
+    return subprocess.CompletedProcess(command, *exports.vaetune(*command[3:]))
+
+
 @pytest.mark.slow
-def test_a_small_search_is_timed(small_search):
+@pytest.mark.usefixtures("without_charts")
+def test_a_small_search_is_timed(small_search, monkeypatch):
+    monkeypatch.setattr(two_workers, "subprocess", SimpleNamespace(run=run_here))
     command = two_workers.run(small_search, 1, 1)
     assert command.key == (small_search, 1, 1)
     assert (command.trials, command.epochs) == (6, 11)
@@ -419,14 +432,14 @@ MANY = {
 
 
 def test_the_goals_of_workers_are_shown_once_they_were_measured():
-    assert "workers" not in goals_table([], None, [], None)
+    assert "workers" not in tables.goals_table([], None, [], None)
     runs = [
         Run("workers", name, seed, wall_s=wall_s)
         for name, walls_s in (("vaetune-workers", (70, 66, 90)), ("keras-tuner", (100, 110, 100)))
         for seed, wall_s in enumerate(walls_s, start=1)
     ]
     commands = [make_command(1, 1, 200.0), make_command(1, 2, 190.0)]
-    shown = goals_table(runs, None, commands, MANY).splitlines()[-4:]
+    shown = tables.goals_table(runs, None, commands, MANY).splitlines()[-4:]
     assert shown == [
         "| default search, 2 workers: wall time, as a share of one worker's "
         "| at most 0.9 | 0.95 | **no** |",
