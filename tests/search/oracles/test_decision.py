@@ -121,8 +121,8 @@ def test_forecasts_come_true_within_their_uncertainty():
 
 
 def test_a_trial_continues_at_its_rung_and_nothing_runs_beyond_the_budget():
-    proposals, runs = search(total_epochs=50)
-    assert sum(one.epoch_to - one.epoch_from for one in proposals) <= 50
+    proposals, runs = search(seed=1)
+    assert sum(one.epoch_to - one.epoch_from for one in proposals) <= 75
     assert {(one.epoch_from, one.epoch_to) for one in proposals} <= {(0, 1), (1, 3), (3, 6), (6, 9)}
     continued = [one for one in proposals if one.run is not None]
     assert continued
@@ -138,9 +138,10 @@ def test_no_configuration_begins_twice():
 
 
 def test_the_same_seed_decides_alike_and_another_one_otherwise():
-    again = [proposal for proposal, _ in run_chooser(chooser_of(DEFAULT_SPACE, seed=1))]
-    assert again == search(seed=1)[0]
-    assert again != search(seed=2)[0]
+    begun = islice(run_chooser(chooser_of(DEFAULT_SPACE, seed=1)), 15)
+    again = [proposal for proposal, _ in begun]
+    assert again == search(seed=1)[0][:15]
+    assert again != search(seed=2)[0][:15]
 
 
 def test_a_decision_depends_on_nothing_but_its_arguments():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from long_forms import long
 
 from vaetune.cli.check import describe_duration_range
 from vaetune.config.space import EARLIER_SPACE, REFERENCE, Choice, Range, Space
@@ -85,15 +86,21 @@ FAMILY = {
 """Configurations of every kind of layer."""
 
 
-@pytest.mark.parametrize("shape", [(28, 28, 1), (19, 17, 3)])
-@pytest.mark.parametrize(
-    "hyperparameters",
-    [
-        REFERENCE,
-        configuration(5, dense_units=7),
-        *(configuration(4, **one) for one in FAMILY.values()),
-    ],
+SHAPES = (SHAPE, (19, 17, 3))
+
+CONFIGURATIONS = (
+    REFERENCE,
+    configuration(5, dense_units=7),
+    *(configuration(4, **one) for one in FAMILY.values()),
 )
+
+ONCE = [(SHAPES[number % 2], one) for number, one in enumerate(CONFIGURATIONS)]
+"""Each configuration with one of the shapes. The long form has both."""
+
+AGAIN = [(SHAPES[(number + 1) % 2], one) for number, one in enumerate(CONFIGURATIONS)]
+
+
+@pytest.mark.parametrize(("shape", "hyperparameters"), [*ONCE, *long(*AGAIN)])
 def test_the_parameters_are_those_of_the_model(shape, hyperparameters):
     from vaetune.models.build import build_vae
 

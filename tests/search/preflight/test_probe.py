@@ -8,16 +8,17 @@ import tensorflow as tf
 from tiny_searches import IMAGES, TINY, changed
 
 from vaetune.cli.check import describe_probe
-from vaetune.config.space import REFERENCE, Choice
+from vaetune.config.space import REFERENCE, Choice, Pinned, Space
 from vaetune.config.spec import Budget, Limits, Training
 from vaetune.errors import DeviceError
 from vaetune.search.oracles.control import make_oracle
 from vaetune.search.oracles.plan import draw_configurations, plan
 from vaetune.search.preflight import probe, timing
-from vaetune.search.preflight.cost_model import DurationRange, TrialGroup, structure_key
+from vaetune.search.preflight.cost_model import DurationRange, Timing, TrialGroup, structure_key
 from vaetune.search.preflight.estimate import extremes
 from vaetune.search.preflight.probe import probe_search
 from vaetune.study.finalists import FINALISTS
+from vaetune.training.context import TrainingContext
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,19 @@ def quickly(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def context():
+    """The images, and steps that several tests trace once."""
+    return TrainingContext(IMAGES, len(IMAGES.validation))
+
+
+@pytest.fixture
+def traced(context, monkeypatch):
+    """Lets a search of the tiny images train with the steps of other tests."""
+    monkeypatch.setattr(probe, "TrainingContext", lambda images, count: context)
+
+
+@pytest.mark.usefixtures("traced")
 def test_a_rehearsal_measures_and_leaves_nothing(tmp_path):
     came = probe_search(TINY, IMAGES)
     assert came.plan == plan(make_oracle(TINY))
@@ -37,15 +51,15 @@ def test_a_rehearsal_measures_and_leaves_nothing(tmp_path):
     assert len(came.timed) == 5
     for one in came.timed:
         assert min(one.step_s, one.validation_s, one.overhead_s) > 0
-        assert one.batch_size == 32
+        assert (one.batch_size, one.objective_s) == (32, None)
     assert 0 < came.duration.low <= came.duration.middle <= came.duration.high
     assert came.image_memory == (40 + 14 + 14) * 9 * 10
     assert came.peak_memory > 50e6, "it is in bytes"
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("traced", "arguments")
 def test_an_objective_is_timed_until_it_took_long_enough(monkeypatch):
-    assert {one.objective_s for one in probe_search(TINY, IMAGES).timed} == {None}
     spec = changed(TINY, objective="knn_accuracy")
     assert all(one.objective_s > 0 for one in probe_search(spec, IMAGES).timed)
     monkeypatch.setattr(timing, "OBJECTIVE_S", 0.0)
@@ -67,6 +81,17 @@ def arguments(monkeypatch):
     return given
 
 
+@pytest.fixture
+def invented(monkeypatch):
+    """Timings without training, for tests of what is estimated from them."""
+
+    def measure(self, hyperparameters, folder):
+        return Timing(hyperparameters, 32, step_s=1e-3, validation_s=1e-4, overhead_s=0.1)
+
+    monkeypatch.setattr(probe.Probe, "measure", measure)
+
+
+@pytest.mark.usefixtures("invented")
 def test_what_is_trained_beside_the_trials_counts(arguments):
     budget = Budget(max_epochs=3, max_trials=9, initial_trials=4)
     spec = changed(
@@ -79,6 +104,7 @@ def test_what_is_trained_beside_the_trials_counts(arguments):
     assert (finals.trials, finals.epochs) == (2 * FINALISTS, 3)
 
 
+@pytest.mark.usefixtures("invented")
 def test_workers_share_what_is_trained_but_not_the_longest_configuration(arguments):
     probe_search(TINY, IMAGES)
     assert arguments["sharing"] is None
@@ -91,6 +117,7 @@ def test_workers_share_what_is_trained_but_not_the_longest_configuration(argumen
     assert arguments["sharing"].oversubscription == 1.0, "cores that are free make no worker faster"
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(arguments):
     space = TINY.space.model_copy(update={"batch_size": Choice(values=(4, 16))})
     spec = changed(TINY, space=space, baseline=True, training=Training())
@@ -99,19 +126,21 @@ def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(arguments)
     assert 40 in {one.batch_size for one in timed}, "128, of 40 images"
 
 
-def test_a_configuration_of_each_structure_is_timed(arguments, monkeypatch):
-    space = TINY.space.model_copy(
-        update={
-            "activation": Choice(values=("gelu", "silu")),
-            "encoder": Choice(values=("conv", "dense")),
-        }
+@pytest.mark.usefixtures("arguments")
+def test_a_configuration_of_each_structure_is_timed():
+    """Dense networks, because their steps are traced fast."""
+    space = Space(
+        encoder=Pinned(value="dense"),
+        decoder=Pinned(value="dense"),
+        dense_units=Choice(values=(4, 5)),
+        activation=Choice(values=("relu", "gelu", "silu")),
     )
     spec = changed(TINY, space=space, budget=Budget(max_epochs=9))
     timed = probe_search(spec, IMAGES).timed
     structures = {structure_key(one.hyperparameters) for one in timed}
     drawn = draw_configurations(make_oracle(spec))
     assert structures >= {structure_key(one) for pool in drawn.values() for one in pool}
-    assert sum(one.tracing_s > 0 for one in timed) == len(structures)
+    assert sum(one.tracing_s > 0 for one in timed) == len(structures) == 3
 
 
 def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(arguments):
@@ -130,6 +159,7 @@ def test_a_batch_that_is_larger_than_the_training_images_is_all_of_them(argument
     assert "Batches are limited" not in describe_probe(came, TINY, 41)
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_model_that_comes_back_as_another_one_is_shown(monkeypatch):
     from vaetune.models.build import build_vae
 

@@ -23,6 +23,21 @@ TUNER_ID = "tuner0"
 _UNLIMITED = 10**9
 
 
+class Declarations(keras_tuner.HyperParameters):
+    """Hyperparameters whose copies share the declarations, and have values of their own.
+
+    Keras Tuner copies them for each trial by writing them out and reading them back, which takes
+    a third of the time of an oracle. An oracle declares all hyperparameters before its first trial.
+    """
+
+    def copy(self) -> "Declarations":
+        """Returns hyperparameters with the same declarations and values."""
+        copied = type(self)()
+        copied._space, copied._hps = self._space, self._hps
+        copied.values = dict(self.values)
+        return copied
+
+
 class Oracle(keras_tuner.Oracle):
     """Base class of all oracles. It keeps the seed as given, and writes nothing to the disk.
 

@@ -7,13 +7,12 @@ two always agree. Keras Tuner's own files are not written.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from vaetune.config import SearchSpec, Space, Value
 from vaetune.errors import OVERWRITE, JournalError, SpecError
 from vaetune.models import VAEHyperModel
-from vaetune.search.oracles.base import OBJECTIVE, TUNER_ID, Oracle
+from vaetune.search.oracles.base import OBJECTIVE, TUNER_ID, Declarations, Oracle
 from vaetune.search.oracles.bayesian import BayesianOracle
 from vaetune.search.oracles.freeze_thaw import FreezeThawOracle
 from vaetune.search.oracles.hyperband import HyperbandOracle
@@ -40,7 +39,7 @@ def make_oracle(spec: SearchSpec, data: DataSummary | None = None) -> Oracle:
     Raises:
         SpecError: The search begins with more configurations than it can try.
     """
-    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters = Declarations()
     VAEHyperModel(space=spec.space).declare_hyperparameters(hyperparameters)
     oracle = _ORACLES[spec.algorithm](spec, hyperparameters)
     given, most = len(oracle.starting_points), oracle.most_configurations()

@@ -81,7 +81,8 @@ def extremes(space: Space, image_shape: ImageShape) -> tuple[Hyperparameters, Hy
         names = [name for name, _ in space.dimensions()]
         options = [_options(space, name, choose) for name in names]
         combined = (dict(zip(names, values, strict=True)) for values in product(*options))
-        possible = [space.used(values | {"learning_rate": rate}) for values in combined]
+        used = (space.used(values | {"learning_rate": rate}) for values in combined)
+        possible = list({tuple(one.items()): one for one in used}.values())
         fitting = [one for one in possible if _fits(image_shape, one)] or possible[:1]
         found: Hyperparameters = choose(
             fitting, key=lambda one: size_of(image_shape, one).multiplications
