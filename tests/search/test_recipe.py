@@ -32,14 +32,14 @@ SPACE = Space.pinned_at(
     update={
         "levels": Choice(values=(1, 2)),
         "level_channels": Choice(values=(1, 2)),
-        "learning_rate": Range(min=0.01, max=0.1, scale="log"),
+        "learning_rate": Range(min=0.1, max=1.0, scale="log"),
     }
 )
 
 
 def spec(promote_from):
-    budget = Budget(max_epochs=5, factor=2, promote_from=promote_from)
-    return changed(TINY, seed=8, budget=budget, space=SPACE)
+    budget = Budget(max_epochs=4, factor=2, promote_from=promote_from)
+    return changed(TINY, budget=budget, space=SPACE)
 
 
 class KillAt:
@@ -61,7 +61,7 @@ class KillAt:
         pass
 
 
-FEW, MANY = (38,), (2, 5, 9, 12, 15, 17, 20, 23, 26, 29, 32, 35, 41, 44)
+FEW, MANY = (21,), (2, 3, 5, 9, 12, 15, 17, 20, 23, 26, 29, 32, 35, 38, 41, 44)
 """Numbers of events. Among them are the first epoch of a trial and the middle of a promotion."""
 
 
