@@ -18,7 +18,7 @@ SPACE = Space(
     dense_units=Pinned(value=4),
     latent_dim=Choice(values=(2, 3)),
     output_bias=Choice(values=("zeros", "mean"), when={"latent_dim": (2,)}),
-    weight_decay=Choice(values=(0, 0.01)),
+    beta=Choice(values=(1, 2)),
 )
 """Six configurations. Without their conditions, the space would have eight."""
 

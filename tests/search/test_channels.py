@@ -15,6 +15,7 @@ from vaetune.study.builder import load_study
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_charts")
 @pytest.mark.parametrize("channels", [32, *long(2, 5)])
 def test_any_number_of_channels_is_searched_shown_and_drawn(tmp_path, channels):
     reading = Reading(

@@ -4,20 +4,80 @@ import math
 
 import pytest
 from comparisons import assert_same_search
-from tiny_searches import TINY, changed, run, stop
+from long_forms import long
+from shared_contexts import SharedContext
+from tiny_searches import IMAGES, TINY, StopAfter, changed, run, stop
 
-from vaetune.config.space import Choice
+from vaetune.config.space import Choice, Pinned, Space
+from vaetune.search.executors import local
 from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
+from vaetune.study.events import CompilationBegan, EpochEnded, TrialStarted
 from vaetune.training import context
+from vaetune.training.context import TrainingContext
 
-PADDED = TINY.with_compile("padded")
+DENSE = Space(
+    encoder=Pinned(value="dense"),
+    decoder=Pinned(value="dense"),
+    **{name: getattr(TINY.space, name) for name in ("dense_units", "latent_dim", "learning_rate")},
+)
+
+SPECS = {"dense": changed(TINY, space=DENSE), "convolutional": TINY}
+"""The steps of dense networks are compiled in a third of the time.
+
+tests/training/test_padded.py compares convolutional ones in the suite.
+"""
+
+
+class Heard(StopAfter):
+    """Keeps the events that a watcher receives."""
+
+    def __init__(self):
+        self.events = []
+
+    def on_event(self, kind, event):
+        self.events.append(event)
+
+
+@pytest.fixture(scope="module", params=["dense", *long("convolutional")])
+def spec(request):
+    """The tiny search with other networks, without compiled steps."""
+    return SPECS[request.param]
 
 
 @pytest.fixture(scope="module")
-def searches(tmp_path_factory):
-    """The tiny search without and with compiled steps."""
-    specs = {"none": TINY, "padded": PADDED}
-    return [run(tmp_path_factory.mktemp(name), spec) for name, spec in specs.items()]
+def padded(spec):
+    return spec.with_compile("padded")
+
+
+@pytest.fixture(scope="module")
+def own_context(spec):
+    """Lets searches train with steps of their own: no other test compiled the program before."""
+    own = SharedContext(IMAGES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "TrainingContext", lambda images: own)
+        yield
+
+
+@pytest.fixture(scope="module")
+def compiled(own_context, padded, tmp_path_factory):
+    """The tiny search with compiled steps, and its events."""
+    heard = Heard()
+    return run(tmp_path_factory.mktemp("padded"), padded, watcher=heard), heard.events
+
+
+@pytest.fixture(scope="module")
+def searches(spec, compiled, tmp_path_factory):
+    """The search without and with compiled steps."""
+    return run(tmp_path_factory.mktemp("none"), spec), compiled[0]
+
+
+def test_a_program_is_announced_once_before_it_is_compiled_and_not_recorded(compiled):
+    study, events = compiled
+    kinds = [type(event) for event in events]
+    assert kinds.count(CompilationBegan) == 1
+    assert kinds.index(TrialStarted) < kinds.index(CompilationBegan) < kinds.index(EpochEnded)
+    assert len(study.trials) == 6
+    assert "compilation_began" not in (study.folder / "journal.jsonl").read_text()
 
 
 def test_trials_and_losses_are_those_of_uncompiled_steps(searches):
@@ -39,20 +99,23 @@ def test_checkpoints_have_the_widths_of_their_configurations(searches):
         folder = searches[1].trial_folder(trial.trial_id)
         if (folder / CHECKPOINT_NAME).exists():
             first = Checkpoint.load(folder).best_weights[0]
-            assert first.shape[-1] == trial.hyperparameters["filters_1"]
+            values = trial.hyperparameters
+            assert first.shape[-1] == values.get("filters_1", values["dense_units"])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("events", [4, 9, 14])
-def test_an_interrupted_search_continues_exactly(searches, tmp_path, events):
-    stop(tmp_path, events, PADDED)
-    assert_same_search(run(tmp_path, PADDED), searches[1])
+def test_an_interrupted_search_continues_exactly(padded, searches, tmp_path, events):
+    stop(tmp_path, events, padded)
+    assert_same_search(run(tmp_path, padded), searches[1])
 
 
 @pytest.mark.long
-def test_programs_compiled_in_the_background_give_the_same_numbers(tmp_path, monkeypatch):
-    two = TINY.space.model_copy(update={"activation": Choice(values=("relu", "gelu"))})
-    spec = changed(PADDED, space=two)
+def test_programs_compiled_in_the_background_give_the_same_numbers(padded, tmp_path, monkeypatch):
+    two = padded.space.model_copy(update={"activation": Choice(values=("relu", "gelu"))})
+    spec = changed(padded, space=two)
+    # Each search compiles.
+    monkeypatch.setattr(local, "TrainingContext", TrainingContext)
     ahead = run(tmp_path / "background", spec)
 
     def compile_now(compilations):

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from comparisons import assert_same_search
-from image_sets import make_images
 from long_forms import long
-from tiny_searches import GRID, TINY, changed, run, stop
+from tiny_searches import GRID, IMAGES, TINY, changed, run, stop
 
+from vaetune.config.names import BASELINES
 from vaetune.config.spec import Budget, DataSpec
 from vaetune.errors import ResultsError
 from vaetune.evaluation.metrics import evaluate
+from vaetune.study.builder import load_study
 from vaetune.study.catalog import find_baseline, find_example
 from vaetune.study.scores import EvaluationProtocol
 from vaetune.training.restore import restore_best
 
-IMAGES = make_images(shape=(9, 10, 3))
 GAUSSIAN = changed(GRID, baseline=True, data=DataSpec(likelihood="gaussian"))
 
 
@@ -29,7 +29,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(results):
-    return run(results, GAUSSIAN, images=IMAGES)
+    return run(results, GAUSSIAN)
 
 
 def test_the_journal_holds_the_likelihood(study):
@@ -48,7 +48,7 @@ def test_the_example_is_trained_as_itself_and_with_the_likelihood(study, results
 
 def test_the_plain_example_is_that_of_a_search_with_its_own_likelihood(study, results, tmp_path):
     spec = changed(GRID, baseline=True)
-    plain = run(tmp_path, spec, images=IMAGES)
+    plain = run(tmp_path, spec)
     theirs = find_example(study, results).winner.epochs[-1]
     ours = find_baseline(plain, tmp_path).winner.epochs[-1]
     assert (ours.val_loss, ours.loss) == (theirs.val_loss, theirs.loss)
@@ -75,10 +75,13 @@ def test_the_rescored_loss_and_the_evaluation_use_the_density(study):
     assert found.bits_per_dimension == pytest.approx(study.bits(found.negative_elbo.mean))
 
 
-@pytest.mark.parametrize("events", [9, *long(4)])
-def test_a_stopped_search_ends_the_same(tmp_path, events):
+@pytest.mark.parametrize(
+    ("likelihood", "events"),
+    [("gaussian", 9), *long(("discretized_logistic", 9), ("discretized_logistic", 4))],
+)
+def test_a_stopped_search_ends_the_same(tmp_path, likelihood, events):
     tf.config.experimental.enable_op_determinism()
-    spec = changed(TINY, data=DataSpec(likelihood="discretized_logistic"))
+    spec = changed(TINY, data=DataSpec(likelihood=likelihood))
     whole = run(tmp_path / "whole", spec)
     stop(tmp_path / "stopped", events, spec)
     assert_same_search(whole, run(tmp_path / "stopped", spec))
@@ -87,22 +90,31 @@ def test_a_stopped_search_ends_the_same(tmp_path, events):
 def test_another_likelihood_does_not_continue_a_search(study, results):
     spec = changed(GAUSSIAN, data=DataSpec(likelihood="bernoulli"))
     with pytest.raises(ResultsError) as refused:
-        run(results, spec, images=IMAGES)
+        run(results, spec)
     message = str(refused.value)
     assert "data.likelihood: gaussian -> bernoulli" in message
     assert "To continue it, use --likelihood gaussian." in message
 
 
-def test_final_seeds_and_the_continuous_bernoulli(tmp_path):
+def with_a_seed(likelihood):
+    """A trial, and its configuration from another seed."""
     limits = GRID.limits.model_copy(update={"final_seeds": 1})
-    spec = changed(
-        GRID,
-        data=DataSpec(likelihood="continuous_bernoulli"),
-        limits=limits,
-        budget=Budget(max_epochs=1, max_trials=1),
-    )
-    study = run(tmp_path, spec)
+    budget = Budget(max_epochs=1, max_trials=1)
+    return changed(GRID, data=DataSpec(likelihood=likelihood), limits=limits, budget=budget)
+
+
+def test_other_seeds_train_with_the_likelihood(tmp_path):
+    study = run(tmp_path, with_a_seed("gaussian"))
     (finalist,) = study.retrained.retraining.finalists
-    assert re.fullmatch(r"tiny-\d-seed-4-squares-1", finalist.trainings[0])
-    # The normalizer makes every loss lower than the cross-entropy of the same model.
+    (name,) = finalist.trainings
+    assert re.fullmatch(r"tiny-\d-seed-4-squares-1", name)
+    trained = load_study(tmp_path / BASELINES / name)
+    assert trained.search.data.likelihood == "gaussian"
+    assert trained.winner.parameters == study.winner.parameters
+
+
+@pytest.mark.long  # tests/models/test_likelihoods.py integrates the density.
+def test_the_normalizer_makes_every_loss_lower_than_the_cross_entropy(tmp_path):
+    study = run(tmp_path, with_a_seed("continuous_bernoulli"))
+    (finalist,) = study.retrained.retraining.finalists
     assert finalist.mean.mean < study.started.data.entropy_floor + 90 * np.log(2.0)

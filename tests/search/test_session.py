@@ -43,11 +43,9 @@ from vaetune.study.builder import load_study
 from vaetune.study.catalog import list_baselines
 from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.study.events import (
-    CompilationBegan,
     EpochEnded,
     SearchExtended,
     SessionStarted,
-    TrialStarted,
 )
 from vaetune.training import context as context_module
 from vaetune.training.restore import restore_best
@@ -120,7 +118,7 @@ def test_the_seed_changes_what_is_tried(undisturbed, tmp_path):
 
 
 # Events of a session: its start, then trial_started, epochs, trial_ended for each trial.
-@pytest.mark.parametrize("events", [1, 4, 13, *long(2, 3, 9, 20)])
+@pytest.mark.parametrize("events", [1, 13, *long(2, 3, 4, 9, 20)])
 def test_a_stopped_search_goes_on_to_the_same_end(undisturbed, tmp_path, events):
     assert stop(tmp_path, events).last_end.reason == "interrupted"
     assert_same_search(run(tmp_path), undisturbed)
@@ -201,17 +199,6 @@ def test_steps_may_be_compiled_in_one_session_and_not_in_the_next(tmp_path):
     assert study.is_complete
     assert [session.compile for session in study.sessions] == ["auto", "none"]
     assert study.search.training.compile == "auto"
-
-
-@pytest.mark.slow
-def test_a_program_is_announced_once_before_it_is_compiled_and_not_recorded(tmp_path):
-    heard = Heard()
-    study = run(tmp_path, GRID.with_compile("padded"), images=make_images(train=41), watcher=heard)
-    kinds = [type(event) for event in heard.events]
-    assert kinds.count(CompilationBegan) == 1
-    assert kinds.index(TrialStarted) < kinds.index(CompilationBegan) < kinds.index(EpochEnded)
-    assert len(study.trials) == 2
-    assert "compilation_began" not in (study.folder / "journal.jsonl").read_text()
 
 
 def test_overwriting_discards_the_old_search(finished_short, tmp_path):
@@ -351,10 +338,10 @@ def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, finis
 
 
 @pytest.mark.usefixtures("optimized_graphs")  # The type of the numbers changes in this step.
-def test_precision_reaches_the_training(undisturbed, tmp_path):
-    mixed = changed(TINY, training=Training(batch_size=32, precision="mixed_bfloat16"))
+def test_precision_reaches_the_training(short, tmp_path):
+    mixed = changed(GRID, training=Training(batch_size=32, precision="mixed_bfloat16"))
     study = run(tmp_path, mixed)
-    pairs = list(zip(study.trials, undisturbed.trials, strict=True))[:4]
+    pairs = list(zip(study.trials, short.trials, strict=True))
     for ours, theirs in pairs:
         assert ours.hyperparameters == theirs.hyperparameters
         assert ours.epochs[0].loss == pytest.approx(theirs.epochs[0].loss, rel=0.02)
@@ -552,7 +539,7 @@ OTHERS = {
     "bayesian": changed(
         TINY,
         algorithm="bayesian",
-        budget=Budget(max_epochs=1, max_trials=5, initial_trials=3),
+        budget=Budget(max_epochs=1, max_trials=4, initial_trials=3),
         space=Space.pinned_at(TINY_REFERENCE).model_copy(
             update={"latent_dim": Choice(values=(2, 3, 4)), "filters_1": Choice(values=(2, 3))}
         ),
@@ -578,7 +565,7 @@ def other(request, tmp_path_factory):
 def test_every_algorithm_runs_what_it_announced(other):
     study, spec = other
     assert study.is_complete
-    assert len(study.trials) == study.trials_planned == {"grid": 4}.get(spec.algorithm, 5)
+    assert len(study.trials) == study.trials_planned == {"random": 5}.get(spec.algorithm, 4)
     assert study.epochs_trained == study.epochs_planned
     assert {trial.epoch_to for trial in study.trials} == {spec.budget.max_epochs}
     configurations = {tuple(trial.hyperparameters.values()) for trial in study.trials}
@@ -587,7 +574,8 @@ def test_every_algorithm_runs_what_it_announced(other):
 
 def test_every_algorithm_goes_on_where_it_was_stopped(other, tmp_path):
     study, spec = other
-    stop(tmp_path, 12, spec)
+    # A suggestion takes long. One comes after the stop, and none before it.
+    stop(tmp_path, 10 if spec.algorithm == "bayesian" else 12, spec)
     assert_same_search(run(tmp_path, spec), study)
 
 
@@ -624,9 +612,14 @@ def test_a_larger_budget_is_refused_unless_it_is_an_extension(finished, tmp_path
     ],
     ids=["hyperband", "random", "grid"],
 )
-def test_an_extended_search_ends_like_one_of_that_size(tmp_path, spec, extended, trials):
+def test_an_extended_search_ends_like_one_of_that_size(
+    undisturbed, tmp_path, spec, extended, trials
+):
     whole = run(tmp_path / "whole", extended)
-    run(tmp_path, spec)
+    if spec is TINY:
+        shutil.copytree(undisturbed.folder, tmp_path / "tiny")
+    else:
+        run(tmp_path, spec)
     study = run(tmp_path, extended, extend=True)
     assert len(study.trials) == study.trials_planned == trials
     assert study.is_complete
