@@ -127,8 +127,9 @@ def test_a_searched_batch_size_is_timed_beside_the_keras_examples_own(arguments)
 
 
 @pytest.mark.usefixtures("arguments")
-def test_a_configuration_of_each_structure_is_timed():
+def test_a_configuration_of_each_structure_is_timed(monkeypatch):
     """Dense networks, because their steps are traced fast."""
+    monkeypatch.setattr(probe, "MIDDLE_CONFIGURATIONS", 1)
     space = Space(
         encoder=Pinned(value="dense"),
         decoder=Pinned(value="dense"),
