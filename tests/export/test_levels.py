@@ -114,6 +114,14 @@ def test_the_saved_model_names_and_orders_the_posteriors_of_all_levels(export, w
         np.testing.assert_allclose(by_name, other, atol=1e-5)
     sampled = saved.sample(tf.constant(3), tf.constant(11))["image"]
     np.testing.assert_allclose(sampled, whole.sample(3, 11), atol=1e-5)
+    for ours, theirs in (
+        (saved.variables, whole.ordered_variables),
+        (saved.trainable_variables, whole.ordered_trainable),
+    ):
+        assert [each.shape for each in ours] == [each.shape for each in theirs]
+    assert len(saved.variables) - len(saved.trainable_variables) == len(
+        saved.non_trainable_variables
+    )
 
 
 def test_parts_are_models_of_keras_alone(export, whole):

@@ -130,8 +130,12 @@ def _write_saved_model(folder: Path, vae: VAE) -> None:
     def sample(count: tf.Tensor, seed: tf.Tensor) -> Any:
         return {"image": vae.sample(count, seed)}
 
-    # Endpoints bring their variables along. `track` would trace each layer to find lookup tables.
     archive = keras.export.ExportArchive()
+    # `track` would add these collections too, but also trace each layer to find lookup tables.
+    fixed = [each for each in vae.ordered_variables if not each.trainable]
+    archive.add_variable_collection("variables", vae.ordered_variables)
+    archive.add_variable_collection("trainable_variables", vae.ordered_trainable)
+    archive.add_variable_collection("non_trainable_variables", fixed)
     archive.add_endpoint("encode", encode, [images])
     archive.add_endpoint("decode", decoder, [latents])
     archive.add_endpoint("reconstruct", reconstruct, [images])

@@ -32,8 +32,7 @@ class Declarations(keras_tuner.HyperParameters):
 
     def copy(self) -> "Declarations":
         """Returns hyperparameters with the same declarations and values."""
-        copied = type(self)()
-        copied._space, copied._hps = self._space, self._hps
+        copied = copy.copy(self)
         copied.values = dict(self.values)
         return copied
 
