@@ -1,6 +1,7 @@
 """Epochs: training does not depend on the number of calls, and validation changes nothing."""
 
 from dataclasses import replace
+from functools import cache
 
 import keras
 import numpy as np
@@ -44,11 +45,32 @@ def variables_of(vae):
     return read_variables(vae.variables), read_variables(vae.optimizer.variables)
 
 
-def make_runner(hyperparameters=TINY, data=None):
-    """Returns a runner that was made for another configuration, with a model of this one."""
-    runner = EpochRunner(make_vae(OTHER), data or put_on_device(IMAGES))
-    runner.restore(*variables_of(make_vae(hyperparameters)))
+def begin(runner, hyperparameters=TINY):
+    """Puts a new model of a configuration into a runner, and returns the runner."""
+    runner.restore(*variables_of_new(tuple(hyperparameters.items())))
     return runner
+
+
+@cache
+def variables_of_new(hyperparameters):
+    return variables_of(make_vae(dict(hyperparameters)))
+
+
+def make_runner(data=None):
+    """Returns a runner that was made for another configuration, with a model of `TINY`."""
+    return begin(EpochRunner(make_vae(OTHER), data or put_on_device(IMAGES)))
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """The runner of all tests that need no other. It keeps its compiled functions."""
+    return make_runner()
+
+
+@pytest.fixture
+def runner(compiled):
+    """A runner that was made for another configuration, with a new model of `TINY`."""
+    return begin(compiled)
 
 
 def epoch_of(number=1, batch_size=16, **kwargs):
@@ -77,16 +99,14 @@ def test_an_order_does_not_depend_on_global_random_state():
     np.testing.assert_array_equal(first, image_order(50, 1, 2, 3))
 
 
-def test_an_epoch_has_one_step_per_batch_and_a_shorter_last_batch():
-    runner = make_runner()
+def test_an_epoch_has_one_step_per_batch_and_a_shorter_last_batch(runner):
     runner.train(epoch_of())
     _, optimizer = runner.read()
     assert optimizer[0] == 3
 
 
-def test_an_epoch_equals_an_epoch_of_keras_fit_in_the_same_order():
-    order = image_order(40, 0, 0, 1)
-    runner, theirs = make_runner(), make_vae()
+def test_an_epoch_equals_an_epoch_of_keras_fit_in_the_same_order(runner):
+    order, theirs = image_order(40, 0, 0, 1), make_vae()
     losses = runner.train(epoch_of())
     images = IMAGES.train.images[order].astype("float32") / 255.0
     history = theirs.fit(images, batch_size=16, shuffle=False, verbose=0).history
@@ -97,11 +117,11 @@ def test_an_epoch_equals_an_epoch_of_keras_fit_in_the_same_order():
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
-def test_the_number_of_compiled_calls_changes_nothing(monkeypatch):
+def test_the_number_of_compiled_calls_changes_nothing(runner, monkeypatch):
     results = []
     for calls in (1, 2, 10):
         monkeypatch.setattr(feed_module, "CALLS_PER_EPOCH", calls)
-        runner = make_runner()
+        begin(runner)
         results.append((runner.train(epoch_of(batch_size=8)), runner.read()))
     (first, variables), *others = results
     for losses, theirs in others:
@@ -109,112 +129,107 @@ def test_the_number_of_compiled_calls_changes_nothing(monkeypatch):
         assert_same(variables, theirs)
 
 
-def test_bytes_and_floats_of_the_same_images_train_equally():
+def test_bytes_and_floats_of_the_same_images_train_equally(runner):
     as_floats = DeviceData(
         tf.constant(IMAGES.train.images.astype("float32") / np.float32(255)),
         tf.constant(IMAGES.validation.images.astype("float32") / np.float32(255)),
     )
     losses = []
-    for runner in (make_runner(), make_runner(data=as_floats)):
-        runner.train(epoch_of())
-        losses.append(runner.validate().loss)
+    for each in (runner, make_runner(as_floats)):
+        each.train(epoch_of())
+        losses.append(each.validate().loss)
     # TensorFlow and NumPy divide by 255 differently: the last bit may differ.
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_validation_changes_nothing_and_is_reproducible():
-    runner = make_runner()
+def test_validation_changes_nothing_and_is_reproducible(runner):
     runner.train(epoch_of())
     before = runner.read()
     assert runner.validate() == runner.validate()
     assert_same(before, runner.read())
 
 
-def test_validation_covers_every_image_once(monkeypatch):
-    whole = make_runner()
-    for module in (runner_module, functions):
-        monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 4)
-    in_parts = make_runner()
+def test_validation_covers_every_image_once(runner, monkeypatch):
     vae = make_vae()
     # Without posterior noise the batches cannot matter.
     layer = vae.encoder.get_layer("z_log_var")
     layer.set_weights([np.zeros_like(w) - 60.0 * (w.ndim == 1) for w in layer.get_weights()])
-    for runner in (whole, in_parts):
-        runner.restore(*variables_of(vae))
-    assert in_parts.validate().loss == pytest.approx(whole.validate().loss, rel=1e-6)
+    runner.restore(*variables_of(vae))
+    whole = runner.validate()
+    for module in (runner_module, functions):
+        monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 4)
+    in_parts = make_runner()
+    in_parts.restore(*variables_of(vae))
+    assert in_parts.validate().loss == pytest.approx(whole.loss, rel=1e-6)
 
 
-def test_one_runner_trains_models_in_turn():
-    runner = make_runner()
+def test_one_runner_trains_models_in_turn(runner):
     reached = [variables_of(make_vae(TINY)), variables_of(make_vae(OTHER))]
     for epoch in (1, 2):
         for place, state in enumerate(reached):
             runner.restore(*state)
             runner.train(epoch_of(epoch))
             reached[place] = runner.read()
+    alone = make_runner()
     for state, hyperparameters in zip(reached, (TINY, OTHER), strict=True):
-        alone = make_runner(hyperparameters)
+        begin(alone, hyperparameters)
         for epoch in (1, 2):
             alone.train(epoch_of(epoch))
         assert_same(state, alone.read())
 
 
-def test_a_new_model_starts_like_one_that_was_built():
-    begun, restored = make_runner(OTHER), make_runner()
-    begun.train(epoch_of())
-    begun.begin(variables_of(make_vae())[0], TINY["learning_rate"])
-    assert_same(begun.read(), restored.read())
-    for runner in (begun, restored):
-        runner.train(epoch_of())
-    assert_same(begun.read(), restored.read())
+def test_a_new_model_starts_like_one_that_was_built(runner):
+    restored = [runner.read()]
+    runner.train(epoch_of())
+    restored.append(runner.read())
+    begin(runner, OTHER).train(epoch_of())
+    runner.begin(variables_of(make_vae())[0], TINY["learning_rate"])
+    assert_same(runner.read(), restored[0])
+    runner.train(epoch_of())
+    assert_same(runner.read(), restored[1])
 
 
-def test_weights_can_be_restored_without_an_optimizer():
-    runner = make_runner()
+def test_weights_can_be_restored_without_an_optimizer(runner):
     runner.train(epoch_of())
     (_, optimizer), first = runner.read(), variables_of(make_vae())
     runner.restore(first[0])
     assert_same(runner.read(), (first[0], optimizer))
 
 
-def test_variables_that_were_read_do_not_change_with_further_training():
-    runner = make_runner()
+def test_variables_that_were_read_do_not_change_with_further_training(runner):
     before = runner.read()
     copies = [[array.copy() for array in group] for group in before]
     runner.train(epoch_of())
     assert_same(before, copies)
 
 
-def test_images_are_encoded_and_decoded_like_with_the_model():
-    vae, runner = make_vae(), make_runner()
+def test_images_are_encoded_and_decoded_like_with_the_model(runner):
+    vae = make_vae()
     images = IMAGES.train.images[:5].astype(np.float32) / np.float32(255)
     z_mean = runner.encode(images)
     np.testing.assert_allclose(z_mean, vae.posterior(images)[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(runner.decode(z_mean), vae.decoder(z_mean), rtol=1e-4, atol=1e-6)
 
 
-def test_progress_ends_with_the_whole_epoch():
-    shares = list(make_runner().train_in_parts(epoch_of(batch_size=3)))
+def test_progress_ends_with_the_whole_epoch(runner):
+    shares = list(runner.train_in_parts(epoch_of(batch_size=3)))
     assert shares == sorted(shares)
     assert len(shares) > 3
     assert shares[-1] == 1.0
 
 
-def test_one_runner_trains_with_any_batch_size():
-    runner = make_runner()
+def test_one_runner_trains_with_any_batch_size(runner):
     steps = []
     for batch_size in (16, 8, 40):
-        runner.restore(*variables_of(make_vae()))
-        runner.train(epoch_of(batch_size=batch_size))
+        begin(runner).train(epoch_of(batch_size=batch_size))
         steps.append(int(runner.read()[1][0]))
     assert steps == [3, 5, 1]
 
 
-def test_beta_weights_the_kl_divergence_only_in_training():
+def test_beta_weights_the_kl_divergence_only_in_training(runner):
     validated = {}
     for beta in (0.0, 1.0, 50.0):
-        runner = make_runner()
-        losses = runner.train(epoch_of(settings=StepSettings(beta=beta)))
+        losses = begin(runner).train(epoch_of(settings=StepSettings(beta=beta)))
         validated[beta] = runner.validate()
         assert losses.loss == pytest.approx(losses.reconstruction_loss + beta * losses.kl_loss)
     assert validated[0.0].kl_loss > validated[1.0].kl_loss > validated[50.0].kl_loss
@@ -222,8 +237,7 @@ def test_beta_weights_the_kl_divergence_only_in_training():
         assert losses.loss == pytest.approx(losses.reconstruction_loss + losses.kl_loss)
 
 
-def test_a_learning_rate_of_zero_changes_no_weight():
-    runner = make_runner()
+def test_a_learning_rate_of_zero_changes_no_weight(runner):
     runner.train(epoch_of(learning_rate=lambda share: 0.0))
     first = read_variables(make_vae().variables)
     trained = [a for a in runner.read()[0] if a.dtype == np.float32]
@@ -261,27 +275,30 @@ def test_batch_size_and_beta_of_a_configuration_override_the_defaults():
     assert (epoch.batch_size, epoch.settings.beta) == (9, 1.0)
 
 
-def half_grey(draws_pixels):
+@pytest.fixture(scope="module")
+def runner_of_drawn_pixels():
+    """A runner that draws black and white pixels from grey images."""
     grey = np.full((40, *IMAGES.image_shape), 128, np.uint8)
-    return DeviceData(tf.constant(grey), tf.constant(grey[:4]), draws_pixels)
+    return make_runner(DeviceData(tf.constant(grey), tf.constant(grey[:4]), draws_pixels=True))
 
 
-def test_pixels_are_drawn_again_in_each_epoch_and_depend_only_on_the_seed():
+def test_pixels_are_drawn_again_in_each_epoch_and_depend_only_on_the_seed(runner_of_drawn_pixels):
     drawn = []
     for number, seed in ((1, 5), (1, 5), (1, 6)):
-        runner = make_runner(data=half_grey(True))
+        runner = begin(runner_of_drawn_pixels)
         drawn.append(runner.train(epoch_of(number, noise_seed=seed)).reconstruction_loss)
     assert drawn[0] == drawn[1] != drawn[2]
     seeds = {plan_epoch(single(), TINY, 40, 0, number).noise_seed for number in range(1, 9)}
     assert len(seeds) == 8
 
 
-def test_drawn_pixels_do_not_depend_on_the_number_of_compiled_calls(monkeypatch):
+def test_drawn_pixels_do_not_depend_on_the_number_of_compiled_calls(
+    runner_of_drawn_pixels, monkeypatch
+):
     losses = []
     for calls in (1, 2):
         monkeypatch.setattr(feed_module, "CALLS_PER_EPOCH", calls)
-        runner = make_runner(data=half_grey(True))
-        losses.append(runner.train(epoch_of(batch_size=8)))
+        losses.append(begin(runner_of_drawn_pixels).train(epoch_of(batch_size=8)))
     assert losses[0] == losses[1]
 
 
@@ -296,13 +313,11 @@ def test_drawn_pixels_are_zeros_and_ones_with_the_mean_of_the_pixels():
     )
 
 
-def test_a_batch_size_above_the_number_of_images_takes_all_images():
-    runner = make_runner()
+def test_a_batch_size_above_the_number_of_images_takes_all_images(runner):
     runner.train(epoch_of(batch_size=64))
     whole, (_, optimizer) = runner.read(), runner.read()
     assert optimizer[0] == 1
-    runner.restore(*variables_of(make_vae()))
-    runner.train(epoch_of(batch_size=40))
+    begin(runner).train(epoch_of(batch_size=40))
     assert_same(runner.read(), whole)
 
 
@@ -322,11 +337,11 @@ def test_unaligned_images_are_copied():
     assert int(tf.reduce_max(data.train)) == 0
 
 
-def test_training_is_the_same_with_and_without_a_copy_of_the_images(aligned):
-    losses = []
-    for images in (IMAGES, aligned):
-        runner = make_runner(data=put_on_device(images))
-        losses.append((runner.train(epoch_of()), runner.validate()))
+def test_training_is_the_same_with_and_without_a_copy_of_the_images(runner, aligned):
+    losses = [
+        (each.train(epoch_of()), each.validate())
+        for each in (runner, make_runner(put_on_device(aligned)))
+    ]
     assert losses[0] == losses[1]
 
 
