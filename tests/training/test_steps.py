@@ -1,11 +1,13 @@
 """The steps equal Keras's own steps for any configuration, although they are traced once."""
 
 from collections import Counter
+from functools import cache, cached_property
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from long_forms import long
 
 from vaetune.models.build import build_vae
 from vaetune.models.optimizer import Adam
@@ -28,8 +30,13 @@ WIDER = {
     "latent_dim": 7,
     "learning_rate": 3e-3,
 }
-SHAPES = [(28, 28, 1), (9, 14, 3), (8, 8, 2)]
-"""Images of the second shape are cropped by an odd number of rows."""
+EXAMPLE, CROPPED, SMALL = (28, 28, 1), (9, 14, 3), (8, 8, 2)
+"""Shapes of images. Those of the second are cropped by an odd number of rows."""
+
+
+@pytest.fixture(params=[CROPPED, SMALL, *long((EXAMPLE,))], ids=str)
+def shape(request):
+    return request.param
 
 
 @pytest.fixture(autouse=True)
@@ -47,16 +54,40 @@ def make_images(shape, count=10):
     return tf.constant(pixels, tf.float32)
 
 
-def trace(function, template, *signature):
-    """Traces a function once for batches of any size, as a search does."""
-    batch = tf.TensorSpec((None, *template.image_shape), tf.float32)
-    traced = tf.function(function, input_signature=(batch, *signature), autograph=False)
-    return traced.get_concrete_function()
+class Traced:
+    """Steps that are traced once for batches of any size and all settings, as in a search.
+
+    Args:
+        shape: Shape of the images.
+        precision: Numeric precision of training.
+    """
+
+    def __init__(self, shape, precision="float32"):
+        self.template = make_vae(shape, TINY, seed=7)
+        self.steps = Steps(self.template, precision)
+        self._batch = tf.TensorSpec((None, *shape), tf.float32)
+
+    @cached_property
+    def training(self):
+        settings = tf.TensorSpec((len(StepSettings._fields),), tf.float32)
+        return self._trace(self.steps.train, settings)
+
+    @cached_property
+    def validate(self):
+        return self._trace(self.steps.validate, tf.TensorSpec((), tf.int32))
+
+    def train(self, images, **settings):
+        return self.training(images, tf.constant(StepSettings(**settings), tf.float32))
+
+    def _trace(self, function, *signature):
+        traced = tf.function(function, input_signature=(self._batch, *signature), autograph=False)
+        return traced.get_concrete_function()
 
 
-def trace_training(steps, template, **settings):
-    settings = tf.constant(StepSettings(**settings), tf.float32)
-    return trace(lambda images: steps.train(images, settings), template)
+@pytest.fixture(scope="module")
+def traced():
+    """Returns the traced steps for a shape of images and a precision."""
+    return cache(Traced)
 
 
 def restore(steps, vae):
@@ -73,18 +104,16 @@ def assert_close(steps, theirs):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6, err_msg=other.path)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_training_step_equals_that_of_keras_for_every_configuration(shape):
-    template = make_vae(shape, TINY, seed=7)
-    steps = Steps(template)
-    train = trace_training(steps, template)
-    untouched = [np.array(variable) for variable in variables_of(template)]
+def test_a_training_step_equals_that_of_keras_for_every_configuration(traced, shape):
+    ours = traced(shape)
+    steps = ours.steps
+    untouched = [np.array(variable) for variable in variables_of(ours.template)]
     images = make_images(shape)
     for hyperparameters in (TINY, WIDER):
         theirs = make_vae(shape, hyperparameters)
         restore(steps, theirs)
         for _ in range(3):
-            reconstruction, kl = train(images)
+            reconstruction, kl = ours.train(images)
             theirs.reset_metrics()
             expected = theirs.train_step(images)
             assert np.mean(reconstruction) == pytest.approx(
@@ -92,21 +121,19 @@ def test_a_training_step_equals_that_of_keras_for_every_configuration(shape):
             )
             assert np.mean(kl) == pytest.approx(float(expected["kl_loss"]), rel=1e-3, abs=1e-6)
         assert_close(steps, theirs)
-    for before, after in zip(untouched, variables_of(template), strict=True):
+    for before, after in zip(untouched, variables_of(ours.template), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
-def test_the_random_state_of_the_sampler_equals_that_of_keras():
-    template = make_vae((8, 8, 1), TINY)
-    steps = Steps(template)
-    train = trace_training(steps, template)
-    ours, theirs = make_vae((8, 8, 1), WIDER), make_vae((8, 8, 1), WIDER)
-    restore(steps, ours)
-    images = make_images((8, 8, 1))
+def test_the_random_state_of_the_sampler_equals_that_of_keras(traced):
+    searched = traced(SMALL)
+    ours, theirs = make_vae(SMALL, WIDER), make_vae(SMALL, WIDER)
+    restore(searched.steps, ours)
+    images = make_images(SMALL)
     for _ in range(3):
-        train(images)
+        searched.train(images)
         theirs.train_step(images)
-    weights, _ = steps.state.read()
+    weights, _ = searched.steps.state.read()
     write_variables(ours.variables, weights)
     # The next noise of the layers is the same, too.
     pair = [tf.zeros((4, 7)), tf.zeros((4, 7))]
@@ -115,11 +142,8 @@ def test_the_random_state_of_the_sampler_equals_that_of_keras():
     )
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_validation_step_equals_that_of_keras_and_changes_nothing(shape):
-    template = make_vae(shape, TINY, seed=7)
-    steps = Steps(template)
-    validate = trace(steps.validate, template, tf.TensorSpec((), tf.int32))
+def test_a_validation_step_equals_that_of_keras_and_changes_nothing(traced, shape):
+    steps, validate = traced(shape).steps, traced(shape).validate
     images = make_images(shape)
     for hyperparameters in (TINY, WIDER):
         vae = make_vae(shape, hyperparameters)
@@ -139,29 +163,24 @@ def test_a_validation_step_equals_that_of_keras_and_changes_nothing(shape):
 
 
 @pytest.mark.parametrize("beta", [0.0, 4.0])
-def test_training_minimises_with_the_beta_it_is_given(beta):
+def test_training_minimises_with_the_beta_it_is_given(traced, beta):
     def with_beta(vae):
         other = VAE(vae.encoder, vae.decoder, beta=beta)
         other.compile(optimizer=Adam(TINY["learning_rate"]))
         other.optimizer.build(other.trainable_variables)
         return other
 
-    shape, images = (8, 8, 1), make_images((8, 8, 1))
-    template = make_vae(shape, TINY, seed=7)
-    steps = Steps(template)
-    train = trace_training(steps, template, beta=beta)
-    theirs = with_beta(make_vae(shape, TINY))
-    restore(steps, theirs)
+    ours, images = traced(SMALL), make_images(SMALL)
+    theirs = with_beta(make_vae(SMALL, TINY))
+    restore(ours.steps, theirs)
     for _ in range(3):
-        train(images)
+        ours.train(images, beta=beta)
         theirs.train_step(images)
-    assert_close(steps, theirs)
+    assert_close(ours.steps, theirs)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_mixed_precision_keeps_latent_layers_and_logits_in_float32(shape):
-    template = make_vae(shape, TINY)
-    graph = trace_training(Steps(template, "mixed_bfloat16"), template).graph
+def test_mixed_precision_keeps_latent_layers_and_logits_in_float32(traced, shape):
+    graph = traced(shape, "mixed_bfloat16").training.graph
     kinds = ("MatMul", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
     found = [op for op in graph.get_operations() if op.type in kinds]
     products = Counter((op.type, op.get_attr("T").name) for op in found)
@@ -178,16 +197,14 @@ def test_mixed_precision_keeps_latent_layers_and_logits_in_float32(shape):
     }
 
 
-def test_mixed_precision_trains_float32_weights_nearly_as_float32_does():
-    shape, images = (9, 14, 3), make_images((9, 14, 3)) ** 8  # Dark images are learnt quickly.
+def test_mixed_precision_trains_float32_weights_nearly_as_float32_does(traced):
+    images = make_images(CROPPED) ** 8  # Dark images are learnt quickly.
     losses, weights = {}, {}
     for precision in ("float32", "mixed_bfloat16"):
-        template = make_vae(shape, TINY)
-        steps = Steps(template, precision)
-        restore(steps, make_vae(shape, WIDER))
-        train = trace_training(steps, template)
-        losses[precision] = [float(np.mean(train(images)[0])) for _ in range(20)]
-        weights[precision], _ = steps.state.read()
+        ours = traced(CROPPED, precision)
+        restore(ours.steps, make_vae(CROPPED, WIDER))
+        losses[precision] = [float(np.mean(ours.train(images)[0])) for _ in range(20)]
+        weights[precision], _ = ours.steps.state.read()
     exact, mixed = losses.values()
     assert exact != mixed
     np.testing.assert_allclose(mixed, exact, rtol=0.01)
@@ -197,15 +214,12 @@ def test_mixed_precision_trains_float32_weights_nearly_as_float32_does():
         assert one.shape == other.shape
 
 
-def test_validation_is_the_same_in_every_precision():
-    shape, images = (9, 14, 3), make_images((9, 14, 3))
+def test_validation_is_the_same_in_every_precision(traced):
     measured = []
     for precision in ("float32", "mixed_bfloat16"):
-        template = make_vae(shape, TINY)
-        steps = Steps(template, precision)
-        restore(steps, make_vae(shape, WIDER))
-        validate = trace(steps.validate, template, tf.TensorSpec((), tf.int32))
-        measured.append(validate(images, tf.constant(0)))
+        ours = traced(CROPPED, precision)
+        restore(ours.steps, make_vae(CROPPED, WIDER))
+        measured.append(ours.validate(make_images(CROPPED), tf.constant(0)))
     for one, other in zip(*measured, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -221,4 +235,4 @@ def test_an_unknown_layer_is_refused():
     other.compile(optimizer=Adam())
     other.optimizer.build(other.trainable_variables)
     with pytest.raises(TypeError, match="LayerNormalization"):
-        trace_training(Steps(other), other)
+        Steps(other).train(make_images((8, 8, 1)), tf.constant(StepSettings(), tf.float32))
