@@ -5,12 +5,12 @@ import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_steps import assert_steps_like_keras, trace_steps
+from keras_steps import assert_steps_like_keras, trace_training, trace_validation
 from long_forms import long
 
 from vaetune.config import LIKELIHOODS
 from vaetune.config.space import Space
-from vaetune.models.build import build_vae, draw_variables, set_scale
+from vaetune.models.build import build_template, build_vae, draw_variables, set_scale
 from vaetune.models.hypermodel import VAEHyperModel
 from vaetune.models.likelihoods import spread_of
 from vaetune.models.recipe import prepare
@@ -29,8 +29,7 @@ VALUES = {
 }
 WIDE = VALUES | {"filters_1": 8, "filters_2": 5, "latent_dim": 6}
 AVERAGED = {"weight_average": 0.9}
-SCALED = [name for name, one in LIKELIHOODS.items() if one.scale]
-UNSCALED = [name for name in LIKELIHOODS if name not in SCALED]
+ONE, TWO = {}, {"levels": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -38,16 +37,15 @@ def deterministic_ops():
     tf.config.experimental.enable_op_determinism()
 
 
-@pytest.fixture(params=LIKELIHOODS)
-def likelihood(request):
-    return request.param
-
-
-@pytest.fixture(
-    params=[pytest.param(1, marks=pytest.mark.long), 2], ids=["one level", "two levels"]
-)
-def levels(request):
-    return {"levels": request.param} if request.param > 1 else {}
+def with_each(*short, levels=TWO):
+    """Likelihoods and levels of a test. Its short form takes these, its long form takes all."""
+    cases = [(name, some) for name in LIKELIHOODS for some in (ONE, TWO)]
+    few = [(name, levels) for name in short]
+    rest = [case for case in cases if case not in few]
+    name = {str(ONE): "one level", str(TWO): "two levels"}
+    return pytest.mark.parametrize(
+        ("likelihood", "levels"), [*few, *long(*rest)], ids=lambda one: name.get(str(one))
+    )
 
 
 def make_vae(values, likelihood, seed=1):
@@ -59,9 +57,11 @@ def make_images(count=8):
     return np.float32(np.random.default_rng(0).integers(0, 256, (count, *SHAPE)) / 255.0)
 
 
+@with_each("continuous_bernoulli", "discretized_logistic")
 def test_steps_equal_those_of_keras(likelihood, levels):
-    steps = Steps(make_vae(VALUES | levels, likelihood, seed=7))
-    train, validate = trace_steps(steps, SHAPE, StepSettings())
+    steps = Steps(build_template(SHAPE, VALUES | levels, likelihood))
+    train = trace_training(steps, SHAPE, StepSettings())
+    validate = trace_validation(steps, SHAPE)
     theirs, images = make_vae(WIDE | levels, likelihood), tf.constant(make_images())
     start = None if theirs.log_scale is None else float(theirs.log_scale)
     ours = assert_steps_like_keras(steps, train, validate, theirs, images)
@@ -69,7 +69,7 @@ def test_steps_equal_those_of_keras(likelihood, levels):
         assert float(ours[-1]) != pytest.approx(start, abs=1e-3), "the scale was not trained"
 
 
-@pytest.mark.parametrize("likelihood", [*SCALED, *long(*UNSCALED)])
+@with_each("gaussian", levels=ONE)  # The recipe has two levels in test_structures.py.
 def test_fit_trains_the_scale_and_its_average(likelihood, levels):
     values, images = VALUES | levels | AVERAGED | {"weight_decay": 0.5}, make_images()
     theirs = make_vae(values, likelihood)
@@ -79,8 +79,10 @@ def test_fit_trains_the_scale_and_its_average(likelihood, levels):
     theirs.fit(
         images, batch_size=len(images), epochs=3, verbose=0, shuffle=False, callbacks=[callback]
     )
-    steps = Steps(make_vae(values, likelihood, seed=7), options={"weight_average", "weight_decay"})
-    train, _ = trace_steps(steps, SHAPE, StepSettings(weight_average=0.9, weight_decay=0.5))
+    template = build_template(SHAPE, values, likelihood)
+    steps = Steps(template, options={"weight_average", "weight_decay"})
+    settings = StepSettings(weight_average=0.9, weight_decay=0.5)
+    train = trace_training(steps, SHAPE, settings)
     steps.state.begin(fresh, values["learning_rate"])
     for _ in range(3):
         train(tf.constant(images))
@@ -88,6 +90,8 @@ def test_fit_trains_the_scale_and_its_average(likelihood, levels):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)
 
 
+# A scale is one more variable than without.
+@with_each("discretized_logistic")
 def test_a_model_is_the_same_after_saving_and_loading(likelihood, levels, tmp_path):
     vae, images = make_vae(VALUES | levels, likelihood), tf.constant(make_images())
     for _ in range(3):
@@ -105,6 +109,7 @@ def test_a_model_is_the_same_after_saving_and_loading(likelihood, levels, tmp_pa
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=other.path)
 
 
+@with_each("gaussian")
 def test_drawn_variables_are_those_of_a_model(likelihood, levels):
     values = WIDE | levels
     expected = make_vae(values, likelihood, seed=5)
