@@ -20,6 +20,7 @@ from vaetune.training.feed import (
     first_images,
     images_per_call,
     put_on_device,
+    to_feed,
 )
 from vaetune.training.restore import read_variables
 from vaetune.training.runner import EpochRunner
@@ -61,39 +62,71 @@ def initial_weights(shape):
     return build_vae(shape, TINY)
 
 
-def losses_of(images, epochs=2):
-    """The losses of some epochs, of a validation of each, and of a rescoring; and the weights."""
+def runner_of(images):
+    """A runner with a new model, the same for all images of a shape."""
     vae = initial_weights(images.image_shape)
-    data = put_on_device(images)
-    runner = EpochRunner(vae, data)
+    runner = EpochRunner(vae, put_on_device(images))
     runner.begin(read_variables(vae.variables), TINY["learning_rate"])
+    return runner
+
+
+def losses_of(images):
+    """The losses of two epochs, of a validation of each, and of a rescoring; and the weights."""
+    runner, validation = runner_of(images), to_feed(images.validation.images)
     found = []
-    for epoch in range(1, epochs + 1):
+    for epoch in (1, 2):
         found.append(runner.train(plan_epoch(SearchSpec(), TINY, len(images.train), 0, epoch)))
         found.append(runner.validate())
     weights, _ = runner.read()
     return (
         found,
         weights,
-        Rescorer(lambda *_: runner, data.validation).measure(TrainedModel(TINY, weights), 3, 0),
+        Rescorer(lambda *_: runner, validation).measure(TrainedModel(TINY, weights), 3, 0),
         runner,
     )
 
 
+@pytest.fixture
+def reads(monkeypatch):
+    """The number of images of each read from the disk."""
+    found = []
+    original = ImageFile.read
+
+    def spy(self, rows):
+        found.append(len(rows))
+        return original(self, rows)
+
+    monkeypatch.setattr(ImageFile, "read", spy)
+    return found
+
+
+# Training takes whole batches of 16, and validation of 8.
+SMALL, LARGE = (40, [*6 * [32], 8]), (208, [200])
+
+
 @pytest.mark.parametrize(
-    ("dtype", "call_bytes"),
+    ("dtype", "largest", "epoch"),
     [
-        (np.uint8, 32 * 72),
-        (np.uint16, 2**26),
-        *long((np.uint8, 2**26), (np.uint16, 32 * 72)),
+        (np.uint16, *SMALL),
+        *long((np.uint8, *SMALL), (np.uint8, *LARGE), (np.uint16, *LARGE)),
     ],
 )
-def test_losses_from_the_disk_are_those_from_memory(saved, monkeypatch, dtype, call_bytes):
-    monkeypatch.setattr(feed_module, "CALL_BYTES", call_bytes)
-    path = saved(dtype)
+def test_losses_from_the_disk_are_those_from_memory_and_few_images_are_read_at_a_time(
+    saved, reads, monkeypatch, dtype, largest, epoch
+):
+    monkeypatch.setattr(feed_module, "CALLS_PER_EPOCH", 1)
+    monkeypatch.setattr(rescore_module, "_CHUNK_VALUES", largest * 72)
+    for module in (runner_module, functions, rescore_module):
+        monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 8)
+    path = saved(dtype, 300)
     on_disk, in_memory = (load_images(path, {"from_disk": each}) for each in (True, False))
     assert isinstance(put_on_device(on_disk).train, DiskImages)
+    value = np.dtype(on_disk.train.images.dtype)
+    monkeypatch.setattr(feed_module, "CALL_BYTES", largest * 72 * value.itemsize)
+    reads.clear()
     ours, weights, rescored, runner = losses_of(on_disk)
+    assert reads[: len(epoch)] == epoch
+    assert max(reads) == min(largest, 200)
     theirs, other_weights, other_rescored, other = losses_of(in_memory)
     assert ours == theirs
     for one, two in zip(weights, other_weights, strict=True):
@@ -109,33 +142,14 @@ def test_losses_from_the_disk_are_those_from_memory(saved, monkeypatch, dtype, c
     np.testing.assert_array_equal(pictures[0].reconstructions, pictures[1].reconstructions)
 
 
-def test_validation_in_several_calls_adds_the_same_losses(saved, monkeypatch):
+def test_validation_in_several_calls_adds_the_same_losses(saved, reads, monkeypatch):
     images = load_images(saved(np.uint8, 1800), {"from_disk": True})
-    assert len(images.validation) == 300
-    (_, whole), *_ = losses_of(images, epochs=1)
+    runner = runner_of(images)
+    reads.clear()
+    whole = runner.validate()
     monkeypatch.setattr(feed_module, "CALL_BYTES", 1)
-    (_, split), *_ = losses_of(images, epochs=1)
-    assert whole == split
-
-
-def test_an_epoch_reads_a_bounded_part_at_a_time(saved, monkeypatch):
-    read = []
-    original = ImageFile.read
-
-    def spy(self, rows):
-        read.append(len(rows))
-        return original(self, rows)
-
-    images = load_images(saved(np.uint8, 300), {"from_disk": True})
-    monkeypatch.setattr(ImageFile, "read", spy)
-    monkeypatch.setattr(feed_module, "CALLS_PER_EPOCH", 1)
-    for module in (runner_module, functions, rescore_module):
-        monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 8)
-    monkeypatch.setattr(feed_module, "CALL_BYTES", 40 * 72)
-    monkeypatch.setattr(rescore_module, "_CHUNK_VALUES", 40 * 72)
-    losses_of(images, epochs=1)
-    assert max(read) == 40  # of the validation; training takes whole batches of 16
-    assert read[:7] == [32] * 6 + [8]
+    assert runner.validate() == whole
+    assert reads == [300, 250, 50]
 
 
 def test_a_call_has_whole_batches_and_at_least_one(saved):
