@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from comparisons import assert_same_weights
 from seeds import assert_keeps_seed
+from shared_contexts import context_of
 from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 
 from vaetune.config.spec import Budget
@@ -39,7 +40,7 @@ SECOND = FIRST.model_copy(
 @pytest.fixture(scope="module")
 def context():
     tf.config.experimental.enable_op_determinism()
-    return TrainingContext(IMAGES)
+    return context_of(IMAGES)
 
 
 def messages_of(context, *lineage, start=None, spec=SPEC, **task):
