@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from long_forms import long
 
 from vaetune.models.optimizer import Adam
 
@@ -31,14 +32,19 @@ def train(optimizer, steps=20, compiled=True):
     return [np.array(v) for v in (*layer.variables, *optimizer.variables)]
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+SETTINGS = [
+    {"learning_rate": 0.3, "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+    {"learning_rate": 0.01, "clipnorm": 0.01, "weight_decay": 0.1},
+    {"learning_rate": 0.01, "amsgrad": True},
+    {"learning_rate": 0.01},
+]
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "compiled"),
     [
-        {"learning_rate": 0.01},
-        {"learning_rate": 0.3, "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
-        {"learning_rate": 0.01, "amsgrad": True},
-        {"learning_rate": 0.01, "clipnorm": 0.01, "weight_decay": 0.1},
+        *zip(SETTINGS, (True, True, False, False), strict=True),
+        *long(*zip(SETTINGS, (False, False, True, True), strict=True)),
     ],
 )
 def test_it_trains_like_keras(settings, compiled):
