@@ -11,8 +11,8 @@ import tensorflow as tf
 from long_forms import long
 
 from vaetune.models.architecture import Architecture
-from vaetune.models.build import build_vae, draw_variables
-from vaetune.training import functions
+from vaetune.models.build import build_template, draw_variables
+from vaetune.training import functions, runner as runner_module
 from vaetune.training.feed import DeviceData
 from vaetune.training.padded import functions as padded_functions
 from vaetune.training.padded.noise import normal, uniform
@@ -36,6 +36,11 @@ GROUPED = (
 )
 PLAIN, EVERYTHING = StepSettings(), StepSettings(1.0, 5.0, 3.0, 0.9, 0.1, 0.01, 1.0)
 STRUCTURES = {
+    "the Keras example, averages and all settings": (
+        {},
+        (NARROW, WIDE),
+        {"settings": EVERYTHING},
+    ),
     "the Keras example": ({}, (NARROW, WIDE), {}),
     "levels, averages and all settings": (
         {"levels": 2, "activation": "gelu", "output_stride": 2},
@@ -58,7 +63,7 @@ STRUCTURES = {
         {"shape": (16, 20, 1), "draws_pixels": True},
     ),
 }
-SIMPLE, LEVELS, DENSE, *MOST = STRUCTURES
+SIMPLE, *MOST = STRUCTURES
 
 
 class Pair:
@@ -73,16 +78,17 @@ class Pair:
         likelihood="bernoulli",
         draws_pixels=False,
         count=75,
+        validation=270,
         dtype=np.uint8,
     ):
         self.narrow, self.wide = ({**structure, **each} for each in widths)
         self.shape, self.likelihood, self.settings = shape, likelihood, settings
         random = np.random.default_rng(0)
-        train, validation = (
+        images = (
             (random.random((number, *shape)) ** 4 * (255 if dtype == np.uint8 else 1)).astype(dtype)
-            for number in (count, 270)
+            for number in (count, validation)
         )
-        self.data = DeviceData(tf.constant(train), tf.constant(validation), draws_pixels)
+        self.data = DeviceData(*map(tf.constant, images), draws_pixels)
         options = frozenset(name for name in OPTIONS if getattr(settings, name))
         self.plain = EpochRunner(self._build(self.narrow), self.data, options=options)
         self.padded = PaddedRunner(
@@ -95,7 +101,7 @@ class Pair:
         self.begin()
 
     def _build(self, values):
-        return build_vae(self.shape, values, self.likelihood)
+        return build_template(self.shape, values, self.likelihood)
 
     def weights(self, values=None):
         keras.utils.set_random_seed(3)
@@ -128,16 +134,11 @@ def pair_of():
     return make_pair
 
 
-@pytest.fixture(params=[LEVELS, DENSE, *long(SIMPLE, *MOST)])
+@pytest.fixture(params=[SIMPLE, *long(*MOST)])
 def pair(request, pair_of):
-    return pair_of(request.param)
+    """A pair whose programs are compiled, which takes seconds for each structure.
 
-
-@pytest.fixture(params=[LEVELS, *long(SIMPLE, DENSE, *MOST)])
-def pair_with_levels(request, pair_of):
-    """A pair for tests of pictures and of rescoring, which need programs of their own.
-
-    Compiling each of them takes seconds.
+    The test in float64 computes the steps of other structures, and traces those with levels.
     """
     return pair_of(request.param)
 
@@ -186,17 +187,23 @@ EXACT = {
 }
 
 
-@pytest.fixture(params=["as written", *long("compiled")])
-def in_float64(request, monkeypatch):
-    """Builds models in float64 that all draw the same noise, and compiles no function.
+def trace(function, *signature):
+    return tf.function(function, input_signature=signature, autograph=False)
 
-    The long form compiles padded steps, which takes 8 to 15 s.
-    """
+
+WITHOUT_XLA = {"traced": trace, "as written": lambda function, *_: function}
+
+
+@pytest.fixture
+def in_float64(request, monkeypatch):
+    """Builds models in float64 that all draw the same noise, and compiles padded steps or not."""
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
+    for module in (runner_module, functions, padded_functions):
+        monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 25)
     monkeypatch.setattr(functions, "compile_function", lambda function, *_: function)
-    if request.param != "compiled":
-        monkeypatch.setattr(padded_functions, "_compile", lambda function, *_: function)
+    if request.param in WITHOUT_XLA:
+        monkeypatch.setattr(padded_functions, "_compile", WITHOUT_XLA[request.param])
     monkeypatch.setattr(
         tf.random,
         "stateless_normal",
@@ -208,16 +215,25 @@ def in_float64(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("in_float64")
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize(
+    ("name", "in_float64"),
+    [
+        *zip(EXACT, ("traced", "as written", "as written"), strict=True),
+        *long(*((name, "compiled") for name in EXACT)),  # That takes 8 to 15 s.
+    ],
+    indirect=["in_float64"],
+)
 def test_in_float64_padding_changes_nothing(name):
     structure, widths, others = EXACT[name]
     # Pixels of 8 bits would be divided in float32.
-    pair = Pair(structure, widths, count=20, dtype=np.float32, **others)
+    pair = Pair(structure, widths, count=16, validation=28, dtype=np.float32, **others)
     for number in (1, 2):
         trained = [one.train(pair.epoch(number)) for one in (pair.padded, pair.plain)]
         validated = [one.validate() for one in (pair.padded, pair.plain)]
         for ours, theirs in (trained, validated):
             assert astuple(ours) == pytest.approx(astuple(theirs), rel=1e-8)
+    for ours, theirs in zip(*rescored(pair, images=7), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8)
     variables = [(*sum(one.read(), ()), *one.read_average()) for one in (pair.padded, pair.plain)]
     for ours, theirs in zip(*variables, strict=True):
         assert ours.shape == theirs.shape
@@ -259,8 +275,7 @@ def test_each_continues_what_the_other_trained(pair):
     assert_close(pair.padded.train(pair.epoch(2)), pair.plain.train(pair.epoch(2)))
 
 
-def test_pictures_are_those_of_the_narrow_model(pair_with_levels):
-    pair = pair_with_levels
+def test_pictures_are_those_of_the_narrow_model(pair):
     pair.begin()
     for runner in (pair.padded, pair.plain):
         runner.train(pair.epoch())
@@ -281,15 +296,18 @@ def test_pictures_are_those_of_the_narrow_model(pair_with_levels):
         np.testing.assert_allclose(losses[1][1], entropy, rtol=1e-4)
 
 
-def test_rescoring_draws_the_same_samples(pair_with_levels):
-    pair = pair_with_levels
-    pair.begin()
-    arguments = pair.data.validation, tf.range(20), 3, tf.constant([3, 4])
-    measured = (
+def rescored(pair, images):
+    """Losses of some images with three samples of each posterior, by both runners."""
+    arguments = pair.data.validation, tf.range(images), 3, tf.constant([3, 4])
+    return [
         runner.compile_rescoring(pair.data.validation)(*arguments)
         for runner in (pair.padded, pair.plain)
-    )
-    for ours, theirs in zip(*measured, strict=True):
+    ]
+
+
+def test_rescoring_draws_the_same_samples(pair):
+    pair.begin()
+    for ours, theirs in zip(*rescored(pair, images=20), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
 
 
