@@ -9,10 +9,8 @@ import warnings
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -159,7 +157,7 @@ def _write_onnx(folder: Path, vae: VAE) -> None:
     register_operations()
     for part in list_parts(vae):
         path = folder / f"{part.name}.onnx"
-        _export_onnx(part, path)
+        _export_part(part, "onnx", path)
         if part.outputs == POSTERIOR:
             _order_onnx_outputs(path)
 
@@ -178,24 +176,8 @@ def _order_onnx_outputs(path: Path) -> None:
 def _write_litert(folder: Path, vae: VAE) -> None:
     for part in list_parts(vae):
         path = folder / f"{part.name}.tflite"
-        path.write_bytes(_convert_to_litert(part))
+        _export_part(part, "litert", path)
         _name_litert_tensors(path, part)
-
-
-def _convert_to_litert(part: Part) -> bytes:
-    """Converts a part as Keras does, but without `track`, which takes most of the time."""
-    model = part.named
-    specs = [tf.TensorSpec(one.shape, one.dtype, one.name) for one in model.inputs]
-    archive = keras.export.ExportArchive()
-    call = partial(model.__call__, training=False)
-    archive.add_endpoint("serve", call, specs if len(specs) == 1 else [specs])
-    with TemporaryDirectory(prefix="vaetune-") as folder:
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        operations = tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS
-        converter.target_spec.supported_ops = [*operations]
-        converter.experimental_enable_resource_variables = True
-        return bytes(converter.convert())
 
 
 def _name_litert_tensors(path: Path, part: Part) -> None:
@@ -222,13 +204,13 @@ def _name_litert_tensors(path: Path, part: Part) -> None:
     flatbuffer_utils.write_model(model, str(path))
 
 
-def _export_onnx(part: Part, path: Path) -> None:
+def _export_part(part: Part, keras_name: str, path: Path) -> None:
     """Exports a part with Keras."""
     model = part.named
     # Keras exports only models that have been called.
     zeros = [np.zeros((1, *each.shape[1:]), dtype=np.float32) for each in model.inputs]
     model([tf.constant(each) for each in zeros] if len(zeros) > 1 else zeros[0], training=False)
-    model.export(path, format="onnx", verbose=False)
+    model.export(path, format=keras_name, verbose=False)
 
 
 _LEVEL_PARTS = (RECONSTRUCTOR, GENERATOR)
