@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vaetune.config import BASELINES, REPORT_NAME
 from vaetune.errors import ResultsError
-from vaetune.files import is_in_use, write_atomically
+from vaetune.files import check_writable, is_in_use, write_atomically
 from vaetune.report.page import GENERATOR, render_report
 from vaetune.study import (
     explain_as_trained,
@@ -43,6 +43,8 @@ def write_report(
     results = Path(results)
     target = results / REPORT_NAME if output is None else Path(output)
     check_replaceable(target)
+    if output is not None:
+        check_writable(target, "--output")
     catalog = list_studies(results)
     catalog.find(None)  # Raises an error if there is no search.
     baselines = {study.name: find_baseline(study, results) for study in catalog.studies}
