@@ -299,7 +299,8 @@ def test_the_time_is_up_with_workers_too(vaetune):
 def test_a_search_that_is_done_needs_no_worker(vaetune, by_one_process, monkeypatch):
     monkeypatch.chdir(vaetune.folder)
     monkeypatch.setitem(sys.modules, "ray", None)
-    arguments = ("--workers", "2", "--results", by_one_process)
+    tf.constant(1)  # TensorFlow runs here, with another number of threads than a worker.
+    arguments = ("--workers", "2", *ONE_THREAD, "--results", by_one_process)
     code, out, error = run_here(*SEARCH, *arguments)
     assert (code, error) == (0, "")
     assert "The search is complete: nothing is left to train." in out

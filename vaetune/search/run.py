@@ -91,10 +91,12 @@ def run_search(
             # The workers import TensorFlow at the same time as this process.
             workers = open_ray_executor(options, image_set, resolved.spec.device)
             chosen = stack.enter_context(workers)
-        # If workers train, this process does not, so it leaves the GPUs to them.
-        requested = "cpu" if options.needs_ray else resolved.spec.device
-        device = choose_device(requested, threads=options.threads)
-        if not options.needs_ray:
+        if options.needs_ray:
+            # If workers train, this process does not. It leaves the GPUs to them, and TensorFlow
+            # may already run here with another number of threads.
+            device = choose_device("cpu")
+        else:
+            device = choose_device(resolved.spec.device, threads=options.threads)
             check_precision(device, resolved.spec.training.precision)
         from vaetune.search.executors.local import local_executor
         from vaetune.search.phases import run_session
