@@ -48,7 +48,7 @@ def vae():
 
 @pytest.fixture
 def changeable(vae):
-    """The model, whose weights a test changes."""
+    """The shared model. A test may change its weights, which are restored afterwards."""
     before = [variable.numpy() for variable in vae.variables]
     yield vae
     for variable, value in zip(vae.variables, before, strict=True):

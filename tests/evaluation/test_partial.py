@@ -73,7 +73,7 @@ def whole(searched):
 
 @pytest.fixture(scope="module")
 def sums(searched, tmp_path_factory):
-    """The file of an evaluation of which nine tenths are done."""
+    """The file of an evaluation that was stopped after 90 % of its work."""
     folder = tmp_path_factory.mktemp("interrupted") / "tiny"
     shutil.copytree(searched.folder, folder)
     study = replace(searched, folder=folder)
@@ -83,7 +83,7 @@ def sums(searched, tmp_path_factory):
 
 @pytest.fixture
 def interrupted(study, sums):
-    """A search whose evaluation was interrupted when nine tenths were done."""
+    """A search whose evaluation was stopped after 90 % of its work."""
     file_of(study).write_bytes(sums)
     return study
 

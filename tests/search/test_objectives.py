@@ -163,7 +163,7 @@ def of_two_levels(objective):
 
 @pytest.fixture(scope="module", params=["auroc", *long("probe_accuracy")])
 def with_odd(request, tmp_path_factory):
-    """A search that can measure how well left-out images are told apart."""
+    """A search whose objective tells images of left-out classes from the others."""
     spec = of_two_levels(request.param)
     return run(tmp_path_factory.mktemp("odd"), spec, images=WITH_ODD)
 
@@ -172,7 +172,7 @@ def test_a_search_finds_what_tells_left_out_images_apart(with_odd):
     assert with_odd.rescored.rescoring.chosen_by == with_odd.search.objective
     error = with_odd.rescored.rescoring.finalists[0].use.standard_error
     if with_odd.search.objective != "auroc":
-        assert 0 <= error < 0.5, "0 if all images are told apart"
+        assert 0 <= error < 0.5, "0 if every image is classified correctly"
         return
     assert 0 < error < 0.5
     pairs = len(IMAGES.validation) * len(ODD)

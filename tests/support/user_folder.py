@@ -86,7 +86,7 @@ def search_in(folder, *options):
 
 
 def copy_searched(searched, folder):
-    """Copies a folder after a search, whose journals then name the images in the copy."""
+    """Copies the folder of a search, and lets the copied journals name the copied images."""
     shutil.copytree(searched, folder, dirs_exist_ok=True)
     for path, journal in journals(folder).items():
         path.write_bytes(journal.replace(bytes(searched), bytes(folder)))

@@ -136,7 +136,7 @@ def pair_of():
 
 @pytest.fixture(params=[SIMPLE, *long(*MOST)])
 def pair(request, pair_of):
-    """A pair whose programs are compiled, which takes seconds for each structure.
+    """A pair with compiled programs. XLA takes seconds to compile each structure.
 
     The test in float64 computes the steps of other structures, and traces those with levels.
     """

@@ -102,7 +102,7 @@ def find_model(
         name: Name of the search, or folder of the export. None: the latest search.
         trial: Id of the trial. None: the winner.
         results: Folder of all results.
-        nearby: Whether to look up the place of an export's images in its search, see
+        nearby: Whether to read the path of the images from the search of an export; see
             `model_of_export`.
     """
     from vaetune.evaluation import model_of_export, model_of_trial

@@ -24,7 +24,7 @@ _UNLIMITED = 10**9
 
 
 class Declarations(keras_tuner.HyperParameters):
-    """Hyperparameters whose copies share the declarations, and have values of their own.
+    """Hyperparameters that share their declarations with their copies, but not their values.
 
     Keras Tuner copies them for each trial by writing them out and reading them back, which takes
     a third of the time of an oracle. An oracle declares all hyperparameters before its first trial.
