@@ -12,7 +12,7 @@ from picture_folders import save
 from PIL import Image
 from prepared_commands import PreparedCommand
 from scripted_workers import wait_until
-from user_folder import contents, copy_searched, search_and_export
+from user_folder import contents, folder_after_search, search_and_export
 
 from vaetune.models import load_model
 
@@ -29,11 +29,7 @@ def searched(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def folder(searched, tmp_path, monkeypatch):
-    copy_searched(searched, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+folder = folder_after_search
 
 
 def z_of(images):

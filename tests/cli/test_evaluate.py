@@ -15,7 +15,7 @@ from user_folder import (
     QUICK_EVALUATION,
     SEARCH_FILE,
     contents,
-    copy_searched,
+    folder_after_search,
     journals,
     make_splits,
     noise,
@@ -41,12 +41,7 @@ def searched(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def folder(searched, tmp_path, monkeypatch):
-    """A copy of the folder after the search, and the user in it."""
-    copy_searched(searched, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+folder = folder_after_search
 
 
 @pytest.fixture

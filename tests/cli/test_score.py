@@ -12,7 +12,7 @@ from image_sets import make_split
 from picture_folders import save
 from PIL import Image
 from sklearn.metrics import roc_auc_score
-from user_folder import contents, copy_searched, search_and_export
+from user_folder import contents, folder_after_search, search_and_export
 
 from vaetune import report
 
@@ -31,11 +31,7 @@ def searched(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def folder(searched, tmp_path, monkeypatch):
-    copy_searched(searched, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+folder = folder_after_search
 
 
 def test_the_images_of_a_search_are_scored_and_compared(vaetune, folder, monkeypatch):

@@ -92,6 +92,14 @@ def copy_searched(searched, folder):
         path.write_bytes(journal.replace(bytes(searched), bytes(folder)))
 
 
+@pytest.fixture
+def folder_after_search(searched, tmp_path, monkeypatch):
+    """A copy of the folder that the fixture `searched` of a module made, and the user in it."""
+    copy_searched(searched, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
