@@ -14,6 +14,7 @@ FLAG = "--tf_xla_persistent_cache_directory="
 @pytest.fixture
 def open_cache(tmp_path, monkeypatch):
     """Opens the cache as a new process does, and returns it with the folder of the process."""
+    cache_module.describe_machine()  # TensorFlow reads its flags once: those before this test.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     opened = []
 
@@ -41,6 +42,19 @@ def test_the_next_process_finds_what_one_compiled(open_cache):
     assert (own / "program.pb").read_bytes() == b"compiled"
     second.save()
     assert kept(second) == ["program"]
+
+
+def test_of_two_processes_that_compile_the_same_program_the_first_one_keeps_it(open_cache):
+    (first, own), (second, other) = open_cache(), open_cache()
+    for cache, folder, content in ((first, own, b"first"), (second, other, b"second")):
+        cache.load()
+        (folder / "program.pb").write_bytes(content)
+    first.save()
+    second.save()
+    assert kept(first) == ["program"]
+    third, own = open_cache()
+    third.load()
+    assert (own / "program.pb").read_bytes() == b"first"
 
 
 def test_damaged_programs_are_removed_and_unfinished_ones_are_never_seen(open_cache):

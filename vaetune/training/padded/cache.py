@@ -97,10 +97,17 @@ class ProgramCache:
                 path.unlink(missing_ok=True)
 
     def _publish(self, path: Path) -> None:
-        kept = self.folder / f"{self._machine}{path.name}.{_digest(path)}"
-        with NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as copy:
-            copy.write(path.read_bytes())
-        Path(copy.name).replace(kept)
+        """Keeps a program, unless another process kept the same one while this one compiled.
+
+        Two compilations may round differently. Later processes all use the first one.
+        """
+        name = f"{self._machine}{path.name}"
+        kept = next(self.folder.glob(f"{name}.*"), None)
+        if kept is None:
+            kept = self.folder / f"{name}.{_digest(path)}"
+            with NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as copy:
+                copy.write(path.read_bytes())
+            Path(copy.name).replace(kept)
         path.unlink()
         path.symlink_to(kept)
 
