@@ -1,8 +1,10 @@
 """Measures vaetune on a GPU: steps, whole searches, and Keras Tuner on the same card.
 
     python benchmarks/gpu.py steps                         # milliseconds of a training step
-    python benchmarks/gpu.py digits --images FILE          # whole searches of the packaged digits
+    python benchmarks/gpu.py digits                        # whole searches of the packaged digits
     python benchmarks/gpu.py mnist --images mnist.npz      # whole searches of 50,000 images
+    python benchmarks/gpu.py mnist --images mnist.npz --workers 4 --precision mixed_bfloat16
+    python benchmarks/gpu.py commands                      # commands after a search of the digits
     python benchmarks/gpu.py keras-tuner --images mnist.npz --limit 200
 
 Each measurement is printed and appended to `--results` at once. A whole search is a command of its
@@ -51,6 +53,18 @@ STEPS = {
 BATCH_SIZES = {"0.1": 128, "default": 64}
 
 STEP_IMAGES, REPEATS = 12_800, 3
+
+WHAT = ("steps", "digits", "mnist", "keras-tuner", "commands")
+
+AFTER_SEARCH = {
+    "best --export": ("best", "--export", "--output", "{folder}/export"),
+    "evaluate": ("evaluate", "--images", "200"),
+    "evaluate of the export": ("evaluate", "{folder}/export", "--images", "200"),
+    "encode": ("encode", "--output", "{folder}/points.csv"),
+    "score": ("score", "--output", "{folder}/scores.csv"),
+    "train --best": ("train", "--best", "search", "--epochs", "2"),
+}
+"""Commands that use a model, by title. "{folder}" is the folder of the results."""
 
 
 def measure_steps(space: str, levels: int, compiled: bool) -> dict[str, Any]:
@@ -103,7 +117,9 @@ def measure_steps(space: str, levels: int, compiled: bool) -> dict[str, Any]:
     }
 
 
-def measure_search(file: Path, images: str, compiled: str, cache: Path) -> dict[str, Any]:
+def measure_search(
+    file: Path, images: str, compiled: str, cache: Path, options: Sequence[str]
+) -> dict[str, Any]:
     """Times a whole search command.
 
     Args:
@@ -111,22 +127,51 @@ def measure_search(file: Path, images: str, compiled: str, cache: Path) -> dict[
         images: Name or path of the images.
         compiled: Value of `training.compile`.
         cache: Folder of the user's cache.
+        options: Further options of the command.
     """
+    programs = cache / "vaetune" / "programs"
+    before = _count_files(programs)
     with tempfile.TemporaryDirectory() as folder:
-        text = file.read_text(encoding="utf-8")
-        search = Path(folder) / "search.toml"
-        search.write_text(text.replace("[training]\n", f'[training]\ncompile = "{compiled}"\n'))
-        command = [sys.executable, "-m", "vaetune", "search", str(search)]
-        command += ["--dataset", images, "--results", folder, "--no-baseline"]
-        began_s = time.perf_counter()
-        subprocess.run(
-            command,
-            check=True,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "XDG_CACHE_HOME": str(cache)},
-        )
-        seconds = time.perf_counter() - began_s
-        return {"seconds": round(seconds, 1), **_read_journal(Path(folder) / "search")}
+        seconds = _search(file, images, compiled, Path(folder), cache, options)
+        added = _count_files(programs) - before
+        return {"seconds": seconds, "programs": added, **_read_journal(Path(folder) / "search")}
+
+
+def measure_commands(file: Path, images: str) -> dict[str, Any]:
+    """Times the commands after a compiled search."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cache = folder / "cache"
+        seconds = {"search": _search(file, images, "padded", folder, cache, ())}
+        for title, command in AFTER_SEARCH.items():
+            parts = [part.format(folder=folder) for part in command]
+            seconds[title] = _run([*parts, "--results", name], cache)
+        return {"seconds": seconds}
+
+
+def _search(
+    file: Path, images: str, compiled: str, folder: Path, cache: Path, options: Sequence[str]
+) -> float:
+    text = file.read_text(encoding="utf-8")
+    search = folder / "search.toml"
+    search.write_text(text.replace("[training]\n", f'[training]\ncompile = "{compiled}"\n'))
+    given = ["--dataset", images, "--results", str(folder), "--no-baseline"]
+    return _run(["search", str(search), *given, *options], cache)
+
+
+def _count_files(folder: Path) -> int:
+    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+
+
+def _run(command: Sequence[str], cache: Path) -> float:
+    began_s = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "vaetune", *command],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+    )
+    return round(time.perf_counter() - began_s, 1)
 
 
 def _read_journal(folder: Path) -> dict[str, Any]:
@@ -197,26 +242,42 @@ def run_keras_tuner_here(images: str, limit: float) -> None:
 
 def measurements(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yields one row after the other."""
-    file = FILES[arguments.space]
+    file, mnist = FILES[arguments.space], arguments.images or "mnist"
     for what in arguments.what:
         if what == "steps":
-            for levels in arguments.levels:
-                for compiled in (True, False):
-                    row = {"what": "steps", "space": arguments.space, "levels": levels}
-                    yield {
-                        **row,
-                        "compiled": compiled,
-                        **measure_steps(arguments.space, levels, compiled),
-                    }
+            yield from _rows_of_steps(arguments)
         elif what == "keras-tuner":
-            yield {"what": what, **measure_keras_tuner(arguments.images, arguments.limit)}
+            yield {"what": what, **measure_keras_tuner(mnist, arguments.limit)}
+        elif what == "commands":
+            row = {"what": what, "space": arguments.space}
+            yield {**row, **measure_commands(file, arguments.images or "digits")}
         else:
-            images = "digits" if what == "digits" else arguments.images
-            with tempfile.TemporaryDirectory() as cache:
-                for run in arguments.runs:
-                    compiled = "none" if run == "none" else "padded"
-                    row = {"what": f"search of {what}", "space": arguments.space, "run": run}
-                    yield {**row, **measure_search(file, images, compiled, Path(cache))}
+            images = "digits" if what == "digits" else mnist
+            yield from _rows_of_searches(f"search of {what}", file, images, arguments)
+
+
+def _rows_of_steps(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for levels in arguments.levels:
+        for compiled in (True, False):
+            row = {"what": "steps", "space": arguments.space, "levels": levels}
+            steps = measure_steps(arguments.space, levels, compiled)
+            yield {**row, "compiled": compiled, **steps}
+
+
+def _rows_of_searches(
+    what: str, file: Path, images: str, arguments: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    given: dict[str, Any] = {}
+    if arguments.workers > 1:
+        given["workers"] = arguments.workers
+    if arguments.precision != "float32":
+        given["precision"] = arguments.precision
+    options = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    with tempfile.TemporaryDirectory() as cache:
+        for run in arguments.runs:
+            compiled = "none" if run == "none" else "padded"
+            row = {"what": what, "space": arguments.space, "run": run, **given}
+            yield {**row, **measure_search(file, images, compiled, Path(cache), options)}
 
 
 def describe_card() -> dict[str, str]:
@@ -237,11 +298,13 @@ def main(given: Sequence[str] | None = None) -> None:
         run_keras_tuner_here(sys.argv[2], float(sys.argv[3]))
         return
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="+", choices=("steps", "digits", "mnist", "keras-tuner"))
-    parser.add_argument("--images", default="mnist", help="File of MNIST's images.")
+    parser.add_argument("what", nargs="+", choices=WHAT)
+    parser.add_argument("--images", help="File of MNIST's images, or of others for commands.")
     parser.add_argument("--space", choices=FILES, default="0.1")
     parser.add_argument("--levels", type=int, nargs="+", default=[1])
     parser.add_argument("--runs", nargs="+", default=["cold", "warm", "none"])
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
     parser.add_argument("--limit", type=float, default=600.0, help="Seconds for Keras Tuner.")
     parser.add_argument("--results", type=Path, default=RESULTS / "gpu.jsonl")
     arguments = parser.parse_args(given)
