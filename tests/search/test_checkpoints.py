@@ -119,6 +119,17 @@ def test_what_is_needed_stays_whole_leaders_keep_their_best_and_the_others_go(ke
     assert not path_of(tmp_path, "0003").exists()
 
 
+def test_a_trial_that_has_just_ended_is_reduced_to_its_weights_without_reading_them(
+    keeper, tmp_path, monkeypatch
+):
+    load = Checkpoint.load
+    monkeypatch.setattr(Checkpoint, "load", None)
+    keeper.remove_unneeded(needed={"0000", "0001", "0002"}, leaders={"0003"})
+    kept = load(path_of(tmp_path, "0003").parent)
+    assert not kept.is_trainable
+    np.testing.assert_array_equal(kept.best_weights[0], np.ones(6))
+
+
 def test_a_leader_that_is_overtaken_goes(keeper, tmp_path):
     keeper.remove_unneeded(needed=set(), leaders={"0000"})
     keeper.remove_unneeded(needed=set(), leaders={"0001"})

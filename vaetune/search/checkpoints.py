@@ -33,6 +33,7 @@ class CheckpointKeeper:
         self._journal = journal
         self._written_s: dict[str, float] = {}
         self._waiting: dict[str, Checkpoint] = {}
+        self._last_written: dict[str, Checkpoint] = {}
         found = (folder / "trials").glob(f"*/{CHECKPOINT_NAME}")
         self._trainable = {path.parent.name for path in found}
         self._weights_only: set[str] = set()
@@ -71,6 +72,7 @@ class CheckpointKeeper:
             return
         checkpoint.save(trial_folder(self._folder, trial_id))
         self._written_s[trial_id] = time.monotonic()
+        self._last_written = {trial_id: checkpoint}
         self._trainable.add(trial_id)
         self._weights_only.discard(trial_id)
         self._reported.discard(trial_id)
@@ -149,6 +151,7 @@ class CheckpointKeeper:
     def remove(self, trial_id: str) -> None:
         """Removes the checkpoint of a trial, if there is one."""
         (trial_folder(self._folder, trial_id) / CHECKPOINT_NAME).unlink(missing_ok=True)
+        self._last_written.pop(trial_id, None)
         self._trainable.discard(trial_id)
         self._weights_only.discard(trial_id)
 
@@ -169,7 +172,8 @@ class CheckpointKeeper:
             self.remove(trial_id)
 
     def _keep_weights_only(self, trial_id: str) -> None:
-        checkpoint = self.load(trial_id)
+        # A trial that has just ended need not be read.
+        checkpoint = self._last_written.pop(trial_id, None) or self.load(trial_id)
         if checkpoint is None:
             return  # The end of the search finds the damage and repairs it.
         if checkpoint.is_trainable:
