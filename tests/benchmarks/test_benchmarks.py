@@ -1,4 +1,4 @@
-"""The benchmarks run, and their README says what was measured."""
+"""Benchmarks of whole searches: side by side, with two workers, and with many workers."""
 
 import json
 import statistics
@@ -52,13 +52,13 @@ def run_script(name, *arguments, timeout=900, cwd=None):
     )
 
 
-def test_the_space_of_the_comparison_is_that_of_vaetune_0_1():
+def test_the_space_of_the_comparison_is_the_space_of_vaetune_0_1():
     for name, dimension in EARLIER_SPACE.dimensions():
         expected = LEARNING_RATES if name == "learning_rate" else tuple(SPACE[name])
         assert dimension.listed() == expected
 
 
-def test_the_readme_is_made_of_what_was_measured(monkeypatch):
+def test_the_readme_pages_agree_with_the_results(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
     tables.main()
 
@@ -69,7 +69,7 @@ def configurations_of(run):
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_every_contender_searches_in_a_process_of_its_own(tmp_path):
+def test_every_contender_searches_in_its_own_process(tmp_path):
     results = tmp_path / "runs.jsonl"
     arguments = ("--seeds", "1", "--results", str(results))
     for workload in ("glimpse", "smoke"):
@@ -78,13 +78,13 @@ def test_every_contender_searches_in_a_process_of_its_own(tmp_path):
     runs = {run.contender: run for run in read_runs(results)}
     assert runs.keys() == {*CONTENDERS, STEPS_ALONE}
     assert_fair(runs, WORKLOADS["smoke"])
-    # Two workers draw them too, in another order.
+    # Two workers draw the same configurations, in another order.
     assert configurations_of(runs["vaetune-workers"]) == configurations_of(runs["vaetune"])
     assert runs["vaetune-workers"].training_s is None
 
 
 def assert_fair(runs, workload):
-    """Contenders trained as many epochs, and the same seed asked for the same configurations."""
+    """Asserts that Hyperband has the size of the workload and draws the same configurations."""
     for name in {"vaetune", "vaetune-workers", "keras-tuner"} & runs.keys():
         assert (runs[name].trials, runs[name].epochs) == (workload.trials, workload.epochs)
     for name in runs.keys() - {STEPS_ALONE}:
@@ -97,7 +97,7 @@ def assert_fair(runs, workload):
     assert runs["vaetune"].training_s is not None
 
 
-RUN_SHORTLY = """
+SHORT_PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from dataclasses import replace
@@ -108,13 +108,13 @@ WORKLOADS["short"] = replace(WORKLOADS["smoke"], max_epochs=1, trials=1, epochs=
 for name in sys.argv[3:]:
     run_here("short", name, 1, Path(sys.argv[2]))
 """
-"""Lets contenders train one trial of one epoch, one after the other in the same process."""
+"""A program in which contenders train one trial of one epoch each, one after the other."""
 
 
 @pytest.mark.long
-def test_contenders_that_train_in_one_process_ask_for_the_same_first_configuration(tmp_path):
+def test_vaetune_and_keras_tuner_draw_the_same_first_configuration(tmp_path):
     results, program = tmp_path / "runs.jsonl", tmp_path / "program.py"
-    program.write_text(RUN_SHORTLY)
+    program.write_text(SHORT_PROGRAM)
     names = ("vaetune", "keras-tuner", "optuna", STEPS_ALONE)
     with PreparedCommand((BENCHMARKS, results, *names), tmp_path, program=program) as process:
         code, _, error = process.finish()
@@ -124,7 +124,7 @@ def test_contenders_that_train_in_one_process_ask_for_the_same_first_configurati
     assert_fair(runs, replace(WORKLOADS["smoke"], trials=1, epochs=1))
 
 
-def test_what_was_measured_here_is_not_measured_again(tmp_path):
+def test_results_of_this_machine_are_not_measured_again(tmp_path):
     results = tmp_path / "runs.jsonl"
     for name in WORKLOADS["smoke"].contenders:
         write_run(results, Run("smoke", name, 1, environment=describe(), curve=[(1.0, 200.0)]))
@@ -136,7 +136,7 @@ def test_what_was_measured_here_is_not_measured_again(tmp_path):
     assert done.stdout.count("best 200.00 nats") == len(WORKLOADS["smoke"].contenders)
 
 
-def test_a_results_file_forgets_a_torn_line_alone(tmp_path):
+def test_only_the_incomplete_line_of_a_results_file_is_lost(tmp_path):
     path = tmp_path / "runs.jsonl"
     for seed in (1, 2):
         write_run(path, Run("digits", "vaetune", seed, curve=[(1.0, 200.0)]))
@@ -146,14 +146,14 @@ def test_a_results_file_forgets_a_torn_line_alone(tmp_path):
     assert [run.seed for run in read_runs(path)] == [1, 3]
 
 
-def test_of_the_same_search_the_last_run_counts(tmp_path):
+def test_the_last_run_of_a_search_counts(tmp_path):
     path = tmp_path / "runs.jsonl"
     for trials in (1, 2):
         write_run(path, Run("digits", "vaetune", 1, trials=trials))
     assert [run.trials for run in read_runs(path)] == [2]
 
 
-def test_a_run_keeps_what_became_lower_and_counts_every_epoch():
+def test_a_run_records_improvements_and_counts_every_epoch():
     run = Run("digits", "vaetune", 1)
     for second, loss in enumerate([300.0, 310.0, 250.0, 250.0, float("nan"), 249.0]):
         run.add_epoch(second, loss)
@@ -161,17 +161,17 @@ def test_a_run_keeps_what_became_lower_and_counts_every_epoch():
     assert run.epochs == 6
 
 
-def test_every_contender_of_a_workload_is_known_and_steps_alone_come_after_vaetunes():
+def test_contenders_of_workloads_are_known_and_steps_alone_follow_vaetune():
     for workload in WORKLOADS.values():
         assert {*CONTENDERS, STEPS_ALONE} >= set(workload.contenders)
         if STEPS_ALONE in workload.contenders:
             order = [workload.contenders.index(name) for name in ("vaetune", STEPS_ALONE)]
             assert order == sorted(order)
-    ours, theirs = WORKLOADS["workers"], WORKLOADS["digits"]
-    assert (ours.train, ours.validation) == (theirs.train, theirs.validation)
+    workers, digits = WORKLOADS["workers"], WORKLOADS["digits"]
+    assert (workers.train, workers.validation) == (digits.train, digits.validation)
 
 
-# Two workers by the command line
+# Two workers on the command line
 
 
 def make_command(repeat, workers, wall_s, environment=None):
@@ -179,37 +179,41 @@ def make_command(repeat, workers, wall_s, environment=None):
     return Command("hyperband-0.1", repeat, workers, wall_s, 23, 75, 130.0, 0.5, here)
 
 
-def test_two_workers_are_held_against_one_of_the_same_repeat():
+def test_two_workers_are_compared_with_one_worker_of_the_same_repeat():
     walls_s = {(1, 1): 200.0, (1, 2): 150.0, (2, 1): 100.0, (2, 2): 90.0, (3, 1): 100.0}
     assert ratios([make_command(*key, wall_s) for key, wall_s in walls_s.items()]) == [0.75, 0.9]
     assert ratios([]) == []
 
 
 @pytest.fixture
-def stopped_after(monkeypatch, tmp_path):
-    """Measures with commands that take no time, up to a number of them; returns their keys."""
+def fake_commands(monkeypatch, tmp_path):
+    """The results file of `two_workers.py`, and a function that runs it with fake commands.
+
+    The function interrupts the script after `limit` commands, and returns the repeat and the number
+    of workers of each command. The commands take no time.
+    """
     path = tmp_path / "two_workers.jsonl"
 
-    def measure(most):
-        given = []
+    def measure(limit):
+        started = []
 
         def run(search, repeat, workers):
-            if len(given) == most:
+            if len(started) == limit:
                 raise KeyboardInterrupt
-            given.append((repeat, workers))
+            started.append((repeat, workers))
             return make_command(repeat, workers, 100.0 * repeat - 10 * workers)
 
         monkeypatch.setattr(two_workers, "run", run)
         monkeypatch.setattr(sys, "argv", ["two_workers.py", "--results", str(path)])
         with suppress(KeyboardInterrupt):
             two_workers.main()
-        return given
+        return started
 
     return path, measure
 
 
-def test_the_commands_alternate_and_go_on_after_a_break(stopped_after, capsys):
-    _, measure = stopped_after
+def test_commands_alternate_and_continue_after_an_interruption(fake_commands, capsys):
+    _, measure = fake_commands
     assert measure(3) == [(1, 1), (1, 2), (2, 1)]
     assert measure(99) == [(2, 2), (3, 1), (3, 2)]
     capsys.readouterr()
@@ -218,8 +222,8 @@ def test_the_commands_alternate_and_go_on_after_a_break(stopped_after, capsys):
     assert capsys.readouterr().out.splitlines()[-1].endswith("0.947 (0.889 to 0.966)")
 
 
-def test_a_command_of_another_machine_is_measured_anew(stopped_after):
-    path, measure = stopped_after
+def test_results_of_another_machine_are_measured_again(fake_commands):
+    path, measure = fake_commands
     measure(99)
     elsewhere = {"environment": {"processor": "another"}}
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -240,9 +244,9 @@ def small_search(tmp_path, monkeypatch):
 
 
 def run_here(command, **options):
-    """Runs vaetune in this process, as `subprocess.run` would in another one.
+    """Runs a vaetune command in this process, in place of `subprocess.run`.
 
-    The long form below starts processes.
+    The long form of the test starts processes.
     """
     assert command[:3] == [sys.executable, "-m", "vaetune"]
     return subprocess.CompletedProcess(command, *exports.vaetune(*command[3:]))
@@ -293,34 +297,34 @@ def make_assignment(trial_id, epoch_from, epoch_to, parent=None):
     )
 
 
-def sleep_through(*parts, **options):
-    """What a worker answers to a task, but for how far it is."""
+def sleep_through(*lineage, **options):
+    """The messages of a sleeper about a task, without progress messages."""
     sleeper = sleeper_class(SPEED)(make_images(), "cpu", 1)
-    answered = sleeper.run(Task(SearchSpec(), parts, **options))
-    return [message for message in answered if not isinstance(message, Progressed)]
+    messages = sleeper.run(Task(SearchSpec(), lineage, **options))
+    return [message for message in messages if not isinstance(message, Progressed)]
 
 
-def test_a_sleeper_answers_as_a_trial_would():
-    asked = make_assignment("0000", 0, 3)
-    began, *epochs, completed = sleep_through(asked, start=None)
+def test_a_sleeper_sends_the_messages_of_a_trial():
+    trial = make_assignment("0000", 0, 3)
+    began, *epochs, completed = sleep_through(trial, start=None)
     curve = simulate_curve(SPEED, SearchSpec().seed, configuration=3)
     assert began == Began("0000", 100)
     assert [type(one) for one in epochs] == [EpochDone] * 3
     assert [one.ended.epoch for one in epochs] == [one.checkpoint.epoch for one in epochs]
     assert [one.ended.val_loss for one in epochs] == [curve.loss(n) for n in (1, 2, 3)]
     assert isinstance(completed, Completed)
-    assert completed.score == curve.loss(3)  # it falls from epoch to epoch
+    assert completed.score == curve.loss(3)  # The loss falls from epoch to epoch.
     assert epochs[-1].checkpoint.is_trainable
 
 
-def test_a_sleeper_goes_on_where_its_parent_ended_and_where_another_worker_was_lost():
+def test_a_sleeper_continues_from_checkpoints_and_repeats_lost_ancestors():
     *_, first, _ = sleep_through(make_assignment("0000", 0, 1), start=None)
     promoted = make_assignment("0001", 1, 3, parent="0000")
     _, *epochs, _ = sleep_through(promoted, start=first.checkpoint)
     assert [one.ended.epoch for one in epochs] == [2, 3]
     _, *epochs, _ = sleep_through(promoted, start=epochs[0].checkpoint, continues_trial=True)
     assert [one.ended.epoch for one in epochs] == [3]
-    # What was lost of its lineage comes first.
+    # The ancestor, whose checkpoint is lost, is trained first.
     lineage = (make_assignment("0000", 0, 1), promoted)
     done = [one for one in sleep_through(*lineage, start=None) if isinstance(one, EpochDone)]
     assert [(one.ended.trial_id, one.ended.epoch) for one in done] == [
@@ -330,7 +334,7 @@ def test_a_sleeper_goes_on_where_its_parent_ended_and_where_another_worker_was_l
     ]
 
 
-def test_configurations_differ_in_their_seconds_around_the_mean():
+def test_epoch_times_of_configurations_vary_around_the_mean():
     speed = replace(SPEED, epoch_s=2.0, spread=0.6)
     seconds = [simulate_curve(speed, 0, number).epoch_s for number in range(4000)]
     assert statistics.mean(seconds) == pytest.approx(2.0, rel=0.03)
@@ -339,7 +343,7 @@ def test_configurations_differ_in_their_seconds_around_the_mean():
     assert simulate_curve(speed, 0, 7) == simulate_curve(speed, 0, 7) != simulate_curve(speed, 1, 7)
 
 
-def test_a_sleeper_is_ready_when_all_are(tmp_path):
+def test_a_sleeper_is_ready_when_all_workers_are(tmp_path):
     (tmp_path / "another").touch()
     sleeper = sleeper_class(replace(SPEED, workers=2, folder=tmp_path))(make_images(), "cpu", 1)
     _, environment = sleeper.describe()
@@ -356,18 +360,18 @@ def test_a_sleeper_imports_no_tensorflow():
     assert Sleeper.__module__ == "sleeper"
 
 
-class Clocks:
-    """All three, as they are set."""
+class FakeClocks:
+    """The three clocks of `many_workers`, which tests set."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0
         monkeypatch.setattr(many_workers, "_clocks", lambda: np.full(3, self.now))
 
 
-def test_the_driver_is_timed_from_the_first_event_to_the_last_without_its_waiting(monkeypatch):
+def test_the_time_of_the_driver_excludes_waits_and_time_outside_trials(monkeypatch):
     import ray
 
-    clocks, watch = Clocks(monkeypatch), many_workers.Stopwatch()
+    clocks, watch = FakeClocks(monkeypatch), many_workers.Stopwatch()
     builder = JournalBuilder().begin(0, "0000", 1).epoch(1, "0000").finish(2, "0000", score=200.0)
     started, ended, finished = builder.events[-3:]
     monkeypatch.setattr(ray, "wait", lambda seconds: setattr(clocks, "now", clocks.now + seconds))
@@ -377,25 +381,25 @@ def test_the_driver_is_timed_from_the_first_event_to_the_last_without_its_waitin
             clocks.now += 1.0
             watch.on_event("search", event)
             ray.wait(seconds)
-    watch.on_event("search", builder.events[0])  # tells of no trial
+    watch.on_event("search", builder.events[0])  # not about a trial
     assert watch.events == 3
-    # A second before each of the two events after the first one, and seven that were waited.
+    # One second before each of the two events after the first one, and seven seconds of waiting.
     assert watch.seconds()["wall_s"] == 9.0
     assert watch.seconds()["driver_s"] == watch.seconds()["driver_cpu_s"] == 2.0
     assert watch.seconds()["process_cpu_s"] == 9.0
 
 
-def test_what_was_slept_is_counted_until_the_last_rung_began():
+def test_sleep_is_counted_until_the_last_rung_begins():
     builder = JournalBuilder(workers=2).begin(0, "0000", 1).begin(0, "0001", 2)
-    # Each epoch took two seconds; the second one ended a second after the last rung had begun.
+    # Each epoch takes two seconds. That of trial 0001 ends one second after the last rung begins.
     builder.epoch(4, "0000").finish(4, "0000", score=200.0)
     builder.begin(4, "0002", 1, rung=1, epoch_from=1, epoch_to=2, parent="0000", configuration=0)
     builder.epoch(5, "0001").finish(5, "0001", score=210.0)
     builder.epoch(7, "0002", epoch=2).finish(7, "0002", score=190.0)
     found = many_workers.summarise(builder.study(), many_workers.Stopwatch(), workers=2)
-    # Two seconds and one, of the eight that two workers had.
+    # Two seconds and one second, of the eight seconds that two workers had.
     assert found["slept_until_last_rung"] == 3 / 8
-    # Both had trials until then; the second one had none in the last two of seven seconds.
+    # Both workers had trials until then. The second one had none in the last two of seven seconds.
     assert found["utilisation_until_last_rung"] == 1.0
     assert found["utilisation"] == 12 / 14
     assert (found["trials"], found["epochs"], found["one_worker_s"]) == (3, 3, 6.0)
@@ -406,7 +410,7 @@ SMALL = ("--workers", "2", "--max-epochs", "3", "--iterations", "1", "--epoch-s"
 
 
 @pytest.mark.long
-def test_sleepers_search_and_a_second_call_has_nothing_to_do(tmp_path):
+def test_a_search_with_sleepers_is_not_measured_twice(tmp_path):
     path = tmp_path / "many.json"
     done = run_script("many_workers.py", *SMALL, "--results", str(path))
     assert done.returncode == 0, done.stderr
@@ -417,7 +421,8 @@ def test_sleepers_search_and_a_second_call_has_nothing_to_do(tmp_path):
     assert 0 < found["utilisation"] <= 1
     written = path.stat().st_mtime_ns
     again = run_script("many_workers.py", *SMALL, "--results", str(path))
-    assert again.stdout == done.stdout.split("\n", 1)[1]  # without the start of the workers
+    # The second call does not print the line about the start of the workers.
+    assert again.stdout == done.stdout.split("\n", 1)[1]
     assert path.stat().st_mtime_ns == written
 
 
@@ -431,7 +436,7 @@ MANY = {
 }
 
 
-def test_the_goals_of_workers_are_shown_once_they_were_measured():
+def test_goals_of_workers_are_shown_after_they_are_measured():
     assert "workers" not in tables.goals_table([], None, [], None)
     runs = [
         Run("workers", name, seed, wall_s=wall_s)

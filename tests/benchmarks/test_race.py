@@ -1,4 +1,4 @@
-"""The race: its clock, its control, what it compares, and its contenders."""
+"""The race of search algorithms: statistics, tables, clock, control and contenders."""
 
 import json
 import subprocess
@@ -28,10 +28,10 @@ def make_run(contender, *epochs, seed=1, ended_s=None):
     return RaceRun("letters", contender, seed, epochs, ended_s)
 
 
-# What a run has reached
+# Losses and times of runs
 
 
-def test_a_loss_counts_until_the_limit():
+def test_losses_count_until_the_limit():
     run = make_run("hyperband", (10.0, 120.0), (20.0, 110.0), (140.0, 100.0))
     assert run.best(130.0) == 110.0
     assert run.best_of(3) == 100.0
@@ -49,12 +49,12 @@ def test_a_loss_counts_until_the_limit():
         pytest.param((20.0, 101.0), (80.0, 101.0), 1.0, id="neither does"),
     ],
 )
-def test_a_run_that_misses_the_level_counts_with_all_its_seconds(ours, theirs, expected):
+def test_a_run_that_misses_the_level_counts_with_the_limit(ours, theirs, expected):
     runs = make_run("freeze-thaw", ours), make_run("hyperband", theirs)
     assert share(*runs, level=100.0, limit_s=130.0) == pytest.approx(expected)
 
 
-def test_without_a_limit_a_run_counts_with_what_it_ran():
+def test_without_a_limit_a_missed_level_counts_with_the_time_of_the_run():
     ours, theirs = make_run("freeze-thaw", (50.0, 99.0)), make_run("hyperband", (200.0, 101.0))
     assert share(ours, theirs, level=100.0, limit_s=float("inf")) == 0.25
 
@@ -65,14 +65,14 @@ def test_without_a_limit_a_run_counts_with_what_it_ran():
 @pytest.mark.parametrize(
     ("count", "low", "high"), [(3, 1, 3), (5, 1, 5), (6, 1, 6), (9, 2, 8), (20, 6, 15)]
 )
-def test_the_interval_of_a_median_is_that_of_the_sign_test(count, low, high):
-    """The places are those of the tables of the sign test at 5 percent."""
+def test_the_interval_of_a_median_agrees_with_the_sign_test(count, low, high):
+    """The ranks `low` and `high` are those of published tables of the sign test at 5 percent."""
     values = list(range(count, 0, -1))
     assert median_interval(values)[1:] == (low, high)
 
 
-def test_the_test_is_paired_and_two_sided():
-    # Nine of nine in one direction: 2 of the 512 possible signs.
+def test_the_signed_rank_test_is_two_sided():
+    # All nine differences have the same sign: 2 of the 512 combinations of signs.
     assert signed_rank([float(i) for i in range(1, 10)]) == pytest.approx(2 / 512)
     assert signed_rank([0.0, 0.0]) == 1.0
 
@@ -81,9 +81,9 @@ def test_the_test_is_paired_and_two_sided():
 
 
 def make_race(seeds=9):
-    """Freeze-thaw needs half of Hyperband's time; the example's tools do not reach the level."""
+    """Runs in which freeze-thaw takes half of Hyperband's time, and Optuna misses the level."""
     for seed in range(1, seeds + 1):
-        # Half of the searches of Hyperband reach their median.
+        # About half of the runs of Hyperband reach their median loss.
         loss = 100.0 + seed / 10
         yield make_run("freeze-thaw", (40.0, 99.0), (250.0, 98.5), seed=seed)
         yield make_run("hyperband", (80.0, loss), (250.0, loss), seed=seed)
@@ -91,7 +91,7 @@ def make_race(seeds=9):
         yield make_run("expert", (50.0, 100.2), seed=seed, ended_s=50.0)
 
 
-def test_the_tables_say_what_was_reached_by_whom():
+def test_tables_show_how_many_runs_reach_the_level():
     text = race_text(list(make_race()))
     assert "lowest loss is 100.50 nats after 130 s" in text
     (hyperband,) = (
@@ -107,7 +107,7 @@ def test_the_tables_say_what_was_reached_by_whom():
     assert "Hyperband (vaetune) has a lower loss with 0 of 9 seeds" in text
 
 
-def test_a_share_is_no_bound_where_freeze_thaw_failed_too():
+def test_a_share_is_no_upper_bound_if_freeze_thaw_misses_the_level():
     runs = [*make_race(3), make_run("freeze-thaw", (40.0, 120.0), seed=3)]
     runs = list({run.key: run for run in runs}.values())
     assert "at most" not in race_text(runs).split("Lowest losses")[0]
@@ -118,7 +118,7 @@ def test_there_is_no_table_without_freeze_thaw_and_hyperband():
     assert race_text([make_run("control", (1.0, 100.0))]) == "Not run yet."
 
 
-def test_the_chart_has_a_panel_for_each_network(monkeypatch, tmp_path):
+def test_the_chart_needs_freeze_thaw_and_has_a_colour_for_each_contender(monkeypatch, tmp_path):
     monkeypatch.setattr(race_chart, "PICTURE", tmp_path / "race.png")
     race_chart.draw_race([make_run("hyperband", (1.0, 100.0))], "letters")
     assert not race_chart.PICTURE.exists()
@@ -137,7 +137,7 @@ def test_every_contender_has_a_title():
 # The order of runs
 
 
-def test_what_has_run_does_not_run_again_and_the_order_rotates(tmp_path):
+def test_only_missing_runs_are_listed_in_an_order_that_rotates(tmp_path):
     path = tmp_path / "race.jsonl"
     with path.open("w") as file:
         row = {"images": "digits", "contender": "control", "seed": 1, "epochs": [[1.5, 100.0]]}
@@ -150,7 +150,7 @@ def test_what_has_run_does_not_run_again_and_the_order_rotates(tmp_path):
     assert read_race(path)[0].epochs == [(1.5, 100.0)]
 
 
-CLOCK = """
+CLOCK_PROGRAM = """
 import sys, time
 from pathlib import Path
 from race_clock import Clock, RaceRun
@@ -164,9 +164,9 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize(("least", "expected"), [(0, {1, 2}), (4, {4, 5})])
-def test_the_clock_ends_the_process_after_the_limit_and_the_least_epochs(tmp_path, least, expected):
+def test_the_clock_ends_the_process_after_limit_and_minimum_epochs(tmp_path, least, expected):
     path = tmp_path / "race.jsonl"
-    command = [sys.executable, "-c", CLOCK, str(path), str(least)]
+    command = [sys.executable, "-c", CLOCK_PROGRAM, str(path), str(least)]
     subprocess.run(command, check=True, timeout=30, cwd=BENCHMARKS)
     (run,) = read_race(path)
     assert len(run.epochs) in expected
@@ -179,6 +179,7 @@ def test_the_clock_ends_the_process_after_the_limit_and_the_least_epochs(tmp_pat
 
 @pytest.fixture
 def control():
+    """The oracle of the control."""
     with in_place_of_freeze_thaw():
         budget = Budget(max_epochs=9, total_epochs=1000)
         spec = SearchSpec(algorithm="freeze_thaw", budget=budget, space=DEFAULT_SPACE)
@@ -192,16 +193,16 @@ def test_the_control_continues_the_best_three_of_each_round(control):
         begun = {}
         for _ in range(CONTROL_BEGUN):
             trial = request_trial(control)
-            asked = assignment(control, trial)
-            assert (asked.epoch_from, asked.epoch_to) == (0, 1)
-            begun[asked.configuration] = float(rng.random() + 100)
-            end_trial(control, trial.trial_id, begun[asked.configuration])
+            assigned = assignment(control, trial)
+            assert (assigned.epoch_from, assigned.epoch_to) == (0, 1)
+            begun[assigned.configuration] = float(rng.random() + 100)
+            end_trial(control, trial.trial_id, begun[assigned.configuration])
         best = sorted(begun, key=begun.__getitem__)[:CONTROL_KEPT]
         for expected in best:
             trial = request_trial(control)
-            asked = assignment(control, trial)
-            assert (asked.epoch_from, asked.epoch_to) == (1, 9)
-            assert asked.configuration == expected
+            assigned = assignment(control, trial)
+            assert (assigned.epoch_from, assigned.epoch_to) == (1, 9)
+            assert assigned.configuration == expected
             end_trial(control, trial.trial_id, 90.0)
 
 
@@ -218,14 +219,15 @@ def test_the_control_prefers_cheap_configurations(control):
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_every_contender_trains_until_its_time_is_over(tmp_path):
+def test_every_contender_trains_until_the_time_limit(tmp_path):
     results, images = tmp_path / "race.jsonl", tmp_path / "small.npz"
     train, test = make_split(5040, (28, 28, 1), 1), make_split(40, (28, 28, 1), 2)
     np.savez(
         images, x_train=train.images, y_train=train.labels, x_test=test.images, y_test=test.labels
     )
     arguments = ("--seeds", "1", "--seconds", "25", "--results", results, "--images", images)
-    arguments += ("--build", tmp_path / "build")  # A later file of this name is another one.
+    # Drawn images are kept by file name, so this test uses its own folder.
+    arguments += ("--build", tmp_path / "build")
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "race.py", *map(str, arguments)],
         capture_output=True,

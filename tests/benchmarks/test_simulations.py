@@ -1,4 +1,4 @@
-"""Simulated searches follow recorded curves, and every algorithm runs as it does outside."""
+"""Simulated searches: recorded curves, surrogates, algorithms, and the tables of results."""
 
 import json
 import math
@@ -44,7 +44,7 @@ SPACE = Space(
     levels=Choice(values=(1, 2)),
     level_channels=Choice(values=(1, 4)),
 )
-"""A space with a category, and with a hyperparameter that only two levels use."""
+"""A space with a categorical hyperparameter, and with one that only models of two levels use."""
 
 FLOOR, NOISE = 40.0, 0.01
 
@@ -86,7 +86,7 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_candidates():
-    """Looks for the lowest loss of a world among few configurations."""
+    """Searches only a few configurations for the lowest loss of a world, to save time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worlds, "CANDIDATES", 400)
         yield
@@ -105,7 +105,7 @@ def world(half):
 # Tables
 
 
-def test_curves_are_read_as_they_were_written_without_a_torn_line(tmp_path):
+def test_written_curves_are_read_except_an_incomplete_line(tmp_path):
     table = Table("few", tmp_path)
     curves = [Curve(n, {"latent_dim": 8, "activation": "relu"}, (3.5, 2.25), 1.0) for n in (0, 2)]
     write_curves(table.curves_path, curves[::-1])
@@ -115,7 +115,7 @@ def test_curves_are_read_as_they_were_written_without_a_torn_line(tmp_path):
     assert not table.is_complete
 
 
-def test_the_curves_of_a_search_are_those_of_its_completed_trials():
+def test_only_completed_trials_have_curves():
     builder = JournalBuilder().begin(0, "0000", 1, configuration=0)
     builder.epoch(1, "0000", 1, 210.12345).epoch(2, "0000", 2, 190.0).finish(2, "0000", score=190.0)
     builder.begin(3, "0001", 1, configuration=1).finish(4, "0001", "failed", error="no memory")
@@ -129,7 +129,7 @@ def test_the_curves_of_a_search_are_those_of_its_completed_trials():
     assert [curve.number for curve in again] == [10, 12]
 
 
-def test_networks_differ_in_more_than_the_learning_rate():
+def test_configurations_that_differ_only_in_the_learning_rate_are_one_network():
     values = [{"latent_dim": d, "learning_rate": r} for d, r in ((8, 1.0), (8, 2.0), (4, 1.0))]
     curves = [Curve(n, one, (1.0,), 0.0) for n, one in enumerate(values)]
     assert record_curves.networks(curves) == {0: values[0], 2: values[2]}
@@ -144,7 +144,7 @@ def test_the_first_epoch_is_not_timed(monkeypatch):
 
 @pytest.fixture
 def searches(monkeypatch):
-    """The searches that run, without training, and whether each is extended."""
+    """The specification of each search that starts, and whether it extends; nothing is trained."""
     found = []
 
     def run(search, images, results, *, name, executor, extend):
@@ -157,7 +157,7 @@ def searches(monkeypatch):
     return found
 
 
-def test_a_larger_count_extends_a_recording_and_the_same_one_continues_it(searches, tmp_path):
+def test_recordings_are_extended_only_by_a_larger_count(searches, tmp_path):
     for count in (2, 2, 3):
         record_curves.record("few", 7, count, "digits", {}, results=tmp_path)
     assert [extend for _, extend in searches] == [False, False, True]
@@ -205,7 +205,7 @@ def test_curves_are_recorded_extended_and_recorded_again(tmp_path):
 # Surrogates
 
 
-def test_one_half_predicts_the_other_far_better_than_its_mean(table):
+def test_each_half_predicts_the_other_far_better_than_the_mean_does(table):
     errors = held_out_errors(table)
     for epoch in (0, 2, 8):
         assert errors["root_mean_square"][epoch] < 0.25 * errors["deviation"][epoch]
@@ -233,7 +233,7 @@ def test_a_drawn_function_agrees_with_the_observations_and_differs_elsewhere(tab
     assert np.abs(elsewhere.mean(axis=0) - expected).mean() < elsewhere.std(axis=0).mean()
 
 
-def test_functions_far_from_the_observations_have_the_covariance_of_the_process(monkeypatch):
+def test_functions_far_from_the_observations_have_the_prior_covariance(monkeypatch):
     monkeypatch.setattr(worlds, "FEATURES", 32)
     rng = np.random.default_rng(5)
     process = Process(rng.random((8, 2)), rng.normal(size=8))
@@ -245,7 +245,7 @@ def test_functions_far_from_the_observations_have_the_covariance_of_the_process(
     assert expected[0, 2] < 0.5 * expected[0, 0]
 
 
-def test_the_noise_is_that_of_a_single_training(table, half):
+def test_the_run_noise_equals_the_noise_of_a_single_training(table, half):
     assert run_noise(table).std() == pytest.approx(NOISE, rel=0.15)
     world, values = World(half, 3), half.surrogate.candidates[0]
     runs = np.array([world.train(values, run) for run in range(400)])
@@ -253,14 +253,14 @@ def test_the_noise_is_that_of_a_single_training(table, half):
     assert np.log(runs - FLOOR).std(axis=0) == pytest.approx(np.full(9, NOISE), rel=0.5)
 
 
-def test_worlds_repeat_themselves_and_know_their_lowest_loss(half):
+def test_worlds_with_one_seed_are_equal_and_have_a_lowest_loss(half):
     first, again, other = World(half, 1), World(half, 1), World(half, 2)
     assert (first.lowest, first.floor) == (again.lowest, FLOOR)
     assert first.lowest != other.lowest
     assert first.lowest == first._losses(half.surrogate.candidates).min()
 
 
-def test_the_seconds_follow_the_network_and_not_the_learning_rate(table, half):
+def test_epoch_times_depend_on_the_network_but_not_on_the_learning_rate(table, half):
     values = half.surrogate.candidates[:100]
     predicted = fit_seconds(table).predict(values)
     assert predicted == pytest.approx([true_seconds(one) for one in values], rel=0.1)
@@ -272,7 +272,7 @@ def test_the_seconds_follow_the_network_and_not_the_learning_rate(table, half):
 
 
 class InventedWorld:
-    """Every training has the losses of a list, in turn, and epochs of one second."""
+    """A world whose n-th training has the n-th list of losses, and epochs of one second."""
 
     lowest = 100.0
 
@@ -286,14 +286,14 @@ class InventedWorld:
         return 1.0
 
 
-def test_the_clock_counts_trials_and_epochs_until_the_best_is_near():
+def test_the_clock_counts_trial_costs_and_epochs_until_distances_are_reached():
     clock = Clock(InventedWorld((200.0,) * 3, (150.0, 101.5, 100.0)), per_trial_s=0.5)
     for _ in range(2):
         training = clock.begin({})
         clock.start_trial()
         for epoch in (1, 2, 3):
             clock.train(training, epoch)
-    # The bad trial's 3.5 s, 0.5 s to begin the good one, and its epochs.
+    # 3.5 s for the first trial, 0.5 s to start the second one, and 1 s for each of its epochs.
     assert clock.reached_s == {5.0: 6.0, 2.0: 6.0, 1.0: 7.0}
     assert clock.above == 0.0
     assert not clock.is_over
@@ -301,7 +301,7 @@ def test_the_clock_counts_trials_and_epochs_until_the_best_is_near():
     assert clock.is_over
 
 
-def test_what_is_found_after_the_budget_does_not_count_for_it():
+def test_losses_after_the_budget_do_not_change_the_final_distance():
     clock = Clock(InventedWorld(), per_trial_s=0.0)
     clock.train(Training(np.array([104.0]), simulated_searches.BUDGET_S), 1)
     clock.train(Training(np.array([101.0]), 1.0), 1)
@@ -309,8 +309,8 @@ def test_what_is_found_after_the_budget_does_not_count_for_it():
     assert clock.reached_s == {5.0: 130.0, 2.0: 131.0, 1.0: 131.0}
 
 
-class Logbook(Clock):
-    """A clock that logs what trains, and stops after a number of trials."""
+class LoggingClock(Clock):
+    """A clock that logs configurations and epochs, and ends after a number of trials."""
 
     def __init__(self, world, trials=40):
         super().__init__(world, per_trial_s=0.5)
@@ -335,15 +335,15 @@ class Logbook(Clock):
 
 @pytest.fixture(scope="module")
 def logs(half):
-    """What each algorithm trains in the same world, by title."""
+    """The log of each algorithm in the same world, by title."""
     found = {}
     for title, (search, _) in ALGORITHMS.items():
-        found[title] = Logbook(World(half, 1))
+        found[title] = LoggingClock(World(half, 1))
         search(found[title], 5)
     return found
 
 
-def test_every_algorithm_trains_configurations_of_the_space_in_whole_epochs(logs):
+def test_every_algorithm_trains_valid_configurations_epoch_by_epoch(logs):
     for log in logs.values():
         for values in log.begun:
             complete = {name: one.listed()[0] for name, one in SPACE.dimensions()}
@@ -373,7 +373,7 @@ def test_promoted_trials_continue_or_restart(logs):
     assert sum(map(len, continued.trials)) < sum(map(len, restarted.trials))
 
 
-def test_the_control_begins_cheap_ones_and_completes_the_best_three(logs):
+def test_the_control_begins_cheap_configurations_and_completes_three(logs):
     log = log_of(logs, "Control")
     assert [len(trial) for trial in log.trials[:30]] == [1] * 27 + [8] * 3
     everything = [true_seconds(values) for values in log.world._half.surrogate.candidates]
@@ -381,11 +381,11 @@ def test_the_control_begins_cheap_ones_and_completes_the_best_three(logs):
 
 
 ALIKE = [title for title in ALGORITHMS if "(Keras Tuner's" in title or "restart" in title]
-"""Algorithms that differ in the time of their trials alone from another one."""
+"""Algorithms that differ from another one only in how long their trials take."""
 
 
 @pytest.mark.parametrize("title", [*(one for one in ALGORITHMS if one not in ALIKE), *long(*ALIKE)])
-def test_every_search_repeats_itself_and_an_expensive_trial_takes_longer(world, title):
+def test_searches_are_reproducible_and_take_longer_with_a_higher_trial_cost(world, title):
     outcome, again, expensive = (
         simulate.simulate(world, title, per_trial_s, seed=1) for per_trial_s in (0.5, 0.5, 50)
     )
@@ -399,7 +399,7 @@ def test_every_search_repeats_itself_and_an_expensive_trial_takes_longer(world, 
 
 @pytest.fixture
 def results(monkeypatch, table, tmp_path):
-    """Simulates with few algorithms and seeds in this process; returns what is printed."""
+    """A function that simulates some algorithms in this process and returns the results file."""
 
     def run(*options, titles):
         monkeypatch.setattr(simulate, "ALGORITHMS", {title: ALGORITHMS[title] for title in titles})
@@ -414,7 +414,7 @@ def results(monkeypatch, table, tmp_path):
     return run
 
 
-def test_the_results_of_both_halves_make_the_tables(results, table):
+def test_the_tables_show_the_results_of_both_halves_and_of_letters(results, table):
     titles = [title for title in ALGORITHMS if title.startswith(("Random", "Control"))]
     simulated = json.loads(results("--seeds", "2", titles=titles).read_text())
     assert (simulated["seeds"], simulated["configurations"]) == (2, 60)
@@ -432,12 +432,12 @@ def test_the_results_of_both_halves_make_the_tables(results, table):
     assert "made of 150 configurations" in text
 
 
-def test_the_letters_are_worlds_of_their_own_with_the_seconds_of_the_digits(table, tmp_path):
-    beside = Table("invented", tmp_path, SPACE)
+def test_letters_have_their_own_losses_but_the_epoch_times_of_digits(table, tmp_path):
+    with_letters = Table("invented", tmp_path, SPACE)
     shutil.copytree(table.folder, tmp_path, dirs_exist_ok=True)
     easier = [replace(one, val_loss=[n - 5 for n in one.val_loss]) for one in table.curves()[:30]]
-    write_curves(of_letters(beside).curves_path, easier)
-    letters, digits = half_of(beside, LETTERS), half_of(table, "judging")
+    write_curves(of_letters(with_letters).curves_path, easier)
+    letters, digits = half_of(with_letters, LETTERS), half_of(table, "judging")
     values = [curve.values for curve in table.curves()]
     gaps = digits.surrogate.expect(values) - letters.surrogate.expect(values)
     assert np.median(gaps) == pytest.approx(5, abs=1)
@@ -445,7 +445,7 @@ def test_the_letters_are_worlds_of_their_own_with_the_seconds_of_the_digits(tabl
     assert (letters.noise == digits.noise).all()
 
 
-def test_constants_are_varied_on_the_half_for_choosing_alone(results, monkeypatch, capsys):
+def test_constants_are_varied_only_in_the_worlds_for_choosing(results, monkeypatch, capsys):
     monkeypatch.setattr(decision, "COST_POWER", decision.COST_POWER)
     monkeypatch.setattr(simulated_searches, "GIVE_UP_S", simulated_searches.BUDGET_S)
     titles = ["Freeze-thaw (vaetune)"]
@@ -473,7 +473,7 @@ def test_nothing_is_simulated_before_curves_are_recorded(monkeypatch, tmp_path, 
     assert capsys.readouterr().out.startswith("No curves are recorded yet")
 
 
-def test_the_tables_show_medians_quartiles_and_what_was_not_reached():
+def test_the_tables_show_medians_quartiles_and_distances_not_reached():
     measures = {"5.0": [9.6, 20, 30], "2.0": [50, 60, 100], "1.0": [70, 100, 100]}
     title = {"A search": measures | {"above": [0.12, 0.5, 2]}}
     held_out = {name: [n] * 9 for n, name in enumerate(("root_mean_square", "deviation"))}
@@ -492,7 +492,7 @@ def test_the_recorded_curves_are_summarised(tmp_path):
     for train_s in (1.0, 2.5):
         row = {"number": 0, "train_s": train_s, "validation_s": 0.1}
         append_line(table.seconds_path, json.dumps(row))
-    # 2 and 4 nats apart, so the deviations of one training are 2 and 4 over the root of 2.
+    # The losses differ by 2 and 4 nats, so one training deviates by 2 and 4 over the root of 2.
     assert recorded_sentence(table) == (
         "3 configurations, the best one with 70.00 nats. 1 of them were trained twice. The "
         "standard deviation of a training, if only its seed changes, is 1.41 nats after epoch 1, "
