@@ -1,13 +1,13 @@
-"""Measures what scores of anomalies are worth: AUROC by correction, and by digit left out.
+"""Measures how well anomaly scores work: AUROC by correction, and by digit left out.
 
     python benchmarks/anomalies.py corrections                 # what to subtract from the loss
     python benchmarks/anomalies.py digits --mnist mnist.npz    # one digit left out, all of MNIST
     python benchmarks/anomalies.py threshold --mnist mnist.npz # share that the threshold flags
-    python benchmarks/anomalies.py --table                     # what was measured
+    python benchmarks/anomalies.py --table                     # print the tables only
 
-Models are trained with vaetune's own command, in `build/anomalies/`. What was measured is in
-`results/anomalies.jsonl`. If it was stopped, the same command continues. `--only TEXT` limits it to
-models with TEXT in their names.
+Models are trained by `vaetune train` in `build/anomalies/`. The measurements are appended to
+`results/anomalies.jsonl`. After an interruption, the same command continues. `--only TEXT` limits
+it to models with TEXT in their names.
 """
 
 import argparse
@@ -42,11 +42,11 @@ Parts = Mapping[str, NDArray[np.float64]]
 """Losses and sizes of images by name, each (n,)."""
 
 EPOCHS = 9
-MOST = 1000
-"""Images of a set that are scored, at most."""
+LIMIT = 1000
+"""Maximum number of images that are scored of each set."""
 
 MNIST_SAMPLES = 8
-"""Samples of the posterior of each image of MNIST, to save time."""
+"""Number of posterior samples of each image of MNIST: fewer than usual, to save time."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def make_sets() -> dict[str, tuple[Pixels, Pixels]]:
             np.concatenate([each.images[..., 0] for each in splits])
             for splits in ((digits.train, digits.validation), (digits.test,))
         ),
-        "letters": (letters["x_train"][order[:5000]], letters["x_test"][other[:MOST]]),
+        "letters": (letters["x_train"][order[:5000]], letters["x_test"][other[:LIMIT]]),
         "emoji": (shrink(emoji["x_train"]), shrink(emoji["x_test"])),
-        "photos": (crop_photos(4000, 0.0, 0.65), crop_photos(MOST, 0.7, 1.0)),
+        "photos": (crop_photos(4000, 0.0, 0.65), crop_photos(LIMIT, 0.7, 1.0)),
     }
 
 
@@ -117,21 +117,26 @@ def crop_photos(count: int, left: float, right: float, side: int = 84) -> Pixels
 
 
 def odd_sets(name: str, sets: Mapping[str, tuple[Pixels, Pixels]]) -> Iterator[tuple[str, Pixels]]:
-    """Yields the anomalies for a model of some images, by name."""
+    """Yields names and images of the sets that are anomalies for a model.
+
+    Args:
+        name: Name of the set that the model is trained on.
+        sets: Training and test images by name of the set.
+    """
     own = sets[name][1]
     for other, (_, images) in sets.items():
         if other != name:
-            yield other, images[:MOST]
-    yield "inverted", 255 - own[:MOST]
+            yield other, images[:LIMIT]
+    yield "inverted", 255 - own[:LIMIT]
     yield (
         "shuffled pixels",
-        np.random.default_rng(0).permuted(own[:MOST].reshape(-1, 784), axis=1).reshape(-1, 28, 28),
+        np.random.default_rng(0).permuted(own[:LIMIT].reshape(-1, 784), axis=1).reshape(-1, 28, 28),
     )
     yield "uniform", np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 28, 28))
 
 
 def train_on(model: Model, images: Pixels) -> "Study":
-    """Trains a model on images, unless it is there, and returns its study."""
+    """Trains a model on images, unless it is trained already, and returns its study."""
     path = model.folder / "images.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +145,7 @@ def train_on(model: Model, images: Pixels) -> "Study":
 
 
 def train(model: Model, dataset: str, epochs: int, *options: str) -> "Study":
-    """Trains a model, unless it is there, and returns its study.
+    """Trains a model, unless it is trained already, and returns its study.
 
     Args:
         model: The model.
@@ -232,27 +237,27 @@ def measure_corrections(only: str) -> None:
         study = train_on(model, images)
         measure = Measure(study)
         scores = corrections(measure(validation_of(study)))
-        usual = measure(normal)
+        normal_parts = measure(normal)
         for name, each in wanted.items():
-            areas = areas_of(scores, usual, measure(each))
+            areas = areas_of(scores, normal_parts, measure(each))
             row = {"measure": "corrections", "model": model.name, "seed": model.seed, "odd": name}
             append_line(TABLE, json.dumps({**row, "auroc": areas}))
             print(model.name, model.seed, name, areas, flush=True)
 
 
 def areas_of(
-    scores: Mapping[str, Callable[[Parts], NDArray[np.float64]]], usual: Parts, odd: Parts
+    scores: Mapping[str, Callable[[Parts], NDArray[np.float64]]], normal: Parts, odd: Parts
 ) -> dict[str, float]:
     """Returns the AUROC of each score, by name.
 
     Args:
         scores: Functions from measured parts of images to their scores, by name.
-        usual: Parts of normal images.
+        normal: Parts of normal images.
         odd: Parts of anomalies.
     """
     from vaetune.training import area_under_curve
 
-    areas = {name: area_under_curve(score(usual), score(odd)) for name, score in scores.items()}
+    areas = {name: area_under_curve(score(normal), score(odd)) for name, score in scores.items()}
     return {name: round(float(each.mean()), 5) for name, each in areas.items()}
 
 
@@ -262,10 +267,10 @@ def key(model: Model) -> tuple[str, int]:
 
 
 def validation_of(study: "Study") -> Pixels:
-    """Returns the images that ranked a study's epochs."""
+    """Returns the first validation images of a study."""
     from vaetune.data import load_prepared
 
-    images: Pixels = load_prepared(study.search.data).validation.images[:MOST, ..., 0]
+    images: Pixels = load_prepared(study.search.data).validation.images[:LIMIT, ..., 0]
     return images
 
 
@@ -274,7 +279,7 @@ Case = tuple[Model, Pixels, Pixels, dict[str, Pixels]]
 
 
 def list_cases(sets: Mapping[str, tuple[Pixels, Pixels]]) -> Iterator[Case]:
-    """Yields what is trained and scored."""
+    """Yields each model with the images to train on and to score."""
     from vaetune.data import load_images
 
     digits = load_images("digits")
@@ -284,21 +289,21 @@ def list_cases(sets: Mapping[str, tuple[Pixels, Pixels]]) -> Iterator[Case]:
     test_labels = labels[-len(digits.test) :]
     for seed in (0, 1):
         for name, (train_images, test) in sets.items():
-            yield Model(name, seed), train_images, test[:MOST], dict(odd_sets(name, sets))
+            yield Model(name, seed), train_images, test[:LIMIT], dict(odd_sets(name, sets))
         for label in range(10):
-            inside = every[: -len(digits.test)][labels[: -len(digits.test)] != label]
-            usual = sets["digits"][1][test_labels != label]
+            others = every[: -len(digits.test)][labels[: -len(digits.test)] != label]
+            normal = sets["digits"][1][test_labels != label]
             model = Model(f"digits-without-{label}", seed)
-            yield model, inside, usual[:MOST], {str(label): every[labels == label][:MOST]}
+            yield model, others, normal[:LIMIT], {str(label): every[labels == label][:LIMIT]}
 
 
 def rows_of(measure: str) -> list[dict[str, Any]]:
-    """Returns what was measured of one kind."""
+    """Returns the rows of one kind of measurement."""
     return [row for row in read_rows() if row["measure"] == measure]
 
 
 def measure_digits(mnist: str, only: str) -> None:
-    """Trains on nine digits of MNIST at a time, and appends the AUROC of the tenth."""
+    """Trains on nine digits of MNIST at a time, and appends the AUROC of the left-out digit."""
     known = {row["digit"] for row in rows_of("digits")}
     for digit in range(10):
         model = Model(f"mnist-without-{digit}", 0)
@@ -316,7 +321,7 @@ def measure_digits(mnist: str, only: str) -> None:
 
 
 def measure_threshold(mnist: str) -> None:
-    """Trains on all digits of MNIST, and appends the share of test images that is flagged."""
+    """Trains on all digits of MNIST, and appends the share of test images that are flagged."""
     known = {row["seed"] for row in rows_of("threshold")}
     for seed in (0, 1):
         if seed in known:
@@ -340,11 +345,11 @@ def score_splits(study: "Study", *splits: str, samples: int = POSTERIOR_SAMPLES)
 
 
 def main() -> None:
-    """Measures, and prints the tables."""
+    """Takes the measurements that are missing, and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measure", nargs="?", choices=("corrections", "digits", "threshold"))
-    parser.add_argument("--mnist", help="file of MNIST; by default it is downloaded")
-    parser.add_argument("--only", default="", help="text in the names of models")
+    parser.add_argument("--mnist", help="file of MNIST; default: MNIST is downloaded")
+    parser.add_argument("--only", default="", help="only models with this text in their names")
     parser.add_argument("--table", action="store_true", help="print the tables only")
     arguments = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

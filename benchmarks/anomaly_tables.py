@@ -1,4 +1,4 @@
-"""Tables of the scores of anomalies."""
+"""Tables of anomaly scores."""
 
 import json
 import statistics
@@ -13,17 +13,17 @@ TABLE = RESULTS / "anomalies.jsonl"
 Row = dict[str, Any]
 
 CHOSEN_ON = ("digits", "photos", *(f"digits-without-{digit}" for digit in range(5)))
-"""Models that the correction was chosen on, with seed 0. It is shown on the others."""
+"""Models on which the correction was chosen, with seed 0. The others show how well it works."""
 
 PUBLISHED = {
     "ELBO of a VAE with 2 latent dimensions": (96, 73, 97, 94, 73, 92, 95, 77, 92, 66),
     "ELBO of a VAE with 32 latent dimensions": (81, 9, 92, 87, 78, 86, 87, 51, 89, 58),
 }
-"""AUROC in percent of each digit left out: Tonnaer 2023, table 3.3."""
+"""Published AUROC of each left-out digit, in percent: Tonnaer 2023, table 3.3."""
 
 
 def read_rows() -> list[Row]:
-    """Returns what `anomalies.py` measured."""
+    """Returns the rows that `anomalies.py` measured."""
     if not TABLE.exists():
         return []
     return [json.loads(line) for line in TABLE.read_text(encoding="utf-8").splitlines()]
@@ -44,7 +44,7 @@ def anomalies_text(rows: Sequence[Row]) -> str:
 
 
 def corrections_table(rows: Sequence[Row]) -> str:
-    """Returns the AUROC of each correction, on what it was chosen on and on the others."""
+    """Returns the AUROC of each correction, for the models that chose it and for the others."""
     if not rows:
         return ""
     groups: dict[str, list[Row]] = {}
@@ -77,13 +77,16 @@ def _mean(rows: Iterable[Row], name: str) -> str:
 
 
 def digits_table(rows: Sequence[Row]) -> str:
-    """Returns the AUROC of each digit of MNIST that was left out, with published ones."""
+    """Returns the AUROC of each left-out digit of MNIST, with published values.
+
+    The table is empty until all ten digits are measured.
+    """
     found = {row["digit"]: row["auroc"] for row in rows}
     if len(found) < 10:
         return ""
     ours = [found[digit] for digit in range(10)]
     lines = [_digits_line("`vaetune score`", ours, 3)]
-    lines += [_digits_line(name, [v / 100 for v in all_], 2) for name, all_ in PUBLISHED.items()]
+    lines += [_digits_line(name, [v / 100 for v in each], 2) for name, each in PUBLISHED.items()]
     return markdown_table(("digit left out", *map(str, range(10)), "mean"), lines)
 
 
@@ -93,7 +96,7 @@ def _digits_line(name: str, values: Sequence[float], decimals: int) -> tuple[str
 
 
 def threshold_sentence(rows: Sequence[Row]) -> str:
-    """Returns a sentence about the share that the threshold flags."""
+    """Returns a sentence about the share of images that the threshold flags."""
     if not rows:
         return ""
     shares = ", ".join(f"{row['flagged']:.2%}" for row in rows)

@@ -1,11 +1,11 @@
-"""Measures what each choice of the default space is worth, one change at a time.
+"""Measures how each choice of the default space affects the loss, one change at a time.
 
     python benchmarks/choices.py              # train what is missing, then print the table
-    python benchmarks/choices.py --share 0/2  # with --share 1/2, two processes divide the work
+    python benchmarks/choices.py --share 0/2  # half of the work; --share 1/2 does the other half
 
 Each training has 9 epochs on the packaged digits and one thread, with vaetune's own training. The
-table shows the lowest validation loss of an epoch, a mean over seeds. If it was stopped, the same
-command continues.
+table shows the lowest validation loss of each seed, and the difference of their mean from that of
+the base configuration. After an interruption, the same command continues.
 """
 
 import argparse
@@ -85,7 +85,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "latent 2, one level": {"latent_dim": 2, "levels": 1},
     "latent 2, dense networks 512/512": {**_DENSE, "latent_dim": 2},
 }
-"""Changes of the base by name."""
+"""Changes of the base configuration, by name."""
 
 
 def train_epochs(
@@ -133,14 +133,19 @@ def train(
 
 
 def read_rows() -> list[dict[str, Any]]:
-    """Returns the trainings that were measured."""
+    """Returns the rows of the trainings that were measured."""
     if not TABLE.exists():
         return []
     return [json.loads(line) for line in TABLE.read_text(encoding="utf-8").splitlines()]
 
 
 def measure(part: int, parts: int) -> None:
-    """Trains what is missing and appends it to the table."""
+    """Trains the missing configurations of one part of the work, and appends their rows.
+
+    Args:
+        part: Number of the part, from 0.
+        parts: Number of parts.
+    """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
 
@@ -167,7 +172,10 @@ def measure(part: int, parts: int) -> None:
 
 
 def table() -> str:
-    """Returns the table in Markdown. CPU seconds per epoch leave out the first, which compiles."""
+    """Returns the table in Markdown.
+
+    The CPU seconds are means over epochs except the first one, which includes compilation.
+    """
     rows = read_rows()
     lines = ["| change | nats | against the base | CPU s an epoch |", "|---|---|---|---|"]
     means = {}
@@ -184,7 +192,7 @@ def table() -> str:
 
 
 def main() -> None:
-    """Measures and prints the table."""
+    """Trains the missing configurations and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--share", default="0/1", help="part of the work to do, such as 0/2")
     parser.add_argument("--table", action="store_true", help="print the table only")

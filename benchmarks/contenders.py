@@ -31,7 +31,10 @@ def run_vaetune(run: Run, workload: Workload, folder: Path) -> None:
 
 
 def run_vaetune_workers(run: Run, workload: Workload, folder: Path) -> None:
-    """Runs the same with `--workers 2`. Its time includes the start of Ray and the workers."""
+    """Runs `vaetune search hyperband --no-baseline --workers 2`.
+
+    The time includes the start of Ray and of the workers.
+    """
     from vaetune.search.executors.ray_cluster import import_ray
 
     import_ray()
@@ -65,8 +68,8 @@ def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any, workers:
 
     digits = load_images("digits")
     sizes = {"train": workload.train, "validation": workload.validation, "test": 16}
-    few = {n: Split(getattr(digits, n).images[:size], None) for n, size in sizes.items()}
-    images = ImageSet("digits", "digits", **few, class_names=None, fingerprint="0" * 64)
+    splits = {n: Split(getattr(digits, n).images[:size], None) for n, size in sizes.items()}
+    images = ImageSet("digits", "digits", **splits, class_names=None, fingerprint="0" * 64)
     choose_device("auto" if workers == 1 else "cpu")  # Imports TensorFlow before the clock starts.
 
     class Watcher(NoWatcher):
@@ -95,7 +98,7 @@ def _run_vaetune(run: Run, workload: Workload, folder: Path, spec: Any, workers:
 def _record_times(run: Run, trials: Sequence[Any]) -> None:
     """Records the training time of trials that ran one after the other."""
     run.training_s = sum(epoch.train_s for trial in trials for epoch in trial.epochs)
-    # From the start of a trial to that of the next one, which includes the work after its end.
+    # A trial counts until the next one starts, because the work after its end is part of its cost.
     promoted = [
         (after.started - trial.started).total_seconds() - sum(e.train_s for e in trial.epochs)
         for trial, after in itertools.pairwise(trials)
@@ -286,7 +289,12 @@ TITLES = {
 
 
 def time_steps(trained: list[tuple[dict[str, Any], int]], workload: Workload) -> float:
-    """Returns the seconds of a search's training steps, without building and compiling models."""
+    """Returns the seconds of a search's training steps, without building and compiling models.
+
+    Args:
+        trained: Configuration and number of epochs of each trial.
+        workload: Images to train on.
+    """
     import example
     import tensorflow as tf
 

@@ -2,9 +2,9 @@
 
     python benchmarks/decisions.py [--configurations 60 1000]
 
-Configurations are drawn from the default space and have invented losses. A fifth of them is trained
-to its end, and twelve of the others are paused. Printed are the median and the largest time of 20
-decisions.
+Configurations are drawn from the default space and have invented losses. A fifth of them train to
+the last epoch; twelve of the others stay paused. The script prints the median and the largest time
+of 20 decisions.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def time_decisions(configurations: int) -> tuple[list[float], list[float]]:
 
 
 def main() -> None:
-    """Times decisions and prints them."""
+    """Times decisions and prints the times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configurations", type=int, nargs="+", default=[60, 1000])
     arguments = parser.parse_args()

@@ -4,8 +4,8 @@ For images of 28 x 28 and of 64 x 64 pixels, it prints the median duration of a 
 the peak memory of both. A large file of noise is written to a temporary folder. Its pages are
 dropped from the memory of the system before each epoch, and an epoch trains a small random part
 of it, so almost all images come from the disk. Epochs from memory and from the disk alternate.
-Processor time shows what the disk costs on a machine that does other work as well. Peak memory is
-that of a process that does one of both; it does not count the file pages of the system.
+Processor time shows the cost of the disk on a machine that also does other work. Peak memory is
+measured in a separate process for each mode; it does not include the file pages of the system.
 """
 
 import argparse
@@ -29,7 +29,7 @@ BATCH_SIZE = 128
 
 
 def write_noise(path: Path, count: int, shape: tuple[int, ...]) -> None:
-    """Writes an array of noise, in parts."""
+    """Writes an array of random pixels, in parts that fit into memory."""
     array = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *shape))
     generator = np.random.default_rng(0)
     for start in range(0, count, 4096):
@@ -77,7 +77,7 @@ def make_runner(path: Path, from_disk: bool) -> "tuple[EpochRunner, int]":
 def train_an_epoch(
     runner: "EpochRunner", count: int, steps: int, number: int, path: Path
 ) -> tuple[float, float]:
-    """Trains on random images, and returns the seconds and processor seconds of a step."""
+    """Trains on random images, and returns the wall and processor seconds of a step."""
     from vaetune.training.schedule import Epoch
 
     order = np.random.default_rng(number).choice(count, steps * BATCH_SIZE, replace=False)
@@ -89,7 +89,14 @@ def train_an_epoch(
 
 
 def measure(path: Path, modes: list[str], rounds: int, steps: int) -> None:
-    """Trains epochs in alternation. Prints the seconds of a step and the peak memory."""
+    """Trains epochs of each mode in turn, and prints the seconds per step and the peak memory.
+
+    Args:
+        path: File of images.
+        modes: "memory", "disk" or both.
+        rounds: Number of epochs of each mode.
+        steps: Number of steps of an epoch.
+    """
     from vaetune.device import choose_device
 
     choose_device("cpu")
@@ -104,7 +111,7 @@ def measure(path: Path, modes: list[str], rounds: int, steps: int) -> None:
 
 
 def in_child(path: Path, modes: list[str], rounds: int, steps: int) -> dict[str, Any]:
-    """Runs `measure` in a process of its own."""
+    """Runs `measure` in a new process and returns what it prints."""
     command = [sys.executable, __file__, "--child", str(path), ",".join(modes)]
     command += ["--rounds", str(rounds), "--steps", str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -113,7 +120,7 @@ def in_child(path: Path, modes: list[str], rounds: int, steps: int) -> dict[str,
 
 
 def compare(name: str, shape: tuple[int, ...], options: argparse.Namespace, folder: str) -> None:
-    """Prints both numbers for images of one size."""
+    """Prints the step times and the peak memory of both modes, for images of one size."""
     path = Path(folder) / "noise.npy"
     count = int(options.gigabytes * 1e9) // int(np.prod(shape))
     write_noise(path, count, shape)
@@ -134,7 +141,7 @@ def compare(name: str, shape: tuple[int, ...], options: argparse.Namespace, fold
 
 
 def main() -> None:
-    """Compares both for each size."""
+    """Compares training from the disk and from memory, for each size of images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=1.0, help="Size of each file.")
     parser.add_argument("--rounds", type=int, default=9, help="Number of pairs of epochs.")

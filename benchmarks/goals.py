@@ -36,7 +36,7 @@ MEMORY_TRIALS = 100
 
 
 def measure_command(*arguments: str) -> float:
-    """Returns the median CPU seconds of a vaetune command, user and system."""
+    """Returns the median CPU seconds of a vaetune command, user and system time together."""
     seconds = []
     for _ in range(REPEATS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -49,10 +49,10 @@ def measure_command(*arguments: str) -> float:
 
 
 def measure_oracle() -> Iterator[tuple[str, float]]:
-    """Yields an algorithm and its milliseconds per trial, without training, after 3,000 trials.
+    """Yields each algorithm with its milliseconds per trial, without training, after 3,000 trials.
 
-    Only the training is simulated: it returns a random score at once. So no epochs are journaled,
-    and there are no checkpoints to keep or remove.
+    Only the training is simulated: it returns a random score at once. Therefore the journal has no
+    epochs, and there are no checkpoints.
     """
     from vaetune.config.spec import Budget, SearchSpec
 
@@ -95,13 +95,13 @@ def _run_without_training(spec: Any, folder: Path) -> list[float]:
             images,
             folder,
             name="bench",
-            executor=lambda images, device: nullcontext(_Guesses(device)),
+            executor=lambda images, device: nullcontext(_RandomScores(device)),
             watch=lambda session, executor: nullcontext(Watcher()),
         )
     return ended_s
 
 
-class _Guesses:
+class _RandomScores:
     """Gives trials random scores instead of training them; see `vaetune.search.Executor`."""
 
     workers = 1
@@ -145,7 +145,7 @@ def measure_report() -> dict[str, float]:
         with Journal(search / JOURNAL_NAME) as journal:
             for event in _large_search():
                 journal.append(event)
-        _keep_pictures(search)
+        _write_pictures(search)
         command = [sys.executable, "-m", "vaetune", "report", "--results", str(results)]
         began_s = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
@@ -155,8 +155,8 @@ def measure_report() -> dict[str, float]:
         return {"write_s": written_s, "megabytes": megabytes, **_use_in_browser(page)}
 
 
-def _keep_pictures(search: Path) -> None:
-    """Writes pictures for a tenth of the trials, which is more than a page shows."""
+def _write_pictures(search: Path) -> None:
+    """Writes pictures for a tenth of the trials, more than a page shows."""
     import numpy as np
 
     from vaetune.data.sources import load_images
@@ -279,11 +279,11 @@ _FILTER = """async () => {
   }
   return seconds;
 }"""
-"""Sets several limits of the loss; each time ends when the browser has drawn the change."""
+"""Sets several limits of the loss, and returns the seconds until the browser has drawn each."""
 
 
 def _use_in_browser(page: Path) -> dict[str, float]:
-    """Returns the median seconds to load a page in Chromium, and those of its slowest filter."""
+    """Returns the median seconds to load a page in Chromium and to apply its slowest filter."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium")
@@ -303,7 +303,7 @@ def _use_in_browser(page: Path) -> dict[str, float]:
 
 
 def _filter_everywhere(tab: Any) -> Iterator[float]:
-    """Yields the median seconds of a filter with each chart and the table in view."""
+    """Yields the median seconds of a filter, with each chart and the table in view in turn."""
     for place in tab.locator("[data-view]:not([hidden]), table.sortable").all():
         place.evaluate("place => place.scrollIntoView({block: 'start', behavior: 'instant'})")
         tab.wait_for_timeout(500)
@@ -316,7 +316,7 @@ def measure_time_shares(folder: Path) -> dict[str, float]:
 
     trials = load_study(folder).trials
     ends = [trial.ended for trial in trials if trial.ended]
-    # The search must have one session: a break between two would count.
+    # The search must have one session, because a break between sessions would count.
     whole_s = (max(ends) - min(trial.started for trial in trials)).total_seconds()
     epochs = [epoch for trial in trials for epoch in trial.epochs]
     training = sum(epoch.train_s for epoch in epochs) / whole_s
@@ -340,7 +340,7 @@ def measure_memory() -> float:
 
 
 def main() -> None:
-    """Measures everything and writes the result."""
+    """Takes all measurements and writes them to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=ROOT / "results")
     arguments = parser.parse_args()

@@ -21,10 +21,10 @@ OLD_WORDS = re.compile(
     r"what (became|becomes|came|comes) of|to be had|is had|at the least|at the most|nobody|"
     r"in vain|crew|workforce|roster|shelf|bench|foretells?|foretold|reckoned)\b"
 )
-"""Words that a newcomer stumbles over, and for which the field has plain ones."""
+"""Unclear or archaic words that docstrings and comments must not use."""
 
 GENITIVE = re.compile(r"^\s+\w+: (Of|That|How|Which|Whose|Where|When|What|Why)\b", re.MULTILINE)
-"""Arguments and attributes without a noun phrase, such as "seed: Of the search."."""
+"""Arguments and attributes that no noun phrase describes, such as "seed: Of the search."."""
 
 
 class Length(NamedTuple):
@@ -42,7 +42,7 @@ class Length(NamedTuple):
 
 
 def modules() -> dict[str, str]:
-    """Returns the text of every module by its path in the package."""
+    """Returns the source text of every module, by path in the package."""
     found = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
     return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in found}
 
@@ -93,7 +93,7 @@ def _measure(node: Function) -> tuple[int, int]:
 
 
 def docstrings() -> dict[str, str]:
-    """Returns every docstring, those of constants included, by its place."""
+    """Returns every docstring, including those of constants, by module and line."""
     return {
         f"{name}:{node.lineno}": node.value.value
         for name, text in modules().items()
@@ -105,7 +105,7 @@ def docstrings() -> dict[str, str]:
 
 
 def comments() -> dict[str, str]:
-    """Returns every comment by its place."""
+    """Returns every comment, by module and line."""
     return {
         f"{name}:{number}": line.partition("# ")[2]
         for name, text in modules().items()
@@ -137,23 +137,23 @@ def long_modules(limit: int = 350) -> list[str]:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints each measurement with its limit."""
     found = functions()
     lines = sorted(one.lines for one in found)
     longest = max(found, key=lambda one: one.lines)
     widest = max(found, key=lambda one: one.parameters)
     readme = len((TOP / "README.md").read_text(encoding="utf-8").splitlines())
     rows = (
-        ("boxes at the top of vaetune/", len(top_names()), "at most 16"),
-        ("arrows between them", len(arrows()), "at most 60"),
+        ("packages and modules at the top", len(top_names()), "at most 16"),
+        ("imports between them", len(arrows()), "at most 60"),
         ("modules over 350 lines", len(long_modules()), "0"),
         ("longest function body", f"{longest.lines} ({longest.place})", "40"),
         ("median function body", statistics.median(lines), "5"),
-        ("nine in ten bodies under", lines[len(lines) * 9 // 10], "17"),
+        ("90th percentile of function bodies", lines[len(lines) * 9 // 10], "17"),
         ("most parameters of a function", f"{widest.parameters} ({widest.place})", "10"),
         ("README lines", readme, "under 200"),
         ("arguments without a noun phrase", len(genitives()), "0"),
-        ("docstrings and comments with old words", len(old_words()), "0"),
+        ("docstrings and comments with unclear words", len(old_words()), "0"),
     )
     for name, value, goal in rows:
         print(f"{name:<42} {value!s:<48} {goal}")

@@ -7,8 +7,9 @@ between configurations (`sleeper.py`), and finalists are rescored with random nu
 32 processes, oracle, journal, checkpoints and pictures (of small arrays) are real. The clock starts
 when all workers are ready.
 
-The result is written to `results/many_workers.json`. A result of this machine, these versions and
-these settings is only printed, unless `--again` is given.
+The result is written to `results/many_workers.json`. If that file already holds a result of the
+same machine, versions and settings, this result is printed and nothing is measured, unless
+`--again` is given.
 """
 
 import argparse
@@ -56,11 +57,11 @@ class Stopwatch:
 
     Attributes:
         events: Number of starts, epochs and ends of trials.
-        words: Number of progress messages from workers.
+        messages: Number of progress messages from workers.
     """
 
     def __init__(self) -> None:
-        self.events = self.words = 0
+        self.events = self.messages = 0
         self._marks: list[NDArray[np.float64]] = []
         self._waited = np.zeros(3)
 
@@ -72,14 +73,14 @@ class Stopwatch:
 
     def on_progress(self, run: str, trial_id: str | None, share: float) -> None:
         """Counts progress messages."""
-        self.words += 1
+        self.messages += 1
 
     def on_wait(self) -> None:
         """Does nothing."""
 
     @contextmanager
     def excluding_waits(self) -> Iterator[None]:
-        """Subtracts the time in `ray.wait`: in all other time the driver works."""
+        """Subtracts the time in `ray.wait`, because the driver works at all other times."""
         import ray
 
         wait = ray.wait
@@ -97,7 +98,11 @@ class Stopwatch:
             yield
 
     def seconds(self) -> dict[str, float]:
-        """Returns the driver's seconds: wall, work, and CPU of its thread and of all threads."""
+        """Returns the seconds of the driver from the first to the last event.
+
+        `wall_s` is all of the time, and `driver_s` the part outside `ray.wait`. `driver_cpu_s` is
+        the CPU time of the driver's thread in this part, and `process_cpu_s` that of all threads.
+        """
         passed = self._marks[1] - self._marks[0]
         wall_s, thread_s, _ = passed - self._waited
         return {
@@ -112,8 +117,8 @@ def _clocks() -> NDArray[np.float64]:
     return np.array([time.perf_counter(), time.thread_time(), time.process_time()])
 
 
-class RandomlyRescored:
-    """Rescores with random numbers, since the workers have no models; see `search.Executor`."""
+class RandomRescoringExecutor:
+    """Rescores with random numbers, because the workers have no models; see `search.Executor`."""
 
     def __init__(self, executor: Any, images: int) -> None:
         self.workers = executor.workers
@@ -122,7 +127,7 @@ class RandomlyRescored:
         self._images = images
 
     def wait_until_ready(self, on_wait: Any) -> None:
-        """Returns at once, since the workers are ready."""
+        """Returns at once, because the workers are ready."""
 
     def measure(
         self, models: Sequence[Any], samples: int, seed: int, on_progress: Any = None
@@ -185,7 +190,7 @@ class _Sleepers:
         self._speed = Speed(settings.epoch_s, settings.spread, settings.workers, ready)
 
     @contextmanager
-    def open(self, images: Any, device: Any) -> Iterator[RandomlyRescored]:
+    def open(self, images: Any, device: Any) -> Iterator[RandomRescoringExecutor]:
         """Starts the workers and waits for them."""
         from vaetune.search import ExecutorOptions, open_ray_executor
 
@@ -195,14 +200,14 @@ class _Sleepers:
             executor.wait_until_ready(lambda: None)
             self.start_s = time.perf_counter() - began_s
             print(f"{self._workers} workers are ready after {self.start_s:.0f} s", flush=True)
-            yield RandomlyRescored(executor, len(images.validation))
+            yield RandomRescoringExecutor(executor, len(images.validation))
 
 
 def summarise(study: Any, watch: Stopwatch, workers: int) -> dict[str, Any]:
     """Returns the size of a search and the utilisation of its workers.
 
     Utilisation is computed as in the report: a worker is busy until the driver records the end of
-    its trial. For comparison, the share of the time in which workers slept is returned, too.
+    its trial. For comparison, the result contains the share of the time in which workers slept.
     """
     from vaetune.report.analysis.utilisation import compute_utilisation
 
@@ -212,7 +217,7 @@ def summarise(study: Any, watch: Stopwatch, workers: int) -> dict[str, Any]:
         "trials": len(study.trials),
         "epochs": len(epochs),
         "events": watch.events,
-        "words": watch.words,
+        "words": watch.messages,
         "utilisation": found.share,
         "utilisation_until_last_rung": found.until_last_rung,
         "slept_until_last_rung": _slept(study, workers, _last_rung_began(study)),
@@ -228,7 +233,7 @@ def _last_rung_began(study: Any) -> datetime:
 
 
 def _slept(study: Any, workers: int, until: datetime) -> float:
-    """Returns the share of the workers' time in which they slept, until a moment."""
+    """Returns the share of the workers' time in which they slept, up to `until`."""
     slept_s = 0.0
     for epoch in (epoch for trial in study.trials for epoch in trial.epochs):
         after_s = max(0.0, (epoch.time - until).total_seconds())
@@ -238,7 +243,7 @@ def _slept(study: Any, workers: int, until: datetime) -> float:
 
 
 def describe_outcome(found: dict[str, Any]) -> str:
-    """Describes the measurements in lines."""
+    """Returns a description of the measurements in a few lines."""
 
     def per_event(name: str) -> str:
         return f"{1e3 * found[name] / found['events']:.2f} ms"
@@ -259,12 +264,12 @@ def describe_outcome(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Runs the search unless it is measured already, and prints the result."""
+    """Runs the search, unless there is a result already, and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in Settings()._asdict().items():
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=type(default), default=default)
-    parser.add_argument("--again", action="store_true", help="measure again")
+    parser.add_argument("--again", action="store_true", help="measure even if there is a result")
     parser.add_argument("--profile", action="store_true", help="print a profile of the driver")
     parser.add_argument("--results", type=Path, default=RESULTS / "many_workers.json")
     arguments = parser.parse_args()
@@ -274,11 +279,11 @@ def main() -> None:
         print(describe_outcome(simulate(settings, profile)))
         pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
         return
-    asked = {"environment": describe(), "settings": settings._asdict()}
+    conditions = {"environment": describe(), "settings": settings._asdict()}
     path = arguments.results
     measured = json.loads(path.read_text()) if path.exists() else {}
-    if arguments.again or any(measured.get(key) != value for key, value in asked.items()):
-        measured = asked | simulate(settings)
+    if arguments.again or any(measured.get(key) != value for key, value in conditions.items()):
+        measured = conditions | simulate(settings)
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(measured, indent=2) + "\n")
     print(describe_outcome(measured))

@@ -1,4 +1,4 @@
-"""Measures what searches and trainings find, as a user runs them.
+"""Measures the losses and seconds of searches and trainings that run as a user runs them.
 
     python benchmarks/quality.py searches                          # hyperband and hyperband-0.1
     python benchmarks/quality.py letters --images letters.npz      # the same, on other images
@@ -7,13 +7,14 @@
     python benchmarks/quality.py latent-2 --images mnist.npz       # ... with two latent dimensions
     python benchmarks/quality.py binarized --images mnist.npz      # ... pixels drawn in each epoch
     python benchmarks/quality.py emoji --images emoji.npz          # colour
-    python benchmarks/quality.py precision                         # bfloat16 beside float32
+    python benchmarks/quality.py precision                         # bfloat16 against float32
     python benchmarks/quality.py structures                        # seconds of a new structure
-    python benchmarks/quality.py --table                           # what was measured
+    python benchmarks/quality.py --table                           # print the table only
 
-Each run is made of vaetune's own commands. Their results are in `build/quality/`, what was measured
-in `results/quality.jsonl`. If it was stopped, the same command continues; the seconds of a command
-that was stopped are left out. `--only TEXT` limits it to runs with TEXT in their names.
+Each run consists of vaetune's own commands. Their results are in `build/quality/`, and the
+measurements are appended to `results/quality.jsonl`. After an interruption, the same command
+continues; the interrupted run has no seconds in its row. `--only TEXT` limits it to runs with TEXT
+in their names.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from quality_tables import ROWS, read_rows, report
 BUILD = Path(__file__).parent.parent / "build" / "quality"
 
 SUBSET, SUBSET_VALIDATION = 5000, 1000
-"""Images of a file to train on and to validate on, drawn with seed 0."""
+"""Numbers of training and validation images that are drawn from a file with seed 0."""
 
 RECIPE = {
     "activation": "gelu",
@@ -55,10 +56,11 @@ class Run:
     Attributes:
         name: Name of the run and of its folder.
         group: First word of the command line.
-        study: Address of the study in its folder of results.
+        study: Path of the study in the folder of results.
         command: Arguments of `vaetune`, without the folder.
-        evaluate: Further arguments of `vaetune evaluate`; None leaves it out. With one sample, the
-            bound, which would take minutes, is the negative ELBO again.
+        evaluate: Further arguments of `vaetune evaluate`; None: the winner is not evaluated. By
+            default the importance-weighted bound takes one sample and equals the negative ELBO,
+            because more samples would take minutes.
         search: Text of the search file that the command names; empty without one.
     """
 
@@ -83,7 +85,7 @@ def training(name: str, group: str, values: Mapping[str, Any], *options: str, **
 
 
 def paired_searches(group: str, seeds: Sequence[int], *options: str) -> Iterator[Run]:
-    """Yields the default searches of both versions, in turn."""
+    """Yields the default searches of vaetune 0.1 and of this version, in turn."""
     for seed in seeds:
         for file in ("hyperband-0.1", "hyperband"):
             command = ["search", file, "--seed", str(seed), *options]
@@ -92,8 +94,8 @@ def paired_searches(group: str, seeds: Sequence[int], *options: str) -> Iterator
 
 def full_mnist(images: Path) -> Iterator[Run]:
     """Yields the trainings on all of MNIST, two seeds each."""
-    long = ("--dataset", str(images), "--on", "train+validation")
-    annealed = (*long, "--learning-rate-decay", "cosine")
+    on_all = ("--dataset", str(images), "--on", "train+validation")
+    annealed = (*on_all, "--learning-rate-decay", "cosine")
     wide = RECIPE | LEVELS | {"filters_1": 32, "filters_2": 64, "dense_units": 256}
     grey = wide | {"latent_dim": 16, "learning_rate": 0.003}
     flat = RECIPE | DENSE | {"dense_units": 512, "latent_dim": 2, "batch_size": 64}
@@ -109,9 +111,9 @@ def full_mnist(images: Path) -> Iterator[Run]:
             "budget = { max_epochs = 45 }",
             'training = { learning_rate_decay = "cosine" }',
         )
-        thousand = ("--importance-samples", "5000", "--images", "1000")
-        seeded = ("--seed", str(seed))
-        yield grid_search(name, "binarized", grey, keys, *seeded, evaluate=thousand)
+        evaluation = ("--importance-samples", "5000", "--images", "1000")
+        with_seed = ("--seed", str(seed))
+        yield grid_search(name, "binarized", grey, keys, *with_seed, evaluate=evaluation)
 
 
 def grid_search(
@@ -142,7 +144,7 @@ def grid_search(
 
 
 def all_runs(images: Path | None) -> Iterator[Run]:
-    """Yields the runs of all groups. Without `images`, those that need no file of images."""
+    """Yields the runs of all groups; without `images`, only those that need no file of images."""
     yield from paired_searches("searches", range(5))
     draws = ("search", "random", "--max-trials", "40", "--seed", "0", "--no-baseline")
     yield Run("random", "random", "random", draws, evaluate=None)
@@ -175,7 +177,7 @@ def all_runs(images: Path | None) -> Iterator[Run]:
 
 
 def draw_subset(images: Path, target: Path) -> None:
-    """Draws the images that searches use from a file of images, once.
+    """Draws the images of searches from a file of images, unless they are drawn already.
 
     Args:
         images: File with `x_train`, `y_train`, `x_test` and `y_test`.
@@ -195,7 +197,7 @@ def draw_subset(images: Path, target: Path) -> None:
 
 
 def vaetune(run: Run, *arguments: str) -> tuple[float, float]:
-    """Runs a command and returns its wall and CPU seconds."""
+    """Runs a command of vaetune and returns its wall and CPU seconds."""
     command = [sys.executable, "-m", "vaetune", *arguments, "--results", str(run.results)]
     before, began_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -205,7 +207,7 @@ def vaetune(run: Run, *arguments: str) -> tuple[float, float]:
 
 
 def measure(run: Run) -> dict[str, Any]:
-    """Makes a run and returns its row."""
+    """Executes the commands of a run and returns its row."""
     continued = run.results.exists()
     if run.search:
         BUILD.mkdir(parents=True, exist_ok=True)
@@ -218,7 +220,7 @@ def measure(run: Run) -> dict[str, Any]:
 
 
 def describe(run: Run) -> dict[str, Any]:
-    """Returns what a finished run found."""
+    """Returns the measurements of a finished run."""
     import vaetune as package
 
     study = package.load_study(run.results / run.study)
@@ -258,10 +260,10 @@ def rounded(estimate: Any) -> list[float]:
 
 
 def main() -> None:
-    """Reads the command line, makes the runs that are missing, and prints the table."""
+    """Parses the command line, executes the missing runs, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("group", nargs="?", help="group of runs")
-    parser.add_argument("--images", type=Path, help="file of the images of the group")
+    parser.add_argument("group", nargs="?", help="group of runs, such as searches")
+    parser.add_argument("--images", type=Path, help="file of images that the group needs")
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="only runs with TEXT in the name"
     )
@@ -270,7 +272,7 @@ def main() -> None:
     images = arguments.images.resolve() if arguments.images else None
     runs = [run for run in all_runs(images) if run.group == arguments.group]
     if not arguments.table and not runs:
-        parser.error("no such group, or it needs --images; see the top of this file")
+        parser.error("unknown group, or a group that needs --images: see the top of this file")
     if arguments.group == "letters" and images:
         draw_subset(images, BUILD / "letters.npz")
     known = {row["run"] for row in read_rows()}

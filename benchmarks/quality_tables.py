@@ -1,4 +1,4 @@
-"""Tables of what `quality.py` has measured."""
+"""Tables of the measurements of `quality.py`."""
 
 import json
 import re
@@ -29,13 +29,13 @@ TITLES = {
     "precision-default-float32": "three levels, gelu, float32",
     "precision-default-mixed_bfloat16": "three levels, gelu, bfloat16",
 }
-"""Names of the runs, without their seeds, and what the tables call them."""
+"""Titles in the tables, by name of the run without its seed."""
 
 Row = Mapping[str, Any]
 
 
 def read_rows() -> list[dict[str, Any]]:
-    """Returns the runs that were measured."""
+    """Returns the rows of the runs that were measured."""
     if not ROWS.exists():
         return []
     return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
@@ -67,20 +67,20 @@ def found_table(rows: Sequence[Row]) -> str:
 
 
 def report() -> str:
-    """Returns all that was measured, run by run and in short."""
+    """Returns a line for each run, the table, and summaries."""
     rows = read_rows()
     lines = []
     for row in rows:
         elbo, bound = (_with_error(row.get(key)) for key in ("test_elbo", "bound"))
         seconds = f"{row['wall_s']} s, CPU {row['cpu_s']} s" if "wall_s" in row else ""
-        words = (row["run"], f"{row['val_loss']:.2f}", elbo, bound, seconds)
-        lines.append("  ".join(word for word in words if word))
-    short = (*ratios(rows), *precision_ratios(rows), *structure_seconds(rows))
-    return "\n".join([*lines, "", found_table(rows), "", *short])
+        cells = (row["run"], f"{row['val_loss']:.2f}", elbo, bound, seconds)
+        lines.append("  ".join(cell for cell in cells if cell))
+    summaries = (*ratios(rows), *precision_ratios(rows), *structure_seconds(rows))
+    return "\n".join([*lines, "", found_table(rows), "", *summaries])
 
 
 def ratios(rows: Sequence[Row]) -> Iterator[str]:
-    """Yields the median ratio, new to earlier, of the pairs of searches with one seed."""
+    """Yields median ratios of this version to vaetune 0.1, over searches with the same seed."""
     by_name = {row["run"]: row for row in rows}
     for group in ("searches", "letters"):
         pairs = [
@@ -107,7 +107,7 @@ def precision_ratios(rows: Sequence[Row]) -> Iterator[str]:
                 seconds
                 for row in rows
                 if _without_seed(row) == f"precision-{model}-{precision}"
-                for seconds in row["train_s_of_epochs"][1:]  # The first epoch compiles.
+                for seconds in row["train_s_of_epochs"][1:]  # The first includes compilation.
             ]
             for precision in ("float32", "mixed_bfloat16")
         )

@@ -7,23 +7,23 @@
     python benchmarks/race.py --table
 
 Every contender searches for 130 seconds. The clock starts when all modules are imported and the
-images are loaded. Each contender has one core and one thread. Two of them run at a time, and for
-each seed all take turns. Those of Ray, which has several processes, run alone with all cores, and
-train with one thread too. Freeze-thaw and Hyperband also go on until they have trained the 75
-epochs of Hyperband's schedule. From the images of a file, 5,000 training and 1,000 validation
-images are drawn with a fixed seed.
+images are loaded. Each contender has one core and one thread, and every core runs one contender at
+a time. The order of the contenders rotates from seed to seed. Contenders on Ray have several
+processes: each of them runs alone with all cores, but also trains with one thread. Freeze-thaw and
+Hyperband continue after 130 seconds until they have trained the 75 epochs of Hyperband's schedule.
+From the images of a file, 5,000 training and 1,000 validation images are drawn with a fixed seed.
 
-Rows are appended to `results/race.jsonl`, so the same command continues after a stop.
+Rows are appended to `results/race.jsonl`, so the same command continues after an interruption.
 
-What is compared was decided before the first run on the letters:
+The comparison was fixed before the first run on the letters:
 
 - The level to reach is the median of Hyperband's lowest validation losses after 130 seconds
   (primary), and after its 75 epochs (secondary).
-- The measure is freeze-thaw's seconds to that level as a share of the other's with the same seed.
-  The primary measure is its share of Hyperband's.
-- A run that does not reach the level counts with the seconds that it ran. If only the other one
-  did not reach it, the share is an upper bound.
-- A row shows the median share, the interval of the median from the signs alone (no distribution is
+- The measure is freeze-thaw's seconds to that level as a share of the rival's seconds with the same
+  seed. The primary rival is Hyperband.
+- A run that does not reach the level counts with the time limit, or without a limit with all of its
+  time. If only the rival does not reach it, the share is an upper bound.
+- A row shows the median share, the interval of the median by the sign test (no distribution is
   assumed), and the p-value of Wilcoxon's signed-rank test of the logarithms, two-sided.
 """
 
@@ -63,7 +63,7 @@ _running: set["subprocess.Popen[bytes]"] = set()
 
 
 def run_here(arguments: argparse.Namespace) -> None:
-    """Runs one search in this process, which ends with it."""
+    """Runs one search in this process. The clock ends the process."""
     from vaetune.data import load_images
 
     (contender,), seed = arguments.contender, arguments.here
@@ -74,11 +74,11 @@ def run_here(arguments: argparse.Namespace) -> None:
     clock = Clock(arguments.results, run, arguments.seconds, least)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         CONTENDERS[contender](Race(clock, images, seed, Path(folder)))
-    raise SystemExit(f"{contender} ended before its time.")
+    raise SystemExit(f"{contender} ended before the time limit.")
 
 
 def image_set(file: Path | None, build: Path) -> tuple[str, str]:
-    """Returns the name and the source of an image set; of a file, images are drawn once.
+    """Returns the name and the source of an image set, and draws images from a file if needed.
 
     Args:
         file: File of images; None for the packaged digits.
@@ -92,15 +92,15 @@ def image_set(file: Path | None, build: Path) -> tuple[str, str]:
 
 
 def run_apart(key: Key, arguments: argparse.Namespace, core: int | None) -> None:
-    """Runs one search in a process of its own.
+    """Runs one search in a separate process.
 
     Args:
         key: Image set, contender and seed.
         arguments: Command line.
-        core: Core on which it runs; None for all.
+        core: Core on which the search runs; None for all cores.
 
     Raises:
-        SystemExit: It failed.
+        SystemExit: The search failed.
     """
     _, contender, seed = key
     command = [sys.executable, __file__, "--here", str(seed), "--contender", contender]
@@ -128,7 +128,7 @@ def run_apart(key: Key, arguments: argparse.Namespace, core: int | None) -> None
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kills a process and those that it began. Some of Ray outlive it."""
+    """Kills a process and its child processes, because some of Ray's outlive it."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -154,14 +154,14 @@ def run_seed(keys: list[Key], arguments: argparse.Namespace) -> None:
                 return
             show(key, arguments.results)
 
-    lanes = [
+    threads = [
         threading.Thread(target=work, args=(core,), daemon=True)
         for core in sorted(os.sched_getaffinity(0))
     ]
-    for lane in lanes:
-        lane.start()
-    for lane in lanes:
-        lane.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     if failures:
         raise failures[0]
     for key in keys:
@@ -184,7 +184,7 @@ def show(key: Key, results: Path) -> None:
 
 
 def missing_keys(seed: int, wanted: list[str], arguments: argparse.Namespace) -> list[Key]:
-    """Returns the runs of a seed that are missing; the order rotates from seed to seed."""
+    """Returns the missing runs of a seed. The order rotates from seed to seed."""
     name, _ = image_set(arguments.images, arguments.build)
     done = {run.key for run in read_race(arguments.results)}
     turn = seed % len(wanted)

@@ -1,4 +1,4 @@
-"""The chart of a race: the median lowest loss of all seeds against time."""
+"""The chart of a race: the median over seeds of the lowest loss, against time."""
 
 import re
 from collections.abc import Sequence
@@ -21,9 +21,10 @@ COLOURS = {
     "ray": "#cc79a7",
     "expert": "#000000",
 }
-"""Colours by contender; one that trains the Keras example's network has that of its namesake."""
+"""Colours by contender. A contender and its variant with the suffix `EXAMPLE` share a colour."""
 
 EXAMPLE = "-example"
+"""Suffix of contenders that train the Keras example's network."""
 
 PANELS = (  # Title, lowest and highest loss, and whether it shows the Keras example's network.
     ("With vaetune's default space", 98.0, 115.0, False),
@@ -44,12 +45,12 @@ def draw_race(runs: Sequence[RaceRun], images: str) -> None:
     if FREEZE_THAW not in found:
         return
     figure = Figure(figsize=(10, 4.5), dpi=120, layout="constrained")
-    pair = figure.subplots(1, 2, sharex=True)
-    for axes, (title, low, high, of_example) in zip(pair, PANELS, strict=True):
-        for name, of_seeds in found.items():
-            if name != FREEZE_THAW and name.endswith(EXAMPLE) != of_example:
+    panels = figure.subplots(1, 2, sharex=True)
+    for axes, (title, low, high, shows_example) in zip(panels, PANELS, strict=True):
+        for name, by_seed in found.items():
+            if name != FREEZE_THAW and name.endswith(EXAMPLE) != shows_example:
                 continue
-            _draw(axes, name, list(of_seeds.values()))
+            _draw(axes, name, list(by_seed.values()))
         axes.set(title=title, xlabel="seconds", ylim=(low, high), xlim=(0, LIMIT_S))
         axes.grid(alpha=0.3)
         axes.legend(loc="upper right", edgecolor="none", framealpha=0.9, fontsize=8)

@@ -15,7 +15,7 @@ LIMIT_S = 130.0
 """Seconds after which a run ends."""
 
 SCHEDULE_EPOCHS = 75
-"""Epochs of Hyperband's schedule. Hyperband and freeze-thaw train as many in any case."""
+"""Epochs of Hyperband's schedule. Hyperband and freeze-thaw train at least this many."""
 
 
 @dataclass(frozen=True)
@@ -45,28 +45,28 @@ class RaceRun:
         return self.images, self.contender, self.seed
 
     def best(self, until_s: float) -> float:
-        """Returns the lowest validation loss until some seconds; infinite if there is none."""
+        """Returns the lowest validation loss up to a time in seconds; infinite without epochs."""
         return min((loss for at, loss in self.epochs if at <= until_s), default=float("inf"))
 
     def best_of(self, epochs: int) -> float:
-        """Returns the lowest validation loss of the first epochs; infinite if there is none."""
+        """Returns the lowest validation loss of the first epochs; infinite without epochs."""
         return min((loss for _, loss in self.epochs[:epochs]), default=float("inf"))
 
     def seconds_to(self, loss: float) -> float | None:
-        """Returns the seconds until a validation loss is reached; None if it never was."""
+        """Returns the seconds until a validation loss is reached; None if it is never reached."""
         return next((at for at, reached in self.epochs if reached <= loss), None)
 
 
 class Clock:
-    """Records the epochs of a search, and ends this process when its time is over.
+    """Records the epochs of a search, and ends this process after the time limit.
 
-    The process ends at once, whatever a tool is doing: the row is complete by then.
+    The process ends at once, even within an epoch, because the row is written before.
 
     Args:
         path: File of rows, to which the run is appended.
         run: The run, without epochs.
         limit_s: Seconds after which the search ends.
-        least_epochs: Epochs that it trains in any case.
+        least_epochs: Minimum number of epochs, for which the search may exceed the limit.
     """
 
     def __init__(self, path: Path, run: RaceRun, limit_s: float, least_epochs: int = 0) -> None:
@@ -76,7 +76,7 @@ class Clock:
         self._began_at = 0.0
 
     def start(self) -> None:
-        """Starts the time. Call it when everything is imported and the images are loaded."""
+        """Starts the clock. Call it when all modules are imported and the images are loaded."""
         self._began_at = time.time()
         threading.Thread(target=self._end_when_over, daemon=True).start()
 
@@ -91,7 +91,11 @@ class Clock:
         self._epochs.append((round(seconds, 2), round(float(val_loss), 3)))
 
     def end(self, by_itself: bool = True) -> None:
-        """Writes the run and ends the process."""
+        """Writes the run and ends the process.
+
+        Args:
+            by_itself: True if the search has ended, False if the clock ends it.
+        """
         ended_s = round(time.time() - self._began_at, 2) if by_itself else None
         row = RaceRun(*self._run.key, list(self._epochs), ended_s, describe())
         append_line(self._path, json.dumps(asdict(row)))

@@ -1,8 +1,8 @@
 """The contenders of a race. Each searches until the clock ends the process.
 
-Every function imports its tool, starts the clock and searches. Three are vaetune's: its searches
-train with vaetune's own training. The other tools train either vaetune's hypermodel or the Keras
-example's network, with Keras's `fit` as in their guides, and nothing else differs. The expert
+Every function imports its tool, starts the clock and searches. Three contenders are searches of
+vaetune, which use vaetune's own training. The other tools train either vaetune's hypermodel or the
+Keras example's network, with Keras's `fit` as in their guides, and nothing else differs. The expert
 trains three guesses and stops.
 """
 
@@ -25,14 +25,14 @@ ENDLESS, ROUNDS = 10_000, 20
 
 GUESS = {"filters_1": 32, "filters_2": 64, "dense_units": 256, "latent_dim": 16}
 GUESSED_RATES = (0.001, 0.003, 0.005)
-"""What the expert trains: one network with three learning rates."""
+"""Configurations of the expert: one network with three learning rates."""
 
 GUESSED_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
 class Race:
-    """What a contender is given.
+    """The input of a contender.
 
     Attributes:
         clock: Clock of the run.
@@ -76,7 +76,7 @@ def run_vaetune(race: Race, algorithm: str, as_control: bool = False) -> None:
     Args:
         race: Clock, images, seed and folder of the run.
         algorithm: Name of the algorithm.
-        as_control: True if the control takes the place of `freeze_thaw`.
+        as_control: True if the control replaces `freeze_thaw`.
     """
     from race_control import in_place_of_freeze_thaw
 
@@ -92,7 +92,7 @@ def run_vaetune(race: Race, algorithm: str, as_control: bool = False) -> None:
 
 
 def run_expert(race: Race) -> None:
-    """Trains the expert's guesses with what else the default space has fixed, then stops."""
+    """Trains the expert's guesses, with the fixed values of the default space, then stops."""
     from vaetune.config import DEFAULT_SPACE, Budget, Pinned, Space
 
     fixed = {name: one.value for name, one in DEFAULT_SPACE.dimensions() if isinstance(one, Pinned)}
@@ -275,7 +275,7 @@ def run_ray(race: Race, network: str) -> None:
 
 
 def _ray_space(space: Any) -> dict[str, Any]:
-    """Returns a space as Ray's user declares it."""
+    """Returns a space as a user of Ray Tune would declare it."""
     from ray import tune
 
     from vaetune.config import Range
@@ -289,7 +289,7 @@ def _ray_space(space: Any) -> dict[str, Any]:
 
 
 def _import(network: str) -> None:
-    """Imports what trains a network, before the clock starts."""
+    """Imports the modules that train a network, before the clock starts."""
     if network == EXAMPLE:
         import example  # noqa: F401
     else:
@@ -319,7 +319,7 @@ CONTENDERS: dict[str, Callable[[Race], None]] = {
 }
 
 ON_RAY = ("ray", "ray-example")
-"""Contenders of several processes."""
+"""Contenders that run on Ray, with several processes."""
 
 LEAST_EPOCHS = {"freeze-thaw": SCHEDULE_EPOCHS, "hyperband": SCHEDULE_EPOCHS}
-"""Epochs that a contender trains in any case."""
+"""Minimum numbers of epochs, for which a contender may exceed the time limit."""

@@ -1,8 +1,8 @@
 """The control of a race, as an oracle of vaetune: rounds of cheap random configurations.
 
-A round begins 27 configurations, drawn with a probability in inverse proportion to the counted cost
-of an epoch, and trains them for one epoch each. The best three continue to their last epoch. No
-model predicts anything.
+A round begins 27 configurations and trains each for one epoch. The probability to draw a
+configuration is inversely proportional to the counted cost of its epochs. The best three continue
+to the last epoch. No model predicts losses.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,9 +26,9 @@ class ControlChooser(Chooser):
 
     def choose(self, runs: Sequence[Run], number: int, epochs_left: int) -> Proposal | None:
         """Returns the next trial; see `Chooser.choose`."""
-        played, place = divmod(number, CONTROL_BEGUN + CONTROL_KEPT)
+        round_number, place = divmod(number, CONTROL_BEGUN + CONTROL_KEPT)
         if place < CONTROL_BEGUN:
-            return Proposal(self._draw_round(played)[place], None, 0, self.rungs[0])
+            return Proposal(self._draw_round(round_number)[place], None, 0, self.rungs[0])
         this_round = range(len(runs) - CONTROL_BEGUN, len(runs))
         paused = [index for index in this_round if runs[index].is_paused(self.rungs[-1])]
         best = min(paused, key=lambda index: runs[index].losses[-1])
@@ -49,13 +49,13 @@ class ControlOracle(FreezeThawOracle):
 
     @cached_property
     def _chooser(self) -> Chooser:
-        like = super()._chooser
-        return ControlChooser(like.encoder, like.rungs, like.seed, like.cost)
+        chooser = super()._chooser
+        return ControlChooser(chooser.encoder, chooser.rungs, chooser.seed, chooser.cost)
 
 
 @contextmanager
 def in_place_of_freeze_thaw() -> Iterator[None]:
-    """Lets searches with `algorithm = "freeze_thaw"` follow the control."""
+    """Makes searches with `algorithm = "freeze_thaw"` run the control instead."""
     oracles: Any = control._ORACLES
     with mock.patch.dict(oracles, {"freeze_thaw": ControlOracle}):
         yield

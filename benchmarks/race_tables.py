@@ -28,7 +28,7 @@ TITLES = {
 EXPERTS = ("expert", "expert-example")
 
 COVERAGE = 0.95
-"""Least probability with which an interval holds the median."""
+"""Minimum probability that an interval contains the median."""
 
 Runs = Mapping[int, RaceRun]
 """Runs of one contender on one image set, by seed."""
@@ -62,11 +62,11 @@ def _parts(images: str, found: Mapping[str, Runs]) -> Iterator[str]:
         f"Freeze-thaw's seconds to {after_limit:.2f} nats:"
     )
     yield _times_table(found, after_limit)
-    long = _share_row(HYPERBAND, found[FREEZE_THAW], found[HYPERBAND], after_schedule, math.inf)
+    row = _share_row(HYPERBAND, found[FREEZE_THAW], found[HYPERBAND], after_schedule, math.inf)
     yield (
         f"To {after_schedule:.2f} nats, both going on as long as needed for {SCHEDULE_EPOCHS} "
-        f"epochs, freeze-thaw takes {long[2]} of Hyperband's seconds ({long[1]} seeds, interval "
-        f"{long[3]}, p {long[4]})."
+        f"epochs, freeze-thaw takes {row[2]} of Hyperband's seconds ({row[1]} seeds, interval "
+        f"{row[3]}, p {row[4]})."
     )
     yield f"Lowest losses after {LIMIT_S:.0f} s:"
     yield _losses_table(found)
@@ -103,7 +103,8 @@ def _share_row(
     middle, low, high = median_interval(shares)
     reached = [[_reaches(run, level, limit_s) for run in pair] for pair in pairs]
     ours_reached, theirs_reached = (sum(column) for column in zip(*reached, strict=True))
-    # Where only the rival failed, the share is too high. Where freeze-thaw failed, it is too low.
+    # If only the rival misses the level, its time is underestimated, so the share is an upper
+    # bound. If freeze-thaw misses the level, its time is underestimated, so the share is no bound.
     is_bound = theirs_reached < ours_reached == len(seeds)
     return (
         TITLES[name],
@@ -116,14 +117,14 @@ def _share_row(
 
 
 def share(ours: RaceRun, theirs: RaceRun, level: float, limit_s: float) -> float:
-    """Returns the share of one run's seconds to a level in another's.
+    """Returns one run's seconds to a level as a share of another run's seconds.
 
     Args:
         ours: The run in the numerator.
         theirs: The run in the denominator.
         level: Validation loss to reach, nats per image.
         limit_s: Seconds after which losses do not count. A run that does not reach the level counts
-            with as many, or with all that it ran.
+            with this limit, or with all of its seconds if the limit is infinite.
     """
     ours_s, theirs_s = (_seconds(run, level, limit_s) for run in (ours, theirs))
     return ours_s / theirs_s
@@ -140,9 +141,9 @@ def _reaches(run: RaceRun, level: float, limit_s: float) -> bool:
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Returns the median, and its interval from the order of the values alone.
+    """Returns the median, and the lower and upper end of its interval by the sign test.
 
-    Few values have no such interval; they give their lowest and their highest.
+    Few values have no such interval; then the ends are the lowest and the highest value.
     """
     from scipy.stats import binom
 
@@ -192,7 +193,7 @@ def _loss_row(name: str, found: Mapping[str, Runs]) -> tuple[str, ...]:
 
 
 def _expert_sentences(found: Mapping[str, Runs]) -> Iterator[str]:
-    """Yields whether searches are better than an expert when the last guess has ended."""
+    """Yields comparisons of searches with an expert, when the last guess has ended."""
     for name in EXPERTS:
         if name not in found:
             continue
@@ -221,5 +222,5 @@ def _against_expert(title: str, expert: Runs, search: Runs) -> str:
 
 
 def _end_of(run: RaceRun) -> float:
-    """Returns the seconds until a run ended by itself, or was ended."""
+    """Returns the seconds until a run ended by itself, or until the time limit."""
     return LIMIT_S if run.ended_s is None else min(run.ended_s, LIMIT_S)

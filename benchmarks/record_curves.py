@@ -5,14 +5,13 @@
     python benchmarks/record_curves.py --seconds       # the seconds of their epochs
     python benchmarks/record_curves.py --name letters --images benchmarks/data/letters.npz
 
-The curves are those of vaetune's `random` search with two workers of one thread each: vaetune
-continues a search that was stopped, divides its trials between workers and has a journal. Its
-results are in `build/curves/`. The tables in `benchmarks/curves/` are written at the end, also if
-the recording is stopped; the same command continues. A larger `--count` continues a complete
-recording. From the images of a file, 5,000 training and 1,000 validation images are drawn.
+The curves are those of vaetune's `random` search with two workers of one thread each. The results
+of this search are in `build/curves/`. The tables in `benchmarks/curves/` are written at the end,
+even if the recording is interrupted; the same command continues it. A larger `--count` extends a
+complete recording. From the images of a file, 5,000 training and 1,000 validation images are drawn.
 
-`--seconds` trains on some of the images in this process alone, on one thread. Nothing else may run
-on the machine.
+`--seconds` trains on some of the images in this process, on one thread. Do not run anything else on
+the machine at the same time.
 """
 
 import argparse
@@ -36,10 +35,10 @@ if TYPE_CHECKING:
 BUILD = Path(__file__).parent.parent / "build" / "curves"
 
 SEED, SEED_AGAIN = 7, 8
-"""Random seeds of the searches that record curves, and record some of them again."""
+"""Random seeds of the search that records curves, and of the one that repeats some of them."""
 
 TIMED_TRAIN, TIMED_VALIDATION, TIMED_EPOCHS = 1280, 500, 4
-"""Images and epochs that are timed. The first epoch traces the steps and does not count."""
+"""Numbers of images and epochs that are timed. The first epoch does not count: it traces steps."""
 
 
 def record(
@@ -80,7 +79,7 @@ def curves_of(study: "Study", numbers: Sequence[int] | None = None) -> Iterator[
 
     Args:
         study: The search.
-        numbers: Number in the table of each configuration. Default: that of the search.
+        numbers: Numbers of the configurations in the table. Default: those in the search.
     """
     for trial in sorted(study.trials, key=lambda trial: trial.configuration):
         if trial.status == "completed":
@@ -141,7 +140,7 @@ def record_seconds(table: Table, dataset: str) -> None:
 
 
 def networks(curves: Sequence[Curve]) -> dict[int, dict[str, Any]]:
-    """Returns configurations that differ in more than the learning rate, by their numbers."""
+    """Returns one configuration for all that differ only in the learning rate, by number."""
     found: dict[tuple[tuple[str, Any], ...], Curve] = {}
     for curve in curves:
         key = tuple((k, v) for k, v in curve.values.items() if k != "learning_rate")
@@ -150,14 +149,14 @@ def networks(curves: Sequence[Curve]) -> dict[int, dict[str, Any]]:
 
 
 def time_epoch(values: Mapping[str, Any], context: "TrainingContext") -> tuple[float, float]:
-    """Returns the median seconds of training and of validation of an epoch after the first."""
+    """Returns the median seconds to train and to validate an epoch, except the first epoch."""
     epochs = list(train_epochs(values, 0, context, TIMED_EPOCHS))[1:]
     train_s = statistics.median(epoch.train_s for epoch in epochs)
     return train_s, statistics.median(epoch.validation_s for epoch in epochs)
 
 
 def main() -> None:
-    """Records what is missing."""
+    """Records the missing curves or seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", default="digits", help="name of the table")
     parser.add_argument("--images", type=Path, help="file of images; default: the packaged digits")

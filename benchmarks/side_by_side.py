@@ -2,9 +2,9 @@
 
     python benchmarks/side_by_side.py [--workload NAME] [--seeds 3] [--contender NAME]
 
-Each search runs in its own process and folder. For each seed, the contenders take turns. Results
-are appended to `results/side_by_side.jsonl`, so the same command continues after a stop. Results of
-another machine or of other versions are replaced.
+Each search runs in its own process and folder. For each seed, the contenders run in turn. Results
+are appended to `results/side_by_side.jsonl`, so the same command continues after an interruption.
+Results of another machine or of other versions are measured again.
 """
 
 import argparse

@@ -1,18 +1,17 @@
-"""Compares search algorithms in worlds that recorded learning curves make, without training.
+"""Compares search algorithms without training, in worlds made from recorded learning curves.
 
     python benchmarks/simulate.py [--seeds 100]
     python benchmarks/simulate.py --vary decision.COST_POWER=1.0 gaussian_process.NOISE=0.001
 
 The worlds are drawn from Gaussian processes; see `worlds.py`. Those of the first half of the table
 are for choosing an algorithm's constants, those of the second half for judging it, and those of the
-letters for judging it on other images. Every trial, a
-promoted one included, also takes the fixed cost of its tool (measured by `side_by_side.py
---workload one-step`). Results are the time until the best validation loss is within 5, 2 and 1 nats
-of the lowest one of the world, and how far the best loss is from it after 130 s. They are written
-to `results/simulated.json`.
+letters for judging it on other images. Every trial, including a promoted one, also takes the fixed
+cost of its tool (measured by `side_by_side.py --workload one-step`). Results are the time until the
+best validation loss is within 5, 2 and 1 nats of the lowest loss of the world, and the distance
+between both after 130 s. They are written to `results/simulated.json`.
 
-`--vary` changes constants of freeze-thaw, by module and name, simulates it in the worlds for
-choosing alone, and prints its results. Nothing is written.
+`--vary` changes constants of freeze-thaw, by module and name, simulates it only in the worlds for
+choosing, and prints its results. Nothing is written.
 """
 
 import argparse
@@ -35,7 +34,7 @@ from worlds import HALVES, LETTERS, World, half_of, held_out_errors, of_letters
 TABLE = Table("digits")
 
 Outcome = dict[str, float]
-"""Seconds by distance, such as "2.0", and the nats that the best loss is "above" the lowest."""
+"""Seconds by distance in nats, such as "2.0"; and as "above" the distance after 130 s, in nats."""
 
 
 def fixed_costs() -> dict[str, float]:
@@ -48,7 +47,7 @@ def fixed_costs() -> dict[str, float]:
 
 
 def simulate(world: World, title: str, per_trial_s: float, seed: int) -> Outcome:
-    """Simulates one search; what it did not reach counts as `GIVE_UP_S`."""
+    """Simulates one search. A distance that it does not reach counts as `GIVE_UP_S` seconds."""
     clock = Clock(world, per_trial_s)
     ALGORITHMS[title][0](clock, seed)
     reached = {str(n): min(clock.reached_s.get(n, GIVE_UP_S), GIVE_UP_S) for n in WITHIN}
@@ -73,7 +72,7 @@ def change_constants(changes: Sequence[str]) -> None:
         place, _, value = change.partition("=")
         module, _, name = place.partition(".")
         found = importlib.import_module(f"vaetune.search.oracles.{module}")
-        getattr(found, name)  # A name that does not exist is an error.
+        getattr(found, name)  # Raises an error if the name does not exist.
         setattr(found, name, ast.literal_eval(value))
 
 

@@ -1,7 +1,7 @@
 """Search algorithms on a simulated clock.
 
-Those of vaetune are its own oracles, and Optuna's are its own samplers and pruners. Only the
-stopping rule of ASHA and the control are written here.
+Searches of vaetune use vaetune's oracles, and searches of Optuna use Optuna's samplers and pruners.
+Random search, the stopping rule of ASHA and the control are written here.
 """
 
 import itertools
@@ -30,10 +30,10 @@ GIVE_UP_S = 1000.0
 """Simulated seconds after which a search is stopped."""
 
 ENDLESS = 10**6
-"""Epochs of a freeze-thaw search, which nothing but the clock stops."""
+"""Epochs of a freeze-thaw search: so many that only the clock stops it."""
 
 CONTROL_BEGUN, CONTROL_KEPT, CONTROL_POOL = 27, 3, 270
-"""Configurations that the control begins and completes in a round, and those it draws from."""
+"""Numbers of configurations that the control begins, completes and draws from in a round."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +50,14 @@ class Training:
 
 
 class Clock:
-    """Simulated time of a search, and what it has reached.
+    """Simulated time of a search, and the losses that it has reached.
 
     Args:
         world: World in which configurations train.
         per_trial_s: Fixed cost of a trial, in seconds.
 
     Attributes:
-        reached_s: Simulated seconds by distance from the lowest loss, in nats.
+        reached_s: Simulated seconds to each distance from the lowest loss, by distance in nats.
         above: Distance of the best loss after `BUDGET_S` from the lowest one, in nats.
     """
 
@@ -74,7 +74,7 @@ class Clock:
         return Training(self.world.train(values, self._begun), self.world.epoch_s(values))
 
     def start_trial(self) -> None:
-        """Lets the fixed cost of a trial pass."""
+        """Adds the fixed cost of a trial to the time."""
         self._now_s += self._per_trial_s
 
     def train(self, training: Training, epoch: int) -> float:
@@ -91,7 +91,7 @@ class Clock:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing left to measure."""
+        """Whether everything is measured, or `GIVE_UP_S` has passed."""
         is_done = len(self.reached_s) == len(WITHIN) and self._now_s > BUDGET_S
         return is_done or self._now_s > GIVE_UP_S
 
@@ -103,7 +103,7 @@ def draw(clock: Clock, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def random_search(clock: Clock, seed: int) -> None:
-    """Trains random configurations to their ends."""
+    """Trains random configurations to the last epoch."""
     rng = np.random.default_rng(seed)
     while not clock.is_over:
         training = clock.begin(draw(clock, rng))
@@ -121,9 +121,9 @@ def counted_cost(values: Mapping[str, Any]) -> float:
 
 
 def control(clock: Clock, seed: int) -> None:
-    """Trains cheap random configurations for one epoch, and the best ones to their ends.
+    """Trains cheap random configurations for one epoch, and the best ones to the last epoch.
 
-    A configuration is drawn with a probability in inverse proportion to its counted cost.
+    The probability to draw a configuration is inversely proportional to its counted cost.
     """
     rng = np.random.default_rng(seed)
     while not clock.is_over:
@@ -148,7 +148,7 @@ def vaetune_search(
     continues: bool = True,
     start_with: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Runs an algorithm of vaetune through its oracle, with another seed whenever it has ended.
+    """Runs an algorithm of vaetune through its oracle, and again with another seed if it ends.
 
     Args:
         clock: Simulated time.
@@ -171,7 +171,7 @@ def vaetune_search(
 
 
 def _run_oracle(clock: Clock, spec: Any, continues: bool) -> bool:
-    """Runs a search until it ends or the time is over; returns whether it is over."""
+    """Runs a search until it ends or the clock is over, and returns whether the clock is over."""
     from vaetune.device import import_tensorflow
 
     import_tensorflow()
@@ -185,23 +185,23 @@ def _run_oracle(clock: Clock, spec: Any, continues: bool) -> bool:
         trial = request_trial(oracle)
         if trial.status != TrialStatus.RUNNING:
             return False
-        asked = assignment(oracle, trial)
-        if asked.configuration not in trainings:
-            trainings[asked.configuration] = clock.begin(asked.hyperparameters)
-        training = trainings[asked.configuration]
+        assigned = assignment(oracle, trial)
+        if assigned.configuration not in trainings:
+            trainings[assigned.configuration] = clock.begin(assigned.hyperparameters)
+        training = trainings[assigned.configuration]
         clock.start_trial()
-        for epoch in range(1, 1 if continues else asked.epoch_from + 1):
+        for epoch in range(1, 1 if continues else assigned.epoch_from + 1):
             clock.train(training, epoch)
         losses = [
             clock.train(training, epoch)
-            for epoch in range(asked.epoch_from + 1, asked.epoch_to + 1)
+            for epoch in range(assigned.epoch_from + 1, assigned.epoch_to + 1)
         ]
         end_trial(oracle, trial.trial_id, min(losses))
     return True
 
 
 def _data_of(world: World) -> Any:
-    """Returns the image set that a world stands for."""
+    """Returns the description of the image set that a world simulates."""
     from vaetune.study import DataSummary
 
     return DataSummary(
@@ -279,7 +279,7 @@ def sampler(seed: int, is_multivariate: bool) -> Any:
 
 
 def suggest(trial: Any, space: Any) -> dict[str, Any]:
-    """Returns the configuration that Optuna suggests, as its user declares the space."""
+    """Returns a configuration from Optuna, for which the space is declared as its users do."""
     from vaetune.config import Range, holds
 
     dimensions, conditions = dict(space.dimensions()), space.conditions()

@@ -1,4 +1,4 @@
-"""The texts about recorded curves and simulated searches, for `tables.py`."""
+"""Sentences and tables about recorded curves and simulated searches, for `tables.py`."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from curves import Table
 from markdown_tables import markdown_table
 
 LETTERS = "letters"
-"""Worlds of other images, in the results."""
+"""Key of the worlds of letters in the results."""
 
 SHOWN_EPOCHS = (1, 3, 9)
 """Epochs for which the texts show errors and noise."""

@@ -90,24 +90,24 @@ class Sleeper:
         self._sent_s = 0.0
 
     def describe(self) -> tuple[str, Environment]:
-        """Waits for the other workers, so that only the search is measured and not their start."""
+        """Waits for the other workers, so that their start is not part of the measured time."""
         (self.speed.folder / str(os.getpid())).touch()
         while len(list(self.speed.folder.iterdir())) < self.speed.workers:
             time.sleep(0.1)
         environment = describe_environment("CPU", self._threads)
-        nothing = {"command": (), "revision": None}
-        return socket.gethostname(), environment.model_copy(update=nothing)
+        unknown = {"command": (), "revision": None}
+        return socket.gethostname(), environment.model_copy(update=unknown)
 
     def run(self, task: Task) -> Iterator[Message]:
         """Sleeps through a task and yields its messages."""
         state = task.start
-        for asked in task.lineage:
-            yield Began(asked.trial_id, _WEIGHTS.size)
-            curve = simulate_curve(self.speed, task.spec.seed, asked.configuration)
-            for epoch in range((state.epoch if state else 0) + 1, asked.epoch_to + 1):
-                slept_s = yield from self._sleep(asked.trial_id, epoch, curve.epoch_s)
+        for trial in task.lineage:
+            yield Began(trial.trial_id, _WEIGHTS.size)
+            curve = simulate_curve(self.speed, task.spec.seed, trial.configuration)
+            for epoch in range((state.epoch if state else 0) + 1, trial.epoch_to + 1):
+                slept_s = yield from self._sleep(trial.trial_id, epoch, curve.epoch_s)
                 state = _checkpoint(epoch, curve.loss(epoch))
-                yield EpochDone(_ended(asked, epoch, curve.loss(epoch), slept_s), state)
+                yield EpochDone(_ended(trial, epoch, curve.loss(epoch), slept_s), state)
         if state is not None:
             yield Completed(state.best_val_loss, self._take_pictures())
 
@@ -145,9 +145,9 @@ def _checkpoint(epoch: int, loss: float) -> Checkpoint:
     )
 
 
-def _ended(asked: Assignment, epoch: int, loss: float, slept_s: float) -> EpochEnded:
+def _ended(trial: Assignment, epoch: int, loss: float, slept_s: float) -> EpochEnded:
     return EpochEnded(
-        trial_id=asked.trial_id,
+        trial_id=trial.trial_id,
         epoch=epoch,
         loss=loss,
         reconstruction_loss=loss - 10,

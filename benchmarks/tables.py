@@ -1,4 +1,4 @@
-"""Writes the tables and the chart of the two README.md from the measured results.
+"""Writes the tables and charts of both README.md files from the measured results.
 
 python benchmarks/tables.py          # write them and print the goals
 python benchmarks/tables.py --check  # fail if they differ from the results
@@ -70,14 +70,14 @@ def goals_table(
 
 
 def _goal(
-    measure: str, goal: float, unit: str, values: Sequence[float], least: bool = False
+    measure: str, goal: float, unit: str, values: Sequence[float], is_minimum: bool = False
 ) -> Row:
-    sign = "at least" if least else "at most"
+    sign = "at least" if is_minimum else "at most"
     if not values:
         return measure, f"{sign} {goal:g}{unit}", "not measured", "**no**"
     value = statistics.median(values)
     spread = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
-    reached = value >= goal if least else value <= goal
+    reached = value >= goal if is_minimum else value <= goal
     measured = f"{value:.3g}{unit}{spread}"
     return measure, f"{sign} {goal:g}{unit}", measured, "yes" if reached else "**no**"
 
@@ -144,23 +144,23 @@ def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
     """Returns the table of all contenders on a workload."""
     rows = []
     for name, title in TITLES.items():
-        of = [run for run in runs if run.key[:2] == (workload, name)]
-        if not of:
+        own = [run for run in runs if run.key[:2] == (workload, name)]
+        if not own:
             continue
-        wall = [run.wall_s for run in of]
+        wall = [run.wall_s for run in own]
         row = [
             title,
             _with_spread(wall),
-            f"{statistics.median(run.trials for run in of):g}",
-            f"{statistics.median(run.epochs for run in of):g}",
+            f"{statistics.median(run.trials for run in own):g}",
+            f"{statistics.median(run.epochs for run in own):g}",
         ]
         if workload == "one-step":
             costs = fixed_cost(runs, name).values()
             row.append(f"{statistics.median(costs):.2f}" if costs else "not measured")
         else:
-            best = [run.best for run in of]
+            best = [run.best for run in own]
             row.append(_with_spread(best))
-        row.append(f"{statistics.median(run.megabytes for run in of):.0f}")
+        row.append(f"{statistics.median(run.megabytes for run in own):.0f}")
         rows.append(row)
     fifth = "fixed cost per trial, s" if workload == "one-step" else "best loss, nats"
     return markdown_table(
@@ -169,7 +169,7 @@ def side_by_side_table(runs: Sequence[Run], workload: str) -> str:
 
 
 def race_table(runs: Sequence[Run]) -> str:
-    """Returns the table of times to the final loss of random search."""
+    """Returns the table of each contender's time to the final loss of random search."""
     race = {run.key: run for run in runs if run.workload == "digits"}
     seeds = sorted(run.seed for run in race.values() if run.contender == "vaetune-random")
     rows = []
@@ -178,8 +178,8 @@ def race_table(runs: Sequence[Run]) -> str:
         for seed in seeds:
             run = race.get(("digits", name, seed))
             if run:
-                aim = race["digits", "vaetune-random", seed].best
-                times.append(next((t for t, loss in run.curve if loss <= aim), math.inf))
+                level = race["digits", "vaetune-random", seed].best
+                times.append(next((t for t, loss in run.curve if loss <= level), math.inf))
         if times:
             reached = sum(map(math.isfinite, times))
             median = statistics.median(times)
@@ -203,7 +203,7 @@ def environment_line(runs: Sequence[Run], goals: dict[str, Any] | None) -> str:
 
 
 def draw_comparison(runs: Sequence[Run]) -> None:
-    """Draws the best validation loss over the wall time, one line per seed."""
+    """Draws the best validation loss against the wall time, one line per seed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
@@ -233,12 +233,12 @@ def summary_table(runs: Sequence[Run]) -> str:
     """Returns the table with one row per tool."""
     rows = []
     for name in ("vaetune", "keras-tuner", "optuna", "ray"):
-        of = [run for run in runs if run.key[:2] == ("digits", name)]
+        own = [run for run in runs if run.key[:2] == ("digits", name)]
         costs = fixed_cost(runs, name).values()
-        if of and costs:
+        if own and costs:
             row = [TITLES[name]]
-            row += [f"{statistics.median(run.wall_s for run in of):.0f} s"]
-            row += [f"{statistics.median(run.best for run in of):.1f}"]
+            row += [f"{statistics.median(run.wall_s for run in own):.0f} s"]
+            row += [f"{statistics.median(run.best for run in own):.1f}"]
             rows.append((*row, f"{statistics.median(costs):.2f} s"))
     heads = (
         "75 epochs on the digits",
@@ -250,7 +250,7 @@ def summary_table(runs: Sequence[Run]) -> str:
 
 
 def workers_sentence(runs: Sequence[Run], commands: Sequence[Command]) -> str:
-    """Returns a sentence about two workers on the cores of one."""
+    """Returns a sentence that compares two workers with one worker and with Keras Tuner."""
     ours, theirs = ratios(commands), _shares_of_keras_tuner(runs, "workers", "vaetune-workers")
     if not ours or not theirs:
         return "Not measured yet."
@@ -307,7 +307,7 @@ def render(text: str, found: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Writes the tables, or checks them."""
+    """Writes the tables and charts, or checks the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()

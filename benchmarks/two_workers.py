@@ -4,8 +4,8 @@
 
 The whole command is timed: imports, the search, the Keras example, the rescoring of finalists and
 the report. Results are appended to `results/two_workers.jsonl`, so the same command continues after
-a stop; the search that was stopped is repeated. Results of another machine or of other versions are
-replaced.
+an interruption, with the interrupted search from its start. Results of another machine or of other
+versions are measured again.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def read_commands(path: Path) -> dict[tuple[str, int, int], Command]:
 
 
 def ratios(commands: Sequence[Command]) -> list[float]:
-    """Returns the wall time of two workers as a share of one worker's, for each full repeat."""
+    """Returns two workers' wall time as a share of one worker's, for each complete repeat."""
     wall_s = {(command.repeat, command.workers): command.wall_s for command in commands}
     repeats = sorted({repeat for repeat, _ in wall_s})
     pairs = ([wall_s.get((repeat, workers)) for workers in WORKERS] for repeat in repeats)
@@ -75,7 +75,7 @@ def ratios(commands: Sequence[Command]) -> list[float]:
 
 
 def run(search: str, repeat: int, workers: int) -> Command:
-    """Runs the command in a temporary folder."""
+    """Runs a search command in a temporary folder and returns its measurements."""
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as results:
         flags = ("--quiet", "--workers", str(workers), "--results", results)
@@ -99,7 +99,7 @@ def _outcome(results: Path, workers: int) -> tuple[int, int, float]:
 
 
 def describe_command(command: Command) -> str:
-    """Describes a command in a line."""
+    """Returns a line about a command."""
     workers = f"{command.workers} worker{'s' * (command.workers > 1)}"
     return (
         f"repeat {command.repeat}, {workers}: {command.wall_s:.1f} s, {command.trials} trials, "

@@ -40,7 +40,7 @@ class Workload:
         title: Description in the tables.
         train: Number of training images.
         validation: Number of validation images.
-        contenders: Names of the tools that search it, in turn.
+        contenders: Names of the contenders, in the order of their runs.
         max_epochs: Epochs of the longest trials.
         trials: Number of trials of Keras Tuner's Hyperband with `FACTOR`.
         epochs: Number of epochs of all trials together, for every contender.
@@ -85,7 +85,7 @@ WORKLOADS = {
         ),
         Workload(
             "smoke",
-            "does it run at all",
+            "a quick check that the contenders run",
             32,
             16,
             ("vaetune", "vaetune-workers", "keras-tuner", "optuna", "vaetune-random", STEPS_ALONE),
@@ -95,7 +95,7 @@ WORKLOADS = {
         ),
         Workload(
             "glimpse",
-            "does it run where every trial is a process of its own",
+            "a quick check of a contender that runs each trial in its own process",
             32,
             16,
             ("ray",),
@@ -202,9 +202,9 @@ def write_run(path: Path, run: Run) -> None:
 def append_line(path: Path, line: str) -> None:
     """Appends a line to a file, after a line break if its last line is incomplete."""
     path.parent.mkdir(exist_ok=True)
-    is_torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+    is_incomplete = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
     with path.open("a") as file:
-        file.write("\n" * is_torn + line + "\n")
+        file.write("\n" * is_incomplete + line + "\n")
 
 
 def _processor() -> str:

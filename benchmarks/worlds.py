@@ -1,9 +1,10 @@
 """Worlds in which searches run without training: smooth surrogates of recorded learning curves.
 
-Gaussian processes over the configurations predict the principal components of learning curves,
-which are logarithms of the loss less the entropy floor. A world is one function drawn from them,
-fitted to one half of a table. A training in it also has run noise: the difference of two recorded
-trainings of some configuration. Another process predicts the seconds of an epoch.
+Gaussian processes over the configurations predict the principal components of learning curves. The
+curves are logarithms of the loss minus the entropy floor. A world is one function drawn from these
+processes, which are fitted to one half of a table. A training in a world also has run noise: the
+difference of two recorded trainings of a random configuration, scaled to a single training. Another
+Gaussian process predicts the seconds of an epoch.
 """
 
 import warnings
@@ -30,19 +31,19 @@ FEATURES = 512
 """Number of random Fourier features of a function drawn from a Gaussian process."""
 
 CANDIDATES = 4000
-"""Number of configurations among which the lowest loss of a world is looked for."""
+"""Number of configurations that are searched for the lowest loss of a world."""
 
 HALVES = {"choosing": 0, "judging": 1}
 """Halves of a table: the configurations with an even and with an odd number. Constants of an
 algorithm are chosen on the first, and algorithms are compared on the second."""
 
 LETTERS = "letters"
-"""Table of other images, on which nothing was chosen. Its worlds have the seconds of an epoch and
-the run noise of the digits: models, sizes and numbers of images are the same."""
+"""Table of other images, which were not used to choose anything. Its worlds have the seconds of an
+epoch and the run noise of the digits, since models, sizes and numbers of images are the same."""
 
 
 class Process:
-    """A Gaussian process of one number, with a Matern 5/2 covariance and noise.
+    """A Gaussian process for one number, with a Matern 5/2 covariance and noise.
 
     Args:
         points: Encoded configurations, (n, coordinates).
@@ -59,7 +60,8 @@ class Process:
         self._scale = numbers.std() or 1.0
         self._observed = (numbers - self._middle) / self._scale
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # A length scale without effect is at its bound.
+            # The length scale of a coordinate without effect ends at its bound.
+            warnings.simplefilter("ignore")
             fitted = GaussianProcessRegressor(kernel, random_state=0).fit(points, self._observed)
         self._kernel, self._noise = fitted.kernel_.k1, fitted.kernel_.k2.noise_level
         covariance = self._kernel(points) + self._noise * np.eye(len(points))
@@ -71,7 +73,7 @@ class Process:
         return self._expected(points)
 
     def draw(self, rng: np.random.Generator) -> Callable[[Array], Array]:
-        """Returns a function drawn from the process, given what was observed."""
+        """Returns a function drawn from the process, given the observations."""
         variance, lengths = self._kernel.k1.constant_value, self._kernel.k2.length_scale
         # A Matern 5/2 covariance has the frequencies of Student's t with 5 degrees of freedom.
         tails = np.sqrt(5 / rng.chisquare(5, size=(FEATURES, 1)))
@@ -87,7 +89,12 @@ class Process:
         return self._corrected(prior, gaps)
 
     def _corrected(self, prior: Callable[[Array], Array], gaps: Array) -> Callable[[Array], Array]:
-        """Returns a function plus a smooth one that closes its gaps to the observations, (n,)."""
+        """Returns a function plus a smooth correction that closes its gaps to the observations.
+
+        Args:
+            prior: The function.
+            gaps: Observations minus values of the function, (n,).
+        """
         weights = cho_solve(self._factor, gaps)
 
         def corrected(points: Array) -> Array:
@@ -98,14 +105,14 @@ class Process:
 
 
 class Surrogate:
-    """Learning curves of all configurations of a space, from some recorded ones.
+    """Learning curves of all configurations of a space, predicted from recorded ones.
 
     Args:
         curves: Recorded curves.
         space: Search space.
 
     Attributes:
-        encoder: Search space.
+        encoder: Encoder of the search space.
         floor: Lower bound of all losses, in nats per image.
     """
 
@@ -163,20 +170,20 @@ class EpochSeconds:
         return np.exp(self._process.expect(self._points(configurations)))
 
     def _points(self, configurations: Sequence[Values]) -> Array:
-        # The seconds do not depend on the learning rate. A point without it is in the middle.
+        # The seconds do not depend on the learning rate. Without it, its coordinate is the middle.
         others = [{k: v for k, v in c.items() if k != "learning_rate"} for c in configurations]
         return self._encoder.points(others)
 
 
 @dataclass(frozen=True, eq=False)
 class Half:
-    """The surrogates and the noise of worlds: those of one half of a table, or of the letters.
+    """The surrogates and the noise of worlds, from one half of a table or from the letters.
 
     Attributes:
         space: Search space.
         surrogate: Learning curves.
         seconds: Seconds of an epoch.
-        noise: Differences of the logarithms of a training from the mean of many, (n, epochs).
+        noise: Deviations of single trainings from their mean, in logarithms, (n, epochs).
     """
 
     space: Space
@@ -190,13 +197,13 @@ class Half:
 
         Args:
             table: Recorded curves, all three files.
-            name: Name of the half; see `HALVES`. Or `LETTERS`.
+            name: Name of the half, see `HALVES`; or `LETTERS`.
         """
         return cls(table.space, surrogate_of(table, name), fit_seconds(table), run_noise(table))
 
 
 class World:
-    """A function drawn from a surrogate, in which configurations train in no time.
+    """A function drawn from a surrogate, which replaces training.
 
     Args:
         half: Surrogates and noise from which the world is drawn.
@@ -204,9 +211,9 @@ class World:
 
     Attributes:
         space: Search space.
-        encoder: Search space.
+        encoder: Encoder of the search space.
         floor: Lower bound of all losses, in nats per image.
-        lowest: Lowest loss of a configuration without noise, in nats per image.
+        lowest: Lowest loss of all candidates, without noise, in nats per image.
     """
 
     def __init__(self, half: Half, seed: int) -> None:
@@ -234,7 +241,7 @@ class World:
 
 
 def of_letters(table: Table) -> Table:
-    """Returns the table of the letters, beside another one."""
+    """Returns the table of the letters, in the folder of another table."""
     return replace(table, name=LETTERS)
 
 
@@ -258,7 +265,7 @@ def logarithms(curves: Sequence[Curve]) -> Array:
 
 
 def run_noise(table: Table) -> Array:
-    """Returns how the logarithms of single trainings differ from the mean of many, (n, epochs)."""
+    """Returns deviations of single trainings from their mean, in logarithms, (n, epochs)."""
     again = table.again()
     first = {curve.number: curve for curve in table.curves()}
     before = logarithms([first[curve.number] for curve in again])
@@ -276,7 +283,7 @@ def fit_seconds(table: Table) -> EpochSeconds:
 
 
 def held_out_errors(table: Table) -> dict[str, list[float]]:
-    """Returns how well each half of a table predicts the other one, by epoch, in nats per image.
+    """Returns the errors of each half of a table on the other half, by epoch, in nats per image.
 
     The three lists are the root mean squared error, the median absolute error, and the standard
     deviation of the losses, which is the error of the mean.

@@ -2,8 +2,8 @@
 
     python benchmarks/wrong_starts.py [--seeds 100]
 
-In each world of the half for judging, see `worlds.py`, Hyperband and freeze-thaw search twice: as
-they are, and beginning with three of the worst configurations of the space.
+In each world of the half for judging (see `worlds.py`), Hyperband and freeze-thaw search twice:
+without starting points, and beginning with three of the worst configurations of the space.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WRONG: list[dict[str, Any]] = [
 
 
 def simulate(seed: int, per_trial_s: float) -> dict[tuple[str, bool], Mapping[str, float]]:
-    """Returns the results in one world, by algorithm and whether it had the starting points."""
+    """Returns the results in one world, by algorithm and use of the wrong starting points."""
     found = {}
     for algorithm in ALGORITHMS:
         for is_wrong in (False, True):
@@ -40,7 +40,7 @@ def simulate(seed: int, per_trial_s: float) -> dict[tuple[str, bool], Mapping[st
 
 
 def main() -> None:
-    """Simulates all searches, and prints medians and what the starting points cost."""
+    """Simulates all searches, and prints medians and the cost of the starting points."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=100, help="number of worlds")
     arguments = parser.parse_args()
