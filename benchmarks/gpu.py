@@ -7,10 +7,10 @@
     python benchmarks/gpu.py commands                      # commands after a search of the digits
     python benchmarks/gpu.py keras-tuner --images mnist.npz --limit 200
 
-Each measurement is printed and appended to `--results` at once. A whole search is a command of its
-own, with the start of Python. It runs three times: compiled with an empty cache of programs,
-compiled with the cache of the first run, and without compilation ("none"). Both algorithm and space
-are those of vaetune 0.1, or with `--space default` those of the default search.
+Each measurement is printed and appended to `--results` at once. A whole search is a separate
+command, so its time includes the start of Python. It runs three times: compiled with an empty cache
+of programs, compiled with the cache of the first run, and without compilation ("none"). Algorithm
+and space are those of vaetune 0.1, or with `--space default` those of the default search.
 
 Keras Tuner runs its Hyperband over the space of 0.1 with the Keras example, until it ends or
 `--limit` seconds have passed.
@@ -192,7 +192,7 @@ def _read_journal(folder: Path) -> dict[str, Any]:
 
 
 def measure_keras_tuner(images: str, limit: float) -> dict[str, Any]:
-    """Times Keras Tuner's search in a process of its own."""
+    """Times Keras Tuner's search in a separate process."""
     command = [sys.executable, __file__, "--here", images, str(limit)]
     began_s = time.perf_counter()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -207,7 +207,7 @@ def measure_keras_tuner(images: str, limit: float) -> dict[str, Any]:
 
 
 def run_keras_tuner_here(images: str, limit: float) -> None:
-    """Runs Keras Tuner in this process and prints what it did before the limit."""
+    """Runs Keras Tuner in this process and prints its epochs and best loss within the limit."""
     import contenders
     import keras
     import numpy as np

@@ -67,12 +67,12 @@ _GOALS: Sequence[tuple[str, float, float, str, Callable[[Sequence[Row]], Sequenc
 
 
 def read_gpu(path: Path) -> list[Row]:
-    """Returns the rows of a file of results; none if there is no file."""
+    """Returns the rows of a results file; an empty list if there is no file."""
     return list(read_lines(path)) if path.exists() else []
 
 
 def searches_table(rows: Sequence[Row]) -> str:
-    """Returns the wall times of whole searches."""
+    """Returns the table of wall times of whole searches."""
     if not rows:
         return "Not measured yet."
     heads = (
@@ -90,7 +90,7 @@ def searches_table(rows: Sequence[Row]) -> str:
 
 
 def steps_table(rows: Sequence[Row]) -> str:
-    """Returns the durations of training steps."""
+    """Returns the table of durations of training steps."""
     if not rows:
         return "Not measured yet."
     heads = (
@@ -118,8 +118,8 @@ def goals_table(rows: Sequence[Row]) -> str:
 def _step_lines(rows: Sequence[Row]) -> Iterator[Sequence[str]]:
     steps = [row for row in rows if row["what"] == "steps"]
     for space, levels in dict.fromkeys((row["space"], row["levels"]) for row in steps):
-        of = [row for row in steps if (row["space"], row["levels"]) == (space, levels)]
-        by_kind = {row["compiled"]: row for row in of}
+        own = [row for row in steps if (row["space"], row["levels"]) == (space, levels)]
+        by_kind = {row["compiled"]: row for row in own}
         compiled = by_kind.get(True)
         first = "first_epoch_s", "first_validation_s"
         yield (
