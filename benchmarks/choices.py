@@ -1,6 +1,6 @@
 """Measures how each choice of the default space affects the loss, one change at a time.
 
-    python benchmarks/choices.py              # train what is missing, then print the table
+    python benchmarks/choices.py              # train what is not in the table, then print it
     python benchmarks/choices.py --share 0/2  # half of the work; --share 1/2 does the other half
 
 Each training has 9 epochs on the packaged digits and one thread, with vaetune's own training. The

@@ -3,9 +3,9 @@
 For images of 28 x 28 and of 64 x 64 pixels, it prints the median duration of a training step and
 the peak memory of both. A large file of noise is written to a temporary folder. Its pages are
 dropped from the memory of the system before each epoch, and an epoch trains a small random part
-of it, so almost all images come from the disk. Epochs from memory and from the disk alternate.
-Processor time shows the cost of the disk on a machine that also does other work. Peak memory is
-measured in a separate process for each mode; it does not include the file pages of the system.
+of the file, so almost all images come from the disk. Epochs from both sources alternate. Processor
+time shows the cost of the disk on a machine that also does other work. Peak memory is measured in a
+separate process for each source; it does not include the file pages of the system.
 """
 
 import argparse

@@ -122,7 +122,7 @@ def structure_seconds(rows: Sequence[Row]) -> Iterator[str]:
         own = [row["trial_s"] for row in rows if _without_seed(row) == f"structures-{levels}"]
         if own:
             extra = _spread([first - second for first, second in own])
-            yield f"structures: first trial less the second, levels {levels}: {extra} s"
+            yield f"structures: first trial minus the second, levels {levels}: {extra} s"
 
 
 def _without_seed(row: Row) -> str:

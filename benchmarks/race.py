@@ -134,7 +134,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 def run_seed(keys: list[Key], arguments: argparse.Namespace) -> None:
-    """Runs the searches of one seed: one on each core, then those of Ray alone."""
+    """Runs the searches of one seed: first one on each core, then those on Ray, one at a time."""
     waiting: queue.SimpleQueue[Key] = queue.SimpleQueue()
     failures: list[SystemExit] = []
     for key in keys:

@@ -324,7 +324,7 @@ def test_a_sleeper_continues_from_checkpoints_and_repeats_lost_ancestors():
     assert [one.ended.epoch for one in epochs] == [2, 3]
     _, *epochs, _ = sleep_through(promoted, start=epochs[0].checkpoint, continues_trial=True)
     assert [one.ended.epoch for one in epochs] == [3]
-    # The ancestor, whose checkpoint is lost, is trained first.
+    # An ancestor with a lost checkpoint is trained first.
     lineage = (make_assignment("0000", 0, 1), promoted)
     done = [one for one in sleep_through(*lineage, start=None) if isinstance(one, EpochDone)]
     assert [(one.ended.trial_id, one.ended.epoch) for one in done] == [
