@@ -10,14 +10,14 @@ from PIL import Image
 
 @pytest.fixture
 def damaged(tmp_path):
-    """A folder with two files that are damaged in their headers, and one in its pixels."""
+    """A folder of six files: two have damaged headers, and one has damaged pixels."""
     save(tmp_path, noise(6, 40, 40), ".jpg")
     for number, length in ((1, 0), (3, 20), (4, 700)):
         os.truncate(tmp_path / f"{number:03d}.jpg", length)
     return tmp_path
 
 
-def test_all_unreadable_files_are_named_at_once(damaged):
+def test_all_unreadable_files_are_named_in_one_message(damaged):
     message = refusal(damaged)
     assert "contains 3 unreadable image files: 001.jpg, 003.jpg, 004.jpg (the first: " in message
     assert "--skip-unreadable" in message
@@ -43,7 +43,7 @@ def test_labels_stay_with_their_images_if_files_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("image", [noise(1, 40, 40, 3)[0], noise(1, 40, 40, dtype=np.uint16)[0]])
-def test_files_that_are_left_out_change_no_other_image(tmp_path, image):
+def test_left_out_files_do_not_change_the_other_images(tmp_path, image):
     save(tmp_path / "b", noise(3, 40, 40))
     path = save(tmp_path / "a", [image], ".tif") / "000.tif"
     os.truncate(path, path.stat().st_size - 1000)
@@ -53,7 +53,7 @@ def test_files_that_are_left_out_change_no_other_image(tmp_path, image):
     assert found.class_names == ("b",)
 
 
-def test_twenty_unreadable_files_are_named(tmp_path):
+def test_at_most_twenty_unreadable_files_are_named(tmp_path):
     save(tmp_path, noise(25))
     for path in tmp_path.iterdir():
         path.write_bytes(b"")
@@ -65,7 +65,7 @@ def test_twenty_unreadable_files_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".gif", ".bmp", ".webp", ".pgm"])
-def test_a_file_truncated_at_any_place_is_unreadable_or_read(tmp_path, ending):
+def test_a_truncated_file_is_read_or_reported_as_unreadable(tmp_path, ending):
     path = save(tmp_path, noise(2, 12, 12), ending) / f"001{ending}"
     content = path.read_bytes()
     for length in range(0, len(content), 13):

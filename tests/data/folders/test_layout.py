@@ -14,16 +14,16 @@ from vaetune.errors import DataError
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes images that are numbered in all their pixels, and returns the folder."""
+    """Writes images with their number as the value of all pixels, and returns their folder."""
 
-    def to_files(*names):
+    def write_images(*names):
         for number, name in enumerate(names):
             path = tmp_path / "set" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("L", (10, 9), number).save(path)
         return tmp_path / "set"
 
-    return to_files
+    return write_images
 
 
 def read(folder, **spec):
@@ -63,7 +63,7 @@ def test_images_both_in_a_folder_and_in_its_sub_folders_are_refused(write):
     assert f"{folder} contains images both directly and in the sub-folder cat." in refusal(folder)
 
 
-def test_such_images_in_a_split_are_refused_too(write):
+def test_images_both_in_a_split_and_in_its_sub_folders_are_refused(write):
     folder = write("train/0.png", "train/cat/0.png", "test/cat/0.png")
     assert f"{folder / 'train'} contains images both directly" in refusal(folder)
 
@@ -79,7 +79,7 @@ def test_such_images_in_a_split_are_refused_too(write):
         ("training", "validation", "TEST"),
     ],
 )
-def test_folders_are_splits(write, train, validation, test):
+def test_folders_with_the_names_of_splits_are_splits(write, train, validation, test):
     found = read(
         write(f"{train}/b/0.png", f"{test}/a/0.png", f"{validation}/c/0.png", f"{train}/a/0.png")
     )
@@ -103,7 +103,7 @@ def test_two_splits_are_enough(write):
 
 
 @pytest.mark.parametrize("names", [("train", "other"), ("val", "test"), ("train",), ("test", "a")])
-def test_otherwise_these_names_are_labels(write, names):
+def test_folders_are_labels_unless_training_and_another_split_are_present(write, names):
     found = read(write(*(f"{name}/0.png" for name in names)))
     assert found.class_names == tuple(sorted(names))
     assert found.test is None
@@ -115,7 +115,7 @@ def test_a_split_may_lack_labels(write):
     assert found.test.labels is None
 
 
-def test_images_beside_the_splits_are_not_used_with_a_warning(write):
+def test_images_outside_the_splits_are_counted_in_a_warning_and_not_used(write):
     folder = write("train/0.png", "test/0.png", "cat/0.png", "cat/1.png", "0.png")
     found = read(folder)
     assert len(found.train.images) == len(found.test.images) == 1
@@ -125,7 +125,7 @@ def test_images_beside_the_splits_are_not_used_with_a_warning(write):
     )
 
 
-def test_an_empty_split_is_said(write):
+def test_an_empty_split_is_reported(write):
     folder = write("train/a/0.png", "train/b/0.png")
     (folder / "test").mkdir()
     found = read(folder)
@@ -159,7 +159,7 @@ def test_types_and_sizes_of_all_splits_are_decided_together(write):
 
 
 @pytest.mark.parametrize(("link", "target"), [("all", "."), ("a/up", "..")])
-def test_a_link_that_leads_back_is_not_followed(write, link, target):
+def test_a_link_to_a_parent_folder_is_not_followed(write, link, target):
     folder = write("a/0.png", "b/0.png")
     (folder / link).symlink_to(target)
     found = read(folder)
@@ -168,13 +168,13 @@ def test_a_link_that_leads_back_is_not_followed(write, link, target):
     assert found.notes == ("1 link to files or folders that are read already was not followed.",)
 
 
-def test_a_folder_keeps_its_own_name_rather_than_that_of_a_link(write):
+def test_a_label_is_the_name_of_the_folder_and_not_of_a_link_to_it(write):
     folder = write("z/0.png")
     (folder / "a").symlink_to("z")
     assert read(folder).class_names == ("z",)
 
 
-def test_links_to_other_places_are_followed_once(write, tmp_path):
+def test_two_links_to_the_same_outside_folder_are_followed_once(write, tmp_path):
     folder = write("a/0.png")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -188,7 +188,7 @@ def test_links_to_other_places_are_followed_once(write, tmp_path):
     assert found.notes == ("1 link to files or folders that are read already was not followed.",)
 
 
-def test_a_file_is_read_once_through_its_links(write, tmp_path):
+def test_a_file_with_several_links_is_read_once(write, tmp_path):
     folder = write("0.png", "1.png")
     (folder / "2.png").symlink_to("0.png")
     outside = tmp_path / "blob"
@@ -198,7 +198,7 @@ def test_a_file_is_read_once_through_its_links(write, tmp_path):
     assert numbers(read(folder).train) == [0, 1, 9]
 
 
-def test_hard_links_are_files_of_their_own(write):
+def test_hard_links_are_read_as_separate_files(write):
     folder = write("0.png")
     (folder / "1.png").hardlink_to(folder / "0.png")
     assert numbers(read(folder).train) == [0, 0]
@@ -217,7 +217,7 @@ def test_a_broken_link_is_unreadable(write):
     assert numbers(read(folder, skip_unreadable=True).train) == [0]
 
 
-def test_a_pipe_is_no_image_file(write):
+def test_a_named_pipe_is_not_an_image_file(write):
     folder = write("0.png")
     os.mkfifo(folder / "1.png")
     found = find_files(folder)
@@ -244,14 +244,14 @@ def save_tree(folder, names):
         ("train/a", "Validate/a"),
     ],
 )
-def test_splits_are_found_inside_a_lone_folder_and_by_other_names(tmp_path, names):
+def test_splits_are_found_in_a_single_sub_folder_and_by_other_names(tmp_path, names):
     raw = read_folder(save_tree(tmp_path, names), ReadingSpec())
     assert raw.class_names == ("a",)
     assert len(raw.train.images) == 12
     assert len(raw.own_splits()) == len(names) - 1
 
 
-def test_a_label_with_the_name_of_a_split_is_warned_of(tmp_path):
+def test_labels_with_the_names_of_splits_give_a_warning(tmp_path):
     raw = read_folder(save_tree(tmp_path, ("val", "test")), ReadingSpec())
     assert raw.class_names == ("test", "val")
     assert "The folders test and val were taken as labels" in raw.warnings[0]

@@ -15,7 +15,7 @@ def save_pages(path, pages):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_equally_many_grey_pages_are_channels(tmp_path, dtype):
+def test_grey_pages_are_channels_if_all_files_have_equally_many(tmp_path, dtype):
     x = noise(3, 5, 9, 10, dtype=dtype)
     for number, pages in enumerate(x):
         save_pages(tmp_path / f"c{number % 2}" / f"{number}.tif", pages)
@@ -29,7 +29,7 @@ def test_equally_many_grey_pages_are_channels(tmp_path, dtype):
 @pytest.mark.parametrize(
     "counts", [(5,), (5, 4), (5, 1), (33, 33)], ids=["one file", "other counts", "one page", "many"]
 )
-def test_other_numbers_of_pages_are_images(tmp_path, counts):
+def test_pages_of_a_single_file_or_in_unequal_or_large_numbers_are_images(tmp_path, counts):
     x = noise(sum(counts))
     start = 0
     for number, count in enumerate(counts):
@@ -43,7 +43,7 @@ def test_other_numbers_of_pages_are_images(tmp_path, counts):
     assert f"{several} pages are images" in said(found.notes)
 
 
-def test_pages_of_colour_are_images(tmp_path):
+def test_colour_pages_are_images(tmp_path):
     x = noise(4, 9, 10, 3)
     save_pages(tmp_path / "a.tif", x[:2])
     save_pages(tmp_path / "b.tif", x[2:])
@@ -52,7 +52,7 @@ def test_pages_of_colour_are_images(tmp_path):
     assert found.pages == "images"
 
 
-def test_an_unreadable_page_leaves_out_its_file(tmp_path):
+def test_a_file_with_an_unreadable_page_is_left_out(tmp_path):
     for name in "ab":
         save_pages(tmp_path / f"{name}.tif", noise(2, 40, 40))
     save(tmp_path, noise(1, 40, 40))
@@ -70,7 +70,7 @@ def test_mixed_sizes_are_refused_with_their_counts(tmp_path, monkeypatch):
     save(tmp_path / "a", noise(3, 9, 10))
     for number in range(5):
         save(tmp_path / f"b{number}", noise(1, 11, 12 + number))
-    monkeypatch.setattr(Image.Image, "load", None)  # Nothing is decoded.
+    monkeypatch.setattr(Image.Image, "load", None)  # Decoding pixels would fail.
     message = refusal(tmp_path)
     assert (
         "6 different sizes: 3 of 9 x 10, 1 of 11 x 12, 1 of 11 x 13, 1 of 11 x 14, 2 of 2 more."
@@ -111,7 +111,7 @@ def test_images_of_the_requested_size_stay_as_they_are(tmp_path):
     assert (found.image_size, found.resize, found.notes) == (None, None, ())
 
 
-def test_16_bits_are_resized_in_16_bits(tmp_path):
+def test_16_bit_images_are_resized_in_16_bits(tmp_path):
     save(tmp_path, [np.full((16, 16), 60000, np.uint16)])
     equal(pixels(tmp_path, image_size=8), np.full((1, 8, 8, 1), 60000, np.uint16))
 

@@ -31,7 +31,7 @@ def test_colour_files_of_lossless_formats_keep_their_pixels(tmp_path, ending):
     equal(pixels(save(tmp_path, x, ending, **options)), x)
 
 
-def test_one_folder_may_hold_all_formats(tmp_path):
+def test_a_folder_may_contain_files_of_all_formats(tmp_path):
     for ending in (".png", ".jpg", ".webp", ".bmp", ".gif", ".tif", ".jfif"):
         save(tmp_path, noise(1, 9, 10, 3), ending)
     assert pixels(tmp_path).shape == (7, 9, 10, 3)
@@ -44,7 +44,7 @@ def test_files_are_read_in_the_order_of_their_names(tmp_path):
     equal(pixels(tmp_path), x[[2, 0, 1]][..., np.newaxis])
 
 
-def test_other_files_are_counted_by_ending_and_hidden_files_are_not(tmp_path):
+def test_unused_files_are_counted_by_ending_without_hidden_files(tmp_path):
     save(tmp_path, noise())
     for name in ("a.txt", "b.TXT", "c.csv", "LICENSE", "d.h5", "e.eps", ".hidden.png", ".DS_Store"):
         (tmp_path / name).write_text("not an image")
@@ -71,7 +71,7 @@ def test_exif_orientation_is_applied(tmp_path, orientation, ending):
         3: Image.Transpose.ROTATE_180,
         4: Image.Transpose.FLIP_TOP_BOTTOM,
         5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,  # the inverse of what a viewer does
+        6: Image.Transpose.ROTATE_90,  # A viewer applies the inverse.
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
     }[orientation]
@@ -85,7 +85,7 @@ def test_exif_orientation_is_applied(tmp_path, orientation, ending):
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp", ".png"])
-def test_of_an_animation_the_first_frame_is_read_with_a_note(tmp_path, ending):
+def test_the_first_frame_of_an_animation_is_read_with_a_note(tmp_path, ending):
     frames = [Image.new("RGB", (10, 9), colour) for colour in ("red", "lime", "blue")]
     save(tmp_path, frames[:1], ".bmp")
     frames[0].save(tmp_path / f"moving{ending}", save_all=True, append_images=frames[1:])
@@ -113,7 +113,7 @@ def test_types_of_more_than_8_bits_are_kept(tmp_path, dtype, ending, high):
     equal(pixels(save(tmp_path, x, ending)), x[..., np.newaxis])
 
 
-def test_8_bits_beside_16_bits_are_scaled_with_a_warning(tmp_path):
+def test_8_bit_images_among_16_bit_images_are_scaled_with_a_warning(tmp_path):
     deep = noise(4, high=65536, dtype=np.uint16)
     save(tmp_path / "a", noise())
     save(tmp_path / "b", deep)
@@ -126,7 +126,7 @@ def test_8_bits_beside_16_bits_are_scaled_with_a_warning(tmp_path):
     )
 
 
-def test_8_bits_in_16_beside_8_bits_are_bytes(tmp_path):
+def test_16_bit_images_of_8_bit_values_become_bytes_among_8_bit_images(tmp_path):
     save(tmp_path / "a", noise())
     save(tmp_path / "b", noise(seed=1, dtype=np.uint16))
     found = read(tmp_path)
@@ -134,7 +134,7 @@ def test_8_bits_in_16_beside_8_bits_are_bytes(tmp_path):
     assert "no pixel is above 255" in said(found.warnings)
 
 
-def test_16_bit_grey_beside_8_bit_colour_fills_all_channels(tmp_path):
+def test_16_bit_grey_among_8_bit_colour_fills_all_channels(tmp_path):
     save(tmp_path / "a", noise(3, 9, 10, 3))
     save(tmp_path / "b", np.full((1, 9, 10), 32896, np.uint16))
     found = pixels(tmp_path)
@@ -153,7 +153,7 @@ KINDS = {
 
 
 @given(kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=4))
-def test_any_mixture_comes_out_right_or_is_refused(tmp_path_factory, kinds):
+def test_any_mixture_of_images_is_read_correctly_or_refused(tmp_path_factory, kinds):
     folder = tmp_path_factory.mktemp("mixture")
     arrays = []
     for number, kind in enumerate(kinds):
@@ -175,14 +175,14 @@ def test_any_mixture_comes_out_right_or_is_refused(tmp_path_factory, kinds):
         assert found.shape[-1] == (3 if "colour" in kinds else 1)
 
 
-def test_other_mixes_of_types_are_refused_with_an_example_of_each(tmp_path):
+def test_other_mixtures_of_types_are_refused_with_an_example_of_each(tmp_path):
     save(tmp_path / "a", noise())
     save(tmp_path / "b", noise(dtype=np.float32), ".tif")
     message = refusal(tmp_path)
     assert f"b{os.sep}000.tif (float32), a{os.sep}000.png (uint8)" in message
 
 
-def write_png_of_16_bit_colour(path, values):
+def write_16_bit_colour_png(path, values):
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     height, width = values.shape[:2]
     with path.open("wb") as file:
@@ -196,14 +196,14 @@ def write_png_of_16_bit_colour(path, values):
             file.write(struct.pack(">I", zlib.crc32(kind + data)))
 
 
-def test_colour_of_16_bits_is_read_as_8_bits_with_a_warning(tmp_path):
-    write_png_of_16_bit_colour(tmp_path / "a.png", np.full((9, 10, 3), 0x1234))
+def test_16_bit_colour_is_read_as_8_bits_with_a_warning(tmp_path):
+    write_16_bit_colour_png(tmp_path / "a.png", np.full((9, 10, 3), 0x1234))
     found = read(tmp_path)
     assert set(np.unique(found.train.images)) == {0x12}
     assert "1 colour file has 16 bits per channel" in said(found.warnings)
 
 
-def test_grey_files_fill_three_channels_beside_colour_files(tmp_path):
+def test_grey_files_among_colour_files_fill_three_channels(tmp_path):
     save(tmp_path / "a", noise(1))
     save(tmp_path / "b", noise(1, 9, 10, 3))
     found = pixels(tmp_path)
@@ -219,7 +219,7 @@ def test_grey_files_fill_three_channels_beside_colour_files(tmp_path):
         ("LAB", (255, 128, 128), [255, 255, 255]),
     ],
 )
-def test_other_ways_to_code_colours_become_grey_or_rgb(tmp_path, mode, colour, expected):
+def test_other_colour_modes_become_grey_or_rgb(tmp_path, mode, colour, expected):
     found = pixels(save(tmp_path, [Image.new(mode, (10, 9), colour)], ".tif"))
     np.testing.assert_allclose(found[0, 4, 4], expected, atol=2)
 

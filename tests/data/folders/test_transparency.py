@@ -7,13 +7,18 @@ from PIL import Image
 
 
 def glyph(ink, seed=0):
-    """An image with one colour, and its shape in the alpha channel."""
+    """An RGBA image of one grey value with a random alpha channel.
+
+    Args:
+        ink: Value of the three colour channels, 0 to 255.
+        seed: Random seed of the alpha channel.
+    """
     image = np.full((9, 10, 4), ink, np.uint8)
     image[..., 3] = noise(1, seed=seed)[0]
     return image
 
 
-def test_black_ink_is_put_on_white(tmp_path):
+def test_black_glyphs_get_a_white_background(tmp_path):
     found = read(save(tmp_path, [glyph(0, seed) for seed in range(3)]))
     expected = 255 - np.stack([noise(1, seed=seed)[0] for seed in range(3)])
     np.testing.assert_allclose(found.train.images[..., 0], expected, atol=1)
@@ -22,7 +27,7 @@ def test_black_ink_is_put_on_white(tmp_path):
     assert 'Set background = "white" or another colour under [data]' in said(found.notes)
 
 
-def test_white_ink_is_put_on_black(tmp_path):
+def test_white_glyphs_get_a_black_background(tmp_path):
     found = read(save(tmp_path, [glyph(255)]))
     np.testing.assert_allclose(found.train.images[0, ..., 0], noise(1)[0], atol=1)
     assert found.background == "black"
@@ -35,7 +40,7 @@ def test_the_background_is_chosen_for_all_images_together(tmp_path):
     assert read(save(tmp_path, [glyph(ink) for ink in [0] * 9 + [255]])).background == "white"
 
 
-def test_opaque_images_stay_as_they_are_on_white(tmp_path):
+def test_opaque_images_do_not_change_if_others_get_a_background(tmp_path):
     save(tmp_path / "a", noise(1, 9, 10, 3))
     save(tmp_path / "b", [glyph(0)])
     found = read(tmp_path)
@@ -45,7 +50,7 @@ def test_opaque_images_stay_as_they_are_on_white(tmp_path):
 
 
 @pytest.mark.parametrize("colour", ["black", "white", "#ff8000"])
-def test_a_named_background_is_used_without_advice(tmp_path, colour):
+def test_a_given_background_is_used_and_no_other_is_suggested(tmp_path, colour):
     found = read(save(tmp_path, [glyph(0)]), background=colour)
     expected = {"black": [0, 0, 0], "white": [255, 255, 255], "#ff8000": [255, 128, 0]}[colour]
     coverage = noise(1)[0][..., np.newaxis] / 255
@@ -54,7 +59,7 @@ def test_a_named_background_is_used_without_advice(tmp_path, colour):
     assert "[data]" not in said(found.notes)
 
 
-def test_an_alpha_channel_that_hides_nothing_is_no_transparency(tmp_path):
+def test_a_fully_opaque_alpha_channel_is_dropped(tmp_path):
     opaque = noise(2, 9, 10, 4)
     opaque[..., 3] = 255
     found = read(save(tmp_path, opaque))
@@ -72,7 +77,7 @@ def test_fully_transparent_images_are_counted_in_a_warning(tmp_path):
     assert read(save(tmp_path, [hidden] * 2)).background == "black"
 
 
-def test_grey_with_transparency_has_one_channel_on_a_grey_background(tmp_path):
+def test_transparent_grey_images_have_one_channel_on_a_grey_background(tmp_path):
     shaded = Image.fromarray(glyph(0)).convert("LA")
     save(tmp_path, [shaded])
     assert pixels(tmp_path).shape == (1, 9, 10, 1)
