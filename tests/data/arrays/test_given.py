@@ -1,4 +1,4 @@
-"""What a script gives in place of images is refused with what to give."""
+"""Values that are not images are refused with an instruction for what to pass."""
 
 from pathlib import Path
 
@@ -33,20 +33,20 @@ class Tensor:
         ({0: np.stack([IMAGE])}, 'expected to be text, such as "x". Received: 0.'),
     ],
 )
-def test_what_is_no_image_set_is_one_clear_line(given, message):
+def test_a_value_that_is_not_an_image_set_is_refused_in_one_line(given, message):
     with pytest.raises(DataError) as refused:
         vaetune.load_images(given)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_search_of_a_list_begins_nothing(tmp_path):
+def test_a_search_of_a_list_of_images_is_refused_before_files_are_written(tmp_path):
     with pytest.raises(DataError, match=r"Join them with numpy\.stack"):
         vaetune.run_search("random", images=[IMAGE] * 20, results=tmp_path)
     assert not [*tmp_path.iterdir()]
 
 
-def test_arrays_by_name_may_be_lists():
+def test_named_arrays_may_be_lists():
     values = np.random.default_rng(0).integers(0, 256, (30, 9, 10)).astype(np.uint8)
     images = vaetune.load_images({"x": [*values]})
     assert images.fingerprint == vaetune.load_images(values).fingerprint

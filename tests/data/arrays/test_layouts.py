@@ -1,4 +1,4 @@
-"""The order of the axes: found where it is certain, otherwise asked for."""
+"""The order of the axes is recognized if it is certain. Otherwise the user must give it."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def ramp(*shape):
         ((30, 30, 9), 30, "channels_last", (30, 9, 1)),
     ],
 )
-def test_a_certain_layout_is_read(shape, labels, layout, image_shape):
+def test_a_certain_layout_is_recognized(shape, labels, layout, image_shape):
     arrays = {"x": ramp(*shape)}
     if labels:
         arrays["y"] = np.arange(labels) % 2
@@ -37,16 +37,16 @@ def test_a_certain_layout_is_read(shape, labels, layout, image_shape):
 @pytest.mark.parametrize(
     ("layout", "order"), [("channels_first", (0, 2, 3, 1)), ("images_last", (3, 0, 1, 2))]
 )
-def test_every_pixel_keeps_its_place(layout, order):
+def test_every_pixel_keeps_its_position(layout, order):
     x = ramp(20, 9, 10, 3)
-    turned = x.transpose(np.argsort(order))
+    transposed = x.transpose(np.argsort(order))
     expected = load_images({"x": x})
-    read = load_images({"x": turned}, {"layout": layout})
+    read = load_images({"x": transposed}, {"layout": layout})
     np.testing.assert_array_equal(read.train.images, expected.train.images)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 600), (28, 28, 28), (40, 16, 16, 16)])
-def test_an_unclear_layout_is_refused_with_the_lines_that_settle_it(shape):
+def test_an_unclear_layout_is_refused_with_both_possible_settings(shape):
     with pytest.raises(DataError) as error:
         load_images(ramp(*shape))
     message = str(error.value)
@@ -55,7 +55,7 @@ def test_an_unclear_layout_is_refused_with_the_lines_that_settle_it(shape):
     assert "\n" not in message
 
 
-def test_a_given_layout_settles_it():
+def test_a_given_layout_is_used():
     read = load_images(ramp(28, 28, 600), {"layout": "images_last"})
     assert len(read.train) + len(read.validation) + len(read.test) == 600
 
@@ -68,18 +68,18 @@ def test_rows_of_square_images_are_read_with_a_warning():
 
 
 @pytest.mark.parametrize("shape", [(30,), (30, 90), (30, 9, 9, 1, 1), (30, 9, 9, 40)])
-def test_shapes_that_are_no_images(shape):
+def test_shapes_that_cannot_be_images_are_refused(shape):
     with pytest.raises(DataError, match=r"has shape|contains no images"):
         load_images(ramp(*shape))
 
 
-def test_long_images_are_read_with_a_warning():
+def test_very_wide_images_are_read_with_a_warning():
     x = np.random.default_rng(0).integers(0, 256, (20, 24, 500)).astype(np.uint8)
     (warning,) = load_images(x).reading.warnings
     assert 'layout = "images_last"' in warning
 
 
-def test_few_images_on_the_last_axis_are_found():
+def test_few_images_on_the_last_axis_are_recognized():
     assert load_images(ramp(32, 32, 3, 20)).reading.layout == "images_last"
 
 
@@ -91,7 +91,7 @@ def test_few_images_on_the_last_axis_are_found():
         ((100, 785), "x.reshape(-1, HEIGHT, WIDTH)"),
     ],
 )
-def test_rows_that_are_not_square_images_get_a_hint_that_fits(shape, hint):
+def test_rows_of_other_lengths_are_refused_with_a_suitable_hint(shape, hint):
     with pytest.raises(DataError) as error:
         load_images({"x": ramp(*shape)})
     assert hint in str(error.value)

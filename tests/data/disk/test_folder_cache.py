@@ -1,4 +1,4 @@
-"""Folders larger than memory: decoded once, whole or not at all, and again after a change."""
+"""Large folders are decoded once into a file, and again after a change."""
 
 import errno
 import json
@@ -23,7 +23,7 @@ ON_DISK = {"from_disk": True}
 
 @pytest.fixture
 def folder(tmp_path):
-    """Own splits with labels, colours, and a few images in two sizes."""
+    """A folder with splits and labels: 32 colour images, and 2 grey images of another size."""
     for number, name in enumerate(("train/cat", "train/dog", "val/cat", "test/dog")):
         images = noise(8, 9, 10, 3, seed=number)
         save(tmp_path / "set" / name, images)
@@ -52,12 +52,12 @@ def both(folder, **keys):
     return (load_images(folder, {**SIZE, **keys, "from_disk": each}) for each in (True, False))
 
 
-def assert_alike_but_for_a_note(ours, theirs):
+def assert_equal_except_for_a_note(ours, theirs):
     assert ours.notes[-1].startswith("Each epoch reads the images from the disk")
     assert ours.model_copy(update={"notes": ours.notes[:-1]}) == theirs
 
 
-def assert_alike(ours, theirs):
+def assert_same_images(ours, theirs):
     assert isinstance(ours.train.images, DiskImages)
     assert isinstance(theirs.train.images, np.ndarray)
     for one, two in zip(
@@ -68,27 +68,27 @@ def assert_alike(ours, theirs):
         np.testing.assert_array_equal(one.images[:], two.images)
         np.testing.assert_array_equal(one.labels, two.labels)
     assert (ours.fingerprint, ours.class_names) == (theirs.fingerprint, theirs.class_names)
-    assert_alike_but_for_a_note(ours.reading, theirs.reading)
+    assert_equal_except_for_a_note(ours.reading, theirs.reading)
 
 
 def images_in(cache):
     return sorted(path.name for path in cache.glob("*.npy"))
 
 
-def test_a_folder_on_the_disk_is_the_folder_in_memory(folder, decoded):
-    assert_alike(*both(folder))
+def test_a_folder_is_decoded_once_and_equals_the_folder_in_memory(folder, decoded):
+    assert_same_images(*both(folder))
     decoded.clear()
     again = load_images(folder, SIZE | ON_DISK)
     assert decoded == []
-    assert_alike(again, load_images(folder, SIZE | {"from_disk": False}))
+    assert_same_images(again, load_images(folder, SIZE | {"from_disk": False}))
 
 
 @pytest.mark.parametrize("high", [200, 60000])
-def test_files_of_8_and_16_bits_are_the_same(tmp_path, high):
+def test_files_of_8_and_16_bits_are_read_as_in_memory(tmp_path, high):
     save(tmp_path / "set", noise(20))
     save(tmp_path / "set", noise(20, high=high, seed=1, dtype=np.uint16), ending=".tiff")
     ours, theirs = (load_images(tmp_path / "set", {"from_disk": each}) for each in (True, False))
-    assert_alike(ours, theirs)
+    assert_same_images(ours, theirs)
     if high == 200:
         files = np.concatenate([noise(20), noise(20, high=high, seed=1)])[..., np.newaxis]
         read = np.concatenate([split.images for split in (theirs.train, theirs.validation)])
@@ -97,32 +97,32 @@ def test_files_of_8_and_16_bits_are_the_same(tmp_path, high):
         assert all(image.tobytes() in known for image in read)
 
 
-def test_unreadable_files_are_left_out_on_the_disk_too(tmp_path):
+def test_unreadable_files_are_left_out_as_in_memory(tmp_path):
     folder = save(tmp_path / "set", noise(24))
     (folder / "bad.png").write_bytes((folder / "000.png").read_bytes()[:-30])
     keys = {"skip_unreadable": True}
     ours, theirs = (load_images(folder, keys | {"from_disk": each}) for each in (True, False))
-    assert_alike(ours, theirs)
+    assert_same_images(ours, theirs)
     assert len(ours.train) + len(ours.validation) + len(ours.test) == 24
 
 
-def test_only_large_folders_are_kept(folder, own_cache, monkeypatch):
-    said = []
-    load_images(folder, SIZE, said.append)
+def test_only_large_folders_are_cached(folder, own_cache, monkeypatch):
+    messages = []
+    load_images(folder, SIZE, messages.append)
     assert not own_cache.exists()
-    assert not said
+    assert not messages
     monkeypatch.setattr(from_disk, "available_memory", lambda: 34 * 8 * 9 * 3 * 2 - 2)
-    assert isinstance(load_images(folder, SIZE, said.append).train.images, DiskImages)
-    (sentence,) = said
+    assert isinstance(load_images(folder, SIZE, messages.append).train.images, DiskImages)
+    (sentence,) = messages
     assert sentence.startswith(f"34 images are decoded once into {own_cache}")
-    assert isinstance(load_images(folder, SIZE, said.append).train.images, DiskImages)
-    assert len(said) == 1
+    assert isinstance(load_images(folder, SIZE, messages.append).train.images, DiskImages)
+    assert len(messages) == 1
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(own_cache.parents[1]))
     assert isinstance(load_images(folder, SIZE).train.images, np.ndarray)
 
 
-def test_a_change_builds_it_again_and_removes_the_old_one(folder, own_cache, decoded):
+def test_a_changed_folder_is_decoded_again_and_the_old_file_is_removed(folder, own_cache, decoded):
     before = load_images(folder, SIZE | ON_DISK)
     (name,) = images_in(own_cache)
     save(folder / "train" / "cat", noise(1, 9, 10, 3, seed=77))
@@ -137,7 +137,7 @@ def test_a_change_builds_it_again_and_removes_the_old_one(folder, own_cache, dec
     assert len(decoded) == 34
 
 
-def test_other_options_are_kept_side_by_side(folder, own_cache):
+def test_other_image_sizes_have_their_own_files_but_other_ranges_do_not(folder, own_cache):
     load_images(folder, SIZE | ON_DISK)
     load_images(folder, {"image_size": 8} | ON_DISK)
     load_images(folder, {"image_size": 8, "range": (0, 200)} | ON_DISK)
@@ -145,7 +145,7 @@ def test_other_options_are_kept_side_by_side(folder, own_cache):
 
 
 @pytest.mark.parametrize("fault", ["fallocate", "free", "flush", "interrupt", "facts"])
-def test_it_is_built_whole_or_not_at_all(folder, own_cache, monkeypatch, fault):
+def test_a_failed_or_interrupted_decoding_leaves_no_file(folder, own_cache, monkeypatch, fault):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -171,44 +171,46 @@ def test_it_is_built_whole_or_not_at_all(folder, own_cache, monkeypatch, fault):
     if fault in ("fallocate", "free", "flush"):
         assert "No space left on device. Free disk space, set XDG_CACHE_HOME" in str(error.value)
     assert {path.suffix for path in own_cache.iterdir()} <= {".lock"}
-    assert_alike(*both(folder))
+    assert_same_images(*both(folder))
 
 
-def test_what_a_killed_process_left_is_removed(folder, own_cache):
+def test_the_partial_file_of_a_killed_process_is_removed(folder, own_cache):
     load_images(folder, SIZE | ON_DISK)
     (name,) = images_in(own_cache)
     clear_cache()
-    left = own_cache / f".{name.removesuffix('.npy')}.12345.tmp"
-    left.write_bytes(b"half")
+    partial = own_cache / f".{name.removesuffix('.npy')}.12345.tmp"
+    partial.write_bytes(b"half")
     load_images(folder, SIZE | ON_DISK)
-    assert not left.exists()
+    assert not partial.exists()
     assert images_in(own_cache) == [name]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"format": 0}'])
-def test_a_damaged_record_is_built_again(folder, own_cache, decoded, damage):
+def test_a_folder_with_a_damaged_record_is_decoded_again(folder, own_cache, decoded, damage):
     load_images(folder, SIZE | ON_DISK)
     (name,) = images_in(own_cache)
     (own_cache / name).with_suffix(".json").write_bytes(damage)
     decoded.clear()
-    assert_alike(*both(folder))
+    assert_same_images(*both(folder))
     assert decoded
 
 
-def test_a_shortened_file_is_built_again(folder, own_cache):
+def test_a_truncated_file_is_replaced(folder, own_cache):
     load_images(folder, SIZE | ON_DISK)
     (name,) = images_in(own_cache)
     (own_cache / name).write_bytes(b"short")
-    assert_alike(*both(folder))
+    assert_same_images(*both(folder))
 
 
-def test_another_process_that_builds_it_is_waited_for(folder, own_cache, decoded, monkeypatch):
+def test_a_process_waits_for_another_that_decodes_the_same_folder(
+    folder, own_cache, decoded, monkeypatch
+):
     original = folder_cache.FileLock
 
     class Slow(original):
         def acquire(self, *args, **kwargs):
             monkeypatch.setattr(folder_cache, "FileLock", original)
-            load_images(folder, SIZE | ON_DISK)  # the other process
+            load_images(folder, SIZE | ON_DISK)  # Another process decodes it first.
             return super().acquire(*args, **kwargs)
 
     monkeypatch.setattr(folder_cache, "FileLock", Slow)
@@ -225,11 +227,11 @@ def test_the_cache_is_listed_and_cleared(folder, own_cache):
     assert number == len({".npy", ".json", ".lock", "facts"})
     assert size > first.size
     assert list(own_cache.iterdir()) == []
-    assert len(images.train.images[:]) == 18  # a search that runs keeps its file
+    assert len(images.train.images[:]) == 18  # A running search can still read its file.
     assert clear_cache() == (0, 0)
 
 
-def test_the_record_has_no_pixels(folder, own_cache):
+def test_the_record_and_pickled_images_contain_no_pixels(folder, own_cache):
     load_images(folder, SIZE | ON_DISK)
     (name,) = images_in(own_cache)
     record = json.loads((own_cache / name).with_suffix(".json").read_text())
