@@ -1,4 +1,4 @@
-"""The images that a person looks at are those that a model trains on."""
+"""Example images are training images of all classes, prepared as for training."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from vaetune.data.for_training import prepare_images
 from vaetune.data.images import Split
 
 
-def test_classes_take_turns():
+def test_examples_alternate_between_classes():
     labels = np.array([2, 2, 2, 0, 0, 1])
     assert labels[spread_over_classes(labels)].tolist() == [0, 1, 2, 0, 2, 2]
 
@@ -25,7 +25,7 @@ def test_examples_are_training_images_of_all_classes():
     assert len(choose_examples(images, 100)) == 60
 
 
-def test_floats_become_bytes_and_labels_are_not_needed():
+def test_examples_of_floats_are_bytes_and_need_no_labels():
     images = make_images(train=20)
     unit = Split(images.train.images.astype(np.float32) / 255, None)
     shown = choose_examples(replace(images, train=unit), 40)

@@ -76,7 +76,7 @@ def digits():
     return load_images("digits")
 
 
-def test_the_packaged_digits_are_split_by_sixths(digits):
+def test_the_packaged_digits_have_known_splits_shape_and_classes(digits):
     assert [len(s) for s in (digits.train, digits.validation, digits.test)] == [5000, 1000, 1000]
     assert digits.image_shape == (28, 28, 1)
     assert digits.class_names == tuple("0123456789")
@@ -88,20 +88,20 @@ def test_the_packaged_digits_are_balanced(digits):
     assert np.bincount(digits.test.labels).tolist() == [100] * 10
 
 
-def test_the_packaged_digits_are_mnists(digits):
+def test_the_packaged_digits_have_the_entropy_of_mnist(digits):
     # The floors of the full sets are 45.76 and 45.53 nats per image.
     assert entropy_floor(digits.train.images) == pytest.approx(45.76, abs=0.6)
     assert entropy_floor(digits.test.images) == pytest.approx(45.53, abs=1.2)
 
 
-def test_the_packaged_digits_carry_their_notice():
+def test_the_packaged_digits_include_their_licence_notice():
     notice = (files("vaetune.data.digits") / "LICENSE.md").read_text()
     assert "Yann LeCun and Corinna Cortes" in notice
     assert "Creative Commons Attribution-Share Alike 3.0" in notice
 
 
 def test_the_digits_fingerprint_never_changes(digits):
-    # Journals of users contain it. Another sample or split would make their searches unusable.
+    # Journals of users contain the fingerprint. A change would make their searches unusable.
     assert digits.fingerprint.startswith("8ca5b0994627")
 
 
@@ -112,14 +112,14 @@ def test_the_digits_fingerprint_never_changes(digits):
 def test_keras_sets_are_loaded_through_keras(monkeypatch, name):
     keras_datasets = pytest.importorskip("keras").datasets
     train, test = (noise(), np.arange(24) % 3), (noise(12, seed=1), np.arange(12) % 3)
-    train[0].flags.writeable = False  # Keras returns such arrays too.
+    train[0].flags.writeable = False  # Keras returns read-only arrays, too.
     monkeypatch.setattr(getattr(keras_datasets, name), "load_data", lambda: (train, test))
     images = load_images(name)
     assert (images.name, images.source) == (name, name)
     assert [len(s) for s in (images.train, images.validation, images.test)] == [20, 4, 12]
 
 
-def test_a_failed_download_suggests_images_that_need_none(monkeypatch):
+def test_a_failed_download_suggests_images_that_need_no_download(monkeypatch):
     keras_datasets = pytest.importorskip("keras").datasets
 
     def fail():
@@ -133,8 +133,8 @@ def test_a_failed_download_suggests_images_that_need_none(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.long  # tests/test_device.py shows that TensorFlow starts without a word.
-def test_a_download_without_a_network_prints_nothing_but_the_error(tmp_path):
+@pytest.mark.long  # tests/test_device.py shows that TensorFlow prints nothing.
+def test_a_download_without_a_network_prints_only_the_error(tmp_path):
     code = (
         "from vaetune.data import load_images\n"
         "from vaetune.errors import DataError\n"
@@ -171,7 +171,7 @@ def test_arrays_in_keras_layout_are_read(save):
     assert images.train.labels.dtype == np.int64
 
 
-def test_a_single_array_is_split_in_three(save):
+def test_a_single_array_is_divided_into_three_splits(save):
     images = load_images(save(x=noise(24)))
     assert [len(s) for s in (images.train, images.validation, images.test)] == [16, 4, 4]
     assert images.class_names is None
@@ -220,7 +220,7 @@ def test_every_image_is_in_exactly_one_split(tmp_path_factory, count, has_test):
     assert len(images.validation) == round(count / 6)
 
 
-def test_the_split_depends_on_no_seed(save):
+def test_splits_do_not_depend_on_random_seeds(save):
     path = save(x=noise())
     first = load_images(path)
     np.random.default_rng(1).random()
@@ -277,19 +277,19 @@ def test_training_and_test_images_share_a_type(save):
     assert images.train.images.dtype == images.test.images.dtype == np.float32
 
 
-def test_the_unit_interval_is_bytes_over_255():
+def test_bytes_are_divided_by_255_for_the_unit_interval():
     assert to_unit_interval(np.array([0, 51, 255], np.uint8)).tolist() == pytest.approx([0, 0.2, 1])
     as_floats = np.array([0.25], np.float32)
     np.testing.assert_array_equal(to_unit_interval(as_floats), as_floats)
 
 
-def test_the_entropy_floor_is_the_pixels_own_entropy():
+def test_the_entropy_floor_is_the_entropy_of_the_pixels():
     one_grey_pixel = np.zeros((2, 8, 8, 1), np.float32)
     one_grey_pixel[0, 0, 0] = 0.5
     assert entropy_floor(one_grey_pixel) == pytest.approx(np.log(2) / 2)
 
 
-def test_black_and_white_have_no_entropy():
+def test_black_and_white_pixels_have_no_entropy():
     assert entropy_floor(np.array([0, 255] * 32, np.uint8).reshape(1, 8, 8, 1)) == 0.0
 
 
@@ -321,7 +321,7 @@ def test_any_change_gives_another_fingerprint(save, change):
 # Folders.
 
 
-def test_a_folder_of_grey_files_is_read_in_the_order_of_names(pictures):
+def test_a_folder_of_grey_files_is_read(pictures):
     folder = pictures(noise(24))
     images = load_images(folder)
     assert images.name == "pictures"
@@ -343,7 +343,7 @@ def test_sub_folders_are_labels(pictures):
     np.testing.assert_array_equal(images.train.images[:, 0, 0, 0], images.train.labels)
 
 
-def test_one_colour_file_makes_all_colour(pictures):
+def test_one_colour_file_gives_all_images_three_channels(pictures):
     folder = pictures(noise(24))
     Image.fromarray(noise(1, channels=3)[0]).save(folder / "005.png")
     together = all_images(load_images(folder))
@@ -358,16 +358,16 @@ def test_jpeg_files_are_read(pictures):
 def test_reading_a_folder_needs_little_more_memory_than_its_pixels(pictures):
     folder = pictures(noise(300, 64, 64))
     size = 300 * 64 * 64
-    Image.init()  # Pillow's readers, which are loaded once
+    Image.init()  # Pillow loads its readers once. They are not measured.
     tracemalloc.start()
     load_images(folder)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 1.3 * size  # the splits are parts of one array
+    assert peak < 1.3 * size  # The splits are views of one array.
 
 
 @pytest.mark.slow
-def test_images_of_a_folder_are_never_all_floats_at_once(tmp_path):
+def test_images_of_a_folder_are_never_converted_to_floats_all_at_once(tmp_path):
     """Images are read into one array of bytes, and training on the CPU does not copy it."""
     script = Path(__file__).parents[1] / "stress" / "memory_of_images.py"
     with PreparedCommand([10_000, 64, 64, 3], tmp_path, program=script) as process:
@@ -392,7 +392,7 @@ def test_the_entropy_floor_is_computed_in_parts():
     floor = entropy_floor(x)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2**24 < x.size * 8, "float64 of a part, not of all"
+    assert peak < 2**24 < x.size * 8, "only a part is converted to float64"
     expected = -(0.2 * np.log(0.2) + 0.8 * np.log(0.8)) * x[0].size
     assert floor == pytest.approx(expected)
 
@@ -400,7 +400,7 @@ def test_the_entropy_floor_is_computed_in_parts():
 # Errors.
 
 
-def test_a_missing_path(tmp_path):
+def test_a_missing_path_is_refused(tmp_path):
     message = refusal(tmp_path / "none.npz")
     assert "There is no image set at" in message
     assert "digits, mnist, fashion_mnist" in message
@@ -410,24 +410,24 @@ def test_a_misspelt_name_gets_a_suggestion():
     assert 'Did you mean "fashion_mnist"?' in refusal("fashion-mnist")
 
 
-def test_a_file_of_another_kind(tmp_path):
+def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "images.csv").write_text("1,2,3")
     assert "is not an image set: expected" in refusal(tmp_path / "images.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 torn"])
-def test_a_file_that_is_not_an_npz(tmp_path, content):
+def test_a_file_that_is_not_an_npz_archive_is_refused(tmp_path, content):
     (tmp_path / "images.npz").write_bytes(content)
     assert "images.npz is not a complete .npz file" in refusal(tmp_path / "images.npz")
 
 
-def test_a_plain_npy_array_with_the_ending_npz(tmp_path):
+def test_an_npy_array_in_an_npz_file_is_refused(tmp_path):
     with (tmp_path / "images.npz").open("wb") as file:
         np.save(file, noise())
     assert "images.npz is not a complete .npz file" in refusal(tmp_path / "images.npz")
 
 
-def test_an_npz_truncated_at_any_place(save):
+def test_an_npz_file_truncated_at_any_position_is_refused(save):
     path = save(x=noise())
     content = path.read_bytes()
     for length in range(0, len(content), 97):
@@ -435,7 +435,7 @@ def test_an_npz_truncated_at_any_place(save):
         assert "images.npz" in refusal(path)
 
 
-def test_an_npz_damaged_at_any_place(tmp_path):
+def test_an_npz_file_damaged_at_any_position_is_refused(tmp_path):
     path = tmp_path / "images.npz"
     np.savez_compressed(path, x=noise())
     content = path.read_bytes()
@@ -444,22 +444,22 @@ def test_an_npz_damaged_at_any_place(tmp_path):
         assert "images.npz is not a complete .npz file" in refusal(path)
 
 
-def test_arrays_of_other_names_are_listed(save):
+def test_arrays_with_unknown_names_are_listed(save):
     message = refusal(save(pictures=noise(), names=noise()))
     assert "expected arrays named x_train" in message
     assert "found pictures (24, 9, 10), names (24, 9, 10)" in message
 
 
 def test_pickled_arrays_are_never_loaded(tmp_path):
-    victim = tmp_path / "unpickled"
+    created = tmp_path / "unpickled"
 
     class Payload:
         def __reduce__(self):
-            return os.mkdir, (str(victim),)
+            return os.mkdir, (str(created),)
 
     np.savez(tmp_path / "images.npz", x=np.array([Payload()] * 20, dtype=object))
     assert "never loaded" in refusal(tmp_path / "images.npz")
-    assert not victim.exists()
+    assert not created.exists()
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
@@ -482,11 +482,11 @@ def test_pixels_that_are_not_finite_are_reported_with_their_image(save, wrong):
         (noise(24, channels=33), "unclear which axis has the channels"),
     ],
 )
-def test_arrays_that_no_vae_can_be_trained_on(save, x, expected):
+def test_arrays_unsuitable_for_training_are_refused(save, x, expected):
     assert expected in refusal(save(x=x))
 
 
-def test_test_images_of_another_shape(save):
+def test_test_images_of_another_shape_are_refused(save):
     message = refusal(save(x_train=noise(), x_test=noise(12, 9, 11)))
     assert "shape (9, 10, 1), but x_test has images of shape (9, 11, 1)" in message
 
@@ -509,7 +509,7 @@ def test_a_split_is_as_long_as_its_images():
     assert len(Split(noise(5), None)) == 5
 
 
-def test_the_drawing_of_the_digits_is_balanced_and_reproducible():
+def test_the_sample_of_digits_is_balanced_and_reproducible():
     from vaetune.data.digits.draw import draw
 
     labels = np.repeat(np.arange(10), 30).astype(np.uint8)
@@ -554,7 +554,7 @@ def test_floats_are_binarised_like_bytes(save):
     np.testing.assert_array_equal(all_images(from_bytes), all_images(from_floats))
 
 
-def test_pixels_are_drawn_once_with_the_probability_of_their_value(save):
+def test_pixels_are_drawn_reproducibly_with_their_value_as_probability(save):
     ramp = np.tile(np.arange(16, dtype=np.uint8)[:, None] * 17, (3000, 1, 16))
     ramp[:, 1, :12] += ((np.arange(3000)[:, None] >> np.arange(12)) % 2).astype(np.uint8)
     grey = load_images(save(x=ramp))  # No two images are equal.
@@ -584,7 +584,7 @@ def test_every_preparation_has_its_own_fingerprint(save):
     assert len({prepared(grey, **way).fingerprint for way in ways}) == len(ways)
 
 
-def test_training_on_validation_images_too_holds_out_one_in_twenty(save):
+def test_training_on_validation_images_holds_out_one_image_in_twenty(save):
     labels = np.arange(120) % 3
     images = load_images(save(x_train=noise(120), y_train=labels, x_test=noise(12, seed=1)))
     joined = prepared(images, train_on="train+validation")
@@ -596,14 +596,14 @@ def test_training_on_validation_images_too_holds_out_one_in_twenty(save):
         assert [label_of[image.tobytes()] for image in split.images] == split.labels.tolist()
 
 
-def test_joined_training_images_stay_grey(save):
+def test_joined_training_images_stay_grey_for_stochastic_binarisation(save):
     images = load_images(save(x=noise(240)))
     joined = prepared(images, train_on="train+validation", binarize="stochastic")
     assert len(np.unique(joined.train.images)) > 200
     assert set(np.unique(joined.validation.images)) == {0, 255}
 
 
-def test_arrays_of_the_caller_stay_as_they_are():
+def test_arrays_of_the_caller_are_not_changed():
     arrays = {"x": noise(), "y": np.arange(len(noise())) % 3}
     before = {name: array.copy() for name, array in arrays.items()}
     first = load_images(arrays)

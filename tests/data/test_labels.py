@@ -1,4 +1,4 @@
-"""Labels: converted to classes, or not used, but never a reason to refuse images."""
+"""Labels are converted to classes. Unusable labels give a warning and are left out."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_labels_become_classes(given, indices, class_names):
         (np.array([None] * 24, dtype=object), "pickled objects"),
     ],
 )
-def test_other_labels_are_not_used_and_the_reason_is_given(given, reason):
+def test_unusable_labels_are_left_out_with_the_reason(given, reason):
     found = convert(given, counts=[24])
     assert found.indices == (None,)
     assert found.class_names is None
@@ -49,7 +49,7 @@ def test_other_labels_are_not_used_and_the_reason_is_given(given, reason):
     assert reason in found.warnings[0]
 
 
-def test_all_splits_share_their_classes():
+def test_all_splits_share_the_same_classes():
     found = convert(np.array(["b", "c"]), np.array(["a"]), np.array(["c"]))
     assert [one.tolist() for one in found.indices] == [[1, 2], [0], [2]]
     assert found.class_names == ("a", "b", "c")

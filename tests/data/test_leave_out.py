@@ -1,4 +1,4 @@
-"""Classes that are left out: their images are in no split, and stay available apart."""
+"""Classes that are left out: their images are in no split, but remain available."""
 
 import numpy as np
 import pytest
@@ -43,22 +43,22 @@ def pixels_of(*splits):
 
 
 @pytest.mark.parametrize("classes", [("2",), ("0", "3")])
-def test_no_split_has_an_image_of_the_classes(classes):
+def test_no_split_contains_images_of_left_out_classes(classes):
     whole, images = prepared(), prepared(*classes)
     numbers = [int(name) for name in classes]
     assert images.class_names == ("0", "1", "2", "3"), "class indices stay the same"
-    for before, kept, apart in zip(
+    for before, kept, left_out_split in zip(
         splits_of(whole), splits_of(images), images.left_out, strict=True
     ):
         is_left_out = np.isin(before.labels, numbers)
         assert is_left_out.any()
         np.testing.assert_array_equal(kept.images, before.images[~is_left_out])
         np.testing.assert_array_equal(kept.labels, before.labels[~is_left_out])
-        np.testing.assert_array_equal(apart.images, before.images[is_left_out])
+        np.testing.assert_array_equal(left_out_split.images, before.images[is_left_out])
     assert [images.class_counts[number] for number in numbers] == [0] * len(numbers)
 
 
-def test_the_record_of_the_reading_counts_the_images_that_are_left():
+def test_the_reading_counts_the_remaining_images():
     images = prepared("2")
     assert images.reading.copies.distinct == sum(map(len, splits_of(images))) == COUNT - COUNTS[2]
     assert images.reading.notes[-1] == f"{COUNTS[2]} images of class 2 are left out of all splits."
@@ -69,7 +69,7 @@ def test_the_record_of_the_reading_counts_the_images_that_are_left():
     )
 
 
-def test_every_choice_of_classes_has_its_own_fingerprint():
+def test_each_choice_of_left_out_classes_has_its_own_fingerprint():
     found = {prepared(*classes).fingerprint for classes in ((), ("2",), ("3",), ("2", "3"))}
     assert len(found) == 4
     assert prepared("2").fingerprint == prepared("2").fingerprint
@@ -77,13 +77,13 @@ def test_every_choice_of_classes_has_its_own_fingerprint():
     assert prepared("2", arrays=changed).fingerprint != prepared("2").fingerprint
 
 
-def test_images_are_left_out_once():
+def test_classes_are_left_out_only_once():
     data = DataSpec(leave_out=("2",))
     once = prepare_images(load_images(ARRAYS), data)
     assert prepare_images(once, data) is once
 
 
-def test_pixels_are_binarised_in_the_images_that_are_left_out():
+def test_left_out_images_are_binarised():
     images = prepared("2", binarize="stochastic", train_on="train+validation")
     for split in images.left_out:
         assert len(split) > 0
@@ -91,7 +91,7 @@ def test_pixels_are_binarised_in_the_images_that_are_left_out():
     assert sum(map(len, splits_of(images))) == COUNT - COUNTS[2]
 
 
-def test_images_on_the_disk_are_divided_like_those_in_memory(tmp_path):
+def test_images_on_the_disk_are_split_like_those_in_memory(tmp_path):
     for number, name in enumerate(("cat", "dog", "eel")):
         save(tmp_path / "photos" / name, noise(16, seed=number))
     on_disk, in_memory = (
@@ -106,7 +106,7 @@ def test_images_on_the_disk_are_divided_like_those_in_memory(tmp_path):
         np.testing.assert_array_equal(ours.positions, theirs.positions)
 
 
-def test_rows_call_them_left_out():
+def test_rows_mark_left_out_images():
     data = DataSpec(dataset="arrays", leave_out=("2",))
     images = prepare_images(load_images(ARRAYS, data), data)
     trained = Trained(data, images.reading, images.image_shape, images.fingerprint, 72)
@@ -115,13 +115,15 @@ def test_rows_call_them_left_out():
     np.testing.assert_array_equal(rows.splits == LEFT_OUT, rows.labels == 2)
     everything = np.concatenate([ARRAYS["x_train"], ARRAYS["x_test"]])[..., np.newaxis]
     np.testing.assert_array_equal(rows.read(slice(None)), everything)
-    apart = rows.of_splits([LEFT_OUT])
-    assert pixels_of(*images.left_out) == {image.tobytes() for image in apart.read(slice(None))}
+    left_out_rows = rows.of_splits([LEFT_OUT])
+    assert pixels_of(*images.left_out) == {
+        image.tobytes() for image in left_out_rows.read(slice(None))
+    }
     with pytest.raises(DataError, match="has no left-out images"):
         rows_of(prepared()).of_splits([LEFT_OUT])
 
 
-def test_other_images_need_not_have_the_classes():
+def test_other_images_need_not_have_the_left_out_classes():
     arrays = {"x_train": noise(20), "y_train": [0] * 18 + [1] * 2}
     images = load_images(arrays)
     assert prepare_others(images, DataSpec(leave_out=("2",))) is images
@@ -146,7 +148,7 @@ def test_other_images_need_not_have_the_classes():
         ),
     ],
 )
-def test_wrong_classes_are_refused_in_a_line(classes, arrays, message):
+def test_wrong_classes_are_refused_in_one_line(classes, arrays, message):
     with pytest.raises(DataError, match=message) as error:
         prepared(*classes, arrays=arrays)
     assert "\n" not in str(error.value)
@@ -156,18 +158,18 @@ def test_wrong_classes_are_refused_in_a_line(classes, arrays, message):
     ("given", "expected"),
     [(7, ("7",)), ([7, "cat", 7], ("7", "cat")), ("7", ("7",)), (["7"], ("7",))],
 )
-def test_classes_are_texts_or_numbers(given, expected):
+def test_classes_may_be_strings_or_numbers(given, expected):
     assert DataSpec(leave_out=given).leave_out == expected
 
 
-def test_colour_images_without_labels_in_a_split_keep_all_of_it():
+def test_a_split_without_labels_keeps_all_its_images():
     train, test = make_split(30, (9, 10, 3), 1), make_split(12, (9, 10, 3), 2)
     arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images}
     images = prepared("1", arrays=arrays)
     assert [len(images.test), len(images.left_out[2])] == [12, 0]
 
 
-def test_another_choice_of_classes_is_another_experiment():
+def test_another_choice_of_left_out_classes_is_another_experiment():
     one, other = (
         SearchSpec(data=DataSpec(leave_out=classes)) for classes in (("7",), ("7", "cat"))
     )

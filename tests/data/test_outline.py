@@ -1,4 +1,4 @@
-"""Number and shape of images from headers are those of the images that are loaded."""
+"""The number and shape of images in the headers of files equal those of the loaded images."""
 
 import gzip
 import struct
@@ -60,7 +60,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("write", SOURCES.values(), ids=SOURCES)
-def test_the_outline_is_that_of_the_loaded_images(tmp_path, write):
+def test_the_outline_matches_the_loaded_images(tmp_path, write):
     source = str(write(tmp_path))
     loaded = load_images(source)
     count = len(loaded.train)
@@ -70,12 +70,12 @@ def test_the_outline_is_that_of_the_loaded_images(tmp_path, write):
     assert found == Outline(count + len(loaded.validation), loaded.image_shape)
 
 
-def test_nothing_is_downloaded():
+def test_outlines_of_keras_datasets_need_no_download():
     assert read_outline("mnist") == read_outline("fashion_mnist") == Outline(60_000, (28, 28, 1))
 
 
-def test_values_are_not_read(tmp_path):
-    """The header promises a terabyte of images, but the file ends after it."""
+def test_pixel_values_are_not_read(tmp_path):
+    """The header declares a terabyte of images, but the file ends after the header."""
     path = tmp_path / "large.npy"
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (10**8, 100, 100)}
@@ -83,22 +83,22 @@ def test_values_are_not_read(tmp_path):
     assert read_outline(str(path)) == Outline(10**8, (100, 100, 1))
 
 
-def test_of_a_large_folder_some_headers_are_read(tmp_path, monkeypatch):
+def test_only_some_headers_of_a_large_folder_are_read(tmp_path, monkeypatch):
     save(tmp_path, noise(31, 9, 10))
     read = []
     read_headers = outline.read_headers
     monkeypatch.setattr(outline, "MOST_HEADERS", 10)
 
-    def watched(places, background):
+    def spy(places, background):
         read.append(places)
         return read_headers(places, background)
 
-    monkeypatch.setattr(outline, "read_headers", watched)
+    monkeypatch.setattr(outline, "read_headers", spy)
     assert read_outline(str(tmp_path)) == Outline(31, (9, 10, 1))
     assert len(read[0]) == 8
 
 
-def test_what_cannot_be_read_is_refused(tmp_path):
+def test_missing_or_unreadable_images_are_refused(tmp_path):
     with pytest.raises(MissingImagesError):
         read_outline(str(tmp_path / "nothing.npz"))
     broken = tmp_path / "broken.npz"

@@ -10,7 +10,7 @@ from vaetune.errors import DataError, SpecError
 
 
 def images(*values, dtype):
-    """24 images that hold the given values, and zeros."""
+    """24 images that begin with the given values. All other pixels are zero."""
     x = np.zeros((24, 8, 8, 1), dtype)
     x.flat[: len(values)] = values
     return x
@@ -39,7 +39,7 @@ def decide(*values, dtype):
         ((0.5, 254.5), "float64", (0, 255)),
     ],
 )
-def test_a_range_without_doubt(values, dtype, expected):
+def test_a_certain_range_is_chosen_without_a_warning(values, dtype, expected):
     chosen = decide(*values, dtype=dtype)
     assert (chosen.low, chosen.high) == expected
     assert (chosen.rule, chosen.warning) == ("certain", "")
@@ -62,7 +62,9 @@ def test_a_range_without_doubt(values, dtype, expected):
         ((65535.0,), "float64", (0, 65535), "[0, 255]"),
     ],
 )
-def test_a_likely_range_has_a_warning_with_another_one(values, dtype, expected, suggested):
+def test_a_likely_range_is_chosen_and_a_warning_suggests_another(
+    values, dtype, expected, suggested
+):
     chosen = decide(*values, dtype=dtype)
     assert (chosen.low, chosen.high) == expected
     assert chosen.rule == "likely"
@@ -82,7 +84,7 @@ def test_a_likely_range_has_a_warning_with_another_one(values, dtype, expected, 
         ((1e9,), "float64", "unclear"),
     ],
 )
-def test_an_unclear_range_is_refused_with_the_line_that_settles_it(values, dtype, line):
+def test_an_unclear_range_is_refused_with_an_explanation(values, dtype, line):
     with pytest.raises(DataError) as error:
         decide(*values, dtype=dtype)
     assert line in str(error.value)
@@ -94,8 +96,12 @@ def test_an_unclear_range_is_refused_with_the_line_that_settles_it(values, dtype
     st.sampled_from([1, 7, 16, 100, 255, 1000, 4095, 65535]),
     st.sampled_from([0, -1, -0.5]),
 )
-def test_any_values_come_out_right_or_are_refused_or_warned_of(dtype, high, low):
-    """A ramp from black to white stays one: its ends are 0 and 1, unless a warning says less."""
+def test_any_values_are_scaled_correctly_or_refused_or_give_a_warning(dtype, high, low):
+    """A ramp from black to white ascends within 0 to 1 after scaling.
+
+    Without a warning, bytes stay the same unless they are only 0 and 1. Other ramps end near 1
+    and are not clipped.
+    """
     kind = np.dtype(dtype)
     if kind.kind == "u" and low < 0:
         low = 0
@@ -119,7 +125,7 @@ def test_any_values_come_out_right_or_are_refused_or_warned_of(dtype, high, low)
         assert clipped == 0
 
 
-def test_a_given_range_clips_and_counts(tmp_path):
+def test_values_outside_a_given_range_are_clipped_and_counted(tmp_path):
     ramp = np.linspace(0, 20, 64)
     x = np.stack([np.roll(ramp, shift) for shift in range(24)]).reshape(24, 8, 8)
     read = load_images({"x": x}, {"range": [0, 16]})
@@ -130,7 +136,7 @@ def test_a_given_range_clips_and_counts(tmp_path):
     assert any("outside 0..16 and clipped" in text for text in read.reading.warnings)
 
 
-def test_16_bits_keep_their_precision():
+def test_16_bit_values_keep_their_precision():
     x = np.arange(24 * 64, dtype=np.uint16).reshape(24, 8, 8) * np.uint16(42)
     x.flat[-1] = 65535
     read = load_images({"x": x})
@@ -138,7 +144,7 @@ def test_16_bits_keep_their_precision():
     assert read.train.images.dtype == np.float32
 
 
-def test_all_splits_are_scaled_by_one_range():
+def test_all_splits_are_scaled_by_the_same_range():
     dark = np.random.default_rng(0).integers(0, 101, (24, 8, 8)).astype(np.uint16)
     dark[:, 0, 0] = 100
     bright = np.full((12, 8, 8), 4095, np.uint16)
@@ -148,7 +154,7 @@ def test_all_splits_are_scaled_by_one_range():
     assert read.test.images.max() == 1.0
 
 
-def test_splits_of_bytes_and_of_floats_are_each_scaled_with_a_warning():
+def test_splits_of_bytes_and_floats_are_scaled_separately_with_a_warning():
     read = load_images(
         {
             "x_train": np.random.default_rng(0).integers(0, 256, (24, 8, 8)).astype(np.uint8),
@@ -160,19 +166,19 @@ def test_splits_of_bytes_and_of_floats_are_each_scaled_with_a_warning():
 
 
 @pytest.mark.parametrize("wrong", [[16, 0], [1, 1], "0..16", [0, "x"]])
-def test_a_wrong_range_is_explained(wrong):
+def test_an_invalid_range_is_refused(wrong):
     with pytest.raises(SpecError, match=r"data\.range"):
         load_images("digits", {"range": wrong})
 
 
-def test_a_range_that_would_clip_much_is_refused():
+def test_a_range_that_would_clip_many_values_is_refused():
     x = np.random.default_rng(0).random((24, 8, 8)) - 0.13
     with pytest.raises(DataError, match=r"unclear which values are black and white\. Add range ="):
         load_images(x)
 
 
 @pytest.mark.parametrize(("high", "dtype"), [(30.0, "uint8"), (0.1, "float64"), (255, "uint16")])
-def test_images_that_use_little_of_their_range_are_warned_of(high, dtype):
+def test_images_that_use_little_of_their_range_give_a_warning(high, dtype):
     x = (np.random.default_rng(0).random((200, 8, 8)) * high).astype(dtype)
     x[0, 0, 0] = {"uint8": 255, "float64": 1, "uint16": 65535}[dtype]
     (warning,) = load_images(x).reading.warnings
@@ -180,5 +186,5 @@ def test_images_that_use_little_of_their_range_are_warned_of(high, dtype):
     assert "range = [0, " in warning
 
 
-def test_a_doubt_names_another_range_than_the_one_that_was_taken():
+def test_a_warning_suggests_another_range_than_the_chosen_one():
     assert "range = [0, 65535]" in decide(255, dtype="uint16").warning

@@ -1,4 +1,4 @@
-"""What a set of images says about itself: copies, constant images, likely mistakes."""
+"""Quality of image sets: copies, constant images and likely mistakes."""
 
 import numpy as np
 import pytest
@@ -44,24 +44,24 @@ def test_copies_are_counted_within_and_across_splits(dtype, shape):
     assert counted == Copies(distinct=30, within=5 + 1, across=4 + 1 + 2)
 
 
-def test_one_pixel_makes_another_image():
+def test_images_that_differ_in_one_pixel_are_distinct():
     images = np.repeat(noise(1), 3, axis=0)
     images[1, -1, -1, -1] ^= 1
-    nothing = Split(images[:0], None)
-    assert count_copies(Split(images, None), nothing, nothing) == Copies(distinct=2, within=1)
+    empty = Split(images[:0], None)
+    assert count_copies(Split(images, None), empty, empty) == Copies(distinct=2, within=1)
 
 
-def test_views_in_any_order_of_memory_are_compared_by_their_pixels():
+def test_images_in_any_memory_order_are_compared_by_their_pixels():
     images = noise(12, shape=(9, 9, 1))
-    turned = Split(np.asfortranarray(images), None)
-    counted = count_copies(Split(images, None), turned, Split(images[::2], None))
+    fortran_ordered = Split(np.asfortranarray(images), None)
+    counted = count_copies(Split(images, None), fortran_ordered, Split(images[::2], None))
     assert counted == Copies(distinct=12, across=12 + 6)
 
 
-def test_images_of_one_value_are_constant_whatever_the_value():
+def test_images_of_any_single_value_are_constant():
     flat = np.ones((3, 8, 9, 1), np.uint8) * np.array([0, 7, 255], np.uint8)[:, None, None, None]
-    nothing = Split(flat[:0], None)
-    assert count_copies(split(noise(5), flat), nothing, nothing).constant == 3
+    empty = Split(flat[:0], None)
+    assert count_copies(split(noise(5), flat), empty, empty).constant == 3
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_images_of_one_value_are_constant_whatever_the_value():
         (Copies(distinct=11, within=589), "11 distinct images, 600 with copies"),
     ],
 )
-def test_sets_that_cannot_teach_are_refused(copies, complaint):
+def test_sets_that_no_model_can_learn_from_are_refused(copies, complaint):
     with pytest.raises(DataError, match=f"faces.*{complaint}") as refused:
         check_can_teach(make_reading(copies=copies), 600, "faces")
     assert "\n" not in str(refused.value)
@@ -89,7 +89,7 @@ def test_a_plain_set_has_no_warnings():
     assert warnings_of(dtype="uint16", high=4095, range=(0, 4095)) == ""
 
 
-def test_copies_and_constant_images_are_told_of():
+def test_copies_and_constant_images_give_warnings():
     words = warnings_of(copies=Copies(distinct=500, within=62, across=37, constant=4))
     assert "37 validation or test images are also in an earlier split" in words
     assert "losses are too good" in words
@@ -100,7 +100,7 @@ def test_copies_and_constant_images_are_told_of():
         assert words in one
 
 
-def test_zeros_and_ones_may_be_an_integer_division():
+def test_integers_of_only_zeros_and_ones_give_a_warning():
     words = warnings_of(dtype="uint8", high=1, range=(0, 1))
     assert "only the values 0 and 1" in words
     assert "binarised images are fine" in words
@@ -109,7 +109,7 @@ def test_zeros_and_ones_may_be_an_integer_division():
     assert warnings_of(dtype="uint8", high=1, range=(0, 1), rule="given") == ""
 
 
-def test_almost_black_floats_may_be_divided_twice():
+def test_almost_black_floats_give_a_warning_about_a_second_division():
     black = {"dtype": "float32", "range": (0, 1)}
     assert "divided by 255 twice" in warnings_of(high=float(np.float32(1 / 255)), **black)
     assert "divided by 255 twice" in warnings_of(high=0.002, **black)

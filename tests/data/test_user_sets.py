@@ -1,4 +1,4 @@
-"""Image sets as users have them are read right, or refused with the way out."""
+"""Typical image sets of users are read correctly, or refused with a solution."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from vaetune.errors import DataError
 
 @pytest.fixture
 def make(tmp_path):
+    """Writes an image set of `user_sets` by its name, and returns its path."""
     return lambda name: SETS[name](tmp_path)
 
 
@@ -30,15 +31,15 @@ def sizes(images):
     return len(images.train), len(images.validation), len(images.test)
 
 
-def shown(images):
+def notes_and_warnings(images):
     return " ".join((*images.reading.notes, *images.reading.warnings))
 
 
-WHOLE = ("overshoot", "minus1", "uint16", "npy", "arr0", "images", "chw", "flat", "strings")
+ARRAYS = ("overshoot", "minus1", "uint16", "npy", "arr0", "images", "chw", "flat", "strings")
 
 
-@pytest.mark.parametrize("name", [*WHOLE, "onehot", "with_val", "x_and_test", "medmnist"])
-def test_arrays_give_the_images_themselves(make, name):
+@pytest.mark.parametrize("name", [*ARRAYS, "onehot", "with_val", "x_and_test", "medmnist"])
+def test_arrays_are_read_with_the_expected_pixels(make, name):
     images = load_images(make(name))
     np.testing.assert_allclose(pixels(images), in_order(UNIT[..., None]), atol=1e-6)
 
@@ -47,7 +48,7 @@ FOLDERS = ("loop", "png12bit", "png16bit8", "split")
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_folders_give_the_images_themselves(make, name):
+def test_folders_are_read_with_the_expected_pixels(make, name):
     images = load_images(make(name))
     scale = 255 * 16 / 4095 if name == "png12bit" else 1
     expected = in_order(UNIT[:60, ..., None] * np.float32(scale))
@@ -67,13 +68,13 @@ def test_folders_give_the_images_themselves(make, name):
         ("loop", (40, 10, 10), ("c0", "c1")),
     ],
 )
-def test_own_splits_and_classes_are_used(make, name, splits, classes):
+def test_splits_and_classes_of_a_set_are_used(make, name, splits, classes):
     images = load_images(make(name))
     assert sizes(images) == splits
     assert images.class_names == classes
 
 
-def test_own_splits_of_a_folder_are_never_mixed(make):
+def test_splits_of_a_folder_are_not_mixed(make):
     images = load_images(make("split"))
     for split, expected in (
         (images.train, X[:40]),
@@ -96,24 +97,24 @@ def test_own_splits_of_a_folder_are_never_mixed(make):
         ("loop", "1 link"),
     ],
 )
-def test_what_is_likely_is_said(make, name, words):
-    assert words in shown(load_images(make(name)))
+def test_notes_and_warnings_describe_how_images_were_read(make, name, words):
+    assert words in notes_and_warnings(load_images(make(name)))
 
 
-def test_scikit_learns_digits_fill_the_range(make):
+def test_digits_of_scikit_learn_fill_the_range(make):
     images = load_images(make("sklearn"))
     assert pixels(images).max() == 1.0
     assert images.reading.range == (0, 16)
 
 
-def test_glyphs_are_not_black_on_black(make):
+def test_black_glyphs_get_a_white_background(make):
     images = load_images(make("glyphs"))
     assert images.reading.background == "white"
     expected = in_order(1 - UNIT[:60, ..., None])
     np.testing.assert_allclose(pixels(images)[..., :1], expected, atol=1 / 255)
 
 
-def test_turned_photos_are_upright(make):
+def test_rotated_photos_are_read_upright(make):
     unit = pixels(load_images(make("exif")))[..., 0]
     mean = unit.mean(axis=0)
     assert np.corrcoef(mean.ravel(), UNIT[:60].mean(axis=0).ravel())[0, 1] > 0.99
@@ -141,7 +142,7 @@ def test_four_channels_are_kept(make):
         ("truncated", "--skip-unreadable"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_way_out(make, name, words):
+def test_an_unusable_set_is_refused_with_the_reason_or_a_solution(make, name, words):
     with pytest.raises(DataError) as error:
         load_images(make(name))
     assert words in str(error.value)
@@ -156,12 +157,12 @@ def test_what_cannot_be_read_is_refused_with_the_way_out(make, name, words):
         ("hwn", {"layout": "images_last"}, 200),
     ],
 )
-def test_the_way_out_works(make, name, options, count):
+def test_the_suggested_solution_works(make, name, options, count):
     assert sum(sizes(load_images(make(name), options))) == count
 
 
 @pytest.mark.parametrize("name", ["split", "png12bit", "medmnist"])
-def test_check_says_what_was_read(make, name, tmp_path, monkeypatch):
+def test_the_check_command_describes_the_images(make, name, tmp_path, monkeypatch):
     path = make(name)
     monkeypatch.chdir(tmp_path)
     code, out, error = command("check", "--dataset", path)
@@ -175,7 +176,7 @@ def test_check_says_what_was_read(make, name, tmp_path, monkeypatch):
     assert ("held out by vaetune" in out) == (name == "png12bit")
 
 
-def test_channels_to_show_must_be_there(make):
+def test_channels_to_show_must_exist(make):
     path = make("rgba")
     assert load_images(path, {"show": [3]}).reading.show == (3,)
     with pytest.raises(DataError, match=r"has 4 channels, numbered from 0, but show = \[4\]"):
