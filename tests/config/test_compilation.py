@@ -1,4 +1,4 @@
-"""Which training steps are compiled is known from the search, its images and the device."""
+"""Compilation of training steps is planned from the search, its images and the device."""
 
 import pytest
 
@@ -30,11 +30,11 @@ def spec_of(compile="auto", space=SPACE, epochs=100, **training):
         ("none", True, Compilation(0)),
     ],
 )
-def test_a_program_is_compiled_for_each_structure(wanted, has_gpu, expected):
+def test_one_program_is_compiled_for_each_structure(wanted, has_gpu, expected):
     assert plan_compilation(spec_of(wanted), 6_400, has_gpu) == expected
 
 
-def test_steps_must_repay_a_program_unless_it_is_asked_for():
+def test_enough_steps_are_needed_unless_compilation_is_requested():
     # 10 trials x 100 epochs for 2 programs: 500 epochs of 16 steps each.
     assert REPAID_STEPS == 500 * 16
     assert plan_compilation(spec_of(), 16 * 128, has_gpu=True) == Compilation(2)
@@ -52,7 +52,7 @@ def test_a_smaller_batch_size_has_more_steps():
     assert repays(spec_of(epochs=REPAID_STEPS, space=space), 128, train_images=5)
 
 
-def test_images_on_the_disk_are_trained_uncompiled():
+def test_training_on_images_on_the_disk_is_not_compiled():
     compilation = plan_compilation(spec_of("padded"), 6_400, has_gpu=True, from_disk=True)
     assert compilation.programs == 0
     assert "from the disk" in compilation.reason

@@ -15,25 +15,27 @@ from vaetune.errors import SpecError
 
 @pytest.fixture
 def write(tmp_path):
-    def write(text):
+    """Writes a search file, and returns its path."""
+
+    def write_file(text):
         path = tmp_path / "mine.toml"
         path.write_text(text)
         return path
 
-    return write
+    return write_file
 
 
-def test_a_file_without_a_likelihood_means_that_of_the_keras_example(write):
+def test_the_default_likelihood_is_that_of_the_keras_example(write):
     assert resolve(write("")).spec.data.likelihood == "bernoulli"
 
 
-def test_built_in_files_of_every_version_have_it(write):
+def test_built_in_files_of_every_version_have_the_same_likelihood(write):
     files = built_in_searches() | earlier_searches()
     assert {name.endswith("-0.1") for name in files} == {True, False}
     assert {resolve(path).spec.data.likelihood for path in files.values()} == {"bernoulli"}
 
 
-def test_a_flag_overrides_the_file(write):
+def test_a_flag_overrides_the_likelihood_of_the_file(write):
     path = write('[data]\nlikelihood = "gaussian"')
     assert resolve(path).spec.data.likelihood == "gaussian"
     flags = {"data.likelihood": "discretized_logistic"}
@@ -46,7 +48,7 @@ def test_an_unknown_likelihood_is_refused_with_the_known_ones(write):
         resolve(write('[data]\nlikelihood = "normal"'))
 
 
-def test_binarised_pixels_are_bernoulli(write):
+def test_binarised_pixels_require_the_bernoulli_likelihood(write):
     with pytest.raises(SpecError, match='is for grey pixels, but binarize = "threshold" makes'):
         resolve(write('[data]\nbinarize = "threshold"\nlikelihood = "gaussian"'))
     text = '[data]\nbinarize = "threshold"\nlikelihood = "bernoulli"'

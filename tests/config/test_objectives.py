@@ -1,4 +1,4 @@
-"""An objective says what is better, and how it is written; a search has one."""
+"""Objectives: which values are better, how values are written, and how a search records them."""
 
 import json
 
@@ -9,16 +9,17 @@ from vaetune.config.objectives import OBJECTIVES, VALIDATION_LOSS
 from vaetune.config.spec import SearchSpec
 
 SHARES = [one for name, one in OBJECTIVES.items() if name != "val_loss"]
+"""Objectives with values between 0 and 1. Higher values are better."""
 
 
-def test_a_loss_is_its_own_cost_and_less_is_better():
+def test_the_cost_of_a_loss_is_the_loss_and_a_lower_loss_is_better():
     assert VALIDATION_LOSS.cost(101.25) == 101.25
     assert VALIDATION_LOSS.lead(100.0, 103.0) == 3.0
     assert VALIDATION_LOSS.best_title == "lowest validation loss"
 
 
 @pytest.mark.parametrize("objective", SHARES, ids=lambda one: one.name)
-def test_of_a_share_more_is_better(objective):
+def test_a_higher_share_is_better(objective):
     assert objective.cost(0.75) == 0.25
     assert objective.value(objective.cost(0.75)) == 0.75
     assert objective.lead(0.75, 0.5) == 0.25
@@ -41,7 +42,7 @@ def test_a_value_is_written_with_its_unit(name, value, number, short, text, diff
     assert (one.text(value), one.difference(-value)) == (text, difference)
 
 
-def test_a_search_by_the_validation_loss_is_recorded_as_before():
+def test_the_default_objective_is_not_recorded():
     assert not {"objective", "choose_by"} & SearchSpec().model_dump().keys()
     assert not {"objective", "choose_by"} & json.loads(SearchSpec().model_dump_json()).keys()
     assert "objective" not in experiment_key(SearchSpec())
@@ -53,7 +54,7 @@ def test_an_objective_is_recorded_and_read_back():
     assert (spec.ranked_by.name, spec.chosen_by.name) == ("knn_accuracy", "auroc")
 
 
-def test_the_finalists_are_decided_by_the_objective_by_default():
+def test_the_objective_decides_among_the_finalists_by_default():
     assert SearchSpec(objective="knn_accuracy").chosen_by.name == "knn_accuracy"
 
 
@@ -64,7 +65,7 @@ def test_another_objective_is_another_experiment():
     assert experiment_key(loss) != experiment_key(accuracy)
 
 
-def test_what_decides_among_the_finalists_may_change_between_sessions():
+def test_the_choice_among_finalists_may_change_between_sessions():
     loss, use = SearchSpec(), SearchSpec(choose_by="knn_accuracy")
     assert differences(use, loss) == []
     assert with_settings_of(use, loss).choose_by == "knn_accuracy"

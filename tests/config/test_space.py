@@ -29,11 +29,13 @@ BRANCHES = Space(
     levels=Range(min=1, max=3),
     level_channels=Choice(values=(2, 4), when={"levels": (2,)}),
 )
-"""A space in which every kind of condition occurs."""
+"""A space with every kind of condition."""
 
 
 @pytest.fixture
 def refusal(tmp_path):
+    """Returns the one-line error of a space in a search file."""
+
     def refuse(space, above=""):
         path = tmp_path / "mine.toml"
         path.write_text(f"{above}\n[space]\n{space}\n")
@@ -54,7 +56,7 @@ def all_values(space):
 
 
 def distinct(space):
-    """The distinct configurations of a space, found by trying everything."""
+    """The distinct configurations of a space, found by enumeration."""
     values = all_values(space)
     found = [
         space.used(dict(zip(values, one, strict=True)))
@@ -106,7 +108,7 @@ def test_the_table_has_the_names_and_reference_values_of_the_family():
     assert all(one.accepts(one.reference) for one in FAMILY.values())
 
 
-def test_a_name_that_a_configuration_lacks_has_its_reference_value():
+def test_a_missing_hyperparameter_has_its_reference_value():
     assert value_of({"stages": 3}, "stages") == 3
     assert value_of({}, "stages") == 2
     assert value_of({}, "activation") == "relu"
@@ -126,7 +128,7 @@ def test_a_name_that_a_configuration_lacks_has_its_reference_value():
         ),
     ],
 )
-def test_a_model_ignores_what_its_networks_do_not_have(configuration, expected):
+def test_hyperparameters_that_the_networks_do_not_have_are_not_used(configuration, expected):
     everything = {**REFERENCE, **OPTIONAL, **configuration}
     assert set(everything) - set(used(everything)) == expected
     assert not any(is_used(configuration, name) for name in expected)
@@ -163,11 +165,11 @@ def test_configurations_with_the_same_structure_have_the_same_description():
         ('levels = { min = "1", max = 3 }', "space.levels.min must be a number, received"),
     ],
 )
-def test_a_value_is_checked_by_the_table(refusal, space, expected):
+def test_a_value_that_the_table_does_not_allow_is_refused(refusal, space, expected):
     assert refusal(space).startswith(expected)
 
 
-def test_bounds_of_the_table_are_possible():
+def test_the_bounds_of_the_table_are_accepted():
     Space(
         stages=Range(min=2, max=5),
         blocks=Choice(values=(0, 4)),
@@ -244,7 +246,7 @@ def test_a_condition_is_read_from_the_file(tmp_path):
     assert space.size() == 5
 
 
-def test_a_search_of_dense_networks_needs_no_filters(refusal):
+def test_a_space_of_dense_networks_has_no_filters(refusal):
     dense = Space(encoder=Pinned(value="dense"), decoder=Pinned(value="dense"))
     assert "filters_1" not in dense.used(dict.fromkeys(dict(dense.dimensions()), 1))
     expected = "space.filters_1 is never used"
@@ -252,7 +254,7 @@ def test_a_search_of_dense_networks_needs_no_filters(refusal):
     assert refusal(space + "filters_1 = { values = [8, 16] }").startswith(expected)
 
 
-def test_parents_come_first_and_other_names_keep_their_order():
+def test_parents_are_evaluated_first_and_other_names_keep_their_order():
     assert EARLIER_SPACE.evaluation_order() == list(REFERENCE)
     order = BRANCHES.evaluation_order()
     for name, condition in BRANCHES.conditions().items():
@@ -261,19 +263,19 @@ def test_parents_come_first_and_other_names_keep_their_order():
                 assert all(order.index(parent) < order.index(name) for parent in alternative)
 
 
-def test_a_configuration_has_only_what_it_uses():
+def test_a_configuration_contains_only_used_hyperparameters():
     everything = {name: values[0] for name, values in all_values(BRANCHES).items()}
     conv = BRANCHES.used({**everything, "levels": 2})
     assert "dense_layers" not in conv
     assert conv["level_channels"] == 2
     large = BRANCHES.used({**everything, "latent_dim": 8, "decoder": "dense", "levels": 3})
     assert "decoder" not in large
-    assert large["levels"] == 3, "without a choice the decoder is convolutional"
+    assert large["levels"] == 3, "a decoder that the configuration does not have is convolutional"
     assert "level_channels" not in large
     assert list(conv) == [name for name, _ in BRANCHES.dimensions() if name in conv]
 
 
-def test_a_condition_on_something_unused_does_not_hold():
+def test_a_condition_on_an_unused_hyperparameter_does_not_hold():
     space = Space(
         levels=Choice(values=(1, 2)),
         level_channels=Choice(values=(2, 4)),
@@ -307,7 +309,7 @@ def test_distinct_configurations_are_counted(space):
     assert space.structures() == len(structures)
 
 
-def test_structures_of_the_default_space_and_of_a_large_one():
+def test_structures_of_the_default_spaces_and_of_a_large_one_are_counted():
     assert EARLIER_SPACE.structures() == 1
     assert DEFAULT_SPACE.structures() == 3
     large = Space(
@@ -322,7 +324,7 @@ def test_structures_of_the_default_space_and_of_a_large_one():
     assert large.structures() == 5 * 3 * (3 * 4 * 5 + 1)
 
 
-def test_the_decay_is_set_in_one_place(refusal, tmp_path):
+def test_the_learning_rate_decay_is_either_given_or_searched(refusal, tmp_path):
     space = 'learning_rate_decay = { values = ["none", "cosine"] }'
     line = refusal(space, '[training]\nlearning_rate_decay = "cosine"')
     assert line.startswith("training.learning_rate_decay conflicts with space.learning_rate_decay")
@@ -347,5 +349,5 @@ def test_the_decay_is_set_in_one_place(refusal, tmp_path):
         ),
     ],
 )
-def test_a_line_names_what_is_searched(configuration, searched, expected):
+def test_a_short_text_names_the_searched_hyperparameters(configuration, searched, expected):
     assert short_hyperparameters(configuration, searched) == expected

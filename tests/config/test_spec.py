@@ -139,7 +139,7 @@ def test_a_budget_has_the_keys_of_its_algorithm(algorithm, budget):
     assert filled.model_dump(exclude_none=True) == {"max_epochs": 9, **given}
 
 
-def test_a_budget_in_which_nothing_can_be_trained_to_its_end_is_refused(refusal):
+def test_a_total_budget_below_the_epochs_of_one_configuration_is_refused(refusal):
     text = 'algorithm = "freeze_thaw"\n[budget]\nmax_epochs = 9\ntotal_epochs = 8'
     assert "total_epochs must be at least budget.max_epochs, received 8 and 9" in refusal(text, {})
     assert "--total-epochs must be at least" in refusal(text, {"budget.total_epochs": 7})
@@ -161,7 +161,7 @@ def test_a_budget_of_another_algorithm_is_refused(refusal, text, overrides, subj
     assert "which takes max_epochs" in message
 
 
-def test_a_budget_of_another_algorithm_is_refused_in_python_too():
+def test_a_budget_of_another_algorithm_is_refused_in_python():
     with pytest.raises(ValueError, match=r"budget\.factor does not apply to the algorithm random"):
         SearchSpec(algorithm="random", budget=Budget(factor=4))
 
@@ -173,7 +173,7 @@ def test_a_time_budget_is_read_in_hours_minutes_and_seconds(text, seconds):
     assert Limits(time_budget=text).time_budget_s == seconds
 
 
-def test_no_time_budget_never_ends():
+def test_the_default_time_budget_is_infinite():
     assert Limits().time_budget_s == math.inf
 
 
@@ -200,12 +200,12 @@ def test_more_trials_or_iterations_alone_make_a_larger_budget(ours, theirs, larg
     assert is_larger(Budget(**ours), Budget(**theirs)) is larger
 
 
-def test_limits_are_no_part_of_the_experiment():
+def test_limits_are_not_part_of_the_experiment():
     ours = SearchSpec(limits=Limits(time_budget="5m", keep_best=9, max_failure_rate=1))
     assert differences(ours, SearchSpec()) == []
 
 
-def test_the_earlier_space_contains_the_keras_example_and_starts_at_it():
+def test_the_defaults_of_the_earlier_space_are_the_keras_example():
     assert {name: EARLIER_SPACE.default(name) for name, _ in EARLIER_SPACE.dimensions()} == {
         "filters_1": 32,
         "filters_2": 64,
@@ -221,21 +221,21 @@ def test_an_empty_file_has_the_defaults(write):
     assert set(resolved.origins.values()) == {"default"}
 
 
-def test_a_hyperparameter_that_a_space_does_not_name_stays_at_the_keras_example(write):
+def test_an_omitted_hyperparameter_has_the_value_of_the_keras_example(write):
     space = resolve(write("[space]\nlatent_dim = { values = [4, 8] }")).spec.space
     assert space.latent_dim == Choice(values=(4, 8))
     assert space.filters_1 == Pinned(value=32)
     assert space.learning_rate == Pinned(value=1e-3)
 
 
-def test_a_default_outside_the_space_is_its_first_number():
+def test_a_default_outside_a_dimension_is_replaced_by_its_first_value():
     space = Space(latent_dim=Choice(values=(8, 4)), filters_1=Range(min=40, max=50))
     assert space.default("latent_dim") == 8
     assert space.default("filters_1") == 40
     assert space.default("dense_units") == 16
 
 
-def test_the_name_of_a_search_is_that_of_its_file(write):
+def test_a_search_has_the_name_of_its_file(write):
     assert resolve(write("", "bolder.toml")).name == "bolder"
 
 
@@ -255,7 +255,7 @@ def test_the_name_of_a_search_is_that_of_its_file(write):
         ("training.batch_size", 32, 64),
     ],
 )
-def test_a_flag_overrides_the_file_and_the_file_a_default(write, key, in_file, flag):
+def test_flags_override_files_and_files_override_defaults(write, key, in_file, flag):
     table, _, last = key.rpartition(".")
     line = f"{last} = {json.dumps(in_file)}"
     path = write(f"[{table}]\n{line}" if table else line)
@@ -287,7 +287,7 @@ def test_every_value_has_an_origin(write):
 
 
 @pytest.mark.parametrize("text", ["seed = 0", "seed = 0\n[space]\nlatent_dim = { value = 2 }"])
-def test_seed_zero_is_a_seed(write, text):
+def test_a_seed_of_zero_counts_as_given(write, text):
     resolved = resolve(write(text))
     assert (resolved.spec.seed, resolved.origins["seed"]) == (0, "file")
 
@@ -357,7 +357,7 @@ WRONG_DIMENSIONS = {
 
 
 @pytest.mark.parametrize("text", WRONG_VALUES)
-def test_a_wrong_value_is_refused_with_its_key_and_what_was_expected(refusal, text):
+def test_a_wrong_value_is_refused_with_its_key_and_the_expected_values(refusal, text):
     message = refusal(text)
     assert "mine.toml: " in message
     for fact in WRONG_VALUES[text]:
@@ -400,7 +400,7 @@ def test_a_value_that_is_not_a_number_is_refused(refusal, form, value):
         ),
     ],
 )
-def test_an_unknown_key_is_refused_with_the_closest_that_is_known(refusal, text, facts):
+def test_an_unknown_key_is_refused_with_the_closest_known_key(refusal, text, facts):
     message = refusal(text)
     for fact in ["mine.toml", "unknown", *facts]:
         assert fact in message
@@ -414,7 +414,7 @@ def test_a_key_in_the_wrong_table_is_refused_with_the_right_one(refusal, text, m
     assert f'Did you mean "{meant}"?' in refusal(text)
 
 
-def test_a_key_of_another_kind_of_dimension_is_not_offered(refusal):
+def test_a_key_of_another_kind_of_dimension_is_not_suggested(refusal):
     message = refusal("[space]\nlatent_dim = { value = 2, scale = 'log' }")
     assert 'unknown key "space.latent_dim.scale"' in message
     assert message.endswith("Expected one of: value, when.")
@@ -426,13 +426,13 @@ def test_the_first_of_several_wrong_values_is_reported_and_the_others_are_counte
     assert "(2 more wrong values)" in refusal("seed = -1\n[budget]\nfactor = 1\nmax_epochs = 0")
 
 
-def test_a_wrong_flag_is_refused_by_its_name(refusal):
+def test_a_wrong_flag_is_reported_by_its_name(refusal):
     message = refusal("", {"budget.max_epochs": 0, "seed": 3})
     assert message.startswith("--max-epochs should be greater than or equal to 1, received 0")
     assert refusal("seed = 3", {"seed": -1}).startswith("--seed ")
 
 
-def test_a_flag_does_not_hide_that_its_table_is_not_a_table(refusal):
+def test_a_number_in_place_of_a_table_is_refused_despite_a_flag(refusal):
     assert "budget must be a table" in refusal("budget = 3", {"budget.max_epochs": 3})
 
 
@@ -514,36 +514,36 @@ def test_a_dataset_that_cannot_be_a_path_is_refused(refusal, dataset):
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
-    """A working directory with searches of its own."""
+def write_search(tmp_path, monkeypatch):
+    """Changes to a temporary working directory, and writes search files into its `searches/`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "searches").mkdir()
 
-    def write_own(name, text='description = "mine"'):
+    def write_file(name, text='description = "mine"'):
         path = tmp_path / "searches" / f"{name}.toml"
         path.write_text(text)
         return path
 
-    return write_own
+    return write_file
 
 
-def test_a_search_is_found_by_name_in_the_working_directory(own):
-    path = own("bolder")
+def test_a_search_is_found_by_name_in_the_working_directory(write_search):
+    path = write_search("bolder")
     assert find_search("bolder") == path
 
 
-def test_the_built_in_search_is_found_from_any_folder(own):
+def test_the_built_in_search_is_found_from_any_folder(write_search):
     assert find_search("hyperband").samefile(BUILT_IN)
 
 
-def test_a_search_file_hides_the_built_in_search_of_the_same_name(own):
-    path = own("hyperband")
+def test_a_search_file_hides_the_built_in_search_of_the_same_name(write_search):
+    path = write_search("hyperband")
     assert find_search("hyperband") == path
     assert available_searches()["hyperband"] == path
 
 
-def test_a_search_is_found_by_path(own, tmp_path):
-    path = own("bolder")
+def test_a_search_is_found_by_path(write_search, tmp_path):
+    path = write_search("bolder")
     assert find_search(str(path)).samefile(path)
     assert find_search("searches/bolder.toml").samefile(path)
     plain = tmp_path / "plain"
@@ -552,8 +552,8 @@ def test_a_search_is_found_by_path(own, tmp_path):
 
 
 @pytest.mark.parametrize("wanted", ["boldr", "boldr.toml", "searches/boldr.toml", "./boldr"])
-def test_an_unknown_search_is_refused_with_a_list_of_the_available_ones(own, wanted):
-    own("bolder")
+def test_an_unknown_search_is_refused_with_a_list_of_the_available_ones(write_search, wanted):
+    write_search("bolder")
     with pytest.raises(SpecError) as refused:
         find_search(wanted)
     message = str(refused.value)
@@ -562,21 +562,21 @@ def test_an_unknown_search_is_refused_with_a_list_of_the_available_ones(own, wan
     assert "There are: bayesian, bolder, freeze-thaw, grid, hyperband, mnist, random" in message
 
 
-def test_searches_are_listed_by_name(own):
-    own("zebra")
-    own("ant")
+def test_searches_are_listed_by_name(write_search):
+    write_search("zebra")
+    write_search("ant")
     assert list(available_searches()) == ["ant", *BUILT_IN_NAMES, "zebra"]
 
 
-def test_the_list_of_searches_survives_a_broken_file(own):
-    assert describe(own("fine")) == "mine"
-    assert describe(own("broken", "seed = ")).startswith("cannot be read: ")
+def test_a_broken_file_is_described_as_unreadable(write_search):
+    assert describe(write_search("fine")) == "mine"
+    assert describe(write_search("broken", "seed = ")).startswith("cannot be read: ")
 
 
 # One configuration
 
 
-def test_a_single_training_starts_from_the_keras_example():
+def test_a_single_training_has_the_keras_example_as_default():
     single = resolve_single({"latent_dim": 8}, {"budget.max_epochs": 4, "seed": None}).spec
     assert single == SearchSpec(
         algorithm="single",
@@ -595,7 +595,7 @@ def test_a_wrong_hyperparameter_of_a_single_training_is_refused_by_its_flag():
         resolve_single({}, {"budget.max_epochs": 0})
 
 
-def test_a_single_configuration_is_trained_like_the_search_it_is_compared_with():
+def test_a_single_configuration_is_trained_with_the_settings_of_its_search():
     like = SearchSpec(
         description="bolder",
         seed=7,
@@ -612,7 +612,7 @@ def test_a_single_configuration_is_trained_like_the_search_it_is_compared_with()
     assert single.space == Space()
 
 
-def test_a_winner_is_trained_like_its_search_where_no_flag_says_otherwise():
+def test_a_winner_is_trained_with_the_settings_of_its_search_and_the_flags():
     like = SearchSpec(
         seed=7, data=DataSpec(dataset="mnist"), training=Training(precision="mixed_bfloat16")
     )
@@ -634,8 +634,8 @@ def test_a_flag_limits_the_images_that_a_winner_is_trained_on():
     like = SearchSpec(
         algorithm="single", baseline=False, data=DataSpec(train_on="train+validation")
     )
-    taken = resolve_single({}, {}, REFERENCE, like).spec
-    assert taken.data.train_on == "train+validation"
+    without_flag = resolve_single({}, {}, REFERENCE, like).spec
+    assert without_flag.data.train_on == "train+validation"
     assert (
         resolve_single({}, {"data.train_on": "train"}, REFERENCE, like).spec.data.train_on is None
     )
@@ -652,7 +652,7 @@ beta = { min = 0.5, max = 2, scale = "log" }
 """
 
 
-def test_a_space_has_batch_size_and_beta_only_if_it_names_them(write):
+def test_batch_size_and_beta_are_searched_only_if_the_space_names_them(write):
     spec = resolve(write(SEARCHED)).spec
     names = [name for name, _ in spec.space.dimensions()]
     assert names[-2:] == ["batch_size", "beta"]
@@ -662,7 +662,7 @@ def test_a_space_has_batch_size_and_beta_only_if_it_names_them(write):
     assert "batch_size" not in dict(resolve(write("")).spec.space.dimensions())
 
 
-def test_a_searched_batch_size_survives_the_journal(write):
+def test_a_searched_batch_size_is_recorded_and_read_back(write):
     spec = resolve(write(SEARCHED)).spec
     assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
 
@@ -672,7 +672,7 @@ def test_a_batch_size_is_either_given_or_searched(refusal):
     assert "training.batch_size conflicts with space.batch_size" in line
 
 
-def test_a_flag_gives_one_batch_size_in_place_of_those_of_the_space(write):
+def test_a_batch_size_flag_replaces_the_batch_sizes_of_the_space(write):
     spec = resolve(write(SEARCHED), {"training.batch_size": 64}).spec
     assert spec.training.batch_size == 64
     assert spec.space.batch_size is None
@@ -691,7 +691,7 @@ def test_a_batch_size_or_beta_out_of_range_is_refused(refusal, text, expected):
     assert expected in refusal(f"[space]\n{text}")
 
 
-def test_the_earlier_keras_example_kept_its_batch_size_if_the_batch_size_is_searched(write):
+def test_the_earlier_reference_has_batch_size_128_if_batch_size_is_searched(write):
     spec = resolve(write(SEARCHED)).spec
     assert earlier_reference_training(spec.training).batch_size == 128
     other = Training(batch_size=32, precision="mixed_bfloat16")
@@ -706,16 +706,16 @@ def test_pixels_may_be_binarised(write, how):
     assert resolve(write(f'[data]\nbinarize = "{how}"')).spec.data.binarize == how
 
 
-def test_another_binarisation_is_refused(refusal):
+def test_an_unknown_binarisation_is_refused(refusal):
     assert "data.binarize" in refusal('[data]\nbinarize = "yes"')
 
 
-def test_a_search_ranks_by_the_validation_images(refusal):
+def test_a_search_may_not_train_on_validation_images(refusal):
     line = refusal('[data]\ntrain_on = "train+validation"')
     assert "is only for `vaetune train`: a search ranks its trials by the validation images" in line
 
 
-def test_patience_is_for_a_single_configuration(refusal):
+def test_patience_applies_only_to_a_single_training(refusal):
     assert "budget.patience does not apply to" in refusal("[budget]\npatience = 3")
     assert resolve_single({}, {"budget.patience": 3}).spec.budget.patience == 3
     assert resolve_single({}, {}).spec.budget.patience is None
@@ -764,7 +764,7 @@ def test_another_algorithm_seed_budget_training_or_space_is_another_experiment(c
         {"data": DataSpec(dataset="/moved/digits.npz")},
     ],
 )
-def test_what_may_differ_between_sessions_does_not_change_the_experiment(change):
+def test_settings_of_a_session_do_not_change_the_experiment(change):
     assert differences(SearchSpec().model_copy(update=change), SearchSpec()) == []
 
 
@@ -844,8 +844,8 @@ def draw_spec(draw):
 
 
 @st.composite
-def draw_begun_spec(draw):
-    """Any spec, with up to three starting points in its space."""
+def draw_spec_with_starting_points(draw):
+    """Any spec, with at most one starting point in its space."""
     spec = draw(draw_spec())
     values = st.fixed_dictionaries(
         {}, optional={name: st.sampled_from(one.listed()) for name, one in spec.space.dimensions()}
@@ -854,11 +854,11 @@ def draw_begun_spec(draw):
     return SearchSpec.model_validate(dict(spec) | {"start_with": points or None})
 
 
-specs = draw_begun_spec()
+specs = draw_spec_with_starting_points()
 
 
 def to_toml(value):
-    """A spec, or a value in it, as a user would write it; TOML has no null value."""
+    """A spec, or a value in it, as TOML. Values of None are left out: TOML has no null value."""
     match value:
         case SearchSpec():
             given = ((key, part) for key, part in value if part is not None)
@@ -887,7 +887,7 @@ def test_a_search_file_defines_the_whole_experiment(write, spec):
 
 @settings(deadline=None, max_examples=50)
 @given(spec=specs)
-def test_a_spec_survives_json(spec):
+def test_a_spec_does_not_change_in_a_json_round_trip(spec):
     again = SearchSpec.model_validate_json(spec.model_dump_json())
     assert again == spec
     assert differences(again, spec) == []
@@ -919,10 +919,10 @@ def test_the_configurations_of_a_space_are_counted(dimensions, size):
     assert Space(**dimensions).size() == size
 
 
-def test_a_ctrl_c_cannot_get_lost_while_a_space_is_stored(monkeypatch):
+def test_an_interrupt_is_not_lost_while_a_space_is_serialized(monkeypatch):
     def stop(raw):
         raise KeyboardInterrupt
 
     stored = DEFAULT_SPACE.model_dump_json()
     monkeypatch.setattr(_dimension_tag, "__code__", stop.__code__)
-    assert DEFAULT_SPACE.model_dump_json() == stored, "Pydantic would swallow the interrupt"
+    assert DEFAULT_SPACE.model_dump_json() == stored, "Pydantic lost the interrupt"

@@ -1,4 +1,4 @@
-"""Starting points lie in the space, or one line says what is wrong."""
+"""Starting points lie in the space. Wrong ones are refused in one line."""
 
 import pytest
 
@@ -24,7 +24,7 @@ level_channels = { values = [2, 3] }
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads a search file with starting points; `points` is the text of the value."""
+    """Writes the text `points` as the starting points of a search file, and reads the file."""
 
     def read_points(points, overrides=None):
         path = tmp_path / "mine.toml"
@@ -45,12 +45,12 @@ def test_starting_points_are_part_of_the_experiment(read):
     assert differences(resolved.spec, without) == [f"start_with: not set -> {listed}"]
 
 
-def test_an_empty_list_is_no_list(read):
+def test_an_empty_list_means_no_starting_points(read):
     assert read("[]").spec.start_with is None
     assert "start_with" not in read("[]").origins
 
 
-def test_a_flag_replaces_those_of_the_file(read):
+def test_a_flag_replaces_the_starting_points_of_the_file(read):
     resolved = read("[{ latent_dim = 8 }]", {"start_with": [{"latent_dim": 4}]})
     assert resolved.spec.start_with == ({"latent_dim": 4},)
     assert resolved.origins["start_with"] == "flag"
@@ -112,7 +112,7 @@ def test_a_flag_replaces_those_of_the_file(read):
         ),
     ],
 )
-def test_a_wrong_starting_point_is_refused_with_what_was_expected(read, points, message):
+def test_a_wrong_starting_point_is_refused_with_an_explanation(read, points, message):
     with pytest.raises(SpecError) as refused:
         read(points)
     assert message in str(refused.value)
@@ -120,7 +120,7 @@ def test_a_wrong_starting_point_is_refused_with_what_was_expected(read, points, 
     assert "\n" not in str(refused.value)
 
 
-def test_a_wrong_flag_is_named():
+def test_a_wrong_starting_point_is_reported_with_its_flag():
     with pytest.raises(SpecError, match=r"^--start-with entry 1: latent_dim must have a"):
         resolve(find_search("hyperband"), {"start_with": [{"latent_dim": 64}]})
 
@@ -129,11 +129,11 @@ def test_a_wrong_flag_is_named():
     "point",
     [
         {"encoder": "conv", "filters_1": 32},
-        {"latent_dim": 8, "filters_2": 64},  # Without a dimension of its own the decoder is conv.
+        {"latent_dim": 8, "filters_2": 64},  # With this latent_dim, the decoder is conv.
         {"latent_dim": 8, "encoder": "conv", "levels": 2, "level_channels": 3},
     ],
 )
-def test_a_hyperparameter_may_be_named_where_its_conditions_are_certain(read, point):
+def test_a_hyperparameter_may_be_given_if_its_conditions_are_certain(read, point):
     assert read([{}], {"start_with": [point]}).spec.start_with == (point,)
 
 
@@ -146,21 +146,21 @@ SPACE = Space(
 )
 
 
-def test_what_is_certain_includes_pinned_values_and_what_is_not_used():
+def test_settled_values_include_pinned_and_unused_hyperparameters():
     known = settle(SPACE, {"levels": 1})
     assert (known["activation"], known["level_channels"]) == ("gelu", 4)
     assert "latent_dim" not in known
     assert "level_channels" not in settle(SPACE, {"latent_dim": 8})
 
 
-def test_a_configuration_of_another_search_is_taken_over_where_the_space_has_it():
+def test_transferred_configurations_keep_the_values_that_the_space_has():
     theirs = {"latent_dim": 8, "learning_rate": 0.002, "activation": "gelu", "levels": 2}
     point, others = transfer(theirs | {"level_channels": 2, "dense_units": 16}, SPACE, {})
     assert point == {"latent_dim": 8, "learning_rate": 0.002, "levels": 2, "level_channels": 2}
     assert others == {}
 
 
-def test_what_the_space_does_not_have_is_told_with_what_it_has_instead():
+def test_an_unknown_value_is_reported_with_the_values_of_the_space():
     theirs = {"latent_dim": 64, "learning_rate": 0.1, "dense_units": 128, "beta": 2.0, "stages": 3}
     point, others = transfer(theirs | {"batch_size": 32}, SPACE, {"batch_size": 64})
     assert point == {"levels": 1}
@@ -175,18 +175,18 @@ def test_what_the_space_does_not_have_is_told_with_what_it_has_instead():
     }
 
 
-def test_what_another_configuration_leaves_out_has_the_value_of_the_keras_example():
+def test_missing_values_are_those_of_the_keras_example():
     assert transfer({"learning_rate": 0.002}, SPACE, {})[0] == {"learning_rate": 0.002, "levels": 1}
 
 
-def test_what_depends_on_a_value_that_the_space_does_not_have_is_drawn_too():
+def test_values_that_depend_on_an_unknown_value_are_not_transferred():
     theirs = {"latent_dim": 8, "activation": "gelu", "levels": 3, "level_channels": 2}
     point, others = transfer(theirs, SPACE, {})
     assert point == {"latent_dim": 8, "learning_rate": 0.001}
     assert others == {"levels": "3 (here 1, 2)", "level_channels": "2 (here 2, 4)"}
 
 
-def test_what_is_not_used_here_is_told_only_if_it_makes_a_difference():
+def test_a_value_that_the_space_does_not_use_is_reported_only_if_different():
     dimension = Choice(values=(2, 4), when={"latent_dim": (16,)})
     space = SPACE.model_copy(update={"level_channels": dimension})
     theirs = {"latent_dim": 8, "activation": "gelu", "levels": 2}

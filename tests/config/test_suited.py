@@ -1,4 +1,4 @@
-"""The space of a new search file suits the images, and says why on each line."""
+"""The space of a new search file suits the images. Each line of the space gives a reason."""
 
 import pytest
 
@@ -67,12 +67,12 @@ def test_more_images_have_larger_batches(tmp_path, count, sizes):
     assert space_of(tmp_path, (64, 64, 3), count).batch_size.listed() == sizes
 
 
-def test_rates_at_which_colour_diverged_are_left_out(tmp_path):
+def test_images_with_many_values_have_lower_learning_rates(tmp_path):
     assert space_of(tmp_path / "colour", (64, 64, 3)).learning_rate.max < 0.006
     assert space_of(tmp_path, (31, 31, 1)).learning_rate == DEFAULT_SPACE.learning_rate
 
 
-def test_each_line_says_why():
+def test_each_line_gives_its_reason():
     lines = compose("mine", "hyperband", "digits", (64, 96, 3), 2615).splitlines()
     for line in (
         "# The values suit 2,615 images of 64 x 96 x 3.",
@@ -90,5 +90,5 @@ def test_each_line_says_why():
         "# 2,615 images make enough steps",
     ):
         assert line in lines
-    assert sum("stages = " in line for line in lines) == 1, "the example is replaced"
+    assert sum("stages = " in line for line in lines) == 1, "the line replaces the example"
     assert max(map(len, lines)) <= 104

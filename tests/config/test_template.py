@@ -1,4 +1,4 @@
-"""Templates of search files: they resolve, explain every key and overwrite nothing."""
+"""Templates of search files are valid, contain every key and overwrite no file."""
 
 import tomllib
 
@@ -32,18 +32,18 @@ def uncommented(text):
     return "\n".join(lines)
 
 
-def test_a_template_is_the_search_of_the_built_in_file(tmp_path, algorithm):
+def test_a_template_defines_the_search_of_the_built_in_file(tmp_path, algorithm):
     path = write_template("mine", algorithm, folder=tmp_path)
     assert path == tmp_path / "searches" / "mine.toml"
-    drafted = resolve(path)
-    assert drafted.name == "mine"
-    assert drafted.spec == resolve(built_in_search(algorithm)).spec
+    resolved = resolve(path)
+    assert resolved.name == "mine"
+    assert resolved.spec == resolve(built_in_search(algorithm)).spec
 
 
 def test_a_template_keeps_the_comments_of_the_built_in_file(algorithm):
-    drafted = compose("mine", algorithm, "digits").splitlines()
+    template = compose("mine", algorithm, "digits").splitlines()
     for line in built_in_search(algorithm).read_text().splitlines():
-        assert line in drafted or line.startswith(
+        assert line in template or line.startswith(
             ("# The keys of [limits]", "# `vaetune new NAME`")
         )
 
@@ -66,7 +66,7 @@ def table_of(key):
 
 
 @pytest.mark.parametrize("image_shape", [(28, 28, 1), (16, 12, 1), (64, 64, 3), (128, 96, 3)])
-def test_the_example_of_a_starting_point_lies_in_the_space(tmp_path, algorithm, image_shape):
+def test_the_example_of_a_starting_point_is_in_the_space(tmp_path, algorithm, image_shape):
     text = compose("mine", algorithm, "digits", image_shape, 5000)
     (tmp_path / "mine.toml").write_text(text.replace("# start_with = ", "start_with = "))
     (point,) = resolve(tmp_path / "mine.toml").spec.start_with
