@@ -1,4 +1,4 @@
-"""The export holds the winner's best epoch, and is there whole or not at all."""
+"""An export holds the winner's best epoch and is written completely or not at all."""
 
 import json
 import re
@@ -29,8 +29,15 @@ from vaetune.training.restore import restore_best
 IMAGES = make_images()
 
 
-def export_and_print(study, results, *names, reader=None):
-    """Exports the winner to `best/` below `results`, by default without reading it back."""
+def export_winner(study, results, *names, reader=None):
+    """Exports the winner to `best/` in `results`, by default without reading the files back.
+
+    Args:
+        study: Finished search.
+        results: Folder of results.
+        names: Formats to write in addition to Keras.
+        reader: Reader that verifies the files.
+    """
     target = results / "best"
     reader = reader or StubReader()
     return write_export(study, study.winner, results, target, reader, names)
@@ -38,19 +45,20 @@ def export_and_print(study, results, *names, reader=None):
 
 @pytest.fixture(scope="module")
 def exported(handed_over):
+    """The study and the folder of its export, which tests do not change."""
     study, folder, _ = handed_over
     return study, folder
 
 
 @pytest.fixture(autouse=True)
-def undrawn(monkeypatch):
-    """Spares the exports of this module their pictures, but for the one that is `handed_over`."""
+def without_figures(monkeypatch):
+    """Writes one placeholder instead of figures. Only the export of `handed_over` has figures."""
     monkeypatch.setattr(bundle, "draw_showcase", lambda vae, study, trial: {"one.png": b"png"})
 
 
 @pytest.fixture
-def made_up(monkeypatch):
-    """Writes files without a model in all formats but Keras. `StubReader` does not read them."""
+def placeholder_formats(monkeypatch):
+    """Writes placeholders in all formats except Keras. `StubReader` does not read them."""
 
     def writer(name):
         def write(folder, vae):
@@ -69,18 +77,18 @@ def made_up(monkeypatch):
 
 @pytest.fixture
 def earlier(exported, tmp_path):
-    """An earlier export, and the contents of its files."""
+    """The folder of an earlier export, and the contents of its files by name."""
     folder = shutil.copytree(exported[1], tmp_path / "best")
     return folder, {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """Spares the command line the process that reads back."""
+def stub_reader(monkeypatch):
+    """Exports without the process that reads the files back."""
     monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
 
 
-def test_the_folder_holds_models_figures_and_words(exported):
+def test_an_export_has_models_figures_texts_and_programs(exported):
     _, folder = exported
     names = {path.name for path in folder.iterdir()}
     shown = json.loads((folder / "hyperparameters.json").read_text())["files"]
@@ -92,9 +100,9 @@ def test_the_folder_holds_models_figures_and_words(exported):
     assert {"manifold.png", "clusters.png", "reconstructions.png"} <= names
 
 
-def test_without_formats_it_is_keras_alone(exported, tmp_path):
+def test_the_default_format_is_only_keras(exported, tmp_path):
     study, _ = exported
-    done = export_and_print(study, tmp_path)
+    done = export_winner(study, tmp_path)
     names = {path.name for path in done.folder.iterdir()}
     left_out = {file for name in FORMATS for file in FORMATS[name].files if name != "keras"}
     assert not names & {*left_out, "predict.py", "pictures.py", "tables.py"}
@@ -111,7 +119,7 @@ def test_the_weights_are_those_of_the_best_epoch(exported):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_parts_are_the_whole_bit_for_bit(exported):
+def test_the_exported_encoder_and_decoder_equal_the_model_bit_for_bit(exported):
     _, folder = exported
     vae = vaetune.load_model(folder / "vae.keras")
     assert isinstance(vae, VAE)
@@ -124,7 +132,7 @@ def test_the_parts_are_the_whole_bit_for_bit(exported):
     np.testing.assert_array_equal(decoder(z), vae.decoder(z))
 
 
-def test_the_manifest_says_where_the_model_came_from(exported):
+def test_the_manifest_names_hyperparameters_score_data_and_search(exported):
     study, folder = exported
     manifest = json.loads((folder / "hyperparameters.json").read_text())
     assert manifest["hyperparameters"] == dict(study.winner.hyperparameters)
@@ -133,10 +141,10 @@ def test_the_manifest_says_where_the_model_came_from(exported):
     assert manifest["search"] == "tiny"
 
 
-def test_an_old_export_is_replaced_whole(exported, earlier, tmp_path):
+def test_an_earlier_export_is_replaced_completely(exported, earlier, tmp_path):
     (study, _), (folder, _) = exported, earlier
     assert (folder / "saved_model").exists()
-    export_and_print(study, tmp_path)
+    export_winner(study, tmp_path)
     assert not (folder / "saved_model").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
@@ -147,7 +155,7 @@ def assert_unchanged(export):
     assert found == files
 
 
-def test_a_failed_export_leaves_the_old_one(exported, earlier, tmp_path, monkeypatch):
+def test_a_failed_export_keeps_the_earlier_one(exported, earlier, tmp_path, monkeypatch):
     study, _ = exported
 
     def fill_the_disk(*args):
@@ -155,23 +163,23 @@ def test_a_failed_export_leaves_the_old_one(exported, earlier, tmp_path, monkeyp
 
     monkeypatch.setattr(bundle, "draw_showcase", fill_the_disk)
     with pytest.raises(ResultsError, match=r"cannot be written: No space left on device"):
-        export_and_print(study, tmp_path)
+        export_winner(study, tmp_path)
     assert_unchanged(earlier)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-def test_a_folder_of_somebody_else_is_never_overwritten(exported, tmp_path):
+def test_a_folder_that_is_not_an_export_is_never_overwritten(exported, tmp_path):
     study, _ = exported
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "thesis.tex").write_text("years of work")
     with pytest.raises(ResultsError, match="is not an export of vaetune"):
-        export_and_print(study, tmp_path)
+        export_winner(study, tmp_path)
     assert [path.name for path in (tmp_path / "best").iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
-@pytest.mark.usefixtures("quick")
-def test_a_checkpoint_that_is_gone_is_one_clear_line(exported, tmp_path, damage):
+@pytest.mark.usefixtures("stub_reader")
+def test_a_missing_or_damaged_checkpoint_is_reported_in_one_line(exported, tmp_path, damage):
     study, _ = exported
     shutil.copytree(study.folder, tmp_path / "tiny")
     study = load_study(tmp_path / "tiny")
@@ -186,14 +194,14 @@ def test_a_checkpoint_that_is_gone_is_one_clear_line(exported, tmp_path, damage)
     assert not (tmp_path / "best").exists()
 
 
-def test_colour_images_of_odd_size_are_handed_over(tmp_path):
+def test_a_model_of_colour_images_of_odd_size_is_exported(tmp_path):
     images = make_images(shape=(9, 11, 3))
     study = run(tmp_path, changed(GRID, budget=Budget(max_epochs=1, max_trials=1)), images=images)
-    folder = export_and_print(study, tmp_path).folder
+    folder = export_winner(study, tmp_path).folder
     assert vaetune.load_model(folder / "vae.keras").image_shape == (9, 11, 3)
 
 
-def test_restoring_gives_the_validation_loss_that_was_recorded(exported):
+def test_a_restored_model_has_the_recorded_validation_loss(exported):
     study, _ = exported
     vae = restore_best(study, study.winner)
     images = IMAGES.validation.images.astype("float32") / 255.0
@@ -201,25 +209,25 @@ def test_restoring_gives_the_validation_loss_that_was_recorded(exported):
     assert measured["loss"] == pytest.approx(study.winner.score, rel=1e-5)
 
 
-def test_loading_what_is_not_there_says_how_to_get_it(tmp_path):
+def test_loading_a_missing_model_names_the_export_command(tmp_path):
     with pytest.raises(ResultsError, match=r"vaetune best --export"):
         vaetune.load_model(tmp_path / "vae.keras")
 
 
-def test_loading_what_is_no_model_is_one_clear_line(tmp_path):
+def test_loading_an_unreadable_model_is_reported(tmp_path):
     (tmp_path / "vae.keras").write_text("no model")
     with pytest.raises(ResultsError, match="is not a readable Keras model"):
         vaetune.load_model(tmp_path / "vae.keras")
 
 
-def test_loading_a_part_as_the_whole_says_so(exported):
+def test_loading_a_decoder_as_a_vae_is_reported(exported):
     _, folder = exported
     with pytest.raises(ResultsError, match=r"expected a VAE such as vae\.keras"):
         vaetune.load_model(folder / "decoder.keras")
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_a_model_that_asks_for_unsafe_loading_is_refused(tmp_path, inside):
+def test_a_model_with_a_lambda_layer_is_not_loaded(tmp_path, inside):
     z = keras.Input((2,))
     doubled = keras.layers.Lambda(lambda x: 2.0 * x, output_shape=(2,))(z)
     model = keras.Model(z, doubled)
@@ -228,14 +236,14 @@ def test_a_model_that_asks_for_unsafe_loading_is_refused(tmp_path, inside):
         model = tiny_vae()
         model.decoder = keras.Model(z, decoder(doubled))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of Keras, that a lambda is being saved
+        warnings.simplefilter("ignore", UserWarning)  # Keras warns that it saves a lambda.
         model.save(tmp_path / "vae.keras")
     with pytest.raises(ResultsError, match=r"contains code to be run.* not loaded") as error:
         vaetune.load_model(tmp_path / "vae.keras")
     assert "\n" not in str(error.value)
 
 
-def test_the_command_says_where_it_is_and_the_maximum_differences(handed_over):
+def test_the_command_prints_folder_files_and_maximum_differences(handed_over):
     _, folder, out = handed_over
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
     lines = out.splitlines()
@@ -249,8 +257,8 @@ def test_the_command_says_where_it_is_and_the_maximum_differences(handed_over):
         assert re.fullmatch(rf"  {name}: maximum difference from the original: {expected}", line)
 
 
-def test_an_optional_dependency_that_is_missing_costs_its_format_only(
-    exported, tmp_path, monkeypatch, quick, made_up
+def test_a_missing_optional_dependency_only_omits_its_format(
+    exported, tmp_path, monkeypatch, stub_reader, placeholder_formats
 ):
     study, _ = exported
     monkeypatch.setattr(formats_module, "find_spec", lambda module: None)
@@ -269,9 +277,7 @@ def test_an_optional_dependency_that_is_missing_costs_its_format_only(
     assert "onnx" not in (tmp_path / "model" / "README.md").read_text()
 
 
-def test_a_format_that_cannot_be_written_leaves_nothing_half_written(
-    exported, tmp_path, monkeypatch
-):
+def test_a_format_that_cannot_be_written_leaves_no_files(exported, tmp_path, monkeypatch):
     study, _ = exported
 
     def write_half(folder, vae):
@@ -280,20 +286,20 @@ def test_a_format_that_cannot_be_written_leaves_nothing_half_written(
 
     broken = replace(FORMATS["litert"], write=write_half)
     monkeypatch.setattr(formats_module, "FORMATS", {**FORMATS, "litert": broken})
-    done = export_and_print(study, tmp_path, "litert")
+    done = export_winner(study, tmp_path, "litert")
     assert done.failures == {"litert": "RuntimeError: no kernel for this"}
     assert not (done.folder / "encoder.tflite").exists()
     assert list(done.max_difference) == ["keras"]
 
 
-def test_a_format_that_says_something_else_is_not_handed_over(exported, tmp_path, made_up):
-    class OneIsWrong(StubReader):
+def test_a_format_that_fails_verification_is_not_exported(exported, tmp_path, placeholder_formats):
+    class OneFormatFails(StubReader):
         def read(self, folder, formats, reference):
             assert (folder / "saved_model").exists()
             return {**super().read(folder, formats, reference), "saved-model": {"error": "no"}}
 
     study, _ = exported
-    done = export_and_print(study, tmp_path, "saved-model", reader=OneIsWrong())
+    done = export_winner(study, tmp_path, "saved-model", reader=OneFormatFails())
     assert done.failures == {"saved-model": "no"}
     assert not (done.folder / "saved_model").exists()
     shown = json.loads((done.folder / "hyperparameters.json").read_text())
@@ -301,16 +307,16 @@ def test_a_format_that_says_something_else_is_not_handed_over(exported, tmp_path
     assert not [name for name in shown["files"] if name.startswith("saved_model")]
 
 
-def test_where_no_format_could_be_handed_over_the_old_export_stays(exported, earlier, tmp_path):
+def test_the_earlier_export_stays_if_no_format_can_be_exported(exported, earlier, tmp_path):
     study, _ = exported
     with pytest.raises(ResultsError, match=r"No format could be exported\. keras: it is gone"):
-        export_and_print(study, tmp_path, reader=StubReader(error="it is gone"))
+        export_winner(study, tmp_path, reader=StubReader(error="it is gone"))
     assert_unchanged(earlier)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-@pytest.mark.usefixtures("quick")
-def test_output_is_any_folder_from_the_working_directory(exported, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("stub_reader")
+def test_the_output_folder_is_relative_to_the_working_directory(exported, tmp_path, monkeypatch):
     study, _ = exported
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -325,7 +331,7 @@ def test_output_is_any_folder_from_the_working_directory(exported, tmp_path, mon
     assert not (study.folder.parent / "best").exists()
 
 
-def test_output_of_somebody_else_is_refused_before_anything_is_done(exported, tmp_path):
+def test_an_output_folder_with_other_files_is_refused(exported, tmp_path):
     study, _ = exported
     (tmp_path / "thesis.tex").write_text("years of work")
     code, _, error = command(
@@ -345,17 +351,17 @@ def test_output_of_somebody_else_is_refused_before_anything_is_done(exported, tm
         (("--output", "model"), "--format, --output and --dataset go with --export"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(exported, arguments, words):
+def test_invalid_export_options_are_a_usage_error(exported, arguments, words):
     study, _ = exported
     code, _, error = command("best", "--results", study.folder.parent, *arguments)
     assert code == 2
     assert words in error
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_terminal_is_shown_what_is_being_done(exported, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("stub_reader")
+def test_a_terminal_shows_the_current_step(exported, tmp_path, monkeypatch):
     study, _ = exported
-    monkeypatch.setenv("FORCE_COLOR", "1")  # the command takes it for a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # The command then prints as to a terminal.
     code, out, error = command(
         "best", "--export", "--results", study.folder.parent, "--output", tmp_path / "model"
     )
@@ -364,8 +370,8 @@ def test_a_terminal_is_shown_what_is_being_done(exported, tmp_path, monkeypatch)
     assert "Reading" not in out
 
 
-def test_ctrl_c_while_exporting_leaves_the_old_export(
-    exported, earlier, tmp_path, monkeypatch, quick
+def test_ctrl_c_during_an_export_keeps_the_earlier_one(
+    exported, earlier, tmp_path, monkeypatch, stub_reader
 ):
     (study, _), (folder, _) = exported, earlier
 

@@ -1,4 +1,4 @@
-"""An export replaces an export, whole or not at all, and nothing else."""
+"""A new export replaces only an earlier export, completely or not at all."""
 
 import json
 
@@ -10,7 +10,13 @@ from vaetune.study.exported import MANIFEST, PROGRAM
 
 
 def write_export(folder, *names, listed=True):
-    """A folder that says that it is an export, with those files."""
+    """Writes a folder with the manifest of an export.
+
+    Args:
+        folder: Path of the new folder.
+        names: Names of its other files.
+        listed: Whether the manifest lists the files.
+    """
     folder.mkdir()
     for name in names:
         (folder / name).write_text("old")
@@ -28,7 +34,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_not_there_or_empty_is_accepted(tmp_path):
+def test_a_missing_or_empty_folder_is_accepted(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("empty", "not there", "not/there/either"):
         check_replaceable(tmp_path / name)
@@ -38,12 +44,12 @@ def test_an_export_is_accepted(tmp_path):
     check_replaceable(write_export(tmp_path / "best", "vae.keras", "anything.onnx"))
 
 
-def test_an_export_from_before_there_were_formats_is_accepted(tmp_path):
+def test_an_old_export_without_a_list_of_files_is_accepted(tmp_path):
     check_replaceable(write_export(tmp_path / "best", "vae.keras", "manifold.png", listed=False))
 
 
 @pytest.mark.parametrize("listed", [True, False])
-def test_an_export_to_which_somebody_added_files_is_refused(tmp_path, listed):
+def test_an_export_with_added_files_is_refused(tmp_path, listed):
     folder = write_export(tmp_path / "best", "vae.keras", listed=listed)
     for name in ("a.tex", "b.tex", "c.tex", "d.tex"):
         (folder / name).write_text("years of work")
@@ -51,14 +57,14 @@ def test_an_export_to_which_somebody_added_files_is_refused(tmp_path, listed):
         check_replaceable(folder)
 
 
-def test_what_python_adds_when_an_export_is_used_is_no_file_of_somebody(tmp_path):
+def test_the_bytecode_cache_of_an_export_is_not_an_added_file(tmp_path):
     folder = write_export(tmp_path / "best", "vae.keras", "prepare.py")
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "prepare.cpython-311.pyc").write_bytes(b"")
     check_replaceable(folder)
 
 
-def test_a_file_that_somebody_added_to_a_folder_of_an_export_is_refused(tmp_path):
+def test_a_file_added_to_a_subfolder_of_an_export_is_refused(tmp_path):
     folder = write_export(tmp_path / "best", "vae.keras")
     (folder / "saved_model").mkdir()
     (folder / "saved_model" / "notes.tex").write_text("years of work")
@@ -66,7 +72,7 @@ def test_a_file_that_somebody_added_to_a_folder_of_an_export_is_refused(tmp_path
         check_replaceable(folder)
 
 
-def test_a_file_that_was_added_while_an_export_was_written_is_not_lost(tmp_path):
+def test_a_file_added_while_an_export_is_written_is_kept(tmp_path):
     folder = write_export(tmp_path / "best", "old.txt")
 
     def write(fresh):
@@ -80,7 +86,7 @@ def test_a_file_that_was_added_while_an_export_was_written_is_not_lost(tmp_path)
 
 
 @pytest.mark.parametrize("manifest", [None, "no json", "[]", "{}", '{"program": "another"}'])
-def test_a_folder_of_somebody_else_is_refused(tmp_path, manifest):
+def test_a_folder_that_is_not_an_export_is_refused(tmp_path, manifest):
     (tmp_path / "thesis.tex").write_text("years of work")
     if manifest is not None:
         (tmp_path / MANIFEST).write_text(manifest)
@@ -88,13 +94,13 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path, manifest):
         check_replaceable(tmp_path)
 
 
-def test_a_file_is_refused(tmp_path):
+def test_a_file_instead_of_a_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("years of work")
     with pytest.raises(ResultsError, match=r"file cannot be read: Not a directory"):
         check_replaceable(tmp_path / "file")
 
 
-def test_the_ground_is_not_pulled_from_under_the_working_directory(tmp_path, monkeypatch):
+def test_a_folder_that_contains_the_working_directory_is_refused(tmp_path, monkeypatch):
     inside = tmp_path / "model" / "inside"
     inside.mkdir(parents=True)
     monkeypatch.chdir(inside)
@@ -103,14 +109,14 @@ def test_the_ground_is_not_pulled_from_under_the_working_directory(tmp_path, mon
             check_replaceable(folder)
 
 
-def test_an_old_export_is_replaced_whole(tmp_path):
+def test_an_old_export_is_replaced_completely(tmp_path):
     folder = write_export(tmp_path / "best", "old.txt")
     assert replace_folder(folder, write_new) == "written"
     assert names(folder) == ["new.txt"]
     assert names(tmp_path) == ["best"]
 
 
-def test_parents_are_made_and_links_go_on_pointing(tmp_path):
+def test_parent_folders_are_made_and_links_are_kept(tmp_path):
     manifest = json.dumps({"program": PROGRAM, "files": [MANIFEST]})
     replace_folder(tmp_path / "a" / "b", lambda folder: (folder / MANIFEST).write_text(manifest))
     (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
@@ -120,7 +126,7 @@ def test_parents_are_made_and_links_go_on_pointing(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failed_export_leaves_the_old_one_and_nothing_else(tmp_path, error):
+def test_a_failed_export_keeps_the_old_one_and_leaves_no_files(tmp_path, error):
     def fail(folder):
         write_new(folder)
         raise error
@@ -132,23 +138,23 @@ def test_a_failed_export_leaves_the_old_one_and_nothing_else(tmp_path, error):
     assert names(tmp_path) == ["best"]
 
 
-def test_an_export_that_is_stopped_between_the_renames_leaves_the_old_one(tmp_path, monkeypatch):
+def test_an_export_interrupted_between_the_renames_keeps_the_old_one(tmp_path, monkeypatch):
     folder = write_export(tmp_path / "best", "old.txt")
     rename = type(folder).rename
 
-    def stop_at_the_second(path, target):
+    def interrupt_the_second_rename(path, target):
         if path.name.endswith("-new"):
             raise KeyboardInterrupt
         return rename(path, target)
 
-    monkeypatch.setattr(type(folder), "rename", stop_at_the_second)
+    monkeypatch.setattr(type(folder), "rename", interrupt_the_second_rename)
     with pytest.raises(KeyboardInterrupt):
         replace_folder(folder, write_new)
     assert names(folder) == [MANIFEST, "old.txt"]
     assert names(tmp_path) == ["best"]
 
 
-def test_an_export_that_was_killed_between_the_renames_is_recovered(tmp_path):
+def test_the_old_export_is_recovered_after_a_kill_between_the_renames(tmp_path):
     write_export(tmp_path / "best", "old.txt").rename(tmp_path / ".best.vaetune-old")
     with pytest.raises(ResultsError, match="cannot be written"):
         replace_folder(tmp_path / "best", lambda folder: (folder / "no" / "where").write_text(""))

@@ -1,4 +1,4 @@
-"""Every format holds the original, with an open batch dimension, and is written whole or not."""
+"""Every format holds the original model. Its files are written and removed together."""
 
 import json
 import shutil
@@ -31,11 +31,11 @@ def test_the_command_line_knows_every_format():
         (("keras", "all"), tuple(FORMATS)),
     ],
 )
-def test_keras_is_always_among_the_formats_and_none_is_twice(names, expected):
+def test_keras_is_always_exported_and_no_format_twice(names, expected):
     assert chosen_formats(names) == expected
 
 
-def test_a_format_is_removed_without_trace(handed_over, tmp_path):
+def test_a_removed_format_leaves_no_files(handed_over, tmp_path):
     _, folder, _ = handed_over
     shutil.copytree(folder, tmp_path / "copy")
     for name, one in FORMATS.items():
@@ -46,7 +46,7 @@ def test_a_format_is_removed_without_trace(handed_over, tmp_path):
         assert before - after == set(one.files)
 
 
-def test_what_was_never_written_is_removed_without_complaint(tmp_path):
+def test_removing_a_format_that_was_not_written_is_no_error(tmp_path):
     for name in FORMATS:
         remove_format(name, tmp_path)
 
@@ -58,7 +58,7 @@ def test_a_missing_dependency_names_the_extra_to_install(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_saved_model_samples_by_seed_and_count(handed_over):
+def test_samples_of_the_saved_model_depend_on_seed_and_count(handed_over):
     _, folder, _ = handed_over
     model = tf.saved_model.load(str(folder / "saved_model"))
     assert {"encode", "decode", "reconstruct", "sample"} <= set(model.signatures)
@@ -71,25 +71,25 @@ def test_the_saved_model_samples_by_seed_and_count(handed_over):
     assert not np.array_equal(sample(3, 1), sample(3, 2))
 
 
-def test_samples_are_of_the_prior():
+def test_samples_are_drawn_from_the_prior():
     (z,) = (each.numpy() for each in tiny_vae().draw_prior(20_000, 3))
     assert z.shape == (20_000, 2)
     assert abs(z.mean()) < 0.02
     assert abs(z.std() - 1.0) < 0.02
 
 
-def test_onnx_holds_no_random_numbers_and_takes_any_number_of_images(handed_over):
+def test_onnx_has_no_random_operations_and_takes_any_number_of_images(handed_over):
     onnx = pytest.importorskip("onnx")
     _, folder, _ = handed_over
     for name in ("encoder", "decoder"):
         graph = onnx.load(folder / f"{name}.onnx").graph
         assert not [node.op_type for node in graph.node if "Random" in node.op_type]
         for value in (*graph.input, *graph.output):
-            assert value.type.tensor_type.shape.dim[0].dim_param, "an open batch has a name"
+            assert value.type.tensor_type.shape.dim[0].dim_param, "an open dimension has a name"
 
 
-def test_every_format_hands_out_z_mean_first_and_z_log_var_second(handed_over):
-    """By position, as most take them, and by name; `best --export --format all` wrote the files."""
+def test_every_format_returns_z_mean_first_and_z_log_var_second(handed_over):
+    """The outputs are read by position, as most users read them, and by name."""
     ort = pytest.importorskip("onnxruntime")
     _, folder, _ = handed_over
     images = np.random.default_rng(0).random((1, 9, 10, 1)).astype(np.float32)
@@ -105,7 +105,7 @@ def test_every_format_hands_out_z_mean_first_and_z_log_var_second(handed_over):
     assert [output.name for output in onnx.get_outputs()] == names
     np.testing.assert_allclose(onnx.run(None, {"image": images}), [z_mean, z_log_var], atol=1e-5)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a later home of the interpreter
+        warnings.simplefilter("ignore")  # TensorFlow warns that the interpreter will move.
         lite = tf.lite.Interpreter(str(folder / "encoder.tflite"))
     lite.allocate_tensors()
     lite.set_tensor(lite.get_input_details()[0]["index"], images)
@@ -118,7 +118,7 @@ def test_every_format_hands_out_z_mean_first_and_z_log_var_second(handed_over):
     np.testing.assert_allclose([by_name[name] for name in names], found, atol=1e-6)
 
 
-def test_every_file_that_was_handed_over_is_the_format_it_says(handed_over):
+def test_the_manifest_lists_the_files_of_every_format(handed_over):
     _, folder, _ = handed_over
     shown = json.loads((folder / "hyperparameters.json").read_text())["formats"]
     assert {name: tuple(one["files"]) for name, one in shown.items()} == {

@@ -25,14 +25,18 @@ PARTS = ("encoder", "decoder", "reconstructor", "generator")
 
 
 @pytest.fixture(scope="module")
-def whole(handed_over_ladder):
+def ladder(handed_over_ladder):
+    """The exported model with three levels."""
     _, folder, _ = handed_over_ladder
     return vaetune.load_model(folder / "vae.keras")
 
 
 @pytest.fixture
 def export(handed_over_ladder, tmp_path, monkeypatch):
-    """The folder of an export, for `predict` in this process, and a user elsewhere."""
+    """The folder of an export from which `predict` reads its models.
+
+    The working directory is another folder, with `image.png`.
+    """
     _, folder, _ = handed_over_ladder
     monkeypatch.setattr(predict, "HERE", folder)
     monkeypatch.chdir(tmp_path)
@@ -56,7 +60,7 @@ def test_every_format_has_a_file_for_each_part_and_all_were_read_back(export):
     assert all(one <= TOLERANCE for each in formats.values() for one in each["apart"].values())
 
 
-def test_a_model_with_one_level_has_no_file_more(handed_over):
+def test_a_model_with_one_level_has_no_additional_files(handed_over):
     _, folder, _ = handed_over
     names = {path.stem for path in folder.iterdir()}
     assert not names & {"reconstructor", "generator"}
@@ -64,59 +68,59 @@ def test_a_model_with_one_level_has_no_file_more(handed_over):
     assert "encode_levels" not in saved.signatures
 
 
-def test_levels_are_told_apart_by_number(whole):
-    levels = whole.encode_levels(IMAGE)
+def test_levels_are_numbered_from_the_top(ladder):
+    levels = ladder.encode_levels(IMAGE)
     assert list(levels) == [1, 2, 3]
     assert [tuple(mean.shape) for mean, _ in levels.values()] == [
         (1, 2),
         (1, 3, 3, 2),
         (1, 5, 5, 2),
     ]
-    for own, top in zip(levels[1], whole.posterior(IMAGE), strict=True):
+    for own, top in zip(levels[1], ladder.posterior(IMAGE), strict=True):
         np.testing.assert_array_equal(own, top)
     maps = [mean for mean, _ in levels.values()]
     np.testing.assert_allclose(
-        whole.decode_levels(maps[0], maps[1:]), whole.reconstruct(IMAGE), atol=1e-6
+        ladder.decode_levels(maps[0], maps[1:]), ladder.reconstruct(IMAGE), atol=1e-6
     )
-    alone = tiny_vae()
-    assert list(alone.encode_levels(IMAGE)) == [1]
+    single = tiny_vae()
+    assert list(single.encode_levels(IMAGE)) == [1]
 
 
-def test_a_decoded_z_has_lower_levels_at_their_prior_means(whole):
+def test_a_decoded_z_has_lower_levels_at_their_prior_means(ladder):
     z = np.random.default_rng(0).standard_normal((3, 2)).astype("float32")
-    zeros = [tf.zeros((3, *shape)) for shape in whole.level_shapes]
+    zeros = [tf.zeros((3, *shape)) for shape in ladder.level_shapes]
     np.testing.assert_allclose(
-        whole.decoder(z), whole.decode_levels(tf.constant(z), zeros), atol=1e-6
+        ladder.decoder(z), ladder.decode_levels(tf.constant(z), zeros), atol=1e-6
     )
 
 
-def test_a_sample_draws_every_level(whole):
-    one, again, other = (whole.sample(4, seed).numpy() for seed in (7, 7, 8))
+def test_a_sample_draws_every_level(ladder):
+    one, again, other = (ladder.sample(4, seed).numpy() for seed in (7, 7, 8))
     np.testing.assert_array_equal(one, again)
     assert not np.allclose(one, other)
-    z, *maps = whole.draw_prior(4, 7)
-    assert [each.shape[1:] for each in maps] == [*whole.level_shapes]
-    assert not np.allclose(one, whole.decoder(z))
-    values = np.concatenate([each.numpy().ravel() for each in whole.draw_prior(3000, 1)])
+    z, *maps = ladder.draw_prior(4, 7)
+    assert [each.shape[1:] for each in maps] == [*ladder.level_shapes]
+    assert not np.allclose(one, ladder.decoder(z))
+    values = np.concatenate([each.numpy().ravel() for each in ladder.draw_prior(3000, 1)])
     assert abs(values.mean()) < 0.01
     assert abs(values.std() - 1.0) < 0.01
 
 
-def test_the_saved_model_names_and_orders_the_posteriors_of_all_levels(export, whole):
+def test_the_saved_model_names_and_orders_the_posteriors_of_all_levels(export, ladder):
     saved = tf.saved_model.load(str(export / "saved_model"))
     names = ["z_mean", "z_log_var", "u_2_mean", "u_2_log_var", "u_3_mean", "u_3_log_var"]
     levels = saved.encode_levels(IMAGE)
     assert list(levels._fields) == names
-    expected = [each for pair in whole.encode_levels(IMAGE).values() for each in pair]
+    expected = [each for pair in ladder.encode_levels(IMAGE).values() for each in pair]
     for name, one, other in zip(names, levels, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
         by_name = saved.signatures["encode_levels"](image=tf.constant(IMAGE))[name]
         np.testing.assert_allclose(by_name, other, atol=1e-5)
     sampled = saved.sample(tf.constant(3), tf.constant(11))["image"]
-    np.testing.assert_allclose(sampled, whole.sample(3, 11), atol=1e-5)
+    np.testing.assert_allclose(sampled, ladder.sample(3, 11), atol=1e-5)
     for ours, theirs in (
-        (saved.variables, whole.ordered_variables),
-        (saved.trainable_variables, whole.ordered_trainable),
+        (saved.variables, ladder.ordered_variables),
+        (saved.trainable_variables, ladder.ordered_trainable),
     ):
         assert [each.shape for each in ours] == [each.shape for each in theirs]
     assert len(saved.variables) - len(saved.trainable_variables) == len(
@@ -124,31 +128,31 @@ def test_the_saved_model_names_and_orders_the_posteriors_of_all_levels(export, w
     )
 
 
-def test_parts_are_models_of_keras_alone(export, whole):
+def test_parts_have_only_layers_of_keras(export, ladder):
     parts = {name: keras.saving.load_model(export / f"{name}.keras") for name in PARTS}
     for part in parts.values():
         layers = [each for each in part._flatten_layers() if each is not part]
         assert {type(each).__module__.partition(".")[0] for each in layers} == {"keras"}
-    np.testing.assert_allclose(parts["reconstructor"](IMAGE), whole.reconstruct(IMAGE), atol=1e-6)
+    np.testing.assert_allclose(parts["reconstructor"](IMAGE), ladder.reconstruct(IMAGE), atol=1e-6)
     assert [one.name for one in parts["generator"].inputs] == ["latent", "u_2", "u_3"]
-    drawn = whole.draw_prior(3, 11)
-    np.testing.assert_allclose(parts["generator"](drawn), whole.sample(3, 11), atol=1e-6)
+    drawn = ladder.draw_prior(3, 11)
+    np.testing.assert_allclose(parts["generator"](drawn), ladder.sample(3, 11), atol=1e-6)
 
 
-def test_a_program_reconstructs_through_all_levels(export, whole):
+def test_predict_reconstructs_through_all_levels(export, ladder):
     predict.main(["reconstruct", "image.png", "rebuilt.npy"])
     rebuilt = np.load("rebuilt.npy")
-    np.testing.assert_allclose(rebuilt, whole.reconstruct(IMAGE)[0], atol=1e-5)
-    assert not np.allclose(rebuilt, whole.decoder(whole.posterior(IMAGE)[0])[0], atol=1e-5)
+    np.testing.assert_allclose(rebuilt, ladder.reconstruct(IMAGE)[0], atol=1e-5)
+    assert not np.allclose(rebuilt, ladder.decoder(ladder.posterior(IMAGE)[0])[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 70])
-def test_a_program_samples_what_the_model_samples(export, whole, count):
+def test_predict_draws_the_samples_of_the_model(export, ladder, count):
     predict.main(["sample", "samples.npy", "--count", str(count), "--seed", "11"])
-    np.testing.assert_allclose(np.load("samples.npy"), whole.sample(count, 11), atol=1e-5)
+    np.testing.assert_allclose(np.load("samples.npy"), ladder.sample(count, 11), atol=1e-5)
 
 
-def test_a_program_samples_what_a_model_with_one_level_samples(handed_over, tmp_path, monkeypatch):
+def test_predict_draws_the_samples_of_a_model_with_one_level(handed_over, tmp_path, monkeypatch):
     _, folder, _ = handed_over
     monkeypatch.setattr(predict, "HERE", folder)
     predict.main(["sample", str(tmp_path / "samples.npy"), "--count", "5", "--seed", "3"])
@@ -159,23 +163,23 @@ def test_a_program_samples_what_a_model_with_one_level_samples(handed_over, tmp_
 @pytest.mark.parametrize(
     ("shape", "seed"), [((3, 2), (0, 0)), ((5, 7, 3), (17, 2)), ((1,), (2**31 - 1, 1))]
 )
-def test_random_numbers_are_those_of_tensorflow(shape, seed):
+def test_random_numbers_equal_those_of_tensorflow(shape, seed):
     expected = tf.random.stateless_normal(shape, seed=seed, alg="philox")
     np.testing.assert_allclose(philox.draw(shape, seed), expected, atol=1e-6)
 
 
-def test_a_lost_part_is_found_out(whole, tmp_path):
-    write_format("keras", tmp_path, whole)
+def test_a_missing_part_is_reported(ladder, tmp_path):
+    write_format("keras", tmp_path, ladder)
     (tmp_path / "generator.keras").unlink()
-    reference = compute_reference(whole, IMAGE)
+    reference = compute_reference(ladder, IMAGE)
     with pytest.raises(ValueError, match="a file of a model with 3 levels is missing"):
         compare(OPEN["keras"](tmp_path), reference)
 
 
-# The kinds of layers. Models with relu, and with silu, three levels and batch normalization, are
-# above.
+# Other kinds of layers. The tests above cover models with relu, and with silu, three levels and
+# batch normalization.
 
-FAMILY = {
+ARCHITECTURES = {
     "gelu, residual blocks, three stages, group normalization, stride 2": {
         "activation": "gelu",
         "blocks": 1,
@@ -200,15 +204,15 @@ FAMILY = {
 SIZES = {"filters_1": 8, "filters_2": 8, "dense_units": 6, "latent_dim": 2, "level_channels": 2}
 
 
-FIRST, *OTHERS = reversed(FAMILY)
+FIRST, *OTHERS = reversed(ARCHITECTURES)
 
 
 @pytest.fixture(scope="module", params=[FIRST, *long(*OTHERS)])
 def model(request):
-    """A model and its outputs. Its statistics and zero weights have changed since it was new."""
+    """A model with random changes of all weights and statistics, and its reference outputs."""
     keras.utils.set_random_seed(0)
     likelihood = "gaussian" if "scale" in request.param else "bernoulli"
-    vae = build_vae((17, 19, 1), SIZES | FAMILY[request.param], likelihood)
+    vae = build_vae((17, 19, 1), SIZES | ARCHITECTURES[request.param], likelihood)
     random = np.random.default_rng(0)
     for variable in vae.weights:
         changed = variable + 0.2 * random.standard_normal(variable.shape)

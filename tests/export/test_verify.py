@@ -1,4 +1,4 @@
-"""An export with other outputs than the original is rejected, by a process of its own."""
+"""A separate process rejects an export with other outputs than the original."""
 
 import importlib
 import io
@@ -29,11 +29,11 @@ from vaetune.study.artifacts import ProbeImages
 
 @pytest.fixture(scope="module")
 def damaged(handed_over, tmp_path_factory):
-    """Results of reading an export. All its formats but the SavedModel are damaged."""
+    """Results of reading back an export in which only the SavedModel is intact."""
     _, sound, _ = handed_over
     folder = shutil.copytree(sound, tmp_path_factory.mktemp("damaged") / "model")
     vae = load_model(folder / "vae.keras")
-    vae.encoder.save(folder / "encoder.keras")  # with `Sampling` in it
+    vae.encoder.save(folder / "encoder.keras")  # `Sampling` needs vaetune.
     (folder / "encoder.onnx").write_bytes((folder / "encoder.onnx").read_bytes()[:100])
     bias = vae.decoder.layers[1].bias.numpy()
     content = (folder / "decoder.tflite").read_bytes()
@@ -44,7 +44,7 @@ def damaged(handed_over, tmp_path_factory):
         return read_back(reader, folder, tuple(FORMATS), vae, None)
 
 
-def test_a_sound_format_is_accepted_beside_damaged_ones(damaged):
+def test_an_intact_format_is_accepted_next_to_damaged_ones(damaged):
     assert damaged["saved-model"].error is None
     assert set(damaged["saved-model"].max_difference) == {
         "encode",
@@ -55,17 +55,17 @@ def test_a_sound_format_is_accepted_beside_damaged_ones(damaged):
     assert max(damaged["saved-model"].max_difference.values()) <= TOLERANCE
 
 
-def test_a_format_that_needs_vaetune_is_found_out(damaged):
+def test_a_format_that_needs_vaetune_is_rejected(damaged):
     assert "could not be deserialized" in damaged["keras"].error
 
 
-def test_a_format_that_is_cut_off_is_found_out(damaged):
+def test_a_truncated_format_is_rejected(damaged):
     assert "encoder.onnx" in damaged["onnx"].error
 
 
 @pytest.fixture(scope="module")
 def swapped(tmp_path_factory):
-    """Results of reading an export with its outputs in the wrong order."""
+    """Results of reading back an export with its outputs in the wrong order."""
     folder = tmp_path_factory.mktemp("swapped")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formats_module, "POSTERIOR", SWAPPED)
@@ -79,22 +79,22 @@ SWAPPED = ("z_log_var", "z_mean")
 
 
 def swapped_parts(vae):
-    """The encoder of a model. Its outputs have their names, in the other order."""
+    """The encoder of a model, with its two outputs and their names in reverse order."""
     encoder, _ = list_parts(vae)
     outputs = keras.Model(encoder.model.input, encoder.model.outputs[::-1])
     return [Part("encoder", outputs, SWAPPED)]
 
 
 @pytest.mark.parametrize(("name", "file"), [("onnx", "encoder.onnx"), ("litert", "encoder.tflite")])
-def test_outputs_in_another_order_are_found_out(swapped, name, file):
+def test_outputs_in_another_order_are_rejected(swapped, name, file):
     expected = (
         f"{file}: expected the outputs z_mean, z_log_var in this order, received z_log_var, z_mean"
     )
     assert swapped[name].error == f"ValueError: {expected}"
 
 
-def test_a_position_that_leads_elsewhere_than_its_name_is_found_out():
-    """Names that stand in the right order at the wrong tensors."""
+def test_outputs_that_differ_by_position_and_by_name_are_rejected():
+    """The names are in the right order but belong to the wrong tensors."""
 
     class Outputs:
         def __init__(self, details):
@@ -106,17 +106,17 @@ def test_a_position_that_leads_elsewhere_than_its_name_is_found_out():
         check_litert_outputs("x.tflite", interpreter, signature, ("z_mean", "z_log_var"))
 
 
-def test_a_format_that_says_something_else_is_found_out(damaged):
+def test_a_format_with_different_outputs_is_rejected(damaged):
     assert damaged["litert"].error.startswith("decode differs ")
     assert damaged["litert"].max_difference["encode"] <= TOLERANCE
 
 
-def test_every_reason_is_one_line(damaged):
+def test_every_error_is_one_line(damaged):
     for read in damaged.values():
         assert read.error is None or "\n" not in read.error
 
 
-def test_every_endpoint_of_a_sound_export_is_compared(handed_over):
+def test_every_endpoint_of_an_intact_export_is_compared(handed_over):
     _, folder, _ = handed_over
     shown = json.loads((folder / "hyperparameters.json").read_text())["formats"]
     parts = {"encode", "decode"}
@@ -130,12 +130,12 @@ def test_every_endpoint_of_a_sound_export_is_compared(handed_over):
 
 
 @pytest.mark.parametrize("value", [2e-5, float("nan"), float("inf")])
-def test_what_is_too_far_apart_is_no_number_to_hand_over(tmp_path, value):
+def test_a_difference_above_the_tolerance_is_an_error(tmp_path, value):
     read = read_back(StubReader(value), tmp_path, ["onnx"], tiny_vae(), None)
     assert read["onnx"].error == f"encode differs from the original by {value:.0e}, more than 1e-05"
 
 
-def test_the_whole_model_counts_as_well(tmp_path):
+def test_the_complete_keras_model_is_verified_too(tmp_path):
     vae = tiny_vae()
     write_format("keras", tmp_path, vae)
     assert read_back(StubReader(0.0), tmp_path, ["keras"], vae, None)["keras"].error is None
@@ -147,7 +147,7 @@ def test_the_whole_model_counts_as_well(tmp_path):
     assert "vae.keras" in read["keras"].error
 
 
-def test_real_images_are_encoded_where_there_are_any(tmp_path):
+def test_probe_images_are_encoded_if_there_are_any(tmp_path):
     class Remembering(StubReader):
         def read(self, folder, formats, reference):
             self.images = reference["images"]
@@ -157,12 +157,12 @@ def test_real_images_are_encoded_where_there_are_any(tmp_path):
     reader = Remembering()
     read_back(reader, tmp_path, ["onnx"], tiny_vae(), ProbeImages(originals, None))
     np.testing.assert_allclose(reader.images[:2], 0.2, rtol=1e-6)
-    assert len(reader.images) > 2, "noise, black and white as well"
+    assert len(reader.images) > 2, "noise, black and white images are encoded too"
     read_back(reader, tmp_path, ["onnx"], tiny_vae((8, 8, 3)), ProbeImages(originals, None))
-    assert reader.images.shape[1:] == (8, 8, 3), "images of another size are of no use"
+    assert reader.images.shape[1:] == (8, 8, 3), "probe images of another size are not used"
 
 
-def test_nothing_of_vaetune_is_found():
+def test_modules_of_vaetune_cannot_be_imported():
     refusal = RefuseVaetune()
     assert refusal.find_spec("vaetunes") is None
     for name in ("vaetune", "vaetune.models"):
@@ -170,8 +170,8 @@ def test_nothing_of_vaetune_is_found():
             refusal.find_spec(name)
 
 
-def test_the_program_refuses_vaetune_before_it_reads_anything(tmp_path, monkeypatch):
-    def open_with_vaetune(folder):
+def test_the_program_blocks_vaetune_before_opening_a_format(tmp_path, monkeypatch):
+    def import_vaetune(folder):
         importlib.import_module("vaetune.nowhere")
 
     np.savez(tmp_path / "reference.npz", images=np.zeros(1))
@@ -180,7 +180,7 @@ def test_the_program_refuses_vaetune_before_it_reads_anything(tmp_path, monkeypa
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(task)))
     monkeypatch.setattr(program, "reserve_stdout", lambda: answers)
-    monkeypatch.setattr(program, "OPEN", {"keras": open_with_vaetune})
+    monkeypatch.setattr(program, "OPEN", {"keras": import_vaetune})
     program.main()
     error = "ModuleNotFoundError: an export must load without vaetune"
     assert json.loads(answers.getvalue()) == {"format": "keras", "error": error}
@@ -192,12 +192,12 @@ def test_differences_are_relative_to_the_largest_value_above_one():
     assert np.isnan(max_difference(np.array([0.0, np.nan]), np.array([0.0, 0.0])))
 
 
-def test_another_shape_is_no_match():
+def test_an_output_of_another_shape_is_an_error():
     with pytest.raises(ValueError, match=r"expected shape \(3, 2\), received \(1, 2\)"):
         max_difference(np.zeros((1, 2)), np.zeros((3, 2)))
 
 
-def test_one_output_of_nan_beside_a_sound_one_is_found_out():
+def test_nan_in_one_of_two_outputs_gives_a_nan_difference():
     images, z = np.zeros((3, 8, 8, 1)), np.zeros((3, 2))
     reference = {
         "images": images,
