@@ -1,4 +1,4 @@
-"""`predict.py` turns image files to z, reconstructions and samples, with ONNX Runtime alone."""
+"""`predict.py` computes z, reconstructions and samples with only ONNX Runtime."""
 
 import json
 import shutil
@@ -22,7 +22,10 @@ PIXELS = np.random.default_rng(4).integers(0, 256, (9, 10), dtype=np.uint8)
 
 @pytest.fixture
 def export(handed_over, tmp_path, monkeypatch):
-    """The folder of an export, for `predict` in this process, and a user elsewhere."""
+    """The folder of an export from which `predict` reads its models.
+
+    The working directory is another folder, with `image.png`.
+    """
     _, folder, _ = handed_over
     monkeypatch.setattr(predict, "HERE", folder)
     monkeypatch.chdir(tmp_path)
@@ -31,8 +34,8 @@ def export(handed_over, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def steps(export, tmp_path, monkeypatch):
-    """What preprocessing.json says, to be changed with `change`."""
+def change_steps(export, tmp_path, monkeypatch):
+    """Returns a function that changes tables of preprocessing.json and returns all its steps."""
 
     def change(**tables):
         shown = json.loads((export / "preprocessing.json").read_text())
@@ -50,13 +53,13 @@ def steps(export, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def refused(capsys):
-    """Runs a command that must end with one line; returns it."""
+def error_of(capsys):
+    """Returns a function that runs `predict.py`, which must fail, and returns its message."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as done:
             predict.main(arguments)
-        assert isinstance(done.value.code, str), "which Python prints, and exits with code 1"
+        assert isinstance(done.value.code, str), "Python prints a string and exits with status 1"
         assert "\n" not in done.value.code
         assert capsys.readouterr().out == ""
         return done.value.code
@@ -64,7 +67,7 @@ def refused(capsys):
     return run
 
 
-def test_it_runs_where_neither_vaetune_nor_tensorflow_can_be_imported(export, tmp_path):
+def test_predict_runs_without_vaetune_and_tensorflow(export, tmp_path):
     code = (
         "import pathlib, runpy, sys\n"
         "sys.modules |= dict.fromkeys(('vaetune', 'tensorflow', 'keras'))\n"
@@ -83,14 +86,14 @@ def test_it_runs_where_neither_vaetune_nor_tensorflow_can_be_imported(export, tm
     np.testing.assert_allclose(z["z_log_var"], z_log_var[0], atol=1e-5)
 
 
-def test_the_copies_in_the_export_are_those_that_are_tested(export):
+def test_the_programs_in_an_export_equal_their_sources(export):
     for module in (predict, philox, pictures, prepare, tables):
         path = Path(module.__file__)
         assert (export / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("prepare_is_there", [True, False])
-def test_it_finds_prepare_in_its_own_folder_and_says_if_it_is_missing(prepare_is_there, tmp_path):
+def test_predict_imports_prepare_only_from_its_own_folder(prepare_is_there, tmp_path):
     folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.mkdir()
@@ -109,7 +112,7 @@ def test_it_finds_prepare_in_its_own_folder_and_says_if_it_is_missing(prepare_is
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of images with sub-folders, and their names in order."""
+    """A folder of images with subfolders, and the names of the images in order."""
     for name in ("b/2.png", "b/10.png", "a.png", ".hidden/c.png"):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +123,7 @@ def photos(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["npz", "csv"])
-def test_a_folder_becomes_a_table_with_the_values_of_each_image(
+def test_a_folder_is_encoded_into_a_table_with_a_row_for_each_image(
     export, photos, capsys, monkeypatch, ending
 ):
     folder, names = photos
@@ -137,17 +140,17 @@ def test_a_folder_becomes_a_table_with_the_values_of_each_image(
     assert shown == names
     for name, values in zip(names, z, strict=True):
         predict.main(["encode", str(folder / name)])
-        alone = json.loads(capsys.readouterr().out)
-        np.testing.assert_allclose(values, alone["z_mean"] + alone["z_log_var"], atol=1e-5)
+        single = json.loads(capsys.readouterr().out)
+        np.testing.assert_allclose(values, single["z_mean"] + single["z_log_var"], atol=1e-5)
 
 
-def test_a_single_image_becomes_a_table_and_an_earlier_table_is_replaced(export, capsys):
+def test_a_table_of_a_single_image_replaces_an_earlier_table(export, capsys):
     for _ in range(2):
         predict.main(["encode", "image.png", "z.csv"])
     assert pd.read_csv("z.csv")["name"].tolist() == ["image.png"]
 
 
-def test_notes_about_a_folder_are_one_line(export, photos, capsys):
+def test_notes_about_a_folder_are_summarized_in_one_line(export, photos, capsys):
     folder, _ = photos
     for name in ("e", "f", "g"):
         Image.fromarray(PIXELS).resize((20, 18)).save(folder / f"{name}.png")
@@ -157,18 +160,18 @@ def test_notes_about_a_folder_are_one_line(export, photos, capsys):
     assert printed.endswith(": the image was resized. And 2 more notes like this.\n")
 
 
-def test_a_table_that_cannot_be_written_is_refused(export, photos, refused, tmp_path):
+def test_a_folder_that_cannot_be_encoded_is_refused(export, photos, error_of, tmp_path):
     folder, _ = photos
-    assert refused("encode", "photos").endswith("write: encode FOLDER embeddings.npz")
-    assert "no/z.npz cannot be written" in refused("encode", "photos", "no/z.npz")
-    assert "no/z.csv cannot be written" in refused("encode", "photos", "no/z.csv")
+    assert error_of("encode", "photos").endswith("write: encode FOLDER embeddings.npz")
+    assert "no/z.npz cannot be written" in error_of("encode", "photos", "no/z.npz")
+    assert "no/z.csv cannot be written" in error_of("encode", "photos", "no/z.csv")
     (folder / "b" / "3.png").write_bytes(b"no image")
     before = sorted(tmp_path.iterdir())
     for name in ("z.npz", "z.csv"):
-        assert "photos/b/3.png cannot be read as an image" in refused("encode", "photos", name)
+        assert "photos/b/3.png cannot be read as an image" in error_of("encode", "photos", name)
     assert sorted(tmp_path.iterdir()) == before
     (tmp_path / "empty").mkdir()
-    assert "empty contains no images" in refused("encode", "empty", "z.csv")
+    assert "empty contains no images" in error_of("encode", "empty", "z.csv")
 
 
 def test_a_reconstruction_is_decoded_from_z_mean(export):
@@ -179,7 +182,7 @@ def test_a_reconstruction_is_decoded_from_z_mean(export):
     np.testing.assert_allclose(np.asarray(Image.open("rebuilt.png")), expected, atol=0.51)
 
 
-def test_samples_come_on_one_sheet_the_same_for_the_same_seed(export):
+def test_samples_are_written_as_one_sheet_and_depend_on_the_seed(export):
     for name, seed in (("one.png", "1"), ("again.png", "1"), ("other.png", "2")):
         predict.main(["sample", name, "--count", "5", "--seed", seed])
     one, again, other = (np.asarray(Image.open(f"{n}.png")) for n in ("one", "again", "other"))
@@ -198,15 +201,15 @@ def test_colour_images_stay_in_colour(tmp_path):
     assert sheet[0, 15].tolist() == [0, 0, 255]
 
 
-def test_pixels_are_binarised_as_the_training_images_were(steps):
-    shown = steps(binarize={"method": "threshold", "threshold": 0.5})
+def test_pixels_are_binarised_as_the_training_images_were(change_steps):
+    shown = change_steps(binarize={"method": "threshold", "threshold": 0.5})
     split = binarized(Split(PIXELS.reshape(1, 9, 10, 1), None), "threshold")
     read = predict.load_image("image.png", shown, seed=0)
     np.testing.assert_array_equal(read, to_unit_interval(split.images))
 
 
-def test_stochastic_binarisation_is_drawn_from_the_seed(steps):
-    shown = steps(binarize={"method": "stochastic"})
+def test_stochastic_binarisation_depends_on_the_seed(change_steps):
+    shown = change_steps(binarize={"method": "stochastic"})
     one, again, other = (predict.load_image("image.png", shown, seed) for seed in (1, 1, 2))
     assert set(np.unique(one)) == {0.0, 1.0}
     np.testing.assert_array_equal(one, again)
@@ -227,34 +230,34 @@ def test_an_image_of_another_size_is_resized_with_a_note(export, capsys):
     assert "resized and its proportions changed.\n" in capsys.readouterr().err
 
 
-def test_an_image_of_another_size_is_refused_where_the_steps_say_so(steps, refused):
-    steps(resize={"policy": "refuse"})
+def test_an_image_of_another_size_is_refused_under_the_policy_refuse(change_steps, error_of):
+    change_steps(resize={"policy": "refuse"})
     Image.fromarray(PIXELS).resize((20, 18)).save("double.png")
     expected = "predict: double.png has 18 x 20 pixels, the model expects 9 x 10. Resize it first."
-    assert refused("encode", "double.png") == expected
+    assert error_of("encode", "double.png") == expected
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no image", "cut off"])
-def test_what_is_no_image_is_refused(export, refused, tmp_path, content):
+def test_an_unreadable_image_is_refused(export, error_of, tmp_path, content):
     whole = (tmp_path / "image.png").read_bytes()
     if content is not None:
         (tmp_path / "broken.png").write_bytes(whole[:60] if content == "cut off" else content)
-    assert refused("encode", "broken.png").startswith(
+    assert error_of("encode", "broken.png").startswith(
         "predict: broken.png cannot be read as an image ("
     )
 
 
-def test_what_cannot_be_written_is_refused(export, refused):
-    assert "no/such.png cannot be written" in refused("sample", "no/such.png")
-    assert "Choose a file name that ends in .png" in refused("sample", "samples.unknown")
+def test_an_output_that_cannot_be_written_is_refused(export, error_of):
+    assert "no/such.png cannot be written" in error_of("sample", "no/such.png")
+    assert "Choose a file name that ends in .png" in error_of("sample", "samples.unknown")
 
 
 @pytest.mark.parametrize("name", ["preprocessing.json", "encoder.onnx"])
-def test_an_export_that_is_not_whole_says_so(steps, refused, tmp_path, name):
-    steps()
+def test_an_export_with_a_damaged_file_is_reported(change_steps, error_of, tmp_path, name):
+    change_steps()
     (tmp_path / "changed" / name).unlink()
     (tmp_path / "changed" / name).write_text("{}")
-    assert refused("encode", "image.png").endswith("Export the model again.")
+    assert error_of("encode", "image.png").endswith("Export the model again.")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,7 @@ def test_an_export_that_is_not_whole_says_so(steps, refused, tmp_path, name):
         ("encode", "image.png", "z.txt"),
     ],
 )
-def test_usage_errors_exit_with_two(export, capsys, arguments):
+def test_usage_errors_have_exit_status_2(export, capsys, arguments):
     with pytest.raises(SystemExit) as done:
         predict.main(arguments)
     assert done.value.code == 2

@@ -1,4 +1,4 @@
-"""`predict.py` and `vaetune encode` give the encoder what `read_folder` gave the training."""
+"""`predict.py` and `vaetune encode` prepare image files as `read_folder` did for training."""
 
 import json
 
@@ -23,27 +23,27 @@ DEEP = GENERATOR.integers(0, 4096, (4, 9, 12), dtype=np.uint16)
 FLOATS = GENERATOR.uniform(-1, 1, (4, 9, 12)).astype(np.float32)
 
 
-def turned(number):
+def with_orientation(number):
     exif = Image.Exif()
-    exif[0x0112] = 5 + number  # all four of them swap height and width
+    exif[0x0112] = 5 + number  # All four orientations swap height and width.
     return {"exif": exif}
 
 
-def layered(number):
+def with_pages(number):
     return {"save_all": True, "append_images": [Image.fromarray(one) for one in DEEP[:number]]}
 
 
-def see_through(number):
+def with_transparent_colour(number):
     return {"transparency": number}
 
 
 ALPHA = np.concatenate([COLOUR, GREY[..., np.newaxis]], axis=-1)
 
-GUISES = {
+CASES = {
     "grey": (GREY, "png", {}, {}),
     "colour": (COLOUR, "png", {}, {}),
-    "turned": (COLOUR, "jpg", turned, {}),
-    "turned TIFF": (GREY, "tif", turned, {}),
+    "turned": (COLOUR, "jpg", with_orientation, {}),
+    "turned TIFF": (GREY, "tif", with_orientation, {}),
     "16 bits": (DEEP, "png", {}, {}),
     "16 bits, PGM": (DEEP.astype(np.int32), "pgm", {}, {}),
     "floats": (FLOATS, "tif", {}, {}),
@@ -54,12 +54,12 @@ GUISES = {
     "palette on white": (
         [Image.fromarray(one).convert("P") for one in GREY],
         "png",
-        see_through,
+        with_transparent_colour,
         {"background": "white"},
     ),
     "on yellow": (ALPHA, "png", {}, {"background": "#ffcc00"}),
     "icons": (ALPHA, "png", {}, {}),
-    "pages are channels": (DEEP, "tif", lambda number: layered(3), {}),
+    "pages are channels": (DEEP, "tif", lambda number: with_pages(3), {}),
     "crop": (COLOUR, "png", {}, {"image_size": 8, "resize": "crop"}),
     "pad": (DEEP, "png", {}, {"image_size": (16, 10), "resize": "pad"}),
     "stretch": (FLOATS, "tif", {}, {"image_size": 14, "resize": "stretch"}),
@@ -68,11 +68,11 @@ GUISES = {
 RANGES = {"uint8": (0, 255), "uint16": (0, 4095), "int32": (0, 4095), "float32": (-1, 1)}
 
 
-@pytest.mark.parametrize("name", GUISES)
-def test_every_file_of_a_folder_is_prepared_as_it_was_for_training(name, tmp_path, own_cache):
+@pytest.mark.parametrize("name", CASES)
+def test_predict_and_encode_prepare_every_file_as_in_training(name, tmp_path, own_cache):
     folder = tmp_path / "photos"
     folder.mkdir()
-    pictures, ending, options, spec = GUISES[name]
+    pictures, ending, options, spec = CASES[name]
     for number, picture in enumerate(pictures):
         image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
         settings = options(number) if callable(options) else options

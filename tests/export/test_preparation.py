@@ -1,6 +1,6 @@
 """`predict.py` prepares a new image as the training images were prepared, bit for bit.
 
-No model is needed: what matters is the array that the encoder would get.
+No model is needed: the tests compare the array that the encoder would receive.
 """
 
 import json
@@ -22,8 +22,8 @@ GENERATOR = np.random.default_rng(7)
 GREY = GENERATOR.integers(0, 256, (9, 10), dtype=np.uint8)
 COLOUR = GENERATOR.integers(0, 256, (9, 10, 3), dtype=np.uint8)
 DEEP = GENERATOR.integers(0, 4096, (9, 10), dtype=np.uint16)
-LANDSCAPE = 6
-"""EXIF orientation of a picture that a viewer turns by a quarter to the right."""
+CLOCKWISE = 6
+"""EXIF orientation of an image that viewers rotate clockwise by 90 degrees."""
 
 
 def read_as(kind="files", dtype="uint8", limits=(0, 255), **fields):
@@ -31,14 +31,20 @@ def read_as(kind="files", dtype="uint8", limits=(0, 255), **fields):
 
 
 def steps_of(reading, shape=(9, 10, 1), **search):
-    """preprocessing.json of a search, through its JSON."""
+    """The content of preprocessing.json of a search, as read from JSON."""
     search = SPEC.model_copy(update={"data": DataSpec(**search)})
     shown = describe_preprocessing(make_study(image_shape=shape, reading=reading, search=search))
     return json.loads(json.dumps(shown))
 
 
-def trained_on(pages, reading, shape):
-    """An image of a training set, by the module that prepares training images."""
+def prepare_for_training(pages, reading, shape):
+    """Prepares an image with the functions that prepare training images.
+
+    Args:
+        pages: Pages of the image file, which become channels.
+        reading: How the search reads images.
+        shape: Height, width and channels that the model expects.
+    """
     pixels = np.concatenate([decode(page, reading.background) for page in pages], axis=-1)
     pixels = to_channels(pixels, shape[-1])
     if reading.resize:
@@ -51,9 +57,9 @@ def save_palette(path):
     image.save(path, transparency=int(GREY[0, 0]))
 
 
-def save_turned(path):
+def save_rotated(path):
     exif = Image.Exif()
-    exif[0x0112] = LANDSCAPE
+    exif[0x0112] = CLOCKWISE
     Image.fromarray(COLOUR).save(path, exif=exif)
 
 
@@ -62,11 +68,11 @@ def save_pages(path):
     first.save(path, save_all=True, append_images=others)
 
 
-GUISES = {
+CASES = {
     "grey.png": (Image.fromarray(GREY).save, read_as(), (9, 10, 1)),
     "grey-in-colour.png": (Image.fromarray(GREY).convert("RGB").save, read_as(), (9, 10, 1)),
     "grey-for-colour.png": (Image.fromarray(GREY).save, read_as(), (9, 10, 3)),
-    "turned.jpg": (save_turned, read_as(), (10, 9, 3)),
+    "turned.jpg": (save_rotated, read_as(), (10, 9, 3)),
     "deep.png": (Image.fromarray(DEEP).save, read_as("files", "uint16", (0, 4095)), (9, 10, 1)),
     "palette.png": (save_palette, read_as(background="white"), (9, 10, 3)),
     "print.jpg": (Image.fromarray(COLOUR).convert("CMYK").save, read_as(), (9, 10, 3)),
@@ -95,21 +101,21 @@ GUISES = {
 }
 
 
-@pytest.mark.parametrize("name", GUISES)
+@pytest.mark.parametrize("name", CASES)
 def test_a_file_is_prepared_as_in_training(name, tmp_path):
-    save, reading, shape = GUISES[name]
+    save, reading, shape = CASES[name]
     path = tmp_path / name
     save(path)
     with Image.open(path) as file:
         pages = [page.copy() for page in predict.ImageSequence.Iterator(file)]
-        expected = trained_on(pages if reading.pages else [file], reading, shape)
+        expected = prepare_for_training(pages if reading.pages else [file], reading, shape)
     read = predict.load_image(path, steps_of(reading, shape), seed=0)
     assert (read.dtype, read.shape) == (np.float32, (1, *shape))
     np.testing.assert_array_equal(read[0], expected)
-    assert len(np.unique(read)) > 1, "the picture is not lost"
+    assert len(np.unique(read)) > 1, "the image is not constant"
 
 
-def test_the_pictures_are_those_that_a_viewer_shows(tmp_path):
+def test_transparent_pixels_become_white_and_16_bits_keep_their_precision(tmp_path):
     save_palette(tmp_path / "palette.png")
     palette = steps_of(read_as(background="white"), (9, 10, 3))
     on_white = predict.load_image(tmp_path / "palette.png", palette, seed=0)[0]
@@ -121,9 +127,9 @@ def test_the_pictures_are_those_that_a_viewer_shows(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["turned.png", "turned.tif", "turned.jpg"])
-def test_a_turned_picture_is_upright(name, tmp_path):
+def test_an_image_with_an_exif_orientation_is_rotated(name, tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = LANDSCAPE
+    exif[0x0112] = CLOCKWISE
     options = {"quality": 100} if name.endswith("jpg") else {}
     Image.fromarray(GREY).save(tmp_path / name, exif=exif, **options)
     turned = predict.load_image(tmp_path / name, steps_of(read_as(), (10, 9, 1)), seed=0)
@@ -164,7 +170,7 @@ def test_values_outside_the_range_are_clipped_and_counted(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("policy", ["crop", "pad", "stretch"])
-def test_another_size_is_resized_as_in_training_with_a_note(policy, tmp_path, capsys):
+def test_an_image_of_another_size_is_resized_as_in_training_with_a_note(policy, tmp_path, capsys):
     path = tmp_path / "wide.png"
     Image.fromarray(COLOUR).resize((40, 18)).save(path)
     steps = steps_of(read_as(image_size=(9, 10), resize=policy), (9, 10, 3))
@@ -180,7 +186,7 @@ def test_another_size_is_resized_as_in_training_with_a_note(policy, tmp_path, ca
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bool"])
-def test_bytes_of_a_file_fill_the_range_of_floats_and_masks(dtype, tmp_path):
+def test_8_bit_files_are_scaled_to_the_range_of_floats_and_masks(dtype, tmp_path):
     limits = (0, 1) if dtype == "bool" else (-1, 1)
     Image.fromarray(GREY).save(tmp_path / "grey.png")
     steps = steps_of(read_as("arrays", dtype, limits))
@@ -188,7 +194,7 @@ def test_bytes_of_a_file_fill_the_range_of_floats_and_masks(dtype, tmp_path):
     np.testing.assert_array_equal(read[0, ..., 0], to_unit(GREY, 0, 255)[0])
 
 
-def test_integers_in_0_to_255_may_come_from_a_file(tmp_path):
+def test_models_of_integers_from_0_to_255_accept_8_bit_files(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "grey.png")
     steps = steps_of(read_as("arrays", "int64"))
     read = predict.load_image(tmp_path / "grey.png", steps, seed=0)
@@ -269,7 +275,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_was_not_trained_on_is_refused_in_one_line(name, tmp_path, capsys):
+def test_an_image_that_does_not_fit_the_model_is_refused_in_one_line(name, tmp_path, capsys):
     save, steps, words = REFUSED[name]
     save(tmp_path / name)
     with pytest.raises(SystemExit) as done:
@@ -280,7 +286,7 @@ def test_what_was_not_trained_on_is_refused_in_one_line(name, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("error", [EOFError, KeyError, struct.error, NotImplementedError])
-def test_whatever_pillow_raises_for_a_damaged_file_is_one_line(error, tmp_path, monkeypatch):
+def test_errors_of_pillow_are_reported_with_the_file(error, tmp_path, monkeypatch):
     def fail(*arguments):
         raise error("no more data")
 
@@ -292,14 +298,14 @@ def test_whatever_pillow_raises_for_a_damaged_file_is_one_line(error, tmp_path, 
     assert done.value.code.startswith(f"predict: {path} cannot be read as an image (")
 
 
-def test_grey_of_16_bits_is_one_type_whatever_pillow_calls_it(tmp_path):
+def test_a_32_bit_tiff_of_16_bit_values_is_read_as_uint16(tmp_path):
     Image.fromarray(DEEP.astype(np.int32)).save(tmp_path / "deep.tif")
     steps = steps_of(read_as("files", "uint16", (0, 4095)))
     read = predict.load_image(tmp_path / "deep.tif", steps, seed=0)
     np.testing.assert_array_equal(read[0, ..., 0], to_unit(DEEP, 0, 4095)[0])
 
 
-def test_pixels_are_binarised_after_they_are_scaled(tmp_path):
+def test_pixels_are_binarised_after_scaling(tmp_path):
     Image.fromarray(DEEP).save(tmp_path / "deep.png")
     steps = steps_of(read_as("files", "uint16", (0, 4095)), binarize="threshold")
     read = predict.load_image(tmp_path / "deep.png", steps, seed=0)
@@ -322,7 +328,7 @@ def test_pixels_are_binarised_after_they_are_scaled(tmp_path):
         ("P", "red", 3, [255, 0, 0]),
     ],
 )
-def test_an_old_search_has_its_images_in_8_bits_on_black(
+def test_images_of_an_old_search_are_read_in_8_bits_on_black(
     mode, colour, channels, expected, tmp_path
 ):
     image = Image.new("RGB" if mode == "P" else mode, (10, 9), colour)
@@ -331,7 +337,7 @@ def test_an_old_search_has_its_images_in_8_bits_on_black(
     assert (read[0] * 255 == expected).all()
 
 
-def test_an_old_search_has_its_images_stretched_as_pillow_does(tmp_path):
+def test_images_of_an_old_search_are_stretched_by_pillow(tmp_path):
     wide = Image.fromarray(COLOUR).resize((33, 21))
     wide.save(tmp_path / "wide.png")
     read = predict.load_image(tmp_path / "wide.png", steps_of(None, (9, 10, 3)), seed=0)
@@ -339,10 +345,10 @@ def test_an_old_search_has_its_images_stretched_as_pillow_does(tmp_path):
     np.testing.assert_array_equal(read[0], np.asarray(expected, np.float32) / np.float32(255))
 
 
-# Images to write
+# Writing images
 
 
-def test_other_numbers_of_channels_are_written_as_an_array_or_pages(tmp_path):
+def test_images_of_five_channels_are_written_as_an_array_or_pages(tmp_path):
     images = GENERATOR.uniform(-0.2, 1.2, (3, 9, 10, 5)).astype(np.float32)
     predict.write_images(tmp_path / "samples.npy", images)
     predict.write_images(tmp_path / "one.npy", images[0])
@@ -359,7 +365,7 @@ def test_other_numbers_of_channels_are_written_as_an_array_or_pages(tmp_path):
         assert (file.n_frames, file.size) == (5, (20, 18))
 
 
-def test_a_tiff_that_was_written_can_be_encoded_again(tmp_path):
+def test_a_written_tiff_is_read_back_unchanged(tmp_path):
     image = GENERATOR.uniform(0, 1, (9, 10, 5)).astype(np.float32)
     predict.write_images(tmp_path / "one.tif", image)
     steps = steps_of(read_as("arrays", "float32", (0, 1)), (9, 10, 5))
@@ -368,7 +374,7 @@ def test_a_tiff_that_was_written_can_be_encoded_again(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_a_picture_of_other_numbers_of_channels_is_refused(channels, tmp_path):
+def test_a_png_of_two_or_four_channels_is_refused(channels, tmp_path):
     path = tmp_path / "samples.png"
     with pytest.raises(SystemExit) as done:
         predict.write_images(path, np.zeros((1, 9, 10, channels), np.float32))
@@ -380,7 +386,7 @@ def test_a_picture_of_other_numbers_of_channels_is_refused(channels, tmp_path):
 
 
 class FiveChannels:
-    """An encoder and a decoder that say how bright each of five channels is."""
+    """An encoder or a decoder of five channels. z_mean is the mean brightness of each channel."""
 
     def __init__(self, name):
         self.run = {"encoder": self.encode, "decoder": self.decode}[name]
@@ -403,7 +409,7 @@ def test_a_model_of_five_channels_reads_pages_and_writes_arrays(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(predict, "HERE", tmp_path)
     monkeypatch.setattr(predict, "open_model", FiveChannels)
-    _, reading, shape = GUISES["pages.tif"]
+    _, reading, shape = CASES["pages.tif"]
     (tmp_path / "preprocessing.json").write_text(json.dumps(steps_of(reading, shape)))
     save_pages("pages.tif")
     predict.main(["encode", "pages.tif"])
@@ -425,7 +431,7 @@ def test_a_model_of_five_channels_reads_pages_and_writes_arrays(tmp_path, monkey
         ("resize", {"filter": "bicubic"}),
     ],
 )
-def test_steps_that_it_does_not_know_are_refused(table, change, tmp_path, monkeypatch):
+def test_unknown_preprocessing_steps_are_refused(table, change, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "HERE", tmp_path)
     path = tmp_path / "preprocessing.json"
     steps = steps_of(read_as())

@@ -1,4 +1,4 @@
-"""preprocessing.json says what was done to the training images."""
+"""preprocessing.json describes how the training images were prepared."""
 
 import json
 
@@ -54,11 +54,11 @@ def test_binarisation_is_that_of_the_search(method, threshold):
     assert shown["binarize"] == {"method": method, "threshold": threshold}
 
 
-def test_images_of_another_size_are_resized_unless_somebody_decides_otherwise():
+def test_images_of_another_size_are_resized_by_default():
     assert describe_preprocessing(make_study())["resize"]["policy"] == "resize"
 
 
-def test_bytes_are_described_as_before_for_programs_that_read_it():
+def test_bytes_are_described_alike_with_and_without_a_recorded_reading():
     old, new = (describe_preprocessing(make_study(reading=one)) for one in (None, BYTES))
     for table in ("image", "binarize", "layout"):
         assert new[table] == old[table]
@@ -91,13 +91,13 @@ def test_the_input_is_what_the_search_recorded():
     assert (scale["subtract"], scale["divide_by"]) == (-1, 2)
 
 
-def test_odd_limits_keep_all_their_digits():
+def test_limits_keep_all_their_digits():
     reading = BYTES.model_copy(update={"dtype": "float64", "range": (0.1, 1 / 3)})
     reported = json.loads(json.dumps(describe_preprocessing(make_study(reading=reading))))
     assert reported["input"]["range"] == [0.1, 1 / 3]
 
 
-def test_people_are_told_in_sentences():
+def test_the_reading_is_described_in_sentences():
     assert describe_reading(SCANS) == [
         "Trained on uint16 values 0..4095 of image files, taken as 0..1.",
         "1 value outside this range was clipped.",
@@ -116,7 +116,7 @@ def test_people_are_told_in_sentences():
 
 @pytest.mark.parametrize("method", ["none", "threshold"])
 @pytest.mark.parametrize("case", ["bytes", "pages", "array"])
-def test_the_code_does_what_predict_does(case, method, tmp_path, monkeypatch):
+def test_the_generated_code_prepares_images_like_predict(case, method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(3)
     if case == "bytes":
@@ -139,11 +139,11 @@ def test_the_code_does_what_predict_does(case, method, tmp_path, monkeypatch):
     np.testing.assert_array_equal(made["images"], expected)
 
 
-def test_an_old_search_has_no_code_that_could_be_wrong():
+def test_a_search_without_a_recorded_reading_has_no_generated_code():
     assert write_code(make_study()) is None
 
 
-def test_the_options_of_reading_are_kept_to_evaluate_the_export(tmp_path):
+def test_an_export_keeps_the_reading_options_but_not_the_path(tmp_path):
     options = {"range": (0, 4095), "image_size": "64x48", "resize": "pad", "background": "white"}
     search = SPEC.model_copy(update={"data": DataSpec(dataset="/home/me/scans", **options)})
     study = make_study(
