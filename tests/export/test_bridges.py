@@ -1,4 +1,4 @@
-"""What Optuna, TensorBoard and MLflow read back equals the journal."""
+"""Optuna, TensorBoard and MLflow read the values of the journal."""
 
 import io
 import json
@@ -44,7 +44,7 @@ SEARCH = SearchSpec(space=SPACE, budget=Budget(max_epochs=3))
 
 
 def values_of(number, **changes):
-    """A configuration of `SPACE`; every second one has two levels."""
+    """A configuration of `SPACE`. Configurations with an odd number have two levels."""
     found = {
         "filters_1": 8,
         "filters_2": 16 + number,
@@ -60,19 +60,24 @@ def values_of(number, **changes):
     return found | changes
 
 
-def make_story(folder, reason="interrupted"):
-    """A search with configurations of every state: two trials train number 1, and two number 3."""
-    story = JournalBuilder(workers=1, search=SEARCH, folder=folder, name=folder.name)
+def make_search(folder, reason="interrupted"):
+    """A search with configurations in every state. Configurations 1 and 3 have two trials each.
+
+    Args:
+        folder: Folder of the search.
+        reason: Why the session ended. With None, the journal has no end of the session.
+    """
+    builder = JournalBuilder(workers=1, search=SEARCH, folder=folder, name=folder.name)
 
     def train(second, trial_id, number, losses, after=0, **fields):
         start = {"configuration": number, "epoch_from": after, "epoch_to": after + len(losses)}
         start |= {"parent": f"000{number}", "rung": 1} if after else {}
         values = values_of(number)
-        story.begin(second, trial_id, None, **start, hyperparameters=values)
+        builder.begin(second, trial_id, None, **start, hyperparameters=values)
         for place, loss in enumerate(losses, start=1):
-            story.epoch(second + 10 * place, trial_id, after + place, loss)
+            builder.epoch(second + 10 * place, trial_id, after + place, loss)
         if fields:
-            story.finish(second + 10 * len(losses) + 5, trial_id, **fields)
+            builder.finish(second + 10 * len(losses) + 5, trial_id, **fields)
 
     done = {"status": "completed"}
     train(100, "0000", 0, [210.123456789], **done, collapsed=True, active_units=0)
@@ -84,18 +89,18 @@ def make_story(folder, reason="interrupted"):
     train(600, "0005", 3, [185.0, math.inf], after=1, **failed)
     train(700, "0006", 4, [205.0])
     if reason:
-        story.end(900, reason)
-    return story.write()
+        builder.end(900, reason)
+    return builder.write()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return make_story(tmp_path_factory.mktemp("results") / "made")
+    return make_search(tmp_path_factory.mktemp("results") / "made")
 
 
 @pytest.fixture(scope="module", params=["made", "recorded", "baseline"])
 def study(request, made):
-    """A made search, a search that ran, and a single training."""
+    """A search made from events, a recorded search and a baseline."""
     if request.param == "made":
         return made
     folder = {"recorded": "squares", "baseline": "baselines/small"}[request.param]
@@ -103,7 +108,7 @@ def study(request, made):
 
 
 def curves(study):
-    """The losses of each configuration by absolute epoch, straight from the trials."""
+    """The epochs of each configuration by number, taken from the trials."""
     found = {}
     for trial in study.trials:
         epochs = {epoch.epoch: epoch for epoch in trial.epochs}
@@ -137,7 +142,7 @@ def test_a_configuration_is_one_run_with_its_state(made):
 
 @pytest.fixture(scope="module")
 def in_tokyo():
-    """A time zone in which local time, which Optuna records, is not that of the journal."""
+    """Sets another time zone than that of the journal, because Optuna records local time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "Asia/Tokyo")
         time.tzset()
@@ -156,7 +161,7 @@ def in_optuna(request, study, tmp_path_factory, in_tokyo):
         backend = optuna.storages.journal.JournalFileBackend(str(path))
         storage = optuna.storages.JournalStorage(backend)
     else:
-        simple = path.rename(path.with_name("simple.db"))  # a URL cannot name the other
+        simple = path.rename(path.with_name("simple.db"))  # A URL cannot contain `#` or `?`.
         storage = optuna.storages.RDBStorage(f"sqlite:///{simple}")
     yield optuna.load_study(study_name=None, storage=storage)
     if path.suffix == ".db":
@@ -230,16 +235,16 @@ def test_optuna_has_the_distributions_of_the_search_space(made, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tensorboard_alone():
-    """TensorBoard's readers import TensorFlow if there is one, unless this module exists."""
+def tensorboard_without_tensorflow():
+    """Adds the module that keeps TensorBoard's readers from importing TensorFlow."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "tensorboard.compat.notf", ModuleType("notf"))
         yield
 
 
 @pytest.fixture(scope="module")
-def in_tensorboard(study, tmp_path_factory, tensorboard_alone):
-    """What TensorBoard's own reader of a folder finds."""
+def in_tensorboard(study, tmp_path_factory, tensorboard_without_tensorflow):
+    """The runs of a study as TensorBoard reads them: multiplexer and data provider."""
     from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
 
     folder = write_trials(study, "tensorboard", tmp_path_factory.mktemp("board") / "runs")
@@ -307,7 +312,9 @@ def test_the_hparams_tab_shows_configurations_scores_and_states(study, in_tensor
         assert session.start_time_secs == run.started.timestamp()
 
 
-def test_the_columns_of_the_hparams_tab_are_what_differs(made, tmp_path, tensorboard_alone):
+def test_the_hparams_tab_has_columns_for_the_searched_hyperparameters(
+    made, tmp_path, tensorboard_without_tensorflow
+):
     from tensorboard.backend.event_processing import event_file_loader
     from tensorboard.plugins.hparams import metadata
 
@@ -338,12 +345,12 @@ def test_the_columns_of_the_hparams_tab_are_what_differs(made, tmp_path, tensorb
 
 @pytest.fixture(scope="module")
 def in_mlflow(study, tmp_path_factory):
-    """The experiment of a study and its runs as MLflow's client finds them, in the order drawn."""
+    """MLflow's client, the experiment of a study and its runs in the order of configurations."""
     mlflow = pytest.importorskip("mlflow")
     folder = tmp_path_factory.mktemp("mlflow")
-    with redirect_stderr(io.StringIO()) as chatter:
+    with redirect_stderr(io.StringIO()) as printed:
         path = write_trials(study, "mlflow", folder / "study.db")
-    assert chatter.getvalue() == ""
+    assert printed.getvalue() == ""
     assert [one.name for one in folder.iterdir()] == ["study.db"]
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}")
     experiment = client.get_experiment_by_name(study.address)
@@ -376,7 +383,8 @@ def test_mlflow_reads_the_runs_of_the_journal(study, in_mlflow):
                 value, moment = written[number]
                 journal = getattr(epoch, name)
                 is_equal = value == journal or (math.isnan(value) and math.isnan(journal))
-                assert is_equal or (math.isinf(journal) and value > 1e308)  # as MLflow stores it
+                # MLflow stores infinity as the largest number.
+                assert is_equal or (math.isinf(journal) and value > 1e308)
                 assert abs(moment - epoch.time.timestamp() * 1000) <= 0.5
         states = {"completed": "FINISHED", "failed": "FAILED"}
         assert found.info.status == states.get(last.status, "KILLED")
@@ -390,7 +398,7 @@ def test_mlflow_reads_the_runs_of_the_journal(study, in_mlflow):
             assert found.data.metrics["parameters"] == last.parameters
 
 
-# What is refused
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -403,7 +411,7 @@ def test_mlflow_reads_the_runs_of_the_journal(study, in_mlflow):
         ("optuna", "taken.db/x.db", r"taken\.db.* cannot be written"),
     ],
 )
-def test_a_wrong_output_is_a_clear_error(made, tmp_path, tool, name, message):
+def test_an_unknown_tool_or_unusable_output_is_refused(made, tmp_path, tool, name, message):
     (tmp_path / "taken.db").write_text("mine")
     (tmp_path / "taken").mkdir()
     with pytest.raises(ResultsError, match=message):
@@ -420,14 +428,14 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(made, tmp_
 
 
 def test_a_running_search_is_refused_and_a_killed_one_is_not(tmp_path):
-    study = make_story(tmp_path / "made", reason=None)
+    study = make_search(tmp_path / "made", reason=None)
     with lock_results(study.folder), pytest.raises(ResultsError, match='"made" is running: '):
         write_trials(study, "optuna", tmp_path / "o.log")
     assert write_trials(study, "optuna", tmp_path / "o.log").exists()
 
 
-def test_a_search_that_has_ended_may_be_in_use_by_an_evaluation(tmp_path):
-    study = make_story(tmp_path / "made")
+def test_an_ended_search_can_be_written_while_an_evaluation_uses_the_folder(tmp_path):
+    study = make_search(tmp_path / "made")
     with lock_results(study.folder):
         assert write_trials(study, "optuna", tmp_path / "o.log").exists()
 
@@ -438,7 +446,7 @@ def test_a_search_without_trials_is_refused_with_the_command_that_continues_it(t
         write_trials(study, "optuna", tmp_path / "o.log")
 
 
-def test_the_command_that_opens_the_output_is_quoted():
+def test_the_command_that_opens_an_output_quotes_the_path():
     assert opening_command("optuna", Path("a b.db")) == "optuna-dashboard sqlite:///'a b.db'"
     assert opening_command("optuna", Path("a.log")) == "optuna-dashboard a.log"
     assert opening_command("tensorboard", Path("runs.db")) == "tensorboard --logdir runs.db"
@@ -463,7 +471,7 @@ def test_event_files_are_written_without_tensorflow(made, tmp_path):
     )
     loaded = set(json.loads(done.stdout))
     assert done.stderr == ""
-    assert "tensorboard" in loaded, "the probe sees what is loaded"
+    assert "tensorboard" in loaded, "the list contains modules that are loaded"
     assert not {"tensorflow", "keras"} & loaded
 
 
@@ -493,7 +501,7 @@ def test_optuna_maximizes_an_accuracy(by_accuracy, tmp_path):
     assert found.user_attrs["objective"] == "knn_accuracy"
 
 
-def test_other_tools_get_the_accuracy_besides_the_losses(by_accuracy, made):
+def test_runs_have_the_accuracy_in_addition_to_the_losses(by_accuracy, made):
     runs = list_runs(by_accuracy)
     assert [run.facts()["score"] for run in runs] == [0.6, 0.9]
     assert [run.facts()["best_epoch"] for run in runs] == [2, 1]
@@ -506,7 +514,7 @@ def test_other_tools_get_the_accuracy_besides_the_losses(by_accuracy, made):
     assert set(list_runs(made)[0].values(list_runs(made)[0].epochs[0])) == set(LOSSES)
 
 
-def test_a_card_has_the_accuracy_among_its_metrics(by_accuracy):
+def test_the_card_and_the_manifest_have_the_accuracy(by_accuracy):
     (measured,) = list_measured(by_accuracy, by_accuracy.winner)
     assert measured.metrics[0] == ("knn_accuracy", '"kNN accuracy"', "0.9000")
     assert build_manifest(by_accuracy, by_accuracy.winner)["validation"]["knn_accuracy"] == 0.9

@@ -1,4 +1,4 @@
-"""A card describes the networks of a model truly, with every kind of layer."""
+"""A model card describes the networks of a model correctly, with every kind of layer."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_dense_networks_have_no_convolutions():
         {"levels": 2},
     ],
 )
-def test_a_change_of_the_layers_is_not_the_example(change):
+def test_a_model_with_other_layers_is_not_the_keras_example(change):
     assert not is_example(SHAPE, REFERENCE | change)
     assert describe_networks(SHAPE, REFERENCE | change) != describe_networks(SHAPE, REFERENCE)
 
@@ -81,7 +81,7 @@ def test_the_sizes_of_the_maps_are_those_of_the_model():
     assert f"maps of {sizes} with 4 channels" in describe_networks((17, 19, 1), values)
 
 
-def test_figures_and_files_of_one_level_speak_of_none():
+def test_texts_about_a_model_with_one_level_do_not_mention_levels():
     names = ["reconstructions.png", "traversal.png"]
     one, several = describe_figures(names, 1), describe_figures(names, 2)
     assert [row[0] for row in one] == [row[0] for row in several] == names

@@ -1,4 +1,4 @@
-"""The model card holds what is recorded, reads as metadata and Markdown, and its code runs."""
+"""The model card states recorded facts. Its metadata, Markdown and code are valid."""
 
 import json
 import re
@@ -36,10 +36,10 @@ FIGURES = ("reconstructions.png", "prior_samples.png", "traversal.png")
 LOSSES = [190.0, 180.0, 181.0]
 
 
-def make_handover(
+def make_facts(
     *events, baseline=None, formats=FORMATS, figures=FIGURES, has_predict=True, **started
 ):
-    """An export of trial 0001, the second of two and the winner."""
+    """The facts of an export of trial 0001, the second of two trials and the winner."""
     study = make_study(
         *make_trial_events("0000", [200.0], hyperparameters={**VALUES, "latent_dim": 2}),
         *make_trial_events("0001", LOSSES, configuration=1, parameters=464_897),
@@ -57,7 +57,7 @@ def make_baseline(results, *events):
 
 
 def card_of(*events, **options):
-    return write_card(make_handover(*events, **options))
+    return write_card(make_facts(*events, **options))
 
 
 def metadata_of(card):
@@ -67,7 +67,7 @@ def metadata_of(card):
 
 
 def section(card, title):
-    """The text below a heading, to the next one of its level."""
+    """The text below a heading, up to the next heading of the same or a higher level."""
     level, _, _ = title.partition(" ")
     _, _, rest = card.partition(f"\n{title}\n")
     assert rest, f"no heading {title}"
@@ -83,14 +83,14 @@ def rows(text):
 # Metadata
 
 
-def test_the_metadata_is_what_the_hub_reads():
+def test_the_metadata_has_library_pipeline_and_tags():
     metadata = metadata_of(card_of())
     assert metadata["library_name"] == "keras"
     assert metadata["pipeline_tag"] == "unconditional-image-generation"
     assert {"variational-autoencoder", "vae", "onnx", "litert"} <= set(metadata["tags"])
 
 
-def test_the_licence_is_left_to_the_user_and_the_card_says_so():
+def test_the_card_asks_the_user_to_choose_a_licence():
     card = card_of()
     assert metadata_of(card)["license"] == "other"
     front = card.split("---\n")[1]
@@ -104,7 +104,7 @@ def test_the_metadata_names_only_formats_that_were_written():
     assert "onnx" not in metadata_of(card_of(formats=("keras",)))["tags"]
 
 
-def test_the_metadata_have_the_measurements_on_validation_and_test_images():
+def test_the_metadata_has_measurements_on_validation_and_test_images():
     (index,) = metadata_of(card_of(make_evaluated("0001", ssim=1e-5)))["model-index"]
     assert index["name"] == "VAE of digits"
     validation, test = index["results"]
@@ -124,34 +124,34 @@ def test_the_metadata_have_the_measurements_on_validation_and_test_images():
     assert "importance-weighted bound (k = 500), nats per image" in names
 
 
-def test_the_metadata_have_no_measurement_that_does_not_exist():
+def test_missing_measurements_are_absent_from_the_metadata():
     (result,) = metadata_of(card_of())["model-index"][0]["results"]
     assert result["dataset"]["split"] == "validation"
     known = make_evaluated("0001", psnr=float("inf"), knn_accuracy=None)
     _, test = metadata_of(card_of(known))["model-index"][0]["results"]
     assert not {"psnr", "accuracy", "bits_per_dimension"} & {one["type"] for one in test["metrics"]}
-    handover = make_handover()
-    untrained = replace(handover.trial, epochs=())
-    assert "model-index" not in metadata_of(write_card(replace(handover, trial=untrained)))
+    facts = make_facts()
+    untrained = replace(facts.trial, epochs=())
+    assert "model-index" not in metadata_of(write_card(replace(facts, trial=untrained)))
 
 
-def test_densities_are_told_in_bits_per_dimension():
+def test_densities_are_reported_in_bits_per_dimension():
     search = SPEC.model_copy(update={"data": DataSpec(likelihood="gaussian")})
     (result,) = metadata_of(card_of(search=search))["model-index"][0]["results"]
     (bits,) = [one["value"] for one in result["metrics"] if one["type"] == "bits_per_dimension"]
     assert bits == pytest.approx(180 / (784 * np.log(2)) + 8, abs=1e-4)
 
 
-def named(handover, name, **changes):
-    """The same export of images with another name."""
-    data = handover.study.started.data.model_copy(update={"name": name, **changes})
-    started = handover.study.started.model_copy(update={"name": name, "data": data})
-    return replace(handover, study=replace(handover.study, started=started))
+def named(facts, name, **changes):
+    """The same export with another name of the images."""
+    data = facts.study.started.data.model_copy(update={"name": name, **changes})
+    started = facts.study.started.model_copy(update={"name": name, "data": data})
+    return replace(facts, study=replace(facts.study, started=started))
 
 
-def test_the_metadata_of_the_users_own_images_have_their_name_and_no_path():
-    handover = named(make_handover(), 'my "scans": \U0001f600 #1\n', source="/home/me/scans.npz")
-    (index,) = metadata_of(write_card(handover))["model-index"]
+def test_the_metadata_of_custom_images_has_their_name_but_no_path():
+    facts = named(make_facts(), 'my "scans": \U0001f600 #1\n', source="/home/me/scans.npz")
+    (index,) = metadata_of(write_card(facts))["model-index"]
     assert index["results"][0]["dataset"] == {
         "type": "custom",
         "name": 'my "scans": \U0001f600 #1',
@@ -178,7 +178,7 @@ def test_the_hub_reads_the_measurements(tmp_path):
 # Recorded facts
 
 
-def test_the_data_is_shown_with_its_whole_fingerprint():
+def test_the_data_is_shown_with_its_full_fingerprint():
     reported = rows(section(card_of(), "## Training"))
     assert reported["name"] == ["digits"]
     assert reported["SHA-256 of all arrays"] == [f"`{'ab' * 32}`"]
@@ -186,7 +186,7 @@ def test_the_data_is_shown_with_its_whole_fingerprint():
     assert reported["classes"] == ["3: zero, one, two"]
 
 
-def test_the_card_does_not_say_where_the_images_were():
+def test_the_card_does_not_name_the_path_of_the_images():
     assert "/home/somebody" not in card_of(source="/home/somebody/scans.npz")
 
 
@@ -216,7 +216,7 @@ def test_every_hyperparameter_is_shown():
     }
 
 
-def test_validation_figures_are_those_of_the_best_epoch_beside_the_keras_example(tmp_path):
+def test_validation_losses_of_the_best_epoch_are_next_to_the_keras_example(tmp_path):
     card = card_of(baseline=make_baseline(tmp_path))
     reported = rows(section(card, "### Validation images"))
     assert reported["negative ELBO, nats per image"] == ["180.00", "194.25"]
@@ -224,7 +224,7 @@ def test_validation_figures_are_those_of_the_best_epoch_beside_the_keras_example
     assert reported["best epoch"] == ["2", "2"]
 
 
-def test_without_test_figures_it_says_so_and_names_the_command():
+def test_a_missing_evaluation_is_stated_with_its_command():
     card = card_of()
     text = section(card, "### Test images: not evaluated")
     assert "\n```\nvaetune evaluate tiny\n```\n" in text
@@ -232,9 +232,9 @@ def test_without_test_figures_it_says_so_and_names_the_command():
     assert "Standard errors" not in card
 
 
-def test_the_command_is_for_the_trial():
-    handover = make_handover()
-    card = write_card(replace(handover, trial=handover.study.trial("0000")))
+def test_the_evaluation_command_names_the_trial():
+    facts = make_facts()
+    card = write_card(replace(facts, trial=facts.study.trial("0000")))
     assert "\nvaetune evaluate tiny --trial 0000\n" in card
 
 
@@ -243,17 +243,17 @@ def test_the_card_does_not_name_paths_of_the_users_machine(tmp_path):
         *("vaetune", "search", "/home/me/private/tiny.toml", "--dataset", "/home/me/my ä/x.npz"),
         *("--results=/home/me/out/", "--max-epochs", "3", "C:\\\\me\\\\y.npz"),
     )
-    handover = make_handover(folder=tmp_path / "results" / "tiny")
-    study = handover.study
+    facts = make_facts(folder=tmp_path / "results" / "tiny")
+    study = facts.study
     environment = study.sessions[-1].environment.model_copy(update={"command": command})
     session = study.sessions[-1].model_copy(update={"environment": environment})
-    card = write_card(replace(handover, study=replace(study, sessions=(session,))))
+    card = write_card(replace(facts, study=replace(study, sessions=(session,))))
     assert "vaetune search tiny.toml --dataset x.npz --results=out --max-epochs 3 y.npz" in card
     assert "/me/" not in card
     assert str(tmp_path) not in card
 
 
-def test_test_figures_stand_beside_the_keras_examples_with_their_protocol(tmp_path):
+def test_test_results_are_next_to_the_keras_example_with_the_protocol(tmp_path):
     theirs = make_evaluated("0000", 2, negative_elbo=Estimate(195.5, 2.5))
     card = card_of(make_evaluated("0001"), baseline=make_baseline(tmp_path, theirs))
     text = section(card, "### Test images")
@@ -266,14 +266,14 @@ def test_test_figures_stand_beside_the_keras_examples_with_their_protocol(tmp_pa
     assert "130.50 nats per image; that of the Keras example is 195.50" in card
 
 
-def test_test_figures_of_another_protocol_are_not_compared(tmp_path):
+def test_test_results_of_another_protocol_are_not_compared(tmp_path):
     other = make_evaluated("0000", 2, protocol=EvaluationProtocol(seed=0, posterior_samples=1))
     card = card_of(make_evaluated("0001"), baseline=make_baseline(tmp_path, other))
     reported = rows(section(card, "### Test images"))
     assert reported["negative ELBO, nats per image"] == ["130.50 ± 1.25"]
 
 
-def test_test_figures_of_an_earlier_epoch_do_not_count():
+def test_test_results_of_an_earlier_epoch_are_ignored():
     assert "### Test images: not evaluated" in card_of(make_evaluated("0001", epoch=1))
 
 
@@ -282,7 +282,7 @@ def make_rescored(trial_id, epoch, loss, behind):
     return FinalistScore(trial_id, epoch, Estimate(loss, 1.5), *parts, behind=behind)
 
 
-def test_finalists_that_were_judged_again_say_so():
+def test_the_loss_of_a_rescored_finalist_is_shown():
     finalists = (
         make_rescored("0001", 2, 181.25, Estimate(0.0, 0.0)),
         make_rescored("0000", 1, 201.0, Estimate(19.75, 0.25)),
@@ -294,7 +294,7 @@ def test_finalists_that_were_judged_again_say_so():
     assert "Rescored" not in card_of()
 
 
-def test_a_baseline_is_handed_over_without_a_search(tmp_path):
+def test_the_card_of_a_baseline_names_no_search(tmp_path):
     baseline = make_baseline(tmp_path)
     card = write_card(ExportFacts(baseline, baseline.winner, baseline, ("keras",), (), False))
     reported = rows(section(card, "## Training"))
@@ -305,7 +305,7 @@ def test_a_baseline_is_handed_over_without_a_search(tmp_path):
     assert "vaetune evaluate baselines/reference\n" in card
 
 
-def test_it_is_told_how_images_were_read_and_how_to_prepare_one():
+def test_the_card_describes_how_images_are_read_and_prepared():
     reading = Reading(
         **{"kind": "files", "dtype": "uint16", "low": 0, "high": 4000, "range": (0, 4095)},
         **{"background": "white", "image_size": (28, 28), "resize": "pad"},
@@ -329,37 +329,37 @@ def test_commands_name_files_that_can_hold_the_channels(channels, ending):
     assert f"python predict.py reconstruct photo.{ending} rebuilt.{ending}\n" in use
 
 
-# What it is for
+# Limits, images and formats
 
 
 @pytest.mark.parametrize(
-    ("method", "said", "unsaid"),
+    ("method", "present", "absent"),
     [
         ("none", "The loss is not a likelihood of pixels", "Likelihoods are for pixels binarised"),
         ("threshold", "Likelihoods are for pixels binarised** by a threshold", "not a likelihood"),
         ("stochastic", "Likelihoods are for pixels binarised** at random", "not a likelihood"),
     ],
 )
-def test_limits_tell_what_likelihoods_compare_with(method, said, unsaid):
+def test_the_limits_describe_the_likelihood(method, present, absent):
     search = SPEC.model_copy(update={"data": DataSpec(binarize=method)})
     text = section(card_of(search=search), "## Limits")
-    assert said in text
-    assert unsaid not in text
+    assert present in text
+    assert absent not in text
 
 
-def test_limits_tell_of_the_one_seed_and_of_what_the_model_is_not_for():
+def test_the_limits_name_the_single_seed_and_a_use_to_avoid():
     text = section(card_of(search=SPEC.model_copy(update={"seed": 77})), "## Limits")
     assert "The model was trained once, with seed 77.**" in text
     assert "Do not use the model for decisions about people" in text
 
 
-def test_pictures_that_were_drawn_are_shown_and_no_others():
+def test_only_existing_figures_are_shown():
     card = card_of(figures=("traversal.png", "reconstructions.png"))
     assert re.findall(r"\]\((\w+\.png)\)", card) == ["reconstructions.png", "traversal.png"]
     assert "## Images" not in card_of(figures=())
 
 
-def test_each_format_that_was_written_has_its_files_and_its_code():
+def test_each_exported_format_has_its_files_and_its_code():
     whole = card_of()
     assert whole.count("```python\n") == 5
     for name, file in (("onnx", "encoder.onnx"), ("litert", "decoder.tflite")):
@@ -371,14 +371,14 @@ def test_each_format_that_was_written_has_its_files_and_its_code():
     assert "predict.py" not in card_of(has_predict=False)
 
 
-# Names come from files and folders
+# Names with special characters, which come from files and folders
 
 
 HOSTILE = "a|b\n# c <script>alert(1)</script> `d` [e](http://f) ![g](h) *i* _j_ &amp; $k$"
 
 
-def test_names_are_shown_as_they_are_and_are_no_markup():
-    card = write_card(named(make_handover(class_names=(HOSTILE, "two")), HOSTILE))
+def test_names_are_escaped_and_are_not_read_as_markup():
+    card = write_card(named(make_facts(class_names=(HOSTILE, "two")), HOSTILE))
     metadata = metadata_of(card)
     assert metadata["license"] == "other"
     dataset = metadata["model-index"][0]["results"][0]["dataset"]
@@ -392,19 +392,19 @@ def test_names_are_shown_as_they_are_and_are_no_markup():
     assert len(rows(section(card, "## Training"))["classes"]) == 1
 
 
-def test_plain_text_is_left_alone():
+def test_plain_text_is_not_escaped():
     for text in ("digits", "fashion_mnist", "Linux-6.1 (x86_64), 2.21.0; z_mean"):
         assert plain(text) == text
     assert plain("a|b_") == r"a\|b\_"
 
 
 @pytest.mark.parametrize("flag", ["```", "a\n```\nb", "`x`"])
-def test_no_command_breaks_out_of_its_block(flag):
-    study = make_handover().study
+def test_a_command_cannot_close_its_code_block(flag):
+    study = make_facts().study
     environment = study.environment.model_copy(update={"command": ("vaetune", "search", flag)})
     session = study.sessions[0].model_copy(update={"environment": environment})
     study = replace(study, sessions=(session,))
-    card = write_card(replace(make_handover(), study=study))
+    card = write_card(replace(make_facts(), study=study))
     fences = [line for line in card.splitlines() if line.startswith("```")]
     assert len(fences) == card_of().count("\n```")
 
@@ -418,7 +418,7 @@ def test_no_command_breaks_out_of_its_block(flag):
     ],
 )
 @pytest.mark.parametrize("events", [(), (make_evaluated("0001"),)])
-def test_the_markdown_is_tidy(events, reported):
+def test_the_markdown_is_well_formatted(events, reported):
     card = card_of(*events, **reported)
     assert "\n\n\n" not in card
     assert not [line for line in card.splitlines() if line != line.rstrip()]
@@ -449,7 +449,12 @@ for folder, snippet in json.load(sys.stdin):
 
 
 def run_snippets(snippets, without):
-    """Runs code in one fresh process, each snippet for itself in its folder."""
+    """Runs snippets in one new process, each in its folder and with its own variables.
+
+    Args:
+        snippets: Pairs of folder and code.
+        without: Names of modules that cannot be imported, separated by commas.
+    """
     done = subprocess.run(
         [sys.executable, "-c", STANDALONE, without],
         input=json.dumps(snippets),
@@ -478,22 +483,22 @@ def _blocks_of(folder):
 
 @pytest.mark.slow
 def test_the_code_of_each_format_runs_by_itself_without_vaetune(snippets):
-    own = [one for one in snippets if "import vaetune" not in one[1] and "onnx" not in one[1]]
-    assert len(own) == 2 * 3
-    run_snippets(own, without="vaetune")
+    selected = [one for one in snippets if "import vaetune" not in one[1] and "onnx" not in one[1]]
+    assert len(selected) == 2 * 3
+    run_snippets(selected, without="vaetune")
 
 
 @pytest.mark.slow
 def test_the_code_for_onnx_needs_neither_tensorflow_nor_keras(snippets):
-    own = [one for one in snippets if "onnx" in one[1]]
-    assert len(own) == 2
-    run_snippets(own, without="vaetune,tensorflow,keras")
+    selected = [one for one in snippets if "onnx" in one[1]]
+    assert len(selected) == 2
+    run_snippets(selected, without="vaetune,tensorflow,keras")
 
 
 def test_the_code_for_vaetune_loads_the_whole_model(snippets, monkeypatch):
-    own = [one for one in snippets if "import vaetune" in one[1]]
-    assert len(own) == 2
-    for folder, block in own:
+    selected = [one for one in snippets if "import vaetune" in one[1]]
+    assert len(selected) == 2
+    for folder, block in selected:
         monkeypatch.chdir(folder)
         reported = {}
         exec(block, reported)
@@ -502,7 +507,7 @@ def test_the_code_for_vaetune_loads_the_whole_model(snippets, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_commands_for_image_files_run_as_they_stand(handed_over, tmp_path):
+def test_the_commands_for_image_files_run_unchanged(handed_over, tmp_path):
     _, folder, _ = handed_over
     card = (folder / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python (predict\.py .*)$", card, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The pictures of an export: all there is, in batches, and none that is not there."""
+"""The figures of an export are drawn in batches from all the data that a search has kept."""
 
 import io
 
@@ -17,14 +17,16 @@ from vaetune.training.snapshot import choose_probe_images
 
 SHAPE = (9, 10, 1)
 ALWAYS = {"prior_samples.png"}
-OF_THE_GALLERY = {"reconstructions.png", "interpolations.png"}
+OF_PROBE_IMAGES = {"reconstructions.png", "interpolations.png"}
 OF_Z_MEAN = {"traversal.png", "clusters.png"}
 
 
 class FakeVAE:
-    """z_mean is an image's mean brightness in each dimension; z decodes to one flat colour.
+    """A model with known outputs.
 
-    Channel c of the decoded images is 1 where dimension c is above 0, else 0.
+    Every value of z_mean is the mean brightness of the image. Channel c of a decoded image is 1
+    in all pixels if dimension c of z is above 0, else 0. If there are more channels than latent
+    dimensions, they take the dimensions in turn.
     """
 
     level_shapes = ()
@@ -50,16 +52,24 @@ class FakeVAE:
         return np.broadcast_to(above[:, None, None, :], (len(z), *self.image_shape))
 
 
-def make_shown(folder, latent_dim=3, shape=SHAPE, images=10, **data):
-    """A study of one trial with the pictures that a search keeps of it."""
+def make_study_with_images(folder, latent_dim=3, shape=SHAPE, images=10, **data):
+    """A study of one trial with the images that a search keeps.
+
+    Args:
+        folder: Folder of the study.
+        latent_dim: Number of latent dimensions.
+        shape: Height, width and channels of the images.
+        images: Number of images.
+        data: Further arguments of `make_study`.
+    """
     events = make_trial_events("0000", [180.0])
     study = make_study(*events, folder=folder, image_shape=shape, **data)
     random = np.random.default_rng(0)
     labels = np.arange(images) % 3
-    shown = random.integers(0, 256, (images, *shape), dtype=np.uint8)
-    choose_probe_images(shown, labels).save(folder)
+    pixels = random.integers(0, 256, (images, *shape), dtype=np.uint8)
+    choose_probe_images(pixels, labels).save(folder)
     z_mean = random.standard_normal((images, latent_dim)).astype(np.float32)
-    Artifacts(shown, shown, z_mean, None).save(study.trial_folder("0000"))
+    Artifacts(pixels, pixels, z_mean, None).save(study.trial_folder("0000"))
     return study
 
 
@@ -79,56 +89,57 @@ def colours_of(png):
 
 @pytest.fixture
 def unrendered(monkeypatch):
-    """Leaves the files empty, for tests that look at what is decoded or which files there are."""
+    """Writes empty files, for tests that check what is decoded or which files exist."""
     monkeypatch.setattr(showcase, "to_png", lambda figure, dpi: b"")
 
 
 @pytest.fixture
-def samples_alone(monkeypatch):
-    """Draws the samples alone."""
+def samples_only(monkeypatch):
+    """Draws only the samples of the prior."""
     name = "prior_samples.png"
     monkeypatch.setattr(showcase, "_FIGURES", {name: showcase._FIGURES[name]})
 
 
-def test_two_latent_dimensions_show_the_manifold_too(tmp_path):
-    drawn = draw(FakeVAE(2), make_shown(tmp_path, 2))
-    assert set(drawn) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN | {"manifold.png"}
+def test_two_latent_dimensions_add_the_manifold(tmp_path):
+    drawn = draw(FakeVAE(2), make_study_with_images(tmp_path, 2))
+    assert set(drawn) == ALWAYS | OF_PROBE_IMAGES | OF_Z_MEAN | {"manifold.png"}
 
 
 @pytest.mark.parametrize("latent_dim", [1, 3])
-def test_any_other_number_of_dimensions_shows_all_but_the_manifold(tmp_path, latent_dim):
-    drawn = draw(FakeVAE(latent_dim), make_shown(tmp_path, latent_dim))
-    assert set(drawn) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN
+def test_other_numbers_of_latent_dimensions_have_no_manifold(tmp_path, latent_dim):
+    drawn = draw(FakeVAE(latent_dim), make_study_with_images(tmp_path, latent_dim))
+    assert set(drawn) == ALWAYS | OF_PROBE_IMAGES | OF_Z_MEAN
     for png in drawn.values():
         assert min(pixels_of(png).shape[:2]) > 50
 
 
-def test_the_same_model_is_drawn_the_same_each_time(tmp_path):
-    study = make_shown(tmp_path)
+def test_figures_of_the_same_model_are_identical(tmp_path):
+    study = make_study_with_images(tmp_path)
     assert draw(FakeVAE(), study) == draw(FakeVAE(), study)
 
 
 @pytest.mark.usefixtures("unrendered")
-def test_a_trained_model_of_keras_is_drawn(tmp_path):
+def test_figures_of_a_keras_model_are_drawn(tmp_path):
     vae = build_vae(SHAPE, {**REFERENCE, "filters_1": 2, "filters_2": 3, "dense_units": 4})
-    drawn = draw(vae, make_shown(tmp_path, 2))
-    assert set(drawn) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN | {"manifold.png"}
+    drawn = draw(vae, make_study_with_images(tmp_path, 2))
+    assert set(drawn) == ALWAYS | OF_PROBE_IMAGES | OF_Z_MEAN | {"manifold.png"}
 
 
 @pytest.mark.usefixtures("unrendered")
 def test_images_are_encoded_and_decoded_in_batches(tmp_path):
     vae = FakeVAE(2)
-    draw(vae, make_shown(tmp_path, 2))
+    draw(vae, make_study_with_images(tmp_path, 2))
     assert vae.encoded == [10]
     # Reconstructions; samples of the prior; the manifold; interpolations; the traversal.
     assert vae.decoded == [10, 128, 128, *[128] * 7, 4, 55, 22]
 
 
 @pytest.mark.usefixtures("unrendered")
-def test_a_traversal_has_the_most_active_dimensions_alone(tmp_path):
-    study = make_shown(tmp_path, 40)
+def test_a_traversal_has_only_the_active_dimensions(tmp_path):
+    study = make_study_with_images(tmp_path, 40)
     z_mean = np.zeros((10, 40), np.float32)
-    z_mean[::2, 7], z_mean[::2, 3], z_mean[::2, 20] = 1.0, 2.0, 0.1  # 0.1: under the threshold
+    # Dimension 20 has a variance of 0.0025. An active unit has more than 0.01.
+    z_mean[::2, 7], z_mean[::2, 3], z_mean[::2, 20] = 1.0, 2.0, 0.1
     pictures = Artifacts.load(study.trial_folder("0000"))
     images = pictures.reconstructions
     Artifacts(images, images, z_mean, None).save(study.trial_folder("0000"))
@@ -138,33 +149,33 @@ def test_a_traversal_has_the_most_active_dimensions_alone(tmp_path):
 
 
 @pytest.mark.usefixtures("unrendered")
-def test_many_active_dimensions_are_cut_to_those_that_fit_a_picture(tmp_path):
+def test_a_traversal_has_at_most_32_dimensions(tmp_path):
     vae = FakeVAE(40)
-    draw(vae, make_shown(tmp_path, 40))
+    draw(vae, make_study_with_images(tmp_path, 40))
     assert sum(vae.decoded[-3:]) == 32 * 11
 
 
-@pytest.mark.usefixtures("samples_alone")
+@pytest.mark.usefixtures("samples_only")
 def test_colour_images_keep_their_colours(tmp_path):
     shape = (9, 11, 3)
-    drawn = draw(FakeVAE(3, shape), make_shown(tmp_path, 3, shape))
+    drawn = draw(FakeVAE(3, shape), make_study_with_images(tmp_path, 3, shape))
     colours = colours_of(drawn["prior_samples.png"])
     assert colours == {(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)}
 
 
 def test_images_of_many_channels_are_drawn_in_grey(tmp_path):
     shape = (9, 11, 5)
-    grey = draw(FakeVAE(3, shape), make_shown(tmp_path, 3, shape))
-    assert set(grey) == ALWAYS | OF_THE_GALLERY | OF_Z_MEAN
+    grey = draw(FakeVAE(3, shape), make_study_with_images(tmp_path, 3, shape))
+    assert set(grey) == ALWAYS | OF_PROBE_IMAGES | OF_Z_MEAN
     samples = pixels_of(grey["prior_samples.png"])
     assert (samples == samples[..., :1]).all()
 
 
-@pytest.mark.usefixtures("samples_alone")
-def test_the_chosen_channels_of_images_are_their_colours(tmp_path):
+@pytest.mark.usefixtures("samples_only")
+def test_chosen_channels_are_drawn_as_red_green_and_blue(tmp_path):
     shape = (9, 11, 5)
     reading = Reading(kind="arrays", dtype="uint8", low=0, high=255, range=(0, 255), show=(4, 1, 0))
-    study = make_shown(tmp_path, 3, shape, reading=reading)
+    study = make_study_with_images(tmp_path, 3, shape, reading=reading)
     chosen = draw(FakeVAE(3, shape), study)["prior_samples.png"]
     colours = colours_of(chosen)
     # Channels 4 and 1 decode to the same values here.
@@ -172,46 +183,46 @@ def test_the_chosen_channels_of_images_are_their_colours(tmp_path):
 
 
 @pytest.mark.usefixtures("unrendered")
-def test_a_model_that_collapsed_has_nothing_to_traverse(tmp_path):
-    study = make_shown(tmp_path)
+def test_a_collapsed_model_has_no_traversal(tmp_path):
+    study = make_study_with_images(tmp_path)
     images = Artifacts.load(study.trial_folder("0000")).reconstructions
     Artifacts(images, images, np.zeros((10, 3), np.float32), None).save(study.trial_folder("0000"))
-    assert set(draw(FakeVAE(), study)) == ALWAYS | OF_THE_GALLERY | {"clusters.png"}
+    assert set(draw(FakeVAE(), study)) == ALWAYS | OF_PROBE_IMAGES | {"clusters.png"}
 
 
 @pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(("images", "pairs"), [(1, 0), (2, 1), (7, 3)])
-def test_few_images_make_as_many_pairs_as_there_are(tmp_path, images, pairs):
+def test_few_images_give_fewer_interpolations(tmp_path, images, pairs):
     vae = FakeVAE()
-    drawn = draw(vae, make_shown(tmp_path, images=images))
+    drawn = draw(vae, make_study_with_images(tmp_path, images=images))
     assert ("interpolations.png" in drawn) == (pairs > 0)
     assert 11 * pairs in [*vae.decoded, 0]
 
 
 @pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("damage", ["gone", "torn", "of another shape"])
-def test_a_damaged_gallery_costs_its_pictures_alone(tmp_path, damage):
-    study = make_shown(tmp_path)
-    spoil(tmp_path / PICTURES_NAME, damage, originals=np.zeros((4, 5, 5, 1), np.uint8))
+def test_damaged_probe_images_only_omit_their_figures(tmp_path, damage):
+    study = make_study_with_images(tmp_path)
+    damage_file(tmp_path / PICTURES_NAME, damage, originals=np.zeros((4, 5, 5, 1), np.uint8))
     assert set(draw(FakeVAE(), study)) == ALWAYS | OF_Z_MEAN
 
 
 @pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("damage", ["gone", "torn", "of another shape"])
-def test_damaged_pictures_of_the_trial_cost_those_of_its_z_mean_alone(tmp_path, damage):
-    study = make_shown(tmp_path)
+def test_damaged_artifacts_only_omit_the_figures_of_z_mean(tmp_path, damage):
+    study = make_study_with_images(tmp_path)
     images = np.zeros((4, *SHAPE), np.uint8)
-    spoil(
+    damage_file(
         study.trial_folder("0000") / PICTURES_NAME,
         damage,
         reconstructions=images,
         prior_samples=images,
         z_mean=np.zeros((4, 7), np.float16),
     )
-    assert set(draw(FakeVAE(), study)) == ALWAYS | OF_THE_GALLERY
+    assert set(draw(FakeVAE(), study)) == ALWAYS | OF_PROBE_IMAGES
 
 
-def spoil(path, damage, **arrays):
+def damage_file(path, damage, **arrays):
     whole = path.read_bytes()
     if damage == "of another shape":
         np.savez(path, **arrays)

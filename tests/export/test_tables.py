@@ -1,4 +1,4 @@
-"""Tables of latent variables: exact values, written in parts, whole or not at all."""
+"""Tables of latent variables have exact values and are written completely or not at all."""
 
 import csv
 import importlib.util
@@ -76,7 +76,7 @@ def test_images_without_splits_and_labels_have_names_and_values(tmp_path, ending
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_batches_are_not_kept_while_later_ones_are_written(tmp_path, ending, monkeypatch):
+def test_written_batches_are_released_from_memory(tmp_path, ending, monkeypatch):
     monkeypatch.setattr(tables, "_ROWS", 20)
     alive = []
 
@@ -94,10 +94,10 @@ def test_batches_are_not_kept_while_later_ones_are_written(tmp_path, ending, mon
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, ResultsError])
-def test_a_table_that_is_stopped_leaves_the_earlier_one(tmp_path, ending, reason):
+def test_an_interrupted_table_keeps_the_earlier_one(tmp_path, ending, reason):
     path = tmp_path / f"z{ending}"
 
-    def stopped():
+    def interrupted_parts():
         yield from parts((2, 2))
         raise reason
 
@@ -105,13 +105,13 @@ def test_a_table_that_is_stopped_leaves_the_earlier_one(tmp_path, ending, reason
         if before:
             path.write_bytes(before)
         with pytest.raises(reason):
-            write_table(path, FACTS, stopped())
+            write_table(path, FACTS, interrupted_parts())
         assert [each.name for each in tmp_path.iterdir()] == [path.name] * bool(before)
         assert before is None or path.read_bytes() == before
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_its_own_tables_are_overwritten_and_no_other_file(tmp_path, ending):
+def test_only_tables_of_vaetune_are_overwritten(tmp_path, ending):
     path = tmp_path / f"z{ending}"
     check_table(path)
     write_table(path, FACTS, parts())
@@ -122,7 +122,7 @@ def test_its_own_tables_are_overwritten_and_no_other_file(tmp_path, ending):
             check_table(path)
 
 
-def test_images_of_a_user_are_never_overwritten(tmp_path):
+def test_an_archive_of_images_is_never_overwritten(tmp_path):
     np.savez(tmp_path / "images.npz", x=U)
     with pytest.raises(ResultsError, match="will not be overwritten"):
         check_table(tmp_path / "images.npz")
@@ -140,7 +140,7 @@ def test_images_of_a_user_are_never_overwritten(tmp_path):
         ),
     ],
 )
-def test_a_name_that_cannot_be_written_is_refused(tmp_path, name, message):
+def test_a_file_name_that_cannot_be_written_is_refused(tmp_path, name, message):
     with pytest.raises(ResultsError, match=message):
         check_table(tmp_path / name)
 
@@ -155,13 +155,13 @@ def test_a_missing_library_is_named(tmp_path, monkeypatch):
     check_table(tmp_path / "z.csv")
 
 
-def test_a_disk_without_room_is_one_clear_line(tmp_path):
+def test_a_table_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / ".z.csv.tmp").mkdir()
     with pytest.raises(ResultsError, match=r"z\.csv cannot be written: "):
         write_table(tmp_path / "z.csv", FACTS, parts())
 
 
-def test_lines_end_as_programs_expect(tmp_path):
+def test_csv_lines_end_without_a_carriage_return(tmp_path):
     write_table(tmp_path / "z.csv", FACTS, parts())
     content = (tmp_path / "z.csv").read_bytes()
     assert content.count(b"\r") == 0
@@ -197,7 +197,7 @@ def test_an_archive_of_scores_holds_an_array_for_each_column(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_table_of_one_kind_does_not_replace_one_of_the_other(tmp_path, ending):
+def test_tables_of_scores_and_of_latents_do_not_replace_each_other(tmp_path, ending):
     path = tmp_path / f"table{ending}"
     write_scores(path, FACTS, SCORES)
     check_table(path, "scores")
