@@ -28,12 +28,12 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 OTHERS = make_split(23, (9, 10, 1), 7)
 
 COUNT = 960
-"""Images of the search: enough to fit the correction to those of validation."""
+"""Number of images of the search, enough to fit the correction to the validation images."""
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """A search of images on the disk, of three classes, without the last one."""
+    """A search on images of three classes without the last class, and the folder of all files."""
     folder = tmp_path_factory.mktemp("scored")
     split = make_split(COUNT, (9, 10, 1), 1)
     np.savez(folder / "squares.npz", x=split.images, y=split.labels)
@@ -50,47 +50,52 @@ def searched(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def own(searched):
+def own_scores(searched):
+    """The scores of the search's images."""
     return vaetune.score_images(searched[0], samples=4, quantile=0.9)
 
 
-def test_the_images_of_the_search_are_scored_in_their_order(searched, own):
-    assert own.names.tolist() == [*range(COUNT)]
-    assert set(own.splits) == {"train", "validation", "test", "left_out"}
-    assert (own.splits == "left_out").tolist() == (own.labels == 2).tolist()
-    np.testing.assert_allclose(own.score, own.reconstruction + own.kl - own.expected_loss)
-    assert own.are_new.tolist() == np.isin(own.splits, ["test", "left_out"]).tolist()
-    known = own.score[own.splits == "validation"]
-    assert own.threshold == find_threshold(known, 0.9)
-    assert own.flagged.tolist() == (own.score > own.threshold.value).tolist()
+def test_the_images_of_the_search_are_scored_in_their_order(searched, own_scores):
+    assert own_scores.names.tolist() == [*range(COUNT)]
+    assert set(own_scores.splits) == {"train", "validation", "test", "left_out"}
+    assert (own_scores.splits == "left_out").tolist() == (own_scores.labels == 2).tolist()
+    np.testing.assert_allclose(
+        own_scores.score, own_scores.reconstruction + own_scores.kl - own_scores.expected_loss
+    )
+    assert own_scores.are_new.tolist() == np.isin(own_scores.splits, ["test", "left_out"]).tolist()
+    known = own_scores.score[own_scores.splits == "validation"]
+    assert own_scores.threshold == find_threshold(known, 0.9)
+    assert own_scores.flagged.tolist() == (own_scores.score > own_scores.threshold.value).tolist()
 
 
-def test_the_expected_loss_is_fitted_to_the_validation_images(own):
-    known = own.splits == "validation"
-    parts = (own.negative_elbo, own.lowest_loss, own.compressed_size)
-    assert own.correction == fit_correction(*(part[known] for part in parts))
-    assert own.correction.images == known.sum() >= 100
-    assert own.score[known].mean() == pytest.approx(0, abs=1e-6)
-    assert own.compressed_size.std() > 0
+def test_the_expected_loss_is_fitted_to_the_validation_images(own_scores):
+    known = own_scores.splits == "validation"
+    parts = (own_scores.negative_elbo, own_scores.lowest_loss, own_scores.compressed_size)
+    assert own_scores.correction == fit_correction(*(part[known] for part in parts))
+    assert own_scores.correction.images == known.sum() >= 100
+    assert own_scores.score[known].mean() == pytest.approx(0, abs=1e-6)
+    assert own_scores.compressed_size.std() > 0
 
 
-def test_other_images_are_flagged_by_the_validation_images_of_the_search(searched, own):
+def test_new_images_are_flagged_by_the_threshold_of_validation_images(searched, own_scores):
     arrays = {"x": OTHERS.images, "y": OTHERS.labels}
     found = vaetune.score_images(searched[0], arrays, samples=4, quantile=0.9)
     assert found.splits is None
     assert found.are_new.all()
-    assert found.threshold.value == pytest.approx(own.threshold.value, rel=1e-6)
-    assert replace(found.threshold, value=0) == replace(own.threshold, value=0)
+    assert found.threshold.value == pytest.approx(own_scores.threshold.value, rel=1e-6)
+    assert replace(found.threshold, value=0) == replace(own_scores.threshold, value=0)
 
 
-def test_test_images_alone_are_flagged_by_the_validation_images(searched, own):
+def test_test_images_are_flagged_by_the_threshold_of_validation_images(searched, own_scores):
     found = vaetune.score_images(searched[0], splits=["test"], quantile=0.9, samples=4)
-    assert found.threshold.value == pytest.approx(own.threshold.value, rel=1e-6)
-    np.testing.assert_allclose(found.score, own.score[own.splits == "test"], rtol=1e-5, atol=1e-6)
+    assert found.threshold.value == pytest.approx(own_scores.threshold.value, rel=1e-6)
+    np.testing.assert_allclose(
+        found.score, own_scores.score[own_scores.splits == "test"], rtol=1e-5, atol=1e-6
+    )
 
 
-def test_the_validation_images_are_those_of_the_place_to_which_all_have_moved(
-    searched, own, tmp_path
+def test_the_validation_images_of_a_moved_image_set_give_the_threshold(
+    searched, own_scores, tmp_path
 ):
     study, folder = searched
     (folder / "squares.npz").rename(tmp_path / "squares.npz")
@@ -99,39 +104,41 @@ def test_the_validation_images_are_those_of_the_place_to_which_all_have_moved(
         found = vaetune.score_images(study, moved, splits=["test"], quantile=0.9, samples=4)
     finally:
         (tmp_path / "squares.npz").rename(folder / "squares.npz")
-    assert found.threshold.value == pytest.approx(own.threshold.value, rel=1e-6)
+    assert found.threshold.value == pytest.approx(own_scores.threshold.value, rel=1e-6)
 
 
-def test_the_auroc_counts_test_images_and_those_left_out(own):
-    counted = np.isin(own.splits, ["test", "left_out"])
-    expected = roc_auc_score(own.labels[counted] == 2, own.score[counted])
-    assert own.auroc(odd="2") == own.auroc(odd=2) == pytest.approx(expected)
-    inverse = roc_auc_score(own.labels[counted] != 0, own.score[counted])
-    assert own.auroc(normal="0") == pytest.approx(inverse)
+def test_the_auroc_counts_test_images_and_left_out_images(own_scores):
+    counted = np.isin(own_scores.splits, ["test", "left_out"])
+    expected = roc_auc_score(own_scores.labels[counted] == 2, own_scores.score[counted])
+    assert own_scores.auroc(odd="2") == own_scores.auroc(odd=2) == pytest.approx(expected)
+    inverse = roc_auc_score(own_scores.labels[counted] != 0, own_scores.score[counted])
+    assert own_scores.auroc(normal="0") == pytest.approx(inverse)
     with pytest.raises(ResultsError, match='There is no class "9"'):
-        own.auroc(odd="9")
+        own_scores.auroc(odd="9")
 
 
-def test_an_export_takes_the_losses_of_validation_images_along(searched, own, tmp_path):
+def test_an_export_contains_the_losses_of_validation_images(searched, own_scores, tmp_path):
     study, folder = searched
     shutil.copytree(folder / "results" / "best", tmp_path / "moved")
     found = vaetune.score_images(tmp_path / "moved", OTHERS.images, quantile=0.9)
     expected = vaetune.score_images(study, OTHERS.images, quantile=0.9)
     assert found.threshold.value == pytest.approx(expected.threshold.value, abs=1e-4)
-    assert replace(found.threshold, value=0) == replace(own.threshold, value=0)
+    assert replace(found.threshold, value=0) == replace(own_scores.threshold, value=0)
     np.testing.assert_allclose(found.score, expected.score, atol=1e-4)
     np.testing.assert_array_equal(found.flagged, expected.flagged)
     with pytest.raises(ResultsError, match="does not say where its images"):
         vaetune.score_images(tmp_path / "moved")
 
 
-def test_of_many_validation_images_an_export_takes_some(searched, monkeypatch):
+def test_an_export_contains_a_subset_of_many_validation_losses(searched, monkeypatch):
     model = model_of_trial(searched[0], searched[0].winner)
     monkeypatch.setattr(anomalies, "MOST_EXPORTED", 50)
     assert 25 < len(anomalies.score_validation(model).negative_elbo) <= 50
 
 
-def test_an_export_without_losses_or_images_gives_scores_and_the_reason(searched, own, tmp_path):
+def test_an_export_without_validation_losses_gives_scores_and_no_threshold(
+    searched, own_scores, tmp_path
+):
     moved = shutil.copytree(searched[1] / "results" / "best", tmp_path / "moved")
     (moved / VALIDATION_LOSSES).unlink()
     found = vaetune.score_images(moved, OTHERS.images, samples=2)
@@ -157,7 +164,7 @@ def test_damaged_losses_of_an_export_are_refused(tmp_path, content, message):
         read_validation_losses(path)
 
 
-def test_losses_of_an_export_that_were_copied_in_part_are_refused(searched, tmp_path):
+def test_incomplete_losses_of_an_export_are_refused(searched, tmp_path):
     moved = shutil.copytree(searched[1] / "results" / "best", tmp_path / "moved")
     losses = moved / VALIDATION_LOSSES
     lines = losses.read_text().splitlines(keepends=True)
@@ -167,7 +174,7 @@ def test_losses_of_an_export_that_were_copied_in_part_are_refused(searched, tmp_
         vaetune.score_images(moved, OTHERS.images, samples=1)
 
 
-def test_losses_that_overflowed_are_written_and_read(tmp_path):
+def test_infinite_losses_are_written_and_read(tmp_path):
     losses = ValidationLosses(np.array([1.5, np.inf]), np.array([0.5, 1]), np.array([9.0, 8]))
     losses.write(tmp_path / "losses.csv")
     found = read_validation_losses(tmp_path / "losses.csv")
@@ -179,7 +186,9 @@ def test_losses_that_overflowed_are_written_and_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"), [("removed", "There is no image set"), ("changed", "has changed since")]
 )
-def test_images_of_the_search_that_are_gone_set_no_threshold(searched, tmp_path, change, message):
+def test_missing_or_changed_images_of_the_search_give_no_threshold(
+    searched, tmp_path, change, message
+):
     study, folder = searched
     path = folder / "squares.npz"
     path.rename(tmp_path / "squares.npz")
@@ -193,13 +202,13 @@ def test_images_of_the_search_that_are_gone_set_no_threshold(searched, tmp_path,
     assert found.threshold is None
 
 
-def test_the_table_has_a_row_for_each_image(own):
-    frame = own.to_frame()
+def test_the_table_has_a_row_for_each_image(own_scores):
+    frame = own_scores.to_frame()
     facts = ["name", "split", "label", "class_name"]
     values = ["score", "negative_elbo", "expected_loss", "reconstruction", "kl"]
     values += ["reconstruction_error", "lowest_loss", "compressed_size"]
     assert [*frame] == [*facts, *values, "flagged"]
-    assert frame["score"].tolist() == own.score.tolist()
+    assert frame["score"].tolist() == own_scores.score.tolist()
     assert frame["flagged"].dtype == bool
 
 
@@ -211,7 +220,7 @@ def scores_of(reconstruction):
     return Scores(*facts, values, *[zeros] * 4, np.ones(count, bool))
 
 
-def test_losses_that_are_no_numbers_are_the_most_anomalous():
+def test_images_with_nan_losses_are_the_most_anomalous():
     scores = scores_of([1.0, np.nan, 3.0, np.inf, 2.0])
     assert scores.score.tolist() == [1.0, np.inf, 3.0, np.inf, 2.0]
     assert scores.highest(3).tolist() == [1, 3, 2]
@@ -226,7 +235,7 @@ def test_images_in_the_middle_are_not_among_the_highest():
     assert scores_of(np.arange(10)).middle(4, besides=8).tolist() == [1, 0]
 
 
-def test_what_cannot_score_is_refused(searched, tmp_path):
+def test_invalid_options_and_unusable_images_are_refused(searched, tmp_path):
     study, _ = searched
     with pytest.raises(ResultsError, match=r"above 0 and below 1.*Received: 99"):
         vaetune.score_images(study, OTHERS.images, quantile=99)

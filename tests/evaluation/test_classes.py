@@ -1,4 +1,4 @@
-"""AUROC is scikit-learn's, and counts the images that it should."""
+"""AUROC equals that of scikit-learn and counts only new images with labels."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ NEW = np.array([1, 1, 1, 0, 1, 1, 0, 1], bool)
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("levels", [2, 7, 10**9])
-def test_the_area_is_that_of_scikit_learn_with_ties_and_infinite_scores(seed, levels):
+def test_the_auroc_equals_scikit_learn_with_ties_and_infinite_scores(seed, levels):
     drawn = np.random.default_rng(seed)
     scores = drawn.integers(0, levels, 200).astype(float)
     is_odd = drawn.random(200) < 0.3
@@ -28,7 +28,7 @@ def test_the_area_is_that_of_scikit_learn_with_ties_and_infinite_scores(seed, le
 def test_one_class_is_odd_and_all_others_are_normal():
     found = compare_classes(LABELS, NAMES, NEW, odd="7")
     assert np.flatnonzero(found.odd).tolist() == [2, 7]
-    assert np.flatnonzero(found.normal).tolist() == [0, 1, 5], "no label and known images"
+    assert np.flatnonzero(found.normal).tolist() == [0, 1, 5], "no unlabelled or known images"
     assert (found.name, found.trained) == ("7 against all others", 1)
     assert found.auroc(np.array([1, 1, 2, -9, 9, 2, 9, 3.0])) == pytest.approx(5.5 / 6)
     other = compare_classes(LABELS, NAMES, NEW, normal="cat")
@@ -56,7 +56,7 @@ def test_a_class_is_found_by_its_name_before_its_index():
         (LABELS[2:4], NEW[2:3].repeat(2), {"odd": "7"}, "There are no normal images, so"),
     ],
 )
-def test_without_images_of_both_kinds_the_reason_is_said(labels, new, given, message):
+def test_an_impossible_comparison_is_refused_with_the_reason(labels, new, given, message):
     with pytest.raises(ResultsError) as refused:
         compare_classes(labels, NAMES, new, **given)
     assert message in str(refused.value)

@@ -1,4 +1,4 @@
-"""Embeddings are what the encoder returns, row by row, and images are read in parts."""
+"""Embeddings are the outputs of the encoder for each image, and images are read in batches."""
 
 from dataclasses import replace
 
@@ -22,17 +22,17 @@ OTHERS = make_split(23, (9, 10, 1), 7)
 UNIT = OTHERS.images / np.float32(255)
 
 
-def close(found, expected):
+def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_winner_and_its_export_encode_other_images_as_their_encoder(handed_over):
+def test_the_winner_and_its_export_encode_new_images_like_their_encoder(handed_over):
     study, folder, _ = handed_over
     z_mean, z_log_var, _ = load_model(folder / "vae.keras").encoder(UNIT)
     for model in (study, folder, str(folder)):
         found = vaetune.encode_images(model, {"x": OTHERS.images, "y": OTHERS.labels})
-        close(found.z_mean, z_mean)
-        close(found.z_log_var, z_log_var)
+        assert_close(found.z_mean, z_mean)
+        assert_close(found.z_log_var, z_log_var)
         assert (len(found), found.splits, [*found.latents]) == (23, None, ["z_mean", "z_log_var"])
         assert found.names.tolist() == [*range(23)]
         assert found.labels.tolist() == OTHERS.labels.tolist()
@@ -43,7 +43,7 @@ def test_the_winner_and_its_export_encode_other_images_as_their_encoder(handed_o
         assert [*found.to_frame(log_var=True)][-1] == "z_log_var_1"
 
 
-def test_an_image_without_a_label_has_none_in_the_table():
+def test_an_image_without_a_label_has_missing_values_in_the_table():
     labels = np.array([1, -1])
     latents = {"z_mean": np.zeros((2, 1), np.float32)}
     frame = Embeddings(np.arange(2), None, labels, ("cat", "dog"), latents).to_frame()
@@ -51,15 +51,17 @@ def test_an_image_without_a_label_has_none_in_the_table():
     assert frame["label"][0] == 1
 
 
-def test_another_trial_encodes_on_request(handed_over):
+def test_another_trial_than_the_winner_can_encode(handed_over):
     study, _, _ = handed_over
     other = study.ranking[1]
     found = vaetune.encode_images(study, OTHERS.images, trial=other)
-    close(found.z_mean, vaetune.encode_images(study, OTHERS.images, trial=other.trial_id).z_mean)
+    assert_close(
+        found.z_mean, vaetune.encode_images(study, OTHERS.images, trial=other.trial_id).z_mean
+    )
     assert np.abs(found.z_mean - vaetune.encode_images(study, OTHERS.images).z_mean).max() > 1e-3
 
 
-def test_all_levels_are_those_of_encode_levels(handed_over_ladder):
+def test_all_levels_equal_those_of_encode_levels(handed_over_ladder):
     study, folder, _ = handed_over_ladder
     vae = load_model(folder / "vae.keras")
     levels = vae.encode_levels(UNIT)
@@ -74,7 +76,7 @@ def test_all_levels_are_those_of_encode_levels(handed_over_ladder):
     expected = [parameter for pair in levels.values() for parameter in pair]
     for (name, shape), values in zip(shapes.items(), expected, strict=True):
         assert found.latents[name].shape == (23, *shape)
-        close(found.latents[name], values)
+        assert_close(found.latents[name], values)
     frame = found.to_frame()
     _, width, channels = shapes["u_2_mean"]
     place = (1 * width + 2) * channels + 1
@@ -91,7 +93,7 @@ def test_few_images_are_in_memory_at_a_time(handed_over):
     assert rows.most <= 3 * 50 + 1
     assert (len(shares), shares[-1], sorted(shares)) == (41, 1.0, shares)
     whole = np.concatenate([part["z_mean"] for part in parts])
-    close(whole[100:150], vae.posterior(rows.read(slice(100, 150)) / np.float32(255))[0])
+    assert_close(whole[100:150], vae.posterior(rows.read(slice(100, 150)) / np.float32(255))[0])
 
 
 def test_images_of_the_search_have_the_splits_of_training(tmp_path):
@@ -108,10 +110,10 @@ def test_images_of_the_search_have_the_splits_of_training(tmp_path):
     np.testing.assert_array_equal(only.z_mean, found.z_mean[found.splits == "test"])
     binary = (arrays["x"] / 255.0 >= 0.5).astype(np.float32)
     same = vaetune.encode_images(study, binary)
-    close(found.z_mean, same.z_mean)
+    assert_close(found.z_mean, same.z_mean)
 
 
-def test_what_cannot_encode_is_refused(handed_over, tmp_path):
+def test_unusable_models_and_images_are_refused(handed_over, tmp_path):
     study, folder, _ = handed_over
     with pytest.raises(ResultsError, match=r"has no trial 99"):
         vaetune.encode_images(study, OTHERS.images, trial="99")

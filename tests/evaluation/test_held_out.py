@@ -73,7 +73,7 @@ def test_a_finished_search_stays_finished(study):
     assert journal_of(study) == before
 
 
-def test_a_stopped_search_continues_after_an_evaluation_as_without_it(tmp_path, searched):
+def test_an_evaluation_does_not_change_how_a_stopped_search_continues(tmp_path, searched):
     stopped = stop(tmp_path, events=9)
     evaluate_winner(stopped)
     done = run(tmp_path)
@@ -92,12 +92,12 @@ def test_other_images_are_refused_with_the_differences(study):
     assert journal_of(study) == before
 
 
-def test_other_pixels_of_the_same_kind_are_refused(study):
+def test_images_with_another_fingerprint_are_refused(study):
     with pytest.raises(ResultsError, match=r"npz: data fingerprint: f+ -> d+\. Use"):
         evaluate_winner(study, replace(IMAGES, fingerprint="d" * 64))
 
 
-def test_a_running_search_is_not_changed(study):
+def test_a_running_search_is_not_evaluated(study):
     before = journal_of(study)
     with lock_results(study.folder), pytest.raises(InUseError, match="is in use by process"):
         evaluate_winner(study)
@@ -132,7 +132,7 @@ def test_a_trial_without_weights_is_refused_with_advice(study):
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
-def test_a_damaged_checkpoint_is_one_clear_line(study, damage):
+def test_a_missing_or_damaged_checkpoint_is_reported_in_one_line(study, damage):
     path = study.trial_folder(study.winner.trial_id) / CHECKPOINT_NAME
     content, before = path.read_bytes(), journal_of(study)
     path.unlink()
@@ -147,7 +147,7 @@ def test_a_damaged_checkpoint_is_one_clear_line(study, damage):
     assert journal_of(study) == before
 
 
-def test_a_torn_last_line_is_set_aside_and_reported(study):
+def test_an_incomplete_last_line_is_set_aside_and_reported(study):
     with (study.folder / "journal.jsonl").open("ab") as file:
         file.write(b'{"time": "20')
     event = evaluate_winner(study)
@@ -157,7 +157,7 @@ def test_a_torn_last_line_is_set_aside_and_reported(study):
     assert last == event
 
 
-def test_an_evaluation_of_another_epoch_does_not_count(study, tmp_path):
+def test_an_evaluation_of_another_epoch_is_ignored(study, tmp_path):
     event = evaluate_winner(study)
     events = list(read_journal(study.folder / "journal.jsonl"))
     older = event.model_copy(update={"epoch": event.epoch + 1})
@@ -167,7 +167,7 @@ def test_an_evaluation_of_another_epoch_does_not_count(study, tmp_path):
     assert again.evaluation(again.winner) is None
 
 
-def test_the_latest_evaluation_by_a_protocol_counts(study):
+def test_the_latest_evaluation_with_a_protocol_is_used(study):
     first = evaluate_winner(study)
     other = evaluate_winner(study, protocol=replace(PROTOCOL, importance_samples=2))
     second = evaluate_winner(study)
@@ -181,7 +181,7 @@ def test_the_latest_evaluation_by_a_protocol_counts(study):
     assert again.evaluation(again.ranking[1]) is None
 
 
-def test_infinite_values_survive_the_journal(study, tmp_path):
+def test_infinite_values_are_kept_in_the_journal(study, tmp_path):
     event = evaluate_winner(study)
     odd = replace(event.evaluation, psnr=float("inf"), knn_accuracy=None)
     strange = event.model_copy(update={"evaluation": odd})

@@ -1,4 +1,4 @@
-"""Models with several levels are evaluated as a computation without vaetune's code says."""
+"""Evaluations of models with several levels equal an independent computation."""
 
 import json
 import math
@@ -51,18 +51,18 @@ def vae():
     ladder = build_vae(SHAPE, VALUES)
     random = np.random.default_rng(1)
     for variable in ladder.ordered_trainable:
-        # Initially, no level knows much about the images or about the level above.
+        # In a new model, the levels hardly depend on the images or on the level above.
         variable.assign(variable + 0.2 * random.standard_normal(variable.shape))
     return ladder
 
 
 @pytest.fixture(scope="module")
 def whole(vae):
-    """An evaluation of the model."""
+    """An evaluation of the model, with all test images in one batch."""
     return evaluate(vae, TEST, TRAIN, PROTOCOL)
 
 
-# Level by level, with the normal distributions of the latent maps themselves.
+# The independent computation, level by level with the normal densities of the latent maps.
 
 
 def draw_level(vae, number, maps, encoded, noise):
@@ -120,7 +120,7 @@ def noise_of(vae, stream, sample):
 
 
 def draw_by_hand(vae, stream, sample):
-    """Everything about a sample of each image: likelihood, prior ratio, KL by lower level."""
+    """One sample of each image: log-likelihood, log prior ratio and KL by lower level."""
     z_mean, z_log_var = (np.asarray(each, np.float64) for each in vae.posterior(IMAGES))
     top, lower = noise_of(vae, stream, sample)
     deviation = np.exp(z_log_var / 2)
@@ -130,7 +130,7 @@ def draw_by_hand(vae, stream, sample):
     return likelihood, own + ratio, kl
 
 
-def test_a_sample_has_the_density_of_its_levels_one_after_the_other(vae):
+def test_the_density_of_a_sample_is_the_product_over_its_levels(vae):
     sampler = posterior_sampler(vae, TEST.images, encode(vae, TEST.images, Batches()), Batches(4))
     draw = sampler((PROTOCOL.seed, ELBO, 2))
     likelihood, ratio, kl = draw_by_hand(vae, ELBO, 2)
@@ -141,7 +141,7 @@ def test_a_sample_has_the_density_of_its_levels_one_after_the_other(vae):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_bound_and_the_elbo_are_those_of_the_densities(vae, whole):
+def test_the_bound_and_the_elbo_follow_from_the_densities(vae, whole):
     found = whole
     weights = [sum(draw_by_hand(vae, IMPORTANCE, sample)[:2]) for sample in range(5)]
     bound = np.log(np.mean(np.exp(np.array(weights)), axis=0))
@@ -160,7 +160,7 @@ def test_the_bound_and_the_elbo_are_those_of_the_densities(vae, whole):
         assert one.kl_per_channel == pytest.approx(level.mean(axis=0), rel=1e-4)
 
 
-def test_one_sample_has_the_mean_of_the_elbo_and_more_samples_a_higher_bound(vae):
+def test_one_sample_estimates_the_elbo_and_more_samples_raise_the_bound(vae):
     images = np.repeat(TEST.images[:1], 1000, axis=0)
     sampler = posterior_sampler(vae, images, encode(vae, images, Batches()), Batches())
     expected = expectation(sampler, 1, 0)
@@ -187,7 +187,7 @@ def test_the_size_of_the_batches_does_not_change_the_result(vae, whole, size):
         assert other.variance_per_channel == pytest.approx(one.variance_per_channel, rel=1e-4)
 
 
-def test_images_are_taken_in_chunks_and_each_has_noise_of_its_own(vae, monkeypatch):
+def test_images_are_sampled_in_chunks_with_independent_noise(vae, monkeypatch):
     monkeypatch.setattr(levels, "CHUNK_IMAGES", 4)
     images = np.repeat(TEST.images[:1], 6, axis=0)
     posterior = encode(vae, images, Batches())
@@ -199,7 +199,7 @@ def test_images_are_taken_in_chunks_and_each_has_noise_of_its_own(vae, monkeypat
     np.testing.assert_allclose(found.log_likelihood[:4], whole.log_likelihood[:4], rtol=1e-6)
 
 
-def test_reconstructions_go_through_the_means_of_all_levels(vae, whole):
+def test_reconstructions_use_the_means_of_all_levels(vae, whole):
     _, _, *maps = vae.bottom_up(IMAGES)
     zeros = [tf.zeros((len(IMAGES), *shape)) for shape in vae.level_shapes]
     logits = vae.top_down([vae.posterior(IMAGES)[0], *maps, *zeros])[0]
@@ -210,7 +210,7 @@ def test_reconstructions_go_through_the_means_of_all_levels(vae, whole):
     assert whole.psnr != pytest.approx(float(np.mean(top_only)), abs=0.01)
 
 
-def test_the_use_of_a_level_is_counted_by_channel(vae):
+def test_the_active_channels_of_a_level_are_counted(vae):
     mean = vae.networks.get_layer("level_2_mean")
     before = [each.numpy() for each in mean.variables]
     kernel = before[0].copy()
@@ -275,7 +275,7 @@ def events(vae):
     ]
 
 
-def test_the_journal_has_lower_levels_only_where_there_are_any(events):
+def test_the_journal_has_lower_levels_only_for_models_with_several_levels(events):
     several, single = (json.loads(event.model_dump_json()) for event in events)
     assert len(several["evaluation"]["lower_levels"]) == 2
     assert "lower_levels" not in single["evaluation"]
@@ -293,9 +293,9 @@ def test_the_table_shows_the_use_of_each_level(events):
     assert "means decoded (no ELBO), PSNR" in table
     kl = ", ".join(f"{each:.2f}" for each in several.evaluation.lower_levels[1].kl_per_channel)
     assert f"  ladder, level 3: {kl}" in table
-    alone = evaluations_as_table({"single": single})
-    assert "level" not in alone
-    assert "z_mean decoded (no ELBO), PSNR" in alone
+    single_table = evaluations_as_table({"single": single})
+    assert "level" not in single_table
+    assert "z_mean decoded (no ELBO), PSNR" in single_table
 
 
 def test_the_json_has_the_levels(events):

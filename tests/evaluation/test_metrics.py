@@ -57,7 +57,7 @@ def changeable(vae):
 
 @pytest.fixture(scope="module")
 def whole(vae):
-    """An evaluation of the model."""
+    """An evaluation of the model, with all test images in one batch."""
     return evaluate(vae, TEST, TRAIN, PROTOCOL)
 
 
@@ -115,13 +115,13 @@ def test_the_reconstruction_equals_the_closed_form():
     assert is_near(values, expected_reconstruction())
 
 
-def test_the_divergence_equals_the_closed_form():
+def test_the_kl_divergence_equals_the_closed_form():
     kl = closed_form_kl(*posterior(MEAN, VARIANCE, 2))
     assert kl.shape == (2, 1)
     np.testing.assert_allclose(kl, expected_kl(), rtol=1e-6)
 
 
-def test_with_the_true_posterior_the_bound_is_the_log_likelihood_for_every_k():
+def test_the_bound_of_the_true_posterior_is_the_log_likelihood_for_every_k():
     for k in (1, 2, 50):
         values = importance_weighted_bound(gaussian(*true_posterior(7)), k, seed=0)
         np.testing.assert_allclose(values, true_log_likelihood(), atol=2e-6)
@@ -130,7 +130,7 @@ def test_with_the_true_posterior_the_bound_is_the_log_likelihood_for_every_k():
 def test_one_importance_sample_gives_the_elbo_in_expectation():
     values = importance_weighted_bound(gaussian(*posterior(MEAN, VARIANCE)), 1, 0)
     assert is_near(values, expected_reconstruction() - expected_kl())
-    assert not is_near(values, true_log_likelihood()), "the test can tell the two apart"
+    assert not is_near(values, true_log_likelihood()), "the two values differ clearly"
 
 
 def test_the_bound_rises_with_k_to_the_log_likelihood():
@@ -143,20 +143,20 @@ def test_the_bound_rises_with_k_to_the_log_likelihood():
     assert means[-1] == pytest.approx(true_log_likelihood(), abs=0.02)
 
 
-def test_many_samples_of_one_image_reach_its_log_likelihood():
+def test_the_bound_of_many_samples_is_close_to_the_log_likelihood():
     values = importance_weighted_bound(gaussian(*posterior(MEAN, VARIANCE, 20)), 5_000, seed=1)
     np.testing.assert_allclose(values, true_log_likelihood(), atol=0.1)
 
 
 @pytest.mark.parametrize("value", [-1e6, -800.0, 0.0, 900.0])
-def test_no_weight_is_too_small_or_too_large(value):
+def test_importance_weights_neither_underflow_nor_overflow(value):
     """exp(-1e6) is 0 and exp(900) is infinite, so weights must stay logarithms."""
     sampler = top_level_sampler(lambda z: np.full(len(z), value), *posterior(0.0, 1.0, 3))
     found = importance_weighted_bound(sampler, 10, seed=0)
     np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-6)
 
 
-def test_a_smaller_k_takes_the_first_samples_of_a_larger():
+def test_a_smaller_k_takes_the_first_samples_of_a_larger_k():
     seen = {}
     for k in (2, 4):
         drawn = seen.setdefault(k, [])
@@ -170,7 +170,7 @@ def test_a_smaller_k_takes_the_first_samples_of_a_larger():
     assert len(np.unique(seen[4])) == 20, "no sample is drawn twice"
 
 
-def test_the_two_estimates_do_not_share_their_samples():
+def test_the_elbo_and_the_bound_use_different_samples():
     seen = []
     sampler = top_level_sampler(
         lambda z: (seen.append(z), np.zeros(len(z)))[1], *posterior(0.0, 1.0, 5)
@@ -190,7 +190,7 @@ def test_a_standard_error_is_that_of_the_mean():
 # Estimates of a VAE
 
 
-def test_the_log_likelihood_is_the_training_loss(vae):
+def test_the_log_likelihood_is_the_negative_training_loss(vae):
     images = to_unit_interval(TEST.images)
     z_mean, _ = vae.posterior(images)
     expected = -binary_cross_entropy(images, vae.to_logits(z_mean, training=False)).numpy()
@@ -199,7 +199,7 @@ def test_the_log_likelihood_is_the_training_loss(vae):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_parts_add_up_and_agree_with_keras_evaluate(vae):
+def test_the_parts_of_the_loss_add_up_and_agree_with_keras_evaluate(vae):
     found = evaluate(vae, TEST, TRAIN, EvaluationProtocol(seed=0, posterior_samples=64))
     assert found.negative_elbo.mean == pytest.approx(found.reconstruction.mean + found.kl.mean)
     assert sum(found.kl_per_dimension) == pytest.approx(found.kl.mean)
@@ -210,13 +210,13 @@ def test_the_parts_add_up_and_agree_with_keras_evaluate(vae):
     assert found.above_entropy_floor == found.negative_elbo.mean - found.entropy_floor
 
 
-def test_the_bound_is_below_the_negative_elbo_where_the_posterior_is_wide(vae):
+def test_the_bound_is_below_the_negative_elbo_for_a_wide_posterior(vae):
     found = evaluate(vae, TEST, TRAIN, EvaluationProtocol(seed=0, importance_samples=200))
     assert found.importance_weighted_bound.mean < found.negative_elbo.mean
 
 
 def test_a_constant_decoder_has_an_exact_likelihood(changeable):
-    """Then p(x | z) = p(x), so reconstruction and bound are exactly the log-likelihood."""
+    """With p(x | z) = p(x), reconstruction loss and bound equal the negative log-likelihood."""
     logits = changeable.decoder.layers[-3]
     logits.kernel.assign(tf.zeros_like(logits.kernel))
     logits.bias.assign([0.7])
@@ -299,10 +299,10 @@ def test_colour_images_without_labels_are_measured():
     assert -1 <= found.ssim <= 1
 
 
-# Latent use
+# Use of latent dimensions
 
 
-def test_a_dead_dimension_is_not_active(changeable):
+def test_a_constant_dimension_is_not_active(changeable):
     z_mean = changeable.encoder.get_layer("z_mean")
     kernel = z_mean.kernel.numpy() * 50
     kernel[:, 1] = 0.0
@@ -312,11 +312,11 @@ def test_a_dead_dimension_is_not_active(changeable):
     assert found.active_units == sum(v > 0.01 for v in found.variance_per_dimension) == 2
 
 
-def test_variance_is_over_images():
+def test_the_variance_of_a_dimension_is_taken_over_images():
     assert variance_per_dimension(np.array([[1, 5], [3, 5]], np.float32)) == (1.0, 0.0)
 
 
-def test_neighbours_predict_the_class_of_separable_codes():
+def test_neighbours_predict_the_class_of_separable_latent_means():
     generator = np.random.default_rng(0)
     centres = np.array([[0, 0], [9, 0], [0, 9]])
     labels = generator.integers(0, 3, 60)
@@ -326,7 +326,7 @@ def test_neighbours_predict_the_class_of_separable_codes():
     assert knn_accuracy(z[:40], labels[:40], z[40:], wrong, 5) == 0.0
 
 
-def test_the_majority_of_the_neighbours_counts_not_the_nearest():
+def test_the_predicted_class_is_the_majority_of_the_neighbours():
     train = np.array([[0.0], [1.0], [1.1]], np.float32)
     labels, one = np.array([7, 8, 8]), np.array([[0.2]], np.float32)
     assert knn_accuracy(train, labels, one, np.array([8]), 3) == 1.0
@@ -334,7 +334,7 @@ def test_the_majority_of_the_neighbours_counts_not_the_nearest():
     assert knn_accuracy(train, labels, one, np.array([8]), 99) == 1.0, "k is at most 3 here"
 
 
-def test_codes_that_are_not_finite_have_no_neighbours():
+def test_latent_means_that_are_not_finite_give_no_knn_accuracy():
     z = np.array([[np.nan], [1.0]], np.float32)
     assert knn_accuracy(z, np.array([0, 1]), z, np.array([0, 1]), 1) is None
 
@@ -356,7 +356,7 @@ def test_a_known_difference_has_a_known_psnr():
     assert (ssim.numpy() < 1.0).all()
 
 
-def test_decoded_means_are_compared(vae):
+def test_decoded_posterior_means_are_compared(vae):
     z_mean, _ = encode(vae, TEST.images, Batches())
     decoded = vae.decoder(z_mean, training=False)
     psnr, ssim = similarity(to_unit_interval(TEST.images), decoded, 9)
@@ -405,21 +405,21 @@ def test_too_little_memory_for_one_image_is_an_error():
 
 
 @pytest.mark.long
-def test_memory_that_really_runs_out_changes_no_number(vae):
+def test_running_out_of_memory_does_not_change_the_result(vae):
     """A batch of more than four images needs more memory than any machine has.
 
     TensorFlow waits ten seconds for memory before it gives up.
     """
 
-    def greedy(z, training):
+    def request_memory(z, training):
         size = tf.where(tf.shape(z)[0] > 4, tf.constant(2**44, tf.int64), tf.constant(1, tf.int64))
         return (
             vae.to_logits(z, training=training)
             + 0.0 * tf.random.stateless_uniform([size], [1, 2])[0]
         )
 
-    stand_in = SimpleNamespace(
-        to_logits=greedy,
+    fake_vae = SimpleNamespace(
+        to_logits=request_memory,
         image_shape=SHAPE,
         latent_dim=3,
         reconstruction_loss=vae.reconstruction_loss,
@@ -427,7 +427,7 @@ def test_memory_that_really_runs_out_changes_no_number(vae):
     )
     z_mean, _ = encode(vae, TEST.images, Batches())
     batches = Batches(5)
-    found = image_likelihood(stand_in, TEST.images, batches)(z_mean)
+    found = image_likelihood(fake_vae, TEST.images, batches)(z_mean)
     assert batches.size == 2
     np.testing.assert_allclose(
         found, image_likelihood(vae, TEST.images, Batches())(z_mean), rtol=1e-6

@@ -1,4 +1,4 @@
-"""An evaluation that was interrupted continues, and ends with the same numbers."""
+"""An interrupted evaluation continues and gives the same numbers."""
 
 import shutil
 from dataclasses import replace
@@ -29,14 +29,18 @@ def searched(tmp_path_factory):
 
 @pytest.fixture
 def study(searched, tmp_path):
-    """A finished search of its own."""
+    """A copy of a finished search, which the test may change."""
     folder = tmp_path / "tiny"
     shutil.copytree(searched.folder, folder)
     return replace(searched, folder=folder)
 
 
-class Interrupting:
-    """Presses Ctrl-C once a share is done, and remembers all shares."""
+class InterruptingProgress:
+    """Records the shares of progress and raises KeyboardInterrupt at a limit.
+
+    Args:
+        share: The share at which the evaluation is interrupted. Above 1, it is never interrupted.
+    """
 
     def __init__(self, share=2.0):
         self.limit = share
@@ -49,8 +53,17 @@ class Interrupting:
 
 
 def evaluate_winner(study, until=2.0, protocol=PROTOCOL):
-    """The event and the shares; the event is None after Ctrl-C."""
-    progress = Interrupting(until)
+    """Evaluates the winner, and interrupts the evaluation if `until` is at most 1.
+
+    Args:
+        study: The search.
+        until: The share of the work at which the evaluation is interrupted.
+        protocol: How the evaluation draws samples.
+
+    Returns:
+        The event, or None after an interruption, and the shares of progress.
+    """
+    progress = InterruptingProgress(until)
     given = (study, study.winner.trial_id, IMAGES, protocol, DEVICE, progress)
     if until <= 1.0:
         with pytest.raises(KeyboardInterrupt):
@@ -60,20 +73,20 @@ def evaluate_winner(study, until=2.0, protocol=PROTOCOL):
 
 
 def first_share(study, protocol=PROTOCOL):
-    """The share that is done when the first samples of an evaluation have been added."""
+    """The share of the work that is done after the first step of an evaluation."""
     _, (share,) = evaluate_winner(study, 0.0, protocol)
     return share
 
 
 @pytest.fixture(scope="module")
-def whole(searched):
-    """The event and the shares of an evaluation without an interruption."""
+def uninterrupted(searched):
+    """The event and the shares of progress of an uninterrupted evaluation."""
     return evaluate_winner(searched)
 
 
 @pytest.fixture(scope="module")
 def sums(searched, tmp_path_factory):
-    """The file of an evaluation that was stopped after 90 % of its work."""
+    """The content of the file of an evaluation that was interrupted after 90 % of its work."""
     folder = tmp_path_factory.mktemp("interrupted") / "tiny"
     shutil.copytree(searched.folder, folder)
     study = replace(searched, folder=folder)
@@ -83,7 +96,7 @@ def sums(searched, tmp_path_factory):
 
 @pytest.fixture
 def interrupted(study, sums):
-    """A search whose evaluation was stopped after 90 % of its work."""
+    """A search with an evaluation that was interrupted after 90 % of its work."""
     file_of(study).write_bytes(sums)
     return study
 
@@ -95,8 +108,8 @@ def file_of(study):
 @pytest.mark.parametrize(
     "until", [(0.1, 0.5), *long(((0.1,),), ((0.5,),), ((0.9,),), ((0.2, 0.4, 0.6, 0.8),))]
 )
-def test_an_interrupted_evaluation_ends_with_the_same_bits(study, whole, until):
-    """Samples of the posterior are a fifth of the work, and come first."""
+def test_an_interrupted_evaluation_gives_the_same_bits(study, uninterrupted, until):
+    """Posterior samples are a fifth of the work and are drawn first."""
     before = (study.folder / "journal.jsonl").read_bytes()
     parts = []
     for share in until:
@@ -104,7 +117,7 @@ def test_an_interrupted_evaluation_ends_with_the_same_bits(study, whole, until):
         assert file_of(study).exists()
         assert (study.folder / "journal.jsonl").read_bytes() == before
     event, last = evaluate_winner(study)
-    expected, every = whole
+    expected, every = uninterrupted
     assert event.evaluation == expected.evaluation
     assert len(last) < len(every)
     for earlier, later in pairwise([*parts, last]):
@@ -113,26 +126,26 @@ def test_an_interrupted_evaluation_ends_with_the_same_bits(study, whole, until):
     assert not file_of(study).exists()
 
 
-def test_a_process_that_is_killed_loses_a_few_seconds(study, monkeypatch):
+def test_a_killed_evaluation_continues_from_the_last_saved_file(study, monkeypatch):
     monkeypatch.setattr(partial_module, "INTERVAL_S", 0.0)
     saved = []
 
-    def look(share):
+    def copy_file(share):
         if file_of(study).exists():
             saved.append(file_of(study).read_bytes())
 
-    record_evaluation(study, study.winner.trial_id, IMAGES, PROTOCOL, DEVICE, look)
-    assert len(set(saved)) > 10, "it was written again and again"
+    record_evaluation(study, study.winner.trial_id, IMAGES, PROTOCOL, DEVICE, copy_file)
+    assert len(set(saved)) > 10, "the file is written many times"
     file_of(study).write_bytes(saved[-1])
     assert first_share(study) > 0.9
 
 
 @pytest.mark.parametrize("change", [{"importance_samples": 17}, {"seed": 4}, {"neighbours": 3}])
-def test_another_protocol_starts_anew(interrupted, change):
+def test_another_protocol_starts_from_the_beginning(interrupted, change):
     assert first_share(interrupted, replace(PROTOCOL, **change)) < 0.1
 
 
-def test_other_weights_start_anew(interrupted):
+def test_other_weights_start_from_the_beginning(interrupted):
     folder = interrupted.trial_folder(interrupted.winner.trial_id)
     kept = Checkpoint.load(folder)
     weights = [
@@ -143,13 +156,13 @@ def test_other_weights_start_anew(interrupted):
     assert first_share(interrupted) < 0.1
 
 
-def test_a_damaged_file_starts_anew(interrupted, sums):
+def test_a_damaged_file_starts_from_the_beginning(interrupted, sums):
     assert first_share(interrupted) > 0.8
     file_of(interrupted).write_bytes(sums[: len(sums) // 2])
     assert first_share(interrupted) < 0.1
 
 
-def test_the_duration_counts_all_parts(study, monkeypatch):
+def test_the_duration_includes_the_interrupted_parts(study, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(partial_module.time, "monotonic", lambda: now[0])
     path = study.folder / "sums.npz"
@@ -164,14 +177,14 @@ def test_the_duration_counts_all_parts(study, monkeypatch):
     assert PartialSums(path, "other").get("elbo") == (0, ())
 
 
-def test_levels_are_continued_as_well(tmp_path):
+def test_an_interrupted_evaluation_of_several_levels_continues(tmp_path):
     keras.utils.set_random_seed(5)
     values = {"filters_1": 2, "filters_2": 3, "dense_units": 4, "levels": 2, "level_channels": 2}
     vae = build_vae((9, 10, 1), values)
     splits = make_split(14, (9, 10, 1), 3), make_split(20, (9, 10, 1), 1)
     path, key = tmp_path / "sums.npz", describe_evaluation(vae, IMAGES, PROTOCOL)
     with pytest.raises(KeyboardInterrupt), PartialSums(path, key) as sums:
-        evaluate(vae, *splits, PROTOCOL, Interrupting(0.7), partial=sums)
+        evaluate(vae, *splits, PROTOCOL, InterruptingProgress(0.7), partial=sums)
     with PartialSums(path, key) as sums:
         assert sums.get("elbo")[0] == 4
         assert sums.get("bound")[0] > 2

@@ -49,7 +49,7 @@ def test_rescoring_is_the_negative_elbo_of_the_exported_model(study, rescorer):
     assert np.all(np.abs(measured.reconstruction - np.mean(losses, axis=0)) < 5 * error + 1e-3)
 
 
-def test_rescoring_does_not_depend_on_the_model_before(study, rescorer):
+def test_rescoring_does_not_depend_on_the_previous_model(study, rescorer):
     first, second = (model_of(study, trial) for trial in study.finalists)
     once = rescorer.measure(first, samples=3, seed=3).negative_elbo
     rescorer.measure(second, samples=3, seed=3)
@@ -64,7 +64,7 @@ def test_rescoring_uses_other_noise_than_validation(study, rescorer):
     assert float(one.negative_elbo.mean()) != pytest.approx(study.winner.score, rel=1e-6)
 
 
-def test_the_worst_images_lose_most_above_the_entropy_of_their_pixels(study, rescorer):
+def test_the_worst_images_have_the_largest_losses_above_their_entropy(study, rescorer):
     winner = study.winner
     measured = rescorer.measure(model_of(study, winner), samples=3, seed=3)
     images = IMAGES.validation.images

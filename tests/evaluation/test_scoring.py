@@ -1,4 +1,4 @@
-"""Losses of single images: those of the ELBO, whatever the batch, the likelihood and the levels."""
+"""Losses of single images are the parts of their ELBO and do not depend on the batch."""
 
 from dataclasses import replace
 
@@ -50,7 +50,14 @@ def read(rows):
 
 
 def assert_elbo(vae, images, found, samples):
-    """The losses are those of the evaluation, which draws other noise, up to its error."""
+    """Checks losses against an evaluation, which draws other samples, up to its error.
+
+    Args:
+        vae: The model.
+        images: The images, of shape (images, height, width, channels).
+        found: Losses of the images by name, in nats.
+        samples: Number of posterior samples of the evaluation.
+    """
     batches = Batches()
     posterior = encode(vae, images, batches)
     sampler = posterior_sampler(vae, images, posterior, batches)
@@ -66,7 +73,7 @@ def assert_elbo(vae, images, found, samples):
 @pytest.mark.parametrize(
     "likelihood", [*FEW, *long(*(name for name in LIKELIHOODS if name not in FEW))]
 )
-def test_the_losses_of_an_image_are_those_of_its_elbo(likelihood):
+def test_the_losses_of_an_image_are_the_parts_of_its_elbo(likelihood):
     vae = with_likelihood(likelihood)
     images = read(ROWS)
     found = score_rows(vae, ROWS, samples=200)
@@ -78,7 +85,7 @@ def test_the_losses_of_an_image_are_those_of_its_elbo(likelihood):
     assert (found["lowest_loss"] < found["reconstruction"]).all()
 
 
-def test_the_losses_of_several_levels_are_those_of_their_elbo(ladder):
+def test_the_losses_of_several_levels_are_the_parts_of_the_elbo(ladder):
     rows = rows_of(make_images(shape=SHAPE))
     found = score_rows(ladder, rows, samples=100)
     assert_elbo(ladder, read(rows), found, 100)
@@ -88,7 +95,7 @@ def test_the_losses_of_several_levels_are_those_of_their_elbo(ladder):
 
 
 @pytest.mark.parametrize("levels", [1, 3])
-def test_an_image_has_the_same_losses_in_any_batch_and_place(ladder, levels):
+def test_an_image_has_the_same_losses_in_any_batch_and_position(ladder, levels):
     shape = SHAPE if levels == 3 else (9, 10, 1)
     vae = ladder if levels == 3 else tiny_vae()
     rows = rows_of(make_images(shape=shape))
@@ -99,8 +106,8 @@ def test_an_image_has_the_same_losses_in_any_batch_and_place(ladder, levels):
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_no_reconstruction_has_a_loss_below_the_lowest(likelihood):
-    """Each pixel at its best logit, among many."""
+def test_no_reconstruction_has_a_loss_below_the_lowest_loss(likelihood):
+    """Compares the lowest loss with the best of many logits for each pixel."""
     vae = with_likelihood(likelihood)
     pixels = np.linspace(0, 1, 90).reshape(1, 9, 10, 1).astype(np.float32)
     rows = ImageRows("x", (pixels,), *(np.zeros(1, int),) * 2, np.zeros(1), None, None, False)
@@ -126,7 +133,7 @@ def test_the_lowest_bernoulli_loss_is_the_entropy_of_the_pixels():
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("shape", [(9, 10, 3), *long(((9, 10, 1),))])
-def test_a_map_adds_up_to_the_loss_of_the_reconstruction(likelihood, shape):
+def test_a_loss_map_adds_up_to_the_loss_of_the_reconstruction(likelihood, shape):
     vae = with_likelihood(likelihood, shape)
     images = make_split(7, shape, 3).images
     pixels, losses = map_losses(vae, images, Batches(3))
@@ -144,7 +151,7 @@ def test_a_map_adds_up_to_the_loss_of_the_reconstruction(likelihood, shape):
     np.testing.assert_allclose(losses.sum(axis=(1, 2)) + lowest, whole, rtol=1e-6)
 
 
-def test_a_map_of_several_levels_is_that_of_their_posterior_means(ladder):
+def test_a_loss_map_of_several_levels_uses_their_posterior_means(ladder):
     images = make_split(4, SHAPE, 3).images
     pixels, losses = map_losses(ladder, images)
     np.testing.assert_allclose(pixels, ladder.reconstruct(to_unit_interval(images)), atol=1e-6)

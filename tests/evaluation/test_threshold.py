@@ -1,4 +1,4 @@
-"""A threshold flags the share that it says, and its interval covers the true share."""
+"""A threshold flags the expected share of images, and its interval covers the true share."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_the_threshold_is_the_score_that_flags_the_expected_share(quantile, coun
     assert (scores > found.value).sum() == count - rank
 
 
-def test_too_few_images_have_their_largest_score_as_threshold():
+def test_the_threshold_of_too_few_images_is_their_largest_score():
     found = find_threshold(np.array([3.0, 1.0, 2.0]), 0.99)
     assert (found.value, found.rank, found.has_too_few) == (3.0, 3, True)
     assert found.expected_share == 0.25
@@ -30,7 +30,7 @@ def test_too_few_images_have_their_largest_score_as_threshold():
 
 @pytest.mark.parametrize("count", [20, 500])
 def test_the_interval_covers_the_true_share_in_95_of_100_sets(count):
-    """Uniform scores: the share above t is 1 - t."""
+    """Scores are uniform in [0, 1], so the true share above t is 1 - t."""
     sets = np.random.default_rng(count).uniform(size=(4000, count))
     found = [find_threshold(each, 0.95) for each in sets]
     low, high = np.array([each.interval for each in found]).T
@@ -39,7 +39,7 @@ def test_the_interval_covers_the_true_share_in_95_of_100_sets(count):
     assert share.mean() == pytest.approx(found[0].expected_share, abs=0.002)
 
 
-def test_infinite_scores_may_be_the_threshold_and_are_not_above_it():
+def test_an_infinite_score_can_be_the_threshold_and_is_not_flagged():
     scores = np.array([1.0, np.inf, np.inf, 2.0])
     found = find_threshold(scores, 0.9)
     assert (found.value, (scores > found.value).any()) == (np.inf, False)
