@@ -21,7 +21,7 @@ from vaetune.evaluation.likelihood import (
     expectation,
     importance_weighted_bound,
 )
-from vaetune.evaluation.metrics import evaluate, similarity
+from vaetune.evaluation.metrics import evaluate, knn_accuracy, similarity
 from vaetune.models.build import build_vae
 from vaetune.report.sections.headline import _test_rows
 from vaetune.report.text.evaluations import evaluations_as_json, evaluations_as_table
@@ -240,9 +240,10 @@ def test_the_variance_of_a_channel_is_summed_over_its_positions(vae, whole):
 
 
 def test_neighbours_are_those_of_the_top_level(vae, whole):
-    one = encode(vae, TRAIN.images, Batches())[0]
-    assert one.shape == (20, 3)
-    assert 0.0 <= whole.knn_accuracy <= 1.0
+    train, test = (encode(vae, split.images, Batches())[0] for split in (TRAIN, TEST))
+    assert train.shape == (20, 3)
+    expected = knn_accuracy(train, TRAIN.labels, test, TEST.labels, PROTOCOL.neighbours)
+    assert whole.knn_accuracy == expected
 
 
 def test_progress_ends_at_1(vae):
