@@ -1,4 +1,4 @@
-"""The checkpoints of leaders stay, those of the others go, damaged ones are set aside."""
+"""Leaders keep their checkpoints, others lose them, and damaged files are set aside."""
 
 from dataclasses import replace
 
@@ -47,26 +47,26 @@ CONFIGURATIONS = [
 """Two trials each of seven configurations, each better than the one before."""
 
 
-def test_the_finalists_are_kept_each_by_the_best_trial_of_its_configuration():
+def test_leaders_include_the_best_trial_of_each_of_the_best_five_configurations():
     found = [leader.trial_id for leader in leaders(CONFIGURATIONS, 1)]
     assert found == ["0013", "0011", "0009", "0007", "0005"]
 
 
 @pytest.mark.parametrize("ranked_trials", [RANKED, CONFIGURATIONS, CONFIGURATIONS[::-1]])
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_leaders_can_be_shown_from_the_leaders_so_far_and_one_more(ranked_trials, most):
+def test_leaders_follow_from_the_previous_leaders_and_the_new_trial(ranked_trials, most):
     so_far = []
     for count, trial in enumerate(ranked_trials, start=1):
         so_far = leaders([*so_far, trial], most)
         assert so_far == leaders(ranked_trials[:count], most)
 
 
-def test_of_equals_the_first_leads():
+def test_the_first_of_two_equal_trials_leads():
     equals = [RankedTrial("0001", (130.0, 130.0), 2, 0), RankedTrial("0000", (130.0, 130.0), 2, 0)]
     assert leaders(equals, 1) == [equals[1]]
 
 
-def test_nobody_leads_where_no_trial_completed():
+def test_there_are_no_leaders_without_completed_trials():
     assert leaders([], 3) == []
 
 
@@ -106,7 +106,7 @@ def shown(journal):
     return [(e.file, e.aside) for e in events if isinstance(e, FileSetAside)]
 
 
-def test_what_is_needed_stays_whole_leaders_keep_their_best_and_the_others_go(keeper, tmp_path):
+def test_only_needed_checkpoints_and_the_best_weights_of_leaders_stay(keeper, tmp_path):
     before = path_of(tmp_path, "0000").read_bytes()
     keeper.remove_unneeded(needed={"0000"}, leaders={"0000", "0001"})
     assert path_of(tmp_path, "0000").read_bytes() == before
@@ -119,7 +119,7 @@ def test_what_is_needed_stays_whole_leaders_keep_their_best_and_the_others_go(ke
     assert not path_of(tmp_path, "0003").exists()
 
 
-def test_a_trial_that_has_just_ended_is_reduced_to_its_weights_without_reading_them(
+def test_a_saved_checkpoint_is_reduced_to_its_weights_without_reading_the_file(
     keeper, tmp_path, monkeypatch
 ):
     load = Checkpoint.load
@@ -130,18 +130,18 @@ def test_a_trial_that_has_just_ended_is_reduced_to_its_weights_without_reading_t
     np.testing.assert_array_equal(kept.best_weights[0], np.ones(6))
 
 
-def test_a_leader_that_is_overtaken_goes(keeper, tmp_path):
+def test_the_checkpoint_of_an_overtaken_leader_is_removed(keeper, tmp_path):
     keeper.remove_unneeded(needed=set(), leaders={"0000"})
     keeper.remove_unneeded(needed=set(), leaders={"0001"})
     assert not path_of(tmp_path, "0000").exists()
 
 
-def test_what_an_earlier_session_left_is_tidied_too(keeper, tmp_path, journal):
+def test_unneeded_checkpoints_of_an_earlier_session_are_removed(keeper, tmp_path, journal):
     CheckpointKeeper(tmp_path, journal).remove_unneeded(needed=set(), leaders={"0002"})
     assert [path.parent.name for path in tmp_path.glob(f"trials/*/{CHECKPOINT_NAME}")] == ["0002"]
 
 
-def test_checkpoints_that_follow_soon_wait_for_the_last_of_them(tmp_path, journal):
+def test_only_the_last_of_several_quick_checkpoints_is_written(tmp_path, journal):
     keeper = CheckpointKeeper(tmp_path, journal)
     for epoch in (1, 2, 3):
         keeper.save("0000", make_checkpoint(epoch))
@@ -150,10 +150,10 @@ def test_checkpoints_that_follow_soon_wait_for_the_last_of_them(tmp_path, journa
     assert Checkpoint.load(path_of(tmp_path, "0000").parent).epoch == 3
     path_of(tmp_path, "0000").unlink()
     keeper.flush_all()
-    assert not path_of(tmp_path, "0000").exists(), "nothing waits any more"
+    assert not path_of(tmp_path, "0000").exists(), "no checkpoint is pending"
 
 
-def test_a_checkpoint_is_written_when_the_last_one_was_a_while_ago(tmp_path, journal, monkeypatch):
+def test_a_checkpoint_is_written_at_once_after_the_interval(tmp_path, journal, monkeypatch):
     monkeypatch.setattr(checkpoints, "INTERVAL_S", 0.0)
     keeper = CheckpointKeeper(tmp_path, journal)
     for epoch in (1, 2):
@@ -161,7 +161,7 @@ def test_a_checkpoint_is_written_when_the_last_one_was_a_while_ago(tmp_path, jou
         assert Checkpoint.load(path_of(tmp_path, "0000").parent).epoch == epoch
 
 
-def test_a_checkpoint_that_cannot_be_written_is_tried_once(tmp_path, journal, monkeypatch):
+def test_a_failed_write_of_a_checkpoint_is_not_repeated(tmp_path, journal, monkeypatch):
     def refuse(self, folder):
         raise ResultsError("no space")
 
@@ -173,13 +173,13 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_once(tmp_path, journal, mo
     keeper.flush_all()
 
 
-def test_a_checkpoint_is_found_as_it_was_saved(keeper, journal):
+def test_a_saved_checkpoint_is_found_unchanged(keeper, journal):
     found = keeper.find("0000", last_epoch=3, must_exist=True)
     assert (found.epoch, found.best_epoch) == (3, 2)
     assert shown(journal) == []
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_shown_once(keeper, tmp_path, journal):
+def test_a_damaged_checkpoint_is_set_aside_and_recorded_once(keeper, tmp_path, journal):
     damage(path_of(tmp_path, "0000"))
     assert keeper.find("0000", last_epoch=3, must_exist=True) is None
     assert keeper.find("0000", last_epoch=3, must_exist=True) is None
@@ -192,25 +192,25 @@ def test_a_checkpoint_ahead_of_the_journal_is_set_aside(keeper, tmp_path):
     assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
 
 
-def test_a_missing_checkpoint_is_shown_unless_none_was_due(keeper, tmp_path, journal):
+def test_a_missing_checkpoint_is_recorded_only_if_it_must_exist(keeper, tmp_path, journal):
     for trial_id in ("0000", "0001"):
         path_of(tmp_path, trial_id).unlink()
     assert keeper.find("0000", last_epoch=3, must_exist=False) is None
-    assert shown(journal) == [], "killed before it was written"
+    assert shown(journal) == [], "the search was killed before it wrote the checkpoint"
     assert keeper.find("0001", last_epoch=3, must_exist=True) is None
     assert shown(journal) == [(f"trials/0001/{CHECKPOINT_NAME}", None)]
 
 
-def test_weights_without_an_optimizer_are_nothing_to_go_on_from(keeper, journal):
+def test_training_cannot_continue_from_weights_without_an_optimizer(keeper, journal):
     keeper.remove_unneeded(needed=set(), leaders={"0000"})
     assert keeper.find("0000", last_epoch=3, must_exist=True) is None
     assert keeper.load("0000").best_epoch == 2
     assert shown(journal) == []
 
 
-def test_a_leader_is_lost_if_it_is_damaged_or_gone(keeper, tmp_path):
+def test_a_leader_with_a_damaged_or_missing_checkpoint_is_lost(keeper, tmp_path):
     assert not keeper.is_lost("0000", epoch_to=3)
-    assert keeper.is_lost("0000", epoch_to=4), "it was not made to its end"
+    assert keeper.is_lost("0000", epoch_to=4), "the checkpoint ends at an earlier epoch"
     damage(path_of(tmp_path, "0000"))
     assert keeper.is_lost("0000", epoch_to=3)
     path_of(tmp_path, "0001").unlink()

@@ -1,4 +1,4 @@
-"""A freeze-thaw search with real trainings: it continues what it paused, and survives stops."""
+"""Freeze-thaw searches that train real models: paused configurations and interrupts."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def undisturbed(tmp_path_factory):
     return run(tmp_path_factory.mktemp("undisturbed"), THAW)
 
 
-def test_it_trains_its_epochs_and_continues_the_best(undisturbed):
+def test_a_freeze_thaw_search_stays_within_its_epochs_and_continues_trials(undisturbed):
     assert undisturbed.is_complete
     assert undisturbed.epochs_trained <= undisturbed.epochs_planned == 9
     assert any(trial.parent for trial in undisturbed.trials)
@@ -32,7 +32,7 @@ def test_it_trains_its_epochs_and_continues_the_best(undisturbed):
         assert (trial.decision is None) == (trial.configuration < 2 and trial.parent is None)
 
 
-def test_what_is_paused_keeps_its_weights(undisturbed):
+def test_paused_configurations_keep_their_checkpoints(undisturbed):
     continued = {trial.parent for trial in undisturbed.trials}
     paused = [t for t in undisturbed.trials if t.epoch_to < 3 and t.trial_id not in continued]
     assert {trial.trial_id for trial in paused} <= trials_with_checkpoints(undisturbed)
@@ -40,7 +40,7 @@ def test_what_is_paused_keeps_its_weights(undisturbed):
 
 # Stopped in the first trial, after the first decision, and in a trial that continues another one.
 @pytest.mark.parametrize("events", [12, *long(3, 8, 16)])
-def test_a_stopped_search_continues_to_the_same_end(undisturbed, tmp_path, events):
+def test_an_interrupted_search_continues_to_the_same_results(undisturbed, tmp_path, events):
     assert stop(tmp_path, events, THAW).last_end.reason == "interrupted"
     assert_same_search(run(tmp_path, THAW), undisturbed)
 

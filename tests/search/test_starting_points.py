@@ -68,12 +68,12 @@ def test_the_best_configuration_of_an_earlier_search_is_a_starting_point(begin):
     assert notes == ()
 
 
-def test_the_best_of_several_are_distinct_and_the_best_first(begin):
+def test_the_best_configurations_are_distinct_and_sorted_by_loss(begin):
     points = begin("best:earlier:3")[0].spec.start_with
     assert [point["latent_dim"] for point in points] == [8, 2, 4]
 
 
-def test_several_sources_are_taken_in_their_order_and_each_configuration_once(begin, results):
+def test_sources_keep_their_order_and_repeated_configurations_are_left_out(begin, results):
     write_baseline(results, "alone", like=EARLIER, values=VALUES | {"latent_dim": 32})
     resolved, notes = begin("best:baselines/alone", f"best:{results / 'earlier'}:2", "best:earlier")
     assert [point["latent_dim"] for point in resolved.spec.start_with] == [32, 8, 2]
@@ -90,7 +90,7 @@ dense_units = { value = 64 }
 """
 
 
-def test_values_that_the_space_does_not_have_are_told(begin):
+def test_values_outside_the_space_are_reported_with_the_values_of_the_space(begin):
     resolved, notes = begin("best:earlier:2", text=f"{NARROW}[training]\nbatch_size = 32\n")
     rate = VALUES["learning_rate"]
     assert resolved.spec.start_with == (
@@ -133,7 +133,7 @@ def test_a_source_that_cannot_be_used_is_refused(begin, results, reference, erro
     assert message in str(refused.value)
 
 
-def test_a_configuration_of_which_this_space_has_nothing_is_refused(begin):
+def test_a_configuration_without_any_value_in_the_space_is_refused(begin):
     with pytest.raises(SpecError, match=r"received trial 0003 .* with filters_1 16 \(here 32\)"):
         begin("best:earlier", text="[space]\nlatent_dim = { values = [3, 5] }\n")
 
@@ -150,7 +150,7 @@ def begun(results, resolved):
     write_journal(results / "later", [recorded, make_session()])
 
 
-def test_a_search_that_has_begun_keeps_its_starting_points(begin, results):
+def test_a_started_search_keeps_its_starting_points(begin, results):
     resolved, _ = begin(SOURCE)
     begun(results, resolved)
     shutil.rmtree(results / "earlier")
@@ -171,7 +171,7 @@ def test_a_stopped_search_continues_with_its_starting_points(tmp_path):
         run(tmp_path, GRID)
 
 
-def test_a_search_without_its_sources_says_how_to_continue_it(tmp_path):
+def test_a_search_continued_without_its_sources_is_refused_with_advice(tmp_path):
     spec = changed(GRID, start_with=[{"latent_dim": 3}])
     resolved = ResolvedSearch("tiny", spec, {}, (SOURCE, "best:other:2"))
     with open_search(resolved, IMAGES, DEVICE, tmp_path):

@@ -1,4 +1,4 @@
-"""Workers find what one process finds, whatever becomes of them."""
+"""Workers give the same results as one process, even if some are killed."""
 
 import os
 import signal
@@ -141,7 +141,7 @@ def counters(ray, workers):
 
 @pytest.fixture(scope="module")
 def by_one_process(tmp_path_factory):
-    """What one process makes of a search, which it runs once; spec to study."""
+    """Function that runs a search in one process, once per specification, and returns its study."""
     tf.config.experimental.enable_op_determinism()
     known = {}
 
@@ -162,7 +162,7 @@ def judged_by_one_process(by_one_process):
 
 @pytest.fixture(scope="module")
 def counted_by_one(counting, tmp_path_factory):
-    """What a single worker that nobody disturbs makes of a search, held against its rule."""
+    """Function that runs a search on one undisturbed counting worker and checks its losses."""
     known = {}
 
     def run_once(spec):
@@ -176,7 +176,7 @@ def counted_by_one(counting, tmp_path_factory):
 
 
 def assert_counted(study):
-    """Each configuration had each of its epochs once, through all of its promotions."""
+    """Checks that each configuration trained each epoch once, across all its promotions."""
     for trial in study.trials:
         epochs = range(trial.epoch_from + 1, trial.epoch_to + 1)
         histories = [np.array([trial.configuration, *range(1, epoch + 1)]) for epoch in epochs]
@@ -189,10 +189,12 @@ def trial_of(study, configuration, rung=0):
     return trial
 
 
-# The same answer
+# The same results
 
 
-def test_two_workers_find_what_one_process_finds(trainers, judged_by_one_process, orders, tmp_path):
+def test_two_workers_give_the_same_results_as_one_process(
+    trainers, judged_by_one_process, orders, tmp_path
+):
     ours, theirs = run_on(trainers, tmp_path, ALL_OF_IT, IMAGES), judged_by_one_process
     assert_same_trials(ours, theirs)
     results = tmp_path, theirs.folder.parent
@@ -226,7 +228,7 @@ LADDERS = changed(
 
 
 @pytest.mark.long  # test_objectives.py has a worker in this process train such models.
-def test_workers_train_models_of_any_structure_and_likelihood_as_one_process_does(
+def test_workers_train_other_structures_and_likelihoods_like_one_process(
     trainers, by_one_process, tmp_path
 ):
     ours, theirs = run_on(trainers, tmp_path, LADDERS, IMAGES), by_one_process(LADDERS)
@@ -236,7 +238,7 @@ def test_workers_train_models_of_any_structure_and_likelihood_as_one_process_doe
 
 
 @pytest.mark.parametrize("algorithm", ["grid", *long("random")])
-def test_other_algorithms_find_the_same_and_a_loss_that_is_not_finite_fails_its_trial(
+def test_other_algorithms_give_the_same_results_and_nan_losses_fail_trials(
     trainers, by_one_process, tmp_path, algorithm
 ):
     choices = {
@@ -256,7 +258,7 @@ def test_other_algorithms_find_the_same_and_a_loss_that_is_not_finite_fails_its_
         assert "NotFiniteError" in trial.traceback
 
 
-def test_workers_measure_what_one_process_measures(trainers, by_one_process):
+def test_workers_measure_the_same_losses_as_one_process(trainers, by_one_process):
     study = by_one_process(TINY)
     models = [
         TrainedModel(trial.hyperparameters, checkpoint_of(study, trial.trial_id).best_weights)
@@ -275,7 +277,7 @@ def test_workers_measure_what_one_process_measures(trainers, by_one_process):
     assert trainers.measure([], 4, 7) == []
 
 
-def test_an_error_that_may_pass_is_tried_again(trainers, by_one_process, orders, tmp_path):
+def test_a_trial_is_retried_after_a_temporary_error(trainers, by_one_process, orders, tmp_path):
     spec = random_search(2, 3)
     orders.give("run-out-1")
     study = run_on(trainers, tmp_path, spec, IMAGES)
@@ -286,10 +288,10 @@ def test_an_error_that_may_pass_is_tried_again(trainers, by_one_process, orders,
     assert_same_trials(study, by_one_process(spec))
 
 
-# From many to one and back
+# Changes between workers and one process
 
 
-def test_workers_go_on_with_what_one_process_was_stopped_in(trainers, by_one_process, tmp_path):
+def test_workers_continue_a_search_that_one_process_started(trainers, by_one_process, tmp_path):
     left = stop(tmp_path, 12, TINY)
     assert left.last_end.reason == "interrupted"
     ours = run_on(trainers, tmp_path, TINY, IMAGES)
@@ -297,11 +299,11 @@ def test_workers_go_on_with_what_one_process_was_stopped_in(trainers, by_one_pro
     assert_same_trials(ours, by_one_process(TINY))
 
 
-def test_one_process_goes_on_with_what_workers_were_stopped_in(
+def test_one_process_continues_a_search_that_workers_started(
     trainers, by_one_process, orders, tmp_path
 ):
     deadline_s = time.monotonic() + 2
-    orders.hold(3, 2)  # so that there is something left to do, however fast they are
+    orders.hold(3, 2)  # Work remains even if the workers are fast.
 
     def let_go_once_the_time_is_up():
         if time.monotonic() > deadline_s and orders.waiting_process(3, 2):
@@ -315,15 +317,15 @@ def test_one_process_goes_on_with_what_workers_were_stopped_in(
     assert_same_trials(ours, by_one_process(TINY))
 
 
-# A worker is lost
+# A killed worker
 
 
-def test_the_trial_of_a_worker_that_is_killed_goes_on_elsewhere(
+def test_the_trial_of_a_killed_worker_continues_on_another_worker(
     trainers, by_one_process, orders, tmp_path
 ):
     joined = []
     orders.hold(3, 3)
-    orders.hold(4, 1)  # the search lasts until there is another worker in the place
+    orders.hold(4, 1)  # The search lasts until a replacement has joined.
 
     def watch(event):
         if isinstance(event, WorkerJoined):
@@ -350,27 +352,27 @@ def test_the_trial_of_a_worker_that_is_killed_goes_on_elsewhere(
     assert_same_trials(study, by_one_process(TINY))
 
 
-# Workers that only count
+# Workers that count epochs instead of training
 
 
 WIDE = changed(TINY, baseline=True, budget=Budget(max_epochs=9))
 """23 trials of up to nine epochs, and the Keras example."""
 
 
-def test_four_workers_run_the_schedule_of_one(counting, counted_by_one, tmp_path):
+def test_four_workers_run_the_same_schedule_as_one(counting, counted_by_one, tmp_path):
     ours = counting(tmp_path, WIDE, workers=4)
     assert_same_trials(ours, counted_by_one(WIDE))
     assert ours.trials_planned == len(ours.trials) == 23
     assert find_baseline(ours, tmp_path).is_complete
 
 
-def test_more_workers_than_trials_end_with_them(counting, counted_by_one, tmp_path):
+def test_a_search_with_more_workers_than_trials_ends(counting, counted_by_one, tmp_path):
     spec = random_search(2, 3)
     assert_same_trials(counting(tmp_path, spec, workers=4), counted_by_one(spec))
 
 
 @pytest.mark.parametrize("events", [75, *long(3, 12, 30, 130)])
-def test_a_search_that_is_stopped_anywhere_goes_on_with_other_workers(
+def test_an_interrupted_search_continues_with_another_number_of_workers(
     counting, counted_by_one, tmp_path, events
 ):
     with pytest.raises(KeyboardInterrupt):
@@ -382,7 +384,7 @@ def test_a_search_that_is_stopped_anywhere_goes_on_with_other_workers(
     assert_same_trials(ours, counted_by_one(WIDE))
 
 
-def test_a_configuration_that_kills_its_workers_fails_and_the_others_complete(
+def test_a_configuration_that_kills_workers_fails_and_the_others_complete(
     counting, orders, tmp_path
 ):
     orders.give_always("die-1")
@@ -400,9 +402,7 @@ def test_a_configuration_that_kills_its_workers_fails_and_the_others_complete(
     assert study.is_complete
 
 
-def test_workers_that_are_killed_while_they_are_idle_are_replaced(
-    ray, counted_by_one, orders, tmp_path
-):
+def test_killed_idle_workers_are_replaced(ray, counted_by_one, orders, tmp_path):
     with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0), AnnouncedWorker) as executor:
         run_on(executor, tmp_path / "before", TINY, IMAGES)
         wait_until(lambda: len(orders.ready) == 2, "two workers")
@@ -413,7 +413,7 @@ def test_workers_that_are_killed_while_they_are_idle_are_replaced(
     assert_same_trials(study, counted_by_one(TINY))
 
 
-def test_a_worker_that_is_killed_when_its_trial_is_done_loses_nothing(
+def test_a_worker_killed_after_its_last_epoch_loses_no_results(
     counting, counted_by_one, orders, tmp_path
 ):
     orders.hold(0, END)
@@ -429,9 +429,7 @@ def test_a_worker_that_is_killed_when_its_trial_is_done_loses_nothing(
     assert_same_trials(study, counted_by_one(TINY))
 
 
-def test_a_worker_that_is_killed_while_it_measures_is_replaced(
-    counting, counted_by_one, orders, tmp_path
-):
+def test_a_worker_killed_during_rescoring_is_replaced(counting, counted_by_one, orders, tmp_path):
     orders.give("die-measuring")
     study = counting(tmp_path, TINY)
     assert len(study.finalists) == 5
@@ -440,7 +438,7 @@ def test_a_worker_that_is_killed_while_it_measures_is_replaced(
 
 
 @pytest.mark.long
-def test_measuring_that_kills_every_worker_is_given_up_and_can_be_tried_again(
+def test_rescoring_that_kills_every_worker_stops_and_can_be_repeated(
     counting, counted_by_one, orders, tmp_path
 ):
     orders.give_always("die-measuring")
@@ -453,7 +451,7 @@ def test_measuring_that_kills_every_worker_is_given_up_and_can_be_tried_again(
     assert_same_trials(study, counted_by_one(TINY))
 
 
-def test_what_was_lost_of_a_complete_search_is_made_again_by_workers(
+def test_workers_recreate_lost_files_of_a_complete_search(
     counting, counted_by_one, orders, tmp_path
 ):
     study = counting(tmp_path, TINY)
@@ -468,7 +466,7 @@ def test_what_was_lost_of_a_complete_search_is_made_again_by_workers(
 
 
 @pytest.mark.long
-def test_making_it_again_is_given_up_if_that_kills_every_worker(counting, orders, tmp_path):
+def test_recreating_lost_files_stops_if_every_worker_is_killed(counting, orders, tmp_path):
     winner = counting(tmp_path, TINY).winner
     lost = load_study(tmp_path / "tiny").trial_folder(winner.trial_id) / CHECKPOINT_NAME
     lost.unlink()

@@ -1,4 +1,4 @@
-"""The oracles ask for Keras Tuner's own trials, and starve nobody."""
+"""Oracles create the same trials as Keras Tuner, and workers do not wait needlessly."""
 
 import itertools
 import random
@@ -240,9 +240,10 @@ def test_a_replay_hands_the_unfinished_trial_out_again():
 
 
 def run_on_workers(oracle, workers, order, fails=lambda asked: False, most=10**6):
-    """Runs an oracle by many workers, whose trials end in a random order.
+    """Runs an oracle with several workers; their trials end in a random order.
 
-    Scores depend on what is trained alone. Returns the events, and the most trials at a time.
+    A score depends on configuration and epochs only. Returns the events and the largest number
+    of trials that ran at once.
     """
     events, busy, busiest = [], [], 0
     while len(events) < most:
@@ -273,7 +274,7 @@ def end(oracle, trial, score):
 
 
 def trained(oracle):
-    """What was trained, whichever trial it was."""
+    """Sorted assignments of all trials, without their trial IDs."""
     asked = oracle.assignments.values()
     assert len(asked) == len(oracle.trials)
     return sorted(
@@ -283,7 +284,7 @@ def trained(oracle):
     )
 
 
-def test_the_plan_is_the_same_whichever_worker_was_first():
+def test_the_plan_does_not_depend_on_the_order_of_workers():
     oracle = make_oracle(spec_of(9))
     announced = plan(oracle)
     run_on_workers(oracle, 5, random.Random(3))
@@ -316,7 +317,7 @@ def none_fails(asked):
 
 @cache
 def trained_alone(name, fails):
-    """What one worker trains."""
+    """Sorted assignments of a run with one worker."""
     oracle = make_oracle(PARALLEL[name])
     run_on_workers(oracle, 1, random.Random(0), fails)
     return trained(oracle)
@@ -326,7 +327,7 @@ def trained_alone(name, fails):
 @pytest.mark.parametrize("fails", [none_fails, a_third_fails])
 @given(workers=st.integers(2, 9), seed=st.integers(0, 10**6))
 @settings(max_examples=8)
-def test_many_workers_train_what_one_trains(name, fails, workers, seed):
+def test_many_workers_train_the_same_trials_as_one(name, fails, workers, seed):
     oracle = make_oracle(PARALLEL[name])
     run_on_workers(oracle, workers, random.Random(seed), fails)
     assert trained(oracle) == trained_alone(name, fails)
@@ -335,7 +336,7 @@ def test_many_workers_train_what_one_trains(name, fails, workers, seed):
 @pytest.mark.parametrize("name", PARALLEL)
 @given(workers=st.integers(2, 9), seed=st.integers(0, 10**6), cut=st.integers(1, 60))
 @settings(max_examples=8)
-def test_a_journal_of_many_workers_is_replayed_to_where_it_leaves_off(name, workers, seed, cut):
+def test_an_interrupted_journal_of_many_workers_is_replayed(name, workers, seed, cut):
     original, replayed = make_oracle(PARALLEL[name]), make_oracle(PARALLEL[name])
     events, _ = run_on_workers(original, workers, random.Random(seed), most=cut)
     replay(replayed, events)
@@ -350,7 +351,7 @@ def test_a_journal_of_many_workers_is_replayed_to_where_it_leaves_off(name, work
 
 
 @pytest.mark.usefixtures("quick_suggestions")
-def test_a_bayesian_journal_of_many_workers_is_replayed_to_where_it_leaves_off():
+def test_an_interrupted_bayesian_journal_of_many_workers_is_replayed():
     budget = Budget(max_epochs=2, max_trials=7, initial_trials=3)
     space = Space(learning_rate=Range(min=1e-4, max=1e-2, scale="log"))
     spec = SearchSpec(algorithm="bayesian", budget=budget, space=space)
@@ -365,7 +366,7 @@ def test_a_bayesian_journal_of_many_workers_is_replayed_to_where_it_leaves_off()
 
 
 @pytest.mark.parametrize(("name", "busiest"), [("grid", 6), ("random", 20), ("hyperband", 17)])
-def test_workers_that_can_begin_something_do_not_wait(name, busiest):
+def test_workers_do_not_wait_while_trials_can_start(name, busiest):
     # Hyperband's 17 configurations begin in three brackets at once: 9, 5 and 3.
     assert run_on_workers(make_oracle(PARALLEL[name]), 32, random.Random(0))[1] == busiest
 
@@ -376,7 +377,7 @@ def test_a_journal_of_another_search_is_refused():
         replay(make_oracle(spec_of(9, seed=2)), events)
 
 
-def test_a_single_configuration_is_one_trial_of_its_whole_budget():
+def test_a_single_configuration_trains_all_epochs_in_one_trial():
     spec = single_configuration({"latent_dim": 7}, epochs=5, like=spec_of())
     oracle = make_oracle(spec)
     (trial,) = run_to_the_end(oracle)
