@@ -1,4 +1,4 @@
-"""Ctrl-C stops a search at the next safe place, and is never lost."""
+"""Ctrl-C and SIGTERM stop a search at the next call of its watcher and are never lost."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def test_a_signal_in_a_destructor_is_not_lost():
             watcher.on_progress("search", "0000", 0.5)
 
 
-def test_the_other_watcher_hears_everything_before():
+def test_the_inner_watcher_receives_every_call_before_the_interrupt():
     heard = Heard()
     with StoppableWatcher(heard) as watcher:
         watcher.on_event("search", EVENT)
@@ -73,7 +73,7 @@ def test_the_other_watcher_hears_everything_before():
     ]
 
 
-def test_the_journals_last_word_is_not_interrupted():
+def test_events_after_the_interrupt_are_not_interrupted():
     with StoppableWatcher(Heard()) as watcher:
         press_ctrl_c()
         with pytest.raises(KeyboardInterrupt):
@@ -90,7 +90,7 @@ def test_a_second_signal_stops_at_once():
 
 @pytest.fixture
 def former():
-    """The handlers before the test; they are there again after it."""
+    """Signal handlers before the test, which are restored after it."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield before
     for number, handler in before.items():
@@ -101,14 +101,14 @@ def handlers():
     return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
-def test_the_former_handlers_come_back(former):
+def test_the_former_signal_handlers_are_restored(former):
     with StoppableWatcher(Heard()):
         pass
     assert handlers() == former
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_signal_that_a_library_takes_for_itself_is_taken_back_at_the_next_call(former, call):
+def test_a_signal_handler_that_a_library_sets_is_replaced_at_the_next_call(former, call):
     def exit_on_the_spot(number, frame):
         raise SystemExit(1)
 
@@ -121,7 +121,7 @@ def test_a_signal_that_a_library_takes_for_itself_is_taken_back_at_the_next_call
     assert handlers() == former
 
 
-def test_handlers_that_a_library_set_before_come_back(former):
+def test_a_signal_handler_that_a_library_set_earlier_is_restored(former):
     def exit_on_the_spot(number, frame):
         raise SystemExit(1)
 
@@ -130,4 +130,6 @@ def test_handlers_that_a_library_set_before_come_back(former):
         watcher.on_wait()
     assert signal.getsignal(signal.SIGTERM) is exit_on_the_spot
     watcher.on_wait()
-    assert signal.getsignal(signal.SIGTERM) is exit_on_the_spot, "it listens no longer"
+    assert signal.getsignal(signal.SIGTERM) is exit_on_the_spot, (
+        "a closed watcher leaves signal handlers alone"
+    )

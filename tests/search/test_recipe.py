@@ -1,4 +1,4 @@
-"""A search with the whole recipe and several structures ends the same, wherever it is killed."""
+"""A killed search with all training options and several structures ends with the same results."""
 
 import shutil
 
@@ -77,7 +77,7 @@ def undisturbed(request, tmp_path_factory):
     return study
 
 
-def test_the_search_meets_promotions_structures_and_bests_before_the_last_epoch(undisturbed):
+def test_the_search_has_promotions_two_structures_and_early_best_epochs(undisturbed):
     trials = undisturbed.trials
     assert len({trial.rung for trial in trials}) >= 3
     assert len({trial.hyperparameters["levels"] for trial in trials}) == 2
@@ -88,7 +88,7 @@ def test_the_search_meets_promotions_structures_and_bests_before_the_last_epoch(
 
 
 @pytest.mark.parametrize("event", [*FEW, *long(*MANY)])
-def test_a_killed_search_goes_on_to_the_same_end(undisturbed, tmp_path, event, monkeypatch):
+def test_a_killed_search_continues_to_the_same_results(undisturbed, tmp_path, event, monkeypatch):
     monkeypatch.setattr(checkpoints, "INTERVAL_S", 0.0)
     copy = undisturbed.folder.parents[1] / str(event)
     shutil.copytree(copy, tmp_path / "results")
@@ -96,7 +96,7 @@ def test_a_killed_search_goes_on_to_the_same_end(undisturbed, tmp_path, event, m
     assert_same_search(run(tmp_path / "results", spec(promote_from)), undisturbed)
 
 
-def test_the_kept_weights_are_the_average(undisturbed):
+def test_the_saved_weights_are_the_average(undisturbed):
     winner = checkpoint_of(undisturbed, undisturbed.winner.trial_id)
     context = TrainingContext(IMAGES)
     runner = context.runner(undisturbed.winner.hyperparameters)

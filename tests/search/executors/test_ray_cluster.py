@@ -1,4 +1,4 @@
-"""Ray is brought up quietly, and nothing of that is left."""
+"""Starting and joining Ray clusters; a local cluster leaves nothing behind."""
 
 import os
 import re
@@ -15,10 +15,12 @@ from vaetune.search.executors.ray_cluster import has_token, joined_cluster, loca
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, *long(2)])
-def test_a_local_cluster_leaves_the_process_as_it_was(monkeypatch, times):
+def test_a_local_cluster_leaves_the_process_unchanged(monkeypatch, times):
     with short_folder() as temporary:
         monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.2:1")  # of a cluster that is not to be joined
+        monkeypatch.setenv(
+            "RAY_ADDRESS", "127.0.0.2:1"
+        )  # The address of a cluster that must not be joined.
         before = left_over()
         for _ in range(times):
             with local_cluster(1, with_gpus=False) as ray:
@@ -31,7 +33,7 @@ def test_a_local_cluster_leaves_the_process_as_it_was(monkeypatch, times):
 
 
 def left_over():
-    """What a library may change of a process; but for what keeps Ray quiet, whoever imports it."""
+    """Environment and signal handlers of this process, without the variables that silence Ray."""
     quiet = ("RAY_USAGE_STATS_ENABLED", "RAY_DEDUP_LOGS_SKIP_REGEX")
     environment = {name: value for name, value in os.environ.items() if name not in quiet}
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -39,13 +41,13 @@ def left_over():
 
 
 @pytest.mark.parametrize("address", ["", "6379", "h", ":6379", "h:", "h:x", "h:0", "h:65536"])
-def test_what_is_no_address_is_refused(address):
+def test_an_invalid_address_is_refused(address):
     expected = f"--address {address} is not the address of a Ray cluster. Expected HOST:PORT"
     with pytest.raises(ExecutorError, match=re.escape(expected)), joined_cluster(address):
         pass
 
 
-def test_an_address_where_nothing_listens_is_refused():
+def test_an_address_without_a_cluster_is_refused():
     (port,) = free_ports(1)
     expected = f"No Ray cluster answers at 127.0.0.2:{port}: Connection refused"
     with pytest.raises(ExecutorError, match=expected), joined_cluster(f"127.0.0.2:{port}"):
@@ -56,7 +58,7 @@ def test_an_address_where_nothing_listens_is_refused():
     ("variable", "is_there"),
     [("RAY_AUTH_TOKEN", True), ("RAY_AUTH_TOKEN_PATH", True), ("RAY_AUTH_MODE", False)],
 )
-def test_a_token_is_found_where_ray_looks_for_it(monkeypatch, tmp_path, variable, is_there):
+def test_a_token_is_found_in_the_places_that_ray_reads(monkeypatch, tmp_path, variable, is_there):
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -480,7 +480,7 @@ def test_recreating_lost_files_stops_if_every_worker_is_killed(counting, orders,
     assert lost.exists()
 
 
-def test_a_worker_that_dies_before_it_is_ready_is_tried_again_three_times(
+def test_a_worker_that_dies_during_its_start_is_started_again(
     ray, counted_by_one, orders, tmp_path
 ):
     orders.give("die-early")
@@ -492,7 +492,7 @@ def test_a_worker_that_dies_before_it_is_ready_is_tried_again_three_times(
         executor.wait_until_ready(lambda: None)
 
 
-def test_a_worker_whose_machine_lacks_a_module_is_said_to_want_it(ray, monkeypatch):
+def test_a_module_that_a_worker_lacks_is_named(ray, monkeypatch):
     only_here = types.ModuleType("only_here")
     only_here.Stranger = type("Stranger", (Worker,), {"__module__": "only_here"})
     monkeypatch.setitem(sys.modules, "only_here", only_here)
@@ -518,7 +518,7 @@ def test_too_many_failures_stop_a_search(counting, orders, tmp_path):
     assert counting(tmp_path, raised).is_complete
 
 
-def test_when_the_time_is_up_epochs_in_progress_are_ended_and_kept(
+def test_running_epochs_are_completed_and_saved_when_the_time_budget_ends(
     ray, counting, counted_by_one, orders, tmp_path
 ):
     spec = random_search(4, 3)
@@ -556,7 +556,9 @@ class OnceJoined:
                 self._call()
 
 
-def test_nobody_asks_for_trials_while_nothing_changes(ray, counting, orders, tmp_path, monkeypatch):
+def test_no_trials_are_requested_while_nothing_changes(
+    ray, counting, orders, tmp_path, monkeypatch
+):
     asked, waits, joined, seen = [], [], [], []
     next_trial, wait = VAETuner.next_trial, ray.wait
     monkeypatch.setattr(VAETuner, "next_trial", lambda self: asked.append(1) or next_trial(self))
@@ -580,7 +582,7 @@ def test_nobody_asks_for_trials_while_nothing_changes(ray, counting, orders, tmp
 
 
 @pytest.mark.parametrize(("share", "gpus"), [(1.0, ["0", "1"]), *long((0.5, ["0", "0", "1", "1"]))])
-def test_each_worker_sees_the_gpus_of_its_share(ray, orders, tmp_path, share, gpus):
+def test_each_worker_sees_only_its_own_gpu(ray, orders, tmp_path, share, gpus):
     orders.hold(0, 1)
     watcher = CallbackWatcher(OnceJoined(len(gpus), lambda: orders.release(0, 1)))
     with ray_workers(ray, len(gpus), IMAGES, WorkerResources(1, share)) as executor:

@@ -1,4 +1,4 @@
-"""The Gaussian process interpolates curves, and knows what it does not know."""
+"""Predictions and uncertainties of the Gaussian process of loss curves."""
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ LOSSES = np.array([0.4, 0.1, 0.8])
 
 
 @BOTH
-def test_it_is_the_textbook_s_conditional_distribution(number):
-    """Against the formula with an inverse, and a covariance written out for two points."""
+def test_predictions_follow_the_textbook_conditional_distribution(number):
+    """Compares with the formula that inverts the covariance, written out for pairs of points."""
     kernel, lengths = KERNELS[number], LENGTHS * [[[1.0], [3.0]], [[2.0], [0.5]]]
 
     def matern(d):
@@ -75,8 +75,8 @@ def test_the_more_likely_kernel_is_used(kernel):
     assert chosen.count(kernel) >= 9
 
 
-def test_the_evidence_is_that_of_student_s_t():
-    """Against scipy, for losses whose covariance has an unknown scale."""
+def test_the_evidence_equals_the_density_of_students_t():
+    """Compares with scipy, for losses with a covariance of unknown scale."""
     process = CurveProcess(SEEN, LOSSES, LENGTHS, 0)
     covariance = process._covariance(SEEN, SEEN) + (ROUGH.noise + 1e-6) * np.eye(3)
     t = multivariate_t(shape=covariance, df=10)
@@ -90,26 +90,26 @@ def test_the_evidence_is_that_of_student_s_t():
     assert smooth.evidence - process.evidence == pytest.approx(expected)
 
 
-def test_it_passes_near_what_it_saw():
+def test_predictions_are_close_to_observed_losses():
     mean, deviation = CurveProcess(SEEN, LOSSES, LENGTHS, 0).predict(SEEN)
     assert mean == pytest.approx(LOSSES, abs=0.01)
     assert deviation.max() < 0.03
 
 
-def test_it_is_less_sure_of_later_epochs_of_other_configurations_and_of_other_runs():
+def test_uncertainty_grows_for_other_runs_later_epochs_and_other_configurations():
     process = CurveProcess(SEEN, LOSSES, LENGTHS, 0)
     asked = points(((0, 0), 3, 0), ((0, 0), 3, 5), ((0, 0), 6, 0), ((0, 0), 9, 0), ((0, 3), 9, 6))
     _, deviation = process.predict(asked)
     assert np.all(np.diff(deviation) > 0)
 
 
-def test_losses_that_surprise_it_make_it_less_sure():
+def test_surprising_losses_increase_the_uncertainty():
     _, calm = CurveProcess(SEEN, LOSSES, LENGTHS, 0).predict(points(((2, 2), 9, 9)))
     _, alarmed = CurveProcess(SEEN, 5 * LOSSES, LENGTHS, 0).predict(points(((2, 2), 9, 9)))
     assert alarmed > 1.2 * calm
 
 
-def test_two_runs_of_one_configuration_share_most_of_their_losses():
+def test_two_runs_of_one_configuration_have_almost_the_same_prediction():
     seen = points(((0, 0), 9, 0), ((1, 1), 9, 1))
     process = CurveProcess(seen, np.array([-0.5, 0.5]), LENGTHS, 0)
     mean, _ = process.predict(points(((0, 0), 9, 0), ((0, 0), 9, 7)))
