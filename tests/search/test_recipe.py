@@ -1,4 +1,4 @@
-"""A killed search with all training options and several structures ends with the same results."""
+"""A killed search with the full recipe and several structures ends with the same results."""
 
 import shutil
 

@@ -18,9 +18,7 @@ from vaetune.search.executors.ray_cluster import has_token, joined_cluster, loca
 def test_a_local_cluster_leaves_the_process_unchanged(monkeypatch, times):
     with short_folder() as temporary:
         monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-        monkeypatch.setenv(
-            "RAY_ADDRESS", "127.0.0.2:1"
-        )  # The address of a cluster that must not be joined.
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.2:1")  # This cluster must not be joined.
         before = left_over()
         for _ in range(times):
             with local_cluster(1, with_gpus=False) as ray:

@@ -366,7 +366,7 @@ def test_four_workers_run_the_same_schedule_as_one(counting, counted_by_one, tmp
     assert find_baseline(ours, tmp_path).is_complete
 
 
-def test_a_search_with_more_workers_than_trials_ends(counting, counted_by_one, tmp_path):
+def test_more_workers_than_trials_give_the_same_results(counting, counted_by_one, tmp_path):
     spec = random_search(2, 3)
     assert_same_trials(counting(tmp_path, spec, workers=4), counted_by_one(spec))
 
@@ -582,7 +582,7 @@ def test_no_trials_are_requested_while_nothing_changes(
 
 
 @pytest.mark.parametrize(("share", "gpus"), [(1.0, ["0", "1"]), *long((0.5, ["0", "0", "1", "1"]))])
-def test_each_worker_sees_only_its_own_gpu(ray, orders, tmp_path, share, gpus):
+def test_each_worker_sees_the_gpu_of_its_share(ray, orders, tmp_path, share, gpus):
     orders.hold(0, 1)
     watcher = CallbackWatcher(OnceJoined(len(gpus), lambda: orders.release(0, 1)))
     with ray_workers(ray, len(gpus), IMAGES, WorkerResources(1, share)) as executor:
