@@ -1,4 +1,4 @@
-"""A page is written as searches go on, seldom enough, and until they have ended."""
+"""A watch rewrites the page while searches run, at limited cost, until they end."""
 
 import base64
 import hashlib
@@ -132,10 +132,10 @@ def names(happenings):
     return [type(happening).__name__ for happening in happenings]
 
 
-# How long
+# Start and end of watching
 
 
-def test_it_watches_until_the_search_has_ended_and_leaves_a_page_that_is_not_live(tmp_path):
+def test_watching_ends_with_the_search_and_a_page_that_is_not_live(tmp_path):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0]))
         simulated = SimulatedWatch(tmp_path, write=write_report).at(5, search.end)
@@ -150,7 +150,7 @@ def test_it_watches_until_the_search_has_ended_and_leaves_a_page_that_is_not_liv
     assert not is_live_page(tmp_path / "report.html")
 
 
-def test_it_watches_until_the_last_of_several_has_ended(tmp_path):
+def test_watching_continues_until_the_last_search_ends(tmp_path):
     with RunningSearch(tmp_path, "one") as one, RunningSearch(tmp_path, "two") as two:
         simulated = SimulatedWatch(tmp_path).at(5, one.end).at(50, two.end, "interrupted")
         shown = [happening for happening in simulated.watch() if isinstance(happening, Ended)]
@@ -158,7 +158,7 @@ def test_it_watches_until_the_last_of_several_has_ended(tmp_path):
     assert simulated.now_s - 1000 > 50
 
 
-def test_a_search_that_begins_later_is_watched_too(tmp_path):
+def test_a_search_that_starts_later_is_also_watched(tmp_path):
     later = []
     with RunningSearch(tmp_path, "one") as one, ExitStack() as stack:
         begin = lambda: later.append(stack.enter_context(RunningSearch(tmp_path, "two")))  # noqa: E731
@@ -170,7 +170,7 @@ def test_a_search_that_begins_later_is_watched_too(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["empty", "missing"])
-def test_where_no_search_runs_one_is_waited_for(tmp_path, folder):
+def test_watching_waits_for_a_search_to_start(tmp_path, folder):
     (tmp_path / "empty").mkdir()
     results = tmp_path / folder
     later = []
@@ -182,7 +182,7 @@ def test_where_no_search_runs_one_is_waited_for(tmp_path, folder):
     assert 600 <= simulated.pages[0][0] <= 601
 
 
-def test_a_search_shorter_than_a_look_has_begun_and_ended(tmp_path):
+def test_a_search_that_starts_and_ends_between_two_checks_is_noticed(tmp_path):
     def begin_and_end():
         with RunningSearch(tmp_path) as search:
             search.end()
@@ -191,27 +191,27 @@ def test_a_search_shorter_than_a_look_has_begun_and_ended(tmp_path):
     assert names(shown) == ["Waiting", "Written", "Ended", "Written"]
 
 
-def test_while_it_waits_there_is_a_page_of_what_is_recorded(tmp_path):
+def test_a_waiting_watch_writes_a_live_page_of_recorded_searches(tmp_path):
     write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]), make_session_end())
     simulated = SimulatedWatch(tmp_path)
     assert simulated.until(600) == [Waiting(), Written(tmp_path / "report.html", (), is_live=True)]
     assert is_live_page(tmp_path / "report.html")
 
 
-def test_a_search_that_was_killed_before_is_not_running(tmp_path):
+def test_a_search_that_was_killed_earlier_is_not_running(tmp_path):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0], status=None))
     assert names(SimulatedWatch(tmp_path).until(100)) == ["Waiting", "Written"]
 
 
-def test_a_search_that_is_killed_has_ended(tmp_path):
+def test_a_killed_search_has_ended(tmp_path):
     with RunningSearch(tmp_path) as search:
         shown = list(SimulatedWatch(tmp_path).at(30, search.kill).watch())
     assert names(shown) == ["Written", "Ended", "Written"]
     assert shown[1].study.last_end is None
 
 
-def test_a_killed_search_that_is_gone_on_with_runs_again(tmp_path):
+def test_a_killed_search_that_is_resumed_is_running_again(tmp_path):
     with RunningSearch(tmp_path):
         pass
     later = []
@@ -222,8 +222,8 @@ def test_a_killed_search_that_is_gone_on_with_runs_again(tmp_path):
     assert names(shown) == ["Waiting", "Written", "Written", "Ended", "Written"]
 
 
-def test_a_process_that_holds_a_folder_and_has_not_begun_is_no_running_search(tmp_path):
-    """Such as one that refuses a changed search file: it ends the watch of nothing."""
+def test_a_locked_folder_without_an_open_session_is_not_a_running_search(tmp_path):
+    """A search with a changed search file, for example, locks its folder and is refused."""
     write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]), make_session_end())
     held = lock_results(tmp_path / "tiny")
     simulated = (
@@ -232,8 +232,8 @@ def test_a_process_that_holds_a_folder_and_has_not_begun_is_no_running_search(tm
     assert names(simulated.until(100)) == ["Waiting", "Written"]
 
 
-def test_a_free_folder_is_asked_once_whether_it_is_in_use(tmp_path, monkeypatch):
-    """Asking takes the lock for an instant, and a search that begins then would be refused."""
+def test_the_lock_of_an_idle_folder_is_checked_once(tmp_path, monkeypatch):
+    """A check takes the lock for an instant, and a search that starts then would be refused."""
     with RunningSearch(tmp_path):
         pass
     asked = []
@@ -243,7 +243,7 @@ def test_a_free_folder_is_asked_once_whether_it_is_in_use(tmp_path, monkeypatch)
     assert len(asked) == 1
 
 
-# When
+# When the page is rewritten
 
 
 def page_times(simulated):
@@ -259,7 +259,7 @@ def page_times(simulated):
     ],
     ids=["a trial starts", "a trial ends", "a session ends"],
 )
-def test_a_page_follows_what_happens_to_trials_and_sessions(tmp_path, events):
+def test_the_page_is_rewritten_after_an_event_of_a_trial_or_session(tmp_path, events):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0], status=None))
         simulated = SimulatedWatch(tmp_path).at(100, search.append, *events)
@@ -268,14 +268,14 @@ def test_a_page_follows_what_happens_to_trials_and_sessions(tmp_path, events):
     assert 100 <= simulated.pages[1][0] <= 101
 
 
-def test_a_search_or_a_baseline_that_appears_has_a_page(tmp_path):
+def test_the_page_is_rewritten_when_a_search_or_baseline_appears(tmp_path):
     with RunningSearch(tmp_path):
         simulated = SimulatedWatch(tmp_path).at(100, write_baseline, tmp_path)
         simulated.at(200, write_search, tmp_path, "other").until(300)
     assert [round(second) for second in page_times(simulated)] == [0, 100, 200]
 
 
-def test_a_search_that_disappears_leaves_the_page(tmp_path):
+def test_the_page_is_rewritten_when_a_search_disappears(tmp_path):
     other = write_search(tmp_path, "other")
     with RunningSearch(tmp_path):
         simulated = SimulatedWatch(tmp_path).at(100, other.unlink)
@@ -283,7 +283,7 @@ def test_a_search_that_disappears_leaves_the_page(tmp_path):
     assert [round(second) for second in page_times(simulated)] == [0, 100]
 
 
-def test_nothing_is_done_while_nothing_happens(tmp_path, monkeypatch):
+def test_an_unchanged_search_is_not_read_or_reported_again(tmp_path, monkeypatch):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0]))
         lines = []
@@ -295,7 +295,7 @@ def test_nothing_is_done_while_nothing_happens(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page_s", [0.4, 2.0, 7.0])
-def test_pages_take_a_tenth_of_the_time_at_most(tmp_path, page_s):
+def test_writing_pages_takes_no_more_than_a_tenth_of_the_time(tmp_path, page_s):
     with RunningSearch(tmp_path) as search:
         simulated = SimulatedWatch(tmp_path, page_s)
         for second in range(1, 300):
@@ -307,7 +307,7 @@ def test_pages_take_a_tenth_of_the_time_at_most(tmp_path, page_s):
     assert len(gaps) * page_s <= 30
 
 
-def test_what_happens_while_the_page_rests_is_shown_after_it(tmp_path):
+def test_an_event_soon_after_a_page_waits_for_the_next_page(tmp_path):
     with RunningSearch(tmp_path) as search:
         simulated = SimulatedWatch(tmp_path).at(
             3, search.append, *make_trial_events("0000", [200.0])
@@ -316,7 +316,7 @@ def test_what_happens_while_the_page_rests_is_shown_after_it(tmp_path):
     assert [round(second) for second in page_times(simulated)] == [0, 20]
 
 
-def test_epochs_alone_have_a_page_a_minute(tmp_path):
+def test_epochs_rewrite_the_page_about_once_a_minute(tmp_path):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0], status=None))
         simulated = SimulatedWatch(tmp_path)
@@ -328,7 +328,7 @@ def test_epochs_alone_have_a_page_a_minute(tmp_path):
     assert all(60 <= gap <= 66 for gap in gaps)
 
 
-def test_a_page_that_a_search_left_is_made_live_again(tmp_path):
+def test_a_page_that_a_search_overwrites_becomes_live_again(tmp_path):
     with RunningSearch(tmp_path), RunningSearch(tmp_path, "other"):
         simulated = SimulatedWatch(tmp_path).at(100, write_report, tmp_path)
         simulated.until(200)
@@ -336,14 +336,14 @@ def test_a_page_that_a_search_left_is_made_live_again(tmp_path):
     assert is_live_page(tmp_path / "report.html")
 
 
-def test_two_watches_do_not_drive_each_other(tmp_path):
+def test_a_live_page_of_another_watch_does_not_cause_a_rewrite(tmp_path):
     with RunningSearch(tmp_path):
         simulated = SimulatedWatch(tmp_path).at(100, leave_page, tmp_path, True)
         simulated.until(200)
     assert len(simulated.pages) == 1
 
 
-# Whatever is in the way
+# Damaged journals and failed writes
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_two_watches_do_not_drive_each_other(tmp_path):
     [b"no journal\n", b"\xff\xfe\n", b'["event"]\n', b'{"event": 1}\n', b"{", b"[" * 9999 + b"\n"],
     ids=["text", "bytes", "list", "number", "half", "deep"],
 )
-def test_a_damaged_or_half_written_journal_ends_no_watch(tmp_path, content):
+def test_a_damaged_or_half_written_journal_does_not_end_the_watch(tmp_path, content):
     with RunningSearch(tmp_path) as search, (search.folder / JOURNAL_NAME).open("ab") as journal:
         simulated = SimulatedWatch(tmp_path, write=write_report)
         simulated.at(50, lambda: (journal.write(content), journal.flush())).at(150, search.end)
@@ -366,7 +366,7 @@ def test_a_damaged_or_half_written_journal_ends_no_watch(tmp_path, content):
     assert not is_live_page(tmp_path / "report.html")
 
 
-def test_a_line_that_is_written_in_two_halves_is_read_once_it_is_whole(tmp_path):
+def test_a_half_written_line_is_read_when_it_is_complete(tmp_path):
     with RunningSearch(tmp_path) as search, (search.folder / JOURNAL_NAME).open("ab") as journal:
         line = make_trial_events("0000", [200.0])[0].model_dump_json().encode() + b"\n"
         write = lambda part: (journal.write(part), journal.flush())  # noqa: E731
@@ -375,7 +375,7 @@ def test_a_line_that_is_written_in_two_halves_is_read_once_it_is_whole(tmp_path)
     assert [round(second) for second in page_times(simulated)] == [0, 200]
 
 
-def test_a_journal_that_is_restored_from_a_copy_is_read_anew(tmp_path):
+def test_a_journal_restored_from_a_copy_is_read_again(tmp_path):
     path = write_search(tmp_path, "other", *make_trial_events("0000", [200.0]))
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b"epoch_ended", b"epoch_endet"))
@@ -390,7 +390,7 @@ def test_a_journal_that_is_restored_from_a_copy_is_read_anew(tmp_path):
     assert [round(second) for second in page_times(simulated)] == [0, 100]
 
 
-def test_a_page_that_cannot_be_written_is_shown_once_and_tried_again(tmp_path):
+def test_a_failed_write_is_reported_once_and_retried(tmp_path):
     with RunningSearch(tmp_path) as search:
         simulated = SimulatedWatch(tmp_path)
         simulated.at(100, setattr, simulated, "is_broken", True)
@@ -404,22 +404,22 @@ def test_a_page_that_cannot_be_written_is_shown_once_and_tried_again(tmp_path):
     assert len(tries) >= 4
 
 
-def test_a_page_that_can_never_be_written_is_refused_at_once(tmp_path):
+def test_a_page_of_another_program_ends_the_watch_at_once(tmp_path):
     (tmp_path / "report.html").write_text("<h1>The annual report</h1>")
     with pytest.raises(ResultsError, match="not written by vaetune"):
         next(SimulatedWatch(tmp_path).watch())
 
 
-def test_a_file_is_no_folder_to_wait_in(tmp_path):
+def test_a_file_in_place_of_the_results_folder_is_refused(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(ResultsError, match=r"is a file\. Expected a folder of results"):
         list(SimulatedWatch(tmp_path / "taken").watch())
 
 
-# Who holds a folder
+# Locked folders
 
 
-def test_a_folder_is_in_use_as_long_as_a_process_holds_it(tmp_path):
+def test_a_folder_is_in_use_while_a_process_locks_it(tmp_path):
     assert not is_in_use(tmp_path)
     assert list(tmp_path.iterdir()) == []
     code = "import sys, time; from pathlib import Path\nfrom vaetune.files import lock_results\n"
@@ -433,12 +433,12 @@ def test_a_folder_is_in_use_as_long_as_a_process_holds_it(tmp_path):
     assert not is_in_use(tmp_path)
 
 
-# What is typed and printed
+# The command
 
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """Types `vaetune report --watch`; `sleep` is called between looks."""
+    """Runs `vaetune report --watch`; `sleep` is called between checks."""
 
     def run(sleep):
         monkeypatch.chdir(tmp_path)
@@ -458,7 +458,7 @@ FIRST_LINE = (
 )
 
 
-def test_the_command_says_where_the_page_is_and_how_the_search_ended(tmp_path, command):
+def test_the_command_prints_the_page_and_the_end_of_the_search(tmp_path, command):
     with RunningSearch(tmp_path / "results") as search:
         search.append(*make_trial_events("0000", [200.0]))
         code, out, error = command(lambda _: search.end())
@@ -471,7 +471,7 @@ def test_the_command_says_where_the_page_is_and_how_the_search_ended(tmp_path, c
     assert not is_live_page(tmp_path / "results" / "report.html")
 
 
-def test_the_command_says_that_a_search_was_killed(tmp_path, command):
+def test_the_command_reports_a_killed_search(tmp_path, command):
     with RunningSearch(tmp_path / "results") as search:
         assert "tiny was killed: not complete" in command(lambda _: search.kill())[1]
 
@@ -530,7 +530,7 @@ def test_a_search_in_another_process_is_watched_to_its_end(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_watch_in_order(tmp_path, number):
+def test_a_signal_ends_a_watch_with_a_page_that_is_not_live(tmp_path, number):
     write_search(tmp_path / "results", "tiny", *make_trial_events("0000", [200.0]))
     page = tmp_path / "results" / "report.html"
     with PreparedCommand(("report", "--watch"), cwd=tmp_path) as watching:
@@ -545,10 +545,10 @@ def test_a_signal_ends_a_watch_in_order(tmp_path, number):
     assert not is_live_page(page)
 
 
-# The page
+# The live page
 
 
-def test_only_a_live_page_says_so_and_has_what_reloads_it(tmp_path):
+def test_only_a_live_page_has_a_notice_and_reloads(tmp_path):
     write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]))
     live = write_report(tmp_path, live=True).read_text()
     assert re.search(r"<b>Live:</b> <span>written at <time [^>]*>\d\d:\d\d:\d\d UTC</time>", live)
@@ -562,7 +562,7 @@ def test_only_a_live_page_says_so_and_has_what_reloads_it(tmp_path):
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_the_policy_allows_the_very_script_of_a_page(tmp_path, live):
+def test_the_security_policy_allows_the_script_of_the_page_by_its_hash(tmp_path, live):
     write_search(tmp_path, "tiny", *make_trial_events("0000", [200.0]))
     page = write_report(tmp_path, live=live).read_text()
     (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
@@ -648,7 +648,7 @@ def visit(chromium):
 
 
 @pytest.mark.browser
-def test_a_live_page_reloads_and_keeps_the_hash_and_the_place(visit, live_page):
+def test_a_live_page_reloads_and_keeps_its_hash_and_scroll_position(visit, live_page):
     visited = visit(live_page)
     assert "reloads every 10 s" in visited.says
     visited.page.evaluate("window.scrollTo({ top: 700, behavior: 'instant' })")
@@ -666,7 +666,7 @@ def test_a_live_page_reloads_and_keeps_the_hash_and_the_place(visit, live_page):
 
 
 @pytest.mark.browser
-def test_pause_holds_over_a_reload_until_it_is_resumed(visit, live_page):
+def test_pause_survives_a_reload_and_ends_with_resume(visit, live_page):
     visited = visit(live_page)
     visited.page.get_by_role("button", name="Pause").click()
     assert "does not reload" in visited.says
@@ -678,7 +678,7 @@ def test_pause_holds_over_a_reload_until_it_is_resumed(visit, live_page):
 
 
 @pytest.mark.browser
-def test_a_page_is_left_alone_while_somebody_is_at_it(visit, live_page):
+def test_mouse_and_keyboard_input_delays_the_reload(visit, live_page):
     visited = visit(live_page)
     page = visited.page
     for action in (
@@ -712,7 +712,7 @@ def test_a_page_is_left_alone_while_somebody_is_at_it(visit, live_page):
     ],
     ids=["dialog", "text", "hidden"],
 )
-def test_no_reload_takes_a_dialog_or_a_text_away_or_is_made_out_of_sight(
+def test_a_dialog_or_a_focused_field_or_a_hidden_page_prevents_a_reload(
     visit, live_page, begin, end
 ):
     visited = visit(live_page)
@@ -723,7 +723,7 @@ def test_no_reload_takes_a_dialog_or_a_text_away_or_is_made_out_of_sight(
 
 
 @pytest.mark.browser
-def test_an_old_page_says_that_watching_may_have_ended_and_seldom_reloads(visit, live_page):
+def test_an_old_page_warns_that_the_watch_may_have_ended_and_reloads_rarely(visit, live_page):
     visited = visit(live_page, after_s=400)
     assert "the watch may have ended" in visited.says
     assert "every 60 s" in visited.says

@@ -44,7 +44,7 @@ def search(*events, space=SPACE):
 
 
 def measure(configurations, loss, epochs=1):
-    """A trial of each configuration, whose losses fall by one an epoch to what `loss` says."""
+    """One trial per configuration. Losses fall by 1 per epoch to `loss` of the configuration."""
     return [
         event
         for number, values in enumerate(configurations)
@@ -58,7 +58,7 @@ def measure(configurations, loss, epochs=1):
 
 
 def promote(configurations, numbers, loss, epoch_from=1, epochs=2):
-    """Goes on with some configurations."""
+    """Promotions of the configurations with these numbers."""
     return [
         event
         for number in numbers
@@ -75,7 +75,7 @@ def promote(configurations, numbers, loss, epoch_from=1, epochs=2):
 
 
 def by_latent_dim(values):
-    """Eight is best; among equals chance decides."""
+    """A loss that is lowest for 8 latent dimensions, with noise below 0.5."""
     chance = 1e6 * values["learning_rate"] % 1
     return 200.0 + abs(math.log2(values["latent_dim"]) - 3) + chance / 2
 
@@ -87,7 +87,7 @@ def by_learning_rate(values):
 @pytest.mark.parametrize(
     ("loss", "name"), [(by_latent_dim, "latent_dim"), (by_learning_rate, "learning_rate")]
 )
-def test_what_decides_the_loss_has_the_largest_share(loss, name):
+def test_the_hyperparameter_that_decides_the_loss_has_the_largest_share(loss, name):
     found = compute_importance(search(*measure(draw_configurations(60), loss)))
     assert found.shares[0][0] == name
     assert found.shares[0][1] > 0.5
@@ -97,7 +97,7 @@ def test_what_decides_the_loss_has_the_largest_share(loss, name):
     assert not found.uncertain
 
 
-def test_what_does_not_differ_has_no_share():
+def test_a_constant_hyperparameter_has_no_share():
     found = compute_importance(search(*measure(draw_configurations(30), by_latent_dim)))
     assert {name for name, _ in found.shares} == {"latent_dim", "dense_units", "learning_rate"}
 
@@ -107,7 +107,7 @@ def test_the_same_study_has_the_same_shares():
     assert compute_importance(study) == compute_importance(study)
 
 
-def test_chance_does_as_well_only_for_what_does_not_matter():
+def test_shuffled_losses_reach_the_shares_of_irrelevant_hyperparameters_only():
     configurations = draw_configurations(60)
     decided = compute_importance(search(*measure(configurations, by_learning_rate)))
     assert decided.shuffles == 20
@@ -116,7 +116,7 @@ def test_chance_does_as_well_only_for_what_does_not_matter():
     assert by_name["latent_dim"] >= 5
     noise = random.Random(0)
     noisy = compute_importance(search(*measure(configurations, lambda _: noise.uniform(90, 110))))
-    assert noisy.shares[0][1] > 0.5, "a share alone tells nothing"
+    assert noisy.shares[0][1] > 0.5, "a large share alone is no evidence"
     assert min(noisy.chances) >= 3
 
 
@@ -131,8 +131,8 @@ def test_losses_are_compared_at_the_latest_epoch_that_enough_configurations_reac
     assert (found.epoch, found.configurations, found.uncertain) == (3, 23, False)
 
 
-def test_epochs_after_that_one_do_not_count():
-    """Of forty configurations the promoted five would lead by their learning rates."""
+def test_epochs_after_the_compared_epoch_do_not_count():
+    """With later epochs, the five promoted configurations with low learning rates would lead."""
     configurations = draw_configurations(40)
     by_rate = sorted(range(40), key=lambda number: configurations[number]["learning_rate"])
     study = search(
@@ -144,8 +144,8 @@ def test_epochs_after_that_one_do_not_count():
     assert found == compute_importance(search(*measure(configurations, by_latent_dim)))
 
 
-def test_the_lowest_loss_up_to_the_epoch_counts():
-    """The first epoch decided; in the second all were level."""
+def test_the_lowest_loss_up_to_the_compared_epoch_counts():
+    """Losses differ in the first epoch and are equal in the second."""
     configurations = draw_configurations(30)
     events = [
         event
@@ -162,7 +162,7 @@ def test_the_lowest_loss_up_to_the_epoch_counts():
     assert found.shares[0][0] == "learning_rate"
 
 
-def test_where_no_epoch_has_enough_it_is_the_one_with_most_and_said_to_be_uncertain():
+def test_with_few_configurations_the_epoch_that_most_reached_is_compared():
     configurations = draw_configurations(12)
     study = search(
         *measure(configurations, by_latent_dim),
@@ -172,7 +172,7 @@ def test_where_no_epoch_has_enough_it_is_the_one_with_most_and_said_to_be_uncert
     assert (found.epoch, found.configurations, found.best, found.uncertain) == (1, 12, 5, True)
 
 
-def test_of_epochs_with_as_many_it_is_the_latest():
+def test_the_latest_of_equally_reached_epochs_is_compared():
     configurations = draw_configurations(6)
     study = search(
         *measure(configurations, by_latent_dim),
@@ -183,12 +183,12 @@ def test_of_epochs_with_as_many_it_is_the_latest():
 
 
 @pytest.mark.parametrize("count", [4, 5])
-def test_of_the_fewest_that_are_shown_not_all_are_the_best(count):
+def test_in_small_searches_all_configurations_except_one_are_the_best(count):
     found = compute_importance(search(*measure(draw_configurations(count), by_learning_rate)))
     assert (found.configurations, found.best, found.uncertain) == (count, count - 1, True)
 
 
-def test_a_loss_that_is_no_number_is_left_out():
+def test_a_configuration_with_a_nan_loss_is_left_out():
     configurations = draw_configurations(25)
 
     def loss(values):
@@ -198,7 +198,7 @@ def test_a_loss_that_is_no_number_is_left_out():
     assert compute_importance(study).configurations == 24
 
 
-def test_equals_of_the_last_of_the_best_are_among_the_best():
+def test_ties_with_the_last_of_the_best_are_among_the_best():
     configurations = draw_configurations(40)
     found = compute_importance(search(*measure(configurations, lambda v: float(v["latent_dim"]))))
     smallest = sum(values["latent_dim"] == 2 for values in configurations)
@@ -215,13 +215,13 @@ def test_equals_of_the_last_of_the_best_are_among_the_best():
         (draw_configurations(9), lambda _: math.nan, "the same number of epochs; there are 0."),
     ],
 )
-def test_where_there_is_too_little_to_tell_it_says_why(configurations, loss, reason):
+def test_missing_importances_are_explained(configurations, loss, reason):
     study = search(*measure(configurations, loss))
     assert compute_importance(study) is None
     assert reason in explain_missing_importance(study)
 
 
-def test_a_value_just_outside_of_the_space_is_no_error():
+def test_values_outside_the_space_are_accepted():
     configurations = draw_configurations(20)
     configurations[0] |= {"learning_rate": math.nextafter(1e-2, 1), "latent_dim": 3}
     study = search(*measure(configurations, by_latent_dim))
@@ -248,7 +248,7 @@ def test_any_search_has_shares_or_a_reason(rows):
         assert sum(share for _, share in found.shares) == pytest.approx(1)
 
 
-def test_optuna_is_not_heard(caplog, capfd):
+def test_optuna_logs_and_prints_nothing(caplog, capfd):
     import optuna
 
     shown = optuna.logging.get_verbosity()
@@ -284,8 +284,8 @@ print(json.dumps(found_values))
 """
 
 
-def test_it_does_without_scikit_learn_and_leaves_it_to_others():
-    """A second of CPU; what was imported without it must not stay behind."""
+def test_importances_need_no_scikit_learn_and_do_not_block_its_import():
+    """Importing scikit-learn costs a second. Optuna must still find it for its own evaluator."""
     done = subprocess.run(
         [sys.executable, "-c", COSTS, json.dumps([str(Path(__file__).parent), *sys.path])],
         capture_output=True,
@@ -296,7 +296,7 @@ def test_it_does_without_scikit_learn_and_leaves_it_to_others():
     shown = json.loads(done.stdout)
     assert not shown["sklearn"]
     assert shown["fanova"] == {"x": 1.0}
-    assert shown["again"], "nor does it matter to the result"
+    assert shown["again"], "the result changes when scikit-learn is imported"
 
 
 @pytest.mark.usefixtures("without_charts")
@@ -317,19 +317,19 @@ def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_the_page_says_when_it_is_uncertain():
+def test_the_page_marks_uncertain_importances():
     study = search(*measure(draw_configurations(10), by_latent_dim))
     assert "The importances are uncertain" in Outline(render_report([study], {}, NOW)).words
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_the_page_says_why_there_is_none():
+def test_the_page_explains_missing_importances():
     study = search(*measure(draw_configurations(2), by_latent_dim))
     words = Outline(render_report([study], {}, NOW)).words
     assert "The importance of hyperparameters cannot be computed. This needs at least 4" in words
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_before_the_first_epoch_nothing_is_said_of_it():
+def test_importances_are_not_mentioned_before_the_first_epoch():
     study = search(*make_trial_events("0000", status=None, hyperparameters=VALUES))
     assert "<h3>Which hyperparameters mattered" not in render_report([study], {}, NOW)

@@ -1,4 +1,4 @@
-"""The winner's lead is held against the configurations that came next, and none is invented."""
+"""Finalists: the winner, the next configurations, and the noise of the lead."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def make_search(**options):
 
 
 def draw(study, names=("zero", "one", "two")):
-    """Leaves pictures of every trial."""
+    """Writes pictures of every trial."""
     labels = np.arange(12) % len(names)
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype(np.uint8)
     ProbeImages(images, labels).save(study.folder)
@@ -65,7 +65,7 @@ def section_of(page):
     return re.search(r'<section class="finalists">.*?</section>', page, flags=re.DOTALL)[0]
 
 
-def test_a_configuration_stands_once_and_the_next_four_follow_the_winner():
+def test_the_table_lists_the_winner_and_the_next_four_configurations():
     rows = compute_finalists(make_search()).rows
     assert [(row.place, row.trial_id) for row in rows] == [
         (1, "0007"),
@@ -76,14 +76,14 @@ def test_a_configuration_stands_once_and_the_next_four_follow_the_winner():
     ]
 
 
-def test_a_row_says_what_the_best_epoch_measured_and_what_it_cost():
+def test_a_row_has_the_losses_of_the_best_epoch_and_the_training_cost():
     winner, second, *_ = compute_finalists(make_search()).rows
     assert (winner.loss, winner.excess) == (178.25, 178.25 - FLOOR)
     assert (winner.behind, winner.rescored, winner.seeds) == ("\N{EN DASH}", "", "\N{EN DASH}")
     assert (second.loss, second.behind) == (191.0, "12.75")
     assert (second.reconstruction, second.kl) == (191.0 * 0.75, 191.0 * 0.25)
     assert (winner.best_epoch, winner.epochs) == (2, 3)
-    assert winner.train_s == 12.0, "with the trial that it goes on from"
+    assert winner.train_s == 12.0, "the time does not include the trial that it continues"
     assert winner.parameters == 100
 
 
@@ -100,7 +100,7 @@ def test_only_hyperparameters_that_differ_are_shown():
 @pytest.mark.parametrize(
     ("losses", "lead"), [((180.0, 180.43), "0.43"), ((180.0, 180.004), "less than 0.01")]
 )
-def test_that_the_noise_is_not_known_is_said_beside_the_answer(losses, lead):
+def test_the_headline_states_that_the_lead_may_be_noise(losses, lead):
     events = [
         make_trial_events(f"{number:04d}", [loss], configuration=number)
         for number, loss in enumerate(losses)
@@ -117,7 +117,7 @@ def test_that_the_noise_is_not_known_is_said_beside_the_answer(losses, lead):
     assert "“Training time” includes" not in visible, "no trial continues another"
 
 
-def test_a_winner_without_a_rival_stands_alone():
+def test_a_winner_without_a_runner_up_has_no_table_of_finalists():
     lone = make_study(
         *make_trial_events("0000", [180.0]),
         *make_trial_events("0001", [170.0], parent="0000", epoch_from=1),
@@ -130,7 +130,7 @@ def test_a_winner_without_a_rival_stands_alone():
     assert "rescored" not in page
 
 
-def test_the_page_has_a_row_each_and_no_style_of_their_own():
+def test_the_page_has_a_row_for_each_finalist_without_inline_styles():
     table = section_of(page_of(make_search()))
     rows = [
         " ".join(re.sub(r"<[^>]*>", " ", row).split())
@@ -143,7 +143,7 @@ def test_the_page_has_a_row_each_and_no_style_of_their_own():
     assert "<details>" not in table, "there are no pictures"
 
 
-def test_the_runners_up_show_their_pictures_folded(tmp_path):
+def test_the_pictures_of_the_runners_up_are_collapsed(tmp_path):
     study = draw(make_search(folder=tmp_path))
     found = compute_finalists(study)
     assert [one.trial_id for one in found.images] == ["0001", "0002", "0003", "0004"]
@@ -166,7 +166,7 @@ def test_the_page_has_the_pictures_of_a_runner_up_once(tmp_path):
     assert all(one["latent"] for one in trials)
 
 
-def test_a_damaged_picture_costs_the_pictures_and_not_the_row(tmp_path):
+def test_a_trial_with_damaged_pictures_keeps_its_row(tmp_path):
     study = draw(make_search(folder=tmp_path))
     (study.trial_folder("0002") / PICTURES_NAME).write_bytes(b"no archive")
     found = compute_finalists(study)
@@ -174,7 +174,7 @@ def test_a_damaged_picture_costs_the_pictures_and_not_the_row(tmp_path):
     assert [one.place for one in found.images] == [2, 4, 5]
 
 
-def test_names_of_classes_and_of_hyperparameters_are_only_text(tmp_path):
+def test_names_of_classes_and_hyperparameters_are_escaped(tmp_path):
     nasty = '</svg><script>hacked = 1</script>"'
     events = [
         make_trial_events(
@@ -214,19 +214,19 @@ def test_a_page_colours_classes_as_a_figure_does():
     assert found == [(str(n), colour, colour) for n, colour in enumerate(CLASS_COLOURS)]
 
 
-# Judged again
+# Rescored finalists
 
 LOSSES = {("0002", 1): 190.5, ("0007", 2): 191.25, ("0001", 1): 192.0, ("0003", 1): 193.5}
 
 
 def rescored(*events, **options):
-    """A search whose trial 0002 comes first when it is rescored, and 0004 was left out."""
+    """A search in which trial 0002 is best after rescoring; trial 0004 was left out."""
     before = make_search(**options)
     again = make_rescored(LOSSES, left_out=("0004",))
     return replace(before, rescorings=(again,), retrainings=tuple(events))
 
 
-def test_finalists_stand_in_the_order_that_they_were_rescored_in():
+def test_finalists_are_ordered_by_their_rescored_loss():
     found = compute_finalists(rescored())
     assert [(row.trial_id, row.loss, row.rescored, row.behind) for row in found.rows[:2]] == [
         ("0002", 192.0, "190.50 \N{PLUS-MINUS SIGN} 1.25", "\N{EN DASH}"),
@@ -236,7 +236,7 @@ def test_finalists_stand_in_the_order_that_they_were_rescored_in():
     assert found.rescored_on == "32 posterior samples of 1,000 validation images"
 
 
-def test_the_page_gives_the_lead_and_its_noise():
+def test_the_page_shows_the_lead_and_its_standard_error():
     page = page_of(rescored())
     header = re.search(r"<article.*?</header>", page, flags=re.DOTALL)[0]
     assert (
@@ -249,7 +249,7 @@ def test_the_page_gives_the_lead_and_its_noise():
     assert "Other seeds" not in table
 
 
-def test_the_page_says_what_other_seeds_gave():
+def test_the_page_shows_the_losses_of_other_seeds():
     seeds = {"0001": (190.0, 192.0), "0002": (194.0, 195.0), "0003": (197.0, None)}
     study = rescored(make_retrained(seeds | {"0004": (198.0, 198.0), "0007": (199.0, 199.0)}))
     found = compute_finalists(study)
@@ -261,7 +261,7 @@ def test_the_page_says_what_other_seeds_gave():
     assert "mean of trainings from 2 other seeds for 3 epochs each" in section_of(page)
 
 
-def test_the_test_figures_of_the_winner_stand_beside_the_examples(tmp_path):
+def test_evaluations_of_the_winner_and_the_keras_example_are_compared(tmp_path):
     study = rescored(folder=tmp_path / "tiny")
     evaluated = replace(study, evaluations=(make_evaluated("0007", 2), make_evaluated("0002", 1)))
     write_baseline(tmp_path)
@@ -283,7 +283,7 @@ def test_the_test_figures_of_the_winner_stand_beside_the_examples(tmp_path):
     assert f"130.5 {sign} 1.2" in alone
 
 
-def test_a_winner_that_was_not_judged_by_the_test_images_says_how_to(tmp_path):
+def test_a_winner_without_an_evaluation_has_the_command_to_evaluate(tmp_path):
     study = replace(rescored(), evaluations=(make_evaluated("0007", 2),))
     page = page_of(study)
     assert "Test images" not in page

@@ -47,7 +47,7 @@ def test_a_failed_trial_keeps_its_error_and_traceback(tmp_path):
     assert "dense_units = 80" in details
 
 
-def test_what_a_repetition_needs_is_there(tmp_path):
+def test_the_page_has_the_settings_needed_to_repeat_a_search(tmp_path):
     words = words_of(page_of(usual(tmp_path / "tiny")))
     for shown in (
         "seed 0 flag",
@@ -63,7 +63,7 @@ def test_what_a_repetition_needs_is_there(tmp_path):
         assert shown in words
 
 
-def test_of_a_process_alone_no_worker_is_shown(tmp_path):
+def test_a_search_without_workers_shows_no_workers(tmp_path):
     assert "worker" not in words_of(page_of(usual(tmp_path / "tiny"))).lower()
 
 
@@ -77,7 +77,7 @@ def test_the_workers_of_the_latest_session_are_shown_with_their_devices():
     assert "Device CPU" not in words
 
 
-def test_workers_that_are_not_alike_have_a_line_for_each_kind():
+def test_different_kinds_of_workers_have_separate_lines():
     builder = (
         JournalBuilder(3, joined=None)
         .join(1, 1, device="GPU (a card)")
@@ -99,7 +99,7 @@ def test_workers_that_are_not_alike_have_a_line_for_each_kind():
     ],
     ids=["not ready", "one", "none", "none any more"],
 )
-def test_however_many_workers_there_are_the_machine_is_shown(builder, shown):
+def test_the_device_is_shown_for_any_number_of_workers(builder, shown):
     assert shown in words_of_built(builder)
 
 
@@ -114,7 +114,7 @@ def test_winners_are_compared_only_on_the_same_data(tmp_path):
     assert "Comparison of searches" not in words_of(page_of(first, unfinished))
 
 
-def test_compared_winners_stand_best_first(tmp_path):
+def test_compared_winners_are_ordered_best_first(tmp_path):
     better = Story(tmp_path / "better").trial("0000", [99.5]).end()
     page = page_of(usual(tmp_path / "tiny"), better)
     table = re.search(r'<table class="search-group">.*?</table>', page, flags=re.DOTALL)[0]

@@ -1,4 +1,4 @@
-"""Every trial's pictures fit into a page, stay true, and cost nothing where there are none."""
+"""Thumbnails of trials: pixels, points, classes, and the byte budget of a page."""
 
 import base64
 import io
@@ -53,7 +53,7 @@ def ids(thumbnails):
     return [one.trial_id for one in thumbnails.trials]
 
 
-def test_the_best_trial_comes_first_and_those_that_did_not_complete_last(tmp_path):
+def test_the_best_trial_comes_first_and_failed_trials_last(tmp_path):
     assert ids(collect_thumbnails(make_search(tmp_path))) == ["0001", "0002", "0000", "9999"]
 
 
@@ -69,7 +69,7 @@ def test_an_image_pixel_is_a_pixel_of_the_file(tmp_path):
     assert (shown[8:-8, :, 3] == 0).all(), "what is between images is transparent"
 
 
-def test_samples_stand_ten_in_a_row(tmp_path):
+def test_rows_have_ten_samples(tmp_path):
     images = np.full((50, 4, 4, 3), (200, 0, 0), np.uint8)
     first = collect_thumbnails(make_search(tmp_path, images=images)).trials[0]
     mode, shown = decode(first.samples)
@@ -118,7 +118,7 @@ def test_more_dimensions_are_projected():
     ]
 
 
-def test_one_dimension_lies_in_a_strip_a_class():
+def test_one_dimension_has_a_strip_for_each_class():
     z_mean = np.linspace(-1, 1, 12, dtype=np.float32)[:, None]
     latent = place_points(z_mean, LABELS)
     assert latent.x[0] == 0
@@ -129,14 +129,14 @@ def test_one_dimension_lies_in_a_strip_a_class():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_points_that_would_be_taken_for_others_are_left_out(value):
+def test_latent_means_that_are_not_finite_or_empty_have_no_points(value):
     z_mean = np.ones((12, 2), np.float32)
     z_mean[3, 1] = value
     assert place_points(z_mean, LABELS) is None
     assert place_points(np.empty((0, 2), np.float32), None) is None
 
 
-def test_points_that_all_lie_in_one_place_have_one():
+def test_equal_points_have_equal_positions():
     latent = place_points(np.ones((5, 3), np.float32), None)
     assert set(latent.x) == set(latent.y) == {128}
 
@@ -155,7 +155,7 @@ def test_without_labels_there_are_no_classes(tmp_path):
     assert len(thumbnails.trials[0].latent.x) == 12
 
 
-def test_there_is_room_for_so_many_bytes_and_the_rest_is_counted(tmp_path):
+def test_thumbnails_beyond_the_byte_budget_are_left_out_and_counted(tmp_path):
     study = make_search(tmp_path)
     budget = json_bytes(collect_thumbnails(study)) // 2
     thumbnails = collect_thumbnails(study, budget_bytes=budget)
@@ -166,14 +166,14 @@ def test_there_is_room_for_so_many_bytes_and_the_rest_is_counted(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"no archive"])
-def test_what_is_missing_or_damaged_is_no_error(tmp_path, damage):
+def test_a_trial_with_missing_or_damaged_pictures_is_left_out(tmp_path, damage):
     study = make_search(tmp_path)
     archive = study.trial_folder("0001") / PICTURES_NAME
     archive.write_bytes(damage) if damage is not None else archive.unlink()
     assert ids(collect_thumbnails(study)) == ["0002", "0000", "9999"]
 
 
-def test_a_lost_gallery_costs_reconstructions_and_classes_alone(tmp_path):
+def test_without_a_gallery_samples_and_points_remain(tmp_path):
     study = make_search(tmp_path)
     (tmp_path / PICTURES_NAME).unlink()
     thumbnails = collect_thumbnails(study)
@@ -188,7 +188,7 @@ def test_a_search_without_pictures_has_none(tmp_path):
     assert (thumbnails.trials, thumbnails.left_out) == ((), 0)
 
 
-def test_of_a_hundred_trials_so_many_are_shown_as_there_is_room_for(tmp_path):
+def test_some_of_a_hundred_trials_fit_the_default_byte_budget(tmp_path):
     images = np.random.default_rng(2).integers(0, 256, (50, 28, 28, 1)).astype(np.uint8)
     study = make_search(tmp_path, losses=[300.0 - n for n in range(100)], images=images)
     thumbnails = collect_thumbnails(study)

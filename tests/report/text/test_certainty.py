@@ -1,4 +1,4 @@
-"""The noise that a lead is held against is named exactly, and none is made up."""
+"""A lead is described with the kind of noise that was measured, or as uncertain."""
 
 import pytest
 from journals import (
@@ -30,7 +30,7 @@ RESCORED = {("0001", 1): 180.5, ("0000", 1): 181.25, ("0002", 1): 186.0}
 
 
 @pytest.mark.parametrize(("error", "verdict"), [(0.25, "more"), (0.5, "inside the noise, less")])
-def test_a_lead_is_held_against_images_and_samples(error, verdict):
+def test_a_lead_is_compared_with_the_noise_of_images_and_samples(error, verdict):
     assert describe_certainty(study_of(make_rescored(RESCORED, behind=error))) == (
         "Rescored with 32 posterior samples of 1,000 validation images, the winner leads trial "
         f"0000 by 0.75 +- {error:.2f} nats: {verdict} than two standard errors of this difference "
@@ -38,7 +38,7 @@ def test_a_lead_is_held_against_images_and_samples(error, verdict):
     )
 
 
-def test_a_lead_among_seeds_is_held_against_seeds():
+def test_a_lead_of_retrained_configurations_is_compared_with_the_noise_of_seeds():
     seeds = make_retrained({"0000": (181.0, 183.0), "0001": (190.0, 191.0), "0002": (200.0, 201.0)})
     study = study_of(make_rescored(RESCORED), seeds)
     assert study.winner.trial_id == "0000"
@@ -54,7 +54,7 @@ def test_a_lead_among_seeds_is_held_against_seeds():
     assert describe_rescored(study, study.winner).endswith("; 0.75 +- 0.25 behind trial 0001")
 
 
-def test_one_seed_says_no_noise():
+def test_one_seed_leaves_the_noise_unknown():
     seeds = make_retrained({"0000": (182.0,), "0001": (190.0,), "0002": (None,)})
     shown = describe_certainty(study_of(seeds))
     assert shown.endswith("by 8.00 nats. The noise is unknown, because there is only one seed.")
@@ -63,7 +63,7 @@ def test_one_seed_says_no_noise():
     assert describe_retrained(study_of(failed), study_of().trial("0001")).startswith("failed (1")
 
 
-def test_a_search_that_is_not_rescored_says_so():
+def test_a_search_without_rescoring_is_described_as_such():
     assert "have not been rescored" in describe_certainty(study_of())
     assert "by 1.00 nats" in describe_certainty(study_of())
 
@@ -73,7 +73,7 @@ def test_finalists_that_could_not_be_rescored_leave_the_noise_unknown():
     assert "no two finalists could be rescored" in describe_certainty(study_of(rescored))
 
 
-def test_a_judgement_has_a_line_for_each_measurement():
+def test_a_decision_has_a_line_for_each_measurement():
     study = study_of(make_rescored(RESCORED), make_evaluated("0001", 1))
     lines = describe_decision(study, study.winner).splitlines()
     assert lines == [
@@ -84,7 +84,7 @@ def test_a_judgement_has_a_line_for_each_measurement():
     ]
 
 
-def test_what_was_not_judged_says_how_to():
+def test_a_trial_without_an_evaluation_has_the_command_to_evaluate():
     study = study_of(make_rescored(RESCORED))
     shown = describe_decision(study, study.trial("0002"))
     assert "180" not in shown
