@@ -96,7 +96,7 @@ def test_a_hyperparameter_with_one_value_does_not_differ_if_some_do_not_use_it(t
     assert not column(story.study(), "activation").differs
 
 
-def test_tables_say_what_is_not_used(study):
+def test_tables_mark_unused_hyperparameters(study):
     board = rank_trials(study)
     titles = [one.title for one in board.columns]
     for line in board.lines:
@@ -110,7 +110,7 @@ def test_tables_say_what_is_not_used(study):
     assert kinds["level_channels"]
 
 
-def test_csv_leaves_a_cell_empty_and_json_a_name_out(study):
+def test_an_unused_hyperparameter_is_empty_in_csv_and_absent_in_json(study):
     rows = list(csv.DictReader(io.StringIO(trials_as_csv(study))))
     for row, trial in zip(rows, study.trials, strict=True):
         assert row["activation"] == trial.hyperparameters["activation"]
@@ -140,7 +140,7 @@ def test_the_importance_of_a_conditional_hyperparameter_is_among_those_that_use_
     assert 'decoder <span class="note">(among the 12 that use it)</span>' in page
 
 
-def test_what_too_few_use_has_no_importance_and_is_named(tmp_path):
+def test_a_rarely_used_hyperparameter_has_no_importance_and_is_named(tmp_path):
     story = Story(tmp_path / "few", spec=SearchSpec(space=SPACE))
     for number, values in enumerate(configurations()):
         values = dict(values)
@@ -159,7 +159,7 @@ def test_settings_show_the_conditions():
     assert shown["space.activation"] == "gelu, relu, elu"
 
 
-def test_the_structures_that_a_search_may_meet_are_counted(study):
+def test_the_possible_structures_of_a_search_are_counted(study):
     spec = SearchSpec(space=SPACE)
     assert SPACE.structures() == 3 * (2 + 1)
     plan = study.plan
@@ -171,7 +171,7 @@ def test_the_structures_that_a_search_may_meet_are_counted(study):
 
 
 @pytest.mark.browser
-def test_charts_show_categories_and_what_is_not_used(chromium, story):
+def test_charts_show_categories_and_unused_hyperparameters(chromium, story):
     story.write()
     page = chromium.new_page(viewport={"width": 390, "height": 900})
     troubles = []

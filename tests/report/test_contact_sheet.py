@@ -22,7 +22,7 @@ def test_images_are_in_rows_of_ten_in_their_order(channels, shape):
 
 @pytest.mark.parametrize("side", [8, 28, 64, 128])
 @pytest.mark.parametrize("channels", [2, 5, 14, 32])
-def test_many_channels_take_no_more_room_than_a_page(side, channels):
+def test_sheets_of_many_channels_fit_a_page(side, channels):
     rows, columns, height, width, _ = arrange_images(
         noise(40, side, side, channels), None
     ).tiles.shape
@@ -51,7 +51,7 @@ def test_the_file_has_the_pixels_of_the_images(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_few_images_leave_no_hole(tmp_path):
+def test_a_sheet_has_whole_rows(tmp_path):
     assert write_contact_sheet(tmp_path / "three.png", noise(3, 8, 8, 1), None) == 3
     assert write_contact_sheet(tmp_path / "many.png", noise(25, 8, 8, 1), None) == 24
 
@@ -74,7 +74,7 @@ def test_an_earlier_sheet_is_replaced_and_any_other_file_is_kept(tmp_path):
         assert other.read_bytes() == kept
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ResultsError, match="cannot be written"):
         write_contact_sheet(tmp_path / "file" / "sheet.png", noise(10, 8, 8, 1), None)

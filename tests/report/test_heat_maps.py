@@ -1,4 +1,4 @@
-"""Heat maps: each image beside its reconstruction and its map, all maps on one scale."""
+"""Heat maps: each image next to its reconstruction and its map, all maps on one scale."""
 
 from dataclasses import replace
 from itertools import product
@@ -32,7 +32,7 @@ def pictures_of(figure):
     return [axes.images[0] for axes in figure.axes if axes.images]
 
 
-def test_each_image_is_beside_its_reconstruction_and_its_map():
+def test_each_row_has_an_image_its_reconstruction_and_its_heat_map():
     maps = make_maps()
     figure = draw_heat_maps(maps)
     pictures = pictures_of(figure)
@@ -74,7 +74,7 @@ def test_all_maps_and_the_colour_bar_have_one_scale():
         np.testing.assert_allclose(shown, expected, atol=2)
 
 
-def test_the_legend_says_the_splits_and_what_is_subtracted_from_scores():
+def test_the_legend_names_the_splits_and_the_correction_of_scores():
     maps = replace(make_maps(), splits=["train", "test", "left out"], is_corrected=True)
     images, scores = maps.legend
     assert images.startswith("Train, test and left out images, each with its reconstruction")
@@ -131,7 +131,7 @@ def test_names_of_any_length_and_script_fit():
     assert first.x1 < second.x0
 
 
-def test_heat_maps_replace_earlier_ones_and_no_other_picture(tmp_path):
+def test_heat_maps_replace_only_earlier_heat_maps(tmp_path):
     path = tmp_path / "maps.png"
     for _ in range(2):
         check_heat_maps(path)

@@ -35,7 +35,7 @@ def in_pixels(axes, x, y):
     return axes.transData.transform((x, y))
 
 
-def test_thumbnails_are_apart_and_none_could_be_added():
+def test_thumbnails_do_not_overlap_and_fill_the_map():
     places = np.random.default_rng(1).uniform(size=(2000, 2))
     width, height = 0.05, 0.08
     chosen = choose_apart(places, width, height)
@@ -97,7 +97,7 @@ def test_all_kinds_of_images_can_be_shown(latent_dim, shape):
     assert SIDES[0] < max(info.thumbnail) < SIDES[1]
 
 
-def test_frames_have_the_colours_of_the_legend():
+def test_frames_have_the_class_colours_of_the_legend():
     info = compute_map(POINTS, LABELS, NAMES)
     figure = draw_map(info, to_thumbnails(images_of(info.rows)))
     (legend,) = figure.legends
@@ -113,7 +113,7 @@ def test_frames_have_the_colours_of_the_legend():
         )
 
 
-def test_a_map_replaces_an_earlier_one_and_no_other_picture(tmp_path):
+def test_a_map_replaces_only_an_earlier_map(tmp_path):
     path = tmp_path / "map.png"
     labels, counts = np.where(np.arange(400) < 9, -1, LABELS), []
 

@@ -57,7 +57,7 @@ def test_trials_are_listed_with_their_accuracy(study):
     assert "knn_accuracy,expected_knn_accuracy" in trials_as_csv(study)
 
 
-def test_a_trial_that_ended_says_its_accuracy_and_what_was_expected(study):
+def test_the_line_of_a_trial_has_its_accuracy_and_the_expected_one(study):
     events = make_trial_events("0001", [180.0], uses=[0.9], decision=DECISION)
     line = trial_line("trial 0001", events[0], events[-1], (), OBJECTIVES["knn_accuracy"])
     assert "90.0 %  epochs 1 to 1" in line
@@ -65,7 +65,7 @@ def test_a_trial_that_ended_says_its_accuracy_and_what_was_expected(study):
     assert "nats" not in line
 
 
-def test_the_winner_is_described_by_both(study):
+def test_the_winner_is_described_by_accuracy_and_loss(study):
     text = describe_winner(study, study.winner, None)
     assert text.splitlines()[0].split() == ["kNN", "accuracy", "94.2", "%"]
     assert "validation loss  140.00 nats" in text
@@ -74,7 +74,7 @@ def test_the_winner_is_described_by_both(study):
     assert by_loss in decision
 
 
-def test_more_is_above():
+def test_a_higher_accuracy_is_described_as_above():
     accuracy, loss = OBJECTIVES["knn_accuracy"], OBJECTIVES["val_loss"]
     assert describe_lead_over(accuracy, 0.942, 0.9) == "4.2 points above"
     assert describe_lead_over(accuracy, 0.9, 0.942) == "4.2 points below"
@@ -112,7 +112,7 @@ def test_the_table_of_trials_is_ordered_by_accuracy(study):
     ],
 )
 @pytest.mark.parametrize("is_use", [True, False])
-def test_charts_have_better_values_where_they_belong(study, compute, draw, is_use):
+def test_axes_of_charts_follow_the_direction_of_the_objective(study, compute, draw, is_use):
     drawn = study if is_use else make_study(*TRIALS, make_session_end())
     axes = draw(compute(drawn)).axes[0]
     low, high = axes.get_ylim()
@@ -122,7 +122,7 @@ def test_charts_have_better_values_where_they_belong(study, compute, draw, is_us
         assert axes.yaxis.get_major_formatter()(0.058, None) == "94.2"
 
 
-def test_what_was_expected_is_compared_with_what_was_reached(study):
+def test_expected_and_reached_accuracies_are_compared(study):
     (row,) = compute_decisions(study).rows
     assert row.expected == "95.0\N{NO-BREAK SPACE}% \N{PLUS-MINUS SIGN} 1.0\N{NO-BREAK SPACE}%"
     assert row.reached == "94.2\N{NO-BREAK SPACE}%"
@@ -151,7 +151,7 @@ def test_searches_of_different_objectives_are_not_compared(study):
 
 
 def rescored(uses, measure="knn_accuracy"):
-    """The finalists, measured by their use: value and standard error by trial id and epoch."""
+    """Finalists with an accuracy and its standard error by trial id and epoch."""
     event = make_rescored({key: 200.0 - 100 * use for key, (use, _) in uses.items()})
     best = max(use for use, _ in uses.values())
     finalists = tuple(
@@ -165,7 +165,7 @@ def rescored(uses, measure="knn_accuracy"):
     return event.model_copy(update={"rescoring": rescoring})
 
 
-def test_finalists_are_shown_with_what_decided(study):
+def test_finalists_are_shown_with_their_accuracy(study):
     keys = [("0002", 3), ("0000", 1), ("0003", 1)]
     event = rescored(dict(zip(keys, [(0.95, 0.007), (0.94, 0.0075), (0.5, 0.016)], strict=True)))
     decided = make_study(*TRIALS, event, make_session_end(), search=BY_NEIGHBOURS)
@@ -182,7 +182,7 @@ def test_finalists_are_shown_with_what_decided(study):
     assert found.rows[1].behind == "1.0 \N{PLUS-MINUS SIGN} 1.0 points"
 
 
-def test_a_use_may_decide_among_the_finalists_of_a_search_by_the_loss():
+def test_accuracy_can_rank_the_finalists_of_a_search_by_loss():
     keys = [("0000", 1), ("0003", 1), ("0002", 2)]
     event = rescored(dict(zip(keys, [(0.95, 0.007), (0.94, 0.0075), (0.5, 0.016)], strict=True)))
     trials = [

@@ -74,7 +74,7 @@ def test_a_page_of_another_program_is_left_alone(tmp_path, content):
     assert page.read_text() == content
 
 
-def test_a_folder_in_its_place_is_left_alone(tmp_path):
+def test_a_folder_named_report_html_is_left_alone(tmp_path):
     usual(tmp_path / "tiny").write()
     (tmp_path / "report.html").mkdir()
     with pytest.raises(ResultsError, match=r"report\.html cannot be replaced: Is a directory"):
@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_old_page_and_nothing_else(tmp_path, monkeypatch)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "tiny"]
 
 
-def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     usual(tmp_path / "tiny").write()
     opened = Path.open
 
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path, monkeypatch
         write_report(tmp_path)
 
 
-def test_a_default_search_is_reported_without_tensorflow_in_few_bytes(tmp_path):
+def test_the_report_of_a_default_search_is_small_and_needs_no_tensorflow(tmp_path):
     story = Story(tmp_path / "big")
     for number in range(23):
         losses = [250.0 - number - 10.0 * epoch for epoch in range(9)]

@@ -22,19 +22,19 @@ def test_the_page_says_what_its_numbers_are(tmp_path):
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_the_export_is_one_command_away():
+def test_the_page_has_the_export_command():
     page = page_of(usual(Path("results/tiny")))
     assert "<code>vaetune best tiny --export</code>" in page
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_commands_name_results_that_are_elsewhere(tmp_path):
+def test_commands_name_a_different_results_folder(tmp_path):
     words = words_of(page_of(usual(tmp_path / "it's" / "tiny")))
     quoted = "'" + str(tmp_path / "it's").replace("'", "'\"'\"'") + "'"
     assert f"vaetune best tiny --export --results {quoted}" in words
 
 
-def test_other_searches_follow_with_a_way_to_each(tmp_path):
+def test_the_page_links_to_each_search(tmp_path):
     page = page_of(usual(tmp_path / "late"), usual(tmp_path / "early"))
     outline = Outline(page)
     links = [href for href in outline.values("href") if href.startswith("#")]
@@ -52,7 +52,7 @@ def test_the_page_is_the_same_for_the_same_journals(tmp_path):
     assert page_of(stories[0], baseline=stories[1]) == page_of(stories[0], baseline=stories[1])
 
 
-def test_the_page_asks_nobody_for_anything(tmp_path):
+def test_the_page_loads_no_external_resources(tmp_path):
     usual(tmp_path / "tiny").write()
     outline = Outline(page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path)))
     assert all(href.startswith("#") or href == "data:," for href in outline.values("href"))
@@ -127,7 +127,7 @@ def test_no_text_from_a_file_breaks_out_of_the_page(hostile_folder, harmless, pa
 
 
 def scripts_of(page):
-    """What a browser would run, and how much there is that it would not."""
+    """Scripts that a browser runs, number of data elements, number of script elements."""
     scripts = re.findall(r"<script(.*?)>(.*?)</script>", page, flags=re.DOTALL)
     data = [json.loads(text) for kind, text in scripts if "application/json" in kind]
     return [text for kind, text in scripts if not kind], len(data), len(scripts)
@@ -141,7 +141,7 @@ def test_text_is_shown_as_it_was_written(hostile_folder):
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_a_folder_whose_name_is_no_text_does_not_break_the_page():
+def test_a_folder_name_that_is_not_unicode_does_not_break_the_page():
     page = page_of(usual(Path("results-\udcff") / "tiny"))
     assert "--results 'results-\ufffd'" in words_of(page)
     page.encode()

@@ -1,4 +1,4 @@
-"""Working time leaves breaks out; trials that overlap, and workers, have lanes of their own."""
+"""Timelines exclude breaks; overlapping trials and workers have separate lanes."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -43,14 +43,14 @@ def test_the_break_between_sessions_takes_no_time(tmp_path):
     assert WorkingTime(study).until_s == 180.0
 
 
-def test_time_stands_still_in_a_break(tmp_path):
+def test_working_time_does_not_advance_in_a_break(tmp_path):
     story = Story(tmp_path).trial("0000", [3.0]).end("interrupted").session(after_s=7200.0)
     clock = WorkingTime(story.trial("0001", [1.0]).study())
     moments = [START + timedelta(seconds=second) for second in (60, 61, 7000, 7260, 7261)]
     assert [clock.at(moment) for moment in moments] == [60.0, 60.0, 60.0, 60.0, 61.0]
 
 
-def test_a_trial_that_a_break_cut_in_two_is_as_long_as_it_worked(tmp_path):
+def test_the_length_of_an_interrupted_trial_excludes_the_break(tmp_path):
     story = Story(tmp_path).trial("0000", [3.0], unfinished=True).session(after_s=7200.0)
     moment = story.time + timedelta(minutes=1)
     later = story.study().trials[0].epochs[0].model_copy(update={"time": moment, "epoch": 2})
@@ -58,7 +58,7 @@ def test_a_trial_that_a_break_cut_in_two_is_as_long_as_it_worked(tmp_path):
     assert [(s.start_s, s.end_s) for s in spans_of(story.study())] == [(0.0, 120.0)]
 
 
-def test_trials_at_the_same_time_are_in_lanes_of_their_own(tmp_path):
+def test_overlapping_trials_have_separate_lanes(tmp_path):
     study = Story(tmp_path).trial("0000", [3.0]).trial("0001", [2.0]).trial("0002", [1.0]).study()
     first, second, third = study.trials
     moved = replace(second, started=START + timedelta(seconds=30))
@@ -67,7 +67,7 @@ def test_trials_at_the_same_time_are_in_lanes_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize("losses", [[], [2.0]])
-def test_a_trial_under_way_lasts_until_the_last_sign_of_it(tmp_path, losses):
+def test_a_running_trial_lasts_until_its_last_event(tmp_path, losses):
     study = Story(tmp_path).trial("0000", losses, unfinished=True).study()
     assert [s.end_s for s in spans_of(study)] == [60.0 * len(losses)]
 
@@ -79,7 +79,7 @@ def bars_of(study):
     return [(s.trial_id, s.lane, s.worker, s.start_s, s.end_s) for s in spans_of(study)]
 
 
-def test_a_lane_is_a_worker_even_one_that_had_nothing_to_train():
+def test_every_worker_has_a_lane_even_if_it_trained_nothing():
     builder = JournalBuilder(3).begin(10, "0000", 3).begin(10, "0001", 1).finish(30, "0001")
     study = builder.begin(30, "0002", 1).finish(40, "0002").finish(50, "0000").study()
     assert timeline_of(study).lanes == (1, 2, 3)
@@ -90,7 +90,7 @@ def test_a_lane_is_a_worker_even_one_that_had_nothing_to_train():
     ]
 
 
-def test_a_trial_of_a_lost_worker_has_a_span_on_each_and_the_loss_is_shown():
+def test_a_trial_of_a_lost_worker_has_a_span_on_both_workers():
     builder = (
         JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(30, 1, "0000", "gone")
     )
@@ -112,13 +112,13 @@ def test_a_trial_of_a_lost_worker_has_a_span_on_each_and_the_loss_is_shown():
     ]
 
 
-def test_a_trial_over_a_break_has_a_span_before_and_one_after_it():
+def test_a_trial_on_a_worker_has_a_span_before_and_after_a_break():
     builder = JournalBuilder(1).begin(10, "0000", 1).epoch(30, "0000").end(40, "interrupted")
     study = builder.session(1000, 1).resume(1005, "0000", 1, 1).finish(1025, "0000").study()
     assert bars_of(study) == [("0000", 0, 1, 10.0, 40.0), ("0000", 0, 1, 45.0, 65.0)]
 
 
-def test_trials_that_tell_no_worker_are_packed_below_the_workers():
+def test_trials_without_a_worker_are_below_the_lanes_of_workers():
     builder = (
         JournalBuilder(1, joined=None).begin(10, "0000", None).epoch(30, "0000").session(1000, 2)
     )
@@ -132,14 +132,14 @@ def test_trials_that_tell_no_worker_are_packed_below_the_workers():
     ]
 
 
-def test_a_process_alone_draws_a_trial_once_through_its_breaks():
+def test_a_trial_without_workers_has_one_span_across_breaks():
     builder = JournalBuilder(1, joined=None).begin(10, "0000", None).epoch(30, "0000")
     study = builder.session(1000, 1).resume(1005, "0000", None, 1).finish(1025, "0000").study()
     assert timeline_of(study).lanes == (None,)
     assert bars_of(study) == [("0000", 0, None, 10.0, 55.0)]
 
 
-def test_workers_that_come_and_go_are_signs_of_a_session():
+def test_joined_and_lost_workers_extend_the_working_time():
     study = JournalBuilder(2, joined=20).lose(25, 2).session(100, 2).begin(110, "0000", 1).study()
     moments = [(moment - study.started.time).total_seconds() for moment in study_moments(study)]
     assert sorted(set(moments)) == [0, 20, 25, 100, 110]
@@ -156,20 +156,20 @@ def test_the_keras_example_is_in_the_lane_of_its_worker():
     ]
 
 
-def test_a_keras_example_of_another_time_is_not_in_it():
+def test_a_keras_example_trained_at_another_time_is_not_in_the_timeline():
     later = JournalBuilder(2).session(5000, 2).begin(5010, "0000", 2).finish(5090, "0000").study()
     example = JournalBuilder(2, kind="baseline").begin(1000, "0000", 1).finish(2000, "0000").study()
     assert timeline_of(later, example).reference_spans == ()
 
 
-# What workers are
+# Kinds of workers
 
 
 def kinds_of(*joined):
     return [(kind.numbers, kind.place) for kind in list_worker_kinds(joined)]
 
 
-def test_workers_of_equal_devices_are_of_a_kind():
+def test_workers_with_equal_devices_form_a_kind():
     assert kinds_of(
         make_joined(2, "node7", threads=1),
         make_joined(1, "node8", device="GPU (NVIDIA H100)", threads=4),
@@ -188,7 +188,7 @@ def test_many_machines_are_counted():
     assert kinds_of(*joined) == [((1, 2, 3, 4), "CPU on 4 machines, 2 threads each")]
 
 
-def test_a_worker_whose_place_another_device_took_says_so():
+def test_a_worker_on_two_devices_in_turn_has_both():
     first, second = make_joined(1, "node7"), make_joined(1, "node8", device="GPU (a card)")
     shown = "CPU on node7, 2 threads, then GPU (a card) on node8, 2 threads"
     assert kinds_of(first, second) == [((1,), shown)]
@@ -197,7 +197,7 @@ def test_a_worker_whose_place_another_device_took_says_so():
 # Utilisation
 
 
-def test_workers_are_busy_from_the_first_start_to_the_last_sign_of_trials():
+def test_utilisation_covers_the_first_start_to_the_last_event_of_trials():
     builder = JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).finish(30, "0001")
     builder.finish(40, "0000").begin(40, "0002", 1, parent="0000", rung=1).finish(70, "0002")
     found = compute_utilisation(builder.end(500).study())
@@ -212,7 +212,7 @@ def test_workers_are_busy_from_the_first_start_to_the_last_sign_of_trials():
     )
 
 
-def test_sessions_are_summed_with_the_workers_that_each_had():
+def test_each_session_counts_with_its_own_number_of_workers():
     builder = JournalBuilder(2).begin(10, "0000", 1).begin(20, "0001", 2).finish(50, "0000")
     builder.end(60, "interrupted").session(1000, 3)
     builder.resume(1010, "0001", 3).begin(1010, "0002", 1).finish(1020, "0002")
@@ -226,7 +226,7 @@ def test_sessions_are_summed_with_the_workers_that_each_had():
     )
 
 
-def test_until_the_last_rung_counts_earlier_sessions_whole():
+def test_utilisation_until_the_last_rung_includes_earlier_sessions():
     builder = JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).finish(30, "0000")
     builder.end(50, "interrupted").session(1000, 2).resume(1010, "0001", 1).finish(1030, "0001")
     builder.begin(1020, "0002", 2, rung=1).finish(1050, "0002")
@@ -235,7 +235,7 @@ def test_until_the_last_rung_counts_earlier_sessions_whole():
     assert found.share == pytest.approx((20 + 40 + 20 + 30) / (2 * 40 + 2 * 40))
 
 
-def test_a_lost_worker_is_idle_until_another_one_trains_in_its_place():
+def test_a_lost_worker_counts_as_idle():
     builder = JournalBuilder(2).begin(0, "0000", 1).begin(0, "0001", 2).lose(30, 1, "0000")
     builder.finish(40, "0001").resume(40, "0000", 2).finish(60, "0000")
     found = compute_utilisation(builder.study())
@@ -243,14 +243,14 @@ def test_a_lost_worker_is_idle_until_another_one_trains_in_its_place():
     assert found.by_worker == {1: 0.5, 2: 1.0}
 
 
-def test_a_killed_session_was_busy_until_its_last_sign():
+def test_a_killed_session_lasts_until_its_last_event():
     builder = JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).epoch(40, "0000")
     builder.epoch(50, "0001").session(500, 2).resume(510, "0000", 1, 1).finish(520, "0000")
     found = compute_utilisation(builder.study())
     assert (found.trained_s, found.available_s) == (80.0 + 10.0, 2 * 40.0 + 2 * 10.0)
 
 
-def test_the_rung_that_a_search_begins_with_is_no_last_one_to_wait_for():
+def test_a_search_of_one_rung_has_no_share_until_the_last_rung():
     (only, *_) = JournalBuilder().study().plan
     found = compute_utilisation(
         JournalBuilder(1, plan=(only,)).begin(0, "0000", 1).finish(10, "0000").study()
@@ -258,7 +258,7 @@ def test_the_rung_that_a_search_begins_with_is_no_last_one_to_wait_for():
     assert (found.share, found.until_last_rung) == (1.0, None)
 
 
-def test_a_worker_that_trains_the_keras_example_meanwhile_is_not_idle():
+def test_a_worker_that_trains_the_keras_example_is_not_idle():
     study = JournalBuilder(2).begin(10, "0000", 2).begin(70, "0001", 1).finish(90, "0000").study()
     example = (
         JournalBuilder(2, kind="baseline").begin(5, "0000", 1).finish(60, "0000").end(60).study()
@@ -269,7 +269,7 @@ def test_a_worker_that_trains_the_keras_example_meanwhile_is_not_idle():
     assert found.by_worker == {1: 70 / 80, 2: 1.0}
 
 
-def test_what_two_journals_tell_of_the_same_seconds_counts_once():
+def test_overlapping_spans_of_two_journals_count_once():
     study = JournalBuilder(1).begin(10, "0000", 1).finish(90, "0000").study()
     example = (
         JournalBuilder(1, kind="baseline").begin(20, "0000", 1).finish(60, "0000").end(60).study()
@@ -277,7 +277,7 @@ def test_what_two_journals_tell_of_the_same_seconds_counts_once():
     assert compute_utilisation(study, example).trained_s == 80.0
 
 
-def test_without_workers_or_before_they_trained_there_is_no_utilisation(tmp_path):
+def test_a_search_without_workers_or_training_has_no_utilisation(tmp_path):
     assert compute_utilisation(Story(tmp_path).trial("0000", [3.0]).end().study()) is None
     assert compute_utilisation(JournalBuilder(2).study()) is None
     assert compute_utilisation(JournalBuilder(2).begin(10, "0000", 1).study()) is None

@@ -1,4 +1,4 @@
-"""What an algorithm expected is held against what was reached."""
+"""Expected losses of an algorithm are compared with the losses that trials reached."""
 
 import re
 
@@ -19,7 +19,7 @@ def expect(loss, epoch=3, width=5.0):
 
 
 def make_search(plan=OPEN_PLAN):
-    """The second configuration is trained to its end, the third one pauses."""
+    """Three configurations; only the second one trains to the last epoch."""
     return make_study(
         *make_trial_events("0000", [120.0]),
         *make_trial_events("0001", [118.0], configuration=1, decision=expect(100.0)),
@@ -54,12 +54,12 @@ def test_the_summary_counts_what_can_be_compared():
     assert "1 were within one standard deviation, and the median error was 5.0 nats" in summary
 
 
-def test_without_a_loss_to_compare_the_summary_says_so():
+def test_the_summary_mentions_missing_losses():
     study = make_study(*make_trial_events("0000", [118.0], decision=expect(100.0)))
     assert compute_decisions(study).summary.startswith("None of 1 forecast")
 
 
-def test_a_failed_trial_reached_nothing():
+def test_a_failed_trial_has_no_reached_loss():
     study = make_study(
         *make_trial_events(
             "0000", [118.0], status="failed", error="NaN", epoch_to=1, decision=expect(100.0, 1)
@@ -74,7 +74,7 @@ def test_other_algorithms_have_no_decisions():
     assert "What did the algorithm expect" not in page
 
 
-def test_the_page_shows_them_and_how_far_the_search_is():
+def test_the_page_shows_decisions_and_the_progress_of_the_search():
     page = render_report([make_search()], {}, START)
     table = re.search(r"What did the algorithm expect.*?</table>", page, flags=re.DOTALL)[0]
     assert table.count("<tr>") == 4

@@ -1,4 +1,4 @@
-"""The page opens on the answer in every state of a search."""
+"""The headline of the page in every state of a search."""
 
 import math
 from pathlib import Path
@@ -23,7 +23,7 @@ from vaetune.report.page import render_report
 pytestmark = pytest.mark.usefixtures("without_charts")
 
 
-def test_the_page_opens_on_the_winner_beside_the_reference(tmp_path):
+def test_the_headline_compares_the_winner_with_the_keras_example(tmp_path):
     page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))
     assert headline_of(page) == (
         "Trial 0003 (configuration 1) reaches 131.2 nats per image, 46.0 below the Keras example "
@@ -39,12 +39,12 @@ def test_the_page_opens_on_the_winner_beside_the_reference(tmp_path):
         ((300.0, 150.0), "18.8 below the Keras example after 2."),
     ],
 )
-def test_the_answer_is_as_honest_when_the_reference_is_not_beaten(tmp_path, losses, shown):
+def test_the_headline_states_the_difference_in_either_direction(tmp_path, losses, shown):
     page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path, losses))
     assert headline_of(page).endswith(shown)
 
 
-def test_numbers_and_hyperparameters_stand_side_by_side(tmp_path):
+def test_losses_hyperparameters_and_cost_are_compared_in_one_table(tmp_path):
     page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path)).replace("<wbr>", "")
     rows = Outline(page).texts_of("tr", page)
     assert rows[: rows.index("Cost") + 4] == [
@@ -67,7 +67,7 @@ def test_numbers_and_hyperparameters_stand_side_by_side(tmp_path):
     ]
 
 
-def test_numbers_that_need_much_room_are_smaller(tmp_path):
+def test_long_numbers_are_smaller(tmp_path):
     story = Story(tmp_path / "large").trial("0000", [-48093.4]).end()
     assert '<tr class="lead">' in page_of(story)
     assert '<tr class="lead long">' in page_of(story, baseline=reference(tmp_path, (-47440.5,)))
@@ -77,7 +77,7 @@ def test_numbers_that_need_much_room_are_smaller(tmp_path):
     ("wanted", "shown"),
     [(True, "it has not been trained on these data"), (False, "(baseline = false)")],
 )
-def test_without_a_reference_the_winner_stands_alone(tmp_path, wanted, shown):
+def test_without_the_keras_example_the_winner_is_shown_alone(tmp_path, wanted, shown):
     page = page_of(usual(tmp_path / "tiny", spec=SearchSpec(baseline=wanted)))
     assert headline_of(page) == (
         "Trial 0003 (configuration 1) reaches 131.2 nats per image after 3 epochs."
@@ -86,7 +86,7 @@ def test_without_a_reference_the_winner_stands_alone(tmp_path, wanted, shown):
     assert "Difference" not in words_of(page)
 
 
-def test_a_search_in_progress_says_so_and_how_to_go_on():
+def test_a_search_in_progress_has_the_command_to_continue():
     story = Story(Path("results/tiny")).trial("0000", [212.5]).trial("0001", [], unfinished=True)
     page = page_of(story)
     assert headline_of(page) == (
@@ -106,7 +106,7 @@ def test_a_search_that_has_just_begun_has_a_page():
     assert "<svg" not in page
 
 
-def test_an_interrupted_search_says_how_to_go_on():
+def test_an_interrupted_search_has_the_command_to_continue():
     story = Story(Path("results/tiny")).trial("0000", [], unfinished=True).end("interrupted")
     page = page_of(story)
     assert headline_of(page) == "No trial has completed yet."
@@ -115,7 +115,7 @@ def test_an_interrupted_search_says_how_to_go_on():
     assert "stopped" in Outline(page).texts_of("tbody", page)[0]
 
 
-def test_a_search_that_broke_off_shows_why():
+def test_a_search_that_an_error_stopped_shows_the_error():
     story = Story(Path("results/tiny")).trial("0000", [212.5]).end("error", "No space left")
     words = words_of(page_of(story))
     assert "Stopped by an error: 1 of 4 trials" in words
@@ -133,14 +133,14 @@ def test_a_search_that_broke_off_shows_why():
         ),
     ],
 )
-def test_a_search_that_a_limit_stopped_says_which_and_how_to_go_on(reason, title, command):
+def test_a_stopped_search_shows_its_limit_and_the_command_to_continue(reason, title, command):
     page = page_of(Story(Path("results/tiny")).trial("0000", [212.5]).end(reason, "It is so."))
     assert f"{title}: 1 of 4 trials" in words_of(page)
     assert "It is so." in words_of(page)
     assert f"<code>{command}</code>" in page
 
 
-def test_a_page_that_knows_of_a_running_search_counts_the_trials_under_way():
+def test_the_page_of_a_running_search_counts_the_running_trials():
     builder = JournalBuilder(3).begin(10, "0000", 1).begin(10, "0001", 2).begin(10, "0002", 3)
     study = builder.lose(20, 3, "0002").study()
     page = render_report([study], {study.name: None}, NOW, running=[study.name])
@@ -152,7 +152,7 @@ def test_a_page_that_knows_of_a_running_search_counts_the_trials_under_way():
     assert "in parallel" not in words_of(page)
 
 
-def test_when_all_trials_fail_the_page_opens_on_why():
+def test_if_all_trials_fail_the_error_is_shown_first():
     story = Story(Path("results/tiny"))
     for trial_id in ("0000", "0001"):
         story.trial(trial_id, [], error="ResourceExhaustedError: out of memory", traceback="line 1")
@@ -163,7 +163,7 @@ def test_when_all_trials_fail_the_page_opens_on_why():
     assert "<code>vaetune search tiny --overwrite</code>" in page
 
 
-def test_a_trial_without_a_finite_loss_wins_nothing(tmp_path):
+def test_a_trial_without_a_finite_loss_is_never_the_winner(tmp_path):
     story = Story(tmp_path / "tiny").trial("0000", [math.nan]).trial("0001", [math.inf]).end()
     page = page_of(story)
     assert not set(Outline(page).values("data-value")) & {"nan", "inf"}

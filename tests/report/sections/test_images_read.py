@@ -67,7 +67,7 @@ def test_an_old_search_has_the_section_without_images(tmp_path):
     assert "warning" not in page_of(study).partition("<body>")[2].partition("<script")[0].lower()
 
 
-def test_the_page_warns_at_its_top_and_says_why_in_the_section(tmp_path):
+def test_the_headline_links_to_the_warnings_in_the_section(tmp_path):
     study, _ = make_search(tmp_path, warnings=WARNINGS, notes=("The folder tmp is not used.",))
     page = page_of(study)
     top = page[page.index("<h2 ") : page.index('<section class="read">')]

@@ -11,7 +11,7 @@ from vaetune.study.records import Rung
 pytestmark = pytest.mark.usefixtures("without_charts")
 
 
-def test_what_happened_to_a_search_is_shown():
+def test_incidents_of_a_search_are_shown():
     begin, *rest = make_trial_events("0000", [212.5])
     moment = {"time": begin.time}
     fewer = (Rung(bracket=1, rung=0, trials=2, epoch_from=0, epoch_to=1),)
@@ -36,7 +36,7 @@ def test_what_happened_to_a_search_is_shown():
     assert announced in words
 
 
-def test_of_a_search_without_incidents_nothing_is_shown():
+def test_a_search_without_incidents_has_no_section():
     study = make_study(*make_trial_events("0000", [212.5]))
     assert "Incidents" not in words_of(render_report([study], {}, NOW))
 
@@ -51,7 +51,7 @@ def test_a_worker_on_another_kind_of_machine_is_shown():
     ) in words_of_built(builder)
 
 
-def test_each_lost_worker_is_shown_with_what_became_of_its_trial():
+def test_each_lost_worker_is_shown_with_the_outcome_of_its_trial():
     builder = (
         JournalBuilder(3)
         .begin(10, "0000", 1, epoch_to=3)
@@ -73,21 +73,21 @@ def test_each_lost_worker_is_shown_with_what_became_of_its_trial():
         assert shown in words
 
 
-def test_a_trial_that_was_not_tried_again_failed():
+def test_a_trial_without_a_retry_failed():
     builder = (
         JournalBuilder(1).begin(10, "0000", 1).lose(20, 1, "0000").finish(21, "0000", "failed")
     )
     assert "killed by signal 9. The trial failed." in words_of_built(builder)
 
 
-def test_a_trial_that_the_search_itself_took_up_says_so():
+def test_a_trial_that_continues_in_the_driver_is_described_as_such():
     builder = JournalBuilder(1).begin(10, "0000", 1).lose(20, 1, "0000").session(100, 1)
     builder.resume(101, "0000", None)
     assert "The trial started again in the process of the search." in words_of_built(builder)
 
 
 def lose_many(builder, times, error="killed"):
-    """A worker of a trial of its own is lost, again and again; all but the last went on."""
+    """Each loss interrupts another trial. All trials except the last one continue."""
     for n in range(times):
         builder.begin(60 * n, f"{n:04}", 1 + n % 2).lose(60 * n + 30, 1 + n % 2, f"{n:04}", error)
         if n < times - 1:
@@ -95,7 +95,7 @@ def lose_many(builder, times, error="killed"):
     return builder
 
 
-def test_ten_lost_workers_are_shown_one_by_one_and_more_together():
+def test_more_than_ten_lost_workers_are_summarised():
     assert words_of_built(lose_many(JournalBuilder(2), 10)).count("was lost on") == 10
     words = words_of_built(lose_many(JournalBuilder(2), 11))
     assert words.count("was lost on") == 0
@@ -119,7 +119,7 @@ def test_only_the_most_frequent_reasons_are_shown():
     assert "They were training 5 trials. All of them continued." in words
 
 
-def test_workers_that_were_lost_without_a_trial_trained_none():
+def test_workers_that_were_lost_while_idle_are_described_as_such():
     builder = JournalBuilder(2)
     for n in range(11):
         builder.lose(n, 1)

@@ -1,4 +1,4 @@
-"""A study in columns: what charts need to know, and nothing that JSON cannot hold."""
+"""The data of the charts: a study in columns that JSON can represent."""
 
 import json
 import math
@@ -60,12 +60,12 @@ def test_an_axis_follows_its_dimension(tmp_path):
     assert scales["loss"] == "excess"
 
 
-def test_what_cannot_be_on_a_logarithmic_axis_is_on_a_linear_one(tmp_path):
+def test_a_column_with_zeros_has_a_linear_axis(tmp_path):
     story = Story(tmp_path / "tiny").trial("0000", [], error="no room").trial("0001", [3.0])
     assert column(compute_records(story.study(), None), "seconds").scale == "linear"
 
 
-def test_only_what_differs_is_said_to_differ(tmp_path):
+def test_only_hyperparameters_with_several_values_differ(tmp_path):
     records = compute_records(usual(tmp_path / "tiny").study(), None)
     names = {one.key for one in records.columns if one.kind == "hyperparameter" and one.differs}
     assert names == {"dense_units"}
@@ -75,16 +75,14 @@ def test_only_what_differs_is_said_to_differ(tmp_path):
 @pytest.mark.parametrize(
     ("levels", "title"), [(1, "Active units"), (2, "Active units of all levels")]
 )
-def test_active_units_are_said_to_be_those_of_all_levels_if_there_are_several(
-    tmp_path, levels, title
-):
+def test_the_title_of_active_units_mentions_several_levels(tmp_path, levels, title):
     values = VALUES | {"levels": levels}
     story = Story(tmp_path / "tiny").trial("0000", [3.0], hyperparameters=values, active_units=5)
     found = column(compute_records(story.study(), None), "active_units")
     assert (found.title, found.values) == (title, (5,))
 
 
-def test_losses_that_are_no_numbers_are_gaps(tmp_path):
+def test_losses_that_are_not_finite_are_gaps(tmp_path):
     story = Story(tmp_path / "tiny", spec=SPEC).trial(
         "0000", [3.0, math.nan, math.inf], error="NaN"
     )
@@ -118,7 +116,7 @@ def test_the_command_for_a_trial_ends_with_its_id(tmp_path):
 
 
 def shared_search():
-    """Two workers, one of which was lost; its trial went on with the other."""
+    """Two workers. Worker 1 is lost, and its trial continues on worker 2."""
     builder = (
         JournalBuilder(2).begin(10, "0000", 1).begin(10, "0001", 2).lose(30, 1, "0000", "killed")
     )
@@ -126,20 +124,20 @@ def shared_search():
     return builder.resume(42, "0000", 2).begin(44, "0002", 1).finish(60, "0000").finish(70, "0002")
 
 
-def test_a_process_alone_describes_no_workers(tmp_path):
+def test_a_search_without_workers_has_no_worker_columns(tmp_path):
     records = compute_records(usual(tmp_path / "tiny").study(), None)
     assert records.workers is None
     assert "worker" not in {one.key for one in records.columns}
 
 
-def test_a_column_has_the_worker_that_each_trial_ended_on():
+def test_a_column_has_the_last_worker_of_each_trial():
     records = compute_records(shared_search().study(), None)
     assert column(records, "worker").values == (2, 2, 1)
     assert column(records, "start_s").values == (10.0, 10.0, 44.0)
     assert column(records, "end_s").values == (60.0, 40.0, 70.0)
 
 
-def test_bars_tell_which_worker_trained_what_when_and_what_it_was():
+def test_bars_have_the_worker_trial_device_and_times():
     workers = compute_records(shared_search().study(), None).workers
     assert workers.places == ("CPU on node7, 2 threads", "GPU (a card) on node8, 2 threads")
     bars = workers.bars
@@ -155,7 +153,7 @@ def test_bars_tell_which_worker_trained_what_when_and_what_it_was():
     ]
 
 
-def test_lanes_say_what_their_workers_were_and_how_busy():
+def test_titles_of_lanes_have_devices_and_utilisation():
     workers = compute_records(shared_search().study(), None).workers
     assert [
         (lane.label, lane.title.replace("\N{NO-BREAK SPACE}", " ")) for lane in workers.lanes
@@ -170,7 +168,7 @@ def test_lanes_say_what_their_workers_were_and_how_busy():
     assert workers.note.startswith("2 workers trained for 78")
 
 
-def test_kinds_are_distinguished_only_where_workers_are_not_alike():
+def test_kinds_are_listed_only_if_workers_differ():
     assert compute_records(JournalBuilder(2).begin(1, "0000", 1).study(), None).workers.kinds == ()
     assert compute_records(shared_search().study(), None).workers.kinds == (
         "worker 1: CPU on node7, 2 threads, then GPU (a card) on node8, 2 threads",
@@ -178,7 +176,7 @@ def test_kinds_are_distinguished_only_where_workers_are_not_alike():
     )
 
 
-def test_the_keras_example_that_a_worker_trained_meanwhile_is_shown_and_counts():
+def test_the_keras_example_on_a_worker_is_shown_and_counts_as_training():
     example = (
         JournalBuilder(2, kind="baseline").begin(5, "0000", 1).finish(60, "0000").end(60).study()
     )

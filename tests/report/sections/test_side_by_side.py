@@ -12,7 +12,7 @@ from vaetune.study.artifacts import PICTURES_NAME, Artifacts, ProbeImages
 
 
 def images_of(page):
-    """Those of the winner and the reference."""
+    """Alternative texts and sources of the images in the section of pictures."""
     (section,) = re.findall(r'<section class="pictures">.*?</section>', page, flags=re.DOTALL)
     return [(a["alt"], a["src"]) for tag, a in Outline(section).elements if tag == "img"]
 
@@ -39,7 +39,7 @@ def test_pictures_stand_side_by_side_as_inlined_files(tmp_path):
 
 @pytest.fixture
 def alone(monkeypatch):
-    """Leaves the other charts of the page empty."""
+    """Replaces the other charts of the page by empty ones."""
     for module in ("page", "sections.section"):
         monkeypatch.setattr(f"vaetune.report.{module}.to_svg", lambda *given: "<svg/>")
 
@@ -80,7 +80,7 @@ def flip_bits(content):
 
 @pytest.mark.usefixtures("without_charts")
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"no archive", flip_bits, None])
-def test_a_damaged_picture_costs_the_picture_and_not_the_page(tmp_path, damage):
+def test_a_page_with_damaged_or_missing_pictures_is_still_written(tmp_path, damage):
     study = usual(tmp_path / "tiny").write()
     archive = study.trial_folder("0003") / PICTURES_NAME
     archive.write_bytes(damage(archive.read_bytes())) if damage else archive.unlink()
@@ -90,7 +90,7 @@ def test_a_damaged_picture_costs_the_picture_and_not_the_page(tmp_path, damage):
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_a_lost_gallery_costs_the_reconstructions_alone(tmp_path):
+def test_without_a_gallery_the_page_still_shows_samples(tmp_path):
     study = usual(tmp_path / "tiny").write()
     (study.folder / PICTURES_NAME).unlink()
     page = page_of(usual(tmp_path / "tiny"))

@@ -1,4 +1,4 @@
-"""How a collapse is put into words, and what is said where it was not measured."""
+"""Descriptions of collapsed trials, also where the collapse was not measured."""
 
 import pytest
 from journals import make_session_end, make_study, make_trial_events
@@ -17,7 +17,7 @@ SOUND, DEAD = LatentUse(2, 12.5), LatentUse(0, 0.125)
 
 
 def study_of(*uses):
-    """A search. The latent uses are those of its trials, best first; None: an old journal."""
+    """A search of trials with these latent uses, best first. None: not measured."""
     events = [
         event
         for n, use in enumerate(uses)
@@ -30,7 +30,7 @@ def study_of(*uses):
     ("units", "kl", "collapsed"),
     [(0, 9.0, True), (1, 0.5, False), (1, 0.49, True), (0, 0.1, True), (3, 20.0, False)],
 )
-def test_a_collapse_is_no_active_unit_or_almost_no_kl(units, kl, collapsed):
+def test_no_active_unit_or_a_tiny_kl_divergence_is_a_collapse(units, kl, collapsed):
     assert LatentUse(units, kl).is_collapsed is collapsed
 
 
@@ -51,13 +51,13 @@ def test_a_sentence_counts_the_collapsed_trials(uses, words):
     assert count_collapsed(study_of(*uses)) == words
 
 
-def test_trials_of_an_earlier_version_are_not_counted_as_sound():
+def test_trials_without_a_measurement_are_counted_separately():
     words = count_collapsed(study_of(SOUND, None, DEAD))
     assert words.startswith("1 of 2 completed trials collapsed:")
     assert words.endswith("0.5 nats. It was not measured for 1 earlier trial.")
 
 
-def test_a_collapsed_winner_is_warned_of_and_no_other():
+def test_only_a_collapsed_winner_has_a_warning():
     dead, sound = study_of(DEAD, SOUND), study_of(SOUND, DEAD)
     assert warn_of_winner(dead).startswith("The winner has collapsed: 0 active units, KL ")
     assert warn_of_winner(sound) == warn_of_winner(study_of(None)) == ""
@@ -67,7 +67,7 @@ def test_a_collapsed_winner_is_warned_of_and_no_other():
     assert "collapsed" not in describe_trial(sound.winner)
 
 
-def test_the_status_and_the_last_line_of_a_trial():
+def test_the_status_and_the_last_line_of_a_trial_name_a_collapse():
     study = study_of(DEAD, SOUND, None)
     assert [describe_status(t) for t in study.trials] == [
         "completed, collapsed",

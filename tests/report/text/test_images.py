@@ -24,7 +24,7 @@ def read(data=None, **reading):
     return make_data(reading=make_reading(**reading), **counts | (data or {}))
 
 
-def test_one_line_says_what_was_read_and_how():
+def test_one_line_describes_the_images_and_their_range():
     data = read(dtype="uint16", high=4095, range=(0, 4095))
     assert describe_reading(data) == "600 images of 28 x 28 x 1, uint16 0..4095 taken as 0..1"
 
@@ -77,7 +77,7 @@ def test_classes_are_named_and_counted():
     assert "no labels" in dict(list_image_facts(read({"class_names": None})))["classes"]
 
 
-def test_whatever_was_done_to_the_images_is_a_fact():
+def test_every_change_to_the_images_is_listed():
     facts = list_image_facts(
         read(
             copies=Copies(distinct=563, across=37),
@@ -114,7 +114,7 @@ def test_whatever_was_done_to_the_images_is_a_fact():
         (7, (6, 3, 0), "channels 6, 3 and 0 of 7 as red, green and blue"),
     ],
 )
-def test_pictures_of_other_channels_are_explained(channels, show, words):
+def test_the_display_of_channels_is_explained(channels, show, words):
     facts = dict(list_image_facts(read({"image_shape": (28, 28, channels)}, show=show)))
     assert facts.get("pictures") == words
 
@@ -127,11 +127,11 @@ def test_the_longer_list_has_a_line_for_each_fact():
     assert lines[3:] == ["  warning  37 copies."]
 
 
-def test_a_search_says_in_one_line_what_was_read():
+def test_the_images_of_a_search_are_described_in_one_line():
     assert describe_image_set(read()) == f"Images: {read().name}, {describe_reading(read())}"
 
 
-def test_a_search_says_every_warning_in_a_line():
+def test_every_warning_has_its_own_line():
     assert describe_warnings(make_data()) == ""
     assert describe_warnings(read(notes=("A note.",))) == ""
     lines = describe_warnings(read(warnings=("37 copies.", "Black."))).splitlines()

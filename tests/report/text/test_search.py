@@ -77,7 +77,7 @@ def study():
 
 
 def parse_strictly(text):
-    """Parses JSON as other programs do: NaN and Infinity are none."""
+    """Parses JSON in which NaN and Infinity are errors, as in most programs."""
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
@@ -112,7 +112,7 @@ def test_the_json_is_an_array_of_trials_with_the_documented_keys(study):
     }
 
 
-def test_what_is_not_finite_or_not_there_is_null_in_the_json(study):
+def test_missing_and_non_finite_numbers_are_null_in_the_json(study):
     failed, running = parse_strictly(trials_module.trials_as_json(study))[3:]
     assert failed["val_loss"] is None
     assert failed["parameters"] is None
@@ -145,7 +145,7 @@ def test_the_csv_has_a_column_for_each_hyperparameter(study):
     assert (rows[3]["val_loss"], rows[0]["parent"], rows[2]["parent"]) == ("", "", "0000")
 
 
-def test_whole_numbers_are_whole_in_the_csv(study):
+def test_integers_have_no_decimal_point_in_the_csv(study):
     rows = list(csv.DictReader(io.StringIO(trials_module.trials_as_csv(study))))
     assert [row["parameters"] for row in rows] == ["69076", "69076", "69076", "", ""]
     assert [row["best_epoch"] for row in rows] == ["2", "1", "3", "", ""]
@@ -157,7 +157,7 @@ def test_the_csv_of_a_search_without_trials_is_a_header():
     assert "\n" not in text
 
 
-def test_the_table_has_a_line_a_trial(study):
+def test_the_table_has_a_line_for_each_trial(study):
     header, *lines = trials_module.trials_as_table(study).splitlines()
     assert " ".join(header.split()) == (
         "trial config from bracket rung status epochs val_loss recon KL active seconds parameters "
@@ -173,7 +173,7 @@ def test_the_table_has_a_line_a_trial(study):
     assert lines[4].split()[5] == "running"
 
 
-def test_the_columns_of_the_table_line_up(study):
+def test_the_columns_of_the_table_are_aligned(study):
     header, *lines = trials_module.trials_as_table(study).splitlines()
     start = header.index("hyperparameters")
     assert all(line[start:].startswith("filters ") for line in lines)
@@ -183,7 +183,7 @@ def test_the_columns_of_the_table_line_up(study):
 # A search before it runs
 
 
-def test_the_resolved_search_says_every_value_and_where_it_came_from(tmp_path):
+def test_the_resolved_search_has_every_value_and_its_origin(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("seed = 5\n[space]\nlatent_dim = { value = 3 }\nfilters_1 = { min=1, max=9 }")
     resolved = resolve(path, {"budget.max_epochs": 3})
@@ -221,7 +221,7 @@ def test_the_resolved_search_says_every_value_and_where_it_came_from(tmp_path):
     }
 
 
-def test_starting_points_are_shown_in_short():
+def test_starting_points_are_abbreviated():
     points = ({"filters_1": 32, "latent_dim": 8}, {"learning_rate": 0.003})
     text = search_module.describe_search(
         SPEC.model_copy(update={"start_with": points}), make_data(), {"start_with": "file"}, "CPU"
@@ -229,7 +229,7 @@ def test_starting_points_are_shown_in_short():
     assert re.search(r"^  start_with +filters_1 32, latent 8; rate 0\.003 +file$", text, re.M)
 
 
-def test_choices_and_a_lone_thread_are_shown():
+def test_choices_ranges_and_a_single_thread_are_shown():
     text = search_module.describe_search(SPEC, make_data(), {}, "GPU (NVIDIA H100), 1 thread")
     assert "16, 32, 64, 128, 256" in text
     assert "0.0001 to 0.01, log" in text
@@ -307,7 +307,7 @@ def test_pixels_that_were_binarised_are_shown_and_have_no_floor(study):
     assert shown["measured on"].endswith("of each, pixels binarised by a threshold")
 
 
-def test_what_was_trained_alone_says_what_it_is(study):
+def test_a_single_training_is_described_by_its_origin(study):
     spec = single_configuration(REFERENCE, 9, study.search)
     alone = replace(study, started=study.started.model_copy(update={"search": spec}))
     assert describe(alone)["found by"].strip() == "vaetune train, in tiny"
@@ -328,25 +328,25 @@ def test_a_searched_batch_size_and_beta_are_shown():
         (180.0, "180.00 at its best epoch, 2 of 2: the winner is 10.00 nats above it"),
     ],
 )
-def test_a_winner_is_held_against_the_keras_example(tmp_path, study, loss, shown):
+def test_a_winner_is_compared_with_the_keras_example(tmp_path, study, loss, shown):
     write_baseline(tmp_path, loss=loss)
     [reference] = list_baselines(tmp_path).studies
     assert describe(study, reference)["Keras example"].strip() == shown
 
 
-def test_a_trial_without_an_epoch_is_shown_as_such(study):
+def test_a_trial_without_a_finished_epoch_is_described_as_such(study):
     text = search_module.describe_winner(study, study.trial("0004"), None)
     assert text == "Trial 0004 has no finished epoch."
 
 
-def test_a_pinned_space_is_no_surprise_in_the_csv():
+def test_the_csv_has_columns_for_pinned_hyperparameters():
     search = SPEC.model_copy(update={"space": Space(latent_dim=Pinned(value=8))})
     text = trials_module.trials_as_csv(make_study(*make_trial_events("0000", [1.0]), search=search))
     header = text.splitlines()[0].split(",")
     assert header[-6:] == [*VALUES, "error"]
 
 
-# Failures in full
+# Failed trials
 
 
 def test_a_failed_trial_is_shown_in_full():
@@ -366,12 +366,12 @@ def test_a_trial_that_was_never_built_failed_before_its_first_epoch():
     assert text.startswith("Trial 0000 (configuration 0) failed before its first epoch")
 
 
-def test_no_failure_is_shown_too():
+def test_a_search_without_failures_is_described_as_such():
     study = make_study(*make_trial_events("0000", [200.0]))
     assert trials_module.failures_in_full(study) == "No trial of tiny failed."
 
 
-# The test images
+# Evaluations
 
 
 def evaluated():
@@ -386,7 +386,7 @@ def evaluated():
     }
 
 
-def test_models_stand_beside_each_other_with_their_errors():
+def test_evaluations_of_models_are_columns_with_standard_errors():
     text = evaluations.evaluations_as_table(evaluated())
     assert re.search(r"^ +trial 0018 +Keras example$", text, re.MULTILINE)
     for key, ours, theirs in [
@@ -402,7 +402,7 @@ def test_models_stand_beside_each_other_with_their_errors():
     assert not re.search(r"[ \t]$", text, re.MULTILINE)
 
 
-def test_the_protocol_stands_with_the_numbers():
+def test_the_table_of_evaluations_describes_the_protocol():
     text = evaluations.evaluations_as_table(evaluated())
     for phrase in (
         "1,000 test images; 32 posterior samples of each, seed 0",
@@ -420,7 +420,7 @@ def test_decoding_z_mean_is_never_called_an_elbo():
             assert "(no ELBO)" in line
 
 
-def test_evaluations_as_json_hold_everything():
+def test_evaluations_as_json_have_all_fields():
     event = make_evaluated("0018", psnr=math.inf)
     (row,) = json.loads(evaluations.evaluations_as_json({"trial 0018": event}))
     assert row["model"] == "trial 0018"

@@ -1,4 +1,4 @@
-"""The line of a trial says what was expected of it."""
+"""The line of a trial contains its expected loss."""
 
 from journals import make_trial_events
 

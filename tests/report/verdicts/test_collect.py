@@ -1,4 +1,4 @@
-"""The list is in order, says when it has nothing to say, and fits a terminal in three lines."""
+"""Verdicts are ordered; a terminal shows three of them as hints."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ WITH_COPIES = Reading(
 
 
 def everything(*, end=True, **data):
-    """A search about which there is much to say."""
+    """A search with failures, copies, falling losses, inactive dimensions and a close lead."""
     failed = make_trial_events("0002", status="failed", error="ValueError: no", configuration=2)
     events = [
         *make_trial_events("0000", FALLING, configuration=0, latent_use=LatentUse(4, 9.0)),
@@ -49,7 +49,7 @@ def test_the_most_important_verdict_comes_first():
     assert kinds == ["failures", "copies", "epochs", "inactive", "lead"]
 
 
-def test_a_search_that_is_not_complete_is_judged_by_what_stays():
+def test_an_incomplete_search_has_verdicts_on_failures_and_copies_only():
     study = everything(end=False)
     verdicts = compute_verdicts(study)
     assert [verdict.kind for verdict in verdicts] == ["failures", "copies"]
@@ -60,7 +60,7 @@ def test_a_search_that_is_not_complete_is_judged_by_what_stays():
     assert compute_verdicts(make_study()) == ()
 
 
-def test_one_line_says_that_there_is_nothing_to_say():
+def test_a_search_without_verdicts_has_one_line():
     study = nothing(search=HYPERBAND)
     assert compute_verdicts(study) == ()
     assert describe_hints(study) == ""
@@ -91,7 +91,7 @@ def test_the_list_is_the_first_thing_below_the_headline():
     assert "needs another name. vaetune new NAME writes a file to begin with." in words
 
 
-def test_the_winner_begins_the_next_search_if_the_lines_keep_it_in_the_space():
+def test_the_winner_is_suggested_as_the_start_of_the_next_search():
     study = make_study(*make_trial_events("0000", FALLING), make_session_end(), search=HYPERBAND)
     note = describe_verdicts(study, compute_verdicts(study))
     assert note.endswith("and `--start-with best:tiny` tries this winner first.")
@@ -109,7 +109,7 @@ def test_a_terminal_shows_three_hints_in_ascii():
     assert hints.isascii()
 
 
-def test_text_of_a_journal_stays_text(tmp_path):
+def test_markup_in_an_error_is_escaped(tmp_path):
     error = "<b>`bold`</b>"
     failed = make_trial_events("0000", status="failed", error=error)
     write_search(tmp_path, "tiny", *failed)

@@ -48,7 +48,7 @@ def test_losses_that_fall_towards_the_winner_s_value_suggest_a_wider_space(tmp_p
     assert paste(tmp_path, verdict.lines) == {"space.batch_size": {"values": (16, 32, 64)}}
 
 
-def test_the_largest_value_is_an_edge_as_well(tmp_path):
+def test_the_largest_value_is_also_an_edge(tmp_path):
     losses = {8: around(120.0), 16: around(110.0), 32: around(100.0)}
     _, verdict = judge(by_value("latent_dim", losses))
     assert (
@@ -67,11 +67,11 @@ def test_the_largest_value_is_an_edge_as_well(tmp_path):
         {32: around(100.0, 12), 64: around(106.0, 2)},
     ],
 )
-def test_a_winner_at_an_edge_is_no_evidence(losses):
+def test_a_winner_at_an_edge_alone_is_no_evidence(losses):
     assert judge(by_value("batch_size", losses))[1] is None
 
 
-def test_of_three_values_the_trend_must_hold_for_all():
+def test_the_trend_must_hold_for_all_three_values():
     losses = {8: around(100.0), 16: around(110.0), 32: around(105.0)}
     assert judge(by_value("latent_dim", losses))[1] is None
     losses = {8: around(105.0), 16: around(100.0), 32: around(110.0)}
@@ -87,7 +87,7 @@ def test_the_value_of_the_winner_must_be_at_the_edge():
     assert verdict is None
 
 
-def test_a_value_that_cannot_be_exceeded_is_no_edge():
+def test_the_largest_supported_value_is_no_edge():
     losses = {1: around(120.0), 2: around(110.0), 3: around(100.0)}
     assert judge(by_value("levels", losses))[1] is None
 
@@ -105,7 +105,7 @@ def test_a_range_is_widened_by_half_its_length(tmp_path):
     assert judge(by_value("learning_rate", rates))[1] is None, "the winner is not near the end"
 
 
-def test_the_three_surest_edges_are_named_with_the_lines_of_all():
+def test_three_edges_are_described_and_all_edges_have_lines():
     names = {"filters_1": (8, 16), "filters_2": (32, 64), "dense_units": (128, 256)}
     names["batch_size"] = (64, 32)
     good = {name: better for name, (_, better) in names.items()}
@@ -116,7 +116,7 @@ def test_the_three_surest_edges_are_named_with_the_lines_of_all():
     assert len(verdict.lines.splitlines()) == 4
 
 
-def test_conditions_and_texts_stay_as_they_are():
+def test_a_widened_range_keeps_its_condition():
     space = Space(
         latent_dim=Choice(values=(2, 4)),
         activation=Choice(values=("relu", "gelu")),
@@ -132,7 +132,7 @@ def test_conditions_and_texts_stay_as_they_are():
     assert change(study, {"space.beta": space.beta.model_copy(update={"min": 0.25})})
 
 
-def test_a_trend_is_sure_from_two_standard_errors():
+def test_a_trend_needs_two_standard_errors():
     assert trend_towards_first([around(1.0), around(9.0)]) > 2.5
     assert trend_towards_first([[1.0, 2.0, 8.0], [3.0, 4.0, 9.0]]) is None
     assert trend_towards_first([around(1.0), []]) is None

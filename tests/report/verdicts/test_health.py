@@ -12,7 +12,7 @@ NAN = "The training loss became nan in epoch {}."
 
 
 def search(completed, failed, spec=HYPERBAND):
-    """A search. `completed` has learning rates, `failed` has pairs of one and the error."""
+    """A search. `completed`: learning rates. `failed`: pairs of learning rate and error."""
     trials = [
         *({"losses": [100.0], "rate": rate} for rate in completed),
         *({"status": "failed", "rate": rate, "error": error} for rate, error in failed),
@@ -54,7 +54,7 @@ def test_a_lack_of_memory_needs_smaller_batches(tmp_path):
     assert paste(tmp_path, verdict.lines, "grid") == {"training.batch_size": 64}
 
 
-def test_other_errors_are_for_a_person_and_the_most_frequent_is_named():
+def test_the_most_frequent_of_other_errors_is_named():
     failed = [(0.004, "ValueError: no"), (0.004, "OSError: disk full"), (0.005, "ValueError: no")]
     verdict = judge_failures(search([0.004] * 4, failed))
     assert (
@@ -64,7 +64,7 @@ def test_other_errors_are_for_a_person_and_the_most_frequent_is_named():
     assert verdict.lines == ""
 
 
-def test_a_rare_failure_is_nothing_to_mention():
+def test_a_rare_failure_has_no_verdict():
     assert judge_failures(search([0.004] * 20, [(0.004, "ValueError: no")])) is None
     assert judge_failures(search([0.004], [])) is None
 
@@ -102,5 +102,5 @@ def test_copies_are_named_with_their_share(copies, words):
     assert verdict is None or verdict.lines == ""
 
 
-def test_a_journal_that_does_not_know_copies_has_no_verdict():
+def test_a_journal_without_a_count_of_copies_has_no_verdict():
     assert judge_copies(make_study()) is None

@@ -1,4 +1,4 @@
-"""A collapse and inactive latent dimensions are named, with what mends them."""
+"""A collapse and inactive latent dimensions are named, with advice."""
 
 import pytest
 from journals import VALUES, make_evaluated, make_session_end, make_study, make_trial_events
@@ -33,7 +33,7 @@ def test_a_collapsed_winner_needs_a_slower_start_of_the_kl_divergence(tmp_path):
     assert paste(tmp_path, verdict.lines) == {"space.kl_warmup": {"value": 3}}
 
 
-def test_after_that_some_nats_are_free(tmp_path):
+def test_a_collapse_despite_kl_warmup_suggests_free_bits(tmp_path):
     verdict = judge_collapse(search(DEAD, kl_warmup=2))
     assert paste(tmp_path, verdict.lines) == {"space.free_bits": {"value": 0.1}}
     verdict = judge_collapse(search(DEAD, kl_warmup=2, free_bits=0.1))
@@ -49,7 +49,7 @@ def test_after_that_some_nats_are_free(tmp_path):
         (Pinned(value=4), "beta = { value = 1 }"),
     ],
 )
-def test_a_large_beta_is_the_first_suspect(beta, line):
+def test_a_large_beta_is_reduced_first(beta, line):
     space = HYPERBAND.space.model_copy(update={"beta": beta})
     verdict = judge_collapse(search(DEAD, spec=SearchSpec(space=space), beta=4))
     assert verdict.lines == f"[space]\n{line}"
@@ -76,11 +76,11 @@ def test_inactive_dimensions_of_the_winner_make_a_smaller_size_enough(tmp_path):
 
 
 @pytest.mark.parametrize(("active", "latent_dim"), [(13, 16), (1, 2), (0, 8), (16, 16)])
-def test_a_few_inactive_dimensions_are_nothing_to_mention(active, latent_dim):
+def test_a_few_inactive_dimensions_have_no_verdict(active, latent_dim):
     assert judge_inactive(search(LatentUse(active, 20.0), latent_dim=latent_dim)) is None
 
 
-def test_of_several_levels_only_an_evaluation_knows_the_top_one():
+def test_several_levels_need_an_evaluation_to_count_inactive_dimensions():
     many = LatentUse(9, 20.0)
     assert judge_inactive(search(many, latent_dim=16, levels=2)) is None
     evaluated = make_evaluated(epoch=1, variance_per_dimension=(0.5,) * 4 + (0.0,) * 12)

@@ -28,7 +28,7 @@ def rescored(lead, error=0.25):
     return make_rescored({("0000", 4): 110.0, ("0001", 4): 110.0 + lead}, behind=error)
 
 
-def test_a_lead_smaller_than_two_epochs_of_progress_may_be_the_seed_s(tmp_path):
+def test_a_lead_below_two_epochs_of_progress_may_depend_on_the_seed(tmp_path):
     verdict = judge_lead(search(rescored(2.0)))
     assert verdict.seen == (
         "The winner is 2.00 ± 0.25 nats ahead of trial 0001, less than its own loss fell in the "
@@ -44,7 +44,7 @@ def test_a_lead_smaller_than_two_epochs_of_progress_may_be_the_seed_s(tmp_path):
     )
 
 
-def test_a_lead_inside_the_noise_of_samples_is_no_lead():
+def test_a_lead_inside_the_noise_of_samples_is_a_close_decision():
     verdict = judge_lead(search(rescored(2.0, error=1.5)))
     assert verdict.seen == (
         "The winner is 2.00 ± 1.50 nats ahead of trial 0001, which is inside the noise of "
@@ -59,17 +59,17 @@ def test_a_lead_inside_the_noise_of_samples_is_no_lead():
         ({"0000": (110.0,), "0001": (117.0,)}, "one seed does not show the noise", 3),
     ],
 )
-def test_other_seeds_decide_if_they_were_trained(tmp_path, losses, words, seeds):
+def test_other_seeds_take_precedence_over_rescoring(tmp_path, losses, words, seeds):
     verdict = judge_lead(search(rescored(20.0), make_retrained(losses)))
     assert words in verdict.seen
     assert paste(tmp_path, verdict.lines) == {"limits.final_seeds": seeds}
 
 
-def test_a_clear_lead_over_seeds_is_nothing_to_mention():
+def test_a_clear_lead_over_seeds_has_no_verdict():
     losses = {"0000": (110.0, 111.0), "0001": (117.0, 118.0)}
     assert judge_lead(search(rescored(0.25), make_retrained(losses))) is None
 
 
-def test_without_a_rescoring_nothing_is_known():
+def test_a_search_without_rescoring_has_no_verdict_on_its_lead():
     assert judge_lead(search()) is None
     assert judge_lead(search(rescored(2.0), use=LatentUse(0, 0.0))) is None, "it has collapsed"

@@ -68,7 +68,7 @@ def test_the_curve_of_a_winner_includes_the_trials_that_it_continues():
     assert judge_epochs(study) is None
 
 
-def test_most_trials_that_still_fall_need_more_epochs_as_well():
+def test_a_majority_of_falling_trials_needs_more_epochs():
     higher = [loss + 20 for loss in FALLING]
     assert judge_epochs(search(LEVEL, higher, higher)).seen == (
         "2 of the 3 trials with 9 epochs ended while their loss was still falling, so another "
@@ -83,14 +83,14 @@ def test_only_trials_with_all_epochs_count():
     assert judge_epochs(search(FALLING[:3])) is None
 
 
-def test_freeze_thaw_needs_more_epochs_in_all_as_well(tmp_path):
+def test_freeze_thaw_also_needs_more_total_epochs(tmp_path):
     spec = load_search("freeze-thaw").spec
     verdict = judge_epochs(search(FALLING, spec=spec))
     found = paste(tmp_path, verdict.lines, "freeze_thaw")
     assert found == {"budget.max_epochs": 18, "budget.total_epochs": 150}
 
 
-def test_a_single_training_has_no_search_file():
+def test_a_single_training_has_advice_without_lines_of_a_search_file():
     spec = single_configuration({"latent_dim": 2}, 9, like=SearchSpec())
     verdict = judge_epochs(search(FALLING, spec=spec))
     assert verdict.seen == (
@@ -100,6 +100,6 @@ def test_a_single_training_has_no_search_file():
     assert verdict.lines == ""
 
 
-def test_no_command_is_advised_that_could_not_load_the_images():
+def test_images_from_a_script_have_no_training_command_in_the_advice():
     verdict = judge_epochs(search(FALLING, source="arrays of a script"))
     assert verdict.advice == "Search again with longer trials: 196 epochs in all, not 75."
