@@ -35,7 +35,7 @@ def test_each_file_of_the_script_is_in_the_page_once():
         assert script.count(file.read_text()) == 1, file.name
 
 
-def test_no_script_can_end_its_element():
+def test_scripts_and_styles_cannot_end_their_element():
     assert not re.search(r"</script|<!--", assets.read_script(live=True), re.IGNORECASE)
     assert "</style" not in assets.read_style().lower()
 
@@ -71,13 +71,13 @@ class Scripts(HTMLParser):
 
 
 @given(st.text() | st.sampled_from(["</script>", "<!--<script>", "]]>", "\u2028", "&lt;/script>"]))
-def test_data_stay_within_their_element_and_come_back_as_they_were(text):
+def test_data_stay_within_their_element_and_are_read_back_unchanged(text):
     page = f'<script type="application/json">{assets.to_json({text: [text, None]})}</script>'
     parsed = Scripts(page)
     assert parsed.others == []
     assert [json.loads(script) for script in parsed.scripts] == [{text: [text, None]}]
 
 
-def test_what_json_has_no_word_for_is_refused():
+def test_nan_is_refused_in_json():
     with pytest.raises(ValueError, match="JSON"):
         assets.to_json([float("nan")])

@@ -21,7 +21,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture
 def visit(chromium, report):
-    """Opens the report; afterwards there must be no error and no request."""
+    """Opens the report. Checks at teardown that there was no error and no foreign request."""
     contexts, troubles = [], []
 
     def opened(**settings):
@@ -83,7 +83,7 @@ def test_the_table_is_sorted_by_a_click(visit):
 
 
 @pytest.mark.browser
-def test_what_has_no_value_stays_last_in_either_direction(visit):
+def test_trials_without_a_value_stay_last_in_either_direction(visit):
     page = visit()
     button = page.locator("#search-1 table.sortable th", has_text="Loss").get_by_role("button")
     for _ in range(2):
@@ -105,7 +105,7 @@ def test_the_table_is_sorted_by_keyboard(visit):
 
 
 @pytest.mark.browser
-def test_the_first_key_press_offers_the_answer(visit):
+def test_the_first_tab_stop_is_a_link_to_the_result(visit):
     page = visit()
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to the result")
@@ -128,7 +128,7 @@ def test_no_page_is_wider_than_its_window(visit, width):
     page = visit(viewport={"width": width, "height": 800})
     page.locator("details").evaluate_all("all => all.forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    # What is wider scrolls by keyboard, below a shadow that vanishes at the end.
+    # Wide elements can be scrolled by keyboard, and shadows mark their hidden part.
     wider = page.locator("main *").evaluate_all(
         """all => all.filter(one => getComputedStyle(one).overflowX === "auto")
             .filter(one => one.scrollWidth > one.clientWidth)
@@ -141,7 +141,7 @@ def test_no_page_is_wider_than_its_window(visit, width):
     assert any(one["table"] for one in wider)
     assert {one["shadows"] for one in wider} == {"local, local, scroll, scroll"}
     assert all(one["focused"] for one in wider)
-    # The names of trials stay in sight, and so does the head of their column.
+    # The names of trials and the head of their column remain visible.
     table = page.locator("table.sortable").first
     table.evaluate("table => { table.parentElement.scrollLeft = 1000 }")
     head, names = table.locator("thead th").nth(1), table.locator("tbody th").first
@@ -150,7 +150,7 @@ def test_no_page_is_wider_than_its_window(visit, width):
 
 
 @pytest.mark.browser
-def test_dark_and_light_follow_the_reader(visit):
+def test_colours_follow_the_colour_scheme_of_the_browser(visit):
     def look(page):
         return page.evaluate(
             "[getComputedStyle(document.body).backgroundColor,"
@@ -163,7 +163,7 @@ def test_dark_and_light_follow_the_reader(visit):
 
 
 @pytest.mark.browser
-def test_without_javascript_everything_is_there(visit):
+def test_without_javascript_tables_headline_and_charts_are_there(visit):
     page = visit(java_script_enabled=False)
     assert page.locator("table.sortable button").count() == 0
     assert trials_in(page)[0] == "0003"

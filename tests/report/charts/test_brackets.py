@@ -1,4 +1,4 @@
-"""Brackets are drawn as they ran, and rungs are compared by what both measured."""
+"""Charts of brackets, and rank correlations between rungs."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def make_ladder():
     )
 
 
-def test_each_bracket_has_its_trials_where_their_rungs_ended():
+def test_each_bracket_has_its_trials_at_the_epochs_of_their_rungs():
     info = compute_rungs(make_ladder())
     assert [bracket.title for bracket in info.brackets] == ["bracket 1", "bracket 0"]
     first, second = info.brackets
@@ -49,7 +49,7 @@ def test_promotions_failures_and_the_winner_are_distinguished():
     )
 
 
-def test_iterations_are_distinguished_where_there_are_several():
+def test_several_iterations_are_named_in_the_titles():
     again = [
         event.model_copy(update={"iteration": 1}) if hasattr(event, "iteration") else event
         for event in make_trial_events("0001", [190.0], configuration=1, parent="0000", rung=1)
@@ -67,7 +67,7 @@ def test_the_only_bracket_has_no_name():
     assert [bracket.title for bracket in compute_rungs(study).brackets] == [""]
 
 
-def test_without_a_promotion_there_are_no_rungs_to_draw():
+def test_a_search_without_promotions_has_no_chart_of_rungs():
     assert compute_rungs(make_study(*make_trial_events("0000", [200.0]))) is None
     assert compute_rungs(make_study()) is None
 
@@ -80,13 +80,13 @@ def test_a_panel_shows_a_line_for_each_promotion_and_a_cross_for_each_failure():
     promotion = np.array([[1, 200.0 - FLOOR], [3, 180.0 - FLOOR]])
     assert any(line.shape == (3, 2) and (line[:2] == promotion).all() for line in drawn)
     markers = {line.get_marker(): line.get_xydata().tolist() for line in axes.get_lines()}
-    assert markers["X"] == [[1, 210.0 - FLOOR]], "without a loss it stands above all"
+    assert markers["X"] == [[1, 210.0 - FLOOR]], "a failed trial is not at the top"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["winner", "others", "failed"]
 
 
 def configurations(losses):
-    """A trial of as many epochs as there are losses for each configuration."""
+    """One trial per configuration, with one epoch per loss."""
     return make_study(
         *(
             event
@@ -96,7 +96,7 @@ def configurations(losses):
     )
 
 
-def test_rungs_are_compared_by_the_configurations_that_both_measured():
+def test_rungs_are_compared_by_their_common_configurations():
     short = [[300.0], [299.0]]
     losses = [[250.0, 9, 130.0], [240.0, 9, 140.0], [230.0, 9, 120.0], [220.0, 9, 110.0]]
     (only,) = compute_rung_correlations(configurations(short + losses))
@@ -121,5 +121,5 @@ def test_equal_losses_share_their_rank():
     ],
     ids=["too few", "not finite", "level"],
 )
-def test_where_nothing_can_be_compared_nothing_is_shown(losses):
+def test_rungs_that_cannot_be_compared_have_no_correlation(losses):
     assert compute_rung_correlations(configurations(losses)) == ()

@@ -51,14 +51,14 @@ def test_two_channels_can_be_chosen_among_two():
     assert to_pictures(numbered(2), (0, 1))[0, 0, 0].tolist() == [100, 101, 0]
 
 
-def test_a_choice_that_an_image_does_not_have_is_no_choice():
+def test_a_choice_of_missing_channels_is_ignored():
     assert shown_channels(3, (5,)) == (0, 1, 2)
     assert shown_channels(2, (0, 2)) == ()
 
 
 @pytest.mark.parametrize("channels", [2, 5, 7, 32])
 @pytest.mark.parametrize("side", [8, 64])
-def test_each_channel_is_grey_and_whole_otherwise(channels, side):
+def test_without_a_choice_each_channel_is_shown_in_grey(channels, side):
     generator = np.random.default_rng(0)
     images = generator.integers(80, 240, (2, 3, side, side + 1, channels)).astype(np.uint8)
     pictures = to_pictures(images)
@@ -89,7 +89,7 @@ def test_numbers_of_large_images_are_larger():
     assert digits_of(picture, 2, 2, scale=2) == ["###", "#.#", "#.#", "#.#", "###"]
 
 
-def test_grids_of_many_channels_show_fewer_images_of_whole_rows():
+def test_grids_of_many_channels_show_fewer_images():
     images = numbered(5, count=50)
     assert compute_samples(images).tiles.shape[:2] == (1, 3)
     assert compute_samples(images, show=(4, 1, 0)).tiles.shape == (5, 10, 8, 9, 3)

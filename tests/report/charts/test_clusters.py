@@ -1,4 +1,4 @@
-"""What is drawn is computed first, is drawn alike for everyone, and its text is only text."""
+"""Charts of latent means and learning curves: points, colours, text and file formats."""
 
 import math
 from xml.etree import ElementTree
@@ -59,7 +59,7 @@ def test_more_dimensions_are_projected_onto_the_directions_of_largest_variance()
     assert f"({share:.0%} of variance)" in info.axis_names[0]
 
 
-def test_the_projection_does_not_depend_on_a_library_s_choice_of_sign():
+def test_the_sign_of_the_projection_does_not_depend_on_the_library():
     z, labels = random_points(50, 4)
     mirrored = compute_clusters(-z, labels, None)
     original = compute_clusters(z, labels, None)
@@ -98,7 +98,7 @@ def test_a_collapsed_latent_space_is_drawn():
     to_svg(draw_clusters(info))
 
 
-def test_classes_without_a_name_go_by_their_index():
+def test_classes_without_a_name_are_named_by_their_index():
     z, labels = random_points(10, 2, classes=5)
     assert compute_clusters(z, labels, ["zero", "one"]).classes == ("zero", "one", "2", "3", "4")
 
@@ -121,7 +121,7 @@ def test_without_labels_there_is_one_colour_and_no_legend():
     assert not figure.legends
 
 
-def test_hundreds_of_classes_get_no_legend():
+def test_hundreds_of_classes_have_no_legend():
     z, labels = random_points(300, 2, classes=300)
     assert not draw_clusters(compute_clusters(z, labels, None)).legends
 
@@ -218,7 +218,7 @@ def test_a_user_s_matplotlib_settings_change_nothing():
         assert matplotlib.rcParams["font.size"] == 30
 
 
-# How a search went
+# Learning curves
 
 
 def test_a_configuration_is_one_line_through_its_promotions(tmp_path):

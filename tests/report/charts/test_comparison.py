@@ -1,4 +1,4 @@
-"""Searches on the same data are followed side by side, in lines that anyone tells apart."""
+"""One chart compares searches on the same data in distinguishable lines."""
 
 from datetime import timedelta
 from itertools import combinations
@@ -13,11 +13,11 @@ from vaetune.report.page import render_report
 
 
 def search(name, losses, tmp_path, **options):
-    """A search of one trial, a minute an epoch."""
+    """A search of one trial with one minute per epoch."""
     return Story(tmp_path / name, **options).trial("0000", losses).end().study()
 
 
-def test_each_search_is_followed_through_its_own_working_time(tmp_path):
+def test_each_curve_has_the_working_time_of_its_search(tmp_path):
     late = Story(tmp_path / "late", start=START + timedelta(days=9))
     late.trial("0000", [300.0]).end("interrupted").session(after_s=7200).trial("0001", [150.0, 160])
     info = compute_comparison([usual(tmp_path / "tiny").study(), late.study()])
@@ -31,7 +31,7 @@ def test_each_search_is_followed_through_its_own_working_time(tmp_path):
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_the_best_few_are_drawn_and_the_others_counted(tmp_path):
+def test_the_best_searches_are_drawn_and_the_others_counted(tmp_path):
     studies = [search(f"n{n}", [100.0 + n], tmp_path) for n in range(MAX_SEARCHES + 3)]
     info = compute_comparison(studies)
     assert [curve.name for curve in info.curves] == [f"n{n}" for n in range(6)]
@@ -51,7 +51,7 @@ def test_time_is_logarithmic_where_one_search_took_much_longer(tmp_path, epochs,
     assert axes.get_xlabel() == "minutes of working time"
 
 
-def test_every_search_has_a_colour_and_a_pattern_of_its_own_and_a_name(tmp_path):
+def test_every_search_has_its_own_colour_pattern_and_name(tmp_path):
     names = ["a_b", "$x$", *(f"n{n}" for n in range(MAX_SEARCHES - 2))]
     figure = draw_comparison(
         compute_comparison([search(n, [200.0, 150.0], tmp_path) for n in names])
@@ -81,13 +81,13 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_the_lines_stand_out_from_paper():
+def test_the_lines_have_enough_contrast_on_white():
     """WCAG 2.2, criterion 1.4.11: graphics have a contrast of at least 3."""
     assert all(1.05 / (luminance(colour) + 0.05) >= 3 for colour, _ in LINES)
     assert all(a != b for (_, a), (_, b) in combinations(LINES, 2))
 
 
-def test_the_page_draws_searches_that_it_compares_and_no_others(tmp_path, monkeypatch):
+def test_the_page_has_a_chart_of_searches_only_if_there_are_several(tmp_path, monkeypatch):
     for module in ("section", "side_by_side"):
         monkeypatch.setattr(f"vaetune.report.sections.{module}.to_svg", lambda *given: "<svg/>")
     studies = [usual(tmp_path / name).study() for name in ("first", "second")]

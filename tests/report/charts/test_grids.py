@@ -68,7 +68,7 @@ def test_manifolds_of_any_side_are_drawn(side):
 
 
 def test_a_manifold_is_labelled_with_signed_values_and_a_plain_zero():
-    even = np.zeros((30, 30, 8, 8, 1), np.uint8)  # no tile of it lies at 0
+    even = np.zeros((30, 30, 8, 8, 1), np.uint8)  # no tile is at 0
     for manifold, extreme in ((MANIFOLD, "1.0"), (even, "2.1")):
         texts = svg_texts(to_svg(draw_grid(compute_manifold(manifold))))
         assert {"z[0]", "z[1]", "0.0", extreme, f"\N{MINUS SIGN}{extreme}"} <= set(texts)
@@ -81,7 +81,7 @@ def test_samples_fill_whole_rows():
     assert compute_samples(samples[:4]).tiles.shape == (1, 4, 8, 8, 1)
 
 
-def test_originals_stand_above_their_reconstructions():
+def test_originals_are_above_their_reconstructions():
     originals = np.full((5, 8, 8, 1), 200, np.uint8)
     info = compute_reconstructions(originals, originals // 2)
     assert info.tiles.shape == (2, 5, 8, 8, 1)
@@ -108,7 +108,7 @@ def test_colours_survive_and_grey_is_grey():
     assert compute_samples(grey).image[0, 0].tolist() == [90, 90, 90, 255]
 
 
-def test_bare_images_are_enlarged_in_whole_pixels_with_clear_gaps():
+def test_images_are_enlarged_in_whole_pixels_with_transparent_gaps():
     tiles = np.array([10, 200], np.uint8).reshape(2, 1, 1, 1).repeat(8, 1).repeat(8, 2)
     pixels = pixels_of(to_file(grid_to_picture(compute_samples(tiles), least_width=50)))
     assert pixels.shape == (24, 54, 4)  # 18 pixels wide, three times
@@ -131,7 +131,7 @@ def test_large_images_are_reduced_in_a_page():
 # Names around the images
 
 
-def test_a_pair_of_images_stands_at_the_ends_of_what_lies_between_them():
+def test_an_interpolation_is_between_its_pair_of_images():
     originals = numbered(4, 1)[:, 0]
     info = compute_interpolations(originals, numbered(2, 3) + 100)
     assert info.tiles[:, :, 0, 0, 0].tolist() == [
@@ -141,14 +141,14 @@ def test_a_pair_of_images_stands_at_the_ends_of_what_lies_between_them():
     assert info.column_names == ("image", "0.0", "0.5", "1.0", "image")
 
 
-def test_images_stand_apart_from_what_is_decoded_between_them():
+def test_a_wide_gap_separates_images_from_their_interpolation():
     image = compute_interpolations(numbered(2, 1)[:, 0], numbered(1, 3)).image
     clear = np.flatnonzero((image[..., 3] == 0).all(axis=0))
     runs = np.split(clear, np.flatnonzero(np.diff(clear) > 1) + 1)
     assert [len(run) for run in runs] == [10, 2, 2, 10]
 
 
-def test_each_column_is_named_at_its_middle_wherever_columns_stand_apart():
+def test_column_names_are_centred_despite_wide_gaps():
     info = GridInfo(numbered(1, 4), breaks=(1, 3))
     image = info.image[..., 0]
     assert [image[0, round(x)] for x in info.column_centres] == [10, 11, 12, 13]
@@ -156,7 +156,7 @@ def test_each_column_is_named_at_its_middle_wherever_columns_stand_apart():
     assert [image[0, round(x + 3.5)] for x in info.column_centres] == [10, 11, 12, 13]
 
 
-def test_rows_of_a_traversal_tell_the_dimension_and_its_variance():
+def test_rows_of_a_traversal_name_the_dimension_and_its_variance():
     dimensions = (Activity(5, 0.934), Activity(0, 0.02))
     info = compute_traversal(dimensions, (-2.5, 0.0, 2.5), numbered(2, 3))
     texts = svg_texts(to_svg(draw_grid(info)))
@@ -174,7 +174,7 @@ def test_rows_of_a_traversal_tell_the_dimension_and_its_variance():
     ],
 )
 def test_each_pixel_is_a_whole_square_of_the_png(info):
-    """Resampling would blur small images: the middle of a figure holds their values alone."""
+    """Resampling would blur small images, so the figure must contain the exact pixel values."""
     grey = pixels_of(png_of(info))[..., :3]
     image = info.image[..., 0]
     scale = max(1, min(1240 // image.shape[1], 2600 // image.shape[0]))
@@ -192,7 +192,7 @@ def test_each_pixel_is_a_whole_square_of_the_png(info):
 
 
 def test_nothing_is_cut_off_at_the_edges():
-    """Around images and names there is white, however long the names are."""
+    """The margin of the figure is white, even with long names."""
     dimensions = [Activity(number, 123456.0) for number in range(32)]
     for height, width in ((8, 8), (8, 60), (60, 8)):
         tiles = np.full((32, 11, height, width, 1), 99, np.uint8)
@@ -201,7 +201,7 @@ def test_nothing_is_cut_off_at_the_edges():
             assert (edge == 255).all()
 
 
-def test_names_that_would_run_into_each_other_are_thinned_out_evenly():
+def test_overlapping_column_names_are_left_out_evenly():
     dimensions = [Activity(number, 1.0) for number in range(32)]
     tiles = np.zeros((32, 11, 100, 8, 1), np.uint8)  # so high that nothing is enlarged
     info = compute_traversal(dimensions, np.linspace(-2.5, 2.5, 11), tiles)

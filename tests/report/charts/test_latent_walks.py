@@ -1,4 +1,4 @@
-"""Walks through latent space begin and end where they should, and leave out what sleeps."""
+"""Interpolations and traversals of the active latent dimensions."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from vaetune.report.charts.latent_walks import (
 )
 
 
-def test_active_dimensions_are_those_that_vary_the_most_active_first():
+def test_active_dimensions_are_ordered_by_their_variance():
     z = np.random.default_rng(0).standard_normal((400, 4)) * np.array([0.5, 0.0, 2.0, 0.09])
     z[:, 1] = 7.0  # far from 0, and the same for each image
     active = find_active(z)
@@ -22,7 +22,7 @@ def test_active_dimensions_are_those_that_vary_the_most_active_first():
     assert [each.variance for each in active] == pytest.approx([4.0, 0.25], rel=0.2)
 
 
-def test_dimensions_as_active_as_each_other_keep_their_order():
+def test_equally_active_dimensions_keep_their_order():
     z = np.repeat(np.array([[1.0], [-1.0]]), 3, axis=1)
     assert find_active(z) == tuple(Activity(dimension, 1.0) for dimension in range(3))
 

@@ -1,4 +1,4 @@
-"""What a lower loss costs is read off the journal, and the Pareto front is one."""
+"""Trade-offs between loss and size, and their Pareto front."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -19,7 +19,7 @@ FLOOR = 45.5
 
 
 def make_search():
-    """Two configurations, the first promoted to worse, and one that failed."""
+    """Two configurations, one promoted with a loss that rises at last, and a failed one."""
     return make_study(
         *make_trial_events("0000", [200.0], parameters=100, duration_s=5.0),
         *make_trial_events(
@@ -53,7 +53,7 @@ def test_a_candidate_is_a_configuration_at_its_lowest_loss(tmp_path):
         180.0 - FLOOR,
     )
     assert (first.reconstruction, first.kl) == (135.0, 45.0)
-    assert first.train_s == 12.0, "with the trial that it goes on from"
+    assert first.train_s == 12.0, "the time does not include the trial that it continues"
     assert (second.trial_id, second.role, second.latent_dim) == ("0001", "other", 2)
     assert (reference.role, reference.loss) == ("reference", 170.0)
 
@@ -66,7 +66,7 @@ def test_the_best_of_each_latent_size_is_never_the_reference(tmp_path):
     ]
 
 
-def test_a_candidate_knows_its_levels():
+def test_a_candidate_has_the_number_of_its_levels():
     events = make_trial_events("0000", [150.0], hyperparameters=VALUES | {"levels": 3})
     several, *_ = list_candidates(make_study(*events), None)
     one, *_ = list_candidates(make_study(*make_trial_events("0000", [150.0])), None)
@@ -82,7 +82,7 @@ sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(50, 59)), min_size=1, 
 
 
 @given(sizes)
-def test_the_pareto_front_is_what_nothing_else_beats(pairs):
+def test_the_pareto_front_has_the_points_that_no_other_point_beats(pairs):
     candidates = [make_candidate(n, *pair) for n, pair in enumerate(pairs)]
     info = compute_tradeoffs(candidates)[0]
     places = {(point.x, point.y) for point in info.points}
@@ -96,7 +96,7 @@ def test_the_pareto_front_is_what_nothing_else_beats(pairs):
             assert sum((p.x, p.y) == (point.x, point.y) and p.on_front for p in info.points) == 1
 
 
-def test_the_reference_takes_no_part_in_the_front_and_lies_below_the_winner():
+def test_the_reference_is_not_on_the_front_and_is_drawn_first():
     candidates = [make_candidate(0, 5, 60, "winner"), make_candidate(1, 1, 50, "reference")]
     info = compute_tradeoffs(candidates)[0]
     assert [(point.role, point.on_front) for point in info.points] == [
@@ -105,7 +105,7 @@ def test_the_reference_takes_no_part_in_the_front_and_lies_below_the_winner():
     ]
 
 
-def test_a_size_that_was_not_recorded_has_no_place():
+def test_a_candidate_of_unknown_size_has_no_point():
     info, *_ = compute_tradeoffs([make_candidate(0, None, 60), make_candidate(1, 7, 70)])
     assert [point.trial_id for point in info.points] == ["0001"]
 
@@ -116,7 +116,7 @@ def test_rate_and_distortion_add_up_to_the_loss():
     assert (x, y, info.is_log) == (10.0, 50.0, False)
 
 
-def test_large_sizes_are_written_short():
+def test_large_sizes_are_abbreviated():
     candidates = [make_candidate(n, size, 60) for n, size in enumerate((10_000, 5_000_000))]
     (axes,) = draw_tradeoff(compute_tradeoffs(candidates)[0]).axes
     written = axes.xaxis.get_major_formatter()
@@ -124,7 +124,7 @@ def test_large_sizes_are_written_short():
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_a_chart_names_what_it_shows(count):
+def test_a_chart_has_a_legend_and_a_label_for_parameters(count):
     candidates = [make_candidate(n, n + 1, 90 - n) for n in range(count)]
     candidates.append(make_candidate(count, 20, 45, "winner"))
     figure = draw_tradeoff(compute_tradeoffs(candidates)[0])
