@@ -1,4 +1,4 @@
-"""Settings that TensorFlow and NumPy read once, when they are imported: before test modules are."""
+"""Settings to make before test modules import TensorFlow and NumPy, and fixtures of all tests."""
 
 import gc
 import os
@@ -15,12 +15,14 @@ HERE = Path(__file__).parent
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# Several threads wait for one another: simulations and Gaussian processes took 40 % longer.
+# With several threads, which wait for one another, simulations and Gaussian processes take 40 %
+# longer.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# XLA compiles for as long as a test runs. Tests ask what a program computes, not how fast.
+# XLA's optimizations take as long as a test itself. Tests check results, not speed.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-# Objects of imports stay. Going through them again and again takes a tenth of the time of tests.
+# Objects from imports live until the process ends. Without the freeze below, each garbage
+# collection would scan them, which takes a tenth of the time of the tests.
 gc.disable()
 
 
@@ -67,15 +69,18 @@ LONGEST_FIRST = (
     "export/test_model_card",
     "search/preflight/test_probe",
 )
-"""Modules that take longest. If one of them started last, the other workers would have to wait.
+"""Modules that take longest. If one of them started last, the other workers would wait for it.
 
-Modules that wait for processes of Ray are not next to each other, so that another worker computes
-at the same time.
+Modules that wait for Ray are not next to each other, so that another worker can use the CPU
+meanwhile.
 """
 
 
 def pytest_collection_modifyitems(config, items):
-    """Puts the longest modules first, or shuffles modules and their tests; alike in all workers."""
+    """Puts the longest modules first, or shuffles modules and their tests with the seed.
+
+    All workers of pytest-xdist use the same order.
+    """
     modules = {}
     for item in items:
         modules.setdefault(item.path, []).append(item)
@@ -96,21 +101,22 @@ def _place_of_module(tests):
     return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
-# The same examples each time, on machines of any speed: a failure is one that everybody sees.
+# Hypothesis draws the same examples everywhere and sets no deadline, so that every failure can be
+# reproduced.
 settings.register_profile("vaetune", derandomize=True, deadline=None)
 settings.load_profile("vaetune")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def shared_contexts():
-    """Lets searches of the same images share compiled steps and new models, which take long.
+    """Lets searches on the same images share compiled steps and new models, to save time.
 
     Evaluations and exports of a trial share its restored model.
 
-    This holds for the process of the tests only. A command in another process compiles its own.
+    This affects the test process only. A command in another process compiles its own steps.
     """
     with pytest.MonkeyPatch.context() as patch:
-        # Some tests need neither it nor TensorFlow.
+        # Some tests import neither this module nor TensorFlow.
         local = sys.modules.get("vaetune.search.executors.local")
         if local:
             from shared_contexts import context_of, shared_rescorer_of
@@ -126,10 +132,10 @@ def shared_contexts():
 
 @pytest.fixture(autouse=True, scope="session")
 def unoptimized_graphs():
-    """Leaves out TensorFlow's optimization of graphs, which takes a third of the time of tests.
+    """Turns off TensorFlow's optimization of graphs, which takes a third of the time of the tests.
 
-    This holds for the process of the tests only. Commands in other processes, among them those
-    that repeat the record, optimize their graphs as users do.
+    This affects the test process only. Commands in other processes, including those that replay
+    the record, optimize their graphs as in normal use.
     """
     if "tensorflow" in sys.modules:
         _optimize_graphs(False)
@@ -137,10 +143,10 @@ def unoptimized_graphs():
 
 @pytest.fixture(autouse=True, scope="session")
 def seeded():
-    """Seeds TensorFlow, which refuses random operations without a seed.
+    """Seeds TensorFlow, as `choose_device` does in normal use.
 
-    It does so from the first test on that makes operations deterministic. A user's process is
-    seeded by `choose_device`, which many tests do without.
+    Many tests do not call `choose_device`. Once a test has made operations deterministic,
+    TensorFlow refuses random operations without a seed.
     """
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].random.set_seed(0)
@@ -148,7 +154,7 @@ def seeded():
 
 @pytest.fixture
 def optimized_graphs():
-    """Optimizes the graphs that a test traces."""
+    """Turns on the optimization of the graphs that a test traces."""
     _optimize_graphs(True)
     yield
     _optimize_graphs(False)
@@ -169,29 +175,32 @@ def shared_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def handed_over(shared_folder):
-    """The winner of a tiny search in every format, by the command line: study, folder, stdout.
+    """The winner of a tiny search, exported by the command line in every format.
 
-    The first worker that needs it makes it. Tests do not change it.
+    The first pytest worker that needs the export makes it. Tests do not change it.
+
+    Returns:
+        The study, the folder of the export and the standard output of the command.
     """
-    return _hand_over(shared_folder / "handed-over")
+    return _export_winner(shared_folder / "handed-over")
 
 
 @pytest.fixture(scope="session")
 def handed_over_ladder(shared_folder):
-    """The winner of a tiny search of models with three levels, like `handed_over`.
+    """Like `handed_over`, for models with three levels.
 
-    It has no pictures. This process reads it back; tests/export/test_model_card.py loads it where
-    vaetune cannot be imported.
+    The export has no figures, and the test process reads it back. tests/export/test_model_card.py
+    loads it in a process that cannot import vaetune.
     """
     from exports import LADDER, ReaderInThisProcess
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vaetune.export.trial.Reader", ReaderInThisProcess)
         patch.setattr("vaetune.export.bundle.draw_showcase", lambda vae, study, trial: {})
-        return _hand_over(shared_folder / "handed-over-ladder", LADDER)
+        return _export_winner(shared_folder / "handed-over-ladder", LADDER)
 
 
-def _hand_over(results, values=None):
+def _export_winner(results, values=None):
     from exports import search_with_latent_dim, vaetune
 
     from vaetune.study.builder import load_study
@@ -210,7 +219,7 @@ def _hand_over(results, values=None):
 
 @pytest.fixture
 def without_charts(monkeypatch):
-    """Leaves the charts of reports empty: drawing them takes most of the time of a report."""
+    """Leaves the charts of reports empty, because they take most of the time of a report."""
     for module in ("page", "sections.section", "sections.side_by_side"):
         monkeypatch.setattr(f"vaetune.report.{module}.to_svg", empty_svg)
 
@@ -221,7 +230,7 @@ def empty_svg(figure, name="", description=""):
 
 @pytest.fixture
 def without_reading_back(monkeypatch):
-    """Exports without the process that reads the files back and imports TensorFlow for it."""
+    """Skips reading exports back, for which a new process would import TensorFlow."""
     from exports import StubReader
 
     monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
@@ -229,9 +238,9 @@ def without_reading_back(monkeypatch):
 
 @pytest.fixture(scope="session")
 def chromium():
-    """A browser, which CI must have.
+    """A browser. Without one, a test is skipped; in CI it fails.
 
-    Chromium's headless shell has no window to draw and needs half the CPU time.
+    Chromium's headless shell draws no window and needs half the CPU time of Chromium.
     """
     path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if path is None:
@@ -239,12 +248,12 @@ def chromium():
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     from playwright.sync_api import sync_playwright
 
-    quiet = (
+    flags = (
         "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
         "--disable-sync --no-first-run"
     )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=quiet.split())
+        browser = playwright.chromium.launch(executable_path=path, args=flags.split())
         yield browser
         browser.close()
 

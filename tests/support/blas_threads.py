@@ -1,16 +1,16 @@
-"""Number of threads with which NumPy and SciPy compute."""
+"""Number of threads that NumPy and SciPy use for linear algebra."""
 
 from threadpoolctl import threadpool_info, threadpool_limits
 
 
 def threads_inside(monkeypatch, owner, name, run):
-    """Returns the numbers of threads inside a function, of all its calls, where two are allowed.
+    """Returns the numbers of threads in all calls of a function when two threads are allowed.
 
     Args:
         monkeypatch: The fixture of pytest.
         owner: Module or object with the function.
         name: Name of the function.
-        run: Function without arguments that leads to the calls.
+        run: Function without arguments that causes the calls.
     """
     seen, original = set(), getattr(owner, name)
 

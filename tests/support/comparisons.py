@@ -1,4 +1,4 @@
-"""Compares the results of searches."""
+"""Comparisons of the results of searches."""
 
 import numpy as np
 
@@ -8,7 +8,11 @@ from vaetune.study.journal import read_journal
 
 
 def recorded(study):
-    """The trials and epochs in a journal, without times; of equal keys the last one."""
+    """The last event of each trial and epoch in a journal, without times.
+
+    Returns:
+        Fields of the events, by kind of event, trial id and epoch.
+    """
     events = {}
     for event in read_journal(study.folder / "journal.jsonl"):
         if isinstance(event, TrialStarted | EpochEnded | TrialEnded):
@@ -40,7 +44,7 @@ def assert_same_weights(left, right):
 
 
 def assert_same_search(ours, theirs):
-    """The same trials, scores, winner and kept weights."""
+    """Checks that two searches have the same trials, scores, winner and kept weights."""
     assert recorded(ours) == recorded(theirs)
     assert ours.winner.trial_id == theirs.winner.trial_id
     assert trials_with_checkpoints(ours) == trials_with_checkpoints(theirs)
@@ -49,7 +53,7 @@ def assert_same_search(ours, theirs):
 
 
 def position_of(trial):
-    """The position of a trial in its search, independent of order and worker."""
+    """The position of a trial in its search, which does not depend on the order or the worker."""
     return (trial.iteration, trial.configuration, trial.bracket, trial.rung)
 
 
@@ -64,7 +68,8 @@ def _outcome(study, trial):
         "parent": trial.parent and position_of(study.trial(trial.parent)),
         "epochs asked": (trial.epoch_from, trial.epoch_to),
         "hyperparameters": dict(trial.hyperparameters),
-        "epochs": [epoch.model_dump_json(exclude=times) for epoch in trial.epochs],  # NaN is NaN
+        # As JSON, because NaN does not equal NaN.
+        "epochs": [epoch.model_dump_json(exclude=times) for epoch in trial.epochs],
         "parameters": trial.parameters,
         "score": trial.score,
         "end": (trial.status, trial.failed_in, trial.error),
@@ -73,7 +78,7 @@ def _outcome(study, trial):
 
 
 def finalist_losses(study):
-    """What was measured of the finalists again, the best first, by `position_of`."""
+    """The results of the rescored and retrained finalists, each with `position_of`."""
     rescored = study.rescored.rescoring.finalists if study.rescored else ()
     retrained = study.retrained.retraining.finalists if study.retrained else ()
     losses = [
@@ -85,14 +90,14 @@ def finalist_losses(study):
 
 
 def assert_same_trials(ours, theirs):
-    """The same trials, losses, winner and best weights, bit for bit, with any number of workers."""
-    assert len(ours.trials) == len(trained_trials(ours)), "a trial was run twice"
+    """Checks that trials, losses, winner and best weights are equal, with any number of workers."""
+    assert len(ours.trials) == len(trained_trials(ours)), "a trial ran twice"
     assert trained_trials(ours) == trained_trials(theirs)
     assert finalist_losses(ours) == finalist_losses(theirs)
     winners = [study.winner and position_of(study.winner) for study in (ours, theirs)]
     assert winners[0] == winners[1]
     weights, expected = _best_weights(ours), _best_weights(theirs)
-    assert weights.keys() & expected.keys() or not expected, "no trial has weights in both"
+    assert weights.keys() & expected.keys() or not expected, "no trial has weights in both searches"
     for position in weights.keys() & expected.keys():
         for one, other in zip(weights[position], expected[position], strict=True):
             np.testing.assert_array_equal(one, other)

@@ -1,4 +1,4 @@
-"""Invented learning curves over the default space, and searches on them without training."""
+"""Simulated learning curves over the default space, and searches on them without training."""
 
 import math
 from functools import cache
@@ -15,7 +15,7 @@ IMAGES = 5000
 
 
 def cost_of(values):
-    """Seconds of an epoch of 5,000 images."""
+    """Estimated seconds of an epoch of 5,000 images."""
     sizes = {name: value for name, value in values.items() if name != "learning_rate"}
     return _cost(tuple(sizes.items()))
 
@@ -27,7 +27,7 @@ def _cost(sizes):
 
 
 def loss_of(values, epoch, floor=FLOOR):
-    """A loss that falls with the epochs, lowest for a certain rate, batch size and latent size."""
+    """A loss that decreases with the epochs and has its minimum at one configuration."""
     rate = math.log(values["learning_rate"] / 5e-3)
     latent = math.log2(values["latent_dim"] / 16)
     excess = 36 + 4 * (values["batch_size"] == 64) + 14 * rate**2 + 3 * latent**2
@@ -40,21 +40,21 @@ def chooser_of(space, seed=1, floor=FLOOR, max_epochs=EPOCHS, cost=cost_of):
 
 
 def run_chooser(chooser, loss=loss_of, total_epochs=75, floor=FLOOR):
-    """Yields the proposals of a search by one worker, and the runs after each of them."""
+    """Yields each proposal of a search with one worker, and the runs after it."""
     runs, left, number = [], total_epochs, 0
     while (proposal := chooser.choose(runs, number, left)) is not None:
-        known = runs[proposal.run] if proposal.run is not None else Run(proposal.values, "0")
-        lost = loss(proposal.values, proposal.epoch_to, floor)
-        grown = Run(
-            known.values,
+        run = runs[proposal.run] if proposal.run is not None else Run(proposal.values, "0")
+        new_loss = loss(proposal.values, proposal.epoch_to, floor)
+        continued = Run(
+            run.values,
             str(number),
-            (*known.ends, proposal.epoch_to),
-            (*known.losses, lost),
+            (*run.ends, proposal.epoch_to),
+            (*run.losses, new_loss),
         )
         if proposal.run is None:
-            runs.append(grown)
+            runs.append(continued)
         else:
-            runs[proposal.run] = grown
+            runs[proposal.run] = continued
         left -= proposal.epoch_to - proposal.epoch_from
         number += 1
         yield proposal, runs

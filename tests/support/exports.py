@@ -17,11 +17,11 @@ from vaetune.models.networks import build_decoder, build_encoder
 from vaetune.models.vae import VAE
 
 LADDER = {"levels": 3, "level_channels": 2, "activation": "silu", "normalization": "batch"}
-"""Values of models with three levels."""
+"""Hyperparameters of models with three levels."""
 
 
 def search_with_latent_dim(results, latent_dim, **values):
-    """Runs a search of two trials of two epochs, with pinned values."""
+    """Runs a search with two trials of two epochs and pinned values."""
     pinned = {
         name: Pinned(value=value) for name, value in {"latent_dim": latent_dim, **values}.items()
     }
@@ -38,7 +38,7 @@ def tiny_vae(image_shape=(9, 10, 1), latent_dim=2):
 
 
 def vaetune(*arguments):
-    """Runs the command line in this process; returns exit code, stdout and stderr."""
+    """Runs the command line in this process; returns exit status, stdout and stderr."""
     out, error = io.StringIO(), io.StringIO()
     handler = signal.getsignal(signal.SIGTERM)
     argv = mock.patch.object(sys, "argv", ["vaetune", *map(str, arguments)])
@@ -52,7 +52,7 @@ def vaetune(*arguments):
 
 
 class StubReader:
-    """Reads nothing and reports the same difference for every format; a context like `Reader`."""
+    """A replacement for `Reader` that reads nothing and reports one difference for all formats."""
 
     def __init__(self, difference=1e-7, error=None):
         self.answer = (
@@ -72,7 +72,7 @@ class StubReader:
 
 
 class ReaderInThisProcess(StubReader):
-    """Reads with the functions of the process, but not in a process of its own."""
+    """A replacement for `Reader` that reads the export in the test process."""
 
     def read(self, folder, formats, reference):
         answers = [verify_format(folder, name, reference) for name in formats]

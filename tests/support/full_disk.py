@@ -1,14 +1,14 @@
-"""Runs the command line in a process that may not write files of more than a few kilobytes.
+"""Runs the command line in a process that cannot write files of more than 8 KiB.
 
-It stands for a full disk: the kernel refuses to write.
+This simulates a full disk: the kernel refuses to write.
 """
 
 import resource
 
 from vaetune.cli import main
 
-MOST_BYTES = 8192
+MAX_FILE_BYTES = 8192
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
     main()

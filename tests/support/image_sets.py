@@ -6,7 +6,7 @@ from vaetune.data.images import ImageSet, Split
 
 
 def make_split(count, shape, seed):
-    """Images of one bright square each, its place telling the label."""
+    """Images with one bright square each. The position of the square gives the label."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 3, count)
     images = generator.integers(0, 30, (count, *shape)).astype(np.uint8)
@@ -16,7 +16,7 @@ def make_split(count, shape, seed):
 
 
 def make_images(train=40, validation=14, test=14, shape=(9, 10, 1), fingerprint="f" * 64):
-    """An image set of these sizes, the same each time."""
+    """An image set with the given numbers of images, equal in each call."""
     return ImageSet(
         name="squares",
         source="squares.npz",

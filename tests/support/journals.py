@@ -1,4 +1,4 @@
-"""Events of invented searches, and their journals."""
+"""Events and journals of made-up searches."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ PLAN = (
 )
 SPEC = SearchSpec(budget=Budget(max_epochs=3))
 OPEN_PLAN = (Rung(bracket=0, rung=0, trials=11, epoch_from=0, epoch_to=3, most_epochs=11),)
-"""The plan of a freeze-thaw search with the epochs of `SPEC`."""
+"""Plan of a freeze-thaw search with the epochs of `SPEC`."""
 VALUES = {
     "filters_1": 16,
     "filters_2": 128,
@@ -44,8 +44,8 @@ VALUES = {
 
 
 def make_data(**changes):
-    """An image set with three classes of digits."""
-    usual = {
+    """The summary of an image set with three classes of digits."""
+    defaults = {
         "name": "digits",
         "source": "digits",
         "fingerprint": "ab" * 32,
@@ -56,12 +56,12 @@ def make_data(**changes):
         "class_names": ("zero", "one", "two"),
         "entropy_floor": 45.5,
     }
-    return DataSummary(**usual | changes)
+    return DataSummary(**defaults | changes)
 
 
 def make_environment(**changes):
-    """A machine with two cores."""
-    usual = {
+    """The environment of a machine with two cores."""
+    defaults = {
         "python": "3.11.2",
         "platform": "Linux",
         "cpu": "a processor",
@@ -72,7 +72,7 @@ def make_environment(**changes):
         "revision": "f" * 40,
         "command": ("vaetune", "search", "tiny"),
     }
-    return Environment(**usual | changes)
+    return Environment(**defaults | changes)
 
 
 def make_started(name="tiny", *, search=SPEC, kind="search", plan=PLAN, minutes=0, **data):
@@ -89,23 +89,23 @@ def make_started(name="tiny", *, search=SPEC, kind="search", plan=PLAN, minutes=
 
 
 def make_session(**environment):
-    """A session began."""
+    """The first event of a session."""
     return SessionStarted(time=START, environment=make_environment(**environment))
 
 
 def make_joined(worker=1, host="node7", **environment):
-    """A worker is ready."""
-    here = make_environment(**environment)
-    return WorkerJoined(time=START, worker=worker, host=host, environment=here)
+    """The event that a worker is ready."""
+    described = make_environment(**environment)
+    return WorkerJoined(time=START, worker=worker, host=host, environment=described)
 
 
 def make_session_end(reason="completed"):
-    """A session ended."""
+    """The last event of a session."""
     return SessionEnded(time=START + timedelta(hours=1), reason=reason)
 
 
 def make_epoch(trial_id, epoch, val_loss, objective=None):
-    """An epoch. Three quarters of its validation loss are reconstruction, the rest is KL."""
+    """The end of an epoch. Three quarters of the validation loss are reconstruction loss."""
     return EpochEnded(
         time=START,
         trial_id=trial_id,
@@ -140,14 +140,14 @@ def make_trial_events(
     decision=None,
     uses=None,
 ):
-    """All events of a trial: start, epochs, end.
+    """All events of a trial: its start, its epochs and its end.
 
     Args:
         trial_id: Id of the trial.
         losses: Validation loss of each epoch.
-        status: Status at the end; None leaves the end out.
-        latent_use: A `LatentUse` after the last epoch; None as in a journal of version 0.1.
-        uses: Accuracy of each epoch, if that is the objective.
+        status: Status at the end; None omits the end.
+        latent_use: `LatentUse` after the last epoch; None as in a journal of version 0.1.
+        uses: Accuracy of each epoch, if accuracy is the objective.
 
     Returns:
         A list of events.
@@ -190,12 +190,13 @@ def make_study(*events, folder=Path("results/tiny"), **started):
 
 
 class JournalBuilder:
-    """The events of a search with several workers. Each method adds one, at a given second.
+    """Builds the journal of a search with several workers. Each method adds an event.
 
     Args:
         workers: Number of workers of the first session, which begins at second 0.
-        joined: Second in which all of them are ready; None to record no `WorkerJoined`.
-        host: Name of their machine.
+        joined: Second at which all workers are ready; None to record no `WorkerJoined`.
+        host: Name of the workers' machine.
+        folder: Folder of the journal.
         started: Arguments of `make_started`.
     """
 
@@ -207,23 +208,23 @@ class JournalBuilder:
         self.session(0, workers, joined=joined, host=host)
 
     def add(self, second, kind, **fields):
-        moment = {"time": START + timedelta(seconds=second)}
-        self.events.append(kind(**fields | moment))
+        time = {"time": START + timedelta(seconds=second)}
+        self.events.append(kind(**fields | time))
         return self
 
     def session(self, second, workers, *, joined=None, host="node7", **environment):
-        here = make_environment(**environment)
-        self.add(second, SessionStarted, environment=here, workers=workers)
+        described = make_environment(**environment)
+        self.add(second, SessionStarted, environment=described, workers=workers)
         for worker in range(1, workers + 1) if joined is not None else ():
             self.join(joined, worker, host, **environment)
         return self
 
     def join(self, second, worker, host="node7", **environment):
-        here = make_environment(**environment)
-        return self.add(second, WorkerJoined, worker=worker, host=host, environment=here)
+        described = make_environment(**environment)
+        return self.add(second, WorkerJoined, worker=worker, host=host, environment=described)
 
     def begin(self, second, trial_id, worker, **fields):
-        usual = {
+        defaults = {
             "configuration": int(trial_id),
             "parent": None,
             "bracket": 1,
@@ -232,7 +233,7 @@ class JournalBuilder:
             "epoch_to": 1,
             "hyperparameters": VALUES,
         }
-        return self.add(second, TrialStarted, trial_id=trial_id, worker=worker, **usual | fields)
+        return self.add(second, TrialStarted, trial_id=trial_id, worker=worker, **defaults | fields)
 
     def epoch(self, second, trial_id, epoch=1, val_loss=200.0):
         return self.add(second, EpochEnded, **dict(make_epoch(trial_id, epoch, val_loss)))
@@ -244,8 +245,8 @@ class JournalBuilder:
         return self.add(second, TrialResumed, trial_id=trial_id, worker=worker, epoch=epoch)
 
     def finish(self, second, trial_id, status="completed", **fields):
-        usual = {"duration_s": 7.5, "parameters": 69_076}
-        return self.add(second, TrialEnded, trial_id=trial_id, status=status, **usual | fields)
+        defaults = {"duration_s": 7.5, "parameters": 69_076}
+        return self.add(second, TrialEnded, trial_id=trial_id, status=status, **defaults | fields)
 
     def end(self, second, reason="completed"):
         return self.add(second, SessionEnded, reason=reason)
@@ -283,8 +284,8 @@ def write_baseline(results, name="reference", *, like=SPEC, values=REFERENCE, lo
 
 
 def make_evaluated(trial_id="0000", epoch=2, *, protocol=None, **values):
-    """An evaluation on the test images: three latent dimensions, two of them active."""
-    usual = {
+    """The evaluation of a trial with three latent dimensions, two of them active."""
+    defaults = {
         "protocol": protocol or EvaluationProtocol(seed=0),
         "test_images": 1000,
         "negative_elbo": Estimate(130.5, 1.25),
@@ -303,19 +304,19 @@ def make_evaluated(trial_id="0000", epoch=2, *, protocol=None, **values):
         time=START + timedelta(hours=2),
         trial_id=trial_id,
         epoch=epoch,
-        evaluation=Evaluation(**usual | values),
+        evaluation=Evaluation(**defaults | values),
         duration_s=99.6,
         environment=make_environment(),
     )
 
 
 def make_rescored(losses, *, behind=0.25, samples=32, left_out=()):
-    """Finalists rescored, each with 100 nats of reconstruction.
+    """The rescoring of finalists, each with a reconstruction loss of 100 nats.
 
     Args:
-        losses: Negative ELBO by trial id and epoch, the lowest first.
-        behind: Standard error of each difference to the first finalist.
-        samples: Posterior samples per image.
+        losses: Negative ELBO in nats by trial id and epoch, the lowest first.
+        behind: Standard error of the difference to the first finalist, in nats.
+        samples: Number of posterior samples per image.
         left_out: Ids of finalists that were not measured.
     """
     lowest = min(losses.values())
@@ -338,10 +339,12 @@ def make_rescored(losses, *, behind=0.25, samples=32, left_out=()):
 
 
 def make_retrained(losses, *, epochs=3, configurations=None):
-    """The configurations of finalists trained from other seeds.
+    """The retraining of the configurations of finalists from other seeds.
 
     Args:
-        losses: Loss per seed, by trial id.
+        losses: Losses of all seeds, by trial id.
+        epochs: Number of epochs of each training.
+        configurations: Numbers of the configurations, by trial id; by default 0, 1, 2, ...
     """
     numbers = configurations or {trial_id: number for number, trial_id in enumerate(losses)}
     count = len(next(iter(losses.values())))

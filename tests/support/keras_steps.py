@@ -1,4 +1,4 @@
-"""Compares vaetune's compiled steps with Keras's own steps of the same model."""
+"""Comparison of vaetune's compiled steps with the steps of Keras for the same model."""
 
 import numpy as np
 import pytest
@@ -25,15 +25,19 @@ def _trace(function, shape):
 
 
 def restore(steps, vae):
-    """Continues a model of Keras: its variables and its optimizer."""
+    """Copies the variables and the optimizer state of a Keras model into the steps."""
     optimizer = read_variables(vae.optimizer.variables)
     steps.state.restore(read_variables(vae.ordered_variables), optimizer)
 
 
 def assert_steps_like_keras(steps, train, validate, theirs, images):
-    """Takes two training steps and validates, in both ways; returns our variables."""
+    """Compares two training steps and a validation with Keras.
+
+    Returns:
+        The variables after the steps of vaetune.
+    """
     restore(steps, theirs)
-    for _ in range(2):  # The second one uses moments of the first one.
+    for _ in range(2):  # The second step uses the optimizer's moments from the first step.
         losses = train(images)
         theirs.reset_metrics()
         expected = theirs.train_step(images)

@@ -2,8 +2,8 @@
 
 python tests/support/notebook_cells.py docs/notebook.ipynb
 
-It understands what the notebook uses: Python, lines that begin with `!` for a shell, printed text,
-the value of a cell's last expression, and figures of matplotlib.
+It supports only what the notebook uses: Python, shell commands after `!`, printed text, the value
+of the last expression of a cell, and figures of matplotlib.
 """
 
 import ast
@@ -21,10 +21,10 @@ from pathlib import Path
 
 
 def execute(notebook):
-    """Executes the code cells one after the other, in the working directory.
+    """Executes the code cells in order, in the working directory.
 
     Args:
-        notebook: Content of a file in notebook format 4; it receives the outputs.
+        notebook: Content of a file in notebook format 4. The outputs are stored in it.
     """
     warnings.filterwarnings("error", category=DeprecationWarning, module="__main__")
     os.environ["MPLBACKEND"] = "agg"
@@ -37,7 +37,7 @@ def execute(notebook):
 
 
 def outputs_of(source, scope, number):
-    """Executes a cell and yields its outputs: printed text, the last value, figures."""
+    """Executes a cell and yields its outputs: printed text, last value and figures."""
     printed = io.StringIO()
     with redirect_stdout(printed):
         value = run(re.sub(r"^!(.+)$", r"_shell(r'''\1''')", source, flags=re.MULTILINE), scope)
@@ -65,7 +65,7 @@ def run(source, scope):
 
 
 def shell(command):
-    """Runs a command and prints what it prints; a command that fails stops the notebook."""
+    """Runs a command and prints its output. A command that fails stops the notebook."""
     inherited = {**os.environ, "MPLBACKEND": "of_the_notebook"}
     done = subprocess.run(
         command, shell=True, env=inherited, capture_output=True, text=True, check=False
@@ -76,14 +76,14 @@ def shell(command):
 
 
 def figures():
-    """Yields the open figures as pictures, and closes them."""
+    """Yields the open figures as PNG images, and closes them."""
     pyplot = sys.modules.get("matplotlib.pyplot")
     for number in pyplot.get_fignums() if pyplot else ():
-        picture = io.BytesIO()
+        file = io.BytesIO()
         figure = pyplot.figure(number)
-        figure.savefig(picture, bbox_inches="tight", dpi=90, metadata={"Software": None})
+        figure.savefig(file, bbox_inches="tight", dpi=90, metadata={"Software": None})
         pyplot.close(figure)
-        png = base64.b64encode(picture.getvalue()).decode()
+        png = base64.b64encode(file.getvalue()).decode()
         data = {"image/png": png, "text/plain": ["<Figure>"]}
         yield {"output_type": "display_data", "data": data, "metadata": {}}
 
@@ -93,7 +93,7 @@ def lines_of(text):
 
 
 def main(path):
-    """Executes a notebook in an empty folder and stores the outputs in it."""
+    """Executes a notebook in an empty folder and stores the outputs in the notebook."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         execute(notebook)

@@ -1,4 +1,4 @@
-"""Lines that a report suggests, pasted into a built-in search file as a user would."""
+"""Lines that a report suggests, pasted into a built-in search file as a user would paste them."""
 
 import re
 import tomllib
@@ -10,7 +10,7 @@ HYPERBAND = load_search("hyperband").spec
 
 
 def paste(folder, lines, algorithm="hyperband"):
-    """Pastes lines into a built-in search file, and reads it.
+    """Pastes lines into a built-in search file, and reads the new file.
 
     Returns:
         The values of the search that differ from those of the built-in file, by key.

@@ -1,4 +1,4 @@
-"""Folders of small image files for tests, and what is read from them."""
+"""Folders of small image files, and functions that read them."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def noise(count=4, *shape, seed=0, high=256, dtype=np.uint8):
 
 
 def save(folder, images, ending=".png", **options):
-    """Saves arrays or images under numbers."""
+    """Saves arrays or images to files that are named by their numbers."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images):
         as_image = image if isinstance(image, Image.Image) else Image.fromarray(image)

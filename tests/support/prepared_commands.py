@@ -1,8 +1,8 @@
 """Commands in processes that have already imported TensorFlow and vaetune.
 
 A server imports them once and forks a process for each command, so that a command starts within
-milliseconds. Its process has its own signals, memory, environment and end. A test of what a command
-imports, or of how Python starts it, needs a process of its own.
+milliseconds. Each process has its own signals, memory, environment and exit status. Tests of the
+imports of a command, or of the start of Python, need a new Python process instead.
 """
 
 import atexit
@@ -22,7 +22,7 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["prepared_imports"])
 
 TIMEOUT_S = 600.0
-"""Seconds until a command that prints to pipes is killed."""
+"""Seconds after which a command that prints to pipes is killed."""
 
 
 class PreparedCommand:
@@ -31,24 +31,24 @@ class PreparedCommand:
     Args:
         arguments: Arguments of the command.
         cwd: Working directory.
-        env: All environment variables. Default: those of this process.
-        log: File that receives all that the command prints. Default: `stdout` and `stderr` do.
+        env: All environment variables. Default: the variables of this process.
+        log: File for the whole output. Default: the output goes to `stdout` and `stderr`.
         program: File of a Python program to run. Default: the command line of vaetune.
-        start_new_session: Whether the process becomes the head of a session.
+        start_new_session: Whether the process becomes a session leader.
 
     Attributes:
-        stdout: What the command prints, as text.
-        stderr: Its errors, as text.
+        stdout: Text stream of the standard output, or None with a log.
+        stderr: Text stream of the standard error, or None with a log.
     """
 
     def __init__(self, arguments, cwd, env=None, log=None, program=None, start_new_session=False):
         pipes = [] if log else [os.pipe(), os.pipe()]
         self.stdout, self.stderr = [os.fdopen(start) for start, _ in pipes] or (None, None)
-        printed = [end for _, end in pipes] or [log.fileno()] * 2
+        outputs = [end for _, end in pipes] or [log.fileno()] * 2
         environment = dict(os.environ if env is None else env)
         argv = [str(one) for one in (program or "vaetune", *arguments)]
-        given = (argv, program is None, str(cwd), environment, start_new_session)
-        self._process = _FORKS.Process(target=_run, args=(_Descriptors(*printed), *given))
+        settings = (argv, program is None, str(cwd), environment, start_new_session)
+        self._process = _FORKS.Process(target=_run, args=(_Descriptors(*outputs), *settings))
         _start_server()
         self._process.start()
         for _, end in pipes:
@@ -73,30 +73,31 @@ class PreparedCommand:
 
     def wait(self, timeout=None):
         self._process.join(timeout)
-        assert self.returncode is not None, f"the command still runs after {timeout} s"
+        assert self.returncode is not None, f"the command is still running after {timeout} s"
         return self.returncode
 
     def communicate(self, timeout=None):
-        """Waits for the end; returns what was printed to stdout and to stderr."""
+        """Waits for the end; returns stdout and stderr."""
         errors = []
         reading = Thread(target=lambda: errors.append(self.stderr.read()))
         reading.start()
-        # Only one thread may ask for the exit code, because it can be read once.
-        late = Timer(timeout or TIMEOUT_S, os.kill, (self.pid, signal.SIGKILL))
-        late.start()
+        # Only one thread may ask for the exit status, because it can be read only once. So the
+        # timer kills the process by its id.
+        timer = Timer(timeout or TIMEOUT_S, os.kill, (self.pid, signal.SIGKILL))
+        timer.start()
         out = self.stdout.read()
         reading.join()
-        late.cancel()
+        timer.cancel()
         self.wait(timeout)
         return out, errors[0]
 
     def finish(self, timeout=None):
-        """Waits for the end; returns exit code, stdout and stderr."""
+        """Waits for the end; returns exit status, stdout and stderr."""
         out, error = self.communicate(timeout)
         return self.returncode, out, error
 
     def send_signal(self, number):
-        # A process that has ended is gone before the server reports its exit code.
+        # The process may have ended before the server reports its exit status.
         with suppress(ProcessLookupError):
             if self.poll() is None:
                 os.kill(self.pid, number)
@@ -109,13 +110,13 @@ class PreparedCommand:
 
 
 def _start_server():
-    """Starts the server, unless it runs, with the search path of this process."""
+    """Starts the server with the import path of this process, unless it is running."""
     with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
         forkserver.ensure_running()
 
 
 class _Descriptors:
-    """Files for stdout and stderr of another process, which receives its own copies."""
+    """Open files that become stdout and stderr of the process that unpickles this object."""
 
     def __init__(self, *descriptors):
         self._descriptors = descriptors
@@ -130,9 +131,9 @@ class _Descriptors:
             os.close(descriptor)
 
 
-def _run(ends, argv, is_vaetune, folder, environment, is_head):
-    """Runs the command in a process of the server."""
-    if is_head:
+def _run(outputs, argv, is_vaetune, folder, environment, is_session_leader):
+    """Runs the command in a process that the server forked."""
+    if is_session_leader:
         os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)

@@ -1,4 +1,4 @@
-"""Imports of the processes of `prepared_commands`, which take seconds."""
+"""Modules that the server of `prepared_commands` imports once, because this takes seconds."""
 
 from vaetune.device import import_tensorflow
 

@@ -1,7 +1,7 @@
-"""Executes the notebook of the documentation as a test does: with less work for the same outputs.
+"""Executes the notebook of the documentation for a test, with the same outputs but less work.
 
-Its graphs are not optimized, its export is not read back in another process, and its evaluation
-draws few samples.
+Graphs are not optimized, the export is not read back in another process, and the evaluation draws
+few samples.
 """
 
 import sys

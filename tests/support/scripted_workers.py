@@ -1,7 +1,7 @@
 """Ray workers that follow orders of a test.
 
-The workers' processes import this module too, so it imports little. A `ScriptedWorker` trains
-models. A `CountingWorker` only counts epochs without TensorFlow, and starts within a second.
+This module imports little, because the worker processes import it too. A `ScriptedWorker` trains
+models. A `CountingWorker` only counts epochs, needs no TensorFlow and starts within a second.
 """
 
 import os
@@ -22,10 +22,10 @@ from vaetune.study.collapse import LatentUse
 from vaetune.training.tasks import Began, Completed, EpochDone, Failed, Progressed, TimeUp
 
 ORDERS_FOLDER = "VAETUNE_TEST_ORDERS"
-"""Environment variable of workers: the folder of the orders."""
+"""Environment variable of workers with the path of the folder of the orders."""
 
 END = "end"
-"""In place of an epoch: after the last message of a trial, before the end of its stream."""
+"""Used instead of an epoch number: the time between the last message of a trial and its end."""
 
 PATIENCE_S = 300.0
 """Seconds after which a test that waits for a process fails."""
@@ -41,9 +41,9 @@ def wait_until(done, what):
 
 
 class Orders:
-    """Orders to workers, and the workers' notes, as files in a folder.
+    """Orders to workers, and notes of the workers, as files in a folder.
 
-    Configurations and epochs are given by their numbers.
+    Arguments `configuration` and `epoch` are numbers.
     """
 
     def __init__(self, folder):
@@ -60,7 +60,7 @@ class Orders:
     # For the test
 
     def hold(self, configuration, epoch):
-        """Lets the worker that trained this epoch wait before it reports it, until `release`."""
+        """Makes the worker of this epoch wait for `release` before it reports the trained epoch."""
         (self._folder / f"hold-{configuration}-{epoch}").touch()
 
     def release(self, configuration, epoch):
@@ -68,7 +68,7 @@ class Orders:
         (self._folder / f"hold-{configuration}-{epoch}").unlink()
 
     def waiting_process(self, configuration, epoch):
-        """The process that waits in an epoch; None if no process waits."""
+        """The id of the process that waits in an epoch; None if no process waits."""
         with suppress(FileNotFoundError, ValueError):
             return int((self._folder / f"held-{configuration}-{epoch}").read_text())
         return None
@@ -79,11 +79,11 @@ class Orders:
         self.release(configuration, epoch)
 
     def give(self, order):
-        """Gives an order that is followed once, such as "die-1": in configuration 1."""
+        """Gives an order to follow once, such as "die-1": kill the worker of configuration 1."""
         (self._folder / order).touch()
 
     def give_always(self, order):
-        """Gives an order that is followed each time."""
+        """Gives an order to follow every time."""
         (self._folder / f"{order}-always").touch()
 
     @property
@@ -94,11 +94,11 @@ class Orders:
 
     @property
     def ready(self):
-        """The processes of announced workers that became ready, in order."""
+        """The process ids of `AnnouncedWorker`s, in the order in which they became ready."""
         return [int(line) for line in self.read("ready")]
 
     def read(self, name):
-        """The lines that workers wrote under a name."""
+        """The lines that workers wrote to the note with a name."""
         path = self._folder / name
         return path.read_text().splitlines() if path.exists() else []
 
@@ -122,7 +122,7 @@ class Orders:
             file.write(f"{line}\n")
 
     def follow(self, configuration, epoch):
-        """Called when an epoch is trained but not reported yet."""
+        """Follows the orders for an epoch that is trained but not yet reported."""
         self.note("trained", f"{configuration} {epoch}")
         self.wait_if_held(configuration, epoch)
         self.crash_if_ordered(f"die-{configuration}")
@@ -135,7 +135,7 @@ class Orders:
 
 
 class ScriptedWorker(Worker):
-    """Trains models, and follows orders. It optimizes no graphs, like the process of the tests."""
+    """Trains models and follows orders. Graphs are not optimized, as in the test process."""
 
     def describe(self):
         described = super().describe()
@@ -166,7 +166,7 @@ class ScriptedWorker(Worker):
 
 
 def _run_out_of_memory_once():
-    """Lets the next epoch that is trained in this process fail with a transient error."""
+    """Makes the next epoch of this process fail with a transient error."""
     import tensorflow as tf
 
     from vaetune.training.runner import EpochRunner
@@ -181,7 +181,7 @@ def _run_out_of_memory_once():
 
 
 class MemoryWorker(Worker):
-    """Notes the number of its images, and the private memory that it takes to begin a trial."""
+    """Records the numbers of its images, and the private memory that it needs to begin a trial."""
 
     def run(self, task):
         before = _own_memory()
@@ -196,7 +196,7 @@ class MemoryWorker(Worker):
 
 
 def _own_memory():
-    """The private memory of this process in bytes, without mapped files."""
+    """Private memory of this process in bytes, without mapped files."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("RssAnon:"))
     return 1024 * int(line.split()[1])
@@ -205,7 +205,7 @@ def _own_memory():
 class CountingWorker(ScriptedWorker):
     """Counts epochs instead of training, without TensorFlow.
 
-    The name of its device contains the GPUs that it sees.
+    The name of its device contains the numbers of the GPUs that it sees.
     """
 
     def describe(self):
@@ -242,7 +242,7 @@ class CountingWorker(ScriptedWorker):
 
 
 class AnnouncedWorker(CountingWorker):
-    """Also notes its process as soon as it is ready."""
+    """A `CountingWorker` that records its process id when it is ready."""
 
     def describe(self):
         described = super().describe()
@@ -251,7 +251,7 @@ class AnnouncedWorker(CountingWorker):
 
 
 def _count(configuration, epoch, before):
-    """The state of a configuration after an epoch: its number, and all of its epochs so far."""
+    """A checkpoint after an epoch. Its weights are the configuration's number and its epochs."""
     history = before.weights[0] if before else np.array([configuration], np.float32)
     history = np.append(history, np.float32(epoch))
     loss = loss_of(history)
@@ -259,15 +259,15 @@ def _count(configuration, epoch, before):
 
 
 def latent_use_of(history):
-    """The latent use after these epochs: a third of the configurations collapses."""
+    """The latent use after some epochs. A third of the configurations collapses."""
     return LatentUse(2, 0.25 if history[0] % 3 == 1 else 7.5)
 
 
 def loss_of(history):
-    """A loss that decreases with each epoch, and differs if an epoch is missing or repeated.
+    """A loss that decreases with each epoch, and changes if an epoch is missing or repeated.
 
-    No two configurations have the same loss: a tie would be broken by the trial ids, which depend
-    on the order in which workers ask for trials.
+    No two configurations have equal losses. Trial ids would break such a tie, and they depend on
+    the order in which workers ask for trials.
     """
     configuration, epochs = int(history[0]), history[1:]
     of_configuration = (7 * configuration) % 5 + configuration / 256
@@ -303,8 +303,9 @@ class CallbackWatcher:
     """A watcher that calls functions of a test, and counts the waits.
 
     Args:
-        on_event: Called with each event.
-        on_wait: Called while workers send no message, so that all earlier ones are recorded.
+        on_event: Function that is called with each event.
+        on_wait: Function that is called while no worker sends a message. All earlier messages are
+            recorded by then.
     """
 
     def __init__(self, on_event=None, on_wait=None):
@@ -337,7 +338,7 @@ def ray_workers(ray, workers, images, resources, worker_class=CountingWorker):
 
 
 def run_on(executor, results, spec, images, watcher=None, deadline_s=None, name="tiny"):
-    """Runs a search on workers, or continues it."""
+    """Starts or continues a search on workers."""
     from vaetune.config.search_file import ResolvedSearch
     from vaetune.search.phases import run_session
     from vaetune.search.session import open_search

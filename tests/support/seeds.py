@@ -1,11 +1,11 @@
-"""Checks of TensorFlow's random seed, which is global."""
+"""Check of TensorFlow's global random seed."""
 
 import tensorflow as tf
 
 
-def assert_keeps_seed(act):
-    """Calls a function between two draws, which must be those without it."""
-    assert _draw_two(act) == _draw_two(lambda: None)
+def assert_keeps_seed(function):
+    """Checks that a call between two random draws does not change the draws."""
+    assert _draw_two(function) == _draw_two(lambda: None)
 
 
 def _draw_two(between):

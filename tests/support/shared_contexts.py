@@ -23,16 +23,16 @@ _contexts = {}
 
 @dataclass(frozen=True, eq=False)
 class SharedContext(TrainingContext):
-    """A context that draws the variables of a model once per state of the random numbers.
+    """A context that draws the variables of a model once for each state of the random generator.
 
-    Drawing takes a third of the time of a tiny search. Its result depends on that state and the
-    configuration alone, as tests/training/test_context.py proves.
+    Drawing takes a third of the time of a tiny search. The result depends only on that state, the
+    hyperparameters and the likelihood; tests/training/test_context.py checks this.
     """
 
     _drawn: dict = field(default_factory=dict)
 
     def draw_weights(self, hyperparameters, likelihood):
-        """Draws variables, or returns those that were drawn from the same state."""
+        """Draws variables, or returns the variables that were drawn from the same state."""
         if context_module.draw_variables is not draw_variables:  # A test replaced it.
             return super().draw_weights(hyperparameters, likelihood)
         key = (random.getstate(), tuple(sorted(hyperparameters.items())), likelihood)
@@ -48,14 +48,15 @@ class SharedContext(TrainingContext):
 
     @cached_property
     def rescorer(self):
-        """Measures finalists, and keeps the functions that it compiled."""
+        """The rescorer of finalists, which keeps its compiled functions."""
         return rescorer_of(self)
 
 
 def context_of(images):
-    """A `SharedContext` of the images; the same one if there is one of the same images."""
+    """Returns the `SharedContext` of equal images, or a new one if there is none."""
     options = tf.config.optimizer.get_experimental_options()
-    graphs = options.get("disable_meta_optimizer")  # Their bits differ.
+    # The last bits of results depend on whether graphs are optimized.
+    graphs = options.get("disable_meta_optimizer")
     splits = (images.train, images.validation, *images.left_out)
     key = (fingerprint_of(splits, images.binarize), graphs)
     context = _contexts.pop(key, None) or SharedContext(images)
@@ -65,11 +66,11 @@ def context_of(images):
 
 
 def shared_rescorer_of(context):
-    """A rescorer; the same one each time for a `SharedContext`."""
+    """Returns the rescorer of a `SharedContext`, or a new one for another context."""
     return context.rescorer if isinstance(context, SharedContext) else rescorer_of(context)
 
 
 def _limit(kept, most):
-    """Removes what was used longest ago; the last entry is the one that was used last."""
+    """Removes the least recently used entries, which come first."""
     while len(kept) > most:
         del kept[next(iter(kept))]

@@ -1,4 +1,4 @@
-"""Restored models that evaluations share within a test process, with all that they compiled."""
+"""Restored models, with their compiled functions, that evaluations share in a test process."""
 
 import hashlib
 import sys
@@ -12,16 +12,16 @@ MAX_MODELS = 20
 """Number of models that are kept."""
 
 USERS = ("vaetune.training", "vaetune.evaluation.held_out", "vaetune.export.bundle")
-"""Modules that hand `restore_best` out, or have it already. None of them changes a model."""
+"""Modules that export or import `restore_best`. None of them changes a model."""
 
 _models = {}
 
 
 def share_models(patch):
-    """Lets all that evaluates or exports a trial share its restored model.
+    """Lets evaluations and exports of a trial share its restored model.
 
     Args:
-        patch: `pytest.MonkeyPatch` that undoes it.
+        patch: `pytest.MonkeyPatch` that undoes the change.
     """
     for name in USERS:
         if name in sys.modules:
@@ -29,7 +29,7 @@ def share_models(patch):
 
 
 def restore_shared(study, trial):
-    """Restores a model, or returns the one that was restored from the same checkpoint."""
+    """Restores a model, or returns the model that was restored from the same checkpoint."""
     try:
         content = (study.trial_folder(trial.trial_id) / CHECKPOINT_NAME).read_bytes()
     except OSError:
@@ -40,11 +40,11 @@ def restore_shared(study, trial):
         tuple(sorted(trial.hyperparameters.items())),
         study.likelihood,
         trial.best and trial.best.epoch,
-        # Bits depend on it.
+        # The last bits of results depend on whether graphs are optimized.
         tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer"),
     )
-    found = _models.pop(key, None) or restore_best(study, trial)
-    _models[key] = found
+    model = _models.pop(key, None) or restore_best(study, trial)
+    _models[key] = model
     if len(_models) > MAX_MODELS:
         del _models[next(iter(_models))]
-    return found
+    return model

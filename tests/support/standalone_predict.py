@@ -1,4 +1,4 @@
-"""`predict.py`, which finds its modules as it does in an export: as modules of their own."""
+"""The module `predict.py` as in an export, where its helper modules are top-level modules."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""Studies built event by event, and their pages."""
+"""Studies that are built event by event, and their reports."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,7 @@ REFERENCE_LOSSES = (220.0, 190.0, 177.25)
 
 
 class Story:
-    """Events of a search as they would be journaled, a minute an epoch."""
+    """Builds the events of a search. Each epoch takes a minute."""
 
     def __init__(self, folder, *, name=None, kind="search", spec=None, data=DATA, start=START):
         self.folder = folder
@@ -145,7 +145,7 @@ class Story:
         return build_study(self.events, self.folder)
 
     def write(self):
-        """Writes the journal, and pictures of the kind that a search leaves."""
+        """Writes the journal, and artifacts like those of a search; returns the study."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with Journal(self.folder / JOURNAL_NAME) as journal:
             for event in self.events:
@@ -168,7 +168,7 @@ def make_pictures(latent_dim):
 
 
 def usual(folder, **options):
-    """Three configurations of one epoch; the best goes on to three."""
+    """Three configurations train one epoch; the best one is promoted to three."""
     return (
         Story(folder, **options)
         .trial("0000", [212.5])
@@ -188,12 +188,12 @@ def reference(results, losses=REFERENCE_LOSSES):
 
 def page_of(*stories, baseline=None):
     studies = [story.study() for story in stories]
-    against = baseline.study() if baseline else None
-    return render_report(studies, {study.name: against for study in studies}, NOW)
+    baseline_study = baseline.study() if baseline else None
+    return render_report(studies, {study.name: baseline_study for study in studies}, NOW)
 
 
 class Outline(HTMLParser):
-    """What a browser would see: elements, attributes, and the text between."""
+    """The elements, attributes and visible text of a page."""
 
     def __init__(self, page):
         super().__init__(convert_charrefs=True)
@@ -207,7 +207,8 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         if self.is_in_svg:
-            # How many ticks a chart has depends on the width of its names: kinds count alone.
+            # The number of ticks in a chart depends on the width of its names. So only the kinds of
+            # elements and attributes are kept.
             self.drawn |= {tag, *(name for name, _ in attrs)}
         else:
             self.elements.append((tag, dict(attrs)))
@@ -224,7 +225,7 @@ class Outline(HTMLParser):
 
     @property
     def words(self):
-        """The text on one line, with plain dashes."""
+        """The visible text on one line, with plain dashes."""
         words = " ".join(" ".join(self.text).split())
         return words.replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "-")
 
@@ -244,15 +245,15 @@ def words_of(page):
     return Outline(page).words
 
 
-# The answer
+# Parts of a report
 
 
 def headline_of(page):
     return Outline(page).texts_of("h2", page)[0]
 
 
-def words_of_built(shared):
-    study = shared.study()
+def words_of_built(builder):
+    study = builder.study()
     return words_of(render_report([study], {study.name: None}, NOW))
 
 
@@ -262,7 +263,7 @@ def leaderboard_of(page):
 
 
 def hostile(folder, text):
-    """A search in which every text that a file can hold is `text`."""
+    """A search in which every free text of the journal is `text`."""
     story = Story(
         folder,
         name=text,

@@ -27,13 +27,13 @@ TINY = SearchSpec(
     training=Training(batch_size=32),
     space=TINY_SPACE,
 )
-"""Hyperband of 6 trials, 5 configurations and 11 epochs of two steps, with 32 and 8 images."""
+"""Hyperband with 6 trials, 5 configurations and 11 epochs of two steps, with 32 and 8 images."""
 
 TINY_REFERENCE = {"filters_1": 2, "filters_2": 3, "dense_units": 4}
 
 
 def changed(spec, **values):
-    """A spec with other values, validated."""
+    """A validated copy of a spec with other values."""
     return SearchSpec.model_validate(dict(spec) | values)
 
 
@@ -45,25 +45,25 @@ GRID = changed(
         update={"latent_dim": Choice(values=(2, 3)), "filters_1": Choice(values=(2, 3))}
     ),
 )
-"""Two trials of one epoch, four without the limit."""
+"""Grid search with two trials of one epoch; the whole grid has four points."""
 
 
 def run(results, spec=TINY, name="tiny", images=IMAGES, watcher=None, **options):
-    """Runs or continues a search; `options` are those of `open_search`."""
+    """Runs or continues a search; `options` are arguments of `open_search`."""
     resolved = ResolvedSearch(name, spec, {})
     with open_search(resolved, images, DEVICE, results, **options) as opened:
         return run_session(opened, watcher)
 
 
 def stop(results, events, spec=TINY):
-    """Presses Ctrl-C after this number of events, and returns the study."""
+    """Interrupts a search after a number of events, and returns the study."""
     with pytest.raises(KeyboardInterrupt):
         run(results, spec, watcher=StopAfter(events))
     return load_study(results / "tiny")
 
 
 class StopAfter:
-    """A watcher that presses Ctrl-C after this number of events."""
+    """A watcher that interrupts a search after a number of events, like Ctrl-C."""
 
     def __init__(self, events):
         self.left = events

@@ -1,4 +1,4 @@
-"""The folder of a user: a search file, quick commands and the files that commands write."""
+"""The working directory of a user: search file, images, quick commands and written files."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ learning_rate = { min = 1e-3, max = 1e-1, scale = "log" }
 """
 
 BAYESIAN = "max_trials = 4\ninitial_trials = 3"
-"""Lines of a budget with which a Bayesian search is short."""
+"""Lines of the table [budget] that make a Bayesian search short."""
 
 QUICK_SEARCH = ("search", "squares.toml", "--max-epochs", 1, "--quiet")
 
@@ -34,7 +34,7 @@ QUICK_EVALUATION = ("evaluate", "--importance-samples", 3)
 
 
 def assert_reference_is_drawn(page):
-    """The page shows the Keras example's reconstructions and the colours of its classes."""
+    """Checks that a report shows reconstructions and classes of the Keras example."""
     pairs = page[page.index("<h3>Images</h3>") : page.index("<h3>How was the winner found?</h3>")]
     assert "images were kept" not in pairs
     assert "images above the reconstructions of the Keras example" in pairs
@@ -42,13 +42,13 @@ def assert_reference_is_drawn(page):
 
 
 def search_and_export(folder, train, test, data=""):
-    """Runs a search of one trial in the folder, and exports its winner.
+    """Runs a search with one trial in a folder, and exports the winner.
 
     Args:
         folder: An empty folder.
         train: Training images with labels.
         test: Test images with labels.
-        data: Further lines of the table [data].
+        data: Additional lines of the table [data].
     """
     from exports import StubReader, vaetune
 
@@ -76,7 +76,7 @@ def save_images(folder, train, test):
 
 
 def search_in(folder, *options):
-    """Runs the search of the file squares.toml in the folder, without a report."""
+    """Runs the search file squares.toml in the folder, without a report."""
     from exports import vaetune
 
     with pytest.MonkeyPatch.context() as patch:
@@ -86,7 +86,7 @@ def search_in(folder, *options):
 
 
 def copy_searched(searched, folder):
-    """Copies the folder of a search, and lets the copied journals name the copied images."""
+    """Copies the folder of a search, and changes the paths in the journals to the new folder."""
     shutil.copytree(searched, folder, dirs_exist_ok=True)
     for path, journal in journals(folder).items():
         path.write_bytes(journal.replace(bytes(searched), bytes(folder)))
@@ -94,7 +94,7 @@ def copy_searched(searched, folder):
 
 @pytest.fixture
 def folder_after_search(searched, tmp_path, monkeypatch):
-    """A copy of the folder that the fixture `searched` of a module made, and the user in it."""
+    """A copy of the folder of the module's fixture `searched`, as the working directory."""
     copy_searched(searched, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

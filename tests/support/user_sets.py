@@ -1,6 +1,6 @@
-"""Image sets as users have them: the packaged digits in other types, layouts, files and folders.
+"""Image sets of users: the packaged digits in other types, layouts, files and folders.
 
-`python tests/support/user_sets.py FOLDER` writes all of them.
+`python tests/support/user_sets.py FOLDER` writes all sets.
 """
 
 import os
@@ -18,7 +18,7 @@ Maker = Callable[[Path], Path]
 
 
 def digits():
-    """200 packaged digits, (200, 28, 28) uint8, and four classes of 50."""
+    """Returns 200 packaged digits, (200, 28, 28) uint8, and made-up labels of four classes."""
     with as_file(files("vaetune.data.digits") / "digits.npz") as path, np.load(path) as arrays:
         x = arrays["x_train"][:200].copy()
     x[:, 0, 0] = 255  # All sets have white pixels.
@@ -38,13 +38,13 @@ def saved(name: str, **arrays) -> Maker:
 
 
 def in_files(name: str, save, where=lambda i: "", number=FOLDER_IMAGES) -> Maker:
-    """Saves `number` images with `save(i, path_without_ending)` in sub-folders `where(i)`."""
+    """Saves `number` images in subfolders `where(i)` with `save(i, path_without_ending)`."""
 
     def make(folder):
         for i in range(number):
-            place = folder / name / where(i)
-            place.mkdir(parents=True, exist_ok=True)
-            save(i, str(place / f"{i:03d}"))
+            subfolder = folder / name / where(i)
+            subfolder.mkdir(parents=True, exist_ok=True)
+            save(i, str(subfolder / f"{i:03d}"))
         return folder / name
 
     return make
@@ -59,14 +59,14 @@ def save_png(i, path):
 
 
 def save_glyph(i, path):
-    """Black ink on a transparent background."""
+    """Saves black ink on a transparent background."""
     rgba = np.zeros((28, 28, 4), np.uint8)
     rgba[..., 3] = X[i]
     Image.fromarray(rgba).save(f"{path}.png")
 
 
 def save_photo(i, path):
-    """Every second photo was taken with the camera turned."""
+    """Saves a photo. For every second one, the camera was turned."""
     image, exif = grey(i).convert("RGB"), Image.Exif()
     if i % 2:
         image = image.transpose(Image.Transpose.ROTATE_90)
@@ -138,11 +138,11 @@ SETS: dict[str, Maker] = {
     "truncated": in_files("truncated", save_truncated),
     "loop": make_loop,
 }
-"""What writes each set into a folder, and returns its path."""
+"""Functions that write a set into a folder and return its path, by name of the set."""
 
 
 def sklearn_digits(folder):
-    """scikit-learn's digits: floats 0..16, 8 x 8."""
+    """Saves the digits of scikit-learn: floats 0..16, 8 x 8."""
     from sklearn.datasets import load_digits
 
     loaded = load_digits()
