@@ -1,4 +1,4 @@
-"""Every executor treats a source of trials in the same way, whoever trains them and where."""
+"""Every executor calls a source of trials in the same way."""
 
 import os
 from contextlib import contextmanager
@@ -35,12 +35,13 @@ class Trial:
 
 
 class Source:
-    """Trials of one epoch, and a note of every call; see `TrialSource`.
+    """A `TrialSource` with trials of one epoch that notes every call.
 
     Args:
-        calls: Where the calls are noted, as (name of the source, call, trial).
-        trials: How many there are.
-        stop_at: The trial in whose first epoch the time is up.
+        name: Name of the source.
+        calls: List that receives the calls, as (name of the source, call, trial id).
+        trials: Number of trials.
+        stop_at: Id of the trial that reaches the time limit in its first epoch.
     """
 
     def __init__(self, name, calls, trials=3, stop_at=None):
@@ -53,7 +54,7 @@ class Source:
         self.calls.append((self.name, call, trial.trial_id if trial else None))
 
     def task(self, trial):
-        asked = Assignment(
+        assignment = Assignment(
             trial_id=trial.trial_id,
             configuration=int(trial.trial_id),
             parent=None,
@@ -63,7 +64,7 @@ class Source:
             epoch_to=1,
             hyperparameters=HYPERPARAMETERS,
         )
-        return Task(TINY, (asked,), None)
+        return Task(TINY, (assignment,), None)
 
     def on_search_begin(self):
         self.note("search begin")
@@ -75,7 +76,7 @@ class Source:
         self.note("begin", trial)
 
     def on_trial_moved(self, trial, worker):
-        raise AssertionError("no worker is lost here")
+        raise AssertionError("no worker should be lost")
 
     def task_of(self, trial):
         return None if trial in self.ended else self.task(trial)
@@ -112,11 +113,12 @@ class Source:
         self.note("joined")
 
     def on_worker_lost(self, worker, error, trial=None):
-        raise AssertionError(f"no worker is lost here: {error}")
+        raise AssertionError(f"no worker should be lost: {error}")
 
 
 @contextmanager
 def opening(source, name, calls):
+    """Opens a source, and notes how it ends."""
     calls.append((name, "open", None))
     try:
         yield source
@@ -128,7 +130,7 @@ def opening(source, name, calls):
 
 @pytest.fixture(scope="module")
 def ray(tmp_path_factory):
-    """Ray on this machine, with workers that find the support code and the benchmarks."""
+    """Ray on this machine, with workers that can import the support code and the benchmarks."""
     files = (scripted_workers.__file__, sleeper.__file__, Path(vaetune.__file__).parent)
     paths = [str(Path(file).parent) for file in files]
     with pytest.MonkeyPatch.context() as patch:
@@ -144,7 +146,7 @@ def local():
 
 
 @pytest.fixture(scope="module")
-def made_up(ray):
+def counting(ray):
     with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
         yield executor
 
@@ -156,16 +158,16 @@ def sleeping(ray, tmp_path_factory):
         yield executor
 
 
-@pytest.fixture(params=["local", "made_up", "sleeping"])
+@pytest.fixture(params=["local", "counting", "sleeping"])
 def executor(request):
-    """This process, workers on Ray, and the workers of the benchmarks that sleep."""
+    """This process, Ray workers that count epochs, and Ray workers that sleep instead."""
     executor = request.getfixturevalue(request.param)
     executor.wait_until_ready(lambda: None)
     return executor
 
 
 def run(executor, *sources):
-    """Lets an executor train sources; returns the calls."""
+    """Trains sources on an executor; returns the calls."""
     calls = []
     openings = [opening(Source(calls=calls, **source), source["name"], calls) for source in sources]
     try:
@@ -175,74 +177,74 @@ def run(executor, *sources):
     return calls
 
 
-def of(calls, name, trial=None):
-    """The calls of a source, or of one of its trials."""
-    return [call for source, call, shown in calls if source == name and trial in (None, shown)]
+def calls_of(calls, name, trial=None):
+    """The names of the calls of a source, or of one of its trials."""
+    return [call for source, call, found in calls if source == name and trial in (None, found)]
 
 
 @pytest.mark.slow
 def test_each_trial_begins_trains_and_ends_once(executor):
     calls = run(executor, {"name": "a"})
     for trial in ("0001", "0002"):
-        assert of(calls, "a", trial) == ["begin", "epoch", "completed", "end"]
+        assert calls_of(calls, "a", trial) == ["begin", "epoch", "completed", "end"]
 
 
 @pytest.mark.slow
-def test_lost_files_are_recreated_once_all_trials_have_ended(executor):
+def test_lost_files_are_recreated_after_all_trials_have_ended(executor):
     calls = run(executor, {"name": "a"})
-    mended = ["begin", "epoch", "completed", "end", "epoch", "completed"]
-    assert of(calls, "a", "0000") == mended
-    shown = of(calls, "a")
-    last_end = max(number for number, call in enumerate(shown) if call == "end")
-    assert shown.index("repairs") > last_end
-    assert "remove unneeded" in shown[shown.index("repairs") :]
+    repaired = ["begin", "epoch", "completed", "end", "epoch", "completed"]
+    assert calls_of(calls, "a", "0000") == repaired
+    names = calls_of(calls, "a")
+    last_end = max(number for number, call in enumerate(names) if call == "end")
+    assert names.index("repairs") > last_end
+    assert "remove unneeded" in names[names.index("repairs") :]
 
 
 @pytest.mark.slow
 def test_a_search_begins_before_its_trials_and_ends_after_them(executor):
-    shown = of(run(executor, {"name": "a"}), "a")
-    assert (shown[0], shown[1], shown[-1]) == ("open", "search begin", "close")
-    assert shown.count("search begin") == shown.count("search end") == 1
-    assert shown.index("search end") > max(n for n, call in enumerate(shown) if call == "end")
+    names = calls_of(run(executor, {"name": "a"}), "a")
+    assert (names[0], names[1], names[-1]) == ("open", "search begin", "close")
+    assert names.count("search begin") == names.count("search end") == 1
+    assert names.index("search end") > max(n for n, call in enumerate(names) if call == "end")
 
 
 @pytest.mark.slow
-def test_what_waits_in_memory_is_written_before_a_search_is_closed(executor):
-    shown = of(run(executor, {"name": "a"}), "a")
-    completed = max(number for number, call in enumerate(shown) if call == "completed")
-    assert "flush" in shown[completed:]
+def test_checkpoints_in_memory_are_written_after_the_last_completed_task(executor):
+    names = calls_of(run(executor, {"name": "a"}), "a")
+    completed = max(number for number, call in enumerate(names) if call == "completed")
+    assert "flush" in names[completed:]
 
 
 @pytest.mark.slow
 def test_every_search_is_trained_and_closed(executor):
     calls = run(executor, {"name": "a"}, {"name": "b", "trials": 2})
     for name, trials in (("a", 3), ("b", 2)):
-        assert of(calls, name).count("end") == trials
-        assert of(calls, name)[-1] == "close"
+        assert calls_of(calls, name).count("end") == trials
+        assert calls_of(calls, name)[-1] == "close"
 
 
 @pytest.mark.slow
-def test_a_search_with_nothing_left_is_closed_at_once(executor):
+def test_a_search_without_remaining_trials_is_closed_immediately(executor):
     calls = []
     searches = [opening(None, "done", calls), opening(Source("b", calls), "b", calls)]
     executor.run(searches, lambda: None)
-    assert of(calls, "done") == ["open", "close"]
-    assert of(calls, "b").count("end") == 3
+    assert calls_of(calls, "done") == ["open", "close"]
+    assert calls_of(calls, "b").count("end") == 3
 
 
 @pytest.mark.slow
-def test_a_limit_stops_the_search_and_keeps_what_it_has(executor):
+def test_a_search_that_reaches_a_limit_writes_its_checkpoints_and_stops(executor):
     calls = run(executor, {"name": "a", "trials": 9, "stop_at": "0001"}, {"name": "b"})
-    shown = of(calls, "a")
+    names = calls_of(calls, "a")
     assert calls[-1] == (None, "raised", None)
-    assert "stopped" in shown
-    assert "flush" in shown
-    assert "search end" not in shown
+    assert "stopped" in names
+    assert "flush" in names
+    assert "search end" not in names
     assert ("a", "begin", "0008") not in calls
 
 
 @pytest.mark.slow
-def test_an_executor_says_where_and_how_many_it_trains(executor):
+def test_an_executor_reports_its_workers_device_and_threads(executor):
     assert executor.workers in (1, 2)
     assert executor.environment.device == "CPU"
     assert executor.environment.threads >= 1

@@ -1,4 +1,4 @@
-"""Layout and language keep within their limits; `python benchmarks/house.py` prints the numbers."""
+"""Layout and language stay within limits; `python benchmarks/house.py` prints the numbers."""
 
 import statistics
 from pathlib import Path
@@ -8,14 +8,14 @@ import house
 TOP = Path(house.__file__).parents[1]
 
 
-def test_few_boxes_and_arrows_are_at_the_top():
+def test_the_top_level_has_few_packages_and_few_imports_between_them():
     assert len(house.top_names()) <= 16
     assert len(house.arrows()) <= 60
 
 
 def test_no_module_is_longer_than_350_lines():
     assert house.long_modules() == []
-    assert house.long_modules(limit=10), "the probe sees modules"
+    assert house.long_modules(limit=10), "the check finds modules"
 
 
 def test_functions_are_short_and_take_few_parameters():
@@ -29,12 +29,12 @@ def test_functions_are_short_and_take_few_parameters():
 
 def test_arguments_are_described_by_noun_phrases():
     assert house.genitives() == []
-    assert house.GENITIVE.search("    seed: Of the search."), "the probe sees genitives"
+    assert house.GENITIVE.search("    seed: Of the search."), "the check finds genitives"
 
 
 def test_docstrings_and_comments_use_the_words_of_the_field():
     assert house.old_words() == []
-    assert house.OLD_WORDS.search("The page is written anew."), "the probe sees old words"
+    assert house.OLD_WORDS.search("The page is written anew."), "the check finds old words"
 
 
 def test_the_readme_is_short():

@@ -1,7 +1,7 @@
-"""What Keras Tuner's own tests say of its oracles holds for vaetune's.
+"""The oracles of vaetune behave as the tests of Keras Tuner require of its oracles.
 
-Names and behaviours are those of the published tests of Keras Tuner (Apache License 2.0), read
-and put in words and code of our own. `LEFT_OUT` names those that speak of something else.
+The tests have the names of the published tests of Keras Tuner (Apache License 2.0) and check the
+same behaviour with our own code. `LEFT_OUT` gives a reason for each test that does not apply.
 """
 
 import math
@@ -81,10 +81,10 @@ ORIGINALS = {
     ),
 }
 
-_SAVING = "an oracle saves nothing here: it is rebuilt from the journal (test_oracles.py)"
-_SPACE = "the space is the search file's: it is known beforehand and never grows"
+_SAVING = "oracles of vaetune are not saved but rebuilt from the journal (test_oracles.py)"
+_SPACE = "the space comes from the search file and never grows"
 _RETRIES = "the tuner retries, and the search counts its failures (test_tuner.py)"
-_INSIDE = "speaks of a private name or a deprecated one"
+_INSIDE = "tests a private or deprecated name"
 _TUNER = "trains a model through Keras Tuner's own tuner, which vaetune replaces"
 _OBJECTIVE = "the objective is always val_loss, minimised"
 _INSTALLED = "vaetune declares scipy and scikit-learn as dependencies"
@@ -108,7 +108,7 @@ LEFT_OUT = {
     "test_too_many_consecutive_failures": _RETRIES,
     "test_synchronized_functions_in_same_oracle_same_function": "tests the decorator, unchanged",
     "test_synchronized_functions_in_same_oracle_diff_function": "tests the decorator, unchanged",
-    "test_synchronized_functions_in_different_oracle_doesnt_block": "the decorator, unchanged",
+    "test_synchronized_functions_in_different_oracle_doesnt_block": "tests the decorator",
     "test_oracle_reload_ongoing_trials_to_retry": _SAVING,
     "test_overwrite_false_resume": _SAVING,
     "test_display_format_duration_large_d": "vaetune has a display of its own",
@@ -134,9 +134,9 @@ RATES = Space(learning_rate=Range(min=1e-4, max=1e-2, scale="log"))
 
 
 def make(algorithm, space=None, seed=1, **budget):
-    others = {} if space is None else {"space": space}
+    options = {} if space is None else {"space": space}
     return make_oracle(
-        SearchSpec(algorithm=algorithm, seed=seed, budget=Budget(**budget), **others)
+        SearchSpec(algorithm=algorithm, seed=seed, budget=Budget(**budget), **options)
     )
 
 
@@ -152,6 +152,7 @@ def fail(oracle, trial):
 
 
 def run_all(oracle, score=lambda trial: 1.0):
+    """Runs all trials of an oracle with one worker; returns the trials."""
     trials = []
     while (trial := oracle.create_trial("a")).status == "RUNNING":
         trials.append(trial)
@@ -170,8 +171,8 @@ def test_every_original_is_adapted_or_left_out_with_a_reason():
     for file, names in ORIGINALS.items():
         for name in names:
             algorithm = file.removesuffix("_test").removesuffix("search")
-            here = name in adapted or f"{name}_{algorithm}" in adapted
-            assert here != (name in LEFT_OUT), f"{file}: {name}"
+            is_adapted = name in adapted or f"{name}_{algorithm}" in adapted
+            assert is_adapted != (name in LEFT_OUT), f"{file}: {name}"
 
 
 # Hyperband
@@ -179,27 +180,27 @@ def test_every_original_is_adapted_or_left_out_with_a_reason():
 
 def test_hyperband_oracle_bracket_configs():
     trials = run_all(make("hyperband", max_epochs=8, factor=2))
-    places = [
+    positions = [
         tuple(
             trial.hyperparameters.values[f"tuner/{key}"] for key in ("bracket", "round", "epochs")
         )
         for trial in trials
     ]
-    assert {bracket for bracket, _, _ in places} == {0, 1, 2, 3}
-    assert places.count((3, 0, 1)) == 8
-    assert places.count((3, 3, 8)) == 1
-    assert places.count((0, 0, 8)) == 4
+    assert {bracket for bracket, _, _ in positions} == {0, 1, 2, 3}
+    assert positions.count((3, 0, 1)) == 8
+    assert positions.count((3, 3, 8)) == 1
+    assert positions.count((0, 0, 8)) == 4
 
 
 def test_hyperband_oracle_one_sweep_single_thread():
     oracle = make("hyperband", max_epochs=9)
     scores = iter(range(100, 0, -1))
     trials = run_all(oracle, lambda trial: next(scores))
-    places = [
+    rungs = [
         (trial.hyperparameters.values["tuner/bracket"], trial.hyperparameters.values["tuner/round"])
         for trial in trials
     ]
-    assert places == sorted(places, key=lambda place: (-place[0], place[1])), "one rung at a time"
+    assert rungs == sorted(rungs, key=lambda rung: (-rung[0], rung[1])), "one rung at a time"
     assert oracle.ongoing_trials == {}
     assert oracle.get_best_trials()[0].trial_id == trials[-1].trial_id
 
@@ -207,7 +208,7 @@ def test_hyperband_oracle_one_sweep_single_thread():
 def test_hyperband_oracle_one_sweep_parallel():
     oracle = make("hyperband", max_epochs=4, factor=2)
     first = [oracle.create_trial(f"worker {number}") for number in range(10)]
-    assert {trial.status for trial in first} == {"RUNNING"}, "first rungs need nobody's result"
+    assert {trial.status for trial in first} == {"RUNNING"}, "first rungs need no results"
     assert oracle.create_trial("late").status == "IDLE"
     for trial in first:
         end(oracle, trial)
@@ -234,16 +235,16 @@ def test_exhausted_values_during_init_bracket():
     assert oracle.create_trial("c").status == "IDLE", "there is no third configuration"
     end(oracle, first, 2.0)
     end(oracle, second, 1.0)
-    # Keras Tuner stops here; vaetune promotes what there is.
+    # Keras Tuner stops in this case. vaetune promotes the configurations that exist.
     assert oracle.create_trial("a").hyperparameters.values["tuner/trial_id"] == second.trial_id
 
 
 # All oracles
 
-ALL = ["hyperband", "random", "grid", "bayesian"]
+ALGORITHMS = ["hyperband", "random", "grid", "bayesian"]
 
 
-@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_objective_not_found_error(algorithm):
     oracle = make(algorithm)
     trial = oracle.create_trial("a")
@@ -251,7 +252,7 @@ def test_objective_not_found_error(algorithm):
         oracle.update_trial(trial.trial_id, {"loss": 0.5})
 
 
-@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_default_no_retry(algorithm):
     oracle = make(algorithm)
     trial = oracle.create_trial("a")
@@ -262,7 +263,7 @@ def test_default_no_retry(algorithm):
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN")
-@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_is_nan_mark_as_invalid(algorithm):
     oracle = make(algorithm)
     trial = oracle.create_trial("a")
@@ -270,7 +271,7 @@ def test_is_nan_mark_as_invalid(algorithm):
     assert oracle.get_trial(trial.trial_id).status == "FAILED"
 
 
-@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_no_retry_for_failed_trial(algorithm):
     oracle = make(algorithm)
     trial = oracle.create_trial("a")
@@ -279,7 +280,7 @@ def test_no_retry_for_failed_trial(algorithm):
     assert oracle.create_trial("a").trial_id != trial.trial_id
 
 
-@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_oracle_return_same_trial_if_same_tuner(algorithm):
     oracle = make(algorithm)
     assert oracle.create_trial("a").trial_id == oracle.create_trial("a").trial_id
@@ -287,7 +288,7 @@ def test_oracle_return_same_trial_if_same_tuner(algorithm):
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN")
-@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_get_best_trial_with_nans(algorithm):
     oracle = make(algorithm)
     for score in (3.0, 1.0, 2.0, math.nan):
@@ -313,7 +314,7 @@ def test_int_and_float():
 
 
 def test_exhaust_trials_in_between_before_the_latter_finishes():
-    # Where Keras Tuner's own has a third worker wait, this one hands out what is left.
+    # In Keras Tuner's test, a third worker waits. Here it receives the remaining point.
     oracle = make("grid", Space(latent_dim=Choice(values=(2, 4, 8))))
     first, second, third = (oracle.create_trial(name) for name in "abc")
     assert len(set(values_of([first, second, third]))) == 3
@@ -377,7 +378,7 @@ def test_interleaved_distributed_optimization():
     end(oracle, first, 2.0)
     third = oracle.create_trial("a")
     end(oracle, second, 1.0)
-    fourth = oracle.create_trial("b")  # while the third is under way
+    fourth = oracle.create_trial("b")  # The third trial is still running.
     end(oracle, third, 3.0)
     end(oracle, fourth, 4.0)
     assert len(set(values_of([first, second, third, fourth]))) == 4

@@ -1,4 +1,4 @@
-"""Imports point down only, packages are entered through their doors, TensorFlow comes late."""
+"""Imports point down only and go through doors, and TensorFlow is imported late."""
 
 import ast
 import json
@@ -12,7 +12,7 @@ import vaetune
 
 PACKAGE = Path(vaetune.__file__).parent
 
-FLOORS = (
+LAYERS = (
     ("cli",),
     ("search", "export"),
     ("evaluation",),
@@ -22,9 +22,9 @@ FLOORS = (
     ("device", "files"),
     ("errors", "version"),
 )
-"""Top to bottom. A package or ground module imports from the floors below its own only."""
+"""Layers from top to bottom. Packages and single modules import only from layers below theirs."""
 
-PACKAGES = FLOORS[0] + FLOORS[1] + FLOORS[2] + FLOORS[3] + FLOORS[4] + FLOORS[5]
+PACKAGES = LAYERS[0] + LAYERS[1] + LAYERS[2] + LAYERS[3] + LAYERS[4] + LAYERS[5]
 MAX_AT_THE_TOP = 16
 MAX_MODULE_LINES = 350
 MAX_BODY_LINES = 40
@@ -32,7 +32,7 @@ MAX_PARAMETERS = 10
 
 FORBIDDEN = {
     ("report", "models"): "a report needs no TensorFlow",
-    ("report", "data"): "a report is made from what is recorded",
+    ("report", "data"): "a report uses recorded results only",
     ("search.executors", "search.tuner"): "executors know the interface `TrialSource` only",
     ("search.executors", "search.session"): "executors know the interface `TrialSource` only",
 }
@@ -55,7 +55,7 @@ TENSORFLOW = (
     "search.tuner",
     "training",
 )
-"""Modules that may import TensorFlow, Keras or Keras Tuner; `device` and `data` do it late."""
+"""Modules that may import TensorFlow, Keras or Keras Tuner; `device` and `data` do so late."""
 
 WITHOUT_TENSORFLOW = (
     "vaetune",
@@ -84,13 +84,13 @@ WITHOUT_TENSORFLOW = (
 )
 
 
-def continues_trial(module, places):
-    """Whether a module is one of some places, or in a package that is."""
-    return any(module == place or module.startswith(f"{place}.") for place in places)
+def is_within(module, names):
+    """Whether a module is one of the named modules, or in one of the named packages."""
+    return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
 def find_modules():
-    """The files of the modules, by name without `vaetune.`."""
+    """The files of the modules, by name of the module without `vaetune.`."""
     return {module_name(file): file for file in PACKAGE.rglob("*.py") if module_name(file)}
 
 
@@ -100,17 +100,17 @@ def module_name(file):
 
 
 def imported_names(file):
-    """Every module and name that a file imports, wherever in it, in full."""
+    """Yields the full names of all modules and objects that a file imports, also in functions."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file} has a relative import, which this test cannot follow"
+            assert node.level == 0, f"{file} has a relative import, which this test cannot resolve"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def imported_modules(file, modules):
-    """The modules of vaetune that a file imports: a door, where a name comes through one."""
+    """Yields the modules of vaetune that a file imports. A name of a door counts as its package."""
     for name in imported_names(file):
         inside = name.removeprefix("vaetune.")
         if inside == name:
@@ -125,23 +125,23 @@ def top_of(module):
     return module.partition(".")[0]
 
 
-def floor_of(module, floors=FLOORS):
-    return next(number for number, floor in enumerate(floors) if top_of(module) in floor)
+def layer_of(module, layers=LAYERS):
+    return next(number for number, layer in enumerate(layers) if top_of(module) in layer)
 
 
-def upward_edges(edges, floors=FLOORS):
-    """Imports between packages that do not point down."""
+def upward_imports(imports, layers=LAYERS):
+    """The imports between packages that do not point down."""
     return sorted(
         (a, b)
-        for a, b in edges
-        if top_of(a) != top_of(b) and floor_of(a, floors) >= floor_of(b, floors)
+        for a, b in imports
+        if top_of(a) != top_of(b) and layer_of(a, layers) >= layer_of(b, layers)
     )
 
 
-def find_circle(edges):
-    """Modules that import one another in a circle; empty if there are none."""
+def find_cycle(imports):
+    """The modules of a circular import; empty if there is none."""
     below = {}
-    for a, b in edges:
+    for a, b in imports:
         if a != b:
             below.setdefault(a, set()).add(b)
     done = set()
@@ -152,16 +152,17 @@ def find_circle(edges):
         if module in done:
             return []
         for other in sorted(below.get(module, ())):
-            if circle := walk(other, [*path, module]):
-                return circle
+            if cycle := walk(other, [*path, module]):
+                return cycle
         done.add(module)
         return []
 
-    return next((circle for module in sorted(below) if (circle := walk(module, []))), [])
+    return next((cycle for module in sorted(below) if (cycle := walk(module, []))), [])
 
 
 @pytest.fixture(scope="module")
-def edges():
+def imports():
+    """All imports within vaetune, as pairs of the importing and the imported module."""
     modules = find_modules()
     return {
         (name, imported)
@@ -171,7 +172,7 @@ def edges():
     }
 
 
-def test_the_top_holds_the_packages_and_a_few_ground_modules():
+def test_the_top_level_has_only_the_packages_and_at_most_six_modules():
     top = {path.name for path in PACKAGE.iterdir()} - {"__pycache__", "searches"}
     modules = {name for name in top if name.endswith(".py")}
     assert {name for name in top if (PACKAGE / name).is_dir()} == set(PACKAGES)
@@ -179,38 +180,38 @@ def test_the_top_holds_the_packages_and_a_few_ground_modules():
     assert len(PACKAGES) + len(modules) <= MAX_AT_THE_TOP
 
 
-def test_imports_between_packages_point_down(edges):
-    assert ("cli.search", "search") in edges, "imports within functions count"
-    assert ("study.builder", "study.journal") in edges
-    assert upward_edges(edges) == []
+def test_imports_between_packages_point_down(imports):
+    assert ("cli.search", "search") in imports, "imports within functions count"
+    assert ("study.builder", "study.journal") in imports
+    assert upward_imports(imports) == []
 
 
-def test_an_upward_edge_is_found():
-    floors = (("top",), ("left", "right"), ("bottom",))
-    assert upward_edges([("top.a", "left"), ("left.b", "bottom")], floors) == []
-    assert upward_edges([("bottom", "top")], floors) == [("bottom", "top")]
-    assert upward_edges([("left.b", "right")], floors) == [("left.b", "right")]
+def test_an_upward_import_is_found():
+    layers = (("top",), ("left", "right"), ("bottom",))
+    assert upward_imports([("top.a", "left"), ("left.b", "bottom")], layers) == []
+    assert upward_imports([("bottom", "top")], layers) == [("bottom", "top")]
+    assert upward_imports([("left.b", "right")], layers) == [("left.b", "right")]
 
 
-def test_no_modules_import_one_another_in_a_circle(edges):
-    assert find_circle([("a", "b"), ("b", "c"), ("c", "b")]) == ["b", "c"]
-    assert find_circle(edges) == []
+def test_modules_have_no_circular_imports(imports):
+    assert find_cycle([("a", "b"), ("b", "c"), ("c", "b")]) == ["b", "c"]
+    assert find_cycle(imports) == []
 
 
-def test_packages_are_entered_through_their_doors(edges):
-    behind = {(a, b) for a, b in edges if top_of(a) != top_of(b) and b != top_of(b)}
-    assert not behind
+def test_packages_import_each_other_through_their_doors(imports):
+    past_doors = {(a, b) for a, b in imports if top_of(a) != top_of(b) and b != top_of(b)}
+    assert not past_doors
 
 
-def test_some_imports_are_forbidden_for_a_reason(edges):
-    for (place, other), reason in FORBIDDEN.items():
+def test_forbidden_imports_do_not_occur(imports):
+    for (importing, imported), reason in FORBIDDEN.items():
         found = [
-            (a, b) for a, b in edges if continues_trial(a, [place]) and continues_trial(b, [other])
+            (a, b) for a, b in imports if is_within(a, [importing]) and is_within(b, [imported])
         ]
         assert not found, reason
 
 
-def test_an_import_is_found_wherever_it_stands(tmp_path):
+def test_imports_in_functions_and_conditions_are_found(tmp_path):
     file = tmp_path / "module.py"
     file.write_text(
         "import vaetune.study\n"
@@ -227,8 +228,8 @@ def test_an_import_is_found_wherever_it_stands(tmp_path):
 
 
 @pytest.mark.parametrize("package", ["", *PACKAGES])
-def test_a_door_hands_out_what_its_stub_names(package):
-    """The stub is what type checkers and readers see, and lazy_loader obeys."""
+def test_a_door_exports_the_names_of_its_stub(package):
+    """Type checkers, readers and lazy_loader all use the stub."""
     door = __import__(f"vaetune.{package}".rstrip("."), fromlist=["__all__"])
     assert sorted(door.__all__) == sorted(stubbed_names(PACKAGE / package / "__init__.pyi"))
     for name in door.__all__:
@@ -236,7 +237,7 @@ def test_a_door_hands_out_what_its_stub_names(package):
 
 
 def stubbed_names(stub):
-    """The names of `__all__` in a stub, each of which it also imports."""
+    """The names of `__all__` in a stub, which must be the names that the stub imports."""
     tree = ast.parse(stub.read_text(encoding="utf-8"))
     imported = {
         alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
@@ -246,47 +247,48 @@ def stubbed_names(stub):
     return ast.literal_eval(listed.value)
 
 
-def test_what_runs_without_vaetune_imports_nothing_of_it():
+def test_standalone_modules_do_not_import_vaetune():
     files = [*PACKAGE.glob("export/standalone/*.py"), PACKAGE / "data" / "prepare.py"]
     assert {"philox", "predict", "read_back"} <= {file.stem for file in files}
     assert not [file for file in files if "vaetune" in map(top_of, imported_names(file))]
 
 
-def test_what_prepares_images_needs_numpy_and_pillow_alone():
-    """A copy is in every export, and `predict.py` imports it where little is installed."""
+def test_the_module_that_prepares_images_needs_only_numpy_and_pillow():
+    """Every export contains a copy, which `predict.py` imports where little is installed."""
     imported = set(map(top_of, imported_names(PACKAGE / "data" / "prepare.py")))
     assert imported - set(sys.stdlib_module_names) == {"numpy", "PIL"}
 
 
 def users_of(packages):
+    """The modules of vaetune that import a module of some packages."""
     return {
         name
         for name, file in find_modules().items()
-        if any(continues_trial(imported, packages) for imported in imported_names(file))
+        if any(is_within(imported, packages) for imported in imported_names(file))
     }
 
 
-def test_keras_tuner_has_one_seam():
+def test_only_listed_modules_import_keras_tuner():
     users = users_of(["keras_tuner"])
     assert "search.tuner" in users
-    assert not [name for name in users if not continues_trial(name, KERAS_TUNER)]
+    assert not [name for name in users if not is_within(name, KERAS_TUNER)]
 
 
-def test_the_private_names_of_keras_tuner_have_a_narrower_one():
-    """`keras_tuner.engine` is private; the errors and names of the top level are not."""
+def test_only_listed_modules_import_private_names_of_keras_tuner():
+    """`keras_tuner.engine` is private; the errors and names of the top level are public."""
     users = users_of(["keras_tuner.engine"])
-    assert not [name for name in users if not continues_trial(name, KERAS_TUNER_PRIVATE)]
+    assert not [name for name in users if not is_within(name, KERAS_TUNER_PRIVATE)]
 
 
-def test_only_what_trains_or_exports_imports_tensorflow():
+def test_only_listed_modules_import_tensorflow():
     users = users_of(["tensorflow", "keras", "keras_tuner"])
     assert "training.steps" in users
-    assert not [name for name in users if not continues_trial(name, TENSORFLOW)]
+    assert not [name for name in users if not is_within(name, TENSORFLOW)]
 
 
 @pytest.fixture(scope="module")
 def loaded():
-    """The modules that are loaded after each of `WITHOUT_TENSORFLOW`, one after the other."""
+    """The modules that are loaded after the import of each of `WITHOUT_TENSORFLOW` in order."""
     script = (
         "import importlib, json, sys\n"
         "loaded = {}\n"
@@ -305,18 +307,18 @@ def loaded():
 
 
 @pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)
-def test_it_is_imported_without_tensorflow(loaded, name):
+def test_a_module_is_imported_without_tensorflow(loaded, name):
     assert not {"tensorflow", "keras", "keras_tuner"} & set(loaded[name])
 
 
-def test_the_command_line_starts_without_anything_heavy(loaded):
+def test_the_command_line_starts_without_heavy_imports(loaded):
     heavy = {"numpy", "pandas", "pydantic", "matplotlib", "jinja2", "scipy"}
     assert not heavy & set(loaded["vaetune.cli.app"])
-    assert heavy & set(loaded["vaetune.report.output"]), "the probe sees what is loaded"
+    assert heavy & set(loaded["vaetune.report.output"]), "the check finds loaded modules"
 
 
-def test_a_report_is_imported_without_what_only_some_reports_need():
-    """Tables are for users of `Study`, importances for searches of enough configurations."""
+def test_the_import_of_a_report_skips_modules_that_only_some_reports_need():
+    """Only tables of `Study` need pandas. Only larger searches need importances."""
     script = (
         "import json, sys, vaetune.report.output\n"
         "print(json.dumps(sorted(m for m in sys.modules if '.' not in m)))\n"
@@ -325,5 +327,5 @@ def test_a_report_is_imported_without_what_only_some_reports_need():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     loaded = set(json.loads(done.stdout))
-    assert "matplotlib" in loaded, "the probe sees what is loaded"
+    assert "matplotlib" in loaded, "the check finds loaded modules"
     assert not {"pandas", "optuna", "sklearn", "scipy", "tensorflow"} & loaded

@@ -1,4 +1,4 @@
-"""What `import vaetune` offers to scripts: light to import, typed, and one call for one deed."""
+"""The Python interface of vaetune: a light import, precise types and one call for each task."""
 
 import inspect
 import io
@@ -27,7 +27,7 @@ from vaetune.errors import DataError, ResultsError, VaetuneError
 from vaetune.study.scores import EvaluationProtocol
 
 SOURCE = Path(vaetune.__file__).parents[1]
-OFFERED = """
+PUBLIC_NAMES = """
     load_images load_model load_search load_study list_studies
     run_search encode_images score_images evaluate_trial export_trial write_report
     write_trials
@@ -55,8 +55,8 @@ def run_python(*arguments, folder):
     )
 
 
-def printed_by(spec, results, **options):
-    """Runs a search of the arrays; returns the study and the lines that are printed."""
+def run_and_capture(spec, results, **options):
+    """Runs a search on the arrays; returns the study and the printed lines."""
     out = io.StringIO()
     with redirect_stdout(out):
         study = vaetune.run_search(spec, ARRAYS, results, name="tiny", **options)
@@ -66,8 +66,8 @@ def printed_by(spec, results, **options):
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """A search of two trials and the Keras example by a script: study and printed lines."""
-    return printed_by(changed(GRID, baseline=True), tmp_path_factory.mktemp("results"))
+    """A search with two trials and the Keras example, run by a script: study and printed lines."""
+    return run_and_capture(changed(GRID, baseline=True), tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def study(searched):
     return searched[0]
 
 
-def test_the_import_loads_nothing_else(tmp_path):
+def test_the_import_loads_only_vaetune_and_lazy_loader(tmp_path):
     done = run_python(
         "-c",
         "import sys\n"
@@ -92,26 +92,26 @@ def test_the_import_loads_nothing_else(tmp_path):
     )
     loaded, later, last = map(set, json.loads(done.stdout))
     assert loaded - sys.stdlib_module_names == {"vaetune", "lazy_loader"}
-    assert "pydantic" in later, "the probe sees what is loaded"
+    assert "pydantic" in later, "the check finds loaded modules"
     assert not {"tensorflow", "numpy", "pandas"} & later
     assert not {"tensorflow", "pandas"} & last
 
 
-def test_the_door_offers_what_scripts_need_and_nothing_else():
-    assert sorted(vaetune.__all__) == sorted([*OFFERED.split(), "__version__"])
+def test_the_door_has_exactly_the_public_names():
+    assert sorted(vaetune.__all__) == sorted([*PUBLIC_NAMES.split(), "__version__"])
 
 
-def test_a_name_that_is_not_offered_is_an_attribute_error():
+def test_an_unknown_name_raises_an_attribute_error():
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         vaetune.nothing_of_the_kind  # noqa: B018
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", ["ours", *long("a user's")])
-def test_a_script_sees_real_types_under_mypy_strict(tmp_path, settings):
-    """Our settings take a second, because `make check` has filled mypy's cache; others take 20."""
+def test_strict_mypy_finds_precise_types_in_scripts(tmp_path, settings):
+    """With the project's settings, mypy reuses the cache of `make check` and takes a second."""
     names = [name for name in vaetune.__all__ if name != "__version__"]
-    results = {
+    types = {
         'vaetune.run_search("hyperband")': "vaetune.study.study.Study",
         "vaetune.list_studies()[0].winner": "vaetune.study.trial.Trial | None",
         "vaetune.evaluate_trial(study).evaluation": "vaetune.study.scores.Evaluation",
@@ -127,25 +127,25 @@ def test_a_script_sees_real_types_under_mypy_strict(tmp_path, settings):
         "[one.name for one in vaetune.list_studies()]": "list[str]",
     }
     lines = ["import numpy as np", "import vaetune", "images = np.zeros((9, 28, 28, 1))"]
-    lines += ['study = vaetune.load_study("results/hyperband")', *scripts_shown()]
+    lines += ['study = vaetune.load_study("results/hyperband")', *documented_scripts()]
     lines += [f"reveal_type(vaetune.{name})" for name in names]
-    lines += [f"reveal_type({expression})" for expression in results]
+    lines += [f"reveal_type({expression})" for expression in types]
     (tmp_path / "script.py").write_text("\n".join(lines) + "\n")
     folder = SOURCE if settings == "ours" else tmp_path
     done = run_python("-m", "mypy", "--strict", tmp_path / "script.py", folder=folder)
     found = re.findall(r'note: Revealed type is "(.+)"$', done.stdout, re.MULTILINE)
-    assert (done.returncode, len(found)) == (0, len(names) + len(results)), done.stdout
-    shown, returned = found[: len(names)], found[len(names) :]
-    assert returned == list(results.values())
-    for name, revealed in zip(names, shown, strict=True):
+    assert (done.returncode, len(found)) == (0, len(names) + len(types)), done.stdout
+    of_names, of_expressions = found[: len(names)], found[len(names) :]
+    assert of_expressions == list(types.values())
+    for name, revealed in zip(names, of_names, strict=True):
         assert re.search(r"-> [\w.]+\.[A-Z]\w+$", revealed), f"{name}: {revealed}"
 
 
-def scripts_shown():
-    """The scripts of README and the page on Python, each as a function of its own."""
+def documented_scripts():
+    """Yields the scripts of README.md and docs/python.md, each as a function."""
     for page in (SOURCE / "README.md", SOURCE / "docs" / "python.md"):
         for number, script in enumerate(python_blocks(page)):
-            if "keras_tuner" not in script:  # it has no types
+            if "keras_tuner" not in script:  # Keras Tuner has no types.
                 yield f"def {page.stem}_{number}() -> None:\n{textwrap.indent(script, '    ')}"
 
 
@@ -154,8 +154,8 @@ def python_blocks(page):
 
 
 @pytest.mark.slow
-def test_the_keras_tuner_script_shown_runs(tmp_path, monkeypatch):
-    """The README and the page on Python show the same script. It runs on a few images."""
+def test_the_documented_keras_tuner_script_runs(tmp_path, monkeypatch):
+    """README.md and docs/python.md have the same script. The test runs it on a few images."""
     pages = (SOURCE / "README.md", SOURCE / "docs" / "python.md")
     scripts = [one for page in pages for one in python_blocks(page) if "keras_tuner" in one]
     script, copy = scripts
@@ -170,11 +170,11 @@ def test_the_keras_tuner_script_shown_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_says_what_it_takes_and_raises(name):
+def test_a_docstring_describes_every_parameter(name):
     function = getattr(vaetune, name)
-    reported = inspect.getdoc(function)
+    docstring = inspect.getdoc(function)
     for parameter in inspect.signature(function).parameters:
-        assert re.search(rf"^    {parameter}: \S", reported, re.MULTILINE), f"{name}: {parameter}"
+        assert re.search(rf"^    {parameter}: \S", docstring, re.MULTILINE), f"{name}: {parameter}"
 
 
 @pytest.mark.parametrize(
@@ -190,14 +190,14 @@ def test_a_function_says_what_it_takes_and_raises(name):
         ({"budget": 3}, '"budget" must be a table, received 3'),
     ],
 )
-def test_a_wrong_override_is_named_by_its_key(wrong, message):
+def test_a_wrong_override_is_reported_with_its_key(wrong, message):
     with pytest.raises(VaetuneError) as refused:
         vaetune.load_search("hyperband", wrong)
     assert str(refused.value).startswith(message)
     assert "--" not in str(refused.value)
 
 
-def test_a_search_prints_what_it_will_do_then_a_line_per_trial_then_the_winner(searched):
+def test_a_search_prints_its_plan_a_line_per_trial_and_the_winner(searched):
     study, lines = searched
     winner = study.winner
     expected = [
@@ -216,58 +216,58 @@ def test_a_search_prints_what_it_will_do_then_a_line_per_trial_then_the_winner(s
         assert re.fullmatch(pattern, line), line
 
 
-def test_a_complete_search_says_so_and_prints_its_winner(study):
-    _, lines = printed_by(changed(GRID, baseline=True), study.results)
+def test_a_complete_search_prints_that_nothing_is_left_and_its_winner(study):
+    _, lines = run_and_capture(changed(GRID, baseline=True), study.results)
     assert lines[1] == "The search is complete: nothing is left to train."
     assert lines[2].startswith(f"Winner: trial {study.winner.trial_id}, ")
     assert len(lines) == 4
 
 
 def test_a_quiet_search_prints_nothing(study):
-    again, lines = printed_by(changed(GRID, baseline=True), study.results, verbose=False)
+    again, lines = run_and_capture(changed(GRID, baseline=True), study.results, verbose=False)
     assert lines == []
     assert again.trials == study.trials
 
 
-def test_a_search_that_is_stopped_says_how_to_continue(tmp_path, monkeypatch):
+def test_a_search_stopped_by_its_time_budget_prints_how_to_continue(tmp_path, monkeypatch):
     short = changed(GRID, limits=Limits(time_budget="1s"))
     with monkeypatch.context() as patch:
         patch.setattr(Limits, "time_budget_s", 0.0)
-        study, lines = printed_by(short, tmp_path)
+        study, lines = run_and_capture(short, tmp_path)
     assert lines[-1] == (
         "The time budget of 1s is used up. "
         "Call run_search again with the same arguments to continue."
     )
     assert study.state == "not complete, 0 of 2 trials"
     page = vaetune.write_report(tmp_path).read_text()
-    assert "vaetune search" not in page, "the command would be refused: it has no arrays"
+    assert "vaetune search" not in page, "the command has no arrays"
     call = f"vaetune.run_search(search, images, '{tmp_path}', name='tiny')"
     assert f"<code>{escape(call)}</code>" in page
-    _, lines = printed_by(GRID, tmp_path)
+    _, lines = run_and_capture(GRID, tmp_path)
     assert lines[1] == "Continuing after 0 of 2 trials and 0 epochs."
     assert lines[-1].startswith("Winner: trial ")
-    shown = {"search": GRID, "images": ARRAYS, "vaetune": vaetune}
+    scope = {"search": GRID, "images": ARRAYS, "vaetune": vaetune}
     with redirect_stdout(io.StringIO()):
-        assert eval(call, shown).name == "tiny"
+        assert eval(call, scope).name == "tiny"
 
 
 def test_failures_are_printed_with_their_reason(tmp_path):
     wrong = changed(GRID, space=GRID.space.model_copy(update={"learning_rate": Pinned(value=1e30)}))
-    study, lines = printed_by(wrong, tmp_path)
+    study, lines = run_and_capture(wrong, tmp_path)
     failed = [line for line in lines if " failed: " in line]
     assert len(failed) == len(study.failures) == 2
     assert study.failures[0].error in failed[0]
     assert lines[-1] == f"Every trial failed, the first with: {study.failures[0].error}"
 
 
-def test_the_winner_is_evaluated_once_and_then_read_from_the_record(study):
-    protocol = replace(QUICK, posterior_samples=3)  # No other test records this one.
+def test_a_repeated_evaluation_is_read_from_the_journal(study):
+    protocol = replace(QUICK, posterior_samples=3)  # No other test uses this protocol.
     before = vaetune.load_study(study.folder).evaluations
     first = vaetune.evaluate_trial(study, images=ARRAYS, protocol=protocol)
     assert first.trial_id == study.winner.trial_id
     assert first.evaluation.test_images == study.started.data.test_images
-    reported = first.evaluation.protocol
-    assert (reported.seed, reported.importance_samples) == (study.search.seed, 3)
+    recorded = first.evaluation.protocol
+    assert (recorded.seed, recorded.importance_samples) == (study.search.seed, 3)
     again = vaetune.load_study(str(study.folder))
     assert again.evaluations == (*before, first)
     assert vaetune.evaluate_trial(study, protocol=protocol) == first, "no images are needed"
@@ -286,18 +286,18 @@ def test_the_default_protocol_is_that_of_the_command_line(study):
     assert protocol == usual.limited_to(study.started.data.test_images)
 
 
-def test_other_images_are_refused_and_lost_arrays_are_asked_for(study):
+def test_an_evaluation_without_images_or_with_other_images_is_refused(study):
     unseen = replace(QUICK, importance_samples=4)
     with pytest.raises(ResultsError, match=r"images that its search does not name \(arrays\)"):
         vaetune.evaluate_trial(study, protocol=unseen)
     others = {"x": SPLIT.images[::-1], "y": SPLIT.labels}
-    for protocol in (unseen, QUICK):  # A recorded result is no reason to accept other images.
+    for protocol in (unseen, QUICK):  # Other images are refused even for a recorded evaluation.
         vaetune.evaluate_trial(study, images=ARRAYS, protocol=QUICK)
         with pytest.raises(ResultsError, match="on other images than those in arrays"):
             vaetune.evaluate_trial(study, images=others, protocol=protocol)
 
 
-def test_images_that_have_moved_are_asked_for(tmp_path):
+def test_a_missing_image_set_is_reported_with_the_argument_images(tmp_path):
     spec = changed(GRID, data=DataSpec(dataset=IMAGES.source))
     study = run(tmp_path, spec)
     with pytest.raises(DataError, match=r"There is no image set at .* argument `images`\.$"):
@@ -324,8 +324,8 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
     assert vae.image_shape == (9, 10, 1)
     other = study.ranking[-1]
     whole = vaetune.export_trial(study, other, export.folder, "keras", images=ARRAYS)
-    reported = json.loads((export.folder / "hyperparameters.json").read_text())
-    assert reported["trial_id"] == other.trial_id
+    exported = json.loads((export.folder / "hyperparameters.json").read_text())
+    assert exported["trial_id"] == other.trial_id
     assert whole.no_losses == ""
     losses = (export.folder / "validation_losses.csv").read_text().splitlines()[1:]
     assert len(losses) == study.started.data.validation_images
@@ -343,7 +343,7 @@ def test_the_winner_is_exported_and_loaded(study, tmp_path, monkeypatch):
         ({"images": SPLIT.images[::-1]}, "on other images than those in arrays"),
     ],
 )
-def test_what_cannot_be_exported_is_a_clear_error(study, tmp_path, monkeypatch, wrong, message):
+def test_a_wrong_argument_of_an_export_is_reported(study, tmp_path, monkeypatch, wrong, message):
     monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
     with pytest.raises(VaetuneError, match=message):
         vaetune.export_trial(study, folder=tmp_path / "model", **wrong)
@@ -362,14 +362,14 @@ def test_the_studies_of_a_folder_are_a_sequence(study):
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_the_report_is_written_for_a_folder_named_by_a_string(study):
+def test_a_report_is_written_for_a_folder_given_as_a_string(study):
     page = vaetune.write_report(str(study.results))
-    assert "vaetune evaluate" not in page.read_text(), "the command would be refused, too"
+    assert "vaetune evaluate" not in page.read_text(), "the command has no arrays"
     assert page == study.results / "report.html"
     assert "tiny" in page.read_text()
 
 
-def test_defaults_are_the_folders_of_the_command_line(tmp_path, monkeypatch):
+def test_default_folders_are_those_of_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert list(vaetune.list_studies()) == []
     with pytest.raises(ResultsError, match="There is no search in results yet"):
@@ -381,7 +381,7 @@ def test_images_may_be_arrays(study):
     assert images.image_shape == (9, 10, 1)
 
 
-def test_a_trial_and_a_study_are_short(study):
+def test_trials_and_studies_have_a_short_repr(study):
     winner = study.winner
     assert repr(winner) == (
         f"<Trial {winner.trial_id}: completed, epoch 1, {winner.score:.2f} nats per image>"
