@@ -1,4 +1,4 @@
-"""A search that is killed or has damaged files ends like an undisturbed one."""
+"""A search that is killed or finds damaged files ends like an undisturbed search."""
 
 import os
 import random
@@ -23,7 +23,7 @@ from vaetune.search.checkpoints import CheckpointKeeper
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_and_whose_files_are_cut_off_ends_like_one_that_was_not(tmp_path):
+def test_a_killed_search_with_a_truncated_file_ends_like_an_undisturbed_one(tmp_path):
     torture = Torture(tmp_path, seed=2, launch=PreparedCommand)
     torture.run(kills=1, cuts=1)
     assert torture.tally.kills >= 1
@@ -32,9 +32,9 @@ def test_a_search_that_is_killed_and_whose_files_are_cut_off_ends_like_one_that_
 
 
 @pytest.mark.long
-def test_a_search_on_workers_whose_driver_is_killed_ends_like_one_process_that_was_not(tmp_path):
-    """The executor's tests kill workers. `tests/stress/torture.py` kills both repeatedly."""
-    # Ray has room for a short path only.
+def test_a_killed_driver_does_not_change_the_results_of_workers(tmp_path):
+    """The tests of the executor kill workers. `tests/stress/torture.py` kills both repeatedly."""
+    # Ray limits the length of the paths of its sockets.
     with tempfile.TemporaryDirectory(
         prefix="vt-", dir="/tmp", ignore_cleanup_errors=True
     ) as temporary:
@@ -44,14 +44,14 @@ def test_a_search_on_workers_whose_driver_is_killed_ends_like_one_process_that_w
         try:
             torture.run(workers=0, drivers=1)
         finally:
-            torture.kill_what_is_left()
+            torture.kill_remaining_processes()
     assert torture.tally.kills == 1
 
 
 def test_a_process_that_outlives_its_driver_is_found():
-    # The name is the one that Ray gives to a worker.
-    left_behind = "exec -a ray::Worker.run sleep 60"
-    shell = subprocess.Popen(["bash", "-c", f"({left_behind}) & wait"])
+    # Ray gives this name to a worker.
+    orphan = "exec -a ray::Worker.run sleep 60"
+    shell = subprocess.Popen(["bash", "-c", f"({orphan}) & wait"])
     try:
         while not (found := [one for one in descendants(shell.pid) if one.is_training]):
             time.sleep(0.01)
@@ -77,10 +77,9 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *long(1)])
 @pytest.mark.parametrize("pattern", FILES)
-def test_a_file_that_is_cut_off_anywhere_is_recovered_from(
-    undisturbed, tmp_path, monkeypatch, pattern, seed
-):
-    monkeypatch.setattr(checkpoints, "INTERVAL_S", 10.0 * (seed % 2))  # each epoch's, or the last's
+def test_a_search_recovers_from_a_truncated_file(undisturbed, tmp_path, monkeypatch, pattern, seed):
+    # With 0 s, every epoch leaves a checkpoint; with 10 s, only the last epoch of a session does.
+    monkeypatch.setattr(checkpoints, "INTERVAL_S", 10.0 * (seed % 2))
     generator = random.Random(f"{pattern} {seed}")
     study = stop(tmp_path, generator.randint(6, 20), SPEC)
     path = generator.choice(sorted(study.folder.glob(pattern)))
@@ -90,11 +89,15 @@ def test_a_file_that_is_cut_off_anywhere_is_recovered_from(
 
 
 class KilledError(BaseException):
-    """Stands for the immediate end of a process: nothing more is written."""
+    """Simulates the immediate end of a process: nothing more is written."""
 
 
 SHORT = {(1, 8), (2, 2)}
-"""In the last rung with every checkpoint, and in the first one with every second one."""
+"""Cases that the suite runs, as (written, epochs).
+
+The first case is a kill in the last rung with a checkpoint of every epoch. The second case is a
+kill in the first rung with a checkpoint of every second epoch.
+"""
 
 
 @pytest.mark.slow
@@ -105,10 +108,10 @@ SHORT = {(1, 8), (2, 2)}
         for case in product((1, 2), (2, 3, 4, 5, 6, 8, 11))
     ],
 )
-def test_a_checkpoint_older_than_the_journal_is_continued(
+def test_a_search_continues_from_a_checkpoint_older_than_the_journal(
     undisturbed, tmp_path, monkeypatch, epochs, written
 ):
-    """The search is killed after `epochs` epochs. Every `written`-th one leaves a checkpoint."""
+    """The search is killed after `epochs` epochs. Every `written`-th epoch leaves a checkpoint."""
     saved, keep = [], CheckpointKeeper.save
 
     def save(self, trial_id, checkpoint):

@@ -1,6 +1,7 @@
-"""The code does what it did when the searches in `record/` were made: see its README.md.
+"""The code gives the results of the searches in tests/record; see README.md there.
 
-Searches, a training and evaluations run again by the command line, in one process of one thread.
+The command line repeats searches, trainings, evaluations and an export in one process with one
+thread.
 """
 
 import io
@@ -47,15 +48,15 @@ RECORDED = LOSSES["studies"]
 JOURNALS = sorted(str(path.relative_to(RECORD)) for path in RECORD.rglob("journal.jsonl"))
 (WINNER,) = RECORDED[STUDY]["evaluations"]
 
-MOST_BYTES = 2_000_000
-OF_A_MACHINE = re.compile(
+MAX_BYTES = 2_000_000
+MACHINE_PATTERN = re.compile(
     r"/(?:home|root|tmp|work|usr|var|opt|mnt|srv|Users|private)/|[A-Z]:\\\\|Traceback \(most recent"
 )
 
 
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory):
-    """What the commands of the record say and measure now."""
+    """The outcomes of the recorded commands with the current code."""
     folder = tmp_path_factory.mktemp("replayed") / "record"
     shutil.copytree(RECORD, folder)
     paths = (Path(vaetune.__file__).parents[1], RECORD, TESTS / "support")
@@ -72,9 +73,12 @@ def replayed(tmp_path_factory):
 
 
 @pytest.fixture
-def equal(replayed):
-    """Compares numbers to the last bit on a machine like the recorded one, else to 1e-4."""
-    is_alike = replayed["machine"] == LOSSES["machine"]
+def check_equal(replayed):
+    """A function that compares numbers: exactly on a machine like the recorded one, else to 1e-4.
+
+    The tolerance is relative or in nats.
+    """
+    is_same_machine = replayed["machine"] == LOSSES["machine"]
 
     def check(ours, recorded):
         assert _shape(ours) == _shape(recorded)
@@ -82,7 +86,7 @@ def equal(replayed):
         differing = {
             key: (ours[key], value)
             for key, value in recorded.items()
-            if ours[key] != value and (is_alike or not _is_close(ours[key], value))
+            if ours[key] != value and (is_same_machine or not _is_close(ours[key], value))
         }
         assert differing == {}
 
@@ -109,12 +113,12 @@ def _is_close(ours, recorded):
     return ours == pytest.approx(recorded, rel=1e-4, abs=1e-4)
 
 
-def but(numbers, *keys):
+def without(numbers, *keys):
     return {key: value for key, value in numbers.items() if key not in keys}
 
 
 def run_command(*arguments):
-    """Runs the command line in this process; returns exit code and stdout."""
+    """Runs the command line in this process; returns exit status and stdout."""
     out, error = io.StringIO(), io.StringIO()
     argv = mock.patch.object(sys, "argv", ["vaetune", *map(str, arguments)])
     with (
@@ -130,7 +134,7 @@ def run_command(*arguments):
 
 @pytest.mark.slow
 def test_every_command_succeeds(replayed):
-    failed = {name: said for name, (code, *said) in replayed["commands"].items() if code}
+    failed = {name: output for name, (code, *output) in replayed["commands"].items() if code}
     assert failed == {}
 
 
@@ -143,21 +147,21 @@ def test_every_command_succeeds(replayed):
         ("baselines/small", "baselines/small"),
     ],
 )
-def test_a_new_run_has_the_recorded_losses(replayed, equal, name, recorded):
+def test_a_new_run_has_the_recorded_losses(replayed, check_equal, name, recorded):
     left_out = ("evaluations", "retraining")
-    equal(but(replayed["fresh"][name], *left_out), but(RECORDED[recorded], *left_out))
+    check_equal(without(replayed["fresh"][name], *left_out), without(RECORDED[recorded], *left_out))
 
 
 @pytest.mark.slow
-def test_a_resumed_search_ends_as_if_it_had_not_been_interrupted(replayed, equal):
-    resumed, recorded = replayed["resumed"], but(RECORDED, "baselines/small")
+def test_a_resumed_search_ends_like_an_uninterrupted_one(replayed, check_equal):
+    resumed, recorded = replayed["resumed"], without(RECORDED, "baselines/small")
     assert list(resumed) == list(recorded)
     assert list(resumed[STUDY]["evaluations"]) == [WINNER]
     for name, numbers in recorded.items():
-        equal(resumed[name], numbers)
+        check_equal(resumed[name], numbers)
 
 
-def test_the_interrupted_search_has_a_promotion_to_begin_next():
+def test_the_interrupted_search_stopped_before_a_promotion():
     journal = (RECORD / "interrupted" / STUDY / "journal.jsonl").read_text(encoding="utf-8")
     *_, last, end = map(json.loads, journal.splitlines())
     assert (last["event"], end["reason"]) == ("trial_ended", "interrupted")
@@ -168,46 +172,46 @@ def test_the_interrupted_search_has_a_promotion_to_begin_next():
 
 
 @pytest.mark.slow
-def test_the_finished_search_has_nothing_left_to_run(replayed):
-    unevaluated = [
-        {name: but(numbers, "evaluations") for name, numbers in replayed[when].items()}
+def test_a_finished_search_trains_nothing_when_run_again(replayed):
+    before_and_after = [
+        {name: without(numbers, "evaluations") for name, numbers in replayed[when].items()}
         for when in ("recorded", "finished")
     ]
-    assert unevaluated[0] == unevaluated[1]
+    assert before_and_after[0] == before_and_after[1]
 
 
 @pytest.mark.slow
-def test_recorded_weights_evaluate_to_what_is_recorded(replayed, equal):
+def test_recorded_weights_give_the_recorded_evaluations(replayed, check_equal):
     for name, recorded in RECORDED.items():
         twice = {trial: 2 * once for trial, once in recorded["evaluations"].items()}
-        equal(replayed["finished"][name]["evaluations"], twice)
+        check_equal(replayed["finished"][name]["evaluations"], twice)
 
 
 @pytest.mark.slow
-def test_the_export_computes_what_is_recorded(replayed, equal):
-    equal(replayed["export"], LOSSES["export"])
+def test_the_export_gives_the_recorded_outputs(replayed, check_equal):
+    check_equal(replayed["export"], LOSSES["export"])
 
 
 @pytest.mark.slow
-def test_all_of_it_ran_with_one_thread(replayed):
+def test_all_commands_ran_with_one_thread(replayed):
     assert replayed["threads"] == [1]
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_its_trials_are_listed(name):
+def test_the_trials_of_a_recorded_study_are_listed(name):
     code, out = run_command("trials", name, "--format", "json", "--results", RECORD / "finished")
     assert code == 0
     scores = {row["trial_id"]: row["val_loss"] for row in json.loads(out)}
     assert scores == RECORDED[name]["scores"]
 
 
-def test_its_winner_is_printed():
+def test_the_winner_of_the_recorded_search_is_printed():
     code, out = run_command("best", STUDY, "--results", RECORD / "finished")
     assert code == 0
     assert f"trial {WINNER}" in out
 
 
-def test_it_is_reported(tmp_path):
+def test_a_report_of_the_record_is_written(tmp_path):
     shutil.copytree(RECORD / "finished", tmp_path / "results")
     code, _ = run_command("report", "--results", tmp_path / "results")
     page = (tmp_path / "results" / "report.html").read_text(encoding="utf-8")
@@ -217,7 +221,7 @@ def test_it_is_reported(tmp_path):
 
 
 def recorded_files():
-    """The files of the record, those in archives by themselves, as names and contents."""
+    """Yields name and content of each file of the record, and of each file in its archives."""
     for path in sorted(path for path in RECORD.rglob("*") if path.is_file()):
         if "__pycache__" in path.parts or path.suffix == ".py":
             continue
@@ -227,18 +231,18 @@ def recorded_files():
                 yield from ((f"{path.name}/{one}", archive.read(one)) for one in archive.namelist())
 
 
-def test_the_record_says_nothing_of_a_machine():
+def test_the_record_has_no_paths_tracebacks_or_lock_files():
     found = {
         name: match[0]
         for name, content in recorded_files()
-        if (match := OF_A_MACHINE.search(content.decode("latin-1")))
+        if (match := MACHINE_PATTERN.search(content.decode("latin-1")))
     }
     assert found == {}
     assert not [name for name, _ in recorded_files() if name in (".holder", ".lock")]
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
-def test_a_recorded_journal_names_no_machine(journal):
+def test_a_recorded_journal_does_not_identify_its_machine(journal):
     for line in (RECORD / journal).read_text(encoding="utf-8").splitlines():
         found = dict(_leaves(json.loads(line)))
         named = {key.rpartition("/")[2]: one for key, one in found.items() if one is not None}
@@ -250,4 +254,4 @@ def test_a_recorded_journal_names_no_machine(journal):
 
 def test_the_record_is_small():
     sizes = [path.stat().st_size for path in RECORD.rglob("*") if path.is_file()]
-    assert sum(sizes) < MOST_BYTES
+    assert sum(sizes) < MAX_BYTES

@@ -1,11 +1,11 @@
 """Makes the record of a small search, or runs the same commands again to compare with it.
 
-`python tests/record/make_record.py` writes the record into the folder of this file.
-`python tests/record/make_record.py FOLDER` runs the commands of `REPLAY` in a copy of the record
-and writes what came of them to FOLDER/replay.json.
+`python tests/record/make_record.py` writes the record to the folder of this file.
+`python tests/record/make_record.py FOLDER` runs the commands of `REPLAY` in the folder, a copy of
+the record, and writes the outcomes to FOLDER/replay.json.
 
-Each does so in one process with one thread: the number of threads changes the last digits of a
-loss. README.md says what the files are.
+Both use one process with one thread, because the last digits of a loss depend on the number of
+threads. README.md describes the files.
 """
 
 import getpass
@@ -24,7 +24,7 @@ from unittest import mock
 
 import numpy as np
 
-# All that is imported of vaetune; `Journal` is needed to make the record, not to replay it.
+# The only imports from vaetune. Making the record needs `Journal`, replaying it does not.
 import vaetune
 from vaetune import cli
 from vaetune.study import Journal
@@ -40,7 +40,7 @@ EXAMPLE = (
     *("train", "--name", "example", "--dataset", "images.npz", "--device", "cpu", "--quiet"),
     *("--epochs", "4", "--batch-size", "16", "--seed", "3"),
 )
-"""The Keras example as the recorded search trained it, with the batch size of the search."""
+"""Trains the Keras example like the recorded search, with the batch size of the search."""
 
 EVALUATE = ("evaluate", "--importance-samples", "20", "--dataset", "images.npz")
 AS_JSON = ("--format", "json")
@@ -55,10 +55,10 @@ REPLAY = {
     "evaluate baseline": (*EVALUATE, "baselines/small", "--again", "--results", "finished"),
     "evaluate export": (*EVALUATE, "export", *AS_JSON, "--results", "nothing"),
 }
-"""What is run in a copy of the record, in this order."""
+"""Commands to run in a copy of the record, in this order."""
 
 INTERRUPTED_BEFORE = "0010"
-"""A promotion of the second bracket."""
+"""Trial before which the recorded search is interrupted: a promotion in the second bracket."""
 
 _CPU = ("model name", "cpu family", "model", "cache size")
 _INSTRUCTIONS = re.compile(r"avx|fma|amx|sse4")
@@ -67,14 +67,14 @@ _SCRUBBED = {"platform": "Linux", "dataset": "images.npz", "source": "images.npz
 
 
 def set_environment():
-    """Settles what TensorFlow reads when it is imported; all of it changes the last digits."""
+    """Sets the variables that TensorFlow reads at its import and that change the last digits."""
     for variable in ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "XLA_FLAGS"):
         os.environ.pop(variable, None)
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 def run(*arguments):
-    """Runs the command line in this process; returns exit code, stdout and stderr."""
+    """Runs the command line in this process; returns exit status, stdout and stderr."""
     out, error = io.StringIO(), io.StringIO()
     argv = mock.patch.object(sys, "argv", ["vaetune", *arguments])
     try:
@@ -85,7 +85,7 @@ def run(*arguments):
 
 
 def describe_machine():
-    """What the last digits of a loss depend on."""
+    """The properties of the machine that the last digits of a loss depend on."""
     lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     values = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
     flags = sorted(filter(_INSTRUCTIONS.match, values.get("flags", "").split()))
@@ -99,7 +99,7 @@ def describe_machine():
 
 
 def make_images(path):
-    """Writes 80 images with one bright square each; the label is its place."""
+    """Writes 80 images with one bright square each. The label is the position of the square."""
     generator = np.random.default_rng(17)
     arrays = {}
     for part, count in (("train", 60), ("test", 20)):
@@ -112,7 +112,7 @@ def make_images(path):
 
 
 def outputs_of(export):
-    """What the model of an export computes for the first test images."""
+    """The outputs of an exported model for the first test images."""
     with np.load("images.npz") as arrays:
         images = (arrays["x_test"][:4, ..., np.newaxis] / 255).astype(np.float32)
     model = vaetune.load_model(export / "vae.keras")
@@ -122,7 +122,7 @@ def outputs_of(export):
 
 
 def losses_of(results):
-    """All numbers that the journals of a results folder hold, without times."""
+    """All numbers in the journals of a results folder, without times, by study."""
     paths = sorted(results.glob("**/journal.jsonl"))
     return {path.parent.relative_to(results).as_posix(): _numbers_of(path) for path in paths}
 
@@ -153,7 +153,7 @@ def _events_of(path):
 
 
 def _threads_used():
-    """The numbers of threads that journals in the working directory tell of."""
+    """The numbers of threads in the journals under the working directory."""
     events = (event for path in Path().glob("**/journal.jsonl") for event in _events_of(path))
     return sorted({e["environment"]["threads"] for e in events if "environment" in e})
 
@@ -163,21 +163,21 @@ def _without(event, *keys):
 
 
 def replay(folder):
-    """Runs the commands of `REPLAY` in a copy of the record; their outcomes go to replay.json."""
+    """Runs the commands of `REPLAY` in a copy of the record, and writes replay.json there."""
     os.chdir(folder)
     recorded = losses_of(Path("finished"))
-    ran = {name: run(*arguments) for name, arguments in REPLAY.items()}
+    commands = {name: run(*arguments) for name, arguments in REPLAY.items()}
     outcome = {
         "machine": describe_machine(),
         "threads": _threads_used(),
-        "commands": ran,
+        "commands": commands,
         "recorded": recorded,
         "fresh": losses_of(Path("fresh")),
         "resumed": losses_of(Path("interrupted")),
         "finished": losses_of(Path("finished")),
     }
-    if not any(code for code, *_ in ran.values()):
-        outcome["export"] = _losses_of_export(ran["evaluate export"][1])
+    if not any(code for code, *_ in commands.values()):
+        outcome["export"] = _losses_of_export(commands["evaluate export"][1])
     Path("replay.json").write_text(json.dumps(outcome, indent=1), encoding="utf-8")
 
 
@@ -188,10 +188,10 @@ def _losses_of_export(printed):
 
 
 def record():
-    """Makes the record in an empty folder, then puts it in the place of the old one."""
-    with tempfile.TemporaryDirectory() as made:
-        shutil.copy(HERE / "squares.toml", made)
-        os.chdir(made)
+    """Makes the record in an empty folder, and then replaces the old record."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(HERE / "squares.toml", folder)
+        os.chdir(folder)
         make_images(Path("images.npz"))
         _succeed(*SEARCH, "--results", "finished")
         _succeed(*TRAIN, "--results", "finished")
@@ -224,7 +224,7 @@ def _succeed(*arguments):
 
 
 def _interrupt(*arguments):
-    """Runs a search and presses Ctrl-C when it is about to begin a promotion."""
+    """Runs a search, and interrupts it like Ctrl-C before it begins a promotion."""
     append = Journal.append
 
     def append_or_stop(self, event):
@@ -239,7 +239,7 @@ def _interrupt(*arguments):
 
 
 def _scrub():
-    """Removes what tells of this machine, and what is not needed."""
+    """Removes names and paths of this machine from journals, and files that are not needed."""
     for path in Path().rglob("*"):
         if path.name in (".lock", ".holder", "report.html"):
             path.unlink()
@@ -250,7 +250,7 @@ def _scrub():
     for word in (socket.gethostname(), getpass.getuser(), str(Path.home()), str(Path.cwd())):
         for path in filter(Path.is_file, Path().rglob("*")):
             if len(word) > 4 and word.encode() in path.read_bytes():
-                raise SystemExit(f"{path} holds {word!r}")
+                raise SystemExit(f"{path} contains {word!r}")
 
 
 def _scrubbed(value):

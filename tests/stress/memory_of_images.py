@@ -1,4 +1,4 @@
-"""Prints what a folder of images takes in memory, in MiB: its bytes, and the peaks above them.
+"""Prints in MiB the size of the pixels of an image folder, and the peaks of reading and training.
 
 python tests/stress/memory_of_images.py 20000 64 64 3
 """
@@ -24,13 +24,13 @@ from vaetune.training.runner import EpochRunner
 from vaetune.training.schedule import plan_epoch
 
 DISTINCT = 20
-"""Number of distinct images. Other files are links, which are written faster."""
+"""Number of distinct images. All other files are hard links, which are faster to write."""
 
 TINY = {"filters_1": 2, "filters_2": 2, "dense_units": 2, "latent_dim": 2, "learning_rate": 1e-3}
 
 
 def write_pictures(folder, count, shape):
-    """Writes a few distinct PNG files of noise, under many names."""
+    """Writes a few distinct PNG files of noise under many names."""
     generator = np.random.default_rng(0)
     for number in range(DISTINCT):
         pixels = generator.integers(0, 256, shape).astype(np.uint8)
@@ -41,7 +41,7 @@ def write_pictures(folder, count, shape):
 
 
 def train_an_epoch(images):
-    """Brings the images to the device, trains and validates one epoch of a tiny model on them."""
+    """Puts the images on the device, and trains and validates a tiny model for one epoch."""
     vae = build_vae(images.image_shape, TINY)
     runner = EpochRunner(vae, put_on_device(images))
     runner.begin(read_variables(vae.variables), TINY["learning_rate"])
@@ -51,12 +51,12 @@ def train_an_epoch(images):
 
 
 def memory(kind):
-    """What the process holds ("VmRSS"), or held at most since `forget_peak` ("VmHWM"), in MiB."""
+    """Memory of the process in MiB: now ("VmRSS"), or at the peak since `reset_peak` ("VmHWM")."""
     (line,) = (o for o in Path("/proc/self/status").read_text().splitlines() if o.startswith(kind))
     return int(line.split()[1]) / 2**10
 
 
-def forget_peak():
+def reset_peak():
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -64,10 +64,11 @@ def main(count, *shape):
     with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as many:
         write_pictures(Path(few), count // 10, shape)
         write_pictures(Path(many), count, shape)
-        for _ in range(2):  # what training takes, whatever there is to train on, and leaves behind
+        # These epochs allocate the memory that training takes for any number of images.
+        for _ in range(2):
             train_an_epoch(load_images(few))
         before = memory("VmRSS")
-        forget_peak()
+        reset_peak()
         images = load_images(many)
         read = memory("VmHWM") - before
         train_an_epoch(images)

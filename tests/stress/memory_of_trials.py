@@ -8,7 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # where pytest is not
+# Without pytest, the support code is not on the import path.
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from tiny_searches import TINY, changed, run
 
@@ -17,7 +18,7 @@ from vaetune.study.events import TrialEnded
 
 
 class MemoryWatcher:
-    """Prints what the process holds after every ten trials."""
+    """Prints the resident memory of the process after every ten trials."""
 
     def __init__(self) -> None:
         self._ended = 0

@@ -2,15 +2,16 @@
 
     python tests/stress/torture.py --kills 30 --worker-kills 30 --driver-kills 5 --seed 0
 
-A search in one process is killed at random times, then one of its files may be cut off at a random
-position, then the same command continues it, until the search ends. It must end with the trials,
-scores, weights and winner of an undisturbed search.
+A search in one process is killed at random times. After a kill, one of its files may be truncated
+at a random position. Then the same command continues the search. In the end, the search must have
+the trials, scores, weights and winner of an undisturbed search.
 
-The workers of a search on two workers are killed at random times, most of them while they train,
-and sometimes their driver, after which the workers must end. The search must end with the trials,
-scores, weights and winner of an undisturbed search in one process. By design, a trial fails if five
-workers are killed in the same epoch of it. Epochs are short compared with the time between two
-kills, so this is rare. If it happens, the script says so, and another seed kills at other times.
+The workers of a search on two workers are killed at random times, most of them while they train.
+Sometimes the driver is killed, and then the workers must end. In the end, the search must have the
+trials, scores, weights and winner of an undisturbed search in one process. By design, a trial fails
+if five workers are killed in the same epoch of the trial. This is rare, because epochs are short
+compared with the time between two kills. If it happens, the script reports it. Another seed kills
+at other times.
 """
 
 import argparse
@@ -28,7 +29,8 @@ from pathlib import Path
 from statistics import mean
 from typing import IO, NamedTuple, Protocol
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # where pytest is not
+# Without pytest, the support code is not on the import path.
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import numpy as np
 from comparisons import assert_same_search, assert_same_trials, events_of
@@ -63,19 +65,22 @@ UNDISTURBED_SHARE = 0.3
 """Share of a search's epochs after the last kill."""
 
 MAX_LINES = 12
-"""Maximum number of lines of the journal that a session writes before it is killed."""
+"""Maximum number of lines that a session adds to the journal before it is killed."""
 
-MOMENTS = 1.0
-"""Maximum time until a kill, in epochs, after the search has made the expected progress."""
+MAX_DELAY_EPOCHS = 1.0
+"""Maximum delay of a kill after the search has made the expected progress, in epochs."""
 
 GONE_WITHIN_S = 30.0
-"""Seconds after which no worker of a killed driver may run."""
+"""Seconds after which no worker of a killed driver may be running."""
 
 RAY_GONE_WITHIN_S = 120.0
-"""Seconds after which no process of it may run: Ray tries to reconnect for a minute."""
+"""Seconds after which no process of a killed driver may be running.
+
+This is longer, because Ray tries to reconnect for a minute.
+"""
 
 PATIENCE_S = 300.0
-"""Seconds after which a search that makes no progress fails the test."""
+"""Seconds after which a search without progress fails the test."""
 
 
 @dataclass
@@ -85,10 +90,10 @@ class Tally:
     Attributes:
         kills: Number of sessions that were killed.
         searches: Number of searches that ended with the expected results.
-        cut: Number of files that were cut off.
+        cut: Number of files that were truncated.
         workers: Number of workers that were killed.
-        moved: Number of trials that another worker continued.
-        gone_s: Longest time until the workers of a killed driver had ended.
+        moved: Number of times that another worker continued a trial.
+        gone_s: Longest time in which the workers of a killed driver ended, in seconds.
     """
 
     kills: int = 0
@@ -118,7 +123,7 @@ Launch = Callable[[Sequence[str], Path, Mapping[str, str], IO[bytes]], Process]
 def launch(
     arguments: Sequence[str], folder: Path, environment: Mapping[str, str], log: IO[bytes]
 ) -> Process:
-    """Starts a command in a new Python."""
+    """Starts a command in a new Python process."""
     command = [sys.executable, "-m", "vaetune", *arguments]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
@@ -127,13 +132,13 @@ class SmallSearch:
     """A small search on the command line, and its undisturbed results.
 
     Args:
-        folder: Folder of its files and results.
-        launch: Starts a command.
+        folder: Folder of the files and results.
+        launch: Function that starts a command.
         images: Number of training images.
-        side: Height of the images, which are a pixel wider.
-        max_epochs: Epochs of the longest trials.
+        side: Height of the images in pixels. The width is one pixel more.
+        max_epochs: Number of epochs of the longest trials.
         flags: Flags of the undisturbed search.
-        algorithm: Name of its algorithm.
+        algorithm: Name of the algorithm.
     """
 
     def __init__(
@@ -159,7 +164,7 @@ class SmallSearch:
         """Starts the command.
 
         Args:
-            results: Name of the folder of its results.
+            results: Name of the folder of the results.
             flags: Additional flags.
             variables: Additional environment variables.
         """
@@ -168,15 +173,15 @@ class SmallSearch:
             return self._launch([*COMMAND, results, *flags], self._folder, env, log)
 
     def log(self, results: str) -> str:
-        """The last lines that it printed."""
+        """The end of the output of a search."""
         return (self._folder / f"{results}.log").read_text()[-1000:]
 
     def folder(self, results: str) -> Path:
-        """The folder of its journal."""
+        """The folder of the journal of a search."""
         return self._folder / results / "squares"
 
     def study(self, results: str) -> Study:
-        """The study in its journal."""
+        """The study of a search."""
         return load_study(self.folder(results))
 
 
@@ -186,7 +191,7 @@ class Torture:
     Args:
         folder: Folder of the searches.
         seed: Random seed of the times, files and positions.
-        launch: Starts a command.
+        launch: Function that starts a command.
         algorithm: Name of the algorithm of the searches.
     """
 
@@ -203,32 +208,32 @@ class Torture:
 
         Args:
             kills: Minimum number of sessions to kill.
-            cuts: Number of files to cut off, one after each of the first kills that left files.
+            cuts: Number of files to truncate, one after each of the first kills that left files.
         """
-        while self._is_less_than(kills, cuts):
-            self._disturb_one(f"disturbed-{self.tally.searches}", kills, cuts)
+        while self._needs_more(kills, cuts):
+            self._disturb_search(f"disturbed-{self.tally.searches}", kills, cuts)
 
-    def _is_less_than(self, kills: int, cuts: int) -> bool:
+    def _needs_more(self, kills: int, cuts: int) -> bool:
         return self.tally.kills < kills or self.tally.cut < cuts
 
-    def _disturb_one(self, results: str, kills: int, cuts: int) -> None:
-        while self._is_less_than(kills, cuts):
+    def _disturb_search(self, results: str, kills: int, cuts: int) -> None:
+        while self._needs_more(kills, cuts):
             process = self._search.start(results)
-            if not self._wait_for_its_moment(process, results):
+            if not self._wait_for_lines(process, results):
                 break
             process.kill()
             process.wait()
             self.tally.kills += 1
             if self.tally.cut < cuts:
-                self._cut_a_file(self._search.folder(results))
-        assert self._search.start(results).wait() == 0, "the same command does not continue"
+                self._truncate_a_file(self._search.folder(results))
+        assert self._search.start(results).wait() == 0, "the command does not continue"
         study = self._search.study(results)
         assert study.is_complete
         assert_same_search(study, self._search.undisturbed)
         self.tally.searches += 1
 
-    def _wait_for_its_moment(self, process: Process, results: str) -> bool:
-        """Waits until a session has written some lines; False if it ended before."""
+    def _wait_for_lines(self, process: Process, results: str) -> bool:
+        """Waits until a session has written a few lines; returns False if it ends before."""
         path = self._search.folder(results) / "journal.jsonl"
         lines = self._lines(path) + self._random.randint(1, MAX_LINES)
         while process.poll() is None:
@@ -241,7 +246,7 @@ class Torture:
     def _lines(path: Path) -> int:
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
-    def _cut_a_file(self, folder: Path) -> None:
+    def _truncate_a_file(self, folder: Path) -> None:
         files = sorted(path for pattern in FILES for path in folder.glob(pattern))
         if files:
             path = self._random.choice(files)
@@ -254,9 +259,9 @@ class RunningProcess(NamedTuple):
     """A process of this machine.
 
     Attributes:
-        pid: Its number, which may be the number of another process later.
-        started: Time of its start, in ticks of the machine's clock.
-        title: Beginning of its command line.
+        pid: Process id, which another process may have later.
+        started: Time of the start, in ticks of the machine's clock.
+        title: First word of the command line.
     """
 
     pid: int
@@ -265,30 +270,30 @@ class RunningProcess(NamedTuple):
 
     @property
     def is_worker(self) -> bool:
-        """Whether it is a worker of vaetune, and not a process of Ray itself."""
+        """Whether the process is a worker of vaetune, not a process of Ray itself."""
         return self.title.startswith("ray::Worker")
 
     @property
     def is_training(self) -> bool:
-        """Whether it is a worker that trains a trial."""
+        """Whether the process is a worker that trains a trial."""
         return self.title.startswith("ray::Worker.run")
 
 
 def list_processes() -> Iterator[tuple[int, RunningProcess]]:
-    """Yields the number of the parent and the process, for all processes that run."""
+    """Yields the process id of the parent, and the process, for all running processes."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            facts = (folder / "stat").read_text().rpartition(")")[2].split()
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
             title = (folder / "cmdline").read_text().partition("\0")[0]
-        except OSError:  # it has just ended
+        except OSError:  # The process has just ended.
             continue
-        state, parent, started = facts[0], int(facts[1]), int(facts[19])
+        state, parent, started = fields[0], int(fields[1]), int(fields[19])
         if state != "Z":
             yield parent, RunningProcess(int(folder.name), started, title)
 
 
 def descendants(pid: int) -> list[RunningProcess]:
-    """The processes that a process started, and those that they started."""
+    """All running descendants of a process: its children, their children and so on."""
     children: dict[int, list[RunningProcess]] = {}
     for parent, process in list_processes():
         children.setdefault(parent, []).append(process)
@@ -299,11 +304,11 @@ def descendants(pid: int) -> list[RunningProcess]:
 
 
 def wait_until_gone(processes: Iterable[RunningProcess], within_s: float) -> float:
-    """Waits until processes have ended; returns the seconds that this took."""
+    """Waits until processes have ended; returns the duration in seconds."""
     began_s = time.monotonic()
     waiting = {(process.pid, process.started) for process in processes}
-    while left := [p for _, p in list_processes() if (p.pid, p.started) in waiting]:
-        assert time.monotonic() < began_s + within_s, f"still running: {left}"
+    while running := [p for _, p in list_processes() if (p.pid, p.started) in waiting]:
+        assert time.monotonic() < began_s + within_s, f"still running: {running}"
         time.sleep(0.1)
     return time.monotonic() - began_s
 
@@ -315,9 +320,9 @@ class WorkersTorture:
         folder: Folder of the search.
         temporary: Folder of Ray's temporary files, which remain when Ray is killed.
         seed: Random seed of the victims and the times.
-        max_epochs: Epochs of the longest trials.
+        max_epochs: Number of epochs of the longest trials.
         images: Number of training images. An epoch of 2,000 takes about a second.
-        launch: Starts a command.
+        launch: Function that starts a command.
     """
 
     def __init__(
@@ -332,16 +337,16 @@ class WorkersTorture:
         self._random = random.Random(seed)
         self.tally = Tally()
         self._temporary = temporary
-        self._remains: list[RunningProcess] = []
+        self._remaining: list[RunningProcess] = []
         self._search = SmallSearch(folder, launch, images, 32, max_epochs, *ONE_THREAD)
         trials = self._search.undisturbed.trials
         self._epoch_s = mean(epoch.train_s for trial in trials for epoch in trial.epochs)
 
     def run(self, workers: int, drivers: int) -> None:
-        """Kills workers and drivers in one search, which must end nevertheless.
+        """Kills workers and drivers of one search, and checks its results.
 
-        The kills are spread over the epochs of the search. Between two kills it makes progress, and
-        the last kill comes long before its end.
+        The kills are spread over the epochs of the search. The search makes progress between two
+        kills, and the last kill is long before its end.
 
         Args:
             workers: Number of workers to kill.
@@ -349,12 +354,12 @@ class WorkersTorture:
         """
         victims = ["worker"] * workers + ["driver"] * drivers
         self._random.shuffle(victims)
-        in_all = self._search.undisturbed.epochs_trained
+        total_epochs = self._search.undisturbed.epochs_trained
         driver = self._start()
         try:
             for number, victim in enumerate(victims):
-                reached = (1 - UNDISTURBED_SHARE) * in_all * number / len(victims)
-                self._wait_until_it_trains(driver, reached)
+                reached = (1 - UNDISTURBED_SHARE) * total_epochs * number / len(victims)
+                self._wait_until_a_worker_trains(driver, reached)
                 if victim == "worker":
                     self._kill_a_worker(driver)
                 else:
@@ -369,23 +374,23 @@ class WorkersTorture:
         flags = ("--workers", "2", *ONE_THREAD)
         return self._search.start("disturbed", *flags, TMPDIR=str(self._temporary))
 
-    def _wait_until_it_trains(self, driver: Process, epochs: float) -> None:
+    def _wait_until_a_worker_trains(self, driver: Process, epochs: float) -> None:
         """Waits for a number of epochs and until a worker trains, then a little longer."""
         until_s = time.monotonic() + PATIENCE_S
         while self._epochs() < epochs or not any(p.is_training for p in descendants(driver.pid)):
-            assert driver.poll() is None, f"it ended early: {self._search.log('disturbed')}"
-            assert time.monotonic() < until_s, "it does not continue"
+            assert driver.poll() is None, f"the search ended early: {self._search.log('disturbed')}"
+            assert time.monotonic() < until_s, "the search makes no progress"
             time.sleep(0.1)
-        time.sleep(self._random.uniform(0, MOMENTS * self._epoch_s))
+        time.sleep(self._random.uniform(0, MAX_DELAY_EPOCHS * self._epoch_s))
 
     def _epochs(self) -> int:
         journal = self._search.folder("disturbed") / "journal.jsonl"
         return journal.read_bytes().count(b'"event":"epoch_ended"') if journal.exists() else 0
 
     def _kill_a_worker(self, driver: Process) -> None:
-        """Kills a worker that trains, or sometimes any: one that waits or has just started."""
+        """Kills a worker that trains, or sometimes any worker, even if it waits or just started."""
         workers = [process for process in descendants(driver.pid) if process.is_worker]
-        assert workers, f"it ended early: {self._search.log('disturbed')}"
+        assert workers, f"the search ended early: {self._search.log('disturbed')}"
         training = [process for process in workers if process.is_training]
         is_any = not training or self._random.random() < 0.1
         victim = self._random.choice(workers if is_any else training)
@@ -393,25 +398,25 @@ class WorkersTorture:
         self.tally.workers += 1
 
     def _kill_the_driver(self, driver: Process) -> None:
-        """Kills the driver. The processes that it started must end by themselves."""
-        its_own = descendants(driver.pid)
-        workers = [process for process in its_own if process.is_worker]
+        """Kills the driver, and waits until its workers have ended by themselves."""
+        processes = descendants(driver.pid)
+        workers = [process for process in processes if process.is_worker]
         assert workers
         driver.kill()
         driver.wait()
         self.tally.kills += 1
         gone_s = wait_until_gone(workers, GONE_WITHIN_S)
         self.tally.gone_s = max(self.tally.gone_s, gone_s)
-        self._remains += its_own
+        self._remaining += processes
 
-    def wait_until_all_is_gone(self) -> None:
-        """Waits until the processes that Ray started for the killed drivers have ended."""
-        wait_until_gone(self._remains, RAY_GONE_WITHIN_S)
+    def wait_for_remaining_processes(self) -> None:
+        """Waits until all processes of the killed drivers have ended."""
+        wait_until_gone(self._remaining, RAY_GONE_WITHIN_S)
 
-    def kill_what_is_left(self) -> None:
-        """Kills the processes that Ray started for the killed drivers, and that still run."""
+    def kill_remaining_processes(self) -> None:
+        """Kills the processes of the killed drivers that are still running."""
         running = {(process.pid, process.started) for _, process in list_processes()}
-        for process in self._remains:
+        for process in self._remaining:
             if (process.pid, process.started) in running:
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
@@ -419,18 +424,18 @@ class WorkersTorture:
     def _compare(self) -> None:
         study = self._search.study("disturbed")
         assert study.is_complete
-        deadly = [trial.trial_id for trial in study.failures]
-        assert not deadly, f"failed, by design if five workers died in one epoch: trials {deadly}"
+        failed = [trial.trial_id for trial in study.failures]
+        assert not failed, f"trials {failed} failed: by design if five workers died in one epoch"
         assert_same_trials(study, self._search.undisturbed)
         self.tally.moved = sum(lost.trial_id is not None for lost in events_of(study, WorkerLost))
         self.tally.searches += 1
 
 
 def torture_one_process(kills: int, seed: int) -> None:
-    """Prints the tally. An assertion fails if anything was lost."""
+    """Kills searches in one process and prints the tally. An assertion fails if results differ."""
     parts = (
         ("hyperband, killed", "hyperband", 0),
-        ("hyperband, killed, and a file cut off", "hyperband", kills),
+        ("hyperband, killed, files truncated", "hyperband", kills),
         ("freeze-thaw, killed", "freeze_thaw", 0),
     )
     for name, algorithm, cuts in parts:
@@ -439,16 +444,16 @@ def torture_one_process(kills: int, seed: int) -> None:
             torture.run(kills, cuts)
         tally = torture.tally
         print(
-            f"{name}: {tally.kills} kills and {tally.cut} files cut off survived, "
-            f"{tally.searches} searches ended like the undisturbed one",
+            f"{name}: after {tally.kills} kills and {tally.cut} truncated files, "
+            f"{tally.searches} searches ended like the undisturbed search",
             flush=True,
         )
 
 
 def torture_workers(workers: int, drivers: int, seed: int) -> None:
-    """Prints the tally. An assertion fails if anything was lost."""
+    """Kills workers and drivers and prints the tally. An assertion fails if results differ."""
     began_s = time.monotonic()
-    # Ray has room for a short path only.
+    # Ray limits the length of the paths of its sockets.
     with (
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryDirectory(
@@ -457,17 +462,18 @@ def torture_workers(workers: int, drivers: int, seed: int) -> None:
     ):
         torture = WorkersTorture(Path(folder), Path(temporary), seed)
         torture.run(workers, drivers)
-        torture.wait_until_all_is_gone()
+        torture.wait_for_remaining_processes()
     tally = torture.tally
     print(
-        f"two workers: {tally.workers} of them and {tally.kills} drivers killed, trials went on "
-        f"elsewhere {tally.moved} times, no worker was left {tally.gone_s:.1f} s after its driver; "
-        f"the search ended like the undisturbed one, {time.monotonic() - began_s:.0f} s in all"
+        f"two workers: {tally.workers} workers and {tally.kills} drivers killed, trials continued "
+        f"on another worker {tally.moved} times, workers ended within {tally.gone_s:.1f} s after "
+        f"their driver; the search ended like the undisturbed search; "
+        f"{time.monotonic() - began_s:.0f} s in total"
     )
 
 
 def main() -> None:
-    """Runs all parts with at least one kill."""
+    """Runs the parts with at least one kill."""
     parser = argparse.ArgumentParser(description="Kill small searches repeatedly.")
     parser.add_argument("--kills", type=int, default=30, help="kills of searches in one process")
     parser.add_argument("--worker-kills", type=int, default=30, help="kills of workers")
