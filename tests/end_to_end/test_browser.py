@@ -1,4 +1,4 @@
-"""What the report's script does in a real browser: one selection everywhere, by pointer or keys."""
+"""The interactive report in a real browser: pointer and keys select trials in charts and tables."""
 
 import csv
 import io
@@ -33,7 +33,11 @@ VIEWS = {"rungs", "curves", "progress", "timeline", "parallel", "slices", "conto
 
 
 def varied(folder):
-    """Nine configurations, two of them promoted, one failed and one under way; all evaluated."""
+    """A search with twelve trials of ten configurations.
+
+    Two trials are promotions, one collapses, one fails and one is still running. Five finalists are
+    rescored, and the winner is evaluated.
+    """
     story = Story(folder)
     for number in range(8):
         story.trial(
@@ -66,8 +70,8 @@ def varied(folder):
             hyperparameters=values,
         )
     story.trial("0011", [190.0], unfinished=True)
-    ranked = (("0009", 3), ("0010", 3), ("0005", 1), ("0004", 1), ("0003", 1))
-    rescored = make_rescored({key: 129.5 + 9 * place for place, key in enumerate(ranked)})
+    finalists = (("0009", 3), ("0010", 3), ("0005", 1), ("0004", 1), ("0003", 1))
+    rescored = make_rescored({key: 129.5 + 9 * rank for rank, key in enumerate(finalists)})
     story.events += [rescored, make_evaluated("0009", 3)]
     return story
 
@@ -82,7 +86,10 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shared_report(tmp_path_factory):
-    """Three workers, one of them unlike the others and lost; the first had the Keras example."""
+    """The report of a search on three workers.
+
+    Worker 1 trained the Keras example. Worker 3 has another device, and is lost.
+    """
     results = tmp_path_factory.mktemp("results")
     spec = single_configuration(REFERENCE, SPEC.budget.max_epochs, like=SPEC)
     folder = results / BASELINES / "reference"
@@ -100,49 +107,51 @@ def shared_report(tmp_path_factory):
 
 @pytest.fixture
 def visit(chromium, report):
-    """Opens the report; afterwards there must be no error and no request."""
+    """A function that opens the report. Its pages must log nothing and request nothing else."""
     yield from open_pages(chromium, report)
 
 
 @pytest.fixture
 def visit_shared(chromium, shared_report):
-    """Likewise of a search that workers share."""
+    """Like `visit`, for the report of a search on three workers."""
     yield from open_pages(chromium, shared_report)
 
 
 def open_pages(chromium, report):
-    contexts, troubles = [], []
+    """Yields a function that opens a report, and checks its messages and requests in the end."""
+    contexts, problems = [], []
 
     def note_request(request):
         if request.url.split("#")[0] != report.as_uri() and request.url[:5] not in (
             "data:",
             "blob:",
         ):
-            troubles.append(request.url)
+            problems.append(request.url)
 
-    def opened(hash_="", **settings):
+    def open_report(hash_="", **settings):
         context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **settings})
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", note_request)
         page.goto(report.as_uri() + hash_)
         return page
 
-    yield opened
+    yield open_report
     for context in contexts:
         context.close()
-    assert troubles == []
+    assert problems == []
 
 
-def build_all(page):
-    """Waits until each chart is there."""
+def wait_for_all_charts(page):
+    """Waits until every chart is drawn."""
     missing = page.locator("[data-view]:not([hidden]):not(:has(svg.plot .tick))")
     expect(missing).to_have_count(0, timeout=20_000)
 
 
 def view_of(page, name):
+    """Scrolls to a chart, waits until it is drawn, and returns its view."""
     view = page.locator(f"[data-view={name}]")
     view.evaluate("view => view.scrollIntoView({block: 'center', behavior: 'instant'})")
     view.locator("svg.plot").first.wait_for()
@@ -151,17 +160,20 @@ def view_of(page, name):
 
 
 def trials_in(page):
-    # The table follows when it is in view.
+    """The ids of the trials in the table, in order."""
+    # The table follows the selection only when it is in view.
     page.locator("table.sortable").evaluate("t => t.scrollIntoView({behavior: 'instant'})")
     page.wait_for_timeout(100)
     return page.locator("table.sortable tbody th").all_inner_texts()
 
 
-def said(page):
+def selected_count(page):
+    """The number of selected trials, as the report shows it."""
     return page.locator(".chooser output").inner_text()
 
 
-def limit(page, label, value):
+def set_limit(page, label, value):
+    """Enters a limit in the field with a label."""
     page.locator(".filters").evaluate("details => details.open = true")
     field = page.get_by_label(label, exact=True)
     field.fill(str(value))
@@ -169,22 +181,23 @@ def limit(page, label, value):
 
 
 def address_of(page):
+    """The part of the page's address after #."""
     page.wait_for_timeout(250)
     return unquote(page.url.partition("#")[2])
 
 
 def drag(page, box, start, end):
-    """Drags between two places, given as shares of a box."""
-    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end)]
-    page.mouse.move(*places[0])
+    """Drags between two points, given as fractions of a box."""
+    points = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end)]
+    page.mouse.move(*points[0])
     page.mouse.down()
-    page.mouse.move(*places[1], steps=5)
+    page.mouse.move(*points[1], steps=5)
     page.mouse.up()
 
 
-def test_every_chart_is_drawn_live_in_place_of_its_picture(visit):
+def test_every_chart_is_drawn_in_place_of_its_static_image(visit):
     page = visit()
-    build_all(page)
+    wait_for_all_charts(page)
     drawn = page.locator("[data-view]:has(svg.plot)").evaluate_all(
         "views => views.map(view => view.dataset.view)"
     )
@@ -193,70 +206,70 @@ def test_every_chart_is_drawn_live_in_place_of_its_picture(visit):
     assert page.evaluate("typeof hacked") == "undefined"
 
 
-def test_a_limit_shows_in_the_count_the_table_the_charts_and_the_address(visit):
+def test_a_limit_changes_the_count_the_table_the_charts_and_the_address(visit):
     page = visit()
-    build_all(page)
-    assert said(page) == "12 trials"
+    wait_for_all_charts(page)
+    assert selected_count(page) == "12 trials"
     view_of(page, "curves")
     faded = page.locator("[data-view=curves] .marks .dot.faded")
     assert faded.count() == 0
-    limit(page, "Loss at most", 140)
-    assert said(page) == "2 of 12 trials"
+    set_limit(page, "Loss at most", 140)
+    assert selected_count(page) == "2 of 12 trials"
     assert faded.count() == 1
     assert trials_in(page) == ["0009", "0010"]
     assert address_of(page) == "?varied!loss=~140"
     page.get_by_role("button", name="Select all").click()
-    assert said(page) == "12 trials"
+    assert selected_count(page) == "12 trials"
     assert address_of(page) == ""
 
 
-def test_dragging_along_an_axis_selects_and_pressing_beside_lets_go(visit):
+def test_a_drag_along_an_axis_selects_a_range_and_a_click_outside_clears_it(visit):
     page = visit()
     plot = view_of(page, "parallel").locator("svg.plot")
-    # The last axis but one has the epochs: 3 above, 1 below.
+    # The second to last axis shows the epochs: 3 at the top, 1 at the bottom.
     label = plot.locator("text.axis", has_text="Epochs").bounding_box()
     box = plot.bounding_box()
     x = (label["x"] + label["width"] / 2 - box["x"]) / box["width"]
     drag(page, box, (x, 0.15), (x, 0.45))
-    assert said(page) == "2 of 12 trials"
+    assert selected_count(page) == "2 of 12 trials"
     assert address_of(page) == "?varied!epochs=3~3"
     assert trials_in(page) == ["0009", "0010"]
     view_of(page, "parallel")
     box = plot.bounding_box()
     page.mouse.click(box["x"] + x * box["width"], box["y"] + 0.85 * box["height"])
-    assert said(page) == "12 trials"
+    assert selected_count(page) == "12 trials"
 
 
-def test_a_rectangle_in_a_chart_selects_by_both_axes(visit):
+def test_a_rectangle_in_a_chart_limits_both_axes(visit):
     page = visit()
     plot = view_of(page, "distortion").locator("svg.plot")
     drag(page, plot.bounding_box(), (0.3, 0.6), (0.9, 0.86))
     keys = re.findall(r"varied!(\w+)=", address_of(page))
     assert sorted(keys) == ["kl", "reconstruction"]
-    chosen = int(said(page).split()[0])
-    assert 0 < chosen < 11
-    assert len(trials_in(page)) == chosen
+    selected = int(selected_count(page).split()[0])
+    assert 0 < selected < 11
+    assert len(trials_in(page)) == selected
 
 
-def mark_of(plot, look):
-    box = plot.locator(f".marks {look}").bounding_box()
+def position_of_mark(plot, selector):
+    box = plot.locator(f".marks {selector}").bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def test_marks_still_open_after_a_rectangle_was_drawn(visit):
+def test_a_mark_opens_its_trial_within_a_rectangle_and_after_it(visit):
     page = visit()
     plot = view_of(page, "parameters").locator("svg.plot")
     drag(page, plot.bounding_box(), (0.3, 0.1), (0.99, 0.97))
-    assert said(page) != "12 trials"
-    page.mouse.click(*mark_of(plot, ".dot.winner"))  # within the rectangle
+    assert selected_count(page) != "12 trials"
+    page.mouse.click(*position_of_mark(plot, ".dot.winner"))  # The mark is in the rectangle.
     assert page.locator("dialog.trial h3").inner_text() == "Trial 0009"
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Select all").click()
-    page.mouse.click(*mark_of(plot, ".dot.winner"))
+    page.mouse.click(*position_of_mark(plot, ".dot.winner"))
     assert page.locator("dialog.trial h3").inner_text() == "Trial 0009"
 
 
-def test_a_press_on_a_range_or_a_move_along_one_axis_leaves_the_rest(visit):
+def test_clicks_on_a_range_and_moves_along_one_axis_do_not_limit_the_other(visit):
     page = visit(hash_="#?varied!parameters=134166~134170")
     plot = view_of(page, "parameters").locator("svg.plot")
     before = address_of(page)
@@ -272,20 +285,20 @@ def test_a_press_on_a_range_or_a_move_along_one_axis_leaves_the_rest(visit):
     assert re.fullmatch(r"\?varied!parameters=[\d.]+~[\d.]+", address_of(page))
 
 
-def test_a_rectangle_around_the_points_of_a_choice_selects_them_alone(visit):
+def test_a_rectangle_around_one_value_of_a_choice_selects_only_this_value(visit):
     page = visit()
     plot = view_of(page, "latent").locator("svg.plot")
     choice = plot.locator("text.tick", has_text=re.compile("^8$")).last.bounding_box()
     box = plot.bounding_box()
     x = (choice["x"] + choice["width"] / 2 - box["x"]) / box["width"]
-    near = 16 / box["width"]
-    drag(page, box, (x - near, 0.12), (x + near, 0.85))
+    margin = 16 / box["width"]
+    drag(page, box, (x - margin, 0.12), (x + margin, 0.85))
     assert "varied!latent_dim=8~8" in address_of(page)
 
 
-def test_best_so_far_falls_as_the_journal_says(visit, report):
+def test_the_best_loss_so_far_agrees_with_the_journal(visit, report):
     page = visit()
-    reported = page.evaluate(
+    columns = page.evaluate(
         """() => {
           const data = JSON.parse(document.querySelector("script[data-search]").textContent);
           return [data.curves.val, data.curves.seconds, data.curves.after, data.statuses];
@@ -293,20 +306,20 @@ def test_best_so_far_falls_as_the_journal_says(visit, report):
     )
     epochs = sorted(
         (second, after, loss)
-        for losses, seconds, counts, status in zip(*reported, strict=True)
+        for losses, seconds, counts, status in zip(*columns, strict=True)
         for loss, second, after in zip(losses, seconds, counts, strict=True)
         if status == "completed"
     )
-    falls = [e for i, e in enumerate(epochs) if e[2] < min([x[2] for x in epochs[:i]], default=1e9)]
+    bests = [e for i, e in enumerate(epochs) if e[2] < min([x[2] for x in epochs[:i]], default=1e9)]
     study = load_study(report.parent / "varied")
     progress = compute_progress(study, None)
-    assert tuple(loss for _, _, loss in falls) == progress.costs
-    assert tuple(second for second, _, _ in falls) == progress.seconds
+    assert tuple(loss for _, _, loss in bests) == progress.costs
+    assert tuple(second for second, _, _ in bests) == progress.seconds
     path = view_of(page, "progress").locator(".marks path.line.winner").get_attribute("d")
-    assert path.count("V") == len(falls) - 1
+    assert path.count("V") == len(bests) - 1
 
 
-def test_only_weights_that_are_there_are_offered(visit, report):
+def test_an_export_is_suggested_only_for_a_trial_with_weights(visit, report):
     page = visit(hash_="#?varied!trial=0009")
     dialog = page.locator("dialog.trial")
     assert "its weights were not kept" in dialog.inner_text()
@@ -321,7 +334,7 @@ def test_only_weights_that_are_there_are_offered(visit, report):
         write_report(report.parent)
 
 
-def test_finding_goes_over_ids_values_and_errors(visit):
+def test_trials_are_found_by_id_value_and_error(visit):
     page = visit()
     find = page.get_by_label("Find trials")
     for words, expected in (
@@ -335,10 +348,10 @@ def test_finding_goes_over_ids_values_and_errors(visit):
         assert len(found) < 12
     find.fill("nothing like it")
     assert trials_in(page) == []
-    assert said(page) == "0 of 12 trials"
+    assert selected_count(page) == "0 of 12 trials"
 
 
-def test_a_collapsed_trial_is_said_to_be_where_it_is_pointed_at_and_opened(visit):
+def test_table_tooltip_and_dialog_show_that_a_trial_collapsed(visit):
     page = visit()
     page.get_by_label("Find trials").fill("collapsed")
     assert trials_in(page) == ["0005"]
@@ -353,11 +366,11 @@ def test_a_collapsed_trial_is_said_to_be_where_it_is_pointed_at_and_opened(visit
     assert re.search(r"Active units after the last epoch\s+0\n", text)
 
 
-def test_the_best_few_and_a_status_can_be_asked_for(visit):
+def test_filters_select_the_best_trials_and_a_status(visit):
     page = visit()
     page.locator(".filters").evaluate("details => details.open = true")
     page.locator(".panel label:has-text('trials') input").fill("3")
-    assert said(page) == "3 of 12 trials"
+    assert selected_count(page) == "3 of 12 trials"
     assert trials_in(page) == ["0009", "0010", "0007"]
     page.get_by_role("button", name="Select all").click()
     page.locator(".filters").evaluate("details => details.open = true")
@@ -365,21 +378,21 @@ def test_the_best_few_and_a_status_can_be_asked_for(visit):
     assert trials_in(page) == ["0011", "0008"]
 
 
-def test_only_columns_that_differ(visit):
+def test_columns_of_equal_values_can_be_hidden(visit):
     page = visit()
     heads = page.locator("table.sortable thead th:visible")
     before = heads.count()
     page.get_by_label("Only columns that differ").check()
-    shown = heads.all_inner_texts()
-    assert len(shown) < before
-    assert not any("filters_2" in head.replace("\n", "") for head in shown)
-    assert any("latent_dim" in head.replace("\n", "") for head in shown)
+    visible = heads.all_inner_texts()
+    assert len(visible) < before
+    assert not any("filters_2" in head.replace("\n", "") for head in visible)
+    assert any("latent_dim" in head.replace("\n", "") for head in visible)
     assert "view.columns=differing" in address_of(page)
 
 
-def test_the_address_brings_everything_back(visit):
+def test_the_address_restores_filters_options_order_and_the_open_trial(visit):
     first = visit()
-    limit(first, "Loss at most", 185)
+    set_limit(first, "Loss at most", 185)
     first.get_by_label("Find trials").fill("00")
     view_of(first, "progress").get_by_label("Against").select_option("epochs")
     trials_in(first)
@@ -387,7 +400,7 @@ def test_the_address_brings_everything_back(visit):
     first.locator("table.sortable button.link").first.click()
     address = "#" + first.url.partition("#")[2] if address_of(first) else ""
     again = visit(hash_=address)
-    assert said(again) == said(first)
+    assert selected_count(again) == selected_count(first)
     assert again.get_by_label("Find trials").input_value() == "00"
     assert again.locator("dialog.trial h3").inner_text() == first.locator("dialog h3").inner_text()
     assert trials_in(again) == trials_in(first)
@@ -402,9 +415,9 @@ def test_the_address_brings_everything_back(visit):
         "#?varied!trial=none",
     ],
 )
-def test_an_address_that_means_nothing_selects_everything(visit, hash_):
+def test_an_invalid_address_selects_all_trials(visit, hash_):
     page = visit(hash_=hash_)
-    assert said(page) == "12 trials"
+    assert selected_count(page) == "12 trials"
     assert page.locator("dialog[open]").count() == 0
 
 
@@ -412,10 +425,10 @@ def test_a_link_within_the_page_keeps_the_selection(visit):
     page = visit(hash_="#?varied!top=2")
     page.evaluate("location.hash = '#search-1'")
     assert address_of(page) == "search-1?varied!top=2"
-    assert said(page) == "2 of 12 trials"
+    assert selected_count(page) == "2 of 12 trials"
 
 
-def test_a_mark_opens_its_trial_and_rings_its_configuration(visit):
+def test_a_key_opens_the_trial_of_a_mark_and_highlights_its_configuration(visit):
     page = visit()
     plot = view_of(page, "rungs").locator("svg.plot")
     plot.focus()
@@ -438,7 +451,7 @@ def test_a_click_on_a_mark_opens_its_trial(visit):
     assert page.locator("dialog.trial h3").inner_text() == "Trial 0009"
 
 
-def test_a_trials_page_has_its_whole_story(visit):
+def test_the_dialog_of_a_trial_shows_its_promotions_losses_and_images(visit):
     page = visit(hash_="#?varied!trial=0009")
     dialog = page.locator("dialog.trial")
     text = dialog.inner_text()
@@ -454,7 +467,7 @@ def test_a_trials_page_has_its_whole_story(visit):
     block = page.locator("[id$='-finalist-0010']")
     of_finalist = block.locator("img").evaluate_all(sources)
     assert len(set(of_finalist)) == 2
-    # Pictures are found by their names, in whatever order they are.
+    # The dialog finds images by their names, so their order does not matter.
     figures = block.locator("figure:has(img)")
     figures.first.evaluate("figure => figure.parentElement.append(figure)")
     dialog.get_by_role("button", name="Next trial by rank").click()
@@ -462,7 +475,7 @@ def test_a_trials_page_has_its_whole_story(visit):
     assert dialog.locator("img").evaluate_all(sources) == of_finalist
 
 
-def test_from_the_top_to_a_traceback_by_keys_alone(visit):
+def test_a_traceback_can_be_opened_with_the_keyboard_alone(visit):
     page = visit()
     page.keyboard.press("Tab")
     for _ in range(200):
@@ -475,14 +488,14 @@ def test_from_the_top_to_a_traceback_by_keys_alone(visit):
         if page.evaluate("document.activeElement.textContent") == "0008":
             break
     page.keyboard.press("Enter")
-    shown = page.locator("dialog.trial pre.traceback")
-    assert shown.inner_text() == TRACEBACK
+    traceback = page.locator("dialog.trial pre.traceback")
+    assert traceback.inner_text() == TRACEBACK
     assert page.evaluate("document.activeElement.closest('dialog') !== null")
 
 
-def test_every_chart_has_its_table(visit):
+def test_every_chart_has_a_table_of_its_values(visit):
     page = visit(hash_="#?varied!top=3")
-    build_all(page)
+    wait_for_all_charts(page)
     for view in page.locator("[data-view] .drawn").all():
         view.locator("summary").click()
         rows = view.locator(".twin tbody tr")
@@ -526,14 +539,14 @@ def test_charts_are_saved_as_svg_and_png(visit):
 # The timeline
 
 
-def test_trials_of_a_process_alone_are_in_a_lane_without_workers(visit):
+def test_the_timeline_of_one_process_names_no_workers(visit):
     timeline = view_of(visit(), "timeline")
     assert timeline.locator("text.axis").all_text_contents() == ["seconds of working time", "lane"]
     assert "Keras example" in timeline.locator("figcaption").inner_text()
     assert "worker" not in timeline.inner_text()
 
 
-def test_workers_have_lanes_and_the_legend_says_what_they_are(visit_shared):
+def test_each_worker_has_a_lane_and_the_legend_describes_the_workers(visit_shared):
     timeline = view_of(visit_shared(), "timeline")
     assert timeline.locator("text.axis").all_text_contents()[1] == "worker"
     names = timeline.locator("text.tick[text-anchor=end]")
@@ -544,17 +557,18 @@ def test_workers_have_lanes_and_the_legend_says_what_they_are(visit_shared):
         assert words in legend
     assert "workers 1\N{EN DASH}2: CPU on node7, 2 threads each" in legend
     assert "worker 3: GPU (a card) on node8, 1 thread" in legend
-    # From 10 s to 300 s; 0000 for 90 and 160 s, 0001 for 100, 0002 for 180, the example for 90.
-    reported = timeline.locator("figcaption").inner_text().replace("\N{NO-BREAK SPACE}", " ")
-    assert reported.startswith(
+    # Three workers had 870 s from 10 s to 300 s. Training took 620 s: 90 and 160 s for trial 0000,
+    # 100 s for 0001, 180 s for 0002 and 90 s for the Keras example.
+    caption = timeline.locator("figcaption").inner_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert caption.startswith(
         "3 workers trained for 71 % of the time and were idle for 4 min 10 s of worker time"
     )
 
 
-def test_a_bar_is_pointed_at_anywhere_and_each_of_a_trial_leads_to_it(visit_shared):
+def test_each_bar_of_a_trial_has_a_tooltip_and_opens_the_trial(visit_shared):
     page = visit_shared()
     plot = view_of(page, "timeline").locator("svg.plot")
-    # The winner's two bars, then those under way, and the Keras example's.
+    # The winner has two bars, the running trial and the Keras example have one each.
     path = plot.locator(".marks .bars.winner").get_attribute("d")
     bars = re.findall(r"M([\d.]+),([\d.]+)h([\d.]+)v([\d.]+)", path)
     assert len(bars) == 2
@@ -571,7 +585,7 @@ def test_a_bar_is_pointed_at_anywhere_and_each_of_a_trial_leads_to_it(visit_shar
         page.keyboard.press("Escape")
 
 
-def test_a_key_goes_from_trial_to_trial_along_the_lanes(visit_shared):
+def test_the_end_key_reaches_the_last_bar_of_the_timeline(visit_shared):
     page = visit_shared()
     plot = view_of(page, "timeline").locator("svg.plot")
     assert plot.get_attribute("aria-valuemax") == "3"
@@ -581,17 +595,17 @@ def test_a_key_goes_from_trial_to_trial_along_the_lanes(visit_shared):
     assert page.locator("dialog.trial h3").inner_text() == "Trial 0002"
 
 
-def test_a_lost_worker_is_marked_in_its_lane_when_it_was_lost(visit_shared):
+def test_a_lost_worker_is_marked_in_its_lane_at_the_time_of_the_loss(visit_shared):
     timeline = view_of(visit_shared(), "timeline")
     (mark,) = timeline.locator(".loss").all()
     assert mark.locator("title").text_content() == "worker 3 was lost: killed <b>"
     box, plot = mark.bounding_box(), timeline.locator("svg.plot").bounding_box()
-    at = (box["x"] + box["width"] / 2 - plot["x"] - 58) / (plot["width"] - 58 - 14)
-    assert at == pytest.approx(100 / 300, abs=0.01)
+    share = (box["x"] + box["width"] / 2 - plot["x"] - 58) / (plot["width"] - 58 - 14)
+    assert share == pytest.approx(100 / 300, abs=0.01)
     assert box["y"] - plot["y"] > 26 + 2 * 34
 
 
-def test_the_table_has_the_worker_and_its_device_of_each_stretch(visit_shared):
+def test_the_timeline_table_shows_the_worker_and_device_of_each_bar(visit_shared):
     timeline = view_of(visit_shared(), "timeline")
     timeline.locator("summary").click()
     rows = timeline.locator(".twin tr")
@@ -606,9 +620,9 @@ def test_the_table_has_the_worker_and_its_device_of_each_stretch(visit_shared):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_timeline_of_workers_keeps_nobody_out(visit_shared, scheme):
+def test_the_report_of_workers_is_accessible_and_fits_the_window(visit_shared, scheme):
     page = visit_shared(viewport={"width": 390, "height": 800}, color_scheme=scheme)
-    build_all(page)
+    wait_for_all_charts(page)
     page.locator("article details").evaluate_all("all => all.forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     found = Axe().run(page).response["violations"]
@@ -619,7 +633,7 @@ def test_a_timeline_of_workers_keeps_nobody_out(visit_shared, scheme):
 @pytest.mark.parametrize(
     ("workers", "labels"), [(32, 32), pytest.param(64, 32, marks=pytest.mark.long)]
 )
-def test_many_lanes_are_thin_and_their_labels_apart(chromium, tmp_path, workers, labels, width):
+def test_many_lanes_are_thin_and_labels_do_not_overlap(chromium, tmp_path, workers, labels, width):
     builder = JournalBuilder(workers, name="builder", folder=tmp_path / "builder")
     for n in range(workers):
         builder.begin(10, f"{n:04}", 1 + n)
@@ -643,7 +657,7 @@ def test_many_lanes_are_thin_and_their_labels_apart(chromium, tmp_path, workers,
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A search of a thousand trials of thirty epochs, every one with its pictures."""
+    """The report of a search with a thousand trials of thirty epochs, all with artifacts."""
     story = Story(tmp_path_factory.mktemp("results") / "large")
     for number in range(1000):
         values = VALUES | {
@@ -656,27 +670,28 @@ def large(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_a_page_of_a_thousand_trials_keeps_within_its_size_and_follows_a_filter(chromium, large):
+def test_a_report_of_a_thousand_trials_is_small_and_can_be_filtered(chromium, large):
     assert large.stat().st_size < 5_000_000
     page = chromium.new_page()
     page.goto(large.as_uri())
-    build_all(page)
+    wait_for_all_charts(page)
     assert len(trials_in(page)) == 100
-    limit(page, "Loss at most", 172.95)
-    assert said(page) == "20 of 1,000 trials"
+    set_limit(page, "Loss at most", 172.95)
+    assert selected_count(page) == "20 of 1,000 trials"
     assert trials_in(page) == [f"{number:04}" for number in range(20)]
     page.get_by_role("button", name="Select all").click()
     page.get_by_role("button", name="Show all 1,000 selected trials").click()
     assert len(trials_in(page)) == 1000
     rows = "table.sortable tbody tr:visible"
     assert page.locator(rows).count() == 1000
-    page.evaluate("document.documentElement.classList.remove('alive')")  # as before the script
+    # The page now looks as before the script ran.
+    page.evaluate("document.documentElement.classList.remove('alive')")
     assert page.locator(rows).count() == 100
     page.close()
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(large.as_uri())
-    assert page.locator(rows).count() == 1000, "no script will show the others"
+    assert page.locator(rows).count() == 1000, "without a script, all rows are visible"
     context.close()
 
 
@@ -689,9 +704,9 @@ def test_a_page_of_a_thousand_trials_keeps_within_its_size_and_follows_a_filter(
         pytest.param(1440, "dark", marks=pytest.mark.long),
     ],
 )
-def test_nothing_keeps_anyone_out_and_no_page_is_wider_than_its_window(visit, width, scheme):
+def test_the_report_is_accessible_and_fits_the_window(visit, width, scheme):
     page = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    build_all(page)
+    wait_for_all_charts(page)
     page.locator("article details").evaluate_all("all => all.forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(page).response["violations"]
@@ -702,15 +717,15 @@ def test_nothing_keeps_anyone_out_and_no_page_is_wider_than_its_window(visit, wi
     assert [(rule["id"], [node["target"] for node in rule["nodes"]][:3]) for rule in found] == []
 
 
-@pytest.mark.long  # The test above does it with the narrowest and the widest.
-def test_no_live_page_is_wider_than_a_window_between(visit):
+@pytest.mark.long  # The test above uses a narrower and a wider window.
+def test_the_report_fits_a_window_of_medium_width(visit):
     page = visit(viewport={"width": 768, "height": 800})
-    build_all(page)
+    wait_for_all_charts(page)
     page.locator("article details").evaluate_all("all => all.forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 768
 
 
-def test_on_paper_every_chart_is_drawn_and_nothing_to_press(visit):
+def test_a_printed_report_has_every_chart_and_no_controls(visit):
     page = visit()
     page.emulate_media(media="print")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
