@@ -1,4 +1,4 @@
-"""The documents are true: they build, their commands parse, their search files are valid."""
+"""The documents are correct: they build, their commands parse, their search files are valid."""
 
 import json
 import re
@@ -25,7 +25,7 @@ GROUP = typer.main.get_command(app)
 LANGUAGES = {"sh", "text", "toml", "python", "json"}
 """Commands, their output, search files, scripts."""
 
-# Connections are refused, and so is what takes seconds to import.
+# The build must not open connections, or import packages that take seconds to import.
 BUILD = """
 import socket, sys
 
@@ -40,17 +40,17 @@ class Refuse:
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 sys.meta_path.insert(0, Refuse())
 from sphinx.cmd.build import main
-# The contents of each page are computed from those of all pages. The names of the reference, beside
-# its text, would take a quarter of the time.
-names_beside_the_reference = ["-D", "toc_object_entries=0"]
+# Sphinx computes the table of contents of each page from all pages. The names of the reference in
+# it would take a quarter of the time of the build.
+without_names = ["-D", "toc_object_entries=0"]
 strict = ["--quiet", "--fail-on-warning", "--keep-going"]
-sys.exit(main([*strict, *names_beside_the_reference, *sys.argv[1:]]))
+sys.exit(main([*strict, *without_names, *sys.argv[1:]]))
 """
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder of the built documentation, which had neither warnings nor connections."""
+    """The folder of the documentation, built without warnings and connections."""
     folder = tmp_path_factory.mktemp("docs")
     done = subprocess.run(
         [sys.executable, "-c", BUILD, str(DOCS), str(folder / "site"), "-d", str(folder / "cache")],
@@ -64,7 +64,7 @@ def site(tmp_path_factory):
 
 
 class _Page(HTMLParser):
-    """What a built page loads, links to and can be linked to."""
+    """The loaded files, links, anchors and styles of a built page."""
 
     LOADS = frozenset({"src", "srcset", "poster", "data", "action", "style"})
 
@@ -89,24 +89,24 @@ class _Page(HTMLParser):
             self.loads.append(data)
 
 
-def fences(page):
-    """The code blocks of a page, as language and text; Sphinx's own directives are left out."""
+def code_blocks(page):
+    """The code blocks of a page, as language and text, without Sphinx directives."""
     text = page.read_text(encoding="utf-8")
     found = re.findall(r"^(`{3,})([^\n`]*)\n(.*?)^\1$", text, re.MULTILINE | re.DOTALL)
     return [(language, body) for _, language, body in found if not language.startswith("{")]
 
 
 def commands():
-    """Every command of vaetune in a code block, with the page that shows it."""
+    """Yields each vaetune command in a code block, with the page in the test id."""
     for page in PAGES:
-        for language, body in fences(page):
+        for language, body in code_blocks(page):
             for line in body.splitlines() if language != "text" else ():
                 if line.startswith("vaetune "):
                     yield pytest.param(line, id=f"{page.stem}: {line.split('#')[0].strip()}")
 
 
 def mentions():
-    """Every command of vaetune within a sentence or a table."""
+    """Yields each vaetune command in a sentence or a table, with the page in the test id."""
     for page in PAGES:
         text = re.sub(r"^(`{3,}).*?^\1$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
         for words in re.findall(r"`(vaetune [^`]+)`", text):
@@ -116,10 +116,10 @@ def mentions():
 
 
 def parse(words):
-    """Reads a command as the terminal would, without running it.
+    """Parses a command without running it.
 
     Raises:
-        typer's UsageError: It has no such command or option, or a value is wrong.
+        typer's UsageError: The command or an option does not exist, or a value is wrong.
     """
     name, *arguments = words
     GROUP.commands[name].make_context(name, arguments)
@@ -158,27 +158,27 @@ def test_the_build_refuses_connections_and_imports(code, complaint):
     assert f"the documentation {complaint}" in done.stderr
 
 
-def test_built_pages_load_nothing_from_elsewhere(site):
-    elsewhere = re.compile(r"(?:https?:)?//", re.IGNORECASE)
+def test_built_pages_load_nothing_from_other_sites(site):
+    other_site = re.compile(r"(?:https?:)?//", re.IGNORECASE)
     for path in site.rglob("*.html"):
         loaded = [url for url in _Page(path).loads if not url.startswith("data:")]
-        assert [url for url in loaded if elsewhere.search(url)] == [], path.name
+        assert [url for url in loaded if other_site.search(url)] == [], path.name
     for path in site.rglob("*.css"):
         style = path.read_text()
         loaded = re.findall(r"url\(\s*[\"']?([^\"')]+)", style)
         loaded += re.findall(r"@import\s+[\"']([^\"']+)", style)
-        assert [url for url in loaded if elsewhere.match(url)] == [], path.name
+        assert [url for url in loaded if other_site.match(url)] == [], path.name
     for path in site.rglob("*.js"):
         urls = set(re.findall(r"[\"'`]((?:https?:)?//[\w.-]+)", path.read_text()))
-        assert urls <= {"http://www.w3.org"}, path.name  # the name of SVG, which nothing loads
+        assert urls <= {"http://www.w3.org"}, path.name  # The namespace of SVG.
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_asks_for_files_alone_and_pages_fit(site, chromium, width):
+def test_pages_request_only_files_and_fit_the_window(site, chromium, width):
     page = chromium.new_page(viewport={"width": width, "height": 844})
-    asked, errors = [], []
-    page.on("request", lambda request: asked.append(request.url))
+    requested, errors = [], []
+    page.on("request", lambda request: requested.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))
     for path in sorted(site.glob("*.html")):
         page.goto(path.as_uri())
@@ -187,11 +187,11 @@ def test_a_browser_asks_for_files_alone_and_pages_fit(site, chromium, width):
     page.wait_for_selector("#search-results li")
     page.close()
     assert errors == []
-    assert asked
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert requested
+    assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
 
 
-def test_links_of_built_pages_lead_somewhere(site):
+def test_links_of_built_pages_have_targets(site):
     pages = {path.name: _Page(path) for path in site.glob("*.html")}
     for name, page in pages.items():
         for link in page.links:
@@ -205,7 +205,7 @@ def test_links_of_built_pages_lead_somewhere(site):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
-def test_links_of_markdown_lead_somewhere(page):
+def test_links_of_markdown_pages_have_targets(page):
     text = re.sub(r"^(`{3,}).*?^\1$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         parts = urlsplit(link)
@@ -218,18 +218,18 @@ def test_links_of_markdown_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
-def test_every_code_block_says_what_it_is(page):
-    assert {language for language, _ in fences(page)} <= LANGUAGES
+def test_every_code_block_has_a_known_language(page):
+    assert {language for language, _ in code_blocks(page)} <= LANGUAGES
 
 
 @pytest.mark.parametrize("line", list(commands()))
-def test_every_command_shown_parses(line):
+def test_every_command_in_a_code_block_parses(line):
     _, *words = shlex.split(line, comments=True)
     parse(words)
 
 
 @pytest.mark.parametrize("words", list(mentions()))
-def test_every_command_mentioned_exists(words):
+def test_every_command_in_a_sentence_exists(words):
     if words.split()[1] in ("--help", "COMMAND"):
         return
     _, name, *arguments = shlex.split(words)
@@ -239,7 +239,7 @@ def test_every_command_mentioned_exists(words):
 
 
 @pytest.mark.parametrize("wrong", ["search --nothing", "check --sheets", "search x --workers 0"])
-def test_a_wrong_command_would_be_found(wrong):
+def test_a_wrong_command_does_not_parse(wrong):
     usage_error = typer.BadParameter.__base__
     with pytest.raises(usage_error):
         parse(wrong.split())
@@ -256,17 +256,17 @@ def test_every_command_is_in_the_readme_and_the_commands_page(name):
     [
         pytest.param(body, id=f"{page.stem}-{number}")
         for page in PAGES
-        for number, (language, body) in enumerate(fences(page))
+        for number, (language, body) in enumerate(code_blocks(page))
         if language == "toml"
     ],
 )
-def test_every_search_file_shown_is_valid(body, tmp_path):
+def test_every_documented_search_file_is_valid(body, tmp_path):
     (tmp_path / "shown.toml").write_text(body)
     assert resolve(tmp_path / "shown.toml").name == "shown"
 
 
-def test_the_search_file_shown_is_the_built_in_one():
-    first = next(body for kind, body in fences(DOCS / "search-file.md") if kind == "toml")
+def test_the_documented_search_file_is_the_built_in_one():
+    first = next(body for kind, body in code_blocks(DOCS / "search-file.md") if kind == "toml")
     assert first == (TOP / "searches" / "hyperband.toml").read_text()
 
 
@@ -276,29 +276,29 @@ def test_the_search_file_page_names_every_key_and_hyperparameter(tmp_path):
     keys = {*type(spec).model_fields}
     for part in (spec.data, spec.training, spec.limits, spec.space):
         keys |= {*type(part).model_fields}
-    keys -= {"train_on"}  # for `vaetune train` alone
+    keys -= {"train_on"}  # Only `vaetune train` uses this key.
     page = (DOCS / "search-file.md").read_text()
     assert {key for key in keys if f"`{key}`" not in page and f"`[{key}]`" not in page} == set()
-    budget = {*type(spec.budget).model_fields} - {"patience"}  # likewise
+    budget = {*type(spec.budget).model_fields} - {"patience"}  # Only `vaetune train` uses it.
     page = (DOCS / "algorithms.md").read_text()
     assert {key for key in budget if f"`{key}`" not in page} == set()
 
 
-def test_every_make_target_shown_exists():
+def test_every_documented_make_target_exists():
     targets = set(re.findall(r"^([a-z]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         assert set(re.findall(r"^make ([a-z]+)", page.read_text(), re.MULTILINE)) <= targets
         assert set(re.findall(r"`make ([a-z]+)`", page.read_text())) <= targets
 
 
-def test_every_script_shown_exists():
+def test_every_documented_script_exists():
     for page in PAGES:
-        for _, body in fences(page):
+        for _, body in code_blocks(page):
             for script in re.findall(r"^python ((?:tests|benchmarks)/\S+)", body, re.MULTILINE):
                 assert (TOP / script).is_file(), f"{page.name}: {script}"
 
 
-def test_the_readme_is_short_and_says_first_what_sets_vaetune_apart():
+def test_the_readme_is_short_and_begins_with_a_picture_and_commands():
     lines = README.read_text().splitlines()
     assert len(lines) < 200
     assert any("cannot be lost" in line for line in lines[:60])
@@ -313,29 +313,29 @@ def test_the_reference_describes_every_public_name(site):
     assert {name for name in names if f"vaetune.{name}" not in ids} == set()
 
 
-def test_scripts_shown_compile():
+def test_documented_scripts_compile():
     for page in PAGES:
-        for language, body in fences(page):
+        for language, body in code_blocks(page):
             if language == "python":
                 compile(body, str(page), "exec")
 
 
-def public_names_shown():
-    """The names of vaetune that the documents' scripts use."""
-    shown = set()
+def used_public_names():
+    """The names of vaetune that the scripts of the documents use."""
+    used = set()
     for page in PAGES:
-        for language, body in fences(page):
+        for language, body in code_blocks(page):
             if language == "python":
-                shown |= set(re.findall(r"\bvaetune\.(\w+)", body))
+                used |= set(re.findall(r"\bvaetune\.(\w+)", body))
                 for names in re.findall(r"from vaetune import (.+)", body):
-                    shown |= set(re.split(r", *", names))
-    return shown
+                    used |= set(re.split(r", *", names))
+    return used
 
 
-def test_scripts_use_public_names():
+def test_documented_scripts_use_public_names():
     table = set(re.findall(r"^\| `(\w+)` \|", (DOCS / "python.md").read_text(), re.MULTILINE))
     public = {name for name in vaetune.__all__ if not name.startswith("_")}
-    assert public_names_shown() <= public
+    assert used_public_names() <= public
     assert table == public
 
 
@@ -364,7 +364,7 @@ def test_the_architecture_names_modules_that_exist():
 
 
 def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path):
-    image = "iVBORw0KGgo="  # how any PNG begins; nothing decodes it
+    image = "iVBORw0KGgo="  # The beginning of every PNG file is enough, because nothing decodes it.
     outputs = [
         {"output_type": "stream", "name": "stdout", "text": ["\x1b[31mred\x1b[0m\n"]},
         {"output_type": "display_data", "data": {"image/png": image, "text/plain": "Figure"}},

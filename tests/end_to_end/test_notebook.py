@@ -1,4 +1,4 @@
-"""The notebook in the documentation runs, and shows what it showed when it was stored."""
+"""The notebook of the documentation runs, and gives the outputs that are stored in it."""
 
 import base64
 import json
@@ -27,9 +27,9 @@ def stored():
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """The notebook with the outputs of its cells, executed in a process of its own.
+    """The notebook after its execution in another process.
 
-    It trains for fewer epochs. Outputs are compared without their numbers.
+    It trains for fewer epochs. Its outputs are compared without numbers.
     """
     copy = tmp_path_factory.mktemp("notebook") / "notebook.ipynb"
     text = NOTEBOOK.read_text(encoding="utf-8")
@@ -46,8 +46,8 @@ def code_cells(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def shown(cell):
-    """What a cell shows, without the numbers, which depend on the machine."""
+def comparable(cell):
+    """Yields the outputs of a cell without numbers, which depend on the machine."""
     for output in cell["outputs"]:
         kinds = sorted(output.get("data", ["text"]))
         text = output.get("text") or output["data"].get("text/html") or output["data"]["text/plain"]
@@ -56,7 +56,7 @@ def shown(cell):
 
 def without_numbers(text):
     text = re.sub(r"CPU|GPU \(.*?\)", "DEVICE", text)
-    # How much is trained within the time budget depends on the machine.
+    # The number of epochs within the time budget depends on the machine.
     text = re.sub(r"^Keras example continues after .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"\d[\d.,]*", "#", text)
     text = re.sub(r"beyond the noise|inside the noise", "NOISE", text)
@@ -64,40 +64,40 @@ def without_numbers(text):
 
 
 @pytest.mark.slow
-def test_every_cell_shows_what_is_stored(stored, executed):
-    """After a change run `python tests/support/notebook_cells.py docs/notebook.ipynb`."""
+def test_every_cell_gives_its_stored_outputs(stored, executed):
+    """After a change, run `python tests/support/notebook_cells.py docs/notebook.ipynb`."""
     for before, now in zip(code_cells(stored), code_cells(executed), strict=True):
         assert now["source"] == [line.replace(EPOCHS, QUICK_EPOCHS) for line in before["source"]]
-        assert list(shown(now)) == list(shown(before)), "".join(now["source"])
+        assert list(comparable(now)) == list(comparable(before)), "".join(now["source"])
 
 
 @pytest.mark.slow
-def test_figures_are_pictures(executed):
+def test_figures_are_png_images(executed):
     data = [output.get("data", {}) for cell in code_cells(executed) for output in cell["outputs"]]
-    pictures = [base64.b64decode(one["image/png"]) for one in data if "image/png" in one]
-    assert len(pictures) == 2
-    assert all(picture.startswith(PNG) and len(picture) > 2000 for picture in pictures)
+    images = [base64.b64decode(one["image/png"]) for one in data if "image/png" in one]
+    assert len(images) == 2
+    assert all(image.startswith(PNG) and len(image) > 2000 for image in images)
 
 
-def test_the_notebook_uses_the_whole_door_and_the_command_line(stored):
+def test_the_notebook_uses_the_main_functions_and_the_command_line(stored):
     source = "\n".join("".join(cell["source"]) for cell in code_cells(stored))
     used = set(re.findall(r"vaetune\.(\w+)", source))
     assert used <= set(vaetune.__all__)
     assert {"load_search", "run_search", "evaluate_trial", "export_trial", "load_model"} <= used
-    assert source.count("vaetune.run_search(") == 2, "it is stopped and continued"
+    assert source.count("vaetune.run_search(") == 2, "a second call continues"
     assert {"!vaetune best random", "!vaetune report"} <= set(source.splitlines())
 
 
-def test_no_stored_output_has_a_path_of_a_machine(stored):
+def test_no_stored_output_has_an_absolute_path(stored):
     for cell in code_cells(stored):
-        assert not re.search(r"(?<![\w.<:])/\w", json.dumps(strip_pictures(cell["outputs"])))
+        assert not re.search(r"(?<![\w.<:])/\w", json.dumps(without_images(cell["outputs"])))
 
 
-def strip_pictures(outputs):
+def without_images(outputs):
     return [{**one, "data": {**one.get("data", {}), "image/png": ""}} for one in outputs]
 
 
-def test_a_cell_gives_its_text_its_last_value_and_nothing_after_a_semicolon():
+def test_a_cell_outputs_its_text_and_its_last_value_without_semicolon():
     scope = {"_shell": None}
     text, value = outputs_of("x = 2\nprint('hello')\nx + 1", scope, 7)
     assert (text["output_type"], text["text"]) == ("stream", ["hello\n"])
@@ -106,7 +106,7 @@ def test_a_cell_gives_its_text_its_last_value_and_nothing_after_a_semicolon():
     assert list(outputs_of("y = x", scope, 9)) == []
 
 
-def test_a_command_that_fails_stops_the_notebook():
+def test_a_failed_command_stops_the_notebook():
     from notebook_cells import shell
 
     with pytest.raises(RuntimeError, match="ended with 3"):

@@ -1,4 +1,4 @@
-"""The wheel holds what a user needs, and the words about the project are true."""
+"""The wheel has all files that a user needs, and the project files are consistent."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_searches_digits_the_page_and_types(wheel):
+def test_the_wheel_has_searches_digits_the_report_and_types(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "vaetune/searches/hyperband.toml",
@@ -76,7 +76,7 @@ def test_a_wheel_in_an_empty_folder_finds_its_searches_and_digits(wheel, tmp_pat
     assert (done.stdout, done.stderr) == ("5000\n", "")
 
 
-def test_make_has_its_targets():
+def test_the_makefile_has_the_main_targets():
     targets = set(re.findall(r"^([a-z]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
     assert {"install", "search", "test", "check", "docs", "bench", "clean", "help"} <= targets
 
@@ -88,14 +88,14 @@ def test_the_changelog_describes_this_version():
 def test_every_dependency_has_a_tested_version():
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [
+    needed = [
         *project["dependencies"],
         *extras["docs"],
         *extras["mlflow"],
         *extras["onnx"],
         *extras["dev"],
     ]
-    names = {re.match(r"[a-z0-9_-]+", line)[0].replace("-", "") for line in wanted} - {"vaetune"}
+    names = {re.match(r"[a-z0-9_-]+", line)[0].replace("-", "") for line in needed} - {"vaetune"}
     lines = (TOP / "constraints.txt").read_text().lower().splitlines()
     tested = {line.split("==")[0].replace("-", "").replace("_", "") for line in lines}
     assert names <= tested

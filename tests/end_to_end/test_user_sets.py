@@ -1,4 +1,4 @@
-"""Image sets as users have them, through the real command."""
+"""Image sets of users, read by the command `vaetune check`."""
 
 import numpy as np
 import pytest
@@ -17,11 +17,11 @@ from user_sets import SETS
         ("truncated", 1, "003.jpg, 023.jpg, 043.jpg"),
     ],
 )
-def test_check_shows_what_would_be_read(tmp_path, name, code, words):
+def test_check_reports_how_a_search_would_read_an_image_set(tmp_path, name, code, words):
     path = SETS[name](tmp_path)
     with PreparedCommand(["check", "--dataset", path], tmp_path) as process:
-        ended, out, error = process.finish(timeout=120)
-    assert ended == code
+        exit_status, out, error = process.finish(timeout=120)
+    assert exit_status == code
     assert words in (error if code else out)
     sheet = tmp_path / "results" / f"{path.stem}-images.png"
     assert sheet.exists() == (code == 0)
@@ -30,4 +30,4 @@ def test_check_shows_what_would_be_read(tmp_path, name, code, words):
     else:
         assert error == ""
         with Image.open(sheet) as image:
-            assert len(np.unique(np.asarray(image.convert("L")))) > 10, "the images can be seen"
+            assert len(np.unique(np.asarray(image.convert("L")))) > 10, "the images are visible"

@@ -1,4 +1,4 @@
-"""`vaetune search --workers N`: its results, the files it leaves, and what others can see."""
+"""`vaetune search --workers N`: its results, the files that remain, and who can reach it."""
 
 import os
 import signal
@@ -66,11 +66,11 @@ def vaetune(temporary, tmp_path_factory):
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A search by one process that was not stopped.
+    """A search in one process that was not stopped.
 
     Attributes:
-        results: Folder of its results.
-        modules: Names of the modules that it imported.
+        results: Folder of the results.
+        modules: Names of the modules that the process imported.
     """
 
     results: Path
@@ -93,7 +93,7 @@ def by_one_process(undisturbed):
 def test_check_estimates_the_time_of_several_workers_without_ray(vaetune, monkeypatch):
     monkeypatch.chdir(vaetune.folder)
     monkeypatch.setitem(sys.modules, "ray", None)
-    # Of this process, where TensorFlow may run already.
+    # TensorFlow may already be running in this process with another number of threads.
     threads = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
     flags = ("--workers", 2, "--threads-per-worker", threads)
     code, out, error = run_here("check", "./squares.toml", *flags)
@@ -109,7 +109,7 @@ def test_one_worker_on_this_machine_does_not_import_ray(undisturbed):
 
 
 def assert_same_results(ours, theirs):
-    """Compares two searches and their baselines."""
+    """Checks that two searches and their baselines have the same results."""
     assert_same_trials(load_study(ours / "squares"), load_study(theirs / "squares"))
     baselines = sorted(path.name for path in (theirs / BASELINES).iterdir())
     assert len(baselines) == 1
@@ -121,14 +121,14 @@ def assert_same_results(ours, theirs):
 
 
 @dataclass(frozen=True)
-class Look:
-    """The processes and files of a command while it runs.
+class ProcessSnapshot:
+    """The processes and files of a running command.
 
     Attributes:
-        processes: Command lines of its processes, by process id.
-        addresses: Addresses that they listen on.
-        dashboard_addresses: Addresses of Ray's dashboard, a page in the browser.
-        token: Token of its Ray.
+        processes: Command lines of the processes, by process id.
+        addresses: Addresses that the processes listen on.
+        dashboard_addresses: Addresses of Ray's dashboard, a web page.
+        token: Token of the Ray cluster.
         files_with_token: Files that contain the token.
         mode: Permissions of the folder of Ray's files.
     """
@@ -142,17 +142,18 @@ class Look:
 
     @property
     def workers(self):
+        """The process ids of the workers."""
         return {process for process, name in self.processes.items() if "ray::Worker" in name}
 
 
-def look(vaetune, process):
+def take_snapshot(vaetune, process):
     processes = processes_of(process.pid)
     (folder,) = vaetune.temporary.glob("vaetune-*")
     (server,) = (one for one, name in processes.items() if "gcs_server" in name)
     dashboard = [one for one, name in processes.items() if "dashboard.py" in name]
     token = environment_of(server)["RAY_AUTH_TOKEN"]
-    files = (path for place in (folder, vaetune.home, vaetune.folder) for path in place.rglob("*"))
-    return Look(
+    files = (path for root in (folder, vaetune.home, vaetune.folder) for path in root.rglob("*"))
+    return ProcessSnapshot(
         processes,
         listening_on(processes),
         listening_on(dashboard),
@@ -164,24 +165,24 @@ def look(vaetune, process):
 
 @dataclass(frozen=True)
 class Stopped:
-    """A search on two workers that was stopped after a few epochs.
+    """A search on two workers that was stopped after an epoch.
 
     Attributes:
-        seen: Its processes and files before it was stopped.
-        code: Exit code.
+        snapshot: Processes and files before the stop.
+        code: Exit status.
         out: Standard output.
         error: Standard error.
-        left: Ray's temporary files afterwards.
+        remaining_files: Temporary files of Ray after the stop.
     """
 
-    seen: Look
+    snapshot: ProcessSnapshot
     code: int
     out: str
     error: str
-    left: list[str]
+    remaining_files: list[str]
 
 
-def reported(results, event):
+def count_events(results, event):
     """The number of lines with `event` in a journal that is being written."""
     journal = results / "squares" / "journal.jsonl"
     return journal.read_text().count(event) if journal.exists() else 0
@@ -191,31 +192,36 @@ TO_BE_STOPPED = (*SEARCH, *ONE_THREAD, "--workers", "2", "--results", "stopped")
 
 
 def stop(vaetune, send):
-    """Starts or continues the search, and stops it after another epoch."""
-    before = reported(vaetune.folder / "stopped", "epoch_ended")
+    """Starts or continues the search, and stops it after another epoch.
 
-    def goes_on():
+    Args:
+        vaetune: Command line.
+        send: Function that sends a signal to a process, given its id.
+    """
+    before = count_events(vaetune.folder / "stopped", "epoch_ended")
+
+    def has_trained():
         assert process.poll() is None, process.communicate()
-        return reported(vaetune.folder / "stopped", "epoch_ended") > before
+        return count_events(vaetune.folder / "stopped", "epoch_ended") > before
 
     with vaetune.start(*TO_BE_STOPPED) as process:
-        wait_until(goes_on, "another epoch")
-        seen = look(vaetune, process)
+        wait_until(has_trained, "another epoch")
+        snapshot = take_snapshot(vaetune, process)
         send(process.pid)
         out, error = process.communicate(timeout=120)
         wait_until(lambda: not processes_of(process.pid), "the end of all processes")
-        return Stopped(seen, process.returncode, out, error, vaetune.left)
+        return Stopped(snapshot, process.returncode, out, error, vaetune.remaining_files)
 
 
 @pytest.fixture(scope="module")
 def interrupted(vaetune):
-    """The search after Ctrl-C, which all processes of a terminal receive."""
+    """The search after Ctrl-C, which sends SIGINT to all processes of a terminal."""
     return stop(vaetune, lambda process: os.killpg(process, signal.SIGINT))
 
 
 @pytest.fixture(scope="module")
 def terminated(vaetune, interrupted):
-    """The same search, continued and stopped by SIGTERM."""
+    """The same search, continued and then stopped by SIGTERM."""
     return stop(vaetune, lambda process: os.kill(process, signal.SIGTERM))
 
 
@@ -224,46 +230,48 @@ def stopped(request):
     return request.getfixturevalue(request.param)
 
 
-def test_ctrl_c_ends_all_processes_and_says_that_nothing_is_lost(stopped):
+def test_a_signal_ends_all_processes_and_prints_how_to_continue(stopped):
     assert (stopped.code, stopped.error) == (130, "")
     assert STOPPED in stopped.out
     assert "Traceback" not in stopped.out
-    assert len(stopped.seen.workers) == 2
-    assert stopped.left == []
+    assert len(stopped.snapshot.workers) == 2
+    assert stopped.remaining_files == []
 
 
-def test_local_workers_are_reachable_from_this_machine_alone(stopped):
-    assert stopped.seen.addresses
-    assert stopped.seen.addresses <= LOOPBACK
-    assert stopped.seen.dashboard_addresses == set()
-    assert stopped.seen.mode == 0o700
+def test_local_workers_are_reachable_from_this_machine_only(stopped):
+    assert stopped.snapshot.addresses
+    assert stopped.snapshot.addresses <= LOOPBACK
+    assert stopped.snapshot.dashboard_addresses == set()
+    assert stopped.snapshot.mode == 0o700
 
 
 @pytest.mark.long
-def test_the_token_of_local_workers_is_new_each_time_and_shown_nowhere(interrupted, terminated):
-    assert len(interrupted.seen.token) >= 32
-    assert interrupted.seen.token != terminated.seen.token
+def test_local_workers_have_a_new_token_in_each_session_and_hide_it(interrupted, terminated):
+    assert len(interrupted.snapshot.token) >= 32
+    assert interrupted.snapshot.token != terminated.snapshot.token
     for stopped in (interrupted, terminated):
-        assert stopped.seen.files_with_token == []
-        assert not [name for name in stopped.seen.processes.values() if stopped.seen.token in name]
-        assert stopped.seen.token not in stopped.out
+        assert stopped.snapshot.files_with_token == []
+        assert not [
+            name for name in stopped.snapshot.processes.values() if stopped.snapshot.token in name
+        ]
+        assert stopped.snapshot.token not in stopped.out
 
 
-def test_ray_says_nothing_of_its_own_and_leaves_the_home_alone(vaetune, interrupted):
+def test_ray_prints_no_messages_and_creates_no_folder_in_the_home(vaetune, interrupted):
     assert not (vaetune.home / ".ray").exists()
     assert "2 workers are ready" in interrupted.out
     assert " ray" not in interrupted.out.lower()
 
 
-def test_a_signal_while_ray_comes_up_ends_the_command_too(vaetune):
-    """Until Ray is ready, it handles SIGTERM itself."""
+def test_sigterm_during_the_start_of_ray_ends_the_command(vaetune):
+    """Until Ray is ready, Ray handles SIGTERM itself."""
     with vaetune.start(*SEARCH, "--workers", "2", "--results", "early") as process:
         wait_until(lambda: has_started(process, "raylet"), "Ray")
         process.terminate()
         out, error = process.communicate(timeout=120)
     assert (process.returncode, error) == (130, "")
     assert out.startswith("Stopped.")
-    assert vaetune.left == []
+    assert vaetune.remaining_files == []
 
 
 def has_started(process, name):
@@ -271,8 +279,10 @@ def has_started(process, name):
     return any(name in command for command in processes_of(process.pid).values())
 
 
-def test_what_was_stopped_ends_like_what_was_not(vaetune, interrupted, by_one_process):
-    """`tests/stress/torture.py` kills such a search in place of a signal."""
+def test_a_stopped_search_on_workers_has_the_results_of_one_process(
+    vaetune, interrupted, by_one_process
+):
+    """`tests/stress/torture.py` kills such a search instead of sending a signal."""
     folder = vaetune.folder / "stopped" / "squares"
     code, out, error = vaetune.run(*TO_BE_STOPPED)
     assert (code, error) == (0, "")
@@ -285,28 +295,28 @@ def test_what_was_stopped_ends_like_what_was_not(vaetune, interrupted, by_one_pr
 
 
 @pytest.mark.long
-def test_the_time_is_up_with_workers_too(vaetune):
+def test_the_time_budget_stops_a_search_on_workers(vaetune):
     timed = (*SEARCH, *ONE_THREAD, "--workers", "2", "--results", "timed")
     code, out, error = vaetune.run(*timed, "--time-budget", "1s")
     assert (code, error) == (0, "")
     assert "The time budget of 1s is used up. Run the same command again to continue." in out
-    assert vaetune.left == []
+    assert vaetune.remaining_files == []
     study = load_study(vaetune.folder / "timed" / "squares")
     assert study.last_end.reason == "time_budget"
     assert not study.is_complete
 
 
-def test_a_search_that_is_done_needs_no_worker(vaetune, by_one_process, monkeypatch):
+def test_a_complete_search_starts_no_workers(vaetune, by_one_process, monkeypatch):
     monkeypatch.chdir(vaetune.folder)
     monkeypatch.setitem(sys.modules, "ray", None)
-    tf.constant(1)  # TensorFlow runs here, with another number of threads than a worker.
+    tf.constant(1)  # TensorFlow now has another number of threads in this process than in a worker.
     arguments = ("--workers", "2", *ONE_THREAD, "--results", by_one_process)
     code, out, error = run_here(*SEARCH, *arguments)
     assert (code, error) == (0, "")
     assert "The search is complete: nothing is left to train." in out
 
 
-# A cluster that runs already
+# A running cluster
 
 
 TOKEN = "0123456789abcdef" * 4
@@ -316,19 +326,19 @@ HEALTH = {
     "RAY_health_check_timeout_ms": "500",
     "RAY_health_check_failure_threshold": "2",
 }
-"""With these, the loss of a machine is noticed within seconds."""
+"""Settings with which Ray notices the loss of a machine within seconds."""
 
 
-def test_joining_a_cluster_that_asks_for_no_token_prints_a_warning(vaetune, temporary):
+def test_a_cluster_that_requires_no_token_causes_a_warning(vaetune, temporary):
     with ray_head(vaetune.environment, temporary / "o") as (address, session):
         joining = (*SEARCH, "--address", address, "--results", "open")
         with vaetune.start(*joining) as process:
-            said = process.stderr.readline()
+            warning = process.stderr.readline()
             os.killpg(process.pid, signal.SIGINT)
             _, error = process.communicate(timeout=120)
         assert (process.returncode, error) == (130, "")
-        assert processes_of(session), "it goes on without us"
-    assert said == (
+        assert processes_of(session), "the cluster keeps running"
+    assert warning == (
         f"The Ray cluster at {address} does not require a token: anyone who can reach its ports "
         "can run programs on it. See RAY_AUTH_MODE in Ray's manual.\n"
     )
@@ -337,33 +347,34 @@ def test_joining_a_cluster_that_asks_for_no_token_prints_a_warning(vaetune, temp
 @pytest.fixture(scope="module")
 def with_token(vaetune):
     """Environment variables of a cluster that requires a token."""
-    shown = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-    return {**vaetune.environment, **HEALTH, **shown}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    return {**vaetune.environment, **HEALTH, **token}
 
 
 @pytest.fixture(scope="module")
 def address(with_token, temporary):
-    """Address of a cluster that requires a token."""
+    """The address of a cluster that requires a token."""
     with ray_head(with_token, temporary / "a") as (address, _):
         yield address
 
 
 @pytest.fixture
 def on_cluster(address):
+    """Arguments that run the search on the cluster."""
     return (*SEARCH, *ONE_THREAD, "--workers", "2", "--address", address, "--results", "far")
 
 
 @pytest.mark.parametrize(
-    "shown",
+    "variables",
     [
         pytest.param({}, id="none"),
         pytest.param({"RAY_AUTH_TOKEN": "f" * 64}, id="another", marks=pytest.mark.long),
     ],
 )
-def test_a_cluster_that_wants_a_token_refuses_who_has_another_or_none(
-    vaetune, temporary, address, on_cluster, shown
+def test_a_cluster_refuses_a_missing_or_wrong_token(
+    vaetune, temporary, address, on_cluster, variables
 ):
-    code, _, error = Vaetune(vaetune.folder, temporary, **shown).run(*on_cluster)
+    code, _, error = Vaetune(vaetune.folder, temporary, **variables).run(*on_cluster)
     assert code == 1
     assert error == (
         f"vaetune: The Ray cluster at {address} refused the connection: Failed to connect "
@@ -374,21 +385,21 @@ def test_a_cluster_that_wants_a_token_refuses_who_has_another_or_none(
 
 
 @pytest.mark.long
-def test_a_search_outlives_one_of_two_machines(
+def test_a_search_survives_the_loss_of_one_of_two_machines(
     vaetune, temporary, with_token, address, on_cluster, by_one_process
 ):
     results = vaetune.folder / "far"
 
-    def is_under_way():
+    def is_running():
         assert process.poll() is None, process.communicate()
-        return reported(results, "worker_joined") == 2 and reported(results, "epoch_ended")
+        return count_events(results, "worker_joined") == 2 and count_events(results, "epoch_ended")
 
     joining = Vaetune(vaetune.folder, temporary, RAY_AUTH_TOKEN=TOKEN)
     with (
         ray_node(with_token, temporary / "b", f"--address={address}") as second,
         joining.start(*on_cluster) as process,
     ):
-        wait_until(is_under_way, "two workers")
+        wait_until(is_running, "two workers")
         kill_session(second)
         out, error = process.communicate(timeout=300)
     assert (process.returncode, error) == (0, ""), out
@@ -400,7 +411,7 @@ def test_a_search_outlives_one_of_two_machines(
     assert TOKEN not in (study.folder / "journal.jsonl").read_text()
 
 
-def test_an_address_where_nothing_listens_is_refused(vaetune):
+def test_an_address_without_a_cluster_is_reported(vaetune):
     (port,) = free_ports(1)
     code, _, error = vaetune.run(*SEARCH, "--address", f"127.0.0.2:{port}", "--results", "nowhere")
     assert code == 1
@@ -411,7 +422,7 @@ def test_an_address_where_nothing_listens_is_refused(vaetune):
     assert not (vaetune.folder / "nowhere").exists()
 
 
-def test_a_gpu_that_is_not_there_is_missed_before_any_worker_starts(vaetune, monkeypatch):
+def test_a_missing_gpu_is_reported_before_workers_start(vaetune, monkeypatch):
     monkeypatch.chdir(vaetune.folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     code, _, error = run_here(*SEARCH, "--workers", "2", "--device", "gpu", "--results", "no-gpu")
@@ -423,7 +434,7 @@ def test_a_gpu_that_is_not_there_is_missed_before_any_worker_starts(vaetune, mon
     assert not (vaetune.folder / "no-gpu").exists()
 
 
-def test_without_ray_several_workers_are_refused_with_how_to_install_it(vaetune, monkeypatch):
+def test_missing_ray_is_reported_with_the_command_that_installs_it(vaetune, monkeypatch):
     monkeypatch.chdir(vaetune.folder)
     monkeypatch.setitem(sys.modules, "ray", None)
     code, _, error = run_here(*SEARCH, "--workers", "2", "--results", "without")

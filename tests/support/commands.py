@@ -1,4 +1,4 @@
-"""Commands in their own processes: the processes they start, their ports and what remains."""
+"""Commands in their own processes, and their child processes, ports and temporary files."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ _LISTENING = "0A"
 
 @contextmanager
 def short_folder():
-    """A folder with a short name, because paths of Ray's sockets are limited in length."""
+    """A folder with a short path, because Ray limits the length of the paths of its sockets."""
     folder = Path(tempfile.mkdtemp(prefix="v", dir="/tmp"))
     try:
         yield folder
@@ -50,16 +50,16 @@ class Vaetune:
 
     def __init__(self, folder, temporary, **environment):
         self.folder, self.temporary, self.home = folder, temporary / "t", temporary / "h"
-        for made in (self.temporary, self.home):
-            made.mkdir(exist_ok=True)
+        for path in (self.temporary, self.home):
+            path.mkdir(exist_ok=True)
         paths = os.pathsep.join((str(SOURCE), str(HERE)))
         own = {"PYTHONPATH": paths, "TMPDIR": str(self.temporary), "HOME": str(self.home)}
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        self.environment = {**ours, **own, "PYTHONUNBUFFERED": "1", **environment}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+        self.environment = {**inherited, **own, "PYTHONUNBUFFERED": "1", **environment}
 
     @contextmanager
     def start(self, *arguments):
-        """Starts the command as the head of a session. All its processes end with the test."""
+        """Starts the command as a session leader, and kills all its processes at the end."""
         with PreparedCommand(
             arguments, cwd=self.folder, env=self.environment, start_new_session=True
         ) as process:
@@ -69,13 +69,17 @@ class Vaetune:
                 kill_session(process.pid)
 
     def run(self, *arguments):
-        """Runs the command to its end; returns exit code, stdout and stderr."""
+        """Runs the command to its end; returns exit status, stdout and stderr."""
         with self.start(*arguments) as process:
             out, error = process.communicate(timeout=300)
         return process.returncode, out, error
 
     def run_and_list_imports(self, *arguments):
-        """Runs the command in a new Python; returns what `run` does, and names of modules."""
+        """Runs the command in a new Python process.
+
+        Returns:
+            Exit status, stdout, stderr and the names of the imported modules.
+        """
         modules = self.temporary / "modules"
         command = [sys.executable, "-c", PROGRAM, str(modules), *arguments]
         with start_session(command, cwd=self.folder, env=self.environment) as process:
@@ -83,14 +87,14 @@ class Vaetune:
         return process.returncode, out, error, set(modules.read_text().split())
 
     @property
-    def left(self):
-        """Names of Ray's temporary files that remain."""
+    def remaining_files(self):
+        """Names of the temporary files of Ray that remain."""
         return [path.name for path in self.temporary.iterdir() if "vaetune" in path.name]
 
 
 @contextmanager
 def start_session(command, **options):
-    """Starts a process as the head of a session, and kills the session at the end."""
+    """Starts a process as a session leader, and kills all processes of its session at the end."""
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -107,17 +111,17 @@ def start_session(command, **options):
 
 @contextmanager
 def ray_node(environment, temporary, *arguments):
-    """A machine of a Ray cluster, on an address of loopback that is not the usual one.
+    """Runs a node of a Ray cluster at another loopback address than 127.0.0.1.
 
     Yields:
-        The session of its processes.
+        The session id of its processes.
     """
     ray = str(Path(sys.executable).parent / "ray")
     node = ("--node-ip-address=127.0.0.2", "--num-cpus=1", "--num-gpus=0")
-    quiet = ("--disable-usage-stats", "--object-store-memory=200000000")
-    where = f"--temp-dir={temporary}"
+    limits = ("--disable-usage-stats", "--object-store-memory=200000000")
+    folder = f"--temp-dir={temporary}"
     with start_session(
-        [ray, "start", *node, *quiet, where, *arguments], env=environment
+        [ray, "start", *node, *limits, folder, *arguments], env=environment
     ) as process:
         assert process.wait(timeout=120) == 0
         yield process.pid
@@ -125,10 +129,10 @@ def ray_node(environment, temporary, *arguments):
 
 @contextmanager
 def ray_head(environment, temporary):
-    """The first machine of a Ray cluster.
+    """Runs the head node of a Ray cluster.
 
     Yields:
-        Its address, and the session of its processes.
+        Its address, and the session id of its processes.
     """
     port, client = free_ports(2)
     ports = (f"--port={port}", f"--ray-client-server-port={client}")
@@ -145,7 +149,7 @@ def kill_session(session):
 
 
 def processes_of(session):
-    """Command lines of the running processes of a session, by process id."""
+    """The command lines of the running processes of a session, by process id."""
     found = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -171,7 +175,7 @@ def environment_of(process):
 
 
 def listening_on(processes):
-    """TCP addresses that processes listen on."""
+    """The TCP addresses that processes listen on."""
     sockets = _listening_sockets()
     return {
         sockets[inode] for process in processes for inode in _sockets_of(process) & set(sockets)
@@ -198,7 +202,7 @@ def _listening_sockets():
 
 
 def _address(digits):
-    """An address as the kernel writes it: words of four bytes, each in this machine's order."""
+    """Reads an address as the kernel writes it: words of four bytes in the machine's byte order."""
     words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
     packed = b"".join(struct.pack("=I", word) for word in words)
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
