@@ -150,12 +150,18 @@ def wait_for_all_charts(page):
     expect(missing).to_have_count(0, timeout=20_000)
 
 
+def wait_for_frames(page):
+    """Waits until the browser has drawn, and has reported which elements are in view."""
+    two_frames = "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))"
+    page.evaluate(f"new Promise(done => {two_frames})")
+
+
 def view_of(page, name):
     """Scrolls to a chart, waits until it is drawn, and returns its view."""
     view = page.locator(f"[data-view={name}]")
     view.evaluate("view => view.scrollIntoView({block: 'center', behavior: 'instant'})")
     view.locator("svg.plot").first.wait_for()
-    page.wait_for_timeout(60)
+    wait_for_frames(page)
     return view
 
 
@@ -163,7 +169,7 @@ def trials_in(page):
     """The ids of the trials in the table, in order."""
     # The table follows the selection only when it is in view.
     page.locator("table.sortable").evaluate("t => t.scrollIntoView({behavior: 'instant'})")
-    page.wait_for_timeout(100)
+    wait_for_frames(page)
     return page.locator("table.sortable tbody th").all_inner_texts()
 
 
@@ -182,7 +188,7 @@ def set_limit(page, label, value):
 
 def address_of(page):
     """The part of the page's address after #."""
-    page.wait_for_timeout(250)
+    page.evaluate("new Promise(done => setTimeout(done, 150))")  # As long as the page waits.
     return unquote(page.url.partition("#")[2])
 
 
@@ -729,7 +735,7 @@ def test_a_printed_report_has_every_chart_and_no_controls(visit):
     page = visit()
     page.emulate_media(media="print")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    page.wait_for_timeout(200)
+    wait_for_frames(page)
     assert page.locator("[data-view]:not([hidden]) svg.plot").count() >= len(VIEWS)
     assert page.locator("[data-selection]").is_hidden()
     assert page.locator(".tools >> visible=true").count() == 0
