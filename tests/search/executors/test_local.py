@@ -1,4 +1,7 @@
-"""One process trains searches in turn; see the contract of all executors too."""
+"""The executor of one process trains searches one after the other.
+
+Tests of all executors are in `tests/contracts/test_executors.py`.
+"""
 
 from contextlib import contextmanager
 
@@ -10,13 +13,13 @@ from vaetune.training.context import TrainingContext
 
 
 class Source:
-    """Has no trials, and notes what is asked of it."""
+    """A source without trials that records the calls of its methods."""
 
-    def __init__(self, shown, name):
-        self.shown, self.name = shown, name
+    def __init__(self, calls, name):
+        self.calls, self.name = calls, name
 
     def on_search_begin(self):
-        self.shown.append(f"search {self.name}")
+        self.calls.append(f"search {self.name}")
         if self.name == "broken":
             raise ValueError("stop")
 
@@ -27,7 +30,7 @@ class Source:
         pass
 
     def repairs(self):
-        self.shown.append(f"repair {self.name}")
+        self.calls.append(f"repair {self.name}")
         return iter(())
 
     def remove_unneeded(self):
@@ -35,27 +38,27 @@ class Source:
 
 
 @contextmanager
-def opening(shown, name):
-    shown.append(f"open {name}")
+def pending_search(calls, name):
+    calls.append(f"open {name}")
     try:
-        yield None if name == "done" else Source(shown, name)
+        yield None if name == "done" else Source(calls, name)
     except ValueError:
-        shown.append(f"broke {name}")
+        calls.append(f"broke {name}")
         raise
-    shown.append(f"close {name}")
+    calls.append(f"close {name}")
 
 
 def run(*names):
-    shown = []
+    calls = []
     executor = LocalExecutor(TrainingContext(IMAGES), DEVICE)
     try:
-        executor.run([opening(shown, name) for name in names], on_wait=lambda: None)
+        executor.run([pending_search(calls, name) for name in names], on_wait=lambda: None)
     finally:
-        run.shown = shown
-    return shown
+        run.calls = calls
+    return calls
 
 
-def test_each_search_is_opened_when_the_one_before_is_closed():
+def test_a_search_opens_after_the_previous_one_has_closed():
     assert run("a", "done", "b") == [
         *("open a", "search a", "repair a", "close a"),
         *("open done", "close done"),
@@ -63,13 +66,13 @@ def test_each_search_is_opened_when_the_one_before_is_closed():
     ]
 
 
-def test_what_stops_one_is_heard_by_it_and_opens_no_other():
+def test_an_error_reaches_its_own_search_and_no_other_search_opens():
     with pytest.raises(ValueError, match="stop"):
         run("broken", "b")
-    assert run.shown == ["open broken", "search broken", "broke broken"]
+    assert run.calls == ["open broken", "search broken", "broke broken"]
 
 
-def test_it_says_where_it_trains():
+def test_the_local_executor_is_one_worker_with_a_device_and_threads():
     executor = LocalExecutor(TrainingContext(IMAGES), DEVICE)
     assert executor.workers == 1
     assert (executor.environment.device, executor.environment.threads) == ("CPU", 2)

@@ -19,18 +19,18 @@ def test_a_local_cluster_leaves_the_process_unchanged(monkeypatch, times):
     with short_folder() as temporary:
         monkeypatch.setattr(tempfile, "tempdir", str(temporary))
         monkeypatch.setenv("RAY_ADDRESS", "127.0.0.2:1")  # This cluster must not be joined.
-        before = left_over()
+        before = process_state()
         for _ in range(times):
             with local_cluster(1, with_gpus=False) as ray:
                 assert ray.cluster_resources()["CPU"] == 1
                 assert ray.cluster_resources().get("GPU", 0) == 0
-                assert left_over()["handlers"] == before["handlers"]
+                assert process_state()["handlers"] == before["handlers"]
             assert not ray.is_initialized()
             assert list(temporary.iterdir()) == []
-            assert left_over() == before
+            assert process_state() == before
 
 
-def left_over():
+def process_state():
     """Environment and signal handlers of this process, without the variables that silence Ray."""
     quiet = ("RAY_USAGE_STATS_ENABLED", "RAY_DEDUP_LOGS_SKIP_REGEX")
     environment = {name: value for name, value in os.environ.items() if name not in quiet}

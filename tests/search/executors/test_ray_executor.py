@@ -57,17 +57,17 @@ from vaetune.training.tasks import TrainedModel
 
 pytestmark = pytest.mark.slow
 
-# As many as this process has: the last bits of a gradient hang on it.
+# As many as this process has: the last bits of a gradient depend on the number of threads.
 THREADS = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
 TRAINERS = 2
-MADE_UP = 12
-"""Workers that only count, at the same time at the most: idle ones, and those of a test."""
+MAX_COUNTING = 12
+"""Maximum number of counting workers at one time: idle ones, and those of the running test."""
 
-ALL_OF_IT = changed(TINY, baseline=True, limits=Limits(final_seeds=1))
-"""With the Keras example, and with the configurations of the finalists from another seed.
+WITH_RETRAINING = changed(TINY, baseline=True, limits=Limits(final_seeds=1))
+"""`TINY` with the Keras example, and with a training of each finalist from another seed.
 
-Of `TINY`, configurations 0 to 2 are trained for an epoch, and the best of them for two more; 3 and
-4 for three.
+In `TINY`, configurations 0 to 2 train one epoch, and the best of them is promoted to three epochs.
+Configurations 3 and 4 train three epochs.
 """
 
 
@@ -78,33 +78,33 @@ def random_search(trials, epochs, **values):
 
 
 @pytest.fixture(scope="module")
-def folder_of_orders(tmp_path_factory):
+def orders_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("orders")
 
 
 @pytest.fixture(autouse=True)
-def orders(folder_of_orders):
-    given = Orders(folder_of_orders)
-    given.clear()
-    return given
+def orders(orders_folder):
+    fresh = Orders(orders_folder)
+    fresh.clear()
+    return fresh
 
 
 @pytest.fixture(scope="module")
-def ray(folder_of_orders):
-    """Ray on this machine, which it takes to have two GPUs."""
-    here = [Path(scripted_workers.__file__).parent, Path(vaetune.__file__).parents[1]]
+def ray(orders_folder):
+    """A local Ray cluster that counts two GPUs, even on a machine without a GPU."""
+    import_paths = [Path(scripted_workers.__file__).parent, Path(vaetune.__file__).parents[1]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(ORDERS_FOLDER, str(folder_of_orders))
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, here)))
+        patch.setenv(ORDERS_FOLDER, str(orders_folder))
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, import_paths)))
         patch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
-        with local_cluster(TRAINERS * THREADS + MADE_UP, with_gpus=True) as ray:
+        with local_cluster(TRAINERS * THREADS + MAX_COUNTING, with_gpus=True) as ray:
             assert ray.cluster_resources()["GPU"] == 2
             yield ray
 
 
 @pytest.fixture(scope="module")
 def trainers(ray):
-    """Two workers that train for real."""
+    """Executor with two workers that train models."""
     with ray_workers(
         ray, TRAINERS, IMAGES, WorkerResources(THREADS, 0.0), ScriptedWorker
     ) as executor:
@@ -113,17 +113,18 @@ def trainers(ray):
 
 @pytest.fixture(scope="module")
 def counting(ray):
-    """Runs a search on a number of workers that only count epochs.
+    """Function that runs a search on workers that only count epochs, and returns its study.
 
-    Workers are started once for each number, and again after a search that did not end.
+    Searches with the same number of workers share them. After a search that did not complete, new
+    workers are started.
     """
     idle = {}
 
     def run_counting(results, spec, workers=2, watcher=None, deadline_s=None):
-        executor = idle.pop(workers, None) or counters(ray, workers)
+        executor = idle.pop(workers, None) or counting_executor(ray, workers)
         try:
             study = run_on(executor, results, spec, IMAGES, watcher, deadline_s)
-            if study.is_complete:  # Otherwise they may be training still.
+            if study.is_complete:  # Workers of an incomplete search may still be training.
                 idle[workers] = executor
         finally:
             if workers not in idle:
@@ -135,7 +136,7 @@ def counting(ray):
         executor.shut_down()
 
 
-def counters(ray, workers):
+def counting_executor(ray, workers):
     return RayExecutor(ray, workers, WorkerResources(1, 0.0), IMAGES, "cpu", CountingWorker)
 
 
@@ -155,13 +156,13 @@ def by_one_process(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged_by_one_process(by_one_process):
-    """The results of `TINY`, and then those of a search with all options."""
-    return run(by_one_process(TINY).folder.parent, ALL_OF_IT)
+def retrained_by_one_process(by_one_process):
+    """Study of `WITH_RETRAINING`, which continues `TINY` in one process."""
+    return run(by_one_process(TINY).folder.parent, WITH_RETRAINING)
 
 
 @pytest.fixture(scope="module")
-def counted_by_one(counting, tmp_path_factory):
+def counted_by_one_worker(counting, tmp_path_factory):
     """Function that runs a search on one undisturbed counting worker and checks its losses."""
     known = {}
 
@@ -169,13 +170,13 @@ def counted_by_one(counting, tmp_path_factory):
         key = spec.model_dump_json()
         if key not in known:
             known[key] = counting(tmp_path_factory.mktemp("counted"), spec, workers=1)
-            assert_counted(known[key])
+            assert_each_epoch_trained_once(known[key])
         return known[key]
 
     return run_once
 
 
-def assert_counted(study):
+def assert_each_epoch_trained_once(study):
     """Checks that each configuration trained each epoch once, across all its promotions."""
     for trial in study.trials:
         epochs = range(trial.epoch_from + 1, trial.epoch_to + 1)
@@ -193,20 +194,22 @@ def trial_of(study, configuration, rung=0):
 
 
 def test_two_workers_give_the_same_results_as_one_process(
-    trainers, judged_by_one_process, orders, tmp_path
+    trainers, retrained_by_one_process, orders, tmp_path
 ):
-    ours, theirs = run_on(trainers, tmp_path, ALL_OF_IT, IMAGES), judged_by_one_process
+    ours, theirs = run_on(trainers, tmp_path, WITH_RETRAINING, IMAGES), retrained_by_one_process
     assert_same_trials(ours, theirs)
     results = tmp_path, theirs.folder.parent
     assert_same_trials(find_baseline(ours, results[0]), find_baseline(theirs, results[1]))
-    seeds = [name for one in ours.retrained.retraining.finalists for name in one.trainings]
-    assert len(seeds) == 5
-    for name in seeds:
+    training_names = [name for one in ours.retrained.retraining.finalists for name in one.trainings]
+    assert len(training_names) == 5
+    for name in training_names:
         assert_same_trials(*(load_study(folder / "baselines" / name) for folder in results))
     assert ours.sessions[-1].workers == TRAINERS
     assert {trial.worker for trial in events_of(ours, TrialStarted)} == {1, 2}
     epochs = 11 + 3 + 5 * 3
-    assert orders.trained.total() == epochs, "of the search, the example, and five from seeds"
+    assert orders.trained.total() == epochs, (
+        "epochs of the search, the Keras example and five retrained finalists"
+    )
 
 
 LADDERS = changed(
@@ -224,10 +227,10 @@ LADDERS = changed(
         }
     ),
 )
-"""Models with one or two levels and a Gaussian, trained with averaged weights."""
+"""Models with one or two levels and a Gaussian likelihood, trained with averaged weights."""
 
 
-@pytest.mark.long  # test_objectives.py has a worker in this process train such models.
+@pytest.mark.long  # In test_objectives.py, a worker in the test process trains such models.
 def test_workers_train_other_structures_and_likelihoods_like_one_process(
     trainers, by_one_process, tmp_path
 ):
@@ -292,8 +295,8 @@ def test_a_trial_is_retried_after_a_temporary_error(trainers, by_one_process, or
 
 
 def test_workers_continue_a_search_that_one_process_started(trainers, by_one_process, tmp_path):
-    left = stop(tmp_path, 12, TINY)
-    assert left.last_end.reason == "interrupted"
+    unfinished = stop(tmp_path, 12, TINY)
+    assert unfinished.last_end.reason == "interrupted"
     ours = run_on(trainers, tmp_path, TINY, IMAGES)
     assert [session.workers for session in ours.sessions] == [1, TRAINERS]
     assert_same_trials(ours, by_one_process(TINY))
@@ -305,13 +308,13 @@ def test_one_process_continues_a_search_that_workers_started(
     deadline_s = time.monotonic() + 2
     orders.hold(3, 2)  # Work remains even if the workers are fast.
 
-    def let_go_once_the_time_is_up():
+    def release_after_the_deadline():
         if time.monotonic() > deadline_s and orders.waiting_process(3, 2):
             orders.release(3, 2)
 
-    watcher = CallbackWatcher(on_wait=let_go_once_the_time_is_up)
-    left = run_on(trainers, tmp_path, TINY, IMAGES, watcher, deadline_s)
-    assert left.last_end.reason == "time_budget"
+    watcher = CallbackWatcher(on_wait=release_after_the_deadline)
+    unfinished = run_on(trainers, tmp_path, TINY, IMAGES, watcher, deadline_s)
+    assert unfinished.last_end.reason == "time_budget"
     ours = run(tmp_path, TINY)
     assert [session.workers for session in ours.sessions] == [TRAINERS, 1]
     assert_same_trials(ours, by_one_process(TINY))
@@ -347,8 +350,8 @@ def test_the_trial_of_a_killed_worker_continues_on_another_worker(
     (resumed,) = events_of(study, TrialResumed)
     assert (resumed.trial_id, resumed.epoch) == (trial.trial_id, 2)
     assert [interval.epoch for interval in trial.intervals] == [0, 2]
-    again = {which for which, times in orders.trained.items() if times > 1}
-    assert again == {(3, 3)}, "what was received is not trained again"
+    repeated = {key for key, times in orders.trained.items() if times > 1}
+    assert repeated == {(3, 3)}, "epochs that the driver received are not trained again"
     assert_same_trials(study, by_one_process(TINY))
 
 
@@ -359,29 +362,29 @@ WIDE = changed(TINY, baseline=True, budget=Budget(max_epochs=9))
 """23 trials of up to nine epochs, and the Keras example."""
 
 
-def test_four_workers_run_the_same_schedule_as_one(counting, counted_by_one, tmp_path):
+def test_four_workers_run_the_same_schedule_as_one(counting, counted_by_one_worker, tmp_path):
     ours = counting(tmp_path, WIDE, workers=4)
-    assert_same_trials(ours, counted_by_one(WIDE))
+    assert_same_trials(ours, counted_by_one_worker(WIDE))
     assert ours.trials_planned == len(ours.trials) == 23
     assert find_baseline(ours, tmp_path).is_complete
 
 
-def test_more_workers_than_trials_give_the_same_results(counting, counted_by_one, tmp_path):
+def test_more_workers_than_trials_give_the_same_results(counting, counted_by_one_worker, tmp_path):
     spec = random_search(2, 3)
-    assert_same_trials(counting(tmp_path, spec, workers=4), counted_by_one(spec))
+    assert_same_trials(counting(tmp_path, spec, workers=4), counted_by_one_worker(spec))
 
 
 @pytest.mark.parametrize("events", [75, *long(3, 12, 30, 130)])
 def test_an_interrupted_search_continues_with_another_number_of_workers(
-    counting, counted_by_one, tmp_path, events
+    counting, counted_by_one_worker, tmp_path, events
 ):
     with pytest.raises(KeyboardInterrupt):
         counting(tmp_path, WIDE, workers=3, watcher=StopAfter(events))
-    left = load_study(tmp_path / "tiny")
-    assert left.last_end.reason == "interrupted"
+    unfinished = load_study(tmp_path / "tiny")
+    assert unfinished.last_end.reason == "interrupted"
     ours = counting(tmp_path, WIDE, workers=2)
     assert [session.workers for session in ours.sessions] == [3, 2]
-    assert_same_trials(ours, counted_by_one(WIDE))
+    assert_same_trials(ours, counted_by_one_worker(WIDE))
 
 
 def test_a_configuration_that_kills_workers_fails_and_the_others_complete(
@@ -402,7 +405,7 @@ def test_a_configuration_that_kills_workers_fails_and_the_others_complete(
     assert study.is_complete
 
 
-def test_killed_idle_workers_are_replaced(ray, counted_by_one, orders, tmp_path):
+def test_killed_idle_workers_are_replaced(ray, counted_by_one_worker, orders, tmp_path):
     with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0), AnnouncedWorker) as executor:
         run_on(executor, tmp_path / "before", TINY, IMAGES)
         wait_until(lambda: len(orders.ready) == 2, "two workers")
@@ -410,11 +413,11 @@ def test_killed_idle_workers_are_replaced(ray, counted_by_one, orders, tmp_path)
             os.kill(process, signal.SIGKILL)
         study = run_on(executor, tmp_path / "after", TINY, IMAGES)
     assert sorted(lost.worker for lost in events_of(study, WorkerLost)) == [1, 2]
-    assert_same_trials(study, counted_by_one(TINY))
+    assert_same_trials(study, counted_by_one_worker(TINY))
 
 
 def test_a_worker_killed_after_its_last_epoch_loses_no_results(
-    counting, counted_by_one, orders, tmp_path
+    counting, counted_by_one_worker, orders, tmp_path
 ):
     orders.hold(0, END)
 
@@ -426,20 +429,22 @@ def test_a_worker_killed_after_its_last_epoch_loses_no_results(
     (lost,) = events_of(study, WorkerLost)
     assert lost.trial_id == trial_of(study, 0).trial_id
     assert set(orders.trained.values()) == {1}
-    assert_same_trials(study, counted_by_one(TINY))
+    assert_same_trials(study, counted_by_one_worker(TINY))
 
 
-def test_a_worker_killed_during_rescoring_is_replaced(counting, counted_by_one, orders, tmp_path):
+def test_a_worker_killed_during_rescoring_is_replaced(
+    counting, counted_by_one_worker, orders, tmp_path
+):
     orders.give("die-measuring")
     study = counting(tmp_path, TINY)
     assert len(study.finalists) == 5
     assert len(orders.read("measured")) >= 5
-    assert_same_trials(study, counted_by_one(TINY))
+    assert_same_trials(study, counted_by_one_worker(TINY))
 
 
 @pytest.mark.long
 def test_rescoring_that_kills_every_worker_stops_and_can_be_repeated(
-    counting, counted_by_one, orders, tmp_path
+    counting, counted_by_one_worker, orders, tmp_path
 ):
     orders.give_always("die-measuring")
     killed = r"5 workers in a row were lost while they measured a finalist\. Its process was killed"
@@ -448,21 +453,21 @@ def test_rescoring_that_kills_every_worker_stops_and_can_be_repeated(
     orders.clear()
     study = counting(tmp_path, TINY)
     assert study.rescored
-    assert_same_trials(study, counted_by_one(TINY))
+    assert_same_trials(study, counted_by_one_worker(TINY))
 
 
 def test_workers_recreate_lost_files_of_a_complete_search(
-    counting, counted_by_one, orders, tmp_path
+    counting, counted_by_one_worker, orders, tmp_path
 ):
     study = counting(tmp_path, TINY)
     winner, before = study.winner, orders.trained
     (study.trial_folder(winner.trial_id) / CHECKPOINT_NAME).unlink()
     orders.give(f"die-{winner.configuration}")
-    again = counting(tmp_path, TINY)
-    assert len(events_of(again, WorkerLost)) == 1
+    repaired = counting(tmp_path, TINY)
+    assert len(events_of(repaired, WorkerLost)) == 1
     assert (orders.trained - before).keys() == {(winner.configuration, e) for e in (1, 2, 3)}
-    assert trials_with_checkpoints(again) == trials_with_checkpoints(study)
-    assert_same_trials(again, counted_by_one(TINY))
+    assert trials_with_checkpoints(repaired) == trials_with_checkpoints(study)
+    assert_same_trials(repaired, counted_by_one_worker(TINY))
 
 
 @pytest.mark.long
@@ -481,14 +486,16 @@ def test_recreating_lost_files_stops_if_every_worker_is_killed(counting, orders,
 
 
 def test_a_worker_that_dies_during_its_start_is_started_again(
-    ray, counted_by_one, orders, tmp_path
+    ray, counted_by_one_worker, orders, tmp_path
 ):
     orders.give("die-early")
     with ray_workers(ray, 2, IMAGES, WorkerResources(1, 0.0)) as executor:
-        assert_same_trials(run_on(executor, tmp_path, TINY, IMAGES), counted_by_one(TINY))
+        assert_same_trials(run_on(executor, tmp_path, TINY, IMAGES), counted_by_one_worker(TINY))
     orders.give_always("die-early")
-    died = pytest.raises(ExecutorError, match=r"Worker 1 cannot start\. Its process was killed")
-    with ray_workers(ray, 1, IMAGES, WorkerResources(1, 0.0)) as executor, died:
+    cannot_start = pytest.raises(
+        ExecutorError, match=r"Worker 1 cannot start\. Its process was killed"
+    )
+    with ray_workers(ray, 1, IMAGES, WorkerResources(1, 0.0)) as executor, cannot_start:
         executor.wait_until_ready(lambda: None)
 
 
@@ -496,12 +503,12 @@ def test_a_module_that_a_worker_lacks_is_named(ray, monkeypatch):
     only_here = types.ModuleType("only_here")
     only_here.Stranger = type("Stranger", (Worker,), {"__module__": "only_here"})
     monkeypatch.setitem(sys.modules, "only_here", only_here)
-    wanted = (
+    expected = (
         r"Worker 1 cannot start\. Its machine has no Python module 'only_here': install the same "
         r"version of vaetune\[distributed\] on every machine of the cluster\."
     )
     workers = ray_workers(ray, 1, IMAGES, WorkerResources(1, 0.0), only_here.Stranger)
-    with workers as executor, pytest.raises(ExecutorError, match=wanted):
+    with workers as executor, pytest.raises(ExecutorError, match=expected):
         executor.wait_until_ready(lambda: None)
 
 
@@ -519,7 +526,7 @@ def test_too_many_failures_stop_a_search(counting, orders, tmp_path):
 
 
 def test_running_epochs_are_completed_and_saved_when_the_time_budget_ends(
-    ray, counting, counted_by_one, orders, tmp_path
+    ray, counting, counted_by_one_worker, orders, tmp_path
 ):
     spec = random_search(4, 3)
     for configuration in (0, 1):
@@ -528,19 +535,19 @@ def test_running_epochs_are_completed_and_saved_when_the_time_budget_ends(
         wait_until(lambda: len(orders.ready) == 2, "two workers")
         deadline_s = time.monotonic() + 3
 
-        def let_one_go_once_the_time_is_up():
+        def release_one_after_the_deadline():
             held = [number for number in (0, 1) if orders.waiting_process(number, 1)]
             if time.monotonic() > deadline_s and held:
                 orders.release(held[0], 1)
 
-        watcher = CallbackWatcher(on_wait=let_one_go_once_the_time_is_up)
-        left = run_on(executor, tmp_path, spec, IMAGES, watcher, deadline_s)
-    assert [len(trial.epochs) for trial in left.trials] == [1, 1]
-    assert trials_with_checkpoints(left) == {trial.trial_id for trial in left.trials}
-    assert left.last_end.reason == "time_budget"
+        watcher = CallbackWatcher(on_wait=release_one_after_the_deadline)
+        unfinished = run_on(executor, tmp_path, spec, IMAGES, watcher, deadline_s)
+    assert [len(trial.epochs) for trial in unfinished.trials] == [1, 1]
+    assert trials_with_checkpoints(unfinished) == {trial.trial_id for trial in unfinished.trials}
+    assert unfinished.last_end.reason == "time_budget"
     ours = counting(tmp_path, spec, workers=3)
     assert set(orders.trained.values()) == {1}
-    assert_same_trials(ours, counted_by_one(spec))
+    assert_same_trials(ours, counted_by_one_worker(spec))
 
 
 class OnceJoined:
@@ -559,23 +566,25 @@ class OnceJoined:
 def test_no_trials_are_requested_while_nothing_changes(
     ray, counting, orders, tmp_path, monkeypatch
 ):
-    asked, waits, joined, seen = [], [], [], []
+    requests, waits, joined, seen = [], [], [], []
     next_trial, wait = VAETuner.next_trial, ray.wait
-    monkeypatch.setattr(VAETuner, "next_trial", lambda self: asked.append(1) or next_trial(self))
+    monkeypatch.setattr(VAETuner, "next_trial", lambda self: requests.append(1) or next_trial(self))
     monkeypatch.setattr(ray, "wait", lambda *a, **k: waits.append(k["timeout"]) or wait(*a, **k))
 
-    def look_three_times():
+    def observe_three_waits():
         if joined:
-            seen.append((len(asked), len(waits)))
+            seen.append((len(requests), len(waits)))
             if len(seen) == 3:
                 orders.release(0, 1)
 
     orders.hold(0, 1)
-    watcher = CallbackWatcher(OnceJoined(3, lambda: joined.append(True)), look_three_times)
+    watcher = CallbackWatcher(OnceJoined(3, lambda: joined.append(True)), observe_three_waits)
     study = counting(tmp_path, random_search(1, 1), workers=3, watcher=watcher)
-    shown = [e for kind in (TrialStarted, TrialEnded, WorkerJoined) for e in events_of(study, kind)]
-    assert len(shown) == 5
-    assert len(asked) <= len(shown)
+    changes = [
+        e for kind in (TrialStarted, TrialEnded, WorkerJoined) for e in events_of(study, kind)
+    ]
+    assert len(changes) == 5
+    assert len(requests) <= len(changes)
     times, waited = seen[0]
     assert seen == [(times, waited), (times, waited + 1), (times, waited + 2)]
     assert min(waits) >= 0.1
@@ -603,6 +612,6 @@ def test_workers_map_the_images_and_get_no_test_images(ray, orders, tmp_path):
         run_on(executor, tmp_path, random_search(1, 1), images)
     bytes_of_all = 48_800 * 64 * 64
     (line,) = orders.read("memory")
-    *counts, grown = map(int, line.split())
+    *counts, growth = map(int, line.split())
     assert counts == [48_000, 800, 0]
-    assert grown < bytes_of_all / 3
+    assert growth < bytes_of_all / 3

@@ -1,4 +1,4 @@
-"""A worker on a machine without the images refuses before it trains."""
+"""A worker without the images of the search reports an error before it trains."""
 
 import pickle
 
@@ -12,7 +12,7 @@ from vaetune.search.executors.ray_worker import Worker, share_images
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def test_images_that_are_not_on_the_machine_of_a_worker_are_refused(tmp_path):
+def test_a_worker_refuses_missing_and_changed_images(tmp_path):
     path = tmp_path / "images.npy"
     np.save(path, np.random.default_rng(0).integers(0, 256, (30, 8, 8)).astype(np.uint8))
     images = share_images(load_images(path, {"from_disk": True}))
