@@ -1,4 +1,4 @@
-"""What a search is going to take follows from a few measured steps and the trials to come."""
+"""Estimates of the duration and disk space of a search, from measured steps and its plan."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ POOL = [configuration(width) for width in (4, 8, 12, 16, 24, 32)]
 
 
 def make_cost_model(rates=(1e-3, 1e-10, 1e-9), overhead_s=0.5, batch_size=128, **changed):
-    """A machine that takes these seconds per step, multiplication and activation."""
+    """A cost model with rates in seconds per step, per multiplication and per activation."""
     given = {"image_shape": SHAPE, "train_images": 1000, "validation_images": 200}
     return CostModel(
         **(given | changed),
@@ -61,7 +61,7 @@ def make_cost_model(rates=(1e-3, 1e-10, 1e-9), overhead_s=0.5, batch_size=128, *
 
 
 def measure(cost_model, hyperparameters, batch_size=128):
-    """What a machine of this cost_model would be measured to take."""
+    """Timing of a configuration that agrees exactly with a cost model."""
     size = size_of(cost_model.image_shape, hyperparameters)
     per_step, per_multiplication, per_activation = cost_model.rates
     per_image = per_multiplication * size.multiplications + per_activation * size.activations
@@ -83,7 +83,7 @@ FAMILY = {
     "two levels": {"levels": 2, "level_channels": 3, "normalization": "group"},
     "three levels": {"levels": 3, "stages": 3, "output_stride": 2, "normalization": "batch"},
 }
-"""Configurations of every kind of layer."""
+"""Hyperparameters that add every kind of layer."""
 
 
 SHAPES = (SHAPE, (19, 17, 3))
@@ -94,48 +94,48 @@ CONFIGURATIONS = (
     *(configuration(4, **one) for one in FAMILY.values()),
 )
 
-ONCE = [(SHAPES[number % 2], one) for number, one in enumerate(CONFIGURATIONS)]
-"""Each configuration with one of the shapes. The long form has both."""
+ONE_SHAPE_EACH = [(SHAPES[number % 2], one) for number, one in enumerate(CONFIGURATIONS)]
+"""Each configuration with one of the two shapes. Long tests add the other shape."""
 
-AGAIN = [(SHAPES[(number + 1) % 2], one) for number, one in enumerate(CONFIGURATIONS)]
+OTHER_SHAPE_EACH = [(SHAPES[(number + 1) % 2], one) for number, one in enumerate(CONFIGURATIONS)]
 
 
-@pytest.mark.parametrize(("shape", "hyperparameters"), [*ONCE, *long(*AGAIN)])
-def test_the_parameters_are_those_of_the_model(shape, hyperparameters):
+@pytest.mark.parametrize(("shape", "hyperparameters"), [*ONE_SHAPE_EACH, *long(*OTHER_SHAPE_EACH)])
+def test_the_parameter_count_equals_that_of_the_model(shape, hyperparameters):
     from vaetune.models.build import build_vae
 
     counted = build_vae(shape, hyperparameters).count_params()
     assert size_of(shape, hyperparameters).parameters == counted
 
 
-def test_a_size_is_known_without_creating_weights(monkeypatch):
+def test_a_size_is_computed_without_creating_weights(monkeypatch):
     from keras.src.backend.common import variables
 
     created, create = [], variables.Variable.__init__
 
-    def remember(self, *given, **more):
-        create(self, *given, **more)
+    def record(self, *given, **options):
+        create(self, *given, **options)
         created.append(self.path)
 
-    monkeypatch.setattr(variables.Variable, "__init__", remember)
+    monkeypatch.setattr(variables.Variable, "__init__", record)
     assert size_of((24, 24, 1), configuration(3, levels=3)).parameters > 0
     assert [path for path in created if not path.endswith("seed_generator_state")] == []
 
 
-def test_the_multiplications_are_those_of_the_layers():
+def test_multiplications_of_all_layers_are_counted():
     hyperparameters = configuration(1, filters_2=2, dense_units=3, latent_dim=4)
     encoder = 4 * 4 * 9 * 1 + 2 * 2 * 9 * 2 + 8 * 3 + 2 * 3 * 4
     decoder = 4 * 8 + 2 * 2 * 9 * 4 + 4 * 4 * 9 * 2 + 8 * 8 * 9 * 1
     assert size_of((8, 8, 1), hyperparameters).multiplications == encoder + decoder
 
 
-def test_the_activations_are_what_the_layers_write():
+def test_activations_count_the_values_that_layers_write():
     encoder = 16 * 1 + 4 * 2 + 1 + 2 + 2
     decoder = 4 * 2 + 16 * 2 + 64 * 1 + 64 * 1
     assert size_of((8, 8, 1), configuration(1)).activations == encoder + decoder
 
 
-def test_levels_blocks_and_normalizations_cost_what_they_multiply_and_write():
+def test_blocks_and_levels_add_their_multiplications_and_activations():
     plain = size_of((8, 8, 1), configuration(1))
     blocks = size_of((8, 8, 1), configuration(1, blocks=1))
     # A block has two convolutions and an addition; encoder and decoder have two blocks each.
@@ -144,12 +144,12 @@ def test_levels_blocks_and_normalizations_cost_what_they_multiply_and_write():
     )
     assert blocks.activations - plain.activations == 3 * (16 * 1 + 4 * 2 + 4 * 2 + 16 * 2)
     levels = size_of((8, 8, 1), configuration(1, levels=2, level_channels=3))
-    # Maps of 2 x 2 with 2 channels, and latent maps of 3 channels.
+    # Feature maps are 2 x 2 with 2 channels; latent maps have 3 channels.
     convolutions = (2 * 3) + (2 * 3) + (4 * 2) + (2 * 3) + (2 * 3) + (5 * 2)
     assert levels.multiplications - plain.multiplications == 4 * 9 * convolutions
 
 
-def test_the_pace_is_found_again_in_what_was_measured():
+def test_the_fit_recovers_the_rates_of_exact_timings():
     cost_model = make_cost_model()
     measured = [
         measure(cost_model, one, size) for one, size in zip(POOL, (8, 16, 32) * 2, strict=True)
@@ -161,26 +161,26 @@ def test_the_pace_is_found_again_in_what_was_measured():
         assert found.epoch_s(one) == pytest.approx(cost_model.epoch_s(one))
 
 
-def test_noise_makes_no_rate_negative():
+def test_rates_fitted_to_noisy_timings_are_not_negative():
     cost_model = make_cost_model(rates=(1e-3, 0.0, 1e-9))
     measured = [measure(cost_model, one) for one in POOL[:3]]
     measured[2] = Timing(POOL[2], 128, measured[1].step_s * 0.9, 1e-4, 0.1)
     assert min(fit_cost_model(measured, SHAPE, 1000, 200, 128).rates) >= 0
 
 
-def test_one_configuration_is_enough_to_go_by():
+def test_timings_of_one_configuration_are_enough_to_predict_its_epoch():
     cost_model = make_cost_model()
     found = fit_cost_model([measure(cost_model, REFERENCE)] * 2, SHAPE, 1000, 200, 128)
     assert found.epoch_s(REFERENCE) == pytest.approx(cost_model.epoch_s(REFERENCE), rel=0.05)
 
 
-def test_an_epoch_is_its_steps_and_the_validation():
+def test_an_epoch_consists_of_training_steps_and_validation():
     cost_model = make_cost_model(rates=(0.5, 0.0, 0.0), batch_size=100)
     assert cost_model.epoch_s(REFERENCE) == pytest.approx(10 * 0.5 + 0.3 * 200 * 0.5 / 100)
 
 
-def test_an_objective_is_part_of_each_epoch():
-    """One that was not measured of every configuration counts for all of them."""
+def test_measuring_the_objective_lengthens_each_epoch():
+    """An objective that was timed for one configuration counts for all configurations."""
     plain, measured = make_cost_model(), make_cost_model(objective_images=150.0)
     added = measured.epoch_s(REFERENCE) / plain.epoch_s(REFERENCE) - 1
     assert added == pytest.approx(150 / (1000 + 0.3 * 200))
@@ -189,7 +189,7 @@ def test_an_objective_is_part_of_each_epoch():
     assert fit_cost_model(timed[1:], SHAPE, 1000, 200, 128).objective_images == 0
 
 
-def test_a_searched_batch_size_counts():
+def test_the_batch_size_of_a_configuration_sets_its_number_of_steps():
     cost_model = make_cost_model(rates=(0.5, 0.0, 0.0), batch_size=100, validation_images=0)
     assert cost_model.epoch_s(configuration(4, batch_size=50)) == pytest.approx(20 * 0.5)
 
@@ -199,22 +199,22 @@ def test_a_batch_is_no_larger_than_the_training_images():
     assert cost_model.epoch_s(REFERENCE) == pytest.approx(0.5)
 
 
-def test_trials_that_are_all_known_have_no_span():
+def test_a_group_of_known_trials_has_an_exact_duration():
     cost_model = make_cost_model()
-    span = cost_model.duration(TrialGroup(POOL, len(POOL), 3))
+    estimated = cost_model.duration(TrialGroup(POOL, len(POOL), 3))
     expected = sum(3 * cost_model.epoch_s(one) + 0.5 for one in POOL)
-    assert (span.low, span.middle, span.high) == pytest.approx((expected,) * 3)
+    assert (estimated.low, estimated.middle, estimated.high) == pytest.approx((expected,) * 3)
 
 
-def test_trials_of_which_some_are_chosen_span_the_smallest_and_the_largest():
+def test_a_choice_from_a_pool_ranges_from_its_smallest_to_its_largest():
     cost_model = make_cost_model()
     costs = [3 * cost_model.epoch_s(one) + 0.5 for one in POOL]
-    span = cost_model.duration(TrialGroup(POOL[::-1], 2, 3))
+    estimated = cost_model.duration(TrialGroup(POOL[::-1], 2, 3))
     expected = (sum(costs[:2]), sum(costs) / 3, sum(costs[-2:]))
-    assert (span.low, span.middle, span.high) == pytest.approx(expected)
+    assert (estimated.low, estimated.middle, estimated.high) == pytest.approx(expected)
 
 
-def test_more_trials_than_are_known_cost_what_the_known_do_on_average():
+def test_trials_beyond_the_pool_take_as_long_as_its_average():
     cost_model = make_cost_model()
     assert cost_model.duration(TrialGroup(POOL, 60, 1)).middle == pytest.approx(
         10 * cost_model.duration(TrialGroup(POOL, 6, 1)).middle
@@ -227,7 +227,7 @@ def rung(number, trials, epoch_from, epoch_to, bracket=1):
     )
 
 
-def test_the_first_rung_is_known_and_promotions_are_some_of_it():
+def test_promotions_are_drawn_from_the_pool_of_the_first_rung():
     plan = [rung(0, 6, 0, 1), rung(1, 2, 1, 3), rung(0, 1, 0, 3, bracket=0)]
     drawn = {(0, 1): POOL, (0, 0): [REFERENCE]}
     assert group_trials(plan, drawn) == [
@@ -237,54 +237,59 @@ def test_the_first_rung_is_known_and_promotions_are_some_of_it():
     ]
 
 
-def test_what_a_gaussian_process_suggests_is_not_known():
+def test_bayesian_suggestions_are_represented_by_the_whole_pool():
     groups = group_trials([rung(0, 6, 0, 9, bracket=0)], {(0, 0): POOL}, initial_trials=4)
     assert groups == [TrialGroup(POOL[:4], 4, 9), TrialGroup(POOL, 2, 9)]
 
 
-def test_a_search_spans_from_a_faster_machine_to_a_slower_one():
+def test_an_estimate_allows_for_faster_and_slower_training():
     cost_model = make_cost_model()
     trained = cost_model.duration(TrialGroup(POOL, 6, 3))
-    span = estimate_duration(cost_model, [TrialGroup(POOL, 6, 3)], start_s=5.0, suggestions=2)
-    assert span.low == pytest.approx(trained.low * FASTER + 5.0 + 2 * SUGGESTION_S[0])
-    assert span.high == pytest.approx(
+    estimated = estimate_duration(cost_model, [TrialGroup(POOL, 6, 3)], start_s=5.0, suggestions=2)
+    assert estimated.low == pytest.approx(trained.low * FASTER + 5.0 + 2 * SUGGESTION_S[0])
+    assert estimated.high == pytest.approx(
         trained.high * SLOWER * RESCORING_FACTOR + 5.0 + 2 * SUGGESTION_S[1]
     )
-    assert span.low < trained.middle + 5.0 + 2 * sum(SUGGESTION_S) / 2 < span.middle < span.high
+    assert (
+        estimated.low
+        < trained.middle + 5.0 + 2 * sum(SUGGESTION_S) / 2
+        < estimated.middle
+        < estimated.high
+    )
 
 
-def shared(groups, workers, longest, oversubscription=1.0):
-    """Memory of the workers, of their start, and of one process."""
-    span = estimate_duration(
+def training_seconds(groups, workers, longest, oversubscription=1.0):
+    """Lowest and highest training time on workers, in seconds, without start and safety factors."""
+    estimated = estimate_duration(
         make_cost_model(), groups, 0.0, 0, Sharing(workers, oversubscription, longest)
     )
     (low, high), noise = START_S, SLOWER * RESCORING_FACTOR
-    return (span.low - low) / FASTER, (span.high - high) / noise
+    return (estimated.low - low) / FASTER, (estimated.high - high) / noise
 
 
 def test_workers_share_trials_evenly_at_best_and_wait_for_the_longest_at_worst():
     cost_model, groups = make_cost_model(), [TrialGroup(POOL, 6, 3)]
     alone, longest = cost_model.duration(groups[0]), cost_model.duration(TrialGroup(POOL, 1, 3))
-    low, high = shared(groups, 2, TrialGroup(POOL, 1, 3))
+    low, high = training_seconds(groups, 2, TrialGroup(POOL, 1, 3))
     assert low == pytest.approx(alone.low / 2)
     assert high == pytest.approx(alone.high / 2 + longest.high / 2)
-    # Of more workers than trials the longest one sets the time.
-    low, high = shared(groups, 100, TrialGroup(POOL[-1:], 1, 3))
+    # With more workers than trials, the longest trial determines the duration.
+    low, high = training_seconds(groups, 100, TrialGroup(POOL[-1:], 1, 3))
     assert low == pytest.approx(longest.high)
     assert longest.high < high < 1.1 * longest.high
 
 
-def test_workers_whose_threads_share_a_core_are_as_much_slower():
+def test_oversubscribed_cores_slow_workers_down_in_proportion():
     groups, longest = [TrialGroup(POOL, 60, 3)], TrialGroup(POOL, 1, 3)
-    assert shared(groups, 4, longest, oversubscription=2.0)[0] == pytest.approx(
-        shared(groups, 2, longest)[0]
+    assert training_seconds(groups, 4, longest, oversubscription=2.0)[0] == pytest.approx(
+        training_seconds(groups, 2, longest)[0]
     )
 
 
-def test_a_trial_alone_gains_nothing_by_workers():
+def test_workers_do_not_shorten_a_single_trial():
     alone = TrialGroup(POOL[:1], 1, 3)
     seconds = make_cost_model().duration(alone).low
-    assert shared([alone], 2, alone) == pytest.approx((seconds, seconds))
+    assert training_seconds([alone], 2, alone) == pytest.approx((seconds, seconds))
 
 
 def test_the_extremes_of_a_space_are_its_smallest_and_largest_values():
@@ -327,7 +332,7 @@ def test_the_extremes_of_structures_are_possible_configurations():
         assert corner["activation"] == "gelu"
 
 
-def test_a_condition_of_the_space_holds_for_its_extremes():
+def test_extremes_satisfy_the_conditions_of_the_space():
     space = Space(
         levels=Range(min=1, max=3),
         level_channels=Range(min=2, max=6, when={"levels": (3,)}),
@@ -338,7 +343,7 @@ def test_a_condition_of_the_space_holds_for_its_extremes():
     assert (high["levels"], high.get("level_channels"), "blocks" in high) == (3, 6, False)
 
 
-def test_a_structure_that_was_not_timed_is_taken_by_its_medium_size():
+def test_an_untimed_structure_is_represented_by_its_medium_configuration():
     dense = [configuration(width, encoder="dense", decoder="dense") for width in (4, 8, 16)]
     levels = [configuration(width, levels=2) for width in (4, 8)]
     pool = [*POOL, *dense, *levels]
@@ -347,7 +352,7 @@ def test_a_structure_that_was_not_timed_is_taken_by_its_medium_size():
     assert sample_by_structure(POOL, POOL[:1], SHAPE, 4) == []
 
 
-def test_a_structure_that_is_slower_than_its_size_is_predicted_so():
+def test_a_structure_slower_than_its_size_suggests_is_predicted_slower():
     cost_model = make_cost_model()
     slow = [configuration(width, activation="gelu") for width in (4, 16, 32)]
     measured = [measure(cost_model, one) for one in POOL]
@@ -361,12 +366,12 @@ def test_a_structure_that_is_slower_than_its_size_is_predicted_so():
     assert found.epoch_s(POOL[3]) < found.epoch_s(unseen) < found.epoch_s(slow[1])
 
 
-def test_configurations_are_taken_from_smaller_to_larger_ones():
+def test_sampled_configurations_are_spaced_evenly_by_size():
     assert sample_by_size(POOL[::-1], SHAPE, 3) == [POOL[1], POOL[2], POOL[4]]
     assert sample_by_size(POOL[:1], SHAPE, 3) == POOL[:1]
 
 
-def test_the_disk_holds_what_training_goes_on_from_the_leaders_and_pictures():
+def test_disk_space_covers_checkpoints_leaders_and_artifacts():
     largest = 4 * size_of(SHAPE, POOL[-1]).parameters
     plan = [rung(0, 6, 0, 1), rung(1, 2, 1, 3)]
     held = disk_bytes(group_trials(plan, {(0, 1): POOL}), plan, SHAPE, keep_best=3)
@@ -383,9 +388,7 @@ def test_the_disk_holds_what_training_goes_on_from_the_leaders_and_pictures():
         ({"weight_average": 0.99}, True, 8),
     ],
 )
-def test_a_checkpoint_holds_the_average_and_what_the_best_epoch_continues_from(
-    values, from_best, copies
-):
+def test_copies_in_a_checkpoint_depend_on_averaging_and_promotion(values, from_best, copies):
     one = configuration(8, **values)
     assert copies_per_checkpoint(one, from_best) == copies
     weights = [np.zeros(1000, np.float32)]
@@ -414,11 +417,11 @@ def test_a_checkpoint_holds_the_average_and_what_the_best_epoch_continues_from(
         (15.1, 15.2, "15 seconds"),
     ],
 )
-def test_a_span_is_shown_as_a_person_would(low, high, words):
+def test_a_range_of_durations_is_shown_in_rounded_units(low, high, words):
     assert describe_duration_range(DurationRange(low, (low + high) / 2, high)) == words
 
 
-def test_of_an_open_plan_all_epochs_and_twelve_paused_trials_count():
+def test_an_open_plan_counts_all_epochs_and_twelve_paused_trials():
     """The epochs are spread over the largest possible number of trials."""
     plan = [Rung(bracket=0, rung=0, trials=30, epoch_from=0, epoch_to=9, most_epochs=75)]
     drawn = 10 * POOL
