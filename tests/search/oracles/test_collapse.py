@@ -62,18 +62,18 @@ def run_events(
     return events
 
 
-def asked_of(oracle, bracket, rung):
-    """The trials of a rung, the lowest score first."""
+def assignments_of(oracle, bracket, rung):
+    """Assignments of the trials of a rung, the lowest score first."""
     found = [a for a in oracle.assignments.values() if (a.bracket, a.rung) == (bracket, rung)]
     return sorted(found, key=score_of)
 
 
 def parents_of(oracle, bracket, rung):
-    return {asked.parent for asked in asked_of(oracle, bracket, rung)}
+    return {asked.parent for asked in assignments_of(oracle, bracket, rung)}
 
 
 def trained(oracle):
-    """What was trained, whichever trial it was."""
+    """Sorted assignments of all trials, without their trial IDs."""
     return sorted(
         (a.configuration, a.iteration, a.bracket, a.rung, a.epoch_from, a.epoch_to)
         for a in oracle.assignments.values()
@@ -83,31 +83,31 @@ def trained(oracle):
 def test_the_best_trial_of_the_second_rung_is_not_promoted_if_it_has_collapsed():
     plain = make_oracle(spec_of(9))
     run_events(plain, lambda asked: False)
-    best, second, _ = asked_of(plain, bracket=2, rung=1)
+    best, second, _ = assignments_of(plain, bracket=2, rung=1)
     assert parents_of(plain, 2, 2) == {best.trial_id}
     oracle = make_oracle(spec_of(9))
     run_events(oracle, lambda asked: asked.trial_id == best.trial_id)
     assert parents_of(oracle, 2, 2) == {second.trial_id}
 
 
-def test_of_a_rung_in_which_every_trial_has_collapsed_the_best_is_promoted():
+def test_the_best_trial_is_promoted_if_the_whole_rung_has_collapsed():
     oracle = make_oracle(spec_of(9))
     run_events(oracle, lambda asked: True)
-    assert parents_of(oracle, 2, 2) == {asked_of(oracle, 2, 1)[0].trial_id}
+    assert parents_of(oracle, 2, 2) == {assignments_of(oracle, 2, 1)[0].trial_id}
 
 
-def test_more_places_than_trials_that_have_not_collapsed_are_filled_with_the_best_of_the_rest():
+def test_remaining_promotions_go_to_the_best_collapsed_trials():
     plain, oracle = make_oracle(spec_of(27)), make_oracle(spec_of(27))
     top = max(rung.bracket for rung in plan(oracle))
     run_events(plain, lambda asked: False)
-    rung, places = asked_of(plain, top, 1), len(asked_of(plain, top, 2))
-    assert (len(rung), places) == (9, 3)
-    sound = {asked.trial_id for asked in rung[-2:]}
-    run_events(oracle, lambda asked: asked.rung == 1 and asked.trial_id not in sound)
-    assert parents_of(oracle, top, 2) == sound | {rung[0].trial_id}
+    rung, promotions = assignments_of(plain, top, 1), len(assignments_of(plain, top, 2))
+    assert (len(rung), promotions) == (9, 3)
+    not_collapsed = {asked.trial_id for asked in rung[-2:]}
+    run_events(oracle, lambda asked: asked.rung == 1 and asked.trial_id not in not_collapsed)
+    assert parents_of(oracle, top, 2) == not_collapsed | {rung[0].trial_id}
 
 
-def test_in_the_first_rung_a_collapse_changes_nothing():
+def test_collapses_in_the_first_rung_do_not_change_promotions():
     spec = spec_of(27)
     marked, plain = make_oracle(spec), make_oracle(spec)
     run_events(marked, lambda asked: asked.rung == 0 and asked.configuration % 2 == 0)
@@ -116,7 +116,7 @@ def test_in_the_first_rung_a_collapse_changes_nothing():
 
 
 class UnmodifiedHyperband(keras_tuner.oracles.HyperbandOracle):
-    """Keras Tuner's own, kept from writing files."""
+    """Keras Tuner's own oracle, without its files."""
 
     def save(self):
         pass
@@ -128,7 +128,7 @@ class UnmodifiedHyperband(keras_tuner.oracles.HyperbandOracle):
 @pytest.mark.parametrize(
     ("seed", "collapsed"), [(1, False), (2, None), *long((2, False), (1, None))]
 )
-def test_without_a_collapse_the_trials_are_those_of_keras_tuner(seed, collapsed):
+def test_without_collapses_the_trials_equal_those_of_keras_tuner(seed, collapsed):
     ours = make_oracle(spec_of(27, seed))
     theirs = UnmodifiedHyperband(
         objective=keras_tuner.Objective("val_loss", "min"),
@@ -162,7 +162,7 @@ def never(asked):
 
 @cache
 def trained_alone(name, fails):
-    """What one worker trains."""
+    """Sorted assignments of a run with one worker."""
     oracle = make_oracle(HYPERBANDS[name])
     run_events(oracle, some_collapse, fails=fails)
     return trained(oracle)
@@ -172,7 +172,7 @@ def trained_alone(name, fails):
 @pytest.mark.parametrize("fails", [never, some_fail])
 @given(workers=st.integers(2, 9), seed=st.integers(0, 10**6))
 @settings(max_examples=8)
-def test_many_workers_promote_what_one_promotes(name, fails, workers, seed):
+def test_many_workers_promote_the_same_trials_as_one(name, fails, workers, seed):
     oracle = make_oracle(HYPERBANDS[name])
     order = random.Random(seed)
     run_events(oracle, some_collapse, workers=workers, order=order, fails=fails)
@@ -181,7 +181,7 @@ def test_many_workers_promote_what_one_promotes(name, fails, workers, seed):
 
 @given(workers=st.integers(1, 9), seed=st.integers(0, 10**6))
 @settings(max_examples=10)
-def test_whenever_a_collapsed_trial_is_promoted_no_other_of_its_rung_was_left(workers, seed):
+def test_a_collapsed_trial_is_promoted_after_all_others_of_its_rung(workers, seed):
     oracle = make_oracle(spec_of(27))
     order = random.Random(seed)
     ended, parents = {}, set()
@@ -191,15 +191,17 @@ def test_whenever_a_collapsed_trial_is_promoted_no_other_of_its_rung_was_left(wo
         elif event.parent is not None:
             if event.rung > 1 and ended[event.parent].collapsed:
                 place = (event.bracket, event.rung - 1)
-                left = {a.trial_id for a in asked_of(oracle, *place)} & set(ended) - parents
-                assert all(ended[trial_id].collapsed for trial_id in left)
+                not_promoted = {a.trial_id for a in assignments_of(oracle, *place)} & set(
+                    ended
+                ) - parents
+                assert all(ended[trial_id].collapsed for trial_id in not_promoted)
             parents.add(event.parent)
 
 
 @pytest.mark.parametrize("name", HYPERBANDS)
 @given(workers=st.integers(1, 9), seed=st.integers(0, 10**6), cut=st.integers(1, 90))
 @settings(max_examples=8)
-def test_a_journal_with_collapses_is_replayed_to_where_it_leaves_off(name, workers, seed, cut):
+def test_an_interrupted_journal_with_collapses_is_replayed(name, workers, seed, cut):
     original, replayed = make_oracle(HYPERBANDS[name]), make_oracle(HYPERBANDS[name])
     order = random.Random(seed)
     replay(replayed, run_events(original, some_collapse, workers=workers, order=order, most=cut))
@@ -212,14 +214,14 @@ def test_a_journal_with_collapses_is_replayed_to_where_it_leaves_off(name, worke
 
 def test_the_plan_does_not_depend_on_collapses():
     oracle = make_oracle(spec_of(27))
-    announced = plan(oracle)
+    planned = plan(oracle)
     run_events(oracle, some_collapse, most=100)
-    assert plan(oracle) == announced
+    assert plan(oracle) == planned
 
 
 @given(workers=st.integers(1, 5), seed=st.integers(0, 10**6))
 @settings(max_examples=8)
-def test_what_may_still_be_promoted_is_kept_and_no_more(workers, seed):
+def test_promoted_trials_were_promotable_and_none_remain_at_the_end(workers, seed):
     oracle, order = make_oracle(spec_of(27)), random.Random(seed)
     busy, kept = [], set()
     while True:
@@ -236,15 +238,15 @@ def test_what_may_still_be_promoted_is_kept_and_no_more(workers, seed):
 
 
 @pytest.mark.parametrize("cut", [2, 20, 40])
-def test_a_search_of_an_earlier_version_promotes_by_the_scores_alone_to_its_end(cut):
+def test_a_search_of_an_earlier_version_ignores_collapses_to_its_end(cut):
     spec = spec_of(9)
     plain, continued = make_oracle(spec), make_oracle(spec)
     run_events(plain, lambda asked: False)
-    begun = run_events(make_oracle(spec), lambda asked: None, most=cut)
-    replay(continued, begun)
+    events = run_events(make_oracle(spec), lambda asked: None, most=cut)
+    replay(continued, events)
     run_events(continued, lambda asked: True, busy=continued.ongoing_trials.values())
     assert trained(continued) == trained(plain)
-    best, *_ = asked_of(plain, 2, 1)
+    best, *_ = assignments_of(plain, 2, 1)
     marked = make_oracle(spec)
     run_events(marked, lambda asked: asked.trial_id == best.trial_id)
     assert trained(marked) != trained(plain)

@@ -1,4 +1,4 @@
-"""Searches over categories and conditions: distinct configurations only, in every algorithm."""
+"""Searches over categories and conditional hyperparameters never repeat a configuration."""
 
 import random
 
@@ -21,7 +21,7 @@ SPACE = Space(
     levels=Range(min=1, max=3),
     level_channels=Choice(values=(2, 4), when={"levels": (2,)}),
 )
-"""A space in which every kind of condition occurs."""
+"""A space with every kind of condition."""
 
 SMALL = Space(
     encoder=Choice(values=("conv", "dense")),
@@ -64,7 +64,7 @@ def key_of(hyperparameters):
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("algorithm", ["hyperband", "random", "grid"])
-def test_no_configuration_is_tried_twice_and_none_has_unused_values(algorithm, workers):
+def test_configurations_are_distinct_and_have_no_unused_values(algorithm, workers):
     spec = make_spec(algorithm)
     asked = list(walk(make_oracle(spec), workers))
     drawn = [key_of(one.hyperparameters) for one in asked if one.parent is None]
@@ -79,7 +79,7 @@ def test_no_configuration_is_tried_twice_and_none_has_unused_values(algorithm, w
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_bayesian_optimization_repeats_nothing():
+def test_bayesian_optimization_repeats_no_configuration():
     drawn = [key_of(one.hyperparameters) for one in walk(make_oracle(make_spec("bayesian")))]
     assert len(drawn) == len(set(drawn)) == 14
 
@@ -93,7 +93,7 @@ def test_a_grid_tries_every_distinct_configuration():
 
 @pytest.mark.parametrize("algorithm", ["hyperband", "random", "grid"])
 @pytest.mark.parametrize("space", [SPACE, SMALL])
-def test_what_is_to_come_is_counted_without_unused_values(algorithm, space):
+def test_plan_and_drawn_configurations_agree_with_the_search(algorithm, space):
     spec = make_spec(algorithm, space)
     oracle = make_oracle(spec)
     planned = plan(oracle)
@@ -106,7 +106,7 @@ def test_what_is_to_come_is_counted_without_unused_values(algorithm, space):
     assert len(set(map(key_of, drawn))) == len(drawn) <= space.size()
 
 
-def test_points_of_a_large_grid_have_only_what_they_use():
+def test_points_drawn_from_a_large_grid_have_no_unused_values():
     oracle = make_oracle(make_spec("grid"))
     (drawn,) = draw_configurations(oracle, max_points=20).values()
     assert len(drawn) == 20
@@ -127,8 +127,8 @@ def test_a_journal_with_categories_is_replayed(algorithm):
         events.append(TrialEnded(**ended, failed_in=None, error=None, traceback=None))
         if len(events) == 24:
             break
-    again = make_oracle(spec)
-    replay(again, events)
+    replayed = make_oracle(spec)
+    replay(replayed, events)
     whole = [key_of(one.hyperparameters) for one in walk(make_oracle(spec))]
-    rest = [key_of(one.hyperparameters) for one in walk(again)]
+    rest = [key_of(one.hyperparameters) for one in walk(replayed)]
     assert rest == whole[12:]

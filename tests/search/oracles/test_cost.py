@@ -1,4 +1,4 @@
-"""The cost of an epoch is counted on the layers that a model really has."""
+"""The counted cost of an epoch agrees with the layers of a model and with measured durations."""
 
 import random
 
@@ -11,38 +11,38 @@ from vaetune.search.preflight.cost_model import size_of
 SHAPES = ((28, 28, 1), (27, 30, 3), (33, 40, 2), (64, 64, 3))
 
 MEASURED = {1: 0.72, 2: 1.27, 3: 2.06}
-"""CPU seconds of an epoch of 5,000 digits in batches of 64, by levels."""
+"""CPU seconds of an epoch of 5,000 digits in batches of 64, by number of levels."""
 
 
-def draw(source):
-    """A configuration of the whole family."""
+def draw(rng):
+    """A random configuration of any structure."""
     return {
-        "filters_1": source.randint(1, 40),
-        "filters_2": source.choice((3, 17, 200, 300)),
-        "dense_units": source.randint(1, 300),
-        "latent_dim": source.randint(1, 40),
-        "encoder": source.choice(("conv", "conv", "dense")),
-        "decoder": source.choice(("conv", "conv", "dense")),
-        "dense_layers": source.randint(1, 4),
-        "stages": source.randint(2, 3),
-        "blocks": source.randint(0, 2),
-        "normalization": source.choice(("none", "group", "batch")),
-        "output_stride": source.randint(1, 2),
-        "levels": source.randint(1, 3),
-        "level_channels": source.randint(1, 5),
+        "filters_1": rng.randint(1, 40),
+        "filters_2": rng.choice((3, 17, 200, 300)),
+        "dense_units": rng.randint(1, 300),
+        "latent_dim": rng.randint(1, 40),
+        "encoder": rng.choice(("conv", "conv", "dense")),
+        "decoder": rng.choice(("conv", "conv", "dense")),
+        "dense_layers": rng.randint(1, 4),
+        "stages": rng.randint(2, 3),
+        "blocks": rng.randint(0, 2),
+        "normalization": rng.choice(("none", "group", "batch")),
+        "output_stride": rng.randint(1, 2),
+        "levels": rng.randint(1, 3),
+        "level_channels": rng.randint(1, 5),
     }
 
 
 @pytest.mark.parametrize("seed", range(14))
-def test_the_multiplications_are_those_of_the_layers(seed):
-    source = random.Random(seed)
-    values, shape = draw(source), source.choice(SHAPES)
+def test_multiplications_equal_those_counted_from_the_layers(seed):
+    rng = random.Random(seed)
+    values, shape = draw(rng), rng.choice(SHAPES)
     counted = multiplications(Architecture.of(shape, values))
     assert counted == size_of(shape, values).multiplications
 
 
 @pytest.mark.parametrize("levels", MEASURED)
-def test_the_rates_are_those_that_were_measured(levels):
+def test_the_cost_of_an_epoch_agrees_with_measured_durations(levels):
     values = {"filters_1": 16, "filters_2": 32, "dense_units": 256, "latent_dim": 16}
     values |= {"levels": levels, "level_channels": 4, "output_stride": 2}
     cost = epoch_cost(Architecture.of((28, 28, 1), values), 5000, 64)

@@ -1,4 +1,4 @@
-"""Freeze-thaw decisions on invented curves: no training, no Keras Tuner."""
+"""Freeze-thaw decisions on simulated learning curves, without training or Keras Tuner."""
 
 import math
 import statistics
@@ -36,14 +36,14 @@ def flat_cost(values):
 
 
 def by_rate(values, epoch, floor=FLOOR):
-    """Curves of a space with one searched hyperparameter: the learning rate or the latent size."""
+    """A loss that depends on the learning rate, the latent dimension and the epoch."""
     rate = math.log(values["learning_rate"] / 5e-3)
     return floor + 40 * (1 + rate**2 + abs(math.log2(values["latent_dim"] / 16))) * (1 + 1 / epoch)
 
 
 @cache
 def search(space=DEFAULT_SPACE, loss=loss_of, **options):
-    """All proposals, and the runs at the end."""
+    """Runs a search, and returns all proposals and the runs at the end."""
     budget = {"total_epochs": options.pop("total_epochs", 75), "floor": options.get("floor", FLOOR)}
     steps = list(run_chooser(chooser_of(space, **options), loss, **budget))
     return [proposal for proposal, _ in steps], steps[-1][1]
@@ -66,7 +66,7 @@ def test_rungs_are_a_ninth_a_third_two_thirds_and_all_of_the_epochs(epochs, rung
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0.1, 0.5), (-0.3, 0.2), (1.2, 0.4), (5, 0.6)])
-def test_the_expected_improvement_is_the_integral_over_improvements(mean, deviation):
+def test_the_expected_improvement_equals_the_integral_of_improvements(mean, deviation):
     integral, _ = quad(
         lambda y: (0.2 - y) * norm.pdf(y, mean, deviation), mean - 12 * deviation, 0.2, epsabs=0
     )
@@ -74,7 +74,7 @@ def test_the_expected_improvement_is_the_integral_over_improvements(mean, deviat
     assert found == pytest.approx(math.log(integral), abs=0.1 if mean > 3 else 1e-6)
 
 
-def test_the_smallest_improvements_still_have_an_order():
+def test_very_small_improvements_are_finite_and_ordered():
     means = np.array([5.0, 50.0, 500.0])
     found = log_improvement(means, np.full(3, 0.1), 0.0)
     assert np.all(np.isfinite(found))
@@ -82,8 +82,8 @@ def test_the_smallest_improvements_still_have_an_order():
 
 
 @pytest.mark.parametrize("options", [{}, *long({"space": LARGE})])
-def test_it_is_much_better_than_random_search_of_the_same_cost(options):
-    """Random search trains as long, all epochs each, as the counted seconds allow."""
+def test_freeze_thaw_beats_random_search_of_the_same_cost(options):
+    """Random search trains configurations for all epochs, until it has spent the same cost."""
     encoder, ours, theirs = Encoder(options.get("space", DEFAULT_SPACE)), [], []
     for seed in (1, 2):
         proposals, runs = search(**options, seed=seed)
@@ -99,7 +99,7 @@ def test_it_is_much_better_than_random_search_of_the_same_cost(options):
     assert max(ours) < 97
 
 
-def test_it_begins_with_two_configurations_and_then_forecasts():
+def test_forecasts_begin_after_two_configurations():
     proposals, _ = search(seed=1)
     assert [one.forecast is None for one in proposals[:3]] == [True, True, False]
     assert all(one.run is None for one in proposals[:2])
@@ -111,7 +111,7 @@ def test_it_begins_with_two_configurations_and_then_forecasts():
         assert forecast.cost_s == pytest.approx(cost_of(one.values) * epochs + 0.34)
 
 
-def test_forecasts_come_true_within_their_uncertainty():
+def test_forecast_errors_agree_with_their_uncertainty():
     errors = []
     for seed in (1, 2):
         proposals, _ = search(seed=seed)
@@ -122,7 +122,7 @@ def test_forecasts_come_true_within_their_uncertainty():
     assert 0.2 < statistics.median(errors) < 2
 
 
-def test_a_trial_continues_at_its_rung_and_nothing_runs_beyond_the_budget():
+def test_trials_train_from_rung_to_rung_and_stay_within_the_budget():
     proposals, runs = search(seed=1)
     assert sum(one.epoch_to - one.epoch_from for one in proposals) <= 75
     assert {(one.epoch_from, one.epoch_to) for one in proposals} <= {(0, 1), (1, 3), (3, 6), (6, 9)}
@@ -139,21 +139,21 @@ def test_no_configuration_begins_twice():
     assert len(keys) == len(set(keys))
 
 
-def test_the_same_seed_decides_alike_and_another_one_otherwise():
-    begun = islice(run_chooser(chooser_of(DEFAULT_SPACE, seed=1)), 15)
-    again = [proposal for proposal, _ in begun]
+def test_equal_seeds_give_equal_decisions_and_another_seed_does_not():
+    steps = islice(run_chooser(chooser_of(DEFAULT_SPACE, seed=1)), 15)
+    again = [proposal for proposal, _ in steps]
     assert again == search(seed=1)[0][:15]
     assert again != search(seed=2)[0][:15]
 
 
-def test_a_decision_depends_on_nothing_but_its_arguments():
+def test_a_decision_depends_only_on_its_arguments():
     proposals, _ = search(seed=1)
     *_, (_, runs) = islice(run_chooser(chooser_of(DEFAULT_SPACE)), 20)
     spent = sum(one.epoch_to - one.epoch_from for one in proposals[:20])
     assert chooser_of(DEFAULT_SPACE).choose(runs, 20, 75 - spent) == proposals[20]
 
 
-def test_of_two_equal_prospects_the_cheaper_one_is_trained():
+def test_cheaper_configurations_are_preferred_if_losses_are_equal():
     def expensive_below(values):
         return 30.0 if values["learning_rate"] < 4.5e-3 else 1.0
 
@@ -172,7 +172,7 @@ def test_of_two_equal_prospects_the_cheaper_one_is_trained():
 
 
 @pytest.mark.parametrize(("floor", "shift"), [(FLOOR, 0.0), (None, -4000.0), *long((None, 0.0))])
-def test_one_hyperparameter_is_enough_and_losses_may_be_negative(floor, shift):
+def test_the_best_learning_rate_is_found_even_with_negative_losses(floor, shift):
     base = FLOOR if floor is not None else shift
 
     def loss(values, epoch, _):
@@ -185,14 +185,14 @@ def test_one_hyperparameter_is_enough_and_losses_may_be_negative(floor, shift):
     assert len(proposals) > 20
 
 
-def test_a_tiny_space_is_exhausted_and_then_only_continued():
+def test_all_configurations_of_a_tiny_space_are_trained_to_their_end():
     proposals, runs = search(THREE, loss=by_rate, cost=flat_cost, total_epochs=75)
     assert {one.values["latent_dim"] for one in proposals} == {8, 16, 32}
     assert len(runs) == 3
     assert sum(one.epoch_to - one.epoch_from for one in proposals) == 27
 
 
-def test_a_space_of_one_configuration_is_trained_to_its_end():
+def test_the_only_configuration_of_a_space_is_trained_to_its_end():
     space = Space.pinned_at({"latent_dim": 16})
     proposals, runs = search(space, loss=by_rate, cost=flat_cost)
     assert [one.epoch_to for one in proposals] == [1, 3, 6, 9]
@@ -200,7 +200,12 @@ def test_a_space_of_one_configuration_is_trained_to_its_end():
 
 
 def runs_of(losses, space=RATE):
-    """Runs at spread rates with these losses at the rungs of nine epochs."""
+    """Runs with evenly spaced values of one hyperparameter.
+
+    Args:
+        losses: Losses of each run at the rungs of nine epochs, nats per image.
+        space: Search space with one hyperparameter.
+    """
     encoder = Encoder(space)
     return [
         Run(encoder.draw([(1 + i) / (1 + len(losses))]), str(i), rungs_of(9)[: len(one)], one)
@@ -208,7 +213,7 @@ def runs_of(losses, space=RATE):
     ]
 
 
-GOOD = [(100.0, 80.0), (140.0,), (141.0,), (142.0,)]
+FIRST_IS_BEST = [(100.0, 80.0), (140.0,), (141.0,), (142.0,)]
 
 
 def choose(runs, space=RATE, left=100):
@@ -216,22 +221,22 @@ def choose(runs, space=RATE, left=100):
 
 
 def test_the_best_paused_configuration_continues():
-    proposal = choose(runs_of(GOOD))
+    proposal = choose(runs_of(FIRST_IS_BEST))
     assert (proposal.run, proposal.epoch_from, proposal.epoch_to) == (0, 3, 6)
 
 
-def test_what_runs_has_failed_or_is_dropped_does_not_continue():
+def test_running_failed_and_dropped_configurations_do_not_continue():
     for change in ({"running_to": 6}, {"has_failed": True}, {"is_dropped": True}):
-        first, *others = runs_of(GOOD)
+        first, *others = runs_of(FIRST_IS_BEST)
         assert choose([replace(first, **change), *others]).run != 0
 
 
-def test_from_the_second_rung_on_a_collapsed_configuration_continues_only_if_nothing_else_is_left():
-    first, *others = runs_of(GOOD)
+def test_a_collapsed_configuration_continues_only_if_no_other_can():
+    first, *others = runs_of(FIRST_IS_BEST)
     assert choose([replace(first, collapsed=True), *others]).run != 0
     early = replace(first, ends=first.ends[:1], losses=(100.0,))
     assert choose([replace(early, collapsed=True), *others]) == choose([early, *others])
-    assert choose([early, *others]).run == 0, "in the first rung the losses alone decide"
+    assert choose([early, *others]).run == 0, "in the first rung only the losses count"
     space = Space(latent_dim=Choice(values=(8, 16)))
     left = [
         replace(first, values=Encoder(space).draw([0.1]), collapsed=True),
@@ -240,29 +245,27 @@ def test_from_the_second_rung_on_a_collapsed_configuration_continues_only_if_not
     assert choose([replace(left[0], collapsed=True), left[1], left[1]], space).run == 0
 
 
-def test_while_a_trial_runs_others_are_chosen_and_its_end_is_assumed():
-    runs = [replace(runs_of(GOOD)[0], running_to=6), *runs_of(GOOD)[1:]]
-    waiting = choose(runs)
-    assert waiting is not None
-    blind = [replace(runs[0], running_to=None, is_dropped=True), *runs[1:]]
-    assert waiting.forecast != choose(blind).forecast
+def test_a_running_trial_influences_the_next_choice():
+    runs = [replace(runs_of(FIRST_IS_BEST)[0], running_to=6), *runs_of(FIRST_IS_BEST)[1:]]
+    with_running = choose(runs)
+    assert with_running is not None
+    without_running = [replace(runs[0], running_to=None, is_dropped=True), *runs[1:]]
+    assert with_running.forecast != choose(without_running).forecast
 
 
-def test_a_running_trial_counts_as_if_it_ended_as_predicted():
-    waiting, *others = runs_of(GOOD)
+def test_a_running_trial_counts_as_ended_with_its_predicted_loss():
+    first, *others = runs_of(FIRST_IS_BEST)
     chooser, scale = chooser_of(RATE), Scale.of([100.0, 80.0, 140.0, 141.0, 142.0], FLOOR)
-    asked = Points(
-        chooser.encoder.points([waiting.values] * 2), np.log([6.0, 9.0]), np.array([0, 0])
-    )
+    asked = Points(chooser.encoder.points([first.values] * 2), np.log([6.0, 9.0]), np.array([0, 0]))
     unsure, sure = (
-        chooser._fit([replace(waiting, running_to=to), *others], scale).predict(asked)
+        chooser._fit([replace(first, running_to=to), *others], scale).predict(asked)
         for to in (None, 6)
     )
     assert sure[0] == pytest.approx(unsure[0], abs=0.02)
     assert np.all(sure[1] < 0.8 * unsure[1])
 
 
-def test_before_the_first_loss_every_worker_gets_a_configuration():
+def test_workers_get_distinct_configurations_before_the_first_loss():
     chooser, runs, keys = chooser_of(DEFAULT_SPACE), [], set()
     for number in range(6):
         proposal = chooser.choose(runs, number, 75 - number)
@@ -273,37 +276,37 @@ def test_before_the_first_loss_every_worker_gets_a_configuration():
 
 
 def test_if_all_trials_fail_new_configurations_begin():
-    runs = [replace(run, ends=(), losses=(), has_failed=True) for run in runs_of(GOOD)]
+    runs = [replace(run, ends=(), losses=(), has_failed=True) for run in runs_of(FIRST_IS_BEST)]
     assert choose(runs).run is None
 
 
-def test_around_a_failure_nothing_is_tried():
-    """Rates above the middle fail; below, all are alike."""
+def test_few_configurations_near_failures_are_tried():
+    """Learning rates above 0.003 fail; all others have the same losses."""
     space = Space(learning_rate=Range(min=1e-4, max=1e-1, scale="log"))
     encoder, chooser = Encoder(space), chooser_of(space, cost=flat_cost)
-    runs, tried = [], []
+    runs, failures = [], []
     for number in range(30):
         proposal = chooser.choose(runs, number, 100)
         if proposal.run is not None:
             break
         failed = proposal.values["learning_rate"] > 3e-3
-        tried.append(failed)
+        failures.append(failed)
         ends, losses = ((), ()) if failed else ((1, 3, 6, 9), (120.0, 110.0, 105.0, 100.0))
         runs.append(Run(proposal.values, "0", ends, losses, has_failed=failed))
-    assert len(tried) == 30
-    assert sum(tried[15:]) < 5
+    assert len(failures) == 30
+    assert sum(failures[15:]) < 5
     assert encoder.dimensions == 1
 
 
-def test_near_the_end_of_the_budget_what_can_still_be_finished_counts():
-    runs = runs_of([(100.0, 95.0, 90.0), *GOOD[1:]])
+def test_choices_are_limited_to_the_epochs_left():
+    runs = runs_of([(100.0, 95.0, 90.0), *FIRST_IS_BEST[1:]])
     proposal = choose(runs, left=3)
     assert (proposal.run, proposal.epoch_to) == (0, 9)
     assert choose(runs, left=2).forecast.epoch <= 3
     assert choose(runs[:1], left=0) is None
 
 
-def test_a_new_configuration_may_be_chosen_whatever_it_costs(monkeypatch):
+def test_the_cost_of_new_configurations_can_be_ignored(monkeypatch):
     def expensive(values):
         return 1.0 if values["learning_rate"] < 4.5e-3 else 1e9
 

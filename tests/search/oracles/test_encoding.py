@@ -1,4 +1,4 @@
-"""Configurations become points, with a defined place for what a model does not use."""
+"""Encoding of configurations as points, including hyperparameters that a model does not use."""
 
 import math
 
@@ -47,7 +47,7 @@ def point_of(values, space=SPACE):
     return dict(zip(range(len(point)), point, strict=True))
 
 
-def place(values, name):
+def coordinate(values, name):
     return point_of(values)[COLUMNS.index(name)]
 
 
@@ -63,20 +63,20 @@ def place(values, name):
         ("levels", 1, 0),
     ],
 )
-def test_an_ordered_value_is_at_its_rank_or_on_its_scale(name, value, expected):
-    assert place(FULL | {name: value}, name) == pytest.approx(expected)
+def test_ordered_values_are_encoded_by_rank_or_on_the_scale_of_their_range(name, value, expected):
+    assert coordinate(FULL | {name: value}, name) == pytest.approx(expected)
 
 
-def test_any_two_categories_are_equally_far_apart():
+def test_all_categories_are_equally_far_apart():
     encoder = Encoder(SPACE)
     points = encoder.points([FULL | {"activation": one} for one in ("relu", "gelu", "elu")])
     apart = [np.linalg.norm(points[a] - points[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
     assert apart == pytest.approx([1, 1, 1])
 
 
-def test_a_value_without_use_is_in_the_middle_of_the_others():
+def test_an_unused_hyperparameter_is_in_the_middle_of_its_values():
     unused = {name: value for name, value in FULL.items() if name != "level_channels"}
-    assert place(unused, "level_channels") == 0.5
+    assert coordinate(unused, "level_channels") == 0.5
     without = {name: value for name, value in FULL.items() if name != "activation"}
     encoder = Encoder(SPACE)
     neutral, *used = encoder.points(
@@ -115,7 +115,7 @@ def test_configurations_that_agree_to_three_digits_are_duplicates():
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_small_space_is_listed_and_a_large_one_is_not():
+def test_only_small_spaces_are_listed():
     listed = Encoder(TINY).everything
     assert len(listed) == TINY.size() == 3
     assert {(one["encoder"], one.get("dense_layers")) for one in listed} == {

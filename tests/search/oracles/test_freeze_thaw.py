@@ -48,7 +48,7 @@ def never(asked):
 
 
 def run(oracle, *, workers=1, fails=never, collapses=never, most=10**6, order=None, busy=()):
-    """Runs an oracle, and returns its events. Of several workers, the trials end in any order."""
+    """Runs an oracle and returns its events. With several workers, trials end in a random order."""
     order, busy, events = order or random.Random(0), list(busy), []
     while len(events) < most:
         while len(busy) < workers and (trial := request_trial(oracle)).status == RUNNING:
@@ -68,27 +68,27 @@ def run(oracle, *, workers=1, fails=never, collapses=never, most=10**6, order=No
     return events
 
 
-def asked_of(oracle):
+def assignments_of(oracle):
     return list(oracle.assignments.values())
 
 
 def epochs_of(oracle):
-    return sum(asked.epoch_to - asked.epoch_from for asked in asked_of(oracle))
+    return sum(asked.epoch_to - asked.epoch_from for asked in assignments_of(oracle))
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 9, 10, 27, 28, *long(2, 5, 26, 81, 100, 243)])
-def test_by_default_it_trains_as_many_epochs_as_hyperband(epochs):
+def test_the_default_number_of_epochs_equals_that_of_hyperband(epochs):
     hyperband = make_oracle(SearchSpec(budget=Budget(max_epochs=epochs)))
     scheduled = sum(rung.epochs for rung in plan(hyperband))
     assert spec_of(max_epochs=epochs).budget.total_epochs == scheduled
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_search_uses_its_epochs_and_no_more(workers):
+def test_a_search_uses_nearly_all_its_epochs_and_no_more(workers):
     oracle = oracle_of(total_epochs=40)
     run(oracle, workers=workers)
     assert 38 <= epochs_of(oracle) <= 40
-    asked = asked_of(oracle)
+    asked = assignments_of(oracle)
     assert {(one.rung, one.epoch_from, one.epoch_to) for one in asked} == {
         (0, 0, 1),
         (1, 1, 3),
@@ -105,19 +105,19 @@ def test_a_search_uses_its_epochs_and_no_more(workers):
     assert len(parents) == len(set(parents))
 
 
-def test_trials_can_be_limited_instead():
+def test_the_number_of_trials_can_be_limited():
     oracle = oracle_of(max_trials=7)
     run(oracle)
     assert len(oracle.trials) == 7
 
 
-def test_the_plan_has_bounds_that_hold_and_never_change():
+def test_the_plan_has_upper_bounds_that_never_change():
     oracle = oracle_of(total_epochs=30)
-    (bound,) = announced = plan(oracle)
-    assert is_open(announced)
+    (bound,) = planned = plan(oracle)
+    assert is_open(planned)
     assert (bound.trials, bound.epochs, bound.epoch_to) == (30, 30, 9)
     run(oracle, fails=lambda asked: asked.configuration == 4)
-    assert plan(oracle) == announced
+    assert plan(oracle) == planned
     assert len(oracle.trials) <= bound.trials
     (small,) = plan(oracle_of(SMALL))
     assert (small.trials, small.epochs) == (24, 54)
@@ -127,7 +127,7 @@ def test_the_plan_has_bounds_that_hold_and_never_change():
     assert type(bound).model_validate_json(bound.model_dump_json()) == bound
 
 
-def test_what_a_check_draws_is_more_than_a_search_needs():
+def test_a_check_draws_more_configurations_than_the_search_needs():
     ((key, drawn),) = draw_configurations(oracle_of(total_epochs=12)).items()
     assert key == (0, 0)
     assert len(drawn) == 36
@@ -136,22 +136,22 @@ def test_what_a_check_draws_is_more_than_a_search_needs():
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_an_exhausted_space_is_trained_to_its_end(workers):
+def test_all_configurations_of_a_small_space_are_trained_to_their_end(workers):
     oracle = oracle_of(SMALL, total_epochs=100)
     run(oracle, workers=workers)
-    ends = [one.configuration for one in asked_of(oracle) if one.epoch_to == 9]
+    ends = [one.configuration for one in assignments_of(oracle) if one.epoch_to == 9]
     assert sorted(ends) == list(range(6))
     assert epochs_of(oracle) == 54
     assert oracle.promotable() == set()
 
 
-def test_a_space_with_one_configuration_is_trained_once():
+def test_the_only_configuration_of_a_space_is_trained_once():
     oracle = oracle_of(Space.pinned_at({"latent_dim": 4}))
     run(oracle, workers=2)
-    assert [one.epoch_to for one in asked_of(oracle)] == [1, 3, 6, 9]
+    assert [one.epoch_to for one in assignments_of(oracle)] == [1, 3, 6, 9]
 
 
-def test_no_worker_waits_while_there_is_something_new():
+def test_no_worker_waits_while_new_configurations_exist():
     oracle = oracle_of()
     trials = [request_trial(oracle) for _ in range(6)]
     assert {trial.status for trial in trials} == {RUNNING}
@@ -162,7 +162,7 @@ def test_no_worker_waits_while_there_is_something_new():
     assert len({tuple(one.items()) for one in configurations}) == 6
 
 
-def test_the_last_worker_of_an_exhausted_space_waits_and_then_stops():
+def test_an_idle_worker_of_an_exhausted_space_waits_and_then_stops():
     oracle = oracle_of(Space.pinned_at({"latent_dim": 4}))
     trial = request_trial(oracle)
     assert request_trial(oracle).status == "IDLE"
@@ -170,7 +170,7 @@ def test_the_last_worker_of_an_exhausted_space_waits_and_then_stops():
     assert request_trial(oracle).status == "STOPPED"
 
 
-def test_two_trials_of_a_configuration_never_run_at_a_time():
+def test_two_trials_of_a_configuration_never_run_at_the_same_time():
     for workers in (2, 4):
         oracle, running = oracle_of(total_epochs=40), {}
         for event in run(oracle, workers=workers, order=random.Random(workers)):
@@ -186,31 +186,31 @@ def some_fail(asked):
 
 
 @pytest.fixture(scope="module")
-def whole():
-    """A search with failures that one worker ran to its end, and its events."""
+def completed():
+    """A completed search with failures and one worker, and its events."""
     oracle = oracle_of(total_epochs=40)
     return oracle, run(oracle, fails=some_fail)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_configuration_that_failed_is_never_continued(workers, whole):
-    oracle, _ = whole
+def test_a_failed_configuration_is_never_continued(workers, completed):
+    oracle, _ = completed
     if workers > 1:
         oracle = oracle_of(total_epochs=40)
         run(oracle, workers=workers, fails=some_fail)
-    failed = {one.trial_id for one in asked_of(oracle) if some_fail(one)}
+    failed = {one.trial_id for one in assignments_of(oracle) if some_fail(one)}
     assert failed
-    assert not failed & {one.parent for one in asked_of(oracle)}
+    assert not failed & {one.parent for one in assignments_of(oracle)}
 
 
-def test_if_every_trial_fails_every_epoch_is_spent_on_new_configurations():
+def test_if_all_trials_fail_all_epochs_go_to_new_configurations():
     oracle = oracle_of(total_epochs=20)
     run(oracle, fails=lambda asked: True)
     assert len(oracle.trials) == 20
-    assert {one.parent for one in asked_of(oracle)} == {None}
+    assert {one.parent for one in assignments_of(oracle)} == {None}
 
 
-def test_a_loss_that_is_not_finite_is_a_failure():
+def test_a_non_finite_loss_counts_as_a_failure():
     oracle = oracle_of()
     trial = request_trial(oracle)
     end_trial(oracle, trial.trial_id, math.inf)
@@ -221,53 +221,53 @@ def test_a_loss_that_is_not_finite_is_a_failure():
 def test_a_collapsed_configuration_is_not_continued_from_the_second_rung_on():
     oracle = oracle_of(total_epochs=40)
     run(oracle, collapses=lambda asked: asked.configuration % 2 == 0)
-    by_id = {one.trial_id: one for one in asked_of(oracle)}
+    by_id = {one.trial_id: one for one in assignments_of(oracle)}
     rungs = {
         by_id[one.parent].rung for one in by_id.values() if one.parent and not one.configuration % 2
     }
     assert rungs == {0}
 
 
-def same(one, other):
-    return asked_of(one) == asked_of(other) and one.promotable() == other.promotable()
+def have_equal_state(one, other):
+    return assignments_of(one) == assignments_of(other) and one.promotable() == other.promotable()
 
 
 @pytest.mark.parametrize("cut", [7, 30, 41, *long(1, 2, 8)])
-def test_a_stopped_search_continues_as_if_it_had_not_stopped(cut, whole):
-    (whole, events), replayed = whole, oracle_of(total_epochs=40)
+def test_an_interrupted_search_continues_exactly(cut, completed):
+    (completed, events), replayed = completed, oracle_of(total_epochs=40)
     replay(replayed, events[:cut])
     run(replayed, fails=some_fail, busy=replayed.ongoing_trials.values())
-    assert same(replayed, whole)
-    assert [oracle.decision("0039") for oracle in (whole, replayed)] == [None, None]
-    late = [one.trial_id for one in asked_of(whole)][-1]
-    assert replayed.decision(late) == whole.decision(late) is not None
+    assert have_equal_state(replayed, completed)
+    assert [oracle.decision("0039") for oracle in (completed, replayed)] == [None, None]
+    late = [one.trial_id for one in assignments_of(completed)][-1]
+    assert replayed.decision(late) == completed.decision(late) is not None
 
 
 @pytest.mark.parametrize("seed", [0, *long(1, 2)])
-def test_a_journal_of_several_workers_is_replayed_without_a_decision(monkeypatch, seed):
+def test_a_journal_of_several_workers_is_replayed_without_new_decisions(monkeypatch, seed):
     original, replayed = oracle_of(SMALL), oracle_of(SMALL)
     order = random.Random(seed)
     events = run(original, workers=3, order=order, fails=some_fail, most=20)
     monkeypatch.setattr(module.FreezeThawOracle, "_chooser", None)
     replay(replayed, events)
-    assert same(replayed, original)
+    assert have_equal_state(replayed, original)
     assert set(replayed.ongoing_trials) == set(original.ongoing_trials)
     monkeypatch.undo()
     for oracle in (original, replayed):
         run(oracle, busy=oracle.ongoing_trials.values())
-    assert same(replayed, original)
+    assert have_equal_state(replayed, original)
 
 
-def test_the_journal_of_a_smaller_budget_is_continued_with_a_larger_one():
+def test_a_search_continues_with_a_larger_budget():
     small, large = oracle_of(total_epochs=20), oracle_of(total_epochs=30)
     events = run(small)
     replay(large, events)
     run(large)
-    assert asked_of(large)[: len(small.trials)] == asked_of(small)
+    assert assignments_of(large)[: len(small.trials)] == assignments_of(small)
     assert 20 < epochs_of(large) <= 30
 
 
-def test_a_journal_that_continues_what_never_ran_is_refused():
+def test_a_journal_with_a_missing_or_running_parent_is_refused():
     oracle = oracle_of()
     first, ended, *_ = run(oracle_of(), most=4)
     changes = {"trial_id": "0001", "epoch_from": 1, "epoch_to": 3, "rung": 1}
@@ -279,7 +279,7 @@ def test_a_journal_that_continues_what_never_ran_is_refused():
 
 
 def test_at_most_twelve_paused_configurations_keep_their_weights():
-    """All new configurations look better than the last one, so none is continued."""
+    """Each new configuration has a lower loss than all earlier ones, and none is continued."""
     oracle, most = oracle_of(RATE, total_epochs=60), 0
     for number in range(40):
         oracle.recorded = TrialStarted(
@@ -296,12 +296,12 @@ def test_at_most_twelve_paused_configurations_keep_their_weights():
         before = oracle.promotable()
         end_trial(oracle, trial.trial_id, 200.0 - number)
         most = max(most, len(oracle.promotable()))
-        assert len(oracle.promotable() - before) <= 1, "what was dropped never comes back"
+        assert len(oracle.promotable() - before) <= 1, "a dropped configuration stays dropped"
     assert most == MAX_PAUSED
     assert oracle.promotable() == {f"{number:04d}" for number in range(28, 40)}
 
 
-def test_whatever_is_continued_was_kept():
+def test_continued_trials_were_promotable():
     oracle, busy, kept = oracle_of(total_epochs=40), [], set()
     while True:
         while len(busy) < 2 and (trial := request_trial(oracle)).status == RUNNING:
@@ -324,7 +324,7 @@ def test_losses_have_a_floor_only_with_the_bernoulli_likelihood():
     assert make_oracle(spec)._chooser.floor is None
 
 
-def test_the_cost_counts_the_images_of_the_search():
+def test_the_cost_depends_on_the_size_and_number_of_images():
     values = {"latent_dim": 8, "batch_size": 64}
     small, large = (
         make_oracle(spec_of(), make_data(image_shape=(side, side, 1), train_images=count))

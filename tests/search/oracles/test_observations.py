@@ -1,4 +1,4 @@
-"""What the Gaussian process sees of a search, and which configurations stay paused."""
+"""Losses that the Gaussian process observes, and the limit of paused configurations."""
 
 import numpy as np
 
@@ -21,7 +21,8 @@ def run(losses=(), **others):
     return Run(values_of(seed), "0", RUNGS[: len(losses)], tuple(losses), **others)
 
 
-def seen(runs):
+def observed(runs):
+    """Pairs of run and epoch that the Gaussian process observes, and their losses."""
     losses = [loss for one in runs for loss in one.losses]
     scale = Scale.of(losses, None)
     points, numbers = observe(runs, scale, ENCODER, 9)
@@ -30,25 +31,25 @@ def seen(runs):
     ]
 
 
-def test_every_loss_of_a_few_configurations_is_seen():
-    where, losses = seen(
+def test_up_to_three_losses_of_a_few_configurations_are_observed():
+    where, losses = observed(
         [run([110, 105]), run([120]), run(running_to=1), run([130, 125, 121, 120])]
     )
     assert where == [(0, 1), (0, 3), (1, 1), (3, 3), (3, 6), (3, 9)]
     assert losses[:3] == [110, 105, 120]
 
 
-def test_of_many_configurations_all_but_the_best_show_their_last_loss_alone():
+def test_only_the_best_of_many_configurations_have_several_losses():
     runs = [run([200 - i, 190 - i], seed=i) for i in range(30)]
-    where, _ = seen(runs)
+    where, _ = observed(runs)
     counts = [sum(index == i for index, _ in where) for i in range(30)]
     assert counts == [1] * 18 + [2] * 12
     assert all(epoch == 3 for index, epoch in where if index < 18)
 
 
-def test_of_a_very_long_search_the_best_and_some_of_the_others_are_seen():
+def test_a_long_search_is_reduced_to_the_best_and_a_sample_of_the_others():
     runs = [run([200 - i % 100], seed=i % 7) for i in range(1000)]
-    where, losses = seen(runs)
+    where, losses = observed(runs)
     indices = {index for index, _ in where}
     assert len(indices) <= MOST
     assert {i for i in range(1000) if i % 100 == 99} <= indices
@@ -56,15 +57,15 @@ def test_of_a_very_long_search_the_best_and_some_of_the_others_are_seen():
     assert max(losses) > 150
 
 
-def test_a_failed_trial_counts_as_if_it_had_ended_with_the_worst_loss():
-    where, losses = seen(
+def test_a_failed_trial_counts_with_the_worst_loss_after_the_last_epoch():
+    where, losses = observed(
         [run([110]), run([100]), run(has_failed=True), run([105], has_failed=True)]
     )
     assert where == [(0, 1), (1, 1), (2, 9), (3, 1), (3, 9)]
     assert losses[2] == losses[4] == max(losses)
 
 
-def test_a_configuration_is_paused_between_its_trials_only():
+def test_a_configuration_is_paused_only_between_its_trials():
     assert run([110]).is_paused(9)
     assert not run().is_paused(9)
     assert not run([110], running_to=3).is_paused(9)
@@ -73,15 +74,15 @@ def test_a_configuration_is_paused_between_its_trials_only():
     assert not run([4, 3, 2, 1]).is_paused(9)
 
 
-def test_only_the_paused_configurations_beyond_the_limit_are_dropped_the_worst_first():
+def test_the_worst_paused_configurations_beyond_the_limit_are_dropped():
     runs = [run([100 + i]) for i in range(MAX_PAUSED)]
     assert surplus(runs, RUNGS) == set()
     runs += [run([101.5]), run([1], running_to=3), run([90, 80, 70, 60])]
     assert surplus(runs, RUNGS) == {MAX_PAUSED - 1}
 
 
-def test_a_paused_configuration_is_judged_by_the_loss_that_it_may_still_reach():
-    """From the first to the second rung, configurations gain 20 nats."""
+def test_paused_configurations_are_ranked_by_their_projected_loss():
+    """Configurations improve by 20 nats from the first rung to the second."""
     runs = [run([130 + i, 110 + i]) for i in range(MAX_PAUSED)]
     assert surplus([*runs, run([125])], RUNGS) == {MAX_PAUSED - 1}
     assert surplus([*runs, run([145])], RUNGS) == {MAX_PAUSED}

@@ -25,7 +25,7 @@ THREE_CONFIGURATIONS = Space(latent_dim=Choice(values=(2, 4, 8)))
 
 
 class UnmodifiedHyperband(keras_tuner.oracles.HyperbandOracle):
-    """Keras Tuner's own, kept from writing files."""
+    """Keras Tuner's own oracle, without its files."""
 
     def save(self):
         pass
@@ -51,7 +51,7 @@ def spec_of(max_epochs=9, factor=3, hyperband_iterations=1, seed=1, **others):
 
 
 def run_to_the_end(oracle, fails=lambda trial_id: False):
-    """Runs an oracle on scores that depend on the trial's id alone; returns its trials."""
+    """Runs an oracle to its end, and returns its trials. A score depends only on the trial ID."""
     trials = []
     while (trial := oracle.create_trial(TUNER_ID)).status == RUNNING:
         trials.append(trial)
@@ -74,7 +74,7 @@ def epochs_of(trials):
 @pytest.mark.parametrize(
     ("max_epochs", "factor", "iterations"), [(9, 3, 1), (30, 3, 1), (27, 3, 2), (16, 2, 1)]
 )
-def test_hyperband_asks_for_exactly_the_trials_of_keras_tuner(seed, max_epochs, factor, iterations):
+def test_hyperband_creates_exactly_the_trials_of_keras_tuner(seed, max_epochs, factor, iterations):
     spec = spec_of(max_epochs, factor, iterations, seed)
     ours = run_to_the_end(make_oracle(spec))
     theirs = run_to_the_end(make_unmodified(spec))
@@ -84,21 +84,23 @@ def test_hyperband_asks_for_exactly_the_trials_of_keras_tuner(seed, max_epochs, 
 
 @pytest.mark.parametrize(
     ("max_epochs", "factor", "trials", "configurations", "epochs"),
-    # Keras Tuner's bracket sizes, as its own oracle was seen to run them.
+    # Numbers from runs of Keras Tuner's own oracle.
     [(9, 3, 23, 17, 75), (27, 3, 70, 49, 375), (30, 3, 90, 62, 576), (1, 3, 1, 1, 1)],
 )
-def test_the_plan_counts_what_the_schedule_runs(max_epochs, factor, trials, configurations, epochs):
+def test_the_plan_counts_trials_configurations_and_epochs(
+    max_epochs, factor, trials, configurations, epochs
+):
     rungs = plan(make_oracle(spec_of(max_epochs, factor)))
     assert sum(rung.trials for rung in rungs) == trials
     assert sum(rung.trials for rung in rungs if rung.rung == 0) == configurations
     assert sum(rung.epochs for rung in rungs) == epochs
 
 
-def test_the_plan_of_two_iterations_holds_twice_the_trials():
+def test_the_plan_of_two_iterations_has_twice_the_trials():
     assert sum(r.trials for r in plan(make_oracle(spec_of(hyperband_iterations=2)))) == 46
 
 
-def test_the_plan_names_brackets_and_rungs_in_the_order_they_run():
+def test_the_plan_lists_brackets_and_rungs_in_their_order():
     rungs = plan(make_oracle(spec_of(9)))
     shown = [(r.bracket, r.rung, r.trials, r.epoch_from, r.epoch_to) for r in rungs]
     assert shown == [
@@ -111,16 +113,16 @@ def test_the_plan_names_brackets_and_rungs_in_the_order_they_run():
     ]
 
 
-def test_seed_0_is_a_seed():
+def test_seed_0_gives_reproducible_trials():
     first, second = (run_to_the_end(make_oracle(spec_of(seed=0))) for _ in range(2))
     assert [t.hyperparameters.values for t in first] == [t.hyperparameters.values for t in second]
     other = run_to_the_end(make_oracle(spec_of(seed=1)))
     assert [t.hyperparameters.values for t in first] != [t.hyperparameters.values for t in other]
 
 
-def test_failures_do_not_starve_a_bracket():
-    # A third of all trials fails; Keras Tuner's own oracle then never reaches 30 epochs in its
-    # first bracket.
+def test_failures_do_not_prevent_promotions():
+    # A third of all trials fails. With these failures, Keras Tuner's own oracle never reaches 30
+    # epochs in its first bracket.
     spec = spec_of(30)
     fails = {f"{number:04d}" for number in range(1, 90, 3)}
     planned = epochs_of(run_to_the_end(make_oracle(spec)))
@@ -128,7 +130,7 @@ def test_failures_do_not_starve_a_bracket():
     assert ours == planned
 
 
-def test_a_rung_promotes_no_more_than_survive():
+def test_a_rung_promotes_only_completed_trials():
     only_survivor = "0004"
     trials = run_to_the_end(make_oracle(spec_of(9)), lambda i: i < "0009" and i != only_survivor)
     parents = [t.hyperparameters.values.get("tuner/trial_id") for t in trials[9:11]]
@@ -139,20 +141,20 @@ def test_a_rung_promotes_no_more_than_survive():
 def test_a_search_in_which_every_trial_fails_ends():
     trials = run_to_the_end(make_oracle(spec_of(9)), lambda trial_id: True)
     assert all(trial.status == FAILED for trial in trials)
-    assert len(trials) == 9 + 5 + 3  # every bracket's first rung, and no promotion
+    assert len(trials) == 9 + 5 + 3  # The first rung of every bracket, and no promotion.
 
 
-def test_a_small_space_promotes_what_it_has():
+def test_rungs_smaller_than_planned_still_promote_trials():
     trials = run_to_the_end(make_oracle(spec_of(9, space=THREE_CONFIGURATIONS)))
     assert epochs_of(trials) == {1: 3, 3: 3, 9: 1}
 
 
-def test_a_space_of_one_configuration_is_trained_to_the_largest_budget():
+def test_the_only_configuration_of_a_space_is_promoted_to_all_epochs():
     trials = run_to_the_end(make_oracle(spec_of(9, space=Space())))
     assert epochs_of(trials) == {1: 1, 3: 1, 9: 1}
 
 
-def test_the_plan_of_a_small_space_is_what_it_runs():
+def test_the_plan_of_a_small_space_counts_its_trials():
     spec = spec_of(9, space=THREE_CONFIGURATIONS)
     trials = run_to_the_end(make_oracle(spec))
     assert sum(rung.trials for rung in plan(make_oracle(spec))) == len(trials)
@@ -174,14 +176,14 @@ def test_a_promotion_names_its_parent_and_keeps_its_configuration():
     assert roots == list(range(17))
 
 
-def test_no_control_data_is_among_the_hyperparameters():
+def test_hyperparameters_contain_no_control_data_of_keras_tuner():
     oracle = make_oracle(spec_of(9))
     for trial in run_to_the_end(oracle):
         assert set(assignment(oracle, trial).hyperparameters) == set(REFERENCE)
 
 
-def test_a_promotion_from_an_earlier_bracket_carries_that_brackets_number():
-    # A second worker opens the next bracket while the first one's last trial still runs.
+def test_a_promotion_has_the_bracket_of_its_parent():
+    # The fourth worker opens the next bracket while the trials of the first one still run.
     oracle = make_oracle(spec_of(3))
     first = [oracle.create_trial(f"worker {number}") for number in range(3)]
     other = oracle.create_trial("worker 3")
@@ -195,7 +197,13 @@ def test_a_promotion_from_an_earlier_bracket_carries_that_brackets_number():
 
 
 def journal_of(oracle, trials_to_end, trials_to_start):
-    """The events of a search that was cut off."""
+    """Events of an interrupted search. Every fourth trial fails.
+
+    Args:
+        oracle: A new oracle.
+        trials_to_end: Number of the trial that does not end, from 0.
+        trials_to_start: Number of trials that start.
+    """
     events = []
     for number in itertools.count():
         if number == trials_to_start:
@@ -218,7 +226,7 @@ def journal_of(oracle, trials_to_end, trials_to_start):
 
 
 @pytest.mark.parametrize("ended", [0, 1, 8, 9, 13, 16])
-def test_a_replayed_oracle_goes_on_like_one_that_was_never_stopped(ended):
+def test_a_replayed_hyperband_search_continues_exactly(ended):
     spec = spec_of(9)
     original = make_oracle(spec)
     events = journal_of(original, trials_to_end=ended, trials_to_start=ended)
@@ -230,7 +238,7 @@ def test_a_replayed_oracle_goes_on_like_one_that_was_never_stopped(ended):
     assert first == second
 
 
-def test_a_replay_hands_the_unfinished_trial_out_again():
+def test_a_replay_assigns_the_unfinished_trial_again():
     spec = spec_of(9)
     events = journal_of(make_oracle(spec), trials_to_end=3, trials_to_start=4)
     replayed = make_oracle(spec)
@@ -286,11 +294,11 @@ def trained(oracle):
 
 def test_the_plan_does_not_depend_on_the_order_of_workers():
     oracle = make_oracle(spec_of(9))
-    announced = plan(oracle)
+    planned = plan(oracle)
     run_on_workers(oracle, 5, random.Random(3))
     begun = [(asked.bracket, asked.rung) for asked in oracle.assignments.values()]
-    assert begun.index((1, 0)) < begun.index((2, 1)), "a later bracket began first"
-    assert plan(oracle) == announced
+    assert begun.index((1, 0)) < begun.index((2, 1)), "a later bracket begins first"
+    assert plan(oracle) == planned
 
 
 PARALLEL = {
@@ -393,10 +401,10 @@ def test_an_oracle_writes_no_files(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-# Hyperband's other settings
+# Other settings of Hyperband
 
 
-def test_two_iterations_are_distinguished():
+def test_trials_have_the_number_of_their_iteration():
     rungs = plan(make_oracle(spec_of(9, hyperband_iterations=2)))
     assert Counter(rung.iteration for rung in rungs) == {0: 6, 1: 6}
     oracle = make_oracle(spec_of(9, hyperband_iterations=2))
@@ -407,7 +415,7 @@ def test_two_iterations_are_distinguished():
 
 
 def walk(oracle):
-    """Yields each trial as it is created, as a tuner would meet it."""
+    """Yields each trial of an oracle when it is created, and completes it afterwards."""
     while (trial := oracle.create_trial(TUNER_ID)).status == RUNNING:
         yield trial
         oracle.update_trial(trial.trial_id, {"val_loss": random.Random(trial.trial_id).random()})
@@ -419,7 +427,9 @@ def walk(oracle):
     ("max_epochs", "min_epochs", "shortest", "brackets"),
     [(9, 1, 1, 3), (9, 2, 3, 2), (9, 3, 3, 2), (9, 4, 9, 1), (9, 9, 9, 1), (30, 3, 4, 3)],
 )
-def test_no_rung_is_shorter_than_the_fewest_epochs(max_epochs, min_epochs, shortest, brackets):
+def test_no_rung_has_fewer_than_the_minimum_number_of_epochs(
+    max_epochs, min_epochs, shortest, brackets
+):
     spec = SearchSpec(seed=1, budget=Budget(max_epochs=max_epochs, min_epochs=min_epochs))
     rungs = plan(make_oracle(spec))
     assert min(rung.epoch_to for rung in rungs) == shortest
@@ -427,14 +437,14 @@ def test_no_rung_is_shorter_than_the_fewest_epochs(max_epochs, min_epochs, short
     assert len({rung.bracket for rung in rungs}) == brackets
 
 
-def test_a_plan_leaves_the_oracle_as_it_is():
+def test_a_plan_does_not_change_the_oracle():
     oracle, untouched = make_oracle(spec_of(9)), make_oracle(spec_of(9))
     plan(oracle)
     first, second = (run_to_the_end(each) for each in (oracle, untouched))
     assert [t.hyperparameters.values for t in first] == [t.hyperparameters.values for t in second]
 
 
-def test_a_plan_counts_the_trials_that_were_run_and_those_to_come():
+def test_the_plan_stays_the_same_during_the_search():
     oracle = make_oracle(spec_of(9))
     whole = plan(oracle)
     for number, trial in enumerate(walk(oracle)):
@@ -445,7 +455,7 @@ def test_a_plan_counts_the_trials_that_were_run_and_those_to_come():
 
 @pytest.mark.parametrize("algorithm", ["hyperband", "random", "grid"])
 @pytest.mark.parametrize("space", [SearchSpec().space, THREE_CONFIGURATIONS])
-def test_the_configurations_to_come_are_known_before_any_trial(algorithm, space):
+def test_drawn_configurations_are_those_that_the_search_tries(algorithm, space):
     budget = (
         Budget(max_epochs=9) if algorithm == "hyperband" else Budget(max_epochs=9, max_trials=12)
     )
@@ -460,7 +470,7 @@ def test_the_configurations_to_come_are_known_before_any_trial(algorithm, space)
     assert set(drawn) == {(rung.iteration, rung.bracket) for rung in plan(oracle)}
 
 
-def test_of_a_large_grid_some_configurations_are_drawn():
+def test_a_limited_number_of_configurations_is_drawn_from_a_large_grid():
     oracle = make_oracle(SearchSpec(algorithm="grid", budget=Budget(max_epochs=9)))
     (drawn,) = draw_configurations(oracle, max_points=50).values()
     assert len(drawn) == 50
@@ -470,20 +480,20 @@ def test_of_a_large_grid_some_configurations_are_drawn():
         assert all(dimension.contains(value) for value in values)
 
 
-def test_a_bayesian_search_is_foreseen_as_a_random_one():
+def test_as_many_configurations_are_drawn_as_a_bayesian_search_has_trials():
     budget = Budget(max_epochs=9, max_trials=6, initial_trials=3)
     oracle = make_oracle(SearchSpec(algorithm="bayesian", budget=budget))
     assert len(draw_configurations(oracle)[0, 0]) == 6
 
 
-def test_what_may_still_be_promoted_is_no_more_than_there_is_room_for():
+def test_promotable_trials_fit_into_the_next_rungs():
     oracle = make_oracle(spec_of(9))
     seen = []
     for trial in walk(oracle):
         parent = trial.hyperparameters.values.get("tuner/trial_id")
-        assert parent is None or parent in seen[-1], "a trial was promoted that had been given up"
+        assert parent is None or parent in seen[-1], "only promotable trials are promoted"
         seen.append(oracle.promotable() | {trial.trial_id})
-    assert max(map(len, seen)) <= 4, "three may be promoted, and one is running"
+    assert max(map(len, seen)) <= 4, "at most three promotable trials and the running one"
     assert oracle.promotable() == set()
 
 
@@ -553,7 +563,9 @@ def test_a_grid_begins_at_the_reference():
         ("bayesian", {"max_trials": 9, "initial_trials": 2}, THREE_CONFIGURATIONS, 3),
     ],
 )
-def test_the_plan_of_an_algorithm_is_what_it_runs(algorithm, budget, space, trials):
+def test_the_plan_equals_the_trials_of_random_grid_and_bayesian_search(
+    algorithm, budget, space, trials
+):
     spec = spec_with(algorithm, space=space, max_epochs=4, **budget)
     (rung,) = plan(make_oracle(spec))
     assert (rung.trials, rung.epoch_from, rung.epoch_to) == (trials, 0, 4)
@@ -563,14 +575,14 @@ def test_the_plan_of_an_algorithm_is_what_it_runs(algorithm, budget, space, tria
     assert {assignment(oracle, trial).epoch_to for trial in ran} == {4}
 
 
-def test_the_plan_of_a_large_grid_is_worked_out():
+def test_the_plan_of_a_large_grid_is_computed():
     (rung,) = plan(make_oracle(spec_with("grid")))
     assert rung.trials == 3 * 3 * 5 * 5 * 11
 
 
 @pytest.fixture
 def quick_suggestions(monkeypatch):
-    """Keras Tuner stops early when it looks for the best suggestion, which takes a second."""
+    """Shortens the optimization of a suggestion in Keras Tuner, which otherwise takes a second."""
     minimize = scipy.optimize.minimize
 
     def stop_early(function, x0, **options):
@@ -586,7 +598,7 @@ BAYESIAN = spec_with(
 
 
 @pytest.mark.usefixtures("quick_suggestions")
-def test_bayesian_suggestions_follow_what_was_measured():
+def test_bayesian_suggestions_follow_the_measured_losses():
     def run(sign):
         oracle = make_oracle(BAYESIAN)
         trials = []
@@ -599,7 +611,7 @@ def test_bayesian_suggestions_follow_what_was_measured():
         return trials
 
     low, high = run(1), run(-1)
-    assert low[:4] == high[:4], "drawn before anything was learnt"
+    assert low[:4] == high[:4], "initial trials do not depend on losses"
     assert low[-1] < high[-1]
 
 
@@ -622,7 +634,7 @@ def test_bayesian_search_repeats_no_configuration():
 
 
 @pytest.mark.usefixtures("quick_suggestions")
-def test_a_replayed_bayesian_search_goes_on_like_one_that_was_never_stopped():
+def test_a_replayed_bayesian_search_continues_exactly():
     original = make_oracle(BAYESIAN)
     events = journal_of(original, trials_to_end=9, trials_to_start=5)
     replayed = make_oracle(BAYESIAN)
@@ -632,16 +644,18 @@ def test_a_replayed_bayesian_search_goes_on_like_one_that_was_never_stopped():
     assert first == second
 
 
-def test_a_replay_works_no_suggestion_out_again(monkeypatch):
+def test_a_replay_computes_no_suggestions(monkeypatch):
     events = journal_of(make_oracle(BAYESIAN), trials_to_end=9, trials_to_start=6)
     replayed = make_oracle(BAYESIAN)
-    monkeypatch.setattr(replayed.gpr, "fit", lambda *given: pytest.fail("it was fitted"))
+    monkeypatch.setattr(
+        replayed.gpr, "fit", lambda *given: pytest.fail("the Gaussian process was fitted")
+    )
     replay(replayed, events)
     assert len(replayed.trials) == 6
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid"])
-def test_a_replayed_search_goes_on_like_one_that_was_never_stopped(algorithm):
+def test_a_replayed_random_or_grid_search_continues_exactly(algorithm):
     spec = spec_with(algorithm, space=SMALL_SPACE, max_trials=6)
     original = make_oracle(spec)
     events = journal_of(original, trials_to_end=9, trials_to_start=3)
@@ -653,7 +667,7 @@ def test_a_replayed_search_goes_on_like_one_that_was_never_stopped(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid"])
-def test_a_longer_search_begins_with_the_trials_of_the_shorter(algorithm):
+def test_a_longer_search_begins_with_the_trials_of_a_shorter_one(algorithm):
     short, long = (run_to_the_end(make_oracle(spec_with(algorithm, max_trials=n))) for n in (9, 11))
     assert values_of(long)[:9] == values_of(short)
     assert [t.trial_id for t in long][:9] == [t.trial_id for t in short]

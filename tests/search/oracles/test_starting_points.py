@@ -1,4 +1,4 @@
-"""Every algorithm begins with the starting points, and otherwise stays as it was."""
+"""Every algorithm begins with the starting points of its search."""
 
 import random
 
@@ -16,7 +16,7 @@ from vaetune.study.events import TrialEnded, TrialStarted
 
 ALGORITHMS = ("hyperband", "random", "bayesian", "grid")
 ALL_ALGORITHMS = (*ALGORITHMS, "freeze_thaw")
-"""The number of trials of the last one is not known in advance."""
+"""All algorithms. The number of trials of freeze-thaw is not known in advance."""
 
 BUDGETS = {
     "hyperband": Budget(max_epochs=9),
@@ -40,12 +40,12 @@ POINTS = (
 
 
 WIDE = SPACE.model_copy(update={"learning_rate": Range(min=1e-3, max=1e-2, scale="log")})
-"""A space from which no configuration is drawn twice."""
+"""A space with so many configurations that none is drawn twice."""
 
 
 @pytest.fixture(autouse=True)
 def quick_suggestions(monkeypatch):
-    """Suggestions of a Bayesian search are random numbers of their own, and take no seconds."""
+    """Replaces the suggestions of a Bayesian search by random values, to save time."""
 
     def suggest(oracle, trial_id):
         vector = oracle._random_state.uniform(size=len(oracle._nonfixed_space()))
@@ -97,7 +97,7 @@ def has(configuration, point):
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS)
-def test_the_starting_points_are_the_first_configurations_in_their_order(algorithm, workers):
+def test_starting_points_are_the_first_configurations_in_order(algorithm, workers):
     tried = configurations(make_oracle(spec_of(algorithm)), workers)
     assert all(has(one, point) for one, point in zip(tried, POINTS, strict=False))
     assert "level_channels" not in tried[1]
@@ -107,23 +107,23 @@ def test_the_starting_points_are_the_first_configurations_in_their_order(algorit
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_the_search_has_the_trials_of_the_search_without_them(algorithm):
+def test_starting_points_do_not_change_the_plan(algorithm):
     space = SPACE if algorithm == "grid" else WIDE
-    given, plain = (make_oracle(spec_of(algorithm, some, space)) for some in (POINTS, None))
-    assert plan(given) == plan(plain)
-    assert sum(rung.trials for rung in plan(given)) == len(starts(walk(given)))
+    with_points, plain = (make_oracle(spec_of(algorithm, some, space)) for some in (POINTS, None))
+    assert plan(with_points) == plan(plain)
+    assert sum(rung.trials for rung in plan(with_points)) == len(starts(walk(with_points)))
 
 
 @pytest.mark.parametrize("algorithm", ["hyperband", "random"])
-def test_the_algorithm_draws_what_it_would_draw_without_them(algorithm):
+def test_starting_points_do_not_change_the_drawn_configurations(algorithm):
     points = ({"latent_dim": 8}, {"learning_rate": 0.003})
-    given, plain = (
+    with_points, plain = (
         configurations(make_oracle(spec_of(algorithm, some, WIDE))) for some in (points, None)
     )
-    assert given[2:] == plain[:-2]
+    assert with_points[2:] == plain[:-2]
 
 
-def test_hyperband_begins_its_first_bracket_with_them_and_promotes_them_like_others():
+def test_hyperband_promotes_starting_points_like_other_configurations():
     events = list(walk(make_oracle(spec_of("hyperband"))))
     first = starts(events)[:3]
     assert {(one.bracket, one.rung, one.epoch_to) for one in first} == {(2, 0, 1)}
@@ -133,33 +133,36 @@ def test_hyperband_begins_its_first_bracket_with_them_and_promotes_them_like_oth
     assert promoted == set(sorted(rung, key=scores.__getitem__)[:3])
 
 
-def test_a_second_run_of_the_schedule_does_not_begin_with_them_again():
+def test_a_second_iteration_does_not_repeat_starting_points():
     oracle = make_oracle(spec_of("hyperband", POINTS[:1], WIDE, hyperband_iterations=2))
     keys = [tuple(sorted(one.items())) for one in configurations(oracle)]
     assert len(keys) == len(set(keys)) == 34
 
 
-def test_a_grid_leaves_them_out_later():
+def test_a_grid_does_not_repeat_starting_points():
     points = ({"latent_dim": 4, "free_bits": 0.5}, {"levels": 2, "level_channels": 4})
-    given, plain = (configurations(make_oracle(spec_of("grid", some))) for some in (points, None))
-    assert given[0] == plain[0] | {"latent_dim": 4, "free_bits": 0.5}  # The rest: its first values.
-    assert given[2:] == [one for one in plain if one not in given[:2]]
-    assert len(given) == len(plain)
+    with_points, plain = (
+        configurations(make_oracle(spec_of("grid", some))) for some in (points, None)
+    )
+    # Hyperparameters that the starting point does not set have the first values of the grid.
+    assert with_points[0] == plain[0] | {"latent_dim": 4, "free_bits": 0.5}
+    assert with_points[2:] == [one for one in plain if one not in with_points[:2]]
+    assert len(with_points) == len(plain)
 
 
-def test_a_grid_has_a_point_between_its_steps_in_addition():
+def test_a_starting_point_between_grid_steps_adds_a_trial():
     space = SPACE.model_copy(update={"free_bits": Range(min=0.0, max=1.0)})
     points = ({"free_bits": 0.123}, {"free_bits": 0.0})
-    given, plain = (
+    with_points, plain = (
         make_oracle(spec_of("grid", points, space)),
         make_oracle(spec_of("grid", None, space)),
     )
     number = sum(rung.trials for rung in plan(plain))
-    assert sum(rung.trials for rung in plan(given)) == number + 1
-    assert len(configurations(given)) == number + 1
+    assert sum(rung.trials for rung in plan(with_points)) == number + 1
+    assert len(configurations(with_points)) == number + 1
 
 
-def test_the_initial_trials_of_a_bayesian_search_count_them(monkeypatch):
+def test_starting_points_count_as_initial_trials_of_a_bayesian_search(monkeypatch):
     suggested = []
     monkeypatch.setattr(
         keras_tuner.oracles.BayesianOptimizationOracle,
@@ -170,7 +173,7 @@ def test_the_initial_trials_of_a_bayesian_search_count_them(monkeypatch):
     assert suggested == ["0004"]
 
 
-def test_a_bayesian_search_tries_all_of_them_before_it_suggests_any():
+def test_a_bayesian_search_tries_all_starting_points_before_suggestions():
     points = [{"latent_dim": dim, "levels": 1} for dim in (2, 4, 8)]
     spec = spec_of("bayesian", points, initial_trials=1)
     tried = configurations(make_oracle(spec))
@@ -179,7 +182,7 @@ def test_a_bayesian_search_tries_all_of_them_before_it_suggests_any():
 
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS)
 @pytest.mark.parametrize("cut", [1, 4, 9])
-def test_a_stopped_search_is_replayed_to_where_it_stopped(algorithm, cut):
+def test_an_interrupted_search_with_starting_points_continues_exactly(algorithm, cut):
     spec = spec_of(algorithm)
     whole = list(walk(make_oracle(spec)))
     replayed = make_oracle(spec)
@@ -194,14 +197,14 @@ def test_a_stopped_search_is_replayed_to_where_it_stopped(algorithm, cut):
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid"])
-def test_an_extended_search_begins_like_the_shorter_one(algorithm):
+def test_a_longer_search_begins_with_the_configurations_of_a_shorter_one(algorithm):
     short, long = (
         configurations(make_oracle(spec_of(algorithm, max_trials=number))) for number in (5, 8)
     )
     assert long[:5] == short
 
 
-def test_the_seed_decides_what_a_starting_point_does_not_name():
+def test_values_missing_from_a_starting_point_depend_on_the_seed():
     drawn = [
         make_oracle(spec_of("random", ({"latent_dim": 8},), WIDE, seed)).starting_points[0]
         for seed in (1, 1, 2)
@@ -211,7 +214,7 @@ def test_the_seed_decides_what_a_starting_point_does_not_name():
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_two_partial_points_do_not_become_one_configuration(seed):
+def test_two_partial_starting_points_give_two_configurations(seed):
     space = Space(latent_dim=Choice(values=(2, 4)), dense_units=Choice(values=(8, 16)))
     points = ({"latent_dim": 2}, {"dense_units": 8})
     first, second = make_oracle(
@@ -220,7 +223,7 @@ def test_two_partial_points_do_not_become_one_configuration(seed):
     assert first != second
 
 
-def test_values_are_written_as_the_space_has_them():
+def test_values_of_starting_points_have_the_types_of_the_space():
     space = SPACE.model_copy(
         update={"learning_rate": Range(min=1, max=2), "beta": Range(min=1, max=3)}
     )
@@ -244,13 +247,13 @@ def test_more_starting_points_than_configurations_are_refused(spec, most):
         make_oracle(spec)
 
 
-def test_hyperband_has_room_for_as_many_as_its_plan_draws():
+def test_hyperband_accepts_as_many_starting_points_as_it_draws():
     oracle = make_oracle(spec_of("hyperband", None))
     assert oracle.most_configurations() == sum(one.trials for one in plan(oracle) if one.rung == 0)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_dry_run_draws_them_and_leaves_the_oracle_as_it_was(algorithm):
+def test_a_dry_run_includes_starting_points_and_keeps_the_oracle_unchanged(algorithm):
     oracle = make_oracle(spec_of(algorithm))
     drawn = next(iter(draw_configurations(oracle, max_points=4).values()))
     assert all(has(one, point) for one, point in zip(drawn, POINTS, strict=False))
@@ -258,7 +261,7 @@ def test_a_dry_run_draws_them_and_leaves_the_oracle_as_it_was(algorithm):
     assert has(configurations(oracle)[0], POINTS[0])
 
 
-def test_a_single_training_of_a_configuration_has_none():
+def test_the_training_of_a_single_configuration_has_no_starting_points():
     values = {"latent_dim": 2}
     assert single_configuration(values, 3, like=spec_of("random")).start_with is None
 
