@@ -210,13 +210,14 @@ def run_keras_tuner_here(images: str, limit: float) -> None:
     """Runs Keras Tuner in this process and prints its epochs and best loss within the limit."""
     import contenders
     import keras
-    import numpy as np
     import tensorflow as tf
+
+    from vaetune.data import load_images, to_unit_interval
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
-    pixels = np.load(images)["x_train"].astype(np.float32)[..., np.newaxis] / 255.0
-    validation, train = pixels[: len(pixels) // 6], pixels[len(pixels) // 6 :]
+    splits = load_images(images)
+    train, validation = (to_unit_interval(one.images) for one in (splits.train, splits.validation))
     contenders.load_arrays = lambda workload: (train, validation)
     run, began_s = Run("gpu", "keras-tuner", 0), time.perf_counter()
     add = run.add_epoch
