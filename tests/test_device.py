@@ -20,13 +20,13 @@ def run_python(code):
 
 @pytest.fixture(scope="module")
 def started():
-    """A process that starts TensorFlow, and what it prints."""
+    """A completed process that started TensorFlow and chose devices, with its output."""
     return run_python(
         "from vaetune.device import choose_device\n"
         "from vaetune.errors import DeviceError\n"
         "choose_device('cpu', threads=2)\n"
         "import tensorflow as tf, gc, sys\n"
-        "tf.random.uniform(())\n"  # Without a seed, deterministic operations refuse.
+        "tf.random.uniform(())\n"  # Deterministic operations need a seed.
         "print('heard', gc.isenabled(), gc.get_freeze_count() > 400_000, file=sys.stderr)\n"
         "print(choose_device('auto', threads=2).threads, choose_device('cpu').threads)\n"
         "try:\n"
@@ -43,7 +43,7 @@ def test_nothing_is_printed_while_tensorflow_starts(started):
 
 
 @pytest.mark.slow
-def test_threads_serve_again_and_others_need_another_process(started):
+def test_a_process_keeps_its_number_of_threads(started):
     assert started.stdout == (
         "2 2\n"
         "TensorFlow already runs in this process (threads per operation: 2) and cannot change to "
@@ -51,16 +51,16 @@ def test_threads_serve_again_and_others_need_another_process(started):
     )
 
 
-def test_a_process_that_has_tensorflow_already_keeps_its_garbage_collections(monkeypatch):
-    frozen = []
-    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(1))
+def test_an_imported_tensorflow_leaves_garbage_collection_unchanged(monkeypatch):
+    freezes = []
+    monkeypatch.setattr(gc, "freeze", lambda: freezes.append(1))
     device.import_tensorflow()
     assert gc.isenabled()
-    assert frozen == []
+    assert freezes == []
 
 
 @pytest.mark.slow
-def test_a_failed_import_prints_the_hidden_text():
+def test_a_failed_import_prints_the_suppressed_stderr():
     done = run_python(
         "import os, sys\n"
         "from vaetune.device import hold_back_native_stderr\n"
@@ -76,15 +76,15 @@ def test_the_cpu_is_used_if_there_is_no_gpu(no_gpu):
     assert choose_device("auto").name == "CPU"
 
 
-def test_a_seed_of_tensorflow_stays(no_gpu):
+def test_choosing_a_device_keeps_the_seed(no_gpu):
     assert_keeps_seed(lambda: choose_device("cpu"))
 
 
-def test_the_threads_are_counted():
+def test_a_device_has_at_least_one_thread():
     assert choose_device("cpu").threads >= 1
 
 
-def test_a_missing_gpu_is_an_error_that_says_what_to_do(no_gpu):
+def test_a_missing_gpu_is_reported_with_alternatives(no_gpu):
     with pytest.raises(DeviceError, match=r'No GPU found.*Use "cpu" or "auto"'):
         choose_device("gpu")
 
@@ -124,13 +124,13 @@ def test_one_gpu_is_used_with_memory_growth(two_gpus, wanted):
     assert received == {"visible": gpus[:1], "growth": (gpus[0], True)}
 
 
-def test_the_cpu_hides_the_gpus(two_gpus):
+def test_choosing_the_cpu_hides_the_gpus(two_gpus):
     _, received = two_gpus
     assert choose_device("cpu").name == "CPU"
     assert received == {"visible": []}
 
 
-def test_exact_operations_are_switched_on_for_a_gpu_too(two_gpus, monkeypatch):
+def test_exact_operations_are_enabled_on_a_gpu_on_request(two_gpus, monkeypatch):
     experimental, received = device.import_tensorflow().config.experimental, []
     for name in ("enable_op_determinism", "enable_tensor_float_32_execution"):
         monkeypatch.setattr(
@@ -145,19 +145,23 @@ def test_exact_operations_are_switched_on_for_a_gpu_too(two_gpus, monkeypatch):
     ]
 
 
-def test_the_numbers_of_a_search_are_rounded_again_after_exact_ones(two_gpus):
+def test_tensor_float_32_is_enabled_again_after_exact_operations(two_gpus):
     experimental = device.import_tensorflow().config.experimental
-    is_rounded = experimental.tensor_float_32_execution_enabled
-    assert is_rounded()
+    uses_tensor_float_32 = experimental.tensor_float_32_execution_enabled
+    assert uses_tensor_float_32()
     with exact_device() as exact:
         assert exact.name == "GPU (Test GPU)"
-        assert not is_rounded()
-    assert is_rounded()
+        assert not uses_tensor_float_32()
+    assert uses_tensor_float_32()
 
 
 @pytest.fixture
 def determinism():
-    """The determinism of operations, which is restored after the test."""
+    """Disables deterministic operations, and restores them after the test.
+
+    Yields:
+        TensorFlow's experimental settings.
+    """
     tf = device.import_tensorflow()
     from tensorflow.python.framework import config
 
@@ -170,7 +174,7 @@ def determinism():
 
 
 def is_deterministic():
-    """Deterministic operations allow no generator with a random seed."""
+    """Whether operations are deterministic: then no generator may have a random seed."""
     tf = device.import_tensorflow()
     try:
         tf.random.Generator.from_non_deterministic_state()
@@ -179,20 +183,20 @@ def is_deterministic():
     return False
 
 
-def test_operations_are_deterministic_only_while_numbers_are_exact(two_gpus, determinism):
+def test_operations_are_deterministic_only_on_an_exact_device(two_gpus, determinism):
     assert not is_deterministic()
     with exact_device():
         assert is_deterministic()
     assert not is_deterministic()
 
 
-def test_an_evaluation_that_fails_restores_the_determinism_too(two_gpus, determinism):
+def test_an_error_on_an_exact_device_restores_the_determinism(two_gpus, determinism):
     with pytest.raises(KeyError), exact_device():
         raise KeyError
     assert not is_deterministic()
 
 
-def test_operations_that_were_deterministic_stay_so(two_gpus, determinism):
+def test_deterministic_operations_stay_deterministic_afterwards(two_gpus, determinism):
     determinism.enable_op_determinism()
     with exact_device():
         assert is_deterministic()
@@ -201,7 +205,11 @@ def test_operations_that_were_deterministic_stay_so(two_gpus, determinism):
 
 @pytest.fixture
 def running_on(two_gpus, monkeypatch):
-    """Makes TensorFlow run already, on the CPU or on GPUs, where nothing can be changed."""
+    """Simulates two GPUs in a process in which TensorFlow runs already.
+
+    Returns:
+        The GPUs, and a function that sets those that TensorFlow uses; none means the CPU.
+    """
     config = device.import_tensorflow().config
 
     def run_on(visible):
@@ -209,32 +217,32 @@ def running_on(two_gpus, monkeypatch):
             if devices != visible:
                 raise RuntimeError("Visible devices cannot be modified after being initialized")
 
-        def refuse(*values):
+        def refuse_memory_growth(*values):
             raise RuntimeError("Physical devices cannot be modified after being initialized")
 
         monkeypatch.setattr(config, "set_visible_devices", refuse_changes)
         monkeypatch.setattr(config, "get_visible_devices", lambda kind: visible)
-        monkeypatch.setattr(config.experimental, "set_memory_growth", refuse)
+        monkeypatch.setattr(config.experimental, "set_memory_growth", refuse_memory_growth)
 
     return two_gpus[0], run_on
 
 
 @pytest.mark.parametrize("wanted", ["auto", "gpu"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_gpu_that_is_in_use_serves_again(running_on, wanted, count):
+def test_a_gpu_in_use_can_be_chosen_again(running_on, wanted, count):
     gpus, run_on = running_on
     run_on(gpus[:count])
     assert choose_device(wanted).name == "GPU (Test GPU)"
 
 
 @pytest.mark.parametrize("wanted", ["auto", "cpu"])
-def test_the_cpu_that_is_in_use_serves_again(running_on, wanted):
+def test_the_cpu_in_use_can_be_chosen_again(running_on, wanted):
     _, run_on = running_on
     run_on([])
     assert choose_device(wanted).name == "CPU"
 
 
-def test_the_other_device_needs_another_process(running_on):
+def test_a_process_cannot_change_its_device(running_on):
     gpus, run_on = running_on
     run_on([])
     with pytest.raises(DeviceError, match=r"on the CPU.*a GPU was requested.*restart the kernel"):
