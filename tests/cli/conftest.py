@@ -1,4 +1,4 @@
-"""A user in a folder with images and a search file, and the command line."""
+"""Fixtures: the folder of a user, the command line in this process, and shortcuts."""
 
 import re
 import signal
@@ -13,7 +13,7 @@ from vaetune.config.space import REFERENCE
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A user's folder with images and a search file, and the user in it."""
+    """The working directory: the folder of a user, with images and a search file."""
     save_images(tmp_path, *make_splits())
     (tmp_path / "squares.toml").write_text(SEARCH_FILE)
     monkeypatch.chdir(tmp_path)
@@ -22,7 +22,10 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def vaetune(monkeypatch, capsys):
-    """Runs the command line in this process; returns exit code, stdout and stderr."""
+    """A function that runs the command line in this process.
+
+    It returns the exit status, stdout and stderr.
+    """
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["vaetune", *map(str, arguments)])
@@ -39,7 +42,10 @@ def vaetune(monkeypatch, capsys):
 
 @pytest.fixture
 def refused(vaetune, folder):
-    """Runs a command that must end with one clear line, exit code 1 and no file changed."""
+    """A function that runs a command that must fail, and returns stderr.
+
+    The command must print one line to stderr, end with exit status 1 and change no file.
+    """
 
     def run(*arguments):
         before = contents(folder)
@@ -54,9 +60,9 @@ def refused(vaetune, folder):
 
 @pytest.fixture
 def shared_probes(monkeypatch):
-    """Lets `vaetune check` time one step each, with the functions that searches compiled.
+    """Lets `vaetune check` time one step per configuration, with functions that tests share.
 
-    tests/search/preflight/test_probe.py probes with functions of its own.
+    tests/search/preflight/test_probe.py compiles its own functions.
     """
     from shared_contexts import context_of
 
@@ -69,7 +75,7 @@ def shared_probes(monkeypatch):
 
 @pytest.fixture
 def without_probing(monkeypatch):
-    """Leaves the training steps of `vaetune check` out: it prints invented durations."""
+    """Skips the training steps of `vaetune check`, which then prints invented durations."""
     from vaetune.search.oracles.control import make_oracle
     from vaetune.search.oracles.plan import plan
     from vaetune.search.preflight.cost_model import DurationRange, Timing
@@ -85,7 +91,7 @@ def without_probing(monkeypatch):
 
 @pytest.fixture
 def without_page(monkeypatch):
-    """Writes reports that are empty: making them takes most of the time of a search."""
+    """Writes empty reports, because a report takes most of the time of a search."""
     from vaetune.report.page import GENERATOR
 
     page = f'<meta name="generator" content="{GENERATOR} ">'
@@ -94,7 +100,7 @@ def without_page(monkeypatch):
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    """Exports without figures but the reconstructions: the others take a third of the time."""
+    """Exports only the reconstructions, because other figures take a third of the time."""
     from vaetune.export import showcase
 
     name = "reconstructions.png"

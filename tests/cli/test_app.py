@@ -1,4 +1,4 @@
-"""The commands together: from search to report, exit codes, help, and what they import."""
+"""Several commands in a row, help, the version and what the commands import."""
 
 import json
 import re
@@ -13,17 +13,17 @@ from vaetune.study.builder import load_study
 
 
 @pytest.mark.slow
-def test_search_best_report_from_beginning_to_end(
+def test_a_search_is_listed_exported_and_reported(
     vaetune, folder, without_reading_back, without_figures, request
 ):
     code, out, error = vaetune("search", "./squares.toml", "--results", "found")
     assert (code, error) == (0, "")
-    before_the_first_trial = out[: out.index("\nKeras example ")]
-    assert re.search(r"budget\.max_epochs +3 +file", before_the_first_trial)
-    assert re.search(r"budget\.factor +3 +default", before_the_first_trial)
-    assert re.search(r"device +auto +default +CPU, \d+ threads?", before_the_first_trial)
-    assert "25 training and 5 validation images of 9 x 10 x 1" in before_the_first_trial
-    assert "6 trials of 5 configurations, 11 epochs" in before_the_first_trial
+    header = out[: out.index("\nKeras example ")]
+    assert re.search(r"budget\.max_epochs +3 +file", header)
+    assert re.search(r"budget\.factor +3 +default", header)
+    assert re.search(r"device +auto +default +CPU, \d+ threads?", header)
+    assert "25 training and 5 validation images of 9 x 10 x 1" in header
+    assert "6 trials of 5 configurations, 11 epochs" in header
     assert len(re.findall(r"^trial \d{4} \(\d of 6\) ", out, re.MULTILINE)) == 6
     assert "Report: found/report.html" in out
     page = (folder / "found" / "report.html").read_text()
@@ -33,12 +33,12 @@ def test_search_best_report_from_beginning_to_end(
     rows = json.loads(out)
     assert code == 0
     assert [row["status"] for row in rows] == ["completed"] * 6
-    documented = {
+    documented_fields = {
         *("trial_id", "configuration", "parent", "bracket", "rung", "status", "epoch_from"),
         *("epoch_to", "val_loss", "reconstruction_loss", "kl_loss", "parameters"),
         *("duration_s", "hyperparameters", "error"),
     }
-    assert all(documented <= set(row) for row in rows)
+    assert all(documented_fields <= set(row) for row in rows)
 
     winner = load_study(folder / "found" / "squares").winner
     code, out, _ = vaetune("best", "--export", "--results", "found")
@@ -47,30 +47,32 @@ def test_search_best_report_from_beginning_to_end(
     assert re.search(r"^  rescored +[\d.]+ \+- [\d.]+ nats \(4 posterior samples of 5 ", out, re.M)
     assert (folder / "found" / "best" / "vae.keras").exists()
 
-    request.getfixturevalue("without_page")  # The search has drawn the charts.
+    request.getfixturevalue("without_page")  # The search drew the charts.
     code, out, _ = vaetune("report", "--results", "found")
     assert (code, out) == (0, "Report: found/report.html\n")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("shared_probes", "without_charts", "without_figures")
-def test_colour_images_of_a_user_go_from_check_to_report(vaetune, folder, without_reading_back):
-    """Circles and boxes in colour, in a folder for each."""
+def test_colour_images_are_checked_searched_evaluated_and_exported(
+    vaetune, folder, without_reading_back
+):
+    """The images are coloured circles and boxes, with one folder per class."""
     generator = np.random.default_rng(0)
     for number in range(36):
         image = Image.new("RGB", (32, 40), tuple(generator.integers(0, 80, 3).tolist()))
-        shape = ("circles", "boxes")[number % 2]
+        class_name = ("circles", "boxes")[number % 2]
         draw = ImageDraw.Draw(image)
         corner = int(generator.integers(2, 12))
-        kind = draw.ellipse if shape == "circles" else draw.rectangle
+        draw_shape = draw.ellipse if class_name == "circles" else draw.rectangle
         colour = tuple(generator.integers(120, 255, 3).tolist())
-        kind((corner, corner, corner + 18, corner + 18), fill=colour)
-        (folder / "shapes" / shape).mkdir(parents=True, exist_ok=True)
-        image.save(folder / "shapes" / shape / f"{number}.png")
+        draw_shape((corner, corner, corner + 18, corner + 18), fill=colour)
+        (folder / "shapes" / class_name).mkdir(parents=True, exist_ok=True)
+        image.save(folder / "shapes" / class_name / f"{number}.png")
     vaetune("new", "shapes", "--algorithm", "random", "--dataset", "shapes")
     path = folder / "searches" / "shapes.toml"
     text = re.sub(r"values = \[[^\]]*\]", "values = [2, 3]", path.read_text())
-    # With one level and two stages, all models have one structure.
+    # Without these lines, all models have the same structure.
     text = re.sub(r"^(?:level|stages|normalization).*\n", "", text, flags=re.MULTILINE)
     path.write_text(text.replace("baseline = true", "baseline = false"))
     flags = ("--max-epochs", 1, "--max-trials", 2)
@@ -87,7 +89,7 @@ def test_colour_images_of_a_user_go_from_check_to_report(vaetune, folder, withou
         if command[0] == "evaluate":
             assert re.search(r"kNN accuracy of z_mean +\d+\.\d%", out)
     exported = Image.open(folder / "results" / "best" / "reconstructions.png")
-    assert len(exported.convert("RGB").getcolors(2**24)) > 100, "they are in colour"
+    assert len(exported.convert("RGB").getcolors(2**24)) > 100, "the reconstructions are in colour"
     assert (
         "40 \N{MULTIPLICATION SIGN} 32 \N{MULTIPLICATION SIGN} 3"
         in (folder / "results" / "report.html").read_text()
@@ -95,12 +97,12 @@ def test_colour_images_of_a_user_go_from_check_to_report(vaetune, folder, withou
 
 
 @pytest.mark.parametrize("command", ["best", "evaluate", "trials", "report"])
-def test_commands_that_need_a_search_say_how_to_get_one(refused, command):
+def test_commands_suggest_a_search_if_there_is_none(refused, command):
     assert "Run `vaetune search hyperband`" in refused(command)
 
 
 @pytest.mark.slow
-def test_help_and_the_list_of_searches_import_no_tensorflow(folder):
+def test_help_and_the_list_of_searches_do_not_import_tensorflow(folder):
     code = """
 import runpy, sys
 for arguments in (["--help"], ["search"], ["search", "--help"]):
@@ -123,7 +125,7 @@ def test_the_version_is_printed(vaetune):
     assert vaetune("--version")[:2] == (0, "vaetune 0.2.0\n")
 
 
-def test_help_names_every_command(vaetune):
+def test_help_lists_the_commands(vaetune):
     _, out, _ = vaetune("--help")
     for command in ("new", "check", "search", "train", "best", "evaluate", "trials", "report"):
         assert re.search(rf"^\W*{command}\b", out, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Bad input to a search: one clear line, exit code 1, nothing on disk is harmed."""
+"""A search refuses bad input with one line and exit status 1, and changes no file."""
 
 import re
 
@@ -10,13 +10,13 @@ from prepared_commands import PreparedCommand
 from user_folder import BAYESIAN, SEARCH_FILE, noise
 
 
-def test_a_search_that_does_not_exist(refused):
+def test_an_unknown_search_is_refused_with_a_suggestion(refused):
     assert 'There is no search "hyperbnd". Did you mean "hyperband"?' in refused(
         "search", "hyperbnd"
     )
 
 
-def test_a_search_file_that_does_not_exist(refused):
+def test_a_missing_search_file_is_refused(refused):
     assert "There is no search file at none.toml" in refused("search", "none.toml")
 
 
@@ -34,20 +34,20 @@ def test_a_search_file_that_does_not_exist(refused):
         ('algorithm = "hyperbad"', r'Did you mean "hyperband"'),
     ],
 )
-def test_a_search_file_with_a_mistake(refused, folder, text, shown):
+def test_a_mistake_in_a_search_file_is_reported(refused, folder, text, shown):
     (folder / "bad.toml").write_text(text)
     assert re.search(shown, refused("search", "bad.toml"))
 
 
-def test_a_flag_with_a_mistake(refused):
+def test_a_flag_below_its_minimum_is_refused(refused):
     assert "--max-epochs should be greater" in refused("search", "squares.toml", "--max-epochs", 0)
 
 
-def test_final_seeds_below_none_are_refused(refused):
+def test_a_negative_number_of_final_seeds_is_refused(refused):
     assert "--final-seeds" in refused("search", "squares.toml", "--final-seeds", -1)
 
 
-def test_a_bayesian_search_too_short_for_its_process_is_refused(refused, folder):
+def test_a_bayesian_search_needs_more_trials_than_initial_trials(refused, folder):
     (folder / "short.toml").write_text(
         SEARCH_FILE.replace('"hyperband"', '"bayesian"').replace("max_epochs = 3", BAYESIAN)
     )
@@ -55,24 +55,26 @@ def test_a_bayesian_search_too_short_for_its_process_is_refused(refused, folder)
     assert "--max-trials must be greater than budget.initial_trials, received 3 and 3" in error
 
 
-def test_a_complaint_of_two_values_names_the_flag_that_was_given(refused):
+def test_an_error_about_two_values_names_the_flag_that_was_given(refused):
     error = refused("search", "squares.toml", "--min-epochs", 5)
     assert error.startswith("vaetune: --min-epochs must be at most max_epochs")
 
 
-def test_extending_and_overwriting_exclude_each_other(vaetune, folder):
+def test_extend_and_overwrite_cannot_be_combined(vaetune, folder):
     code, _, error = vaetune("search", "squares.toml", "--extend", "--overwrite")
     assert code == 2
     assert "not both" in error
     assert not (folder / "results").exists()
 
 
-def save_images(folder, **arrays):
+def write_bad_images(folder, **arrays):
+    """Writes arrays to bad.npz, and returns the option that selects this file."""
     np.savez(folder / "bad.npz", **arrays)
     return "--dataset", "bad.npz"
 
 
-def with_pixel(value):
+def images_with_pixel(value):
+    """Noise images as floats, one pixel of which has the value."""
     images = noise().astype(np.float32)
     images[3, 2, 1] = value
     return images
@@ -81,10 +83,10 @@ def with_pixel(value):
 @pytest.mark.parametrize(
     "arrays",
     [
-        {"x_train": with_pixel(np.nan)},
-        {"x_train": with_pixel(np.inf)},
-        {"x_train": with_pixel(256)},
-        {"x_train": with_pixel(-1)},
+        {"x_train": images_with_pixel(np.nan)},
+        {"x_train": images_with_pixel(np.inf)},
+        {"x_train": images_with_pixel(256)},
+        {"x_train": images_with_pixel(-1)},
         {"x_train": np.full((20, 9, 9), "a")},
         {"x_train": noise(0)},
         {"x_train": noise(1)},
@@ -95,13 +97,13 @@ def with_pixel(value):
     ],
     ids=lambda arrays: "-".join(f"{a.dtype.kind}{a.shape}" for a in arrays.values()),
 )
-def test_images_that_no_vae_can_be_trained_on(refused, folder, arrays):
-    flags = save_images(folder, **arrays)
+def test_unusable_images_are_refused(refused, folder, arrays):
+    flags = write_bad_images(folder, **arrays)
     assert "bad.npz" in refused("search", "squares.toml", *flags)
     assert not (folder / "results").exists()
 
 
-def test_a_data_set_that_does_not_exist(refused):
+def test_an_unknown_data_set_is_refused_with_a_suggestion(refused):
     assert "digits" in refused("search", "squares.toml", "--dataset", "digit")
 
 
@@ -114,7 +116,7 @@ def test_a_corrupt_png_is_named(refused, folder):
     assert "07.png" in refused("search", "squares.toml", "--dataset", "pictures")
 
 
-def test_images_of_mixed_sizes_are_counted(refused, folder):
+def test_images_of_mixed_sizes_are_counted_by_size(refused, folder):
     (folder / "pictures").mkdir()
     for number, image in enumerate(noise()):
         Image.fromarray(image).save(folder / "pictures" / f"{number:02d}.png")
@@ -124,29 +126,29 @@ def test_images_of_mixed_sizes_are_counted(refused, folder):
     assert "--image-size 64" in error
 
 
-def test_a_results_folder_that_is_a_file(refused, folder):
+def test_a_results_folder_that_is_a_file_is_refused(refused, folder):
     (folder / "taken").write_text("not a folder")
     assert "taken" in refused("search", "squares.toml", "--results", "taken")
 
 
-def test_a_results_folder_that_cannot_be_made(refused):
+def test_a_results_folder_that_cannot_be_created_is_refused(refused):
     assert "/proc/vaetune" in refused("search", "squares.toml", "--results", "/proc/vaetune")
 
 
-def test_a_folder_of_another_program_is_left_alone(refused, folder):
+def test_a_folder_with_files_of_another_program_is_not_changed(refused, folder):
     (folder / "results" / "squares").mkdir(parents=True)
     (folder / "results" / "squares" / "thesis.tex").write_text("years of work")
     assert "thesis.tex" in refused("search", "squares.toml")
 
 
-def test_a_gpu_that_is_not_there(refused, monkeypatch):
+def test_a_missing_gpu_is_reported(refused, monkeypatch):
     tf = pytest.importorskip("tensorflow")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     assert "No GPU found" in refused("search", "squares.toml", "--device", "gpu")
 
 
-def test_a_full_disk(vaetune, folder):
-    """A real one: the process may not write files of more than a few kilobytes."""
+def test_a_search_runs_after_a_full_disk_was_reported(vaetune, folder):
+    """A limit of a few kilobytes per file stands for a full disk."""
     quick = ("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "-q")
     with PreparedCommand(quick, cwd=folder, program=full_disk.__file__) as process:
         code, _, error = process.finish(timeout=120)

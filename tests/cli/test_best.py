@@ -1,9 +1,9 @@
-"""`vaetune best`: the winner, how certain it is, and names of studies that do not exist."""
+"""`vaetune best`: the winner, its lead over the next trial, and unknown studies."""
 
 from journals import make_evaluated, make_rescored, make_trial_events, write_search
 
 
-def test_best_says_how_sure_the_winner_is(vaetune, folder):
+def test_best_prints_the_lead_and_the_test_loss_of_the_winner(vaetune, folder):
     trials = [
         event
         for number, loss in enumerate((180.0, 181.0))
@@ -23,12 +23,12 @@ def test_best_says_how_sure_the_winner_is(vaetune, folder):
     assert "not evaluated yet: vaetune evaluate tiny --trial 0000" in out
 
 
-def test_a_study_that_is_not_there_is_refused_with_those_there_are(refused):
+def test_an_unknown_study_is_refused(refused):
     assert "There is no search or baseline in baselines/none." in refused("best", "baselines/none")
     assert "There is no search in results yet" in refused("train", "--best", "none")
 
 
-def test_a_search_that_was_never_run_is_named_with_those_that_were(vaetune, folder):
+def test_an_unknown_search_is_reported_with_the_existing_searches(vaetune, folder):
     write_search(folder / "results", "squares", *make_trial_events("0000", [180.0]))
     code, _, error = vaetune("best", "circles")
     assert code == 1

@@ -1,4 +1,4 @@
-"""`vaetune check`: a search is tried before it is run."""
+"""`vaetune check`: a preview of a search or of images."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ from vaetune.data import sources
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("shared_probes")
-def test_check_tries_a_search_and_writes_nothing(vaetune, folder):
+def test_check_probes_a_search_and_writes_no_file(vaetune, folder):
     before = contents(folder)
     code, out, error = vaetune("check", "squares.toml", "--batch-size", 64, "--no-baseline")
     assert (code, error) == (0, "")
@@ -35,15 +35,18 @@ def test_check_tries_a_search_and_writes_nothing(vaetune, folder):
     assert contents(folder) == before
 
 
-def test_check_refuses_what_search_would(refused, folder):
-    assert "squares.toml: unknown key" in changed_search(refused, folder, "seed = 3", "sead = 3")
+def test_check_refuses_an_invalid_search(refused, folder):
+    assert "squares.toml: unknown key" in error_of_changed_search(
+        refused, folder, "seed = 3", "sead = 3"
+    )
     assert "There is no image set" in refused("check", "squares.toml", "--dataset", "gone.npz")
     assert 'There is no search "none"' in refused("check", "none")
     (folder / "best.toml").write_text(SEARCH_FILE)
     assert "results/best/ is reserved" in refused("check", "best.toml")
 
 
-def changed_search(refused, folder, old, new):
+def error_of_changed_search(refused, folder, old, new):
+    """The error of `vaetune check` if `new` replaces `old` in the search file."""
     (folder / "squares.toml").write_text(SEARCH_FILE.replace(old, new))
     error = refused("check", "squares.toml")
     (folder / "squares.toml").write_text(SEARCH_FILE)
@@ -51,18 +54,18 @@ def changed_search(refused, folder, old, new):
 
 
 @pytest.mark.slow
-def test_check_says_what_does_not_fit_into_memory(refused, folder, monkeypatch):
+def test_check_reports_too_little_memory(refused, folder, monkeypatch):
     from vaetune.search.preflight import probe
 
-    def exhausted(*given):
+    def run_out_of_memory(*given):
         raise MemoryError
 
-    monkeypatch.setattr(probe.EpochRunner, "train", exhausted)
+    monkeypatch.setattr(probe.EpochRunner, "train", run_out_of_memory)
     assert "There is not enough memory to train" in refused("check", "squares.toml")
 
 
-def test_check_without_a_name_shows_the_images_and_trains_nothing(vaetune, folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow", None)  # importing it fails
+def test_check_without_a_search_describes_images_without_tensorflow(vaetune, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # Importing it fails.
     code, out, error = vaetune("check", "--dataset", "squares.npz")
     assert (code, error) == (0, "")
     lines = out.splitlines()
@@ -79,7 +82,7 @@ def test_check_without_a_name_shows_the_images_and_trains_nothing(vaetune, folde
         assert image.width > 800
 
 
-def test_a_contact_sheet_goes_where_the_user_says(vaetune, folder):
+def test_the_contact_sheet_is_written_to_the_given_path(vaetune, folder):
     code, out, _ = vaetune("check", "--dataset", "squares.npz", "--sheet", "a/sheet.png")
     assert code == 0
     assert "Contact sheet: a/sheet.png, " in out
@@ -87,7 +90,7 @@ def test_a_contact_sheet_goes_where_the_user_says(vaetune, folder):
     assert not (folder / "results").exists()
 
 
-def test_the_record_of_a_reading_is_printed(vaetune, folder, monkeypatch):
+def test_check_prints_how_images_were_read(vaetune, folder, monkeypatch):
     images = make_images(train=60, shape=(9, 10, 5))
     reading = Reading(
         kind="files",
@@ -100,11 +103,11 @@ def test_the_record_of_a_reading_is_printed(vaetune, folder, monkeypatch):
         own_splits=("test",),
         warnings=("8 copies.",),
     )
-    seen = []
+    requests = []
     monkeypatch.setattr(
         sources,
         "load_prepared",
-        lambda data, announce: seen.append(data) or replace(images, reading=reading),
+        lambda data, announce: requests.append(data) or replace(images, reading=reading),
     )
     monkeypatch.setattr(data_package, "load_prepared", sources.load_prepared)
     options = ("--image-size", "64x48", "--skip-unreadable")
@@ -116,7 +119,7 @@ def test_the_record_of_a_reading_is_printed(vaetune, folder, monkeypatch):
     assert "pictures channels 4, 1 and 0 of 5 as red, green and blue" in lines
     assert "warning 8 copies." in lines
     assert out.endswith("--dataset squares.npz and the same options\n")
-    assert (seen[0].image_size, seen[0].skip_unreadable) == ((64, 48), True)
+    assert (requests[0].image_size, requests[0].skip_unreadable) == ((64, 48), True)
 
 
 def test_check_needs_a_search_or_images(refused):
@@ -127,19 +130,19 @@ def test_check_needs_a_search_or_images(refused):
     assert "--seed is an option" in refused("check", "--dataset", "squares.npz", "--seed", 1)
 
 
-def test_a_wrong_image_size_names_its_option(refused):
+def test_an_invalid_image_size_is_reported_with_its_option(refused):
     error = refused("check", "--dataset", "squares.npz", "--image-size", "large")
     assert error.startswith("vaetune: --image-size must be a side such as 64")
     assert "--image-size" in refused("check", "squares.toml", "--image-size", 3)
 
 
-def test_another_file_is_not_overwritten_by_a_contact_sheet(refused, folder):
+def test_a_contact_sheet_does_not_overwrite_another_file(refused, folder):
     error = refused("check", "--dataset", "squares.npz", "--sheet", "squares.npz")
     assert "squares.npz is not a contact sheet of vaetune" in error
 
 
 @pytest.mark.usefixtures("without_probing")
-def test_check_says_how_many_structures_a_search_may_meet(vaetune, folder):
+def test_check_prints_the_number_of_model_structures(vaetune, folder):
     (folder / "mine.toml").write_text(SEARCH_FILE)
     assert "Model structures" not in vaetune("check", "mine.toml")[1]
     structured = SEARCH_FILE + '\nactivation = { values = ["relu", "gelu"] }\n'
@@ -149,7 +152,7 @@ def test_check_says_how_many_structures_a_search_may_meet(vaetune, folder):
 
 
 @pytest.mark.usefixtures("without_probing")
-def test_check_says_which_steps_are_compiled(vaetune, folder):
+def test_check_prints_which_steps_are_compiled(vaetune, folder):
     (folder / "mine.toml").write_text(SEARCH_FILE)
     out = vaetune("check", "mine.toml")[1]
     assert re.search(r"^  training\.compile +auto +default +only on a GPU$", out, re.M)

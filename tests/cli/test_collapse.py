@@ -1,4 +1,4 @@
-"""A real collapse, through the command line: every place that shows a trial says so."""
+"""The output, the journal, the tables and the report mark a trial that collapsed."""
 
 import csv
 import io
@@ -28,13 +28,13 @@ beta = { values = [0.1, 1000] }
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_charts")
-def test_a_collapse_is_said_wherever_trials_are_shown(vaetune, folder):
+def test_a_collapse_is_shown_in_output_journal_tables_and_report(vaetune, folder):
     (folder / "pressed.toml").write_text(SEARCH)
     code, out, _ = vaetune("search", "pressed.toml", "--no-baseline")
     assert code == 0
-    sound, pressed = re.findall(r"^trial 000[01] .*$", out, re.MULTILINE)
-    assert "collapsed" not in sound
-    assert pressed.endswith(" s  collapsed (KL 0.00, 0 active units)")
+    healthy, collapsed = re.findall(r"^trial 000[01] .*$", out, re.MULTILINE)
+    assert "collapsed" not in healthy
+    assert collapsed.endswith(" s  collapsed (KL 0.00, 0 active units)")
     assert re.search(r"^  collapsed +0 active units, KL 0\.00 nats after epoch 20$", out, re.M)
 
     journal = (folder / "results" / "pressed" / "journal.jsonl").read_text()

@@ -1,4 +1,4 @@
-"""`vaetune encode`: tables and maps of images, from searches and exports."""
+"""`vaetune encode`: tables and maps of latent variables, from searches and exports."""
 
 import re
 import signal
@@ -32,23 +32,24 @@ def searched(tmp_path_factory):
 folder = folder_after_search
 
 
-def z_of(images):
+def expected_posterior(images):
+    """z_mean and z_log_var of the exported model."""
     vae = load_model("results/best/vae.keras")
     return vae.posterior(images / np.float32(255))
 
 
-def test_the_images_of_a_search_become_a_table_of_all_splits(vaetune, folder):
+def test_encode_writes_all_images_of_a_search_to_a_table(vaetune, folder):
     code, out, error = vaetune("encode", "--output", "z.csv", "--log-var")
     assert (code, error) == (0, "")
     assert out == "Encoded 42 images with the winner of squares.\nTable: z.csv\n"
     frame = pd.read_csv("z.csv", dtype={"class_name": str})
-    z_mean, z_log_var = z_of(np.concatenate([TRAIN.images, TEST.images]))
+    z_mean, z_log_var = expected_posterior(np.concatenate([TRAIN.images, TEST.images]))
     dimensions = z_mean.shape[1]
-    columns = [f"z_mean_{k}" for k in range(dimensions)]
-    np.testing.assert_allclose(frame[columns], z_mean, atol=1e-5)
-    others = [column.replace("mean", "log_var") for column in columns]
-    np.testing.assert_allclose(frame[others], z_log_var, atol=1e-5)
-    assert [*frame] == ["name", "split", "label", "class_name", *columns, *others]
+    mean_columns = [f"z_mean_{k}" for k in range(dimensions)]
+    np.testing.assert_allclose(frame[mean_columns], z_mean, atol=1e-5)
+    log_var_columns = [column.replace("mean", "log_var") for column in mean_columns]
+    np.testing.assert_allclose(frame[log_var_columns], z_log_var, atol=1e-5)
+    assert [*frame] == ["name", "split", "label", "class_name", *mean_columns, *log_var_columns]
     assert frame["name"].tolist() == [*range(30), *range(12)]
     assert frame["label"].tolist() == [*TRAIN.labels, *TEST.labels]
     assert frame["class_name"].tolist() == [str(label) for label in frame["label"]]
@@ -56,26 +57,26 @@ def test_the_images_of_a_search_become_a_table_of_all_splits(vaetune, folder):
 
     code, out, _ = vaetune("encode", "squares", "--output", "z.npz", "--split", "test")
     assert out.startswith("Encoded 12 images with ")
-    with np.load("z.npz") as found:
-        assert set(found) == {"names", "splits", "labels", "class_names", "z_mean"}
-        np.testing.assert_allclose(found["z_mean"], z_mean[30:], atol=1e-5)
+    with np.load("z.npz") as arrays:
+        assert set(arrays) == {"names", "splits", "labels", "class_names", "z_mean"}
+        np.testing.assert_allclose(arrays["z_mean"], z_mean[30:], atol=1e-5)
     assert vaetune("encode", "results/best", "--output", "z.npz", "--dataset", "squares.npz") == (
         0,
         "Encoded 42 images with the model in results/best.\nTable: z.npz\n",
         "",
     )
-    with np.load("z.npz") as found:
-        assert found["splits"].tolist() == frame["split"].tolist()
-        np.testing.assert_allclose(found["z_mean"], frame[columns], atol=1e-5)
+    with np.load("z.npz") as arrays:
+        assert arrays["splits"].tolist() == frame["split"].tolist()
+        np.testing.assert_allclose(arrays["z_mean"], frame[mean_columns], atol=1e-5)
 
 
-def test_a_folder_of_other_images_becomes_a_table_and_a_map(vaetune, folder):
+def test_encode_writes_a_table_and_a_map_of_other_images(vaetune, folder):
     save(folder / "photos" / "odd", TRAIN.images[:4, ..., 0])
     save(folder / "photos" / "usual", TRAIN.images[4:11, ..., 0])
-    asked = ("encode", "--dataset", "photos", "--output", "z.parquet", "--map", "map.png")
+    command = ("encode", "--dataset", "photos", "--output", "z.parquet", "--map", "map.png")
     before = contents(folder)
     for _ in range(2):
-        code, out, error = vaetune(*asked)
+        code, out, error = vaetune(*command)
         assert (code, error) == (0, "")
     assert re.fullmatch(
         r"Encoded 11 images with the winner of squares\.\nTable: z\.parquet\n"
@@ -87,22 +88,22 @@ def test_a_folder_of_other_images_becomes_a_table_and_a_map(vaetune, folder):
     assert frame["name"].tolist()[3:5] == ["odd/003.png", "usual/000.png"]
     assert frame["class_name"].tolist() == ["odd"] * 4 + ["usual"] * 7
     values = frame.filter(like="z_mean")
-    np.testing.assert_allclose(values, z_of(TRAIN.images[:11])[0], atol=1e-5)
+    np.testing.assert_allclose(values, expected_posterior(TRAIN.images[:11])[0], atol=1e-5)
     with Image.open("map.png") as picture:
         assert picture.format == "PNG"
     written = {folder / "map.png", folder / "z.parquet"}
     assert {path for path in contents(folder) if path not in before} == written
-    vaetune(*asked[:-3], "z.parquet", "--levels")
-    assert [*pd.read_parquet("z.parquet")] == [*frame], "the model has one level"
+    vaetune(*command[:-3], "z.parquet", "--levels")
+    assert [*pd.read_parquet("z.parquet")] == [*frame], "the model has only one level"
 
 
-def test_a_map_alone_needs_no_table(vaetune, folder):
+def test_a_map_is_written_without_a_table(vaetune, folder):
     code, out, _ = vaetune("encode", "--map", "map.png", "--split", "train", "--split", "test")
     assert code == 0
     assert out.startswith("Encoded 37 images with the winner of squares.\nMap: map.png, with ")
 
 
-def test_a_set_that_has_changed_since_has_no_splits(vaetune, folder):
+def test_changed_images_of_a_search_are_encoded_without_splits(vaetune, folder):
     np.savez("squares.npz", x_train=TRAIN.images[:20])
     code, _, error = vaetune("encode", "--output", "z.csv")
     assert code == 0
@@ -129,7 +130,7 @@ def test_a_set_that_has_changed_since_has_no_splits(vaetune, folder):
         (("--output", "z.csv", "--dataset", "small", "--split", "test"), "small has no splits"),
     ],
 )
-def test_what_cannot_be_encoded_is_one_line(vaetune, folder, arguments, message):
+def test_an_impossible_encoding_is_refused_in_one_line(vaetune, folder, arguments, message):
     save(folder / "large", np.zeros((2, 20, 20), np.uint8))
     save(folder / "small", np.zeros((2, 9, 10), np.uint8))
     (folder / "empty").mkdir()
@@ -153,29 +154,29 @@ def test_wrong_options_are_a_usage_error(vaetune, folder, arguments):
     assert vaetune("encode", *arguments)[0] == 2
 
 
-def test_images_that_have_moved_are_asked_for(vaetune, folder):
+def test_an_error_about_moved_images_suggests_dataset(vaetune, folder):
     (folder / "squares.npz").rename(folder / "moved.npz")
     code, _, error = vaetune("encode", "--output", "z.csv")
     assert (code, error.count("\n")) == (1, 1)
     assert "If the images have moved, name their new place with --dataset." in error
     assert vaetune("encode", "--output", "z.csv", "--dataset", "moved.npz")[::2] == (0, "")
-    assert "split" in pd.read_csv("z.csv"), "they are the images of the search"
+    assert "split" in pd.read_csv("z.csv"), "the images of the search have splits"
 
 
 def test_images_are_resized_on_request(vaetune, folder):
     save(folder / "large", np.zeros((2, 20, 20), np.uint8))
-    asked = ("encode", "--dataset", "large", "--output", "z.csv", "--resize", "crop")
-    assert vaetune(*asked)[::2] == (0, "2 images were resized to 9 x 10 (cropped).\n")
+    command = ("encode", "--dataset", "large", "--output", "z.csv", "--resize", "crop")
+    assert vaetune(*command)[::2] == (0, "2 images were resized to 9 x 10 (cropped).\n")
 
 
-def test_a_search_without_a_finished_trial_is_refused(vaetune, folder):
+def test_a_search_without_a_completed_trial_is_refused(vaetune, folder):
     journal = folder / "results" / "squares" / "journal.jsonl"
     journal.write_text(journal.read_text().partition("\n")[0] + "\n")
     _, _, error = vaetune("encode", "--output", "z.csv")
     assert "has no completed trial yet" in error
 
 
-def test_weights_that_were_lost_are_said(vaetune, folder):
+def test_lost_weights_are_reported(vaetune, folder):
     for path in (folder / "results" / "squares").rglob("checkpoint.npz"):
         path.unlink()
     code, _, error = vaetune("encode", "--output", "z.csv")
@@ -185,25 +186,25 @@ def test_weights_that_were_lost_are_said(vaetune, folder):
 
 
 @pytest.mark.parametrize("ending", ["npz", "csv", "parquet"])
-def test_ctrl_c_leaves_no_half_file(vaetune, folder, monkeypatch, ending):
+def test_ctrl_c_leaves_no_partial_file(vaetune, folder, monkeypatch, ending):
     def stop(self, run, trial_id, share):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vaetune.cli.live.bars.EvaluationProgress.on_progress", stop)
     before = contents(folder)
-    stopped = (130, "Stopped. Nothing was written.\n", "")
-    assert vaetune("encode", "--output", f"z.{ending}", "--map", "map.png") == stopped
+    expected = (130, "Stopped. Nothing was written.\n", "")
+    assert vaetune("encode", "--output", f"z.{ending}", "--map", "map.png") == expected
     assert contents(folder) == before
 
 
 @pytest.mark.long
-def test_a_signal_leaves_no_half_file(folder):
+def test_a_signal_leaves_no_partial_file(folder):
     np.save(folder / "many.npy", np.zeros((400_000, 9, 10), np.uint8))
     before = set(folder.iterdir())
     command = ("encode", "--dataset", "many.npy", "--output", "z.csv")
     with PreparedCommand(command, cwd=folder) as process:
-        begun = folder / ".z.csv.tmp"
-        wait_until(lambda: begun.exists() or process.poll() is not None, "the table")
+        partial = folder / ".z.csv.tmp"
+        wait_until(lambda: partial.exists() or process.poll() is not None, "the table")
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""`vaetune explain`: what each group of choices of a winner is worth."""
+"""`vaetune explain`: how much each group of values of the winner gains."""
 
 import re
 import shutil
@@ -23,24 +23,23 @@ filters_2 = { value = 3 }
 dense_units = { value = 4 }
 latent_dim = { value = 3 }
 """
-"""A search. Its winner differs from the Keras example in the widths and in the latent size."""
+"""A search file. Its winner differs from the Keras example in widths and in latent size."""
 
 
 @pytest.fixture
 def searched(vaetune, folder):
+    """The folder of a user after a search of one trial."""
     (folder / "mine.toml").write_text(SEARCH)
     code, _, error = vaetune("search", "mine.toml", "--quiet")
     assert (code, error) == (0, "")
     return folder
 
 
-def names_of(folder):
+def baseline_names(folder):
     return sorted(study.name for study in list_baselines(folder / "results"))
 
 
-def test_the_path_is_trained_printed_and_shown_and_continues_where_it_was_stopped(
-    vaetune, searched
-):
+def test_an_explanation_trains_only_missing_steps_and_is_reported(vaetune, searched):
     page = searched / "results" / "report.html"
     assert "vaetune explain mine" in page.read_text()
 
@@ -55,23 +54,23 @@ def test_the_path_is_trained_printed_and_shown_and_continues_where_it_was_stoppe
         "latent size",
     ]
     assert "latent_dim 2 -> 3" in out
-    assert len(names_of(searched)) == 4
+    assert len(baseline_names(searched)) == 4
     assert "latent_dim 2 \N{RIGHTWARDS ARROW} 3" in page.read_text()
     table = out[out.index("step ") :]
 
     code, again, _ = vaetune("explain", "mine", "--seeds", 1)
     assert (code, again) == (0, table)
 
-    (lost,) = (name for name in names_of(searched) if "explain-widths" in name)
-    shutil.rmtree(searched / "results" / "baselines" / lost)
+    (removed,) = (name for name in baseline_names(searched) if "explain-widths" in name)
+    shutil.rmtree(searched / "results" / "baselines" / removed)
     code, resumed, _ = vaetune("explain", "--seeds", 1)
     assert code == 0
-    (only,) = (line for line in resumed.splitlines() if ", seed 0: " in line)
-    assert only.startswith("widths, ")
+    (line,) = (line for line in resumed.splitlines() if ", seed 0: " in line)
+    assert line.startswith("widths, ")
     assert resumed.endswith(table)
 
 
-def test_a_winner_by_accuracy_is_explained_by_accuracy_with_the_loss_beside_it(vaetune, searched):
+def test_a_winner_by_accuracy_is_explained_by_accuracy_and_loss(vaetune, searched):
     assert vaetune("search", "mine.toml", "--choose-by", "knn_accuracy", "--quiet")[0] == 0
     code, out, error = vaetune("explain", "--seeds", 1)
     assert (code, error) == (0, "")

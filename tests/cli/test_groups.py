@@ -1,4 +1,4 @@
-"""Options in groups: what a command gets, what its help shows, and that help stands alone."""
+"""Groups of options: help texts, and the values that commands receive."""
 
 import re
 from dataclasses import dataclass, fields
@@ -17,9 +17,10 @@ COMMANDS = sorted(command.callback.__name__ for command in app.registered_comman
 
 
 def help_of(*arguments):
-    found = CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "80"})
-    assert found.exit_code == 0
-    return found.output
+    """The help text of a command, 80 columns wide; without arguments, of vaetune."""
+    result = CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    return result.output
 
 
 # Help
@@ -41,17 +42,17 @@ def test_help_is_plain_text(command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_and_argument_has_a_sentence(command):
+def test_every_option_and_argument_has_a_help_sentence(command):
     parameters = typer.main.get_command(app).commands[command].params
     assert parameters
     shown = " ".join(help_of(command).split())
-    for one in parameters:
-        assert re.fullmatch(r"[A-Z]\S* .+\.", one.help), f"{one.name}: {one.help}"
-        assert one.help in shown
+    for parameter in parameters:
+        assert re.fullmatch(r"[A-Z]\S* .+\.", parameter.help), f"{parameter.name}: {parameter.help}"
+        assert parameter.help in shown
 
 
 @pytest.mark.parametrize("command", ["search", "check", "train"])
-def test_options_of_long_commands_stand_in_groups(command):
+def test_options_of_long_commands_are_in_groups(command):
     headings = re.findall(r"^(\S.*):$", help_of(command), re.MULTILINE)
     assert {"Training", "Device and workers"} <= set(headings)
     assert len(headings) >= 4
@@ -60,12 +61,12 @@ def test_options_of_long_commands_stand_in_groups(command):
 
 
 @pytest.mark.parametrize("command", ["new", "best", "evaluate", "trials", "report"])
-def test_options_of_short_commands_stand_in_one_list(command):
+def test_options_of_short_commands_are_in_one_list(command):
     headings = re.findall(r"^(\S.*):$", help_of(command), re.MULTILINE)
     assert [heading for heading in headings if heading != "Arguments"] == ["Options"]
 
 
-# What a command gets
+# Values that a command receives
 
 
 class Colour(StrEnum):
@@ -90,31 +91,34 @@ class GlossyPaint(Paint):
 
 @pytest.fixture
 def paint():
-    """Runs a command with a group of options; returns its exit code and what it got."""
-    given = []
+    """A function that runs a command with a group of options.
+
+    It returns the exit status and, if the command ran, the name and the options it received.
+    """
+    received = []
     paints = typer.Typer()
 
     def command(*, name: Annotated[str, typer.Argument()], paint: GlossyPaint) -> None:
-        given.append((name, paint))
+        received.append((name, paint))
 
     paints.command()(groups.expand_groups(command))
 
     def run(*arguments):
-        given.clear()
-        return CliRunner().invoke(paints, arguments).exit_code, *given
+        received.clear()
+        return CliRunner().invoke(paints, arguments).exit_code, *received
 
     return run
 
 
-def test_a_command_gets_its_groups_with_the_values_that_were_given(paint):
+def test_a_command_receives_its_groups_with_the_given_values(paint):
     assert paint("wall") == (0, ("wall", GlossyPaint()))
     given = ("wall", "--colour", "red", "--thinner", "--gloss", 0.5)
     assert paint(*map(str, given)) == (0, ("wall", GlossyPaint(Colour.red, 2, True, 0.5)))
     assert paint("wall", "--coats", "0") == (2,), "an option keeps its limits"
-    assert paint("wall", "--paint", "red") == (2,), "the group is no option itself"
+    assert paint("wall", "--paint", "red") == (2,), "the group itself is not an option"
 
 
-def test_two_options_of_one_name_are_refused():
+def test_two_options_with_the_same_name_are_refused():
     def command(*, coats: int, paint: Paint) -> None:
         """Never runs."""
 
@@ -122,7 +126,7 @@ def test_two_options_of_one_name_are_refused():
         groups.expand_groups(command)
 
 
-def test_flags_are_the_values_of_marked_options_by_key():
+def test_flags_of_returns_values_by_key_of_the_search_file():
     assert groups.flags_of(Paint(Colour.red, thinner=True)) == {"paint.colour": "red", "coats": 2}
     assert groups.flags_of(Paint()) == {"paint.colour": None, "coats": 2}
     flags = groups.flags_of(options.BudgetOptions(max_epochs=3), options.WinnerOptions())
@@ -131,11 +135,11 @@ def test_flags_are_the_values_of_marked_options_by_key():
     assert type(groups.flags_of(Paint(Colour.red))["paint.colour"]) is str
 
 
-def test_every_key_that_an_option_overrides_is_one_of_the_search_file():
-    declared = [one for name, one in vars(options).items() if name.endswith("Options")]
+def test_every_key_that_an_option_overrides_exists_in_the_search_file():
+    option_groups = [value for name, value in vars(options).items() if name.endswith("Options")]
     keys = {
         mark.key
-        for group in declared
+        for group in option_groups
         for option in fields(group)
         for mark in option.type.__metadata__
         if isinstance(mark, groups.Overrides)

@@ -1,4 +1,4 @@
-"""A search of colour images from the command line, from `vaetune new` to the export."""
+"""The Gaussian and logistic likelihoods in searches, single trainings and checks."""
 
 import re
 
@@ -11,7 +11,7 @@ from vaetune.models.load import load_model
 from vaetune.study.builder import load_study
 from vaetune.study.exported import find_export
 
-NAME = "Keras example's network, Gaussian"
+GAUSSIAN_EXAMPLE = "Keras example's network, Gaussian"
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def colour(folder):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_charts", "without_figures", "without_reading_back")
-def test_colour_images_are_searched_evaluated_and_exported_with_a_gaussian(vaetune, colour):
+def test_colour_images_are_searched_and_exported_with_a_gaussian(vaetune, colour):
     code, out, _ = vaetune("search", "colour.toml", "--max-epochs", 1)
     assert code == 0
     assert re.search(r"^Images: colour, .*; Gaussian likelihood with one learned sigma$", out, re.M)
     assert re.search(r"data\.likelihood +gaussian +file", out)
-    assert re.search(rf"{NAME} +-?[\d.]+ at its best epoch, 1 of 1: the winner is", out)
+    assert re.search(rf"{GAUSSIAN_EXAMPLE} +-?[\d.]+ at its best epoch, 1 of 1: the winner is", out)
     example = r"^  Keras example +[\d.]+ at its best epoch, 1 of 1, .*: not comparable$"
     assert re.search(example, out, re.M)
     assert out.count("the winner is") == 1
@@ -39,7 +39,7 @@ def test_colour_images_are_searched_evaluated_and_exported_with_a_gaussian(vaetu
 
     code, out, _ = vaetune(*QUICK_EVALUATION)
     assert code == 0
-    assert NAME in out
+    assert GAUSSIAN_EXAMPLE in out
     assert "in bits per dimension" in out
     assert "entropy floor" not in out
 
@@ -70,15 +70,15 @@ def test_a_flag_chooses_the_likelihood_of_a_single_training(vaetune, colour):
     )
     assert code == 0
     assert "bits per dimension" in out
-    names = {path.name: load_study(path) for path in (colour / "results/baselines").iterdir()}
-    assert {name: study.likelihood for name, study in names.items()} == {
+    studies = {path.name: load_study(path) for path in (colour / "results/baselines").iterdir()}
+    assert {name: study.likelihood for name, study in studies.items()} == {
         "reference-squares-1": "bernoulli",
         "reference-discretized-logistic-squares-1": "discretized_logistic",
     }
 
 
 @pytest.mark.usefixtures("without_probing")
-def test_check_says_the_likelihood(vaetune, colour):
+def test_check_prints_the_likelihood(vaetune, colour):
     code, out, _ = vaetune("check", "--dataset", "colour.npz")
     assert code == 0
     code, out, _ = vaetune("check", "--dataset", "squares.npz", "--likelihood", "gaussian")
@@ -88,10 +88,10 @@ def test_check_says_the_likelihood(vaetune, colour):
     code, out, _ = vaetune("check", "colour.toml")
     assert code == 0
     assert re.search(r"^  likelihood +Gaussian likelihood with one learned sigma$", out, re.M)
-    assert f"including the Keras example and the {NAME}." in out
+    assert f"including the Keras example and the {GAUSSIAN_EXAMPLE}." in out
 
 
-def test_binarised_pixels_and_a_density_are_refused(refused, folder):
+def test_binarised_pixels_are_refused_with_a_gaussian_likelihood(refused, folder):
     text = SEARCH_FILE.replace('"squares.npz"', '"squares.npz"\nbinarize = "threshold"')
     (folder / "squares.toml").write_text(text)
     error = refused("search", "squares.toml", "--likelihood", "gaussian")

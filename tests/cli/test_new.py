@@ -1,4 +1,4 @@
-"""`vaetune new`: a search file to edit."""
+"""`vaetune new`: a new search file for images."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from vaetune.config.space import DEFAULT_SPACE
 
 
 @pytest.mark.parametrize("algorithm", ["hyperband", "random", "bayesian", "grid"])
-def test_new_writes_a_search_file_that_is_found_and_resolves(vaetune, folder, algorithm):
+def test_new_writes_a_valid_search_file_that_is_listed(vaetune, folder, algorithm):
     code, out, error = vaetune("new", "mine", "--algorithm", algorithm, "--dataset", "squares.npz")
     assert (code, error) == (0, "")
     assert out == (
@@ -28,18 +28,18 @@ def test_new_writes_a_search_file_that_is_found_and_resolves(vaetune, folder, al
     assert resolved.spec.data.dataset == str(folder / "squares.npz")
 
 
-def test_new_leaves_a_search_file_alone(vaetune, refused, folder):
+def test_new_does_not_overwrite_a_search_file(vaetune, refused, folder):
     vaetune("new", "mine")
     assert "searches/mine.toml already exists." in refused("new", "mine")
 
 
 @pytest.mark.parametrize("name", ["best", "baselines", "a/b", "..", "mine.toml"])
-def test_new_refuses_what_no_search_can_be_named(refused, folder, name):
+def test_new_refuses_an_invalid_name(refused, folder, name):
     refused("new", name)
     assert not (folder / "searches").exists()
 
 
-def test_new_warns_of_images_that_are_not_there(vaetune, folder):
+def test_new_warns_about_missing_images(vaetune, folder):
     code, out, error = vaetune("new", "faces", "--dataset", "nowhere")
     assert code == 0
     assert out.startswith("Written: searches/faces.toml\n")
@@ -47,8 +47,8 @@ def test_new_warns_of_images_that_are_not_there(vaetune, folder):
     spec = resolve(folder / "searches" / "faces.toml").spec
     assert spec.data.dataset == str(folder / "nowhere")
     assert spec.space == DEFAULT_SPACE
-    for name, there in (("ours", "squares.npz"), ("theirs", "mnist")):
-        assert vaetune("new", name, "--dataset", there)[2] == ""
+    for name, dataset in (("ours", "squares.npz"), ("theirs", "mnist")):
+        assert vaetune("new", name, "--dataset", dataset)[2] == ""
 
 
 ADVICE = (
@@ -57,7 +57,7 @@ ADVICE = (
 )
 
 
-def test_new_of_images_that_cannot_be_read_says_why(vaetune, folder):
+def test_new_reports_why_images_cannot_be_read(vaetune, folder):
     (folder / "damaged.npz").write_bytes(b"PK")
     for side in (20, 30):
         (folder / "mixed").mkdir(exist_ok=True)
@@ -88,7 +88,8 @@ SHAPES = {
 }
 
 
-@pytest.mark.long  # tests/cli/test_app.py checks, and searches, what `new` writes for 40 x 32 x 3.
+# tests/cli/test_app.py checks and searches images of 40 x 32 x 3 with a file that `new` writes.
+@pytest.mark.long
 @pytest.mark.parametrize("name", SHAPES)
 def test_check_accepts_what_new_writes(vaetune, folder, name):
     np.savez(folder / "ours.npz", x=noise(24, *SHAPES[name]))
@@ -107,12 +108,12 @@ def test_new_writes_a_space_for_the_images(vaetune, folder, algorithm):
     assert space.latent_dim.listed() == (32, 64, 128)
 
 
-def test_new_starts_without_tensorflow(folder):
+def test_new_does_not_import_tensorflow(folder):
     script = "import sys; from vaetune.cli.new import new; new('ours', dataset='squares.npz')"
     script += "; assert 'numpy' in sys.modules and not {'tensorflow', 'keras'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", script], check=True)
     assert (folder / "searches" / "ours.toml").exists()
 
 
-def test_new_of_an_unknown_algorithm_is_a_usage_error(vaetune, folder):
+def test_an_unknown_algorithm_is_a_usage_error(vaetune, folder):
     assert vaetune("new", "mine", "--algorithm", "genetic")[0] == 2

@@ -1,4 +1,4 @@
-"""A search by the use of its models, as a user runs it."""
+"""Searches by kNN accuracy or AUROC instead of the validation loss."""
 
 import re
 
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def unlabelled(folder):
-    """The user's images without their labels."""
+    """Writes the user's images without labels to plain.npz."""
     with np.load(folder / "squares.npz") as arrays:
         np.savez(folder / "plain.npz", x_train=arrays["x_train"], x_test=arrays["x_test"])
 
@@ -29,14 +29,14 @@ def test_an_unknown_objective_is_refused(vaetune, folder):
     assert "'knn_accuracy'" in error
 
 
-def test_an_area_needs_a_class_that_is_left_out(refused):
+def test_auroc_needs_a_class_that_is_left_out(refused):
     error = refused("search", "squares.toml", "--objective", "auroc")
     assert 'objective = "auroc" needs classes that are left out of training' in error
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_charts")
-def test_a_search_shows_accuracies_from_its_first_line_to_the_report(vaetune, folder):
+def test_a_search_by_accuracy_shows_accuracies_in_output_and_report(vaetune, folder):
     code, out, _ = vaetune("search", "squares.toml", "--objective", "knn_accuracy", "--no-baseline")
     assert code == 0
     assert re.search(r"objective +knn_accuracy +flag", out)

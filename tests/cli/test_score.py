@@ -25,7 +25,7 @@ TRAIN, TEST = make_split(60, (9, 10, 1), 1), make_split(30, (9, 10, 1), 2)
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """A user's folder after a search without the class 2, and an export. Tests work in a copy."""
+    """A user's folder after a search without class 2, and an export. Tests work in a copy."""
     folder = tmp_path_factory.mktemp("searched")
     search_and_export(folder, TRAIN, TEST, 'leave_out = ["2"]')
     return folder
@@ -34,7 +34,7 @@ def searched(tmp_path_factory):
 folder = folder_after_search
 
 
-def test_the_images_of_a_search_are_scored_and_compared(vaetune, folder, monkeypatch):
+def test_the_images_of_a_search_are_scored_flagged_and_drawn(vaetune, folder, monkeypatch):
     drawn = []
     write = report.write_heat_maps
 
@@ -46,24 +46,24 @@ def test_the_images_of_a_search_are_scored_and_compared(vaetune, folder, monkeyp
         )
 
     monkeypatch.setattr(report, "write_heat_maps", write_two)
-    asked = ("score", "--output", "s.csv", "--odd", "2", "--heat-maps", "maps.png")
-    code, out, error = vaetune(*asked, "--quantile", "0.8")
+    command = ("score", "--output", "s.csv", "--odd", "2", "--heat-maps", "maps.png")
+    code, out, error = vaetune(*command, "--quantile", "0.8")
     assert code == 0
     assert error.startswith(TOO_FEW)
     assert error.count("\n") == 1
     frame = pd.read_csv("s.csv", dtype={"class_name": str})
-    facts = ["name", "split", "label", "class_name"]
+    description_columns = ["name", "split", "label", "class_name"]
     values = ["score", "negative_elbo", "expected_loss", "reconstruction", "kl"]
     values += ["reconstruction_error", "lowest_loss", "compressed_size"]
-    assert [*frame] == [*facts, *values, "flagged"]
+    assert [*frame] == [*description_columns, *values, "flagged"]
     assert frame["name"].tolist() == [*range(60), *range(30)]
     assert frame["label"].tolist() == [*TRAIN.labels, *TEST.labels]
     assert (frame["split"] == "left_out").tolist() == (frame["label"] == 2).tolist()
 
-    known = frame["score"][frame["split"] == "validation"]
-    threshold = sorted(known)[int(np.ceil(0.8 * (len(known) + 1))) - 1]
+    val_scores = frame["score"][frame["split"] == "validation"]
+    threshold = sorted(val_scores)[int(np.ceil(0.8 * (len(val_scores) + 1))) - 1]
     assert frame["flagged"].tolist() == (frame["score"] > threshold).tolist()
-    assert f"Threshold: {threshold:,.2f} nats, quantile 0.8 of {len(known)} validation" in out
+    assert f"Threshold: {threshold:,.2f} nats, quantile 0.8 of {len(val_scores)} validation" in out
     for split in ("train", "validation", "test", "left_out"):
         flagged = frame["flagged"][frame["split"] == split]
         line = f"{flagged.sum()} of {len(flagged)} ({flagged.mean():.2%}) {split.replace('_', ' ')}"
@@ -74,30 +74,30 @@ def test_the_images_of_a_search_are_scored_and_compared(vaetune, folder, monkeyp
     odd = (new["label"] == 2).sum()
     counts = f"{odd} odd images, {len(new) - odd} normal"
     assert f"AUROC: {expected:.4f} for 2 against all others ({counts})\n" in out
-    listed = out[out.index("Most anomalous:") : out.index("AUROC")].splitlines()[1:]
+    listed_lines = out[out.index("Most anomalous:") : out.index("AUROC")].splitlines()[1:]
     highest = frame.sort_values("score", ascending=False, kind="stable").head(10)
-    assert len(listed) == 10
-    for line, (_, row) in zip(listed, highest.iterrows(), strict=True):
+    assert len(listed_lines) == 10
+    for line, (_, row) in zip(listed_lines, highest.iterrows(), strict=True):
         assert line.split()[:2] == [f"{row['score']:,.2f}", str(row["name"])]
         assert line.endswith("flagged") == row["flagged"]
     with Image.open("maps.png") as picture:
         assert picture.format == "PNG"
     assert drawn[0].splits == ["train", "validation", "test", "left out"]
-    assert not drawn[0].is_corrected, "there are too few images"
-    first = frame.sort_values("score", ascending=False, kind="stable").iloc[0]
-    place = f"{first['split'].replace('_', ' ')} {first['name']}"
-    assert drawn[0].titles[0] == f"{first['score']:,.1f} nats: {place}"
+    assert not drawn[0].is_corrected, "there are too few validation images"
+    most_anomalous = frame.sort_values("score", ascending=False, kind="stable").iloc[0]
+    title = f"{most_anomalous['split'].replace('_', ' ')} {most_anomalous['name']}"
+    assert drawn[0].titles[0] == f"{most_anomalous['score']:,.1f} nats: {title}"
     assert out.endswith("Table: s.csv\nHeat maps: maps.png, with 12 images\n")
 
 
-def test_a_folder_of_other_images_is_scored_alike_by_search_and_export(vaetune, folder):
+def test_a_search_and_its_export_give_other_images_the_same_scores(vaetune, folder):
     save(folder / "photos" / "odd", TRAIN.images[:4, ..., 0])
     save(folder / "photos" / "usual", TRAIN.images[4:11, ..., 0])
-    asked = ("--dataset", "photos", "--output", "s.parquet", "--normal", "usual")
+    options = ("--dataset", "photos", "--output", "s.parquet", "--normal", "usual")
     frames, outs = [], []
     for model in ("squares", "results/best"):
         before = contents(folder)
-        code, out, error = vaetune("score", model, *asked)
+        code, out, error = vaetune("score", model, *options)
         assert code == 0
         complexity, quantile = error.splitlines()
         assert complexity.startswith(TOO_FEW)
@@ -115,21 +115,21 @@ def test_a_folder_of_other_images_is_scored_alike_by_search_and_export(vaetune, 
     np.testing.assert_allclose(frame["score"], frames[1]["score"], rtol=1e-5)
 
 
-def test_some_splits_are_scored_and_compared_with_the_validation_images(vaetune, folder):
+def test_a_choice_of_splits_keeps_the_scores_the_threshold_and_the_auroc(vaetune, folder):
     splits = ("--split", "test", "--split", "left_out")
     code, out, _ = vaetune("score", *splits, "--odd", "2", "--output", "s.csv", "--quantile", "0.8")
     assert code == 0
     frame = pd.read_csv("s.csv")
     assert set(frame["split"]) == {"test", "left_out"}
-    code, whole, _ = vaetune("score", "--odd", "2", "--output", "all.csv", "--quantile", "0.8")
-    every = pd.read_csv("all.csv")
-    expected = every[every["split"].isin(["test", "left_out"])].reset_index(drop=True)
+    code, out_of_all, _ = vaetune("score", "--odd", "2", "--output", "all.csv", "--quantile", "0.8")
+    all_scores = pd.read_csv("all.csv")
+    expected = all_scores[all_scores["split"].isin(["test", "left_out"])].reset_index(drop=True)
     pd.testing.assert_frame_equal(frame, expected, rtol=1e-5)
     for line in ("Threshold: .*", "AUROC: .*"):
-        assert re.search(line, out)[0] == re.search(line, whole)[0]
+        assert re.search(line, out)[0] == re.search(line, out_of_all)[0]
 
 
-def test_an_odd_class_that_was_trained_on_is_said(vaetune, folder):
+def test_training_on_an_odd_class_is_reported(vaetune, folder):
     code, out, error = vaetune("score", "--odd", "0", "--quantile", "0.5")
     assert (code, "AUROC: " in out) == (0, True)
     count = int((TRAIN.labels == 0).sum())
@@ -137,30 +137,30 @@ def test_an_odd_class_that_was_trained_on_is_said(vaetune, folder):
     assert 'leave_out = ["LABEL"]' in error
 
 
-def test_an_export_scores_elsewhere_with_the_losses_that_it_contains(vaetune, folder):
+def test_an_export_takes_the_threshold_from_its_validation_losses(vaetune, folder):
     shutil.move("results/best", "moved")
     np.savez("others.npz", x=TEST.images)
-    asked = ("score", "moved", "--dataset", "others.npz", "--output", "s.npz")
-    code, out, error = vaetune(*asked)
+    command = ("score", "moved", "--dataset", "others.npz", "--output", "s.npz")
+    code, out, error = vaetune(*command)
     assert code == 0
     assert "few for the quantile" in error
     assert "Threshold: " in out
-    with np.load("s.npz") as found:
-        assert found["flagged"].shape == (30,)
+    with np.load("s.npz") as arrays:
+        assert arrays["flagged"].shape == (30,)
     (folder / "moved" / "validation_losses.csv").unlink()
-    code, out, error = vaetune(*asked)
+    code, out, error = vaetune(*command)
     assert code == 0
     expected = "No threshold could be set, so no image is flagged. There is no "
     assert error.startswith(f"{expected}moved/validation_losses.csv. The model in moved")
     assert error.count("\n") == 1
     assert "Threshold" not in out
     assert "lagged" not in out
-    with np.load("s.npz") as found:
-        assert {"names", "score", "lowest_loss"} <= set(found)
-        assert "flagged" not in found
+    with np.load("s.npz") as arrays:
+        assert {"names", "score", "lowest_loss"} <= set(arrays)
+        assert "flagged" not in arrays
 
 
-def test_an_export_without_the_images_of_its_search_is_written_and_says_so(
+def test_an_export_without_the_images_has_no_validation_losses(
     vaetune, folder, monkeypatch, without_figures
 ):
     monkeypatch.setattr("vaetune.export.trial.Reader", StubReader)
@@ -208,7 +208,7 @@ def test_an_export_without_the_images_of_its_search_is_written_and_says_so(
         (("--trial", "99"), "no trial 99. `vaetune trials squares` lists"),
     ],
 )
-def test_what_cannot_be_scored_is_one_line(vaetune, folder, arguments, message):
+def test_an_impossible_scoring_is_refused_in_one_line(vaetune, folder, arguments, message):
     save(folder / "large", np.zeros((2, 20, 20), np.uint8))
     save(folder / "small", np.zeros((2, 9, 10), np.uint8))
     save(folder / "one" / "a", np.zeros((2, 9, 10), np.uint8))
@@ -236,6 +236,6 @@ def test_ctrl_c_leaves_no_file(vaetune, folder, monkeypatch):
 
     monkeypatch.setattr("vaetune.cli.live.bars.EvaluationProgress.on_progress", stop)
     before = contents(folder)
-    stopped = (130, "Stopped. Nothing was written.\n", "")
-    assert vaetune("score", "--output", "s.csv", "--heat-maps", "maps.png") == stopped
+    expected = (130, "Stopped. Nothing was written.\n", "")
+    assert vaetune("score", "--output", "s.csv", "--heat-maps", "maps.png") == expected
     assert contents(folder) == before

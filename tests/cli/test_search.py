@@ -1,4 +1,4 @@
-"""`vaetune search`: what a search prints, records and continues."""
+"""`vaetune search`: output, records, interruptions and extensions."""
 
 import json
 import re
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_page")
-def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
+def test_a_flag_overrides_the_file_and_is_shown_as_the_origin(vaetune, folder):
     code, out, _ = vaetune(
         "search", "squares.toml", "--max-epochs", 1, "--seed", 0, "--no-baseline", "--device", "cpu"
     )
@@ -42,7 +42,7 @@ def test_a_flag_overrides_the_file_and_says_so(vaetune, folder):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_page")
-def test_quiet_prints_the_outcome_only(vaetune, folder):
+def test_quiet_prints_only_the_outcome(vaetune, folder):
     _, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1, "--no-baseline", "--quiet")
     assert out.startswith("Winner of squares (complete, 1 trial)")
 
@@ -62,7 +62,7 @@ def test_a_search_ends_with_hints_and_its_report(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_page")
-def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
+def test_a_complete_search_trains_only_missing_final_seeds(vaetune, folder):
     vaetune("search", "squares.toml", "--max-epochs", 1)
     code, out, _ = vaetune("search", "squares.toml", "--max-epochs", 1)
     assert code == 0
@@ -82,7 +82,7 @@ def test_a_finished_search_again_says_so_and_ends_well(vaetune, folder):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_page")
-def test_a_search_of_which_every_trial_fails_says_why(vaetune, folder):
+def test_a_search_reports_why_every_trial_failed(vaetune, folder):
     text = SEARCH_FILE.replace("{ min = 1e-3, max = 1e-1, scale", "{ min = 1e30, max = 1e35, scale")
     (folder / "wild.toml").write_text(text)
     code, out, error = vaetune("search", "wild.toml", "--max-epochs", 1, "--no-baseline")
@@ -113,9 +113,10 @@ def test_every_algorithm_runs_from_the_command_line(vaetune, folder, algorithm, 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_page", "without_figures")
-def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch):
+def test_a_search_is_extended_and_its_trials_are_selected(vaetune, folder, monkeypatch):
+    # Five finalists would keep the weights of all five trials.
     for module in ("study.study", "study.ranking"):
-        monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)  # of five, all would be kept
+        monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)
     text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 3")
     (folder / "mine.toml").write_text(text.replace('"hyperband"', '"random"'))
     vaetune("search", "mine.toml", "--no-baseline", "--keep-best", 1)
@@ -150,34 +151,34 @@ def test_a_search_is_extended_and_its_trials_picked(vaetune, folder, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_figures")
-def test_a_time_budget_ends_with_a_report_and_the_winner_so_far(vaetune, folder, monkeypatch):
+def test_a_time_budget_ends_a_search_with_a_report_and_an_export(vaetune, folder, monkeypatch):
     from vaetune.export.formats import FORMATS
     from vaetune.search import tuner
 
-    def write_quickly(folder, vae):
+    def write_empty_files(folder, vae):
         for name in FORMATS["litert"].files:
             (folder / name).touch()
 
-    monkeypatch.setitem(FORMATS, "litert", replace(FORMATS["litert"], write=write_quickly))
+    monkeypatch.setitem(FORMATS, "litert", replace(FORMATS["litert"], write=write_empty_files))
 
     clock = time.monotonic
-    ended = []
+    saved = []
     save = tuner.CheckpointKeeper.save
     monkeypatch.setattr(
-        tuner.CheckpointKeeper, "save", lambda *given: (ended.append(1), save(*given))[1]
+        tuner.CheckpointKeeper, "save", lambda *given: (saved.append(1), save(*given))[1]
     )
-    late = lambda: clock() + (1e5 if len(ended) >= 5 else 0)  # noqa: E731
-    monkeypatch.setattr(tuner.time, "monotonic", late)
-    former = {"program": "vaetune", "files": ["hyperparameters.json"], "formats": {"litert": {}}}
+    late_clock = lambda: clock() + (1e5 if len(saved) >= 5 else 0)  # noqa: E731
+    monkeypatch.setattr(tuner.time, "monotonic", late_clock)
+    earlier = {"program": "vaetune", "files": ["hyperparameters.json"], "formats": {"litert": {}}}
     (folder / "results" / "best").mkdir(parents=True)
-    (folder / "results" / "best" / "hyperparameters.json").write_text(json.dumps(former))
+    (folder / "results" / "best" / "hyperparameters.json").write_text(json.dumps(earlier))
     code, out, error = vaetune(
         "search", "squares.toml", "--no-baseline", "--time-budget", "5h", "--max-epochs", 3
     )
     assert (code, error) == (0, "")
     assert "The time budget of 5h is used up. Run the same command again to continue." in out
     assert "Exported to results/best/" in out
-    assert "encoder.tflite" in out, "in no fewer formats than the export before"
+    assert "encoder.tflite" in out, "the export has the formats of the earlier export"
     assert "Stopped by its time budget" in (folder / "results" / "report.html").read_text()
     monkeypatch.undo()
     monkeypatch.chdir(folder)
@@ -189,7 +190,7 @@ def test_a_time_budget_ends_with_a_report_and_the_winner_so_far(vaetune, folder,
 @pytest.mark.slow
 @pytest.mark.parametrize("trials", [20, *long(110)])
 def test_memory_does_not_grow_with_the_trials(tmp_path, trials):
-    """Compares the resident memory with that after 10 trials, in a process of its own."""
+    """Compares the resident memory with that after 10 trials, in a separate process."""
     script = Path(__file__).parents[1] / "stress" / "memory_of_trials.py"
     with PreparedCommand([trials], tmp_path, program=script) as process:
         code, out, error = process.finish()
@@ -200,7 +201,7 @@ def test_memory_does_not_grow_with_the_trials(tmp_path, trials):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_page")
-def test_a_search_of_binarised_images_says_so_with_every_number(vaetune, folder):
+def test_results_of_binarised_images_mention_the_binarisation(vaetune, folder):
     text = SEARCH_FILE.replace('"squares.npz"', '"squares.npz"\nbinarize = "stochastic"')
     (folder / "drawn.toml").write_text(text)
     code, out, _ = vaetune("search", "drawn.toml", "--max-epochs", 1, "--no-baseline")
@@ -223,7 +224,7 @@ def test_a_search_of_binarised_images_says_so_with_every_number(vaetune, folder)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, *long(signal.SIGTERM)])
-def test_ctrl_c_ends_cleanly_and_keeps_what_was_trained(folder, number):
+def test_a_signal_ends_a_search_cleanly_and_keeps_its_trials(folder, number):
     command = ("search", "squares.toml", "--max-epochs", "27", "--no-baseline")
     with PreparedCommand(command, cwd=folder) as process:
         for line in process.stdout:
@@ -243,29 +244,29 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_trained(folder, number):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_page")
-def test_kill_9_loses_nothing_that_was_finished(vaetune, folder):
+def test_a_killed_search_keeps_its_completed_trials(vaetune, folder):
     command = ("search", "squares.toml", "--no-baseline")
     journal = folder / "results" / "squares" / "journal.jsonl"
     with PreparedCommand(command, cwd=folder) as process:
-        wait_until(lambda: is_killed_or_has_ended(process, journal), "two trials")
+        wait_until(lambda: kill_after_two_trials(process, journal), "two trials")
     killed = load_study(journal.parent)
     code, _, error = vaetune(*command)
     assert code == 0, error
     study = load_study(journal.parent)
-    finished = [trial for trial in killed.trials if trial.status == "completed"]
-    assert len(finished) >= 2
-    assert list(study.trials[: len(finished)]) == finished
+    completed = [trial for trial in killed.trials if trial.status == "completed"]
+    assert len(completed) >= 2
+    assert list(study.trials[: len(completed)]) == completed
     assert len(study.trials) == 6
 
 
-def is_killed_or_has_ended(process, journal):
-    """Kills a search as soon as two of its trials have ended."""
+def kill_after_two_trials(process, journal):
+    """Kills the search once two trials have ended; returns whether its process has ended."""
     if journal.exists() and journal.read_text().count("trial_ended") >= 2:
         process.kill()
     return process.poll() is not None
 
 
-def test_search_alone_lists_the_searches(vaetune, folder):
+def test_search_without_a_name_lists_the_searches(vaetune, folder):
     (folder / "searches").mkdir()
     (folder / "searches" / "mine.toml").write_text('description = "my own"')
     (folder / "searches" / "broken.toml").write_text("x =")
@@ -277,8 +278,8 @@ def test_search_alone_lists_the_searches(vaetune, folder):
 
 
 @pytest.mark.slow
-def test_the_images_that_were_searched_are_named(vaetune, folder):
-    """A description is of the file, and the images may be others."""
+def test_the_output_and_the_report_name_the_images(vaetune, folder):
+    """The description comes from the search file, but --dataset may select other images."""
     (folder / "mine.toml").write_text(SEARCH_FILE.replace('"squares"', '"VAEs of circles"'))
     quick = ("--max-epochs", 1, "--no-baseline", "--dataset", "squares.npz")
     code, out, _ = vaetune("search", "mine.toml", *quick)
@@ -298,7 +299,7 @@ def test_no_built_in_description_names_images(name):
 
 
 @pytest.mark.usefixtures("without_page")
-def test_a_quiet_search_warns_all_the_same(vaetune, folder):
+def test_a_quiet_search_warns_about_a_missing_journal(vaetune, folder):
     quick = ("--max-epochs", 1, "--no-baseline", "--quiet")
     vaetune("search", "squares.toml", *quick)
     (folder / "results" / "squares" / "journal.jsonl").unlink()
@@ -307,7 +308,7 @@ def test_a_quiet_search_warns_all_the_same(vaetune, folder):
     assert error.startswith("journal.jsonl was missing.")
 
 
-def test_ctrl_c_before_a_search_begins_is_shown(vaetune, folder, monkeypatch):
+def test_ctrl_c_while_images_are_loaded_is_reported(vaetune, folder, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
@@ -320,7 +321,7 @@ def test_ctrl_c_before_a_search_begins_is_shown(vaetune, folder, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_page")
-def test_a_time_budget_that_ends_before_a_lost_winner_is_made_again(vaetune, folder):
+def test_a_lost_winner_is_not_exported_when_the_time_budget_ends(vaetune, folder):
     quick = ("--max-epochs", 1, "--no-baseline")
     vaetune("search", "squares.toml", *quick)
     study = load_study(folder / "results" / "squares")
@@ -333,7 +334,7 @@ def test_a_time_budget_that_ends_before_a_lost_winner_is_made_again(vaetune, fol
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_search_prints_the_warnings_about_its_images_once(capsys, quiet):
+def test_warnings_about_images_are_printed_once_unless_quiet(capsys, quiet):
     reading = Reading(kind="files", dtype="uint8", low=0, high=255, range=(0, 255))
     started = make_started(reading=reading.model_copy(update={"warnings": ("37 copies.",)}))
     session = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""Spaces that hold fewer configurations than the budget allows, or a single one."""
+"""Search spaces with fewer configurations than the budget allows."""
 
 import re
 
@@ -13,10 +13,10 @@ QUICK = ("--max-epochs", 1, "--no-baseline")
 pytestmark = pytest.mark.usefixtures("without_page")
 
 
-def write_search(folder, algorithm, budget="", latent_dim="values = [2, 3]"):
-    """A search that varies only the number of latent dimensions."""
-    top, _ = SEARCH_FILE.split("[space]")
-    text = top.replace('"hyperband"', f'"{algorithm}"').replace(
+def write_search_file(folder, algorithm, budget="", latent_dim="values = [2, 3]"):
+    """Writes small.toml, a search that varies only the number of latent dimensions."""
+    head, _ = SEARCH_FILE.split("[space]")
+    text = head.replace('"hyperband"', f'"{algorithm}"').replace(
         "max_epochs = 3", f"max_epochs = 2\n{budget}"
     )
     pinned = "filters_1 = { value = 2 }\nfilters_2 = { value = 3 }"
@@ -34,11 +34,11 @@ def write_search(folder, algorithm, budget="", latent_dim="values = [2, 3]"):
         ("hyperband", "value = 2", 2),  # the single configuration is promoted once
     ],
 )
-def test_a_space_of_one_configuration_is_searched_to_its_end(
+def test_a_search_of_a_single_configuration_completes(
     vaetune, folder, algorithm, latent_dim, trials
 ):
     budgets = {"bayesian": "max_trials = 3\ninitial_trials = 1", "hyperband": "factor = 2"}
-    write_search(folder, algorithm, budgets.get(algorithm, ""), latent_dim)
+    write_search_file(folder, algorithm, budgets.get(algorithm, ""), latent_dim)
     for command in ("check", "search"):
         code, out, error = vaetune(command, "small.toml", "--no-baseline")
         assert (code, error) == (0, "")
@@ -60,8 +60,10 @@ def test_a_space_of_one_configuration_is_searched_to_its_end(
         ("hyperband", "factor = 2", "The space holds 2 configurations."),
     ],
 )
-def test_a_space_that_is_exhausted_is_not_extended(vaetune, folder, algorithm, budget, message):
-    write_search(folder, algorithm, budget)
+def test_a_search_that_exhausted_its_space_is_not_extended(
+    vaetune, folder, algorithm, budget, message
+):
+    write_search_file(folder, algorithm, budget)
     code, out, _ = vaetune("search", "small.toml", "--no-baseline")
     assert code == 0
     assert f"\n{message}\n" in out
@@ -80,8 +82,8 @@ def test_a_space_that_is_exhausted_is_not_extended(vaetune, folder, algorithm, b
 
 
 @pytest.mark.slow
-def test_a_budget_that_the_space_holds_needs_no_word(vaetune, folder):
-    write_search(folder, "random", "max_trials = 2", latent_dim="values = [2, 3, 4]")
+def test_a_budget_within_the_space_causes_no_message(vaetune, folder):
+    write_search_file(folder, "random", "max_trials = 2", latent_dim="values = [2, 3, 4]")
     code, out, _ = vaetune("search", "small.toml", *QUICK)
     assert code == 0
     assert "The space holds" not in out

@@ -1,4 +1,4 @@
-"""Stages that the images are too small for are refused before anything is trained."""
+"""More stages than the image size allows are refused before training."""
 
 import numpy as np
 import pytest
@@ -34,19 +34,17 @@ def deep(folder):
         (("train", "--dataset", "squares.npz", "--epochs", 1, "--set", "stages=4"), "4"),
     ],
 )
-def test_a_command_refuses_stages_that_the_images_are_too_small_for(
-    refused, deep, command, received
-):
+def test_a_command_refuses_too_many_stages_for_the_images(refused, deep, command, received):
     assert refused(*command) == f"vaetune: {REASON.format(received)}\n"
 
 
-def test_images_of_another_size_are_what_counts(vaetune, deep):
+def test_the_size_of_the_given_images_is_checked(vaetune, deep):
     np.savez(deep.with_name("larger.npz"), x=np.zeros((30, 16, 17), np.uint8))
     _, _, error = vaetune("check", "deep.toml", "--dataset", "larger.npz")
-    assert "stages" not in error, "only its equal images are refused"
+    assert "stages" not in error, "the images are large enough, and refused because all are equal"
 
 
-def test_a_search_in_python_is_refused(deep):
+def test_run_search_refuses_too_many_stages(deep):
     before = contents(deep.parent)
     with pytest.raises(SpecError, match="stages expects at most 2 for images of 9 x 10 pixels"):
         run_search(resolve(deep), results=deep.parent / "results", verbose=False)
@@ -57,7 +55,7 @@ def test_a_search_in_python_is_refused(deep):
     ("shape", "most"),
     [((8, 8, 1), 2), ((15, 99, 1), 2), ((16, 16, 1), 3), ((28, 28, 1), 3), ((128, 64, 3), 5)],
 )
-def test_a_model_has_as_many_stages_as_leave_a_map_of_2_x_2(shape, most):
+def test_the_last_stage_leaves_a_map_of_at_least_2_x_2(shape, most):
     assert most_stages(shape) == most
     small = {"filters_1": 2, "filters_2": 2, "dense_units": 2}
     assert len(build_vae(shape, {**small, "stages": most}).encoder.layers) > most
@@ -66,7 +64,7 @@ def test_a_model_has_as_many_stages_as_leave_a_map_of_2_x_2(shape, most):
         build_vae(shape, {**small, "stages": most + 1})
 
 
-def test_the_largest_number_of_a_space_decides():
+def test_the_largest_number_of_stages_in_a_space_is_checked():
     for stages in ({"values": [3, 2]}, {"min": 2, "max": 3}, {"value": 3}):
         space = Space.model_validate({"stages": stages})
         check_stages(space, (16, 16, 1))

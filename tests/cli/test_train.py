@@ -15,7 +15,7 @@ from vaetune.training.restore import restore_best
 pytestmark = pytest.mark.usefixtures("without_page", "without_figures", "without_reading_back")
 
 
-def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
+def test_train_records_one_configuration_as_a_baseline(vaetune, folder):
     code, out, _ = vaetune(
         *("train", "--dataset", "squares.npz", "--epochs", 2, "--filters-1", 2),
         *("--filters-2", 3, "--dense-units", 4, "--latent-dim", 3, "--learning-rate", 0.01),
@@ -37,11 +37,11 @@ def test_train_puts_one_configuration_among_the_baselines(vaetune, folder):
     assert [epoch.epoch for epoch in trial.epochs] == [1, 2]
 
 
-def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
-    searched = SEARCH_FILE.replace("batch_size = 16", "").replace(
+def test_train_trains_the_winner_of_a_search_from_scratch(vaetune, folder):
+    text = SEARCH_FILE.replace("batch_size = 16", "").replace(
         "[space]", "[space]\nbatch_size = { values = [8, 16] }\nbeta = { min = 0.5, max = 2.0 }"
     )
-    (folder / "mine.toml").write_text(searched)
+    (folder / "mine.toml").write_text(text)
     code, out, error = vaetune("search", "mine.toml", "--no-baseline")
     assert (code, error) == (0, "")
     assert re.search(r"space\.batch_size +8, 16 +file", out)
@@ -72,7 +72,7 @@ def test_train_takes_the_winner_of_a_search_further(vaetune, folder):
     assert code == 0
     assert f"mine-trial-{winner.trial_id}-squares-4 (complete, 1 trial)" in out
 
-    # Another way of training it has another folder, the same way goes on in its own.
+    # Training with other options needs a new folder. The same options continue in their folder.
     code, out, _ = vaetune(*command)
     assert f"{name}-2/" in out
     code, out, _ = vaetune(*command, "--learning-rate-decay", "cosine")
@@ -95,11 +95,11 @@ FULL_RECIPE = {
 }
 
 
-def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(vaetune, folder):
+def test_train_accepts_a_winner_with_levels_and_all_training_options(vaetune, folder):
     lines = [f"{name} = {{ value = {json.dumps(value)} }}" for name, value in FULL_RECIPE.items()]
-    searched = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 2\nmax_trials = 1")
-    searched = searched.replace("hyperband", "random") + "\n".join(lines)
-    (folder / "mine.toml").write_text(searched)
+    text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 2\nmax_trials = 1")
+    text = text.replace("hyperband", "random") + "\n".join(lines)
+    (folder / "mine.toml").write_text(text)
     code, _, error = vaetune("search", "mine.toml", "--no-baseline")
     assert (code, error) == (0, "")
     winner = load_study(folder / "results" / "mine").winner
@@ -129,7 +129,7 @@ def test_a_winner_with_levels_and_every_option_of_training_is_trained_again(vaet
 
 
 @pytest.mark.slow
-def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder):
+def test_a_training_that_patience_stopped_stays_complete(vaetune, folder):
     command = ("train", "--dataset", "squares.npz", "--epochs", 50, "--patience", 2)
     rate = ("--learning-rate", 0.5, "--filters-1", 2, "--filters-2", 3, "--name", "mine")
     code, out, _ = vaetune(*command, *rate)
@@ -148,13 +148,13 @@ def test_train_stops_when_its_patience_is_over_and_stays_stopped(vaetune, folder
     assert vaetune("best", "baselines/mine", "--export")[0] == 0
 
 
-def test_a_trial_to_train_needs_its_search(vaetune, folder):
+def test_trial_without_best_is_a_usage_error(vaetune, folder):
     code, _, error = vaetune("train", "--trial", "0001")
     assert code == 2
     assert "--trial goes with --best" in error
 
 
-def test_training_for_no_epochs_is_a_usage_error(vaetune, folder):
+def test_zero_epochs_are_a_usage_error(vaetune, folder):
     code, _, error = vaetune("train", "--epochs", 0)
     assert code == 2
     assert "--epochs" in error
@@ -188,7 +188,7 @@ def test_a_wrong_setting_is_refused_in_one_line(refused, options, expected):
     assert refused("train", "--epochs", 1, *options).startswith(f"vaetune: {expected}")
 
 
-def test_any_hyperparameter_is_set_for_the_example_and_for_a_trial(vaetune, folder):
+def test_set_changes_hyperparameters_of_the_keras_example_and_of_a_trial(vaetune, folder):
     own = ("--filters-1", 2, "--filters-2", 3, "--epochs", 1, "--dataset", "squares.npz")
     command = ("train", *own, "--set", "output_bias=mean", "--set", "kl_warmup=0.5")
     code, out, error = vaetune(*command, "--set", "batch_size=8")

@@ -1,4 +1,4 @@
-"""`vaetune trials`: tables of trials and of failures."""
+"""`vaetune trials`: tables of trials and failures, and exports to other tools."""
 
 import json
 import re
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("without_charts", "without_reading_back")
 
 
 @pytest.mark.slow
-def test_failures_are_shown_everywhere(vaetune, folder):
+def test_failed_trials_are_shown_in_tables_and_the_report(vaetune, folder):
     text = SEARCH_FILE.replace("max_epochs = 3", "max_epochs = 1\nmax_trials = 13")
     text = text.replace('"hyperband"', '"random"').replace("max = 1e-1", "max = 1e30")
     (folder / "mine.toml").write_text(text)
@@ -44,7 +44,7 @@ def test_failures_are_shown_everywhere(vaetune, folder):
     assert "complete, 13 trials" in out
 
 
-# Trials for other tools
+# Exports to other tools
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def searched(folder):
     return folder
 
 
-def test_trials_are_written_for_another_tool_which_the_output_says_how_to_open(vaetune, searched):
+def test_trials_are_exported_to_optuna_with_a_command_to_open_them(vaetune, searched):
     code, out, error = vaetune("trials", "--to", "optuna", "--output", "mine.db")
     assert (code, error) == (0, "")
     assert out == (
@@ -76,14 +76,14 @@ def test_trials_are_written_for_another_tool_which_the_output_says_how_to_open(v
         (["--to", "wandb", "--output", "x.db"], "'wandb' is not one of 'optuna', 'tensorboard'"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(vaetune, searched, arguments, message):
+def test_invalid_combinations_of_options_are_refused(vaetune, searched, arguments, message):
     code, _, error = vaetune("trials", *arguments)
     assert code == 2
     assert message in error
     assert not (searched / "x.db").exists()
 
 
-def test_what_cannot_be_written_for_a_tool_is_one_clear_line(refused, searched):
+def test_an_impossible_export_of_trials_is_refused(refused, searched):
     (searched / "taken.db").touch()
     to = ("trials", "--to", "optuna", "--output")
     assert "taken.db exists and will not be overwritten" in refused(*to, "taken.db")
