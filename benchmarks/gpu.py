@@ -58,13 +58,13 @@ WHAT = ("steps", "digits", "mnist", "keras-tuner", "commands")
 
 AFTER_SEARCH = {
     "best --export": ("best", "--export", "--output", "{folder}/export"),
-    "evaluate": ("evaluate", "--images", "200"),
-    "evaluate of the export": ("evaluate", "{folder}/export", "--images", "200"),
+    "evaluate": ("evaluate",),
+    "evaluate an export": ("evaluate", "{folder}/export", "--dataset", "{images}"),
     "encode": ("encode", "--output", "{folder}/points.csv"),
     "score": ("score", "--output", "{folder}/scores.csv"),
     "train --best": ("train", "--best", "search", "--epochs", "2"),
 }
-"""Commands that use a model, by title. "{folder}" is the folder of the results."""
+"""Commands that use a model, by title, with the folder of the results and the images."""
 
 
 def measure_steps(space: str, levels: int, compiled: bool) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def measure_commands(file: Path, images: str) -> dict[str, Any]:
         cache = folder / "cache"
         seconds = {"search": _search(file, images, "padded", folder, cache, ())}
         for title, command in AFTER_SEARCH.items():
-            parts = [part.format(folder=folder) for part in command]
+            parts = [part.format(folder=folder, images=images) for part in command]
             seconds[title] = _run([*parts, "--results", name], cache)
         return {"seconds": seconds}
 
