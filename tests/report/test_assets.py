@@ -1,4 +1,4 @@
-"""The page's script is what is in its files, d3 is what its authors published, data stay data."""
+"""Scripts, styles and JSON data of the page: their files, checksums and escaping."""
 
 import hashlib
 import json
@@ -16,18 +16,18 @@ FOLDER = Path(vaetune.report.__file__).parent
 D3 = FOLDER / "d3"
 
 
-def test_d3_is_as_it_was_published():
-    shown = dict(
+def test_the_d3_files_have_the_checksums_of_their_readme():
+    listed = dict(
         re.findall(r"\| (d3-[\w-]+) \| [\d.]+ \| ([0-9a-f]{64}) \|", (D3 / "README.md").read_text())
     )
     found = {
         file.name.removesuffix(".min.js"): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in D3.glob("*.js")
     }
-    assert found == shown
+    assert found == listed
 
 
-def test_each_file_of_the_script_is_in_the_page_once():
+def test_the_script_contains_each_file_once():
     script = assets.read_script(live=False)
     files = [*D3.glob("*.js"), *(FOLDER / "js").glob("*.js")]
     assert len(files) > 25
@@ -41,8 +41,10 @@ def test_scripts_and_styles_cannot_end_their_element():
 
 
 def test_the_script_parses_no_text_as_markup_or_code():
-    own = "".join(file.read_text() for file in [*(FOLDER / "js").glob("*.js"), FOLDER / "live.js"])
-    for door in (
+    source = "".join(
+        file.read_text() for file in [*(FOLDER / "js").glob("*.js"), FOLDER / "live.js"]
+    )
+    for unsafe_name in (
         "innerHTML",
         "outerHTML",
         "insertAdjacentHTML",
@@ -50,11 +52,11 @@ def test_the_script_parses_no_text_as_markup_or_code():
         "eval(",
         "Function(",
     ):
-        assert door not in own, door
+        assert unsafe_name not in source, unsafe_name
 
 
 class Scripts(HTMLParser):
-    """The text of script elements, and every other element."""
+    """The texts of script elements, and the tags of all other elements."""
 
     def __init__(self, page):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A contact sheet shows images as they are, and overwrites nothing but itself."""
+"""Contact sheets keep the pixels of images and replace only earlier contact sheets."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A map shows each image at its place, and thumbnails that do not hide one another."""
+"""Maps of the latent space, with thumbnails at the points of their images."""
 
 import io
 
@@ -47,7 +47,7 @@ def test_thumbnails_do_not_overlap_and_fill_the_map():
         assert not any(touches(index, other) for other in chosen[:number])
     wider = 1.1 * np.array([width, height])
     gaps = np.abs(places[:, np.newaxis] - places[chosen]) < wider
-    assert gaps.all(axis=2).any(axis=1).all(), "each other point is close to a thumbnail"
+    assert gaps.all(axis=2).any(axis=1).all(), "another thumbnail would fit"
     assert len(chosen) > 100
 
 
@@ -124,7 +124,9 @@ def test_a_map_replaces_only_an_earlier_map(tmp_path):
     for _ in range(2):
         check_map(path)
         count = write_map(path, POINTS, read, labels, NAMES)
-    assert (max(counts), sum(counts)) == (16, 2 * (1 + count)), "few images are in memory"
+    assert (max(counts), sum(counts)) == (16, 2 * (1 + count)), (
+        "too many images are in memory at once"
+    )
     with Image.open(path) as picture:
         assert (picture.info["Software"], picture.format, count > 50) == (MARK, "PNG", True)
         assert min(picture.size) > 1200
@@ -167,7 +169,7 @@ def test_a_chart_of_clusters_has_thumbnails_of_the_first_images_at_their_points(
         overlaps = (np.abs(left - left[number]) < right - left - 1e-9) & (
             np.abs(bottom - bottom[number]) < top - bottom - 1e-9
         )
-        assert overlaps.sum() == 1, "no other one"
+        assert overlaps.sum() == 1, "thumbnails overlap"
     for image in axes.images:
         x0, y0, x1, y1 = corners(image)
         height, width = in_pixels(axes, x1, y1)[1] - in_pixels(axes, x0, y0)[1], x1 - x0
@@ -176,7 +178,7 @@ def test_a_chart_of_clusters_has_thumbnails_of_the_first_images_at_their_points(
         np.testing.assert_allclose(
             info.positions[index], ((x0 + x1) / 2, (y0 + y1) / 2), atol=1e-9 + 1e-6 * width
         )
-    assert to_svg(figure).count("<image ") == len(axes.images), "each in its own size"
+    assert to_svg(figure).count("<image ") == len(axes.images), "the SVG lacks an image"
 
 
 def corners(image):

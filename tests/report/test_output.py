@@ -1,4 +1,4 @@
-"""The report is written as a whole or not at all, and replaces no file of another program."""
+"""Reports are written completely or not at all, and never replace files of other programs."""
 
 import errno
 import json
@@ -48,7 +48,7 @@ def test_without_a_search_there_is_no_report(tmp_path, folder):
     assert not (tmp_path / folder / "report.html").exists()
 
 
-def test_a_damaged_journal_is_named(tmp_path):
+def test_a_damaged_journal_is_reported(tmp_path):
     usual(tmp_path / "tiny").write()
     with (tmp_path / "tiny" / JOURNAL_NAME).open("a") as journal:
         journal.write('{"event": "no such event"}\n')
@@ -65,7 +65,7 @@ def test_a_report_of_vaetune_is_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "<!doctype html><title>mine, about vaetune</title>"])
-def test_a_page_of_another_program_is_left_alone(tmp_path, content):
+def test_a_page_of_another_program_is_not_replaced(tmp_path, content):
     usual(tmp_path / "tiny").write()
     page = tmp_path / "report.html"
     page.write_text(content)
@@ -74,21 +74,21 @@ def test_a_page_of_another_program_is_left_alone(tmp_path, content):
     assert page.read_text() == content
 
 
-def test_a_folder_named_report_html_is_left_alone(tmp_path):
+def test_a_folder_named_report_html_is_not_replaced(tmp_path):
     usual(tmp_path / "tiny").write()
     (tmp_path / "report.html").mkdir()
     with pytest.raises(ResultsError, match=r"report\.html cannot be replaced: Is a directory"):
         write_report(tmp_path)
 
 
-def test_a_full_disk_leaves_the_old_page_and_nothing_else(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_old_page_and_leaves_no_other_file(tmp_path, monkeypatch):
     usual(tmp_path / "tiny").write()
     before = write_report(tmp_path).read_bytes()
 
-    def full(descriptor):
+    def fail_without_space(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", fail_without_space)
     with pytest.raises(ResultsError, match="cannot be written: No space left on device"):
         write_report(tmp_path)
     assert (tmp_path / "report.html").read_bytes() == before
@@ -97,12 +97,12 @@ def test_a_full_disk_leaves_the_old_page_and_nothing_else(tmp_path, monkeypatch)
 
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     usual(tmp_path / "tiny").write()
-    opened = Path.open
+    original_open = Path.open
 
     def refuse(self, mode="r", *rest, **more):
         if "w" in mode:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return opened(self, mode, *rest, **more)
+        return original_open(self, mode, *rest, **more)
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ResultsError, match="cannot be written: Permission denied"):

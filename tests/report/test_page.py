@@ -1,4 +1,4 @@
-"""The page explains its numbers, loads nothing, and no text can break out of it."""
+"""The page explains its numbers, loads no external resources and escapes all texts."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from stories import Outline, hostile, page_of, reference, usual, words_of
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_the_page_says_what_its_numbers_are(tmp_path):
+def test_the_page_explains_its_numbers(tmp_path):
     words = words_of(page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path)))
     assert "one posterior sample" in words
     assert "12 validation images" in words
@@ -62,7 +62,7 @@ def test_the_page_loads_no_external_resources(tmp_path):
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_the_policy_names_the_page_s_own_style_and_script(tmp_path):
+def test_the_security_policy_allows_the_style_and_script_of_the_page_by_hash(tmp_path):
     page = page_of(usual(tmp_path / "tiny"))
     (policy,) = [
         attrs["content"]
@@ -95,15 +95,15 @@ ATTACKS = [
 
 @pytest.fixture(scope="module")
 def hostile_folder(tmp_path_factory):
-    """A folder with the pictures that a hostile search needs."""
+    """A folder of a search with pictures, for the pages of hostile searches."""
     folder = tmp_path_factory.mktemp("results") / "stage"
     usual(folder).write()
     return folder
 
 
 @pytest.fixture(scope="module")
-def harmless(hostile_folder):
-    """A page of plain text, and its outline."""
+def plain_page(hostile_folder):
+    """A page without special characters in its texts, and its outline."""
     page = page_of(hostile(hostile_folder, "x"))
     return page, Outline(page)
 
@@ -112,14 +112,16 @@ def harmless(hostile_folder):
 @given(parts=st.lists(st.text(), min_size=1, max_size=3))
 @example(parts=ATTACKS)
 @example(parts=ATTACKS[::-1])
-def test_no_text_from_a_file_breaks_out_of_the_page(hostile_folder, harmless, parts):
+def test_texts_from_files_cannot_change_the_structure_of_the_page(
+    hostile_folder, plain_page, parts
+):
     page = page_of(hostile(hostile_folder, "x" + "".join(parts)))
-    outline, (harmless_page, plain) = Outline(page), harmless
-    assert outline.structure == plain.structure
-    assert outline.drawn <= plain.drawn
+    outline, (expected_page, expected) = Outline(page), plain_page
+    assert outline.structure == expected.structure
+    assert outline.drawn <= expected.drawn
     assert {href.partition("-")[0] for href in outline.values("href")} == {"#search", "data:,"}
-    assert outline.values("src") == plain.values("src")
-    assert scripts_of(page) == scripts_of(harmless_page)
+    assert outline.values("src") == expected.values("src")
+    assert scripts_of(page) == scripts_of(expected_page)
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202e]", page)
     data = re.findall(r'<script type="application/json"(.*?)</script>', page, flags=re.DOTALL)
     assert data

@@ -1,4 +1,4 @@
-"""Images of any number of channels become pictures that show each channel."""
+"""Images with any number of channels are converted to pictures in grey or colour."""
 
 import numpy as np
 import pytest
@@ -14,27 +14,27 @@ from vaetune.report.charts.grids import (
 )
 
 
-def numbered(channels, count=6, height=8, width=9):
-    """Images whose channel number c has the value 100 + c everywhere."""
+def make_images(channels, count=6, height=8, width=9):
+    """Images in which channel c has the value 100 + c everywhere."""
     values = (100 + np.arange(channels)).astype(np.uint8)
     return np.broadcast_to(values, (count, height, width, channels)).copy()
 
 
 def digits_of(picture, top, left, count=1, scale=1):
-    """The pixels of a number as rows of text."""
+    """The pixels of a drawn number as rows of text. `count`: number of digits."""
     end, right = top + 5 * scale, left + (4 * count - 1) * scale
     cut = picture[top:end:scale, left:right:scale, 0]
     return ["".join("#" if value == 255 else "." for value in row) for row in cut]
 
 
-def test_grey_and_colour_images_are_pictures_already():
+def test_grey_and_colour_images_are_returned_unchanged():
     for channels in (1, 3):
-        images = numbered(channels)
+        images = make_images(channels)
         assert to_pictures(images) is images
 
 
 def test_the_first_three_of_four_channels_are_colours():
-    assert to_pictures(numbered(4))[0, 0, 0].tolist() == [100, 101, 102]
+    assert to_pictures(make_images(4))[0, 0, 0].tolist() == [100, 101, 102]
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_the_first_three_of_four_channels_are_colours():
     [((4,), [104]), ((4, 0), [104, 100, 0]), ((4, 2, 0), [104, 102, 100])],
 )
 def test_chosen_channels_are_grey_or_colours(show, colour):
-    pictures = to_pictures(numbered(5), show)
+    pictures = to_pictures(make_images(5), show)
     assert pictures.shape == (6, 8, 9, len(colour))
     assert pictures[3, 4, 5].tolist() == colour
 
 
-def test_two_channels_can_be_chosen_among_two():
-    assert to_pictures(numbered(2), (0, 1))[0, 0, 0].tolist() == [100, 101, 0]
+def test_two_chosen_channels_are_red_and_green():
+    assert to_pictures(make_images(2), (0, 1))[0, 0, 0].tolist() == [100, 101, 0]
 
 
 def test_a_choice_of_missing_channels_is_ignored():
@@ -76,26 +76,26 @@ def test_without_a_choice_each_channel_is_shown_in_grey(channels, side):
 
 
 def test_channels_are_numbered_from_zero():
-    picture = to_pictures(numbered(14, height=8, width=9))[0]
+    picture = to_pictures(make_images(14, height=8, width=9))[0]
     assert digits_of(picture, 1, 1) == ["###", "#.#", "#.#", "#.#", "###"]
     assert digits_of(picture, 1, 1 + 11) == [".#.", "##.", ".#.", ".#.", "###"]
-    thirteen = digits_of(picture, 3 * 16 + 1, 1 + 11, 2)  # the second of the fourth row
-    assert thirteen == [".#..###", "##....#", ".#..###", ".#....#", "###.###"]
+    number_13 = digits_of(picture, 3 * 16 + 1, 1 + 11, 2)  # fourth row, second column
+    assert number_13 == [".#..###", "##....#", ".#..###", ".#....#", "###.###"]
     assert picture[0, 0, 0] == FRAME
 
 
 def test_numbers_of_large_images_are_larger():
-    picture = to_pictures(numbered(2, height=96, width=70))[0]
+    picture = to_pictures(make_images(2, height=96, width=70))[0]
     assert digits_of(picture, 2, 2, scale=2) == ["###", "#.#", "#.#", "#.#", "###"]
 
 
 def test_grids_of_many_channels_show_fewer_images():
-    images = numbered(5, count=50)
+    images = make_images(5, count=50)
     assert compute_samples(images).tiles.shape[:2] == (1, 3)
     assert compute_samples(images, show=(4, 1, 0)).tiles.shape == (5, 10, 8, 9, 3)
     assert compute_reconstructions(images[:10], images[:10]).tiles.shape[:2] == (2, 3)
     assert compute_reconstructions(images[:10], images[:10], (1,)).tiles.shape == (2, 10, 8, 9, 1)
-    few = numbered(32, count=2)
+    few = make_images(32, count=2)
     assert compute_samples(few).tiles.shape[:2] == (1, 1)
     assert compute_reconstructions(few, few).tiles.shape[:2] == (2, 1)
 
@@ -105,7 +105,7 @@ def test_a_manifold_of_many_channels_has_a_panel_for_each():
     info = compute_manifold(decoded)
     assert "z[0] to the right" in info.caption
     assert info.across == info.down == ()
-    panel = info.image[7 : 7 + 24, 1 + 38 : 1 + 38 + 36, 0]  # that of channel 1
+    panel = info.image[7 : 7 + 24, 1 + 38 : 1 + 38 + 36, 0]  # the panel of channel 1
     np.testing.assert_array_equal(panel[8:16, 27:36], decoded[1, 3, :, :, 1])
     chosen = compute_manifold(decoded, (1,))
     assert len(chosen.across) == 4
@@ -114,7 +114,7 @@ def test_a_manifold_of_many_channels_has_a_panel_for_each():
 
 @pytest.mark.parametrize("channels", [2, 4, 5, 32])
 def test_every_grid_draws_any_number_of_channels(channels):
-    images = numbered(channels, count=10)
+    images = make_images(channels, count=10)
     for grid in (
         compute_samples(images),
         compute_reconstructions(images, images),

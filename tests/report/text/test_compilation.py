@@ -1,4 +1,4 @@
-"""The compiled programs of a search are described before it runs."""
+"""Descriptions of the programs that a search will compile."""
 
 import pytest
 
@@ -38,6 +38,6 @@ from vaetune.report.text.compilation import describe_compilation, describe_progr
         (Compilation(0), "", ""),
     ],
 )
-def test_programs_are_counted_up_to_their_limit(compilation, note, sentence):
+def test_compiled_programs_and_their_limit_are_described(compilation, note, sentence):
     assert describe_compilation(compilation) == note
     assert describe_programs(compilation) == sentence

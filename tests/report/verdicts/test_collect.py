@@ -23,7 +23,7 @@ WITH_COPIES = Reading(
 )
 
 
-def everything(*, end=True, **data):
+def make_search_with_many_verdicts(*, end=True, **data):
     """A search with failures, copies, falling losses, inactive dimensions and a close lead."""
     failed = make_trial_events("0002", status="failed", error="ValueError: no", configuration=2)
     events = [
@@ -36,7 +36,8 @@ def everything(*, end=True, **data):
     return make_study(*events, search=HYPERBAND, **{"reading": WITH_COPIES} | data)
 
 
-def nothing(**started):
+def make_search_without_verdicts(**started):
+    """A complete search of one trial with a level loss."""
     return make_study(*make_trial_events("0000", LEVEL), make_session_end(), **started)
 
 
@@ -45,12 +46,12 @@ def page_of(study):
 
 
 def test_the_most_important_verdict_comes_first():
-    kinds = [verdict.kind for verdict in compute_verdicts(everything())]
+    kinds = [verdict.kind for verdict in compute_verdicts(make_search_with_many_verdicts())]
     assert kinds == ["failures", "copies", "epochs", "inactive", "lead"]
 
 
 def test_an_incomplete_search_has_verdicts_on_failures_and_copies_only():
-    study = everything(end=False)
+    study = make_search_with_many_verdicts(end=False)
     verdicts = compute_verdicts(study)
     assert [verdict.kind for verdict in verdicts] == ["failures", "copies"]
     assert describe_verdicts(study, verdicts).endswith("are checked once the search is complete.")
@@ -61,7 +62,7 @@ def test_an_incomplete_search_has_verdicts_on_failures_and_copies_only():
 
 
 def test_a_search_without_verdicts_has_one_line():
-    study = nothing(search=HYPERBAND)
+    study = make_search_without_verdicts(search=HYPERBAND)
     assert compute_verdicts(study) == ()
     assert describe_hints(study) == ""
     words = words_of(page_of(study))
@@ -79,8 +80,8 @@ def test_a_single_training_and_a_search_without_a_winner_have_verdicts():
     assert verdict.kind == "failures"
 
 
-def test_the_list_is_the_first_thing_below_the_headline():
-    page = page_of(everything())
+def test_verdicts_are_the_first_section_below_the_headline():
+    page = page_of(make_search_with_many_verdicts())
     outline = Outline(page)
     headings = [tag for tag, _ in outline.elements if tag in ("h2", "h3", "h4")]
     assert headings[:7] == ["h2", "h3", "h4", "h4", "h4", "h4", "h4"]
@@ -98,7 +99,7 @@ def test_the_winner_is_suggested_as_the_start_of_the_next_search():
 
 
 def test_a_terminal_shows_three_hints_in_ascii():
-    hints = describe_hints(everything())
+    hints = describe_hints(make_search_with_many_verdicts())
     first, second, third = hints.splitlines()
     assert first.startswith("Hint: 1 of 3 trials failed (33 %), with this error: ValueError: no.")
     assert second.startswith("Hint: 900 of the 2,000 validation and test images")

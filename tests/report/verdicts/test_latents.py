@@ -27,7 +27,7 @@ def search(*uses, spec=HYPERBAND, epochs=9, also=(), **values):
     return make_study(*events, *also, make_session_end(), search=spec)
 
 
-def test_a_collapsed_winner_needs_a_slower_start_of_the_kl_divergence(tmp_path):
+def test_a_collapsed_winner_suggests_kl_warmup(tmp_path):
     verdict = judge_collapse(search(DEAD, SOUND))
     assert verdict.seen.startswith("The winner has collapsed: 0 active units, KL 50.00 nats after")
     assert paste(tmp_path, verdict.lines) == {"space.kl_warmup": {"value": 3}}
@@ -63,10 +63,10 @@ def test_many_collapsed_trials_are_mentioned_if_they_had_all_epochs(tmp_path):
     assert judge_collapse(search(SOUND, DEAD)) is None
     assert judge_collapse(search(*[SOUND] * 9, DEAD, DEAD)) is None
     assert judge_collapse(search(SOUND, DEAD, DEAD, epochs=1)) is None
-    assert judge_collapse(search(None, None)) is None, "a journal of version 0.1 does not know"
+    assert judge_collapse(search(None, None)) is None, "the latent uses are unknown"
 
 
-def test_inactive_dimensions_of_the_winner_make_a_smaller_size_enough(tmp_path):
+def test_inactive_dimensions_of_the_winner_suggest_a_smaller_latent_dim(tmp_path):
     verdict = judge_inactive(search(LatentUse(9, 20.0), latent_dim=16))
     assert verdict.seen == (
         "7 of the winner's 16 latent dimensions are inactive: they are the same for all images."
@@ -76,7 +76,7 @@ def test_inactive_dimensions_of_the_winner_make_a_smaller_size_enough(tmp_path):
 
 
 @pytest.mark.parametrize(("active", "latent_dim"), [(13, 16), (1, 2), (0, 8), (16, 16)])
-def test_a_few_inactive_dimensions_have_no_verdict(active, latent_dim):
+def test_a_few_inactive_dimensions_or_no_active_ones_have_no_verdict(active, latent_dim):
     assert judge_inactive(search(LatentUse(active, 20.0), latent_dim=latent_dim)) is None
 
 

@@ -70,6 +70,8 @@ def test_a_clear_lead_over_seeds_has_no_verdict():
     assert judge_lead(search(rescored(0.25), make_retrained(losses))) is None
 
 
-def test_a_search_without_rescoring_has_no_verdict_on_its_lead():
+def test_a_lead_without_rescoring_or_of_a_collapsed_winner_has_no_verdict():
     assert judge_lead(search()) is None
-    assert judge_lead(search(rescored(2.0), use=LatentUse(0, 0.0))) is None, "it has collapsed"
+    assert judge_lead(search(rescored(2.0), use=LatentUse(0, 0.0))) is None, (
+        "the winner has collapsed"
+    )

@@ -1,4 +1,4 @@
-"""A loss that still falls at its end differs from one that is level or noisy."""
+"""Verdicts about losses that still fall when training ends."""
 
 import pytest
 from journals import make_session_end, make_study, make_trial_events
@@ -30,9 +30,9 @@ def search(*curves, spec=HYPERBAND, **data):
         ([130.0, 120.0], 10.0),
         ([130.0], None),
         ([130.0, 110.0, 112.0], None),
-        # The last epochs bring a two-thousandth of the whole fall.
+        # Each of the last epochs lowers the loss by only a two-thousandth of the whole fall.
         ([150.0, 100.0, 99.97, 99.95, 99.93], None),
-        # They bring more, but the loss rises by as much in between.
+        # The loss falls faster, but it rises by 3 nats in between.
         ([150.0, 120.0, 111.0, 114.0, 110.0, 109.0, 112.0, 108.0], None),
         ([150.0, float("nan"), 100.0], None),
         # Losses of densities may be negative.
@@ -57,7 +57,7 @@ def test_a_winner_that_still_falls_needs_more_epochs(tmp_path):
 
 
 def test_the_curve_of_a_winner_includes_the_trials_that_it_continues():
-    """Its own two epochs alone would bring a third of the fall each."""
+    """Each of the last epochs is a sixth of the promotion's fall, but a thousandth of all."""
     first = make_trial_events("0000", [160.0, 110.0], configuration=0)
     rest = make_trial_events(
         *("0001", [109.9, 109.85, 109.8, 109.75, 109.7, 109.65, 109.6]),
