@@ -29,7 +29,7 @@ SPACE = Space(
 
 
 def configurations(count=24):
-    """Configurations with every combination of the categories."""
+    """Configurations that vary all hyperparameters. Each omits those that it does not use."""
     complete = {name: one.listed()[0] for name, one in SPACE.dimensions()}
     for number in range(count):
         yield SPACE.used(
@@ -66,7 +66,7 @@ def column(study, key):
     return next(one for one in compute_records(study, None).columns if one.key == key)
 
 
-def test_a_category_is_an_axis_of_named_steps(study):
+def test_a_category_has_an_axis_with_its_values_as_labels(study):
     found = column(study, "activation")
     assert (found.labels, found.scale, found.differs) == (("relu", "gelu"), "choice", True)
     assert set(found.values) == {0, 1}
@@ -76,7 +76,7 @@ def test_a_category_is_an_axis_of_named_steps(study):
     assert column(study, "latent_dim").labels == ()
 
 
-def test_a_trial_has_no_value_where_it_does_not_use_a_hyperparameter(study):
+def test_a_trial_has_no_value_for_a_hyperparameter_that_it_does_not_use(study):
     found = column(study, "level_channels")
     used = ["level_channels" in trial.hyperparameters for trial in study.trials]
     assert [value is not None for value in found.values] == used
@@ -84,7 +84,7 @@ def test_a_trial_has_no_value_where_it_does_not_use_a_hyperparameter(study):
     assert json.loads(json.dumps(found.values)) == list(found.values)
 
 
-def test_a_hyperparameter_with_one_value_does_not_differ_if_some_do_not_use_it(tmp_path):
+def test_a_hyperparameter_that_some_trials_lack_needs_two_values_to_differ(tmp_path):
     space = SPACE.model_copy(update={"level_channels": None})
     story = Story(tmp_path / "one", spec=SearchSpec(space=space))
     for number, levels in enumerate((1, 2)):
@@ -126,7 +126,7 @@ def test_lines_name_the_searched_hyperparameters_that_a_trial_uses(study):
     assert second.endswith("latent 4, rate 0.0008, relu, conv decoder, levels 1")
 
 
-def test_the_importance_of_a_conditional_hyperparameter_is_among_those_that_use_it(study):
+def test_the_importance_of_a_hyperparameter_compares_only_trials_that_use_it(study):
     found = compute_importance(study)
     users = dict(zip(dict(found.shares), found.users, strict=True))
     for name, count in users.items():
@@ -164,7 +164,7 @@ def test_the_possible_structures_of_a_search_are_counted(study):
     assert SPACE.structures() == 3 * (2 + 1)
     plan = study.plan
     text = "Model structures: at most {}, each with a computation graph of its own."
-    assert describe_structures(spec, plan) == text.format(3), "there are three configurations"
+    assert describe_structures(spec, plan) == text.format(3), "the plan has three configurations"
     many = (plan[0].model_copy(update={"trials": 40}),)
     assert describe_structures(spec, many) == text.format(9)
     assert describe_structures(SearchSpec(), many) == ""

@@ -17,11 +17,11 @@ from vaetune.report.picture_files import MARK
 
 
 def make_maps(count=5, shape=(9, 10, 1), anomalous=3, losses=None):
-    drawn = np.random.default_rng(0)
-    images = drawn.integers(0, 256, (2, count, *shape)).astype(np.uint8)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (2, count, *shape)).astype(np.uint8)
     if losses is None:
         losses = (
-            drawn.exponential(size=(count, *shape[:2])) * np.arange(count, 0, -1)[:, None, None]
+            generator.exponential(size=(count, *shape[:2])) * np.arange(count, 0, -1)[:, None, None]
         )
     titles = [f"image {number}" for number in range(count)]
     return HeatMaps(*images, losses, titles, min(anomalous, count))

@@ -1,4 +1,4 @@
-"""Nothing is compared across likelihoods: pages, charts, terminal text and baselines."""
+"""Losses of different likelihoods are never compared: on pages, in charts, in the terminal."""
 
 import json
 import re
@@ -32,8 +32,8 @@ LOSSES = (-90.0, -100.0, -120.5)
 FLOOR = re.compile(r"entropy floor|above the floor", re.IGNORECASE)
 
 
-def gaussian(folder, name="colour"):
-    """A search with negative losses. Its winner is 19.5 nats below `network`."""
+def make_gaussian_search(folder, name="colour"):
+    """A search with negative losses. Its winner is 19.5 nats below the example."""
     return (
         Story(folder / name, spec=SPEC)
         .trial("0000", [-110.0])
@@ -44,7 +44,7 @@ def gaussian(folder, name="colour"):
     )
 
 
-def network(results):
+def make_gaussian_example(results):
     """The network of the Keras example, trained with the Gaussian likelihood."""
     spec = single_configuration(REFERENCE, 9, like=SPEC)
     story = Story(results / BASELINES / "reference-gaussian", kind="baseline", spec=spec)
@@ -54,15 +54,15 @@ def network(results):
 @pytest.fixture
 def results(tmp_path):
     """A search with the Gaussian likelihood, and the Keras example with both likelihoods."""
-    gaussian(tmp_path).write()
-    network(tmp_path).write()
+    make_gaussian_search(tmp_path).write()
+    make_gaussian_example(tmp_path).write()
     reference(tmp_path).write()
     return tmp_path
 
 
 @pytest.fixture
 def study(results):
-    return gaussian(results).study()
+    return make_gaussian_search(results).study()
 
 
 def test_the_comparable_example_has_the_likelihood_of_the_search(results, study):
@@ -73,9 +73,9 @@ def test_the_comparable_example_has_the_likelihood_of_the_search(results, study)
     assert find_example(plain, results) is None
 
 
-def test_without_the_network_nothing_is_compared(tmp_path):
+def test_without_an_example_of_the_same_likelihood_nothing_is_compared(tmp_path):
     reference(tmp_path).write()
-    study = gaussian(tmp_path).study()
+    study = make_gaussian_search(tmp_path).study()
     assert find_baseline(study, tmp_path) is None
     assert f"no comparison with the {NAME}, because it has not been trained" in no_reference(study)
     assert headline(study, None).endswith(
@@ -83,17 +83,17 @@ def test_without_the_network_nothing_is_compared(tmp_path):
     )
 
 
-def test_the_page_subtracts_within_the_likelihood_only(results):
+def test_the_page_has_differences_only_within_a_likelihood(results):
     words = words_of(write_report(results).read_text())
     assert f"-140.0 nats per image, 19.5 below the {NAME}, after the same 3 epochs." in words
-    plain = (
+    sentence = (
         "The Keras example itself, with the Bernoulli likelihood, reaches 177.2 nats per image "
         "(171.2 binary cross-entropy, 6.0 KL) at its best epoch, 3 of 3. Losses of two likelihoods "
         "cannot be compared."
     )
-    assert words.count(plain) == 1
-    # The example's losses stand nowhere else, and neither does a difference to them.
-    others = words.replace(plain, "")
+    assert words.count(sentence) == 1
+    # The losses of this example and differences to them appear nowhere else.
+    others = words.replace(sentence, "")
     assert "177.2" not in others
     assert f"{177.25 + 140.0:.1f}" not in others
     assert not FLOOR.search(others)
@@ -106,7 +106,7 @@ def test_alternative_texts_name_the_network_that_made_the_pictures(results, stud
     assert not any("Keras example" in text.replace(NAME, "") for text in texts)
 
 
-def test_the_data_of_the_page_hold_the_comparable_example_and_no_floor(results, study):
+def test_the_data_of_the_page_contain_the_comparable_example_and_no_floor(results, study):
     records = compute_records(study, find_baseline(study, results))
     assert records.floor is None
     assert (records.reference.loss, records.reference.name) == (LOSSES[-1], NAME)
@@ -115,7 +115,7 @@ def test_the_data_of_the_page_hold_the_comparable_example_and_no_floor(results, 
     assert (records.floor, records.reference.name) == (DATA.entropy_floor, "Keras example")
 
 
-def test_the_comparison_has_bits_per_dimension_in_place_of_the_floor(results, study):
+def test_the_comparison_has_bits_per_dimension_instead_of_the_floor(results, study):
     found = compare(study, find_baseline(study, results))
     assert found.reference_name == NAME
     rows = {row.name: row for group in found.groups.values() for row in group}
@@ -131,14 +131,14 @@ def test_the_comparison_has_bits_per_dimension_in_place_of_the_floor(results, st
 
 def test_only_searches_of_one_likelihood_are_in_one_table(tmp_path):
     plain = [usual(tmp_path / name).study() for name in ("one", "two")]
-    ours = [gaussian(tmp_path, name).study() for name in ("three", "four")]
-    groups = compare_searches([*plain, *ours])
+    gaussian_studies = [make_gaussian_search(tmp_path, name).study() for name in ("three", "four")]
+    groups = compare_searches([*plain, *gaussian_studies])
     assert [group.data_name for group in groups] == ["digits", "digits, Gaussian likelihood"]
     assert [{study.name for study in group.studies} for group in groups] == [
         {"one", "two"},
         {"three", "four"},
     ]
-    assert compare_searches([plain[0], ours[0]]) == ()
+    assert compare_searches([plain[0], gaussian_studies[0]]) == ()
 
 
 def test_charts_of_losses_without_a_floor_are_linear(results, study):
@@ -174,7 +174,7 @@ def test_finalists_have_no_distance_to_a_floor(study):
     assert not FLOOR.search(words_of(render_report([study], {}, NOW)))
 
 
-def test_the_terminal_subtracts_within_the_likelihood_only(results, study):
+def test_the_terminal_shows_differences_only_within_a_likelihood(results, study):
     baseline, example = find_baseline(study, results), find_example(study, results)
     text = describe_winner(study, study.winner, baseline, example)
     assert "-140.00 nats per image (negative ELBO, 4.844 bits per dimension)" in text
@@ -207,7 +207,7 @@ def test_evaluations_name_the_likelihood_and_have_no_floor():
     assert row["above_entropy_floor"] == 84.5
 
 
-def test_the_line_of_the_images_says_the_likelihood():
+def test_the_line_about_the_images_names_the_likelihood():
     assert describe_image_set(DATA, DataSpec()).endswith("; Bernoulli likelihood")
     chosen = DataSpec(likelihood="gaussian")
     assert describe_image_set(DATA, chosen).endswith("; Gaussian likelihood with one learned sigma")
@@ -225,7 +225,7 @@ def test_interactive_charts_without_a_floor_are_drawn_in_nats(results, chromium)
     assert "Loss, nats per image" in texts
     assert not [text for text in texts if FLOOR.search(text)]
     assert NAME in page.locator("body").inner_text()
-    # A name of two lines leaves the names and the pictures below them level.
+    # Names and pictures stay aligned if a name needs two lines.
     names = page.locator(".comparison thead .reference, .model.reference")
     names.evaluate_all("all => all.forEach(name => (name.textContent += ', continuous Bernoulli'))")
     bottoms = page.locator(".comparison thead th").evaluate_all(

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("without_charts")
 
 
 class RunningSearch:
-    """A search that holds its folder and its journal, as a process does."""
+    """A search that locks its folder and its journal, as its process would."""
 
     def __init__(self, results, name="tiny", **started):
         self._held = ExitStack()
@@ -77,7 +77,7 @@ class SimulatedWatch:
 
     def __init__(self, results, page_s=2.0, write=None):
         self.results = results
-        self.draw = write or leave_page
+        self.write_page = write or write_small_page
         self.page_s = page_s
         self.now_s = 1000.0
         self.pages = []
@@ -102,7 +102,7 @@ class SimulatedWatch:
         self.now_s += self.page_s
         if self.is_broken:
             raise ResultsError("The disk is full.")
-        return self.draw(results, live)
+        return self.write_page(results, live)
 
     def watch(self):
         return watch(self.results, Clock(lambda: self.now_s, self.sleep), self.write)
@@ -116,7 +116,7 @@ class SimulatedWatch:
         return shown
 
 
-def leave_page(results, live):
+def write_small_page(results, live):
     """A fast replacement for `write_report`."""
     page = results / "report.html"
     refresh = '<noscript><meta http-equiv="refresh" content="30"></noscript>'
@@ -128,8 +128,8 @@ def interrupt():
     raise KeyboardInterrupt
 
 
-def names(happenings):
-    return [type(happening).__name__ for happening in happenings]
+def kinds_of(watch_events):
+    return [type(event).__name__ for event in watch_events]
 
 
 # Start and end of watching
@@ -140,7 +140,7 @@ def test_watching_ends_with_the_search_and_a_page_that_is_not_live(tmp_path):
         search.append(*make_trial_events("0000", [200.0]))
         simulated = SimulatedWatch(tmp_path, write=write_report).at(5, search.end)
         shown = list(simulated.watch())
-    assert names(shown) == ["Written", "Ended", "Written"]
+    assert kinds_of(shown) == ["Written", "Ended", "Written"]
     assert shown[0].is_live
     assert [study.name for study in shown[0].running] == ["tiny"]
     assert shown[1].name == "tiny"
@@ -153,32 +153,35 @@ def test_watching_ends_with_the_search_and_a_page_that_is_not_live(tmp_path):
 def test_watching_continues_until_the_last_search_ends(tmp_path):
     with RunningSearch(tmp_path, "one") as one, RunningSearch(tmp_path, "two") as two:
         simulated = SimulatedWatch(tmp_path).at(5, one.end).at(50, two.end, "interrupted")
-        shown = [happening for happening in simulated.watch() if isinstance(happening, Ended)]
+        shown = [event for event in simulated.watch() if isinstance(event, Ended)]
     assert [ended.name for ended in shown] == ["one", "two"]
     assert simulated.now_s - 1000 > 50
 
 
 def test_a_search_that_starts_later_is_also_watched(tmp_path):
-    later = []
+    started_later = []
     with RunningSearch(tmp_path, "one") as one, ExitStack() as stack:
-        begin = lambda: later.append(stack.enter_context(RunningSearch(tmp_path, "two")))  # noqa: E731
+        start = lambda: started_later.append(stack.enter_context(RunningSearch(tmp_path, "two")))  # noqa: E731
         simulated = (
-            SimulatedWatch(tmp_path).at(5, begin).at(8, one.end).at(70, lambda: later[0].end())
+            SimulatedWatch(tmp_path)
+            .at(5, start)
+            .at(8, one.end)
+            .at(70, lambda: started_later[0].end())
         )
         shown = list(simulated.watch())
-    assert [happening.name for happening in shown if isinstance(happening, Ended)] == ["one", "two"]
+    assert [event.name for event in shown if isinstance(event, Ended)] == ["one", "two"]
 
 
 @pytest.mark.parametrize("folder", ["empty", "missing"])
 def test_watching_waits_for_a_search_to_start(tmp_path, folder):
     (tmp_path / "empty").mkdir()
     results = tmp_path / folder
-    later = []
+    started_later = []
     with ExitStack() as stack:
-        begin = lambda: later.append(stack.enter_context(RunningSearch(results)))  # noqa: E731
-        simulated = SimulatedWatch(results).at(600, begin).at(640, lambda: later[0].end())
+        start = lambda: started_later.append(stack.enter_context(RunningSearch(results)))  # noqa: E731
+        simulated = SimulatedWatch(results).at(600, start).at(640, lambda: started_later[0].end())
         shown = list(simulated.watch())
-    assert names(shown) == ["Waiting", "Written", "Ended", "Written"]
+    assert kinds_of(shown) == ["Waiting", "Written", "Ended", "Written"]
     assert 600 <= simulated.pages[0][0] <= 601
 
 
@@ -188,7 +191,7 @@ def test_a_search_that_starts_and_ends_between_two_checks_is_noticed(tmp_path):
             search.end()
 
     shown = list(SimulatedWatch(tmp_path).at(100, begin_and_end).watch())
-    assert names(shown) == ["Waiting", "Written", "Ended", "Written"]
+    assert kinds_of(shown) == ["Waiting", "Written", "Ended", "Written"]
 
 
 def test_a_waiting_watch_writes_a_live_page_of_recorded_searches(tmp_path):
@@ -201,25 +204,25 @@ def test_a_waiting_watch_writes_a_live_page_of_recorded_searches(tmp_path):
 def test_a_search_that_was_killed_earlier_is_not_running(tmp_path):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0], status=None))
-    assert names(SimulatedWatch(tmp_path).until(100)) == ["Waiting", "Written"]
+    assert kinds_of(SimulatedWatch(tmp_path).until(100)) == ["Waiting", "Written"]
 
 
-def test_a_killed_search_has_ended(tmp_path):
+def test_a_killed_search_is_reported_as_ended(tmp_path):
     with RunningSearch(tmp_path) as search:
         shown = list(SimulatedWatch(tmp_path).at(30, search.kill).watch())
-    assert names(shown) == ["Written", "Ended", "Written"]
+    assert kinds_of(shown) == ["Written", "Ended", "Written"]
     assert shown[1].study.last_end is None
 
 
 def test_a_killed_search_that_is_resumed_is_running_again(tmp_path):
     with RunningSearch(tmp_path):
         pass
-    later = []
+    resumed = []
     with ExitStack() as stack:
-        again = lambda: later.append(stack.enter_context(RunningSearch(tmp_path)))  # noqa: E731
-        simulated = SimulatedWatch(tmp_path).at(60, again).at(90, lambda: later[0].end())
+        resume = lambda: resumed.append(stack.enter_context(RunningSearch(tmp_path)))  # noqa: E731
+        simulated = SimulatedWatch(tmp_path).at(60, resume).at(90, lambda: resumed[0].end())
         shown = list(simulated.watch())
-    assert names(shown) == ["Waiting", "Written", "Written", "Ended", "Written"]
+    assert kinds_of(shown) == ["Waiting", "Written", "Written", "Ended", "Written"]
 
 
 def test_a_locked_folder_without_an_open_session_is_not_a_running_search(tmp_path):
@@ -229,18 +232,18 @@ def test_a_locked_folder_without_an_open_session_is_not_a_running_search(tmp_pat
     simulated = (
         SimulatedWatch(tmp_path).at(10, held.__enter__).at(20, held.__exit__, None, None, None)
     )
-    assert names(simulated.until(100)) == ["Waiting", "Written"]
+    assert kinds_of(simulated.until(100)) == ["Waiting", "Written"]
 
 
 def test_the_lock_of_an_idle_folder_is_checked_once(tmp_path, monkeypatch):
     """A check takes the lock for an instant, and a search that starts then would be refused."""
     with RunningSearch(tmp_path):
         pass
-    asked = []
-    count = lambda folder: asked.append(folder) or is_in_use(folder)  # noqa: E731
+    checked = []
+    count = lambda folder: checked.append(folder) or is_in_use(folder)  # noqa: E731
     monkeypatch.setattr("vaetune.report.live.is_in_use", count)
     SimulatedWatch(tmp_path).until(100)
-    assert len(asked) == 1
+    assert len(checked) == 1
 
 
 # When the page is rewritten
@@ -283,7 +286,7 @@ def test_the_page_is_rewritten_when_a_search_disappears(tmp_path):
     assert [round(second) for second in page_times(simulated)] == [0, 100]
 
 
-def test_an_unchanged_search_is_not_read_or_reported_again(tmp_path, monkeypatch):
+def test_an_unchanged_search_is_read_once_and_the_page_is_written_once(tmp_path, monkeypatch):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0]))
         lines = []
@@ -307,7 +310,7 @@ def test_writing_pages_takes_no_more_than_a_tenth_of_the_time(tmp_path, page_s):
     assert len(gaps) * page_s <= 30
 
 
-def test_an_event_soon_after_a_page_waits_for_the_next_page(tmp_path):
+def test_an_event_soon_after_a_page_rewrites_the_page_after_the_pause(tmp_path):
     with RunningSearch(tmp_path) as search:
         simulated = SimulatedWatch(tmp_path).at(
             3, search.append, *make_trial_events("0000", [200.0])
@@ -338,7 +341,7 @@ def test_a_page_that_a_search_overwrites_becomes_live_again(tmp_path):
 
 def test_a_live_page_of_another_watch_does_not_cause_a_rewrite(tmp_path):
     with RunningSearch(tmp_path):
-        simulated = SimulatedWatch(tmp_path).at(100, leave_page, tmp_path, True)
+        simulated = SimulatedWatch(tmp_path).at(100, write_small_page, tmp_path, True)
         simulated.until(200)
     assert len(simulated.pages) == 1
 
@@ -359,7 +362,7 @@ def test_a_damaged_or_half_written_journal_does_not_end_the_watch(tmp_path, cont
         (tmp_path / "wrong" / JOURNAL_NAME).write_bytes(content)
         with RunningSearch(tmp_path, "sound") as sound:
             shown = list(simulated.at(250, sound.end).watch())
-    assert [happening.name for happening in shown if isinstance(happening, Ended)] == [
+    assert [event.name for event in shown if isinstance(event, Ended)] == [
         "tiny",
         "sound",
     ]
@@ -397,7 +400,7 @@ def test_a_failed_write_is_reported_once_and_retried(tmp_path):
         simulated.at(101, search.append, *make_trial_events("0000", [200.0]))
         simulated.at(250, setattr, simulated, "is_broken", False).at(300, search.end)
         shown = list(simulated.watch())
-    assert names(shown) == ["Written", "WriteFailed", "Written", "Ended", "Written"]
+    assert kinds_of(shown) == ["Written", "WriteFailed", "Written", "Ended", "Written"]
     assert shown[1] == WriteFailed("The disk is full.")
     tries = [second for second in page_times(simulated) if 100 < second < 250]
     assert all(30 <= later - before <= 40 for before, later in itertools.pairwise(tries))
@@ -571,7 +574,7 @@ def test_the_security_policy_allows_the_script_of_the_page_by_its_hash(tmp_path,
     assert f"script-src 'sha256-{digest}';" in policy
 
 
-def test_a_search_that_is_known_to_run_is_not_said_to_be_killed_perhaps(tmp_path):
+def test_a_live_page_distinguishes_running_from_killed_searches(tmp_path):
     with RunningSearch(tmp_path) as search:
         search.append(*make_trial_events("0000", [200.0]))
         page = write_report(tmp_path, live=True).read_text()
@@ -589,7 +592,7 @@ def live_page(tmp_path_factory):
     return write_report(results, live=True)
 
 
-IN_SIGHT = """() => {
+FIRST_VISIBLE_HEADING = """() => {
     const headings = [...document.querySelectorAll("article h3")];
     const first = headings.find((heading) => heading.getBoundingClientRect().top > 0);
     return { text: first.textContent, top: first.getBoundingClientRect().top };
@@ -624,12 +627,12 @@ class Visit:
                 return True
         return False
 
-    def stays_for(self, seconds):
+    def does_not_reload_in(self, seconds):
         """Whether the page does not reload in this number of seconds of its own clock."""
         return not self.reloads_in(seconds, patience=20)
 
     @property
-    def says(self):
+    def notice(self):
         return self.page.locator("#live").inner_text()
 
 
@@ -637,11 +640,11 @@ class Visit:
 def visit(chromium):
     visits = []
 
-    def opened(path, **options):
+    def open_page(path, **options):
         visits.append(Visit(chromium, path, **options))
         return visits[-1]
 
-    yield opened
+    yield open_page
     for one in visits:
         one.page.close()
         assert one.troubles == []
@@ -650,15 +653,15 @@ def visit(chromium):
 @pytest.mark.browser
 def test_a_live_page_reloads_and_keeps_its_hash_and_scroll_position(visit, live_page):
     visited = visit(live_page)
-    assert "reloads every 10 s" in visited.says
+    assert "reloads every 10 s" in visited.notice
     visited.page.evaluate("window.scrollTo({ top: 700, behavior: 'instant' })")
-    visited.page.wait_for_timeout(1000)  # charts that come into sight are drawn
-    seen = visited.page.evaluate(IN_SIGHT)
+    visited.page.wait_for_timeout(1000)  # charts that become visible are drawn
+    seen = visited.page.evaluate(FIRST_VISIBLE_HEADING)
     assert seen["top"] < 600
     assert visited.reloads_in(16)
     assert visited.page.url.endswith("#search-2")
     visited.page.wait_for_timeout(1000)
-    assert visited.page.evaluate(IN_SIGHT) == {
+    assert visited.page.evaluate(FIRST_VISIBLE_HEADING) == {
         "text": seen["text"],
         "top": pytest.approx(seen["top"], abs=3),
     }
@@ -669,10 +672,10 @@ def test_a_live_page_reloads_and_keeps_its_hash_and_scroll_position(visit, live_
 def test_pause_survives_a_reload_and_ends_with_resume(visit, live_page):
     visited = visit(live_page)
     visited.page.get_by_role("button", name="Pause").click()
-    assert "does not reload" in visited.says
-    assert visited.stays_for(60)
+    assert "does not reload" in visited.notice
+    assert visited.does_not_reload_in(60)
     visited.page.reload()
-    assert visited.stays_for(60)
+    assert visited.does_not_reload_in(60)
     visited.page.get_by_role("button", name="Resume").click()
     assert visited.reloads_in(12)
 
@@ -686,10 +689,10 @@ def test_mouse_and_keyboard_input_delays_the_reload(visit, live_page):
         lambda: page.keyboard.press("Shift"),
         lambda: page.mouse.wheel(0, 50),
     ):
-        assert visited.stays_for(7)
+        assert visited.does_not_reload_in(7)
         action()
         page.wait_for_timeout(100)
-        assert visited.stays_for(2)
+        assert visited.does_not_reload_in(2)
         assert visited.reloads_in(8)
 
 
@@ -717,7 +720,7 @@ def test_a_dialog_or_a_focused_field_or_a_hidden_page_prevents_a_reload(
 ):
     visited = visit(live_page)
     visited.page.evaluate(f"() => {{ {begin} }}")
-    assert visited.stays_for(60)
+    assert visited.does_not_reload_in(60)
     visited.page.evaluate(f"() => {{ {end} }}")
     assert visited.reloads_in(8)
 
@@ -725,8 +728,8 @@ def test_a_dialog_or_a_focused_field_or_a_hidden_page_prevents_a_reload(
 @pytest.mark.browser
 def test_an_old_page_warns_that_the_watch_may_have_ended_and_reloads_rarely(visit, live_page):
     visited = visit(live_page, after_s=400)
-    assert "the watch may have ended" in visited.says
-    assert "every 60 s" in visited.says
-    assert visited.stays_for(50)
+    assert "the watch may have ended" in visited.notice
+    assert "every 60 s" in visited.notice
+    assert visited.does_not_reload_in(50)
     assert visited.reloads_in(12)
-    assert "the watch may have ended" not in visit(live_page, after_s=200).says
+    assert "the watch may have ended" not in visit(live_page, after_s=200).notice

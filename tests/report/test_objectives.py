@@ -57,7 +57,7 @@ def test_trials_are_listed_with_their_accuracy(study):
     assert "knn_accuracy,expected_knn_accuracy" in trials_as_csv(study)
 
 
-def test_the_line_of_a_trial_has_its_accuracy_and_the_expected_one(study):
+def test_the_line_of_a_trial_has_its_reached_and_expected_accuracy(study):
     events = make_trial_events("0001", [180.0], uses=[0.9], decision=DECISION)
     line = trial_line("trial 0001", events[0], events[-1], (), OBJECTIVES["knn_accuracy"])
     assert "90.0 %  epochs 1 to 1" in line
@@ -116,7 +116,7 @@ def test_axes_of_charts_follow_the_direction_of_the_objective(study, compute, dr
     drawn = study if is_use else make_study(*TRIALS, make_session_end())
     axes = draw(compute(drawn)).axes[0]
     low, high = axes.get_ylim()
-    assert (low > high) == is_use, "costs fall upwards"
+    assert (low > high) == is_use, "only axes of an accuracy are inverted"
     assert ("kNN accuracy, %" in axes.get_ylabel()) == is_use
     if is_use:
         assert axes.yaxis.get_major_formatter()(0.058, None) == "94.2"
@@ -135,7 +135,7 @@ def test_configurations_are_compared_by_their_accuracy(study):
     assert budget.text(min(budget.losses.values())) == "90.0\N{NO-BREAK SPACE}%"
 
 
-def test_an_accuracy_that_still_rises_is_noticed(study):
+def test_an_accuracy_that_still_rises_is_reported(study):
     verdict = judge_epochs(study)
     assert "kNN accuracy was still rising when training ended, by 1.2 points" in verdict.seen
 
@@ -150,8 +150,8 @@ def test_searches_of_different_objectives_are_not_compared(study):
     assert group.data_name == "digits, by kNN accuracy"
 
 
-def rescored(uses, measure="knn_accuracy"):
-    """Finalists with an accuracy and its standard error by trial id and epoch."""
+def make_rescored_by_accuracy(uses, measure="knn_accuracy"):
+    """A rescoring event. `uses`: accuracy and its standard error by trial id and epoch."""
     event = make_rescored({key: 200.0 - 100 * use for key, (use, _) in uses.items()})
     best = max(use for use, _ in uses.values())
     finalists = tuple(
@@ -167,7 +167,9 @@ def rescored(uses, measure="knn_accuracy"):
 
 def test_finalists_are_shown_with_their_accuracy(study):
     keys = [("0002", 3), ("0000", 1), ("0003", 1)]
-    event = rescored(dict(zip(keys, [(0.95, 0.007), (0.94, 0.0075), (0.5, 0.016)], strict=True)))
+    event = make_rescored_by_accuracy(
+        dict(zip(keys, [(0.95, 0.007), (0.94, 0.0075), (0.5, 0.016)], strict=True))
+    )
     decided = make_study(*TRIALS, event, make_session_end(), search=BY_NEIGHBOURS)
     text = describe_decision(decided, decided.winner)
     assert "kNN accuracy 95.0 +- 0.7 %; 105.00 +- 1.25 nats" in text
@@ -184,7 +186,9 @@ def test_finalists_are_shown_with_their_accuracy(study):
 
 def test_accuracy_can_rank_the_finalists_of_a_search_by_loss():
     keys = [("0000", 1), ("0003", 1), ("0002", 2)]
-    event = rescored(dict(zip(keys, [(0.95, 0.007), (0.94, 0.0075), (0.5, 0.016)], strict=True)))
+    event = make_rescored_by_accuracy(
+        dict(zip(keys, [(0.95, 0.007), (0.94, 0.0075), (0.5, 0.016)], strict=True))
+    )
     trials = [
         *make_trial_events("0000", [200.0]),
         *make_trial_events("0002", [150.0, 140.0, 145.0], configuration=1),

@@ -24,7 +24,7 @@ def visit(chromium, report):
     """Opens the report. Checks at teardown that there was no error and no foreign request."""
     contexts, troubles = [], []
 
-    def opened(**settings):
+    def open_page(**settings):
         context = chromium.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
@@ -40,7 +40,7 @@ def visit(chromium, report):
     def is_foreign(request):
         return request.url != report.as_uri() and not request.url.startswith("data:")
 
-    yield opened
+    yield open_page
     for context in contexts:
         context.close()
     assert troubles == []
@@ -51,7 +51,7 @@ def trials_in(page):
 
 
 @pytest.mark.browser
-def test_style_script_and_images_work_under_the_policy(visit):
+def test_style_script_and_images_work_under_the_security_policy(visit):
     page = visit()
     assert page.locator("#search-1 table.sortable th button").count() == 24
     assert page.locator("body").evaluate("body => getComputedStyle(body).maxWidth") != "none"
@@ -151,19 +151,19 @@ def test_no_page_is_wider_than_its_window(visit, width):
 
 @pytest.mark.browser
 def test_colours_follow_the_colour_scheme_of_the_browser(visit):
-    def look(page):
+    def colours_of(page):
         return page.evaluate(
             "[getComputedStyle(document.body).backgroundColor,"
             " getComputedStyle(document.querySelector('svg text')).fill]"
         )
 
-    light, dark = (look(visit(color_scheme=scheme)) for scheme in ("light", "dark"))
+    light, dark = (colours_of(visit(color_scheme=scheme)) for scheme in ("light", "dark"))
     assert light[0] != dark[0]
     assert light[1] != dark[1]
 
 
 @pytest.mark.browser
-def test_without_javascript_tables_headline_and_charts_are_there(visit):
+def test_without_javascript_tables_headline_and_charts_are_shown(visit):
     page = visit(java_script_enabled=False)
     assert page.locator("table.sortable button").count() == 0
     assert trials_in(page)[0] == "0003"

@@ -162,7 +162,7 @@ def test_the_lowest_loss_up_to_the_compared_epoch_counts():
     assert found.shares[0][0] == "learning_rate"
 
 
-def test_with_few_configurations_the_epoch_that_most_reached_is_compared():
+def test_with_few_configurations_the_most_reached_epoch_is_compared():
     configurations = draw_configurations(12)
     study = search(
         *measure(configurations, by_latent_dim),
@@ -183,7 +183,7 @@ def test_the_latest_of_equally_reached_epochs_is_compared():
 
 
 @pytest.mark.parametrize("count", [4, 5])
-def test_in_small_searches_all_configurations_except_one_are_the_best(count):
+def test_in_small_searches_all_configurations_except_one_count_as_best(count):
     found = compute_importance(search(*measure(draw_configurations(count), by_learning_rate)))
     assert (found.configurations, found.best, found.uncertain) == (count, count - 1, True)
 
@@ -258,15 +258,15 @@ def test_optuna_logs_and_prints_nothing(caplog, capfd):
     assert optuna.logging.get_verbosity() == shown
 
 
-COSTS = """
+IMPORTS_PROGRAM = """
 import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
 from test_importance import *
 study = search(*measure(draw_configurations(30), by_latent_dim))
 before = set(sys.modules)
-assert not {"sklearn", "optuna"} & before, "the probe is of no use"
+assert not {"sklearn", "optuna"} & before, "already imported"
 found = compute_importance(study)
-assert found == compute_importance(study), "a second time"
+assert found == compute_importance(study), "not reproducible"
 found_values = {"sklearn": "sklearn" in sys.modules}
 import optuna
 from sklearn.ensemble import RandomForestRegressor
@@ -287,7 +287,12 @@ print(json.dumps(found_values))
 def test_importances_need_no_scikit_learn_and_do_not_block_its_import():
     """Importing scikit-learn costs a second. Optuna must still find it for its own evaluator."""
     done = subprocess.run(
-        [sys.executable, "-c", COSTS, json.dumps([str(Path(__file__).parent), *sys.path])],
+        [
+            sys.executable,
+            "-c",
+            IMPORTS_PROGRAM,
+            json.dumps([str(Path(__file__).parent), *sys.path]),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -10,8 +10,8 @@ from vaetune.report.charts.brackets import compute_rung_correlations, compute_ru
 FLOOR = 45.5
 
 
-def make_ladder():
-    """A bracket of three trials, one failed, one promoted and the winner; and one of a trial."""
+def make_two_brackets():
+    """A bracket with a failed trial and a promotion that wins, and a bracket with one trial."""
     return make_study(
         *make_trial_events("0000", [210.0]),
         *make_trial_events("0001", [200.0], configuration=1),
@@ -27,7 +27,7 @@ def make_ladder():
 
 
 def test_each_bracket_has_its_trials_at_the_epochs_of_their_rungs():
-    info = compute_rungs(make_ladder())
+    info = compute_rungs(make_two_brackets())
     assert [bracket.title for bracket in info.brackets] == ["bracket 1", "bracket 0"]
     first, second = info.brackets
     assert [(s.trial_id, s.epoch, s.excess) for s in first.results] == [
@@ -41,11 +41,11 @@ def test_each_bracket_has_its_trials_at_the_epochs_of_their_rungs():
 
 
 def test_promotions_failures_and_the_winner_are_distinguished():
-    (first, _) = compute_rungs(make_ladder()).brackets
+    (first, _) = compute_rungs(make_two_brackets()).brackets
     assert [s.parent for s in first.results] == [None, None, None, "0001"]
     assert [s.failed for s in first.results] == [False, False, True, False]
     assert [s.is_winner for s in first.results] == [False, True, False, True], (
-        "its earlier rung too"
+        "the earlier rung of the winner is marked as well"
     )
 
 
@@ -73,7 +73,7 @@ def test_a_search_without_promotions_has_no_chart_of_rungs():
 
 
 def test_a_panel_shows_a_line_for_each_promotion_and_a_cross_for_each_failure():
-    figure = draw_rungs(compute_rungs(make_ladder()))
+    figure = draw_rungs(compute_rungs(make_two_brackets()))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["bracket 1", "bracket 0"]
     axes = figure.axes[0]
     drawn = [np.array(line.get_xydata()) for line in axes.get_lines()]
@@ -85,7 +85,7 @@ def test_a_panel_shows_a_line_for_each_promotion_and_a_cross_for_each_failure():
     assert names == ["winner", "others", "failed"]
 
 
-def configurations(losses):
+def study_of(losses):
     """One trial per configuration, with one epoch per loss."""
     return make_study(
         *(
@@ -99,7 +99,7 @@ def configurations(losses):
 def test_rungs_are_compared_by_their_common_configurations():
     short = [[300.0], [299.0]]
     losses = [[250.0, 9, 130.0], [240.0, 9, 140.0], [230.0, 9, 120.0], [220.0, 9, 110.0]]
-    (only,) = compute_rung_correlations(configurations(short + losses))
+    (only,) = compute_rung_correlations(study_of(short + losses))
     assert (only.epoch, only.later, only.configurations) == (1, 3, 4)
     before, _, after = zip(*losses, strict=True)
     assert only.correlation == pytest.approx(spearmanr(before, after).statistic)
@@ -107,7 +107,7 @@ def test_rungs_are_compared_by_their_common_configurations():
 
 def test_equal_losses_share_their_rank():
     losses = [[1.0, 5.0], [1.0, 7.0], [2.0, 5.0], [3.0, 9.0], [0.5]]
-    (only,) = compute_rung_correlations(configurations(losses))
+    (only,) = compute_rung_correlations(study_of(losses))
     before, after = zip(*losses[:4], strict=True)
     assert only.correlation == pytest.approx(spearmanr(before, after).statistic)
 
@@ -122,4 +122,4 @@ def test_equal_losses_share_their_rank():
     ids=["too few", "not finite", "level"],
 )
 def test_rungs_that_cannot_be_compared_have_no_correlation(losses):
-    assert compute_rung_correlations(configurations(losses)) == ()
+    assert compute_rung_correlations(study_of(losses)) == ()

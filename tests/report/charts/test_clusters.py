@@ -36,7 +36,7 @@ def svg_texts(svg):
     return [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
 
 
-def test_two_latent_dimensions_are_shown_as_they_are():
+def test_two_latent_dimensions_are_not_projected():
     z, labels = random_points(30, 2)
     info = compute_clusters(z, labels, ["a", "b", "c"])
     np.testing.assert_allclose(info.points, z)
@@ -153,7 +153,7 @@ def test_no_class_name_breaks_a_figure(names, latent_dim):
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2])
-def test_names_wider_than_the_chart_cost_its_layout_and_not_the_chart(latent_dim):
+def test_a_chart_with_names_wider_than_itself_is_drawn(latent_dim):
     names = ["\N{ARABIC LIGATURE BISMILLAH AR-RAHMAN AR-RAHEEM}" * 60, "W" * 60, "i"]
     figure = draw_clusters(compute_clusters(*random_points(6, latent_dim), names))
     assert "i" in svg_texts(to_svg(figure))
@@ -166,7 +166,7 @@ def test_names_are_shown_as_one_short_line():
     assert printable("日本語") == "日本語"
 
 
-def test_an_svg_is_the_same_each_time_and_undated():
+def test_svg_and_png_are_reproducible_and_the_svg_has_no_metadata():
     z, labels = random_points(30, 3)
     first, second = (to_svg(draw_clusters(compute_clusters(z, labels, None))) for _ in range(2))
     assert first == second
@@ -175,7 +175,7 @@ def test_an_svg_is_the_same_each_time_and_undated():
     assert png == to_png(draw_clusters(compute_clusters(z, labels, None)))
 
 
-def test_an_svg_takes_its_colours_from_the_page_and_has_no_style_of_its_own():
+def test_an_svg_uses_the_colours_of_the_page_and_has_no_styles():
     svg = to_svg(draw_clusters(compute_clusters(*random_points(30, 2), None)), "left", "A scatter")
     elements = list(ElementTree.fromstring(svg).iter())
     assert not any("style" in element.attrib or "style" in element.tag for element in elements)
@@ -209,12 +209,12 @@ def test_every_reference_in_an_svg_has_its_target():
     assert links | clips == ids
 
 
-def test_a_user_s_matplotlib_settings_change_nothing():
+def test_a_user_s_matplotlib_settings_do_not_change_charts():
     info = compute_clusters(*random_points(30, 3), ["a", "b", "c"])
-    usual = to_svg(draw_clusters(info)), to_png(draw_clusters(info))
+    expected = to_svg(draw_clusters(info)), to_png(draw_clusters(info))
     own = {"text.usetex": True, "axes.grid": False, "font.size": 30, "svg.fonttype": "path"}
     with matplotlib.rc_context(own):
-        assert (to_svg(draw_clusters(info)), to_png(draw_clusters(info))) == usual
+        assert (to_svg(draw_clusters(info)), to_png(draw_clusters(info))) == expected
         assert matplotlib.rcParams["font.size"] == 30
 
 
@@ -272,7 +272,7 @@ def test_losses_that_are_not_finite_are_gaps(tmp_path):
     to_svg(draw_curves(info))
 
 
-def test_the_best_so_far_falls_to_the_winner(tmp_path):
+def test_the_lowest_loss_so_far_ends_at_the_winner(tmp_path):
     story = usual(tmp_path / "tiny")
     info = compute_progress(story.study(), reference(tmp_path).study())
     assert info.costs == (212.5, 201.0, 150.0, 131.25)
@@ -281,7 +281,7 @@ def test_the_best_so_far_falls_to_the_winner(tmp_path):
     assert info.reference == 177.25
 
 
-def test_the_best_so_far_counts_completed_trials_alone(tmp_path):
+def test_the_lowest_loss_so_far_counts_only_completed_trials(tmp_path):
     story = (
         Story(tmp_path / "tiny")
         .trial("0000", [212.5])

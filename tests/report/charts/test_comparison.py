@@ -41,7 +41,7 @@ def test_the_best_searches_are_drawn_and_the_others_counted(tmp_path):
 
 
 @pytest.mark.parametrize(("epochs", "is_log"), [(9, False), (10, True)])
-def test_time_is_logarithmic_where_one_search_took_much_longer(tmp_path, epochs, is_log):
+def test_time_is_logarithmic_if_one_search_took_much_longer(tmp_path, epochs, is_log):
     short = search("short", [200.0], tmp_path)
     long = search("long", [250.0 - epoch for epoch in range(epochs)], tmp_path)
     info = compute_comparison([short, long])
@@ -60,11 +60,13 @@ def test_every_search_has_its_own_colour_pattern_and_name(tmp_path):
     drawn = [(line.get_color(), str(line._unscaled_dash_pattern)) for line in axes.get_lines()]
     assert len({colour for colour, _ in drawn}) == len({dash for _, dash in drawn}) == MAX_SEARCHES
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(names)
-    assert all(line.get_ydata()[-1] == 150.0 - 45.5 for line in axes.get_lines()), "the floor"
+    assert all(line.get_ydata()[-1] == 150.0 - 45.5 for line in axes.get_lines()), (
+        "the floor is 45.5"
+    )
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_the_page_recolours_the_lines(tmp_path):
+def test_the_page_defines_the_colours_of_lines_for_light_and_dark_mode(tmp_path):
     studies = [search(f"n{n}", [100.0 + n], tmp_path) for n in range(MAX_SEARCHES)]
     drawing = to_svg(draw_comparison(compute_comparison(studies)))
     page = render_report(studies[:1], {}, NOW)

@@ -40,8 +40,8 @@ def png_of(info):
     return to_png(draw_grid(info), DPI)
 
 
-def numbered(rows, columns, height=8, width=8):
-    """Tiles of one brightness each, none black or white."""
+def make_tiles(rows, columns, height=8, width=8):
+    """Tiles that differ in brightness, none black or white."""
     values = 10 + np.arange(rows * columns, dtype=np.uint8).reshape(rows, columns, 1, 1, 1)
     return np.broadcast_to(values, (rows, columns, height, width, 1)).copy()
 
@@ -100,7 +100,7 @@ def test_images_of_any_size_and_colour_are_drawn(size, channels):
     assert to_png(draw_grid(info)).startswith(PNG_SIGNATURE)
 
 
-def test_colours_survive_and_grey_is_grey():
+def test_colour_and_grey_images_keep_their_values():
     colour = np.zeros((1, 8, 8, 3), np.uint8)
     colour[..., 0] = 250
     assert compute_samples(colour).image[0, 0].tolist() == [250, 0, 0, 255]
@@ -132,8 +132,8 @@ def test_large_images_are_reduced_in_a_page():
 
 
 def test_an_interpolation_is_between_its_pair_of_images():
-    originals = numbered(4, 1)[:, 0]
-    info = compute_interpolations(originals, numbered(2, 3) + 100)
+    originals = make_tiles(4, 1)[:, 0]
+    info = compute_interpolations(originals, make_tiles(2, 3) + 100)
     assert info.tiles[:, :, 0, 0, 0].tolist() == [
         [10, 110, 111, 112, 11],
         [12, 113, 114, 115, 13],
@@ -142,14 +142,14 @@ def test_an_interpolation_is_between_its_pair_of_images():
 
 
 def test_a_wide_gap_separates_images_from_their_interpolation():
-    image = compute_interpolations(numbered(2, 1)[:, 0], numbered(1, 3)).image
+    image = compute_interpolations(make_tiles(2, 1)[:, 0], make_tiles(1, 3)).image
     clear = np.flatnonzero((image[..., 3] == 0).all(axis=0))
     runs = np.split(clear, np.flatnonzero(np.diff(clear) > 1) + 1)
     assert [len(run) for run in runs] == [10, 2, 2, 10]
 
 
 def test_column_names_are_centred_despite_wide_gaps():
-    info = GridInfo(numbered(1, 4), breaks=(1, 3))
+    info = GridInfo(make_tiles(1, 4), breaks=(1, 3))
     image = info.image[..., 0]
     assert [image[0, round(x)] for x in info.column_centres] == [10, 11, 12, 13]
     assert [image[0, round(x - 3.5)] for x in info.column_centres] == [10, 11, 12, 13]
@@ -158,7 +158,7 @@ def test_column_names_are_centred_despite_wide_gaps():
 
 def test_rows_of_a_traversal_name_the_dimension_and_its_variance():
     dimensions = (Activity(5, 0.934), Activity(0, 0.02))
-    info = compute_traversal(dimensions, (-2.5, 0.0, 2.5), numbered(2, 3))
+    info = compute_traversal(dimensions, (-2.5, 0.0, 2.5), make_tiles(2, 3))
     texts = svg_texts(to_svg(draw_grid(info)))
     assert {"z[5], variance 0.93", "z[0], variance 0.02"} <= set(texts)
     assert {"\N{MINUS SIGN}2.5", "0.0", "2.5"} <= set(texts)
@@ -167,10 +167,10 @@ def test_rows_of_a_traversal_name_the_dimension_and_its_variance():
 @pytest.mark.parametrize(
     "info",
     [
-        compute_samples(numbered(3, 4)[:, 0]),
-        compute_reconstructions(numbered(5, 1)[:, 0], numbered(5, 1)[:, 0]),
+        compute_samples(make_tiles(3, 4)[:, 0]),
+        compute_reconstructions(make_tiles(5, 1)[:, 0], make_tiles(5, 1)[:, 0]),
         compute_manifold(np.full((5, 5, 9, 8, 1), 77, np.uint8)),
-        compute_interpolations(numbered(4, 1)[:, 0], numbered(2, 11)),
+        compute_interpolations(make_tiles(4, 1)[:, 0], make_tiles(2, 11)),
     ],
 )
 def test_each_pixel_is_a_whole_square_of_the_png(info):

@@ -49,7 +49,7 @@ def test_a_walk_between_two_means_is_straight_and_includes_both():
     assert interpolate(ends).shape == (2, STEPS, 2)
 
 
-def test_a_traversal_moves_one_dimension_and_leaves_the_others_at_the_priors_mean():
+def test_a_traversal_varies_one_dimension_and_sets_the_others_to_zero():
     walks = traverse((Activity(2, 1.0), Activity(0, 0.5)), 3, np.array([-1.0, 1.0]))
     assert walks.dtype == np.float32
     assert walks.tolist() == [

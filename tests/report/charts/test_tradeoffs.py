@@ -19,7 +19,7 @@ FLOOR = 45.5
 
 
 def make_search():
-    """Two configurations, one promoted with a loss that rises at last, and a failed one."""
+    """Two completed configurations, of which one was promoted, and a failed one."""
     return make_study(
         *make_trial_events("0000", [200.0], parameters=100, duration_s=5.0),
         *make_trial_events(
@@ -96,7 +96,7 @@ def test_the_pareto_front_has_the_points_that_no_other_point_beats(pairs):
             assert sum((p.x, p.y) == (point.x, point.y) and p.on_front for p in info.points) == 1
 
 
-def test_the_reference_is_not_on_the_front_and_is_drawn_first():
+def test_the_front_ignores_the_reference_and_the_winner_is_drawn_last():
     candidates = [make_candidate(0, 5, 60, "winner"), make_candidate(1, 1, 50, "reference")]
     info = compute_tradeoffs(candidates)[0]
     assert [(point.role, point.on_front) for point in info.points] == [

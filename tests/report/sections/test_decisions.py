@@ -19,7 +19,7 @@ def expect(loss, epoch=3, width=5.0):
 
 
 def make_search(plan=OPEN_PLAN):
-    """Three configurations; only the second one trains to the last epoch."""
+    """Three configurations; only the second one trains for three epochs."""
     return make_study(
         *make_trial_events("0000", [120.0]),
         *make_trial_events("0001", [118.0], configuration=1, decision=expect(100.0)),
@@ -54,7 +54,7 @@ def test_the_summary_counts_what_can_be_compared():
     assert "1 were within one standard deviation, and the median error was 5.0 nats" in summary
 
 
-def test_the_summary_mentions_missing_losses():
+def test_the_summary_states_that_no_forecast_can_be_compared():
     study = make_study(*make_trial_events("0000", [118.0], decision=expect(100.0)))
     assert compute_decisions(study).summary.startswith("None of 1 forecast")
 

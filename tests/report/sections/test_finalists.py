@@ -32,7 +32,7 @@ FLOOR = 45.5
 
 
 def make_search(**options):
-    """Six configurations; the first one's promotion wins and its first trial comes second."""
+    """Six completed configurations and a failed one. The two trials of the first are the best."""
     events = make_trial_events("0000", [180.0], duration_s=5.0, parameters=100)
     for number in range(1, 6):
         values = VALUES | {"latent_dim": 2 if number % 2 else 8, "dense_units": 16 * number}
@@ -46,8 +46,8 @@ def make_search(**options):
     return make_study(*events, **options)
 
 
-def draw(study, names=("zero", "one", "two")):
-    """Writes pictures of every trial."""
+def write_pictures(study, names=("zero", "one", "two")):
+    """Writes pictures of every trial, and returns the study."""
     labels = np.arange(12) % len(names)
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype(np.uint8)
     ProbeImages(images, labels).save(study.folder)
@@ -144,7 +144,7 @@ def test_the_page_has_a_row_for_each_finalist_without_inline_styles():
 
 
 def test_the_pictures_of_the_runners_up_are_collapsed(tmp_path):
-    study = draw(make_search(folder=tmp_path))
+    study = write_pictures(make_search(folder=tmp_path))
     found = compute_finalists(study)
     assert [one.trial_id for one in found.images] == ["0001", "0002", "0003", "0004"]
     assert found.classes == ("zero", "one", "two")
@@ -156,7 +156,7 @@ def test_the_pictures_of_the_runners_up_are_collapsed(tmp_path):
 
 
 def test_the_page_has_the_pictures_of_a_runner_up_once(tmp_path):
-    study = draw(make_search(folder=tmp_path))
+    study = write_pictures(make_search(folder=tmp_path))
     assert list_pictured(study) == {one.trial_id for one in compute_finalists(study).images}
     page = page_of(study)
     (data,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
@@ -167,7 +167,7 @@ def test_the_page_has_the_pictures_of_a_runner_up_once(tmp_path):
 
 
 def test_a_trial_with_damaged_pictures_keeps_its_row(tmp_path):
-    study = draw(make_search(folder=tmp_path))
+    study = write_pictures(make_search(folder=tmp_path))
     (study.trial_folder("0002") / PICTURES_NAME).write_bytes(b"no archive")
     found = compute_finalists(study)
     assert len(found.rows) == 5
@@ -185,7 +185,9 @@ def test_names_of_classes_and_hyperparameters_are_escaped(tmp_path):
         )
         for number in range(2)
     ]
-    study = draw(make_study(*events[0], *events[1], folder=tmp_path, class_names=(nasty,) * 3))
+    study = write_pictures(
+        make_study(*events[0], *events[1], folder=tmp_path, class_names=(nasty,) * 3)
+    )
     section = section_of(page_of(study))
     assert "<script" not in section
     assert section.count("&lt;script&gt;") == 4
@@ -208,7 +210,7 @@ def test_the_second_ten_classes_have_the_colours_of_the_first_and_another_shape(
     ]
 
 
-def test_a_page_colours_classes_as_a_figure_does():
+def test_classes_have_the_same_colours_on_the_page_as_in_figures():
     rule = r"^\.class-(\d+) \{ color: (#\w+); stroke: (#\w+); \}$"
     found = re.findall(rule, page_of(make_search()), flags=re.MULTILINE)
     assert found == [(str(n), colour, colour) for n, colour in enumerate(CLASS_COLOURS)]
@@ -219,15 +221,15 @@ def test_a_page_colours_classes_as_a_figure_does():
 LOSSES = {("0002", 1): 190.5, ("0007", 2): 191.25, ("0001", 1): 192.0, ("0003", 1): 193.5}
 
 
-def rescored(*events, **options):
+def make_rescored_search(*events, **options):
     """A search in which trial 0002 is best after rescoring; trial 0004 was left out."""
-    before = make_search(**options)
-    again = make_rescored(LOSSES, left_out=("0004",))
-    return replace(before, rescorings=(again,), retrainings=tuple(events))
+    study = make_search(**options)
+    rescoring = make_rescored(LOSSES, left_out=("0004",))
+    return replace(study, rescorings=(rescoring,), retrainings=tuple(events))
 
 
 def test_finalists_are_ordered_by_their_rescored_loss():
-    found = compute_finalists(rescored())
+    found = compute_finalists(make_rescored_search())
     assert [(row.trial_id, row.loss, row.rescored, row.behind) for row in found.rows[:2]] == [
         ("0002", 192.0, "190.50 \N{PLUS-MINUS SIGN} 1.25", "\N{EN DASH}"),
         ("0007", 178.25, "191.25 \N{PLUS-MINUS SIGN} 1.25", "0.75 \N{PLUS-MINUS SIGN} 0.25"),
@@ -237,7 +239,7 @@ def test_finalists_are_ordered_by_their_rescored_loss():
 
 
 def test_the_page_shows_the_lead_and_its_standard_error():
-    page = page_of(rescored())
+    page = page_of(make_rescored_search())
     header = re.search(r"<article.*?</header>", page, flags=re.DOTALL)[0]
     assert (
         "the winner leads trial 0007 by 0.75 \N{PLUS-MINUS SIGN} 0.25 nats: more than two" in header
@@ -251,7 +253,9 @@ def test_the_page_shows_the_lead_and_its_standard_error():
 
 def test_the_page_shows_the_losses_of_other_seeds():
     seeds = {"0001": (190.0, 192.0), "0002": (194.0, 195.0), "0003": (197.0, None)}
-    study = rescored(make_retrained(seeds | {"0004": (198.0, 198.0), "0007": (199.0, 199.0)}))
+    study = make_rescored_search(
+        make_retrained(seeds | {"0004": (198.0, 198.0), "0007": (199.0, 199.0)})
+    )
     found = compute_finalists(study)
     assert [row.trial_id for row in found.rows] == ["0001", "0002", "0004", "0007", "0003"]
     assert [row.seeds for row in found.rows][::4] == ["191.00 \N{PLUS-MINUS SIGN} 1.00", "failed"]
@@ -262,7 +266,7 @@ def test_the_page_shows_the_losses_of_other_seeds():
 
 
 def test_evaluations_of_the_winner_and_the_keras_example_are_compared(tmp_path):
-    study = rescored(folder=tmp_path / "tiny")
+    study = make_rescored_search(folder=tmp_path / "tiny")
     evaluated = replace(study, evaluations=(make_evaluated("0007", 2), make_evaluated("0002", 1)))
     write_baseline(tmp_path)
     (reference,) = list_baselines(tmp_path).studies
@@ -279,12 +283,12 @@ def test_evaluations_of_the_winner_and_the_keras_example_are_compared(tmp_path):
     assert "Test: 1,000 images, 32 posterior samples of each" in page
     assert "k = 500 on the first 1,000 images" in page
     assert "vaetune evaluate" not in page
-    alone = page_of(evaluated)
-    assert f"130.5 {sign} 1.2" in alone
+    page_without_example = page_of(evaluated)
+    assert f"130.5 {sign} 1.2" in page_without_example
 
 
 def test_a_winner_without_an_evaluation_has_the_command_to_evaluate(tmp_path):
-    study = replace(rescored(), evaluations=(make_evaluated("0007", 2),))
+    study = replace(make_rescored_search(), evaluations=(make_evaluated("0007", 2),))
     page = page_of(study)
     assert "Test images" not in page
     assert "The 1,000 test images have not been used" in page

@@ -146,8 +146,10 @@ def test_the_page_of_a_running_search_counts_the_running_trials():
     page = render_report([study], {study.name: None}, NOW, running=[study.name])
     assert "Running: 0 of 4 trials, 2 in parallel" in words_of(page)
     assert [row.split()[6] for row in leaderboard_of(page)[1:]] == ["running", "running", "queued"]
-    alone = make_study(*make_trial_events("0000", [], status=None))
-    page = render_report([alone], {alone.name: None}, NOW, running=[alone.name])
+    without_workers = make_study(*make_trial_events("0000", [], status=None))
+    page = render_report(
+        [without_workers], {without_workers.name: None}, NOW, running=[without_workers.name]
+    )
     assert "Running: 0 of 4 trials" in words_of(page)
     assert "in parallel" not in words_of(page)
 

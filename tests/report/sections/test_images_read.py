@@ -1,4 +1,4 @@
-"""The page says which images were read, and shows some of them if they were kept."""
+"""The page describes the images that were read, and shows some of them if they are stored."""
 
 import base64
 import io
@@ -18,8 +18,8 @@ WARNINGS = ("37 images are <copies>.", "Almost black.")
 
 
 def make_reading(**changes):
-    usual = {"kind": "files", "dtype": "uint16", "low": 0, "high": 4095, "range": (0, 4095)}
-    return Reading(**usual | changes)
+    defaults = {"kind": "files", "dtype": "uint16", "low": 0, "high": 4095, "range": (0, 4095)}
+    return Reading(**defaults | changes)
 
 
 def make_search(folder, shape=(28, 28, 1), count=50, **reading):

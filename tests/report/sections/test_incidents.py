@@ -73,7 +73,7 @@ def test_each_lost_worker_is_shown_with_the_outcome_of_its_trial():
         assert shown in words
 
 
-def test_a_trial_without_a_retry_failed():
+def test_a_lost_worker_is_shown_with_the_failure_of_its_trial():
     builder = (
         JournalBuilder(1).begin(10, "0000", 1).lose(20, 1, "0000").finish(21, "0000", "failed")
     )

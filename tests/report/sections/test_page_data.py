@@ -45,7 +45,7 @@ def test_numbers_are_those_of_the_journal(tmp_path, key, values):
     assert column(compute_records(usual(tmp_path / "tiny").study(), None), key).values == values
 
 
-def test_an_axis_follows_its_dimension(tmp_path):
+def test_the_scale_of_an_axis_follows_its_dimension(tmp_path):
     space = Space(
         filters_1=Range(min=8, max=64),
         latent_dim=Choice(values=(2, 4)),

@@ -17,8 +17,8 @@ def images_of(page):
     return [(a["alt"], a["src"]) for tag, a in Outline(section).elements if tag == "img"]
 
 
-@pytest.mark.usefixtures("alone")
-def test_pictures_stand_side_by_side_as_inlined_files(tmp_path):
+@pytest.mark.usefixtures("without_other_charts")
+def test_pictures_of_both_models_are_embedded_in_the_page(tmp_path):
     usual(tmp_path / "tiny").write()
     reference(tmp_path).write()
     page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))
@@ -38,7 +38,7 @@ def test_pictures_stand_side_by_side_as_inlined_files(tmp_path):
 
 
 @pytest.fixture
-def alone(monkeypatch):
+def without_other_charts(monkeypatch):
     """Replaces the other charts of the page by empty ones."""
     for module in ("page", "sections.section"):
         monkeypatch.setattr(f"vaetune.report.{module}.to_svg", lambda *given: "<svg/>")
@@ -49,7 +49,7 @@ def chart_of(page, model):
     return chart
 
 
-@pytest.mark.usefixtures("alone")
+@pytest.mark.usefixtures("without_other_charts")
 @pytest.mark.parametrize("is_finite", [True, False])
 def test_thumbnails_are_at_the_points_of_both_models(tmp_path, is_finite):
     study = usual(tmp_path / "tiny").write()
@@ -67,10 +67,10 @@ def test_thumbnails_are_at_the_points_of_both_models(tmp_path, is_finite):
     assert f"latent means of the {label}" in page
     assert (2 <= chart_of(page, "winner").count("<image ") <= 6) == is_finite
     (reference_folder,) = (tmp_path / "baselines").iterdir()
-    assert "<image " not in chart_of(page, "Keras example"), "its own gallery has none"
+    assert "<image " not in chart_of(page, "Keras example"), "its gallery has no thumbnails"
     (reference_folder / PICTURES_NAME).unlink()
     page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))
-    assert "<image " in chart_of(page, "Keras example"), "the images of the search are the same"
+    assert "<image " in chart_of(page, "Keras example"), "the images of the search are shown"
 
 
 def flip_bits(content):

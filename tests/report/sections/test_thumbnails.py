@@ -62,11 +62,14 @@ def test_an_image_pixel_is_a_pixel_of_the_file(tmp_path):
     mode, shown = decode(first.reconstructions)
     assert mode == "L", "grey data make a grey file"
     originals, reconstructions = shown[:8, :6], shown[-8:, :6]
-    coarse = 255 / (LEVELS - 1) / 2 + 0.5
-    assert np.abs(originals[..., 0] - IMAGES[0, ..., 0]).max() <= coarse
-    assert np.abs(reconstructions[..., 0] - (255 - IMAGES[0, ..., 0].astype(int))).max() <= coarse
+    rounding_error = 255 / (LEVELS - 1) / 2 + 0.5
+    assert np.abs(originals[..., 0] - IMAGES[0, ..., 0]).max() <= rounding_error
+    assert (
+        np.abs(reconstructions[..., 0] - (255 - IMAGES[0, ..., 0].astype(int))).max()
+        <= rounding_error
+    )
     assert (originals[..., 3] == 255).all()
-    assert (shown[8:-8, :, 3] == 0).all(), "what is between images is transparent"
+    assert (shown[8:-8, :, 3] == 0).all(), "gaps are transparent"
 
 
 def test_rows_have_ten_samples(tmp_path):
@@ -141,7 +144,7 @@ def test_equal_points_have_equal_positions():
     assert set(latent.x) == set(latent.y) == {128}
 
 
-def test_classes_are_those_that_the_points_have(tmp_path):
+def test_only_classes_that_have_points_are_listed(tmp_path):
     thumbnails = collect_thumbnails(make_search(tmp_path, labels=np.array([2, 7, 2, 0])))
     assert thumbnails.class_names == ("zero", "two", "7")
     assert thumbnails.labels == (1, 2, 1, 0)
@@ -161,7 +164,7 @@ def test_thumbnails_beyond_the_byte_budget_are_left_out_and_counted(tmp_path):
     thumbnails = collect_thumbnails(study, budget_bytes=budget)
     assert ids(thumbnails) == ["0001", "0002"]
     assert thumbnails.left_out == 2
-    assert json_bytes(thumbnails) <= budget + 100, "the names of fields come on top"
+    assert json_bytes(thumbnails) <= budget + 100, "the budget excludes the names of fields"
     assert collect_thumbnails(study, budget_bytes=0).left_out == 4
 
 
@@ -182,7 +185,7 @@ def test_without_a_gallery_samples_and_points_remain(tmp_path):
     assert all(one.samples and one.latent for one in thumbnails.trials)
 
 
-def test_a_search_without_pictures_has_none(tmp_path):
+def test_a_search_without_pictures_has_no_thumbnails(tmp_path):
     study = make_study(*make_trial_events("0000", [200.0]), folder=tmp_path)
     thumbnails = collect_thumbnails(study)
     assert (thumbnails.trials, thumbnails.left_out) == ((), 0)

@@ -1,4 +1,4 @@
-"""The page shows what the winner reconstructs worst, if the search has kept it."""
+"""The page shows the images that the winner reconstructs worst, if they are stored."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from vaetune.study.artifacts import WORST_NAME, WorstImages
 pytestmark = pytest.mark.usefixtures("without_charts")
 
 
-def with_worst(folder, trial_id="0003"):
+def write_search_with_worst_images(folder, trial_id="0003"):
     story = usual(folder)
     study = story.write()
     images = np.random.default_rng(0).integers(0, 255, (2, 3, 8, 8, 1)).astype(np.uint8)
@@ -20,7 +20,7 @@ def with_worst(folder, trial_id="0003"):
 
 
 def test_the_worst_images_of_the_winner_are_on_the_page(tmp_path):
-    story, study = with_worst(tmp_path / "tiny")
+    story, study = write_search_with_worst_images(tmp_path / "tiny")
     worst = show_worst_images(study)
     assert worst.count == 3
     assert worst.source.startswith("data:image/png;base64,")
@@ -33,8 +33,8 @@ def test_the_worst_images_of_the_winner_are_on_the_page(tmp_path):
     assert worst.source in page
 
 
-def test_a_search_that_kept_none_shows_none(tmp_path):
-    story, study = with_worst(tmp_path / "tiny", trial_id="0000")
+def test_missing_or_damaged_worst_images_are_not_shown(tmp_path):
+    story, study = write_search_with_worst_images(tmp_path / "tiny", trial_id="0000")
     assert show_worst_images(study) is None
     assert "Worst reconstructions" not in page_of(story)
     (study.trial_folder("0003") / WORST_NAME).write_bytes(b"no archive")

@@ -1,4 +1,4 @@
-"""Descriptions of collapsed trials, also where the collapse was not measured."""
+"""Descriptions of collapsed trials and of trials without a measurement."""
 
 import pytest
 from journals import make_session_end, make_study, make_trial_events

@@ -1,4 +1,4 @@
-"""How images were read, in plain text."""
+"""Descriptions of images and of how they were read."""
 
 import pytest
 from journals import make_data
@@ -14,18 +14,18 @@ from vaetune.report.text.images import (
 
 
 def make_reading(**changes):
-    usual = {"kind": "arrays", "dtype": "uint8", "low": 0, "high": 255, "range": (0, 255)}
-    return Reading(**usual | changes)
+    defaults = {"kind": "arrays", "dtype": "uint8", "low": 0, "high": 255, "range": (0, 255)}
+    return Reading(**defaults | changes)
 
 
-def read(data=None, **reading):
+def make_image_set(data=None, **reading):
     """A data set of 600 images with this reading."""
     counts = {"train_images": 400, "validation_images": 100, "test_images": 100}
     return make_data(reading=make_reading(**reading), **counts | (data or {}))
 
 
 def test_one_line_describes_the_images_and_their_range():
-    data = read(dtype="uint16", high=4095, range=(0, 4095))
+    data = make_image_set(dtype="uint16", high=4095, range=(0, 4095))
     assert describe_reading(data) == "600 images of 28 x 28 x 1, uint16 0..4095 taken as 0..1"
 
 
@@ -44,7 +44,7 @@ def test_one_line_describes_the_images_and_their_range():
     ],
 )
 def test_the_line_names_range_choice_and_clipped_values(reading, end):
-    assert describe_reading(read(**reading)).endswith(f" {end}")
+    assert describe_reading(make_image_set(**reading)).endswith(f" {end}")
 
 
 def test_without_a_record_the_line_has_number_and_shape():
@@ -62,24 +62,26 @@ def test_without_a_record_the_line_has_number_and_shape():
         (("validation", "test"), "your own validation and test images"),
     ],
 )
-def test_splits_are_counted_and_their_owner_is_named(own, words):
-    facts = dict(list_image_facts(read(own_splits=own)))
+def test_splits_are_counted_and_their_origin_is_named(own, words):
+    facts = dict(list_image_facts(make_image_set(own_splits=own)))
     assert facts["splits"] == f"400 training, 100 validation and 100 test images; {words}"
 
 
 def test_classes_are_named_and_counted():
     labelled = {"class_names": ("cat", "dog\n"), "class_counts": (350, 1250)}
-    assert dict(list_image_facts(read(labelled)))["classes"] == "2: cat (350), dog (1,250)"
+    assert (
+        dict(list_image_facts(make_image_set(labelled)))["classes"] == "2: cat (350), dog (1,250)"
+    )
     many = {"class_names": tuple(f"c{n}" for n in range(23)), "class_counts": (1,) * 23}
-    words = dict(list_image_facts(read(many)))["classes"]
+    words = dict(list_image_facts(make_image_set(many)))["classes"]
     assert words.startswith("23: c0 (1), ")
     assert words.endswith("c19 (1) and 3 more")
-    assert "no labels" in dict(list_image_facts(read({"class_names": None})))["classes"]
+    assert "no labels" in dict(list_image_facts(make_image_set({"class_names": None})))["classes"]
 
 
 def test_every_change_to_the_images_is_listed():
     facts = list_image_facts(
-        read(
+        make_image_set(
             copies=Copies(distinct=563, across=37),
             layout="channels_first",
             pages="channels",
@@ -115,24 +117,27 @@ def test_every_change_to_the_images_is_listed():
     ],
 )
 def test_the_display_of_channels_is_explained(channels, show, words):
-    facts = dict(list_image_facts(read({"image_shape": (28, 28, channels)}, show=show)))
+    facts = dict(list_image_facts(make_image_set({"image_shape": (28, 28, channels)}, show=show)))
     assert facts.get("pictures") == words
 
 
-def test_the_longer_list_has_a_line_for_each_fact():
-    lines = describe_images(read(warnings=("37 copies.",))).splitlines()
-    assert lines[0] == describe_reading(read())
+def test_the_description_of_images_has_a_line_for_each_fact():
+    lines = describe_images(make_image_set(warnings=("37 copies.",))).splitlines()
+    assert lines[0] == describe_reading(make_image_set())
     assert lines[1].startswith("  splits   400 training")
     assert lines[2].startswith("  classes  3: zero")
     assert lines[3:] == ["  warning  37 copies."]
 
 
 def test_the_images_of_a_search_are_described_in_one_line():
-    assert describe_image_set(read()) == f"Images: {read().name}, {describe_reading(read())}"
+    assert (
+        describe_image_set(make_image_set())
+        == f"Images: {make_image_set().name}, {describe_reading(make_image_set())}"
+    )
 
 
 def test_every_warning_has_its_own_line():
     assert describe_warnings(make_data()) == ""
-    assert describe_warnings(read(notes=("A note.",))) == ""
-    lines = describe_warnings(read(warnings=("37 copies.", "Black."))).splitlines()
+    assert describe_warnings(make_image_set(notes=("A note.",))) == ""
+    lines = describe_warnings(make_image_set(warnings=("37 copies.", "Black."))).splitlines()
     assert lines == ["Warning: 37 copies.", "Warning: Black."]

@@ -1,4 +1,4 @@
-"""How many latent dimensions are used and needed, in a sentence."""
+"""A sentence about the active latent dimensions and the loss by latent size."""
 
 import pytest
 from journals import VALUES, make_session_end, make_study, make_trial_events
@@ -34,7 +34,7 @@ def test_the_sentence_names_active_units_and_the_lowest_loss_of_each_size():
     )
 
 
-def test_of_many_sizes_the_neighbours_of_the_best_are_named():
+def test_only_the_neighbours_of_the_best_of_many_sizes_are_named():
     losses = [(size, 100.0 + abs(size - 5)) for size in range(2, 9)]
     words = describe(losses)
     assert "with latent_dim 5, 1.0 higher with 4 and 1.0 higher with 6 (7 configurations)" in words
@@ -48,5 +48,5 @@ def test_of_many_sizes_the_neighbours_of_the_best_are_named():
         (100, {"levels": 2}, ""),
     ],
 )
-def test_what_is_not_known_is_left_out(active, values, words):
+def test_unknown_numbers_are_left_out_of_the_sentence(active, values, words):
     assert describe([(16, 100.0)], active, **values) == words

@@ -1,4 +1,4 @@
-"""What a search and its trials look like in plain text."""
+"""Searches, trials and evaluations as plain text, JSON and CSV."""
 
 import csv
 import io
@@ -118,8 +118,8 @@ def test_missing_and_non_finite_numbers_are_null_in_the_json(study):
     assert failed["parameters"] is None
     assert failed["error"] == 'A loss became NaN, "again", in epoch 1.'
     assert (running["status"], running["val_loss"], running["duration_s"]) == ("running", None, 0)
-    endless = make_study(*make_trial_events("0000", [200.0], duration_s=math.inf))
-    assert parse_strictly(trials_module.trials_as_json(endless))[0]["duration_s"] is None
+    infinite = make_study(*make_trial_events("0000", [200.0], duration_s=math.inf))
+    assert parse_strictly(trials_module.trials_as_json(infinite))[0]["duration_s"] is None
 
 
 def test_the_json_of_a_search_without_trials_is_an_empty_array():
@@ -297,7 +297,7 @@ def test_only_hyperband_has_brackets_and_rungs(study):
     assert describe(other)["found by"].strip() == "tiny: trial 0002, configuration 0"
 
 
-def test_pixels_that_were_binarised_are_shown_and_have_no_floor(study):
+def test_binarised_pixels_are_mentioned_and_have_no_entropy_floor(study):
     started = study.started
     spec = started.search.model_copy(update={"data": DataSpec(binarize="threshold")})
     data = started.data.model_copy(update={"entropy_floor": 0.0})
@@ -309,11 +309,11 @@ def test_pixels_that_were_binarised_are_shown_and_have_no_floor(study):
 
 def test_a_single_training_is_described_by_its_origin(study):
     spec = single_configuration(REFERENCE, 9, study.search)
-    alone = replace(study, started=study.started.model_copy(update={"search": spec}))
-    assert describe(alone)["found by"].strip() == "vaetune train, in tiny"
+    single = replace(study, started=study.started.model_copy(update={"search": spec}))
+    assert describe(single)["found by"].strip() == "vaetune train, in tiny"
     shown = spec.model_copy(update={"description": "Trial 0001 of bold"})
-    alone = replace(study, started=study.started.model_copy(update={"search": shown}))
-    assert describe(alone)["found by"].strip() == "Trial 0001 of bold"
+    single = replace(study, started=study.started.model_copy(update={"search": shown}))
+    assert describe(single)["found by"].strip() == "Trial 0001 of bold"
 
 
 def test_a_searched_batch_size_and_beta_are_shown():
@@ -361,7 +361,7 @@ def test_a_failed_trial_is_shown_in_full():
     assert lines[-2:] == ["Traceback", "here"]
 
 
-def test_a_trial_that_was_never_built_failed_before_its_first_epoch():
+def test_a_trial_that_failed_before_its_first_epoch_is_described_as_such():
     text = trials_module.failures_in_full(make_study(*make_trial_events("0000", status="failed")))
     assert text.startswith("Trial 0000 (configuration 0) failed before its first epoch")
 
@@ -374,7 +374,7 @@ def test_a_search_without_failures_is_described_as_such():
 # Evaluations
 
 
-def evaluated():
+def make_evaluations():
     return {
         "trial 0018": make_evaluated("0018"),
         "Keras example": make_evaluated(
@@ -387,7 +387,7 @@ def evaluated():
 
 
 def test_evaluations_of_models_are_columns_with_standard_errors():
-    text = evaluations.evaluations_as_table(evaluated())
+    text = evaluations.evaluations_as_table(make_evaluations())
     assert re.search(r"^ +trial 0018 +Keras example$", text, re.MULTILINE)
     for key, ours, theirs in [
         ("negative ELBO, nats per image", "130.50 +- 1.25", "197.00"),
@@ -403,7 +403,7 @@ def test_evaluations_of_models_are_columns_with_standard_errors():
 
 
 def test_the_table_of_evaluations_describes_the_protocol():
-    text = evaluations.evaluations_as_table(evaluated())
+    text = evaluations.evaluations_as_table(make_evaluations())
     for phrase in (
         "1,000 test images; 32 posterior samples of each, seed 0",
         "importance-weighted bound: k = 500 on the first 1,000 test images",
@@ -415,7 +415,7 @@ def test_the_table_of_evaluations_describes_the_protocol():
 
 
 def test_decoding_z_mean_is_never_called_an_elbo():
-    for line in evaluations.evaluations_as_table(evaluated()).splitlines():
+    for line in evaluations.evaluations_as_table(make_evaluations()).splitlines():
         if "z_mean decoded" in line:
             assert "(no ELBO)" in line
 
