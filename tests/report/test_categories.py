@@ -190,9 +190,9 @@ def test_charts_show_categories_and_unused_hyperparameters(chromium, story):
     assert "continues" not in page.locator("article").inner_text()
     plot.focus()
     page.keyboard.press("ArrowRight")
-    said = plot.get_attribute("aria-valuetext")
-    assert "level_channels not used" in said
-    assert "activation gelu" in said
+    value_text = plot.get_attribute("aria-valuetext")
+    assert "level_channels not used" in value_text
+    assert "activation gelu" in value_text
     pairs = page.locator("[data-view=contour] option").all_text_contents()
     assert "latent_dim and learning_rate" in pairs
     assert not any("activation" in pair for pair in pairs)

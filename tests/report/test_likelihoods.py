@@ -161,7 +161,7 @@ def test_charts_of_losses_without_a_floor_are_linear(results, study):
     assert lowest == -140.0
 
 
-def test_legends_name_the_network(results, study):
+def test_legends_name_the_gaussian_example(results, study):
     baseline = find_baseline(study, results)
     assert compute_curves(study, baseline).reference_name == NAME
     progress = compute_progress(study, baseline)
@@ -188,7 +188,7 @@ def test_the_terminal_shows_differences_only_within_a_likelihood(results, study)
     assert text.count("nats below") == 1
 
 
-def test_the_example_is_not_mentioned_twice(tmp_path):
+def test_an_example_of_the_same_likelihood_is_not_described_separately(tmp_path):
     plain = usual(tmp_path / "plain").study()
     assert describe_example(plain, reference(tmp_path).study()) == ""
 

@@ -143,8 +143,10 @@ def test_an_accuracy_that_still_rises_is_reported(study):
 def test_searches_of_different_objectives_are_not_compared(study):
     by_loss = make_study(*TRIALS, make_session_end())
     assert compare_searches([study, by_loss]) == ()
-    said = "Searches of different objectives are not compared: kNN accuracy and validation loss."
-    assert describe_objectives([study, by_loss]) == said
+    sentence = (
+        "Searches of different objectives are not compared: kNN accuracy and validation loss."
+    )
+    assert describe_objectives([study, by_loss]) == sentence
     assert describe_objectives([study, study]) == ""
     (group,) = compare_searches([study, study])
     assert group.data_name == "digits, by kNN accuracy"

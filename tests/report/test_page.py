@@ -136,7 +136,7 @@ def scripts_of(page):
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_text_is_shown_as_it_was_written(hostile_folder):
+def test_special_characters_in_texts_are_shown_unchanged(hostile_folder):
     page = page_of(hostile(hostile_folder, "</script><b>&amp; 'quoted' \"twice\""))
     assert words_of(page).count("</script><b>&amp; 'quoted' \"twice\"") >= 10
     assert "<b>&amp;amp;" not in page

@@ -1,4 +1,4 @@
-"""Importances compare equal epochs, and are shown only where they can be computed."""
+"""Importances of hyperparameters, computed from losses after equal numbers of epochs."""
 
 import json
 import logging

@@ -59,7 +59,7 @@ def test_several_iterations_are_named_in_the_titles():
     assert titles == ["iteration 1, bracket 1", "iteration 2, bracket 1"]
 
 
-def test_the_only_bracket_has_no_name():
+def test_a_single_bracket_has_no_title():
     events = make_trial_events(
         "0001", [190.0], configuration=0, parent="0000", rung=1, epoch_from=1
     )

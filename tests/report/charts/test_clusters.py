@@ -246,7 +246,7 @@ def test_failures_are_marked_where_they_happened(tmp_path):
     assert "failed" in to_svg(draw_curves(info))
 
 
-def test_a_winner_whose_promotion_failed_is_still_the_winner(tmp_path):
+def test_the_winner_remains_the_winner_if_its_promotion_failed(tmp_path):
     story = Story(tmp_path / "tiny").trial("0000", [180.0])
     story.trial("0001", [], configuration=0, parent="0000", epoch_from=1, error="died")
     (curve,) = compute_curves(story.study(), None).curves
@@ -299,7 +299,7 @@ def test_breaks_between_sessions_are_left_out(tmp_path):
     assert info.until_s == 120.0
 
 
-def test_time_is_shown_in_the_unit_that_fits(tmp_path):
+def test_time_is_shown_in_a_suitable_unit(tmp_path):
     short = compute_progress(Story(tmp_path / "tiny").trial("0000", [9.0]).study(), None)
     long = compute_progress(Story(tmp_path / "tiny").trial("0000", [9.0] * 200).study(), None)
     assert "seconds since the search started" in to_svg(draw_progress(short))

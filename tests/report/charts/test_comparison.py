@@ -73,7 +73,9 @@ def test_the_page_defines_the_colours_of_lines_for_light_and_dark_mode(tmp_path)
     for colour, _ in LINES:
         assert THEME[colour] in drawing
         variable = THEME[colour].removeprefix("var(").partition(",")[0]
-        assert variable == "currentColor" or page.count(f"{variable}: #") == 2, "light and dark"
+        assert variable == "currentColor" or page.count(f"{variable}: #") == 2, (
+            "not defined for both modes"
+        )
 
 
 def luminance(colour):
@@ -94,7 +96,7 @@ def test_the_page_has_a_chart_of_searches_only_if_there_are_several(tmp_path, mo
         monkeypatch.setattr(f"vaetune.report.sections.{module}.to_svg", lambda *given: "<svg/>")
     studies = [usual(tmp_path / name).study() for name in ("first", "second")]
     page = render_report(studies, {}, NOW)
-    said = "Lowest validation loss so far of each search against its working time"
-    assert page.count(f'aria-label="{said}"') == 1
+    label = "Lowest validation loss so far of each search against its working time"
+    assert page.count(f'aria-label="{label}"') == 1
     assert "Lowest loss so far among the completed trials of each search" in Outline(page).words
-    assert said not in render_report(studies[:1], {}, NOW)
+    assert label not in render_report(studies[:1], {}, NOW)

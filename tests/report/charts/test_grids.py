@@ -1,4 +1,4 @@
-"""Grids of images: each pixel a whole square, each name next to its row or column."""
+"""Grids of images: exact pixels, and names of rows and columns."""
 
 import io
 from xml.etree import ElementTree

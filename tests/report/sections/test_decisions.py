@@ -48,7 +48,7 @@ def test_a_forecast_is_compared_with_the_loss_of_its_epoch():
     assert rows[0].cost == "2.2"
 
 
-def test_the_summary_counts_what_can_be_compared():
+def test_the_summary_counts_the_comparable_forecasts():
     summary = compute_decisions(make_search()).summary
     assert "2 of 3 forecasts can be compared" in summary
     assert "1 were within one standard deviation, and the median error was 5.0 nats" in summary

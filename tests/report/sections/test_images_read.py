@@ -54,8 +54,8 @@ def test_the_section_shows_forty_images_in_their_order(tmp_path):
 def test_channels_are_shown_as_the_user_chose(tmp_path):
     grey, _ = make_search(tmp_path / "grey", (28, 28, 6))
     chosen, _ = make_search(tmp_path / "chosen", (28, 28, 6), show=(5,))
-    assert describe_images_read(grey).count == 25, "five in a row"
-    assert describe_images_read(chosen).count == 24, "eight in a row"
+    assert describe_images_read(grey).count == 25, "five images in a row"
+    assert describe_images_read(chosen).count == 24, "eight images in a row"
 
 
 def test_an_old_search_has_the_section_without_images(tmp_path):

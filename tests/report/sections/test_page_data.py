@@ -60,7 +60,7 @@ def test_the_scale_of_an_axis_follows_its_dimension(tmp_path):
     assert scales["loss"] == "excess"
 
 
-def test_a_column_with_zeros_has_a_linear_axis(tmp_path):
+def test_a_column_with_a_zero_has_no_logarithmic_axis(tmp_path):
     story = Story(tmp_path / "tiny").trial("0000", [], error="no room").trial("0001", [3.0])
     assert column(compute_records(story.study(), None), "seconds").scale == "linear"
 

@@ -57,10 +57,10 @@ def test_the_best_trial_comes_first_and_failed_trials_last(tmp_path):
     assert ids(collect_thumbnails(make_search(tmp_path))) == ["0001", "0002", "0000", "9999"]
 
 
-def test_an_image_pixel_is_a_pixel_of_the_file(tmp_path):
+def test_a_thumbnail_has_one_pixel_for_each_pixel_of_an_image(tmp_path):
     first = collect_thumbnails(make_search(tmp_path)).trials[0]
     mode, shown = decode(first.reconstructions)
-    assert mode == "L", "grey data make a grey file"
+    assert mode == "L", "grey images have a grey file"
     originals, reconstructions = shown[:8, :6], shown[-8:, :6]
     rounding_error = 255 / (LEVELS - 1) / 2 + 0.5
     assert np.abs(originals[..., 0] - IMAGES[0, ..., 0]).max() <= rounding_error

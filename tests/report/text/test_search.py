@@ -57,7 +57,7 @@ DOCUMENTED_KEYS = [
 
 @pytest.fixture
 def study():
-    """Two configurations, the first one promoted; one that failed; one that is running."""
+    """Two completed configurations, the first one promoted; a failed trial and a running one."""
     return make_study(
         *make_trial_events("0000", [210.0, 208.0]),
         *make_trial_events("0001", [200.0], configuration=1, hyperparameters=REFERENCE),

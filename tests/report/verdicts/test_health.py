@@ -1,4 +1,4 @@
-"""Failures are named with their cause, and copies with their share."""
+"""Verdicts about failed trials and their causes, and about copies of images."""
 
 import pytest
 from journals import VALUES, make_session_end, make_study, make_trial_events
@@ -30,7 +30,7 @@ def search(completed, failed, spec=HYPERBAND):
     return make_study(*events, make_session_end(), search=spec)
 
 
-def test_losses_that_diverge_at_large_rates_need_smaller_ones(tmp_path):
+def test_divergence_at_large_learning_rates_suggests_smaller_rates(tmp_path):
     failed = [(0.0081, NAN.format(1)), (0.0093, NAN.format(2))]
     verdict = judge_failures(search([0.002, 0.003, 0.0052], failed))
     assert verdict.seen == (
@@ -41,12 +41,12 @@ def test_losses_that_diverge_at_large_rates_need_smaller_ones(tmp_path):
     assert found == {"min": 0.002, "max": 0.0052, "scale": "log"}
 
 
-def test_losses_that_diverge_at_any_rate_need_a_limited_gradient(tmp_path):
+def test_divergence_at_any_learning_rate_suggests_clipped_gradients(tmp_path):
     verdict = judge_failures(search([0.009], [(0.004, NAN.format(1))]))
     assert paste(tmp_path, verdict.lines) == {"space.clip_norm": {"value": 1}}
 
 
-def test_a_lack_of_memory_needs_smaller_batches(tmp_path):
+def test_a_lack_of_memory_suggests_smaller_batches(tmp_path):
     failed = [(0.004, "ResourceExhaustedError: OOM when allocating")]
     verdict = judge_failures(search([0.004], failed))
     assert paste(tmp_path, verdict.lines) == {"space.batch_size": {"values": (32,)}}

@@ -1,4 +1,4 @@
-"""A collapse and inactive latent dimensions are named, with advice."""
+"""Verdicts about a collapse and about inactive latent dimensions, with advice."""
 
 import pytest
 from journals import VALUES, make_evaluated, make_session_end, make_study, make_trial_events

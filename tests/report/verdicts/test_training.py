@@ -43,7 +43,7 @@ def test_a_fall_counts_if_it_is_larger_than_the_noise_of_epochs(losses, fall):
     assert average_fall(losses) == (None if fall is None else pytest.approx(fall))
 
 
-def test_a_winner_that_still_falls_needs_more_epochs(tmp_path):
+def test_a_winner_with_a_falling_loss_needs_more_epochs(tmp_path):
     verdict = judge_epochs(search(FALLING, LEVEL))
     assert verdict.seen == (
         "The winner's loss was still falling when training ended, by 0.75 nats in the last of 9 "
