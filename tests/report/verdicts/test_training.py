@@ -57,7 +57,7 @@ def test_a_winner_with_a_falling_loss_needs_more_epochs(tmp_path):
 
 
 def test_the_curve_of_a_winner_includes_the_trials_that_it_continues():
-    """Each of the last epochs is a sixth of the promotion's fall, but a thousandth of all."""
+    """Compared with the fall of the parent trial, the fall of the last epochs is negligible."""
     first = make_trial_events("0000", [160.0, 110.0], configuration=0)
     rest = make_trial_events(
         *("0001", [109.9, 109.85, 109.8, 109.75, 109.7, 109.65, 109.6]),
