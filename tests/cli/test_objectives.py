@@ -47,5 +47,6 @@ def test_a_search_by_accuracy_shows_accuracies_in_output_and_report(vaetune, fol
     assert "winner by loss" in out
     page = (folder / "results" / "report.html").read_text(encoding="utf-8")
     assert '"objective":{"title":"kNN accuracy","decimals":1,"rises":true}' in page
-    code, out, _ = vaetune("search", "squares.toml", "--objective", "val_loss")
+    code, _, error = vaetune("search", "squares.toml", "--objective", "val_loss")
     assert code == 1
+    assert "another experiment: objective: knn_accuracy -> val_loss." in error

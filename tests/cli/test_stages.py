@@ -41,7 +41,7 @@ def test_a_command_refuses_too_many_stages_for_the_images(refused, deep, command
 def test_the_size_of_the_given_images_is_checked(vaetune, deep):
     np.savez(deep.with_name("larger.npz"), x=np.zeros((30, 16, 17), np.uint8))
     _, _, error = vaetune("check", "deep.toml", "--dataset", "larger.npz")
-    assert "stages" not in error, "the images are large enough, and refused because all are equal"
+    assert "all 30 images are equal" in error, "the images are large enough for the stages"
 
 
 def test_run_search_refuses_too_many_stages(deep):

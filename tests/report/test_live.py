@@ -579,6 +579,7 @@ def test_a_live_page_distinguishes_running_from_killed_searches(tmp_path):
         search.append(*make_trial_events("0000", [200.0]))
         page = write_report(tmp_path, live=True).read_text()
     assert "Running: 1 of 4 trials" in page
+    assert "or it was killed" not in page
     assert "or it was killed" in write_report(tmp_path, live=True).read_text()
 
 

@@ -268,14 +268,12 @@ def test_a_search_continues_with_a_larger_budget():
 
 
 def test_a_journal_with_a_missing_or_running_parent_is_refused():
-    oracle = oracle_of()
     first, ended, *_ = run(oracle_of(), most=4)
     changes = {"trial_id": "0001", "epoch_from": 1, "epoch_to": 3, "rung": 1}
     for parent in ("0007", "0000"):
         wrong = first.model_copy(update=changes | {"parent": parent})
         with pytest.raises(JournalError, match="trial 0001 differs"):
             replay(oracle_of(), [first, wrong] if parent == "0000" else [first, ended, wrong])
-    assert len(oracle.trials) == 0
 
 
 def test_at_most_twelve_paused_configurations_keep_their_weights():
