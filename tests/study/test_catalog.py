@@ -1,4 +1,4 @@
-"""Which searches there are in a folder of results, which is meant, what compares with it."""
+"""Studies and baselines in a results folder: how they are listed, found and compared."""
 
 import json
 
@@ -15,7 +15,7 @@ from vaetune.study.journal import JOURNAL_NAME
 # Finding studies
 
 
-def test_searches_are_listed_the_latest_started_first(tmp_path):
+def test_the_most_recently_started_search_is_listed_first(tmp_path):
     write_search(tmp_path, "ant", minutes=5)
     write_search(tmp_path, "bee", minutes=9)
     write_search(tmp_path, "cat", minutes=1)
@@ -24,7 +24,7 @@ def test_searches_are_listed_the_latest_started_first(tmp_path):
     assert find_study(tmp_path, "cat").name == "cat"
 
 
-def test_baselines_and_exports_are_no_searches(tmp_path):
+def test_baselines_and_exports_are_not_listed_as_searches(tmp_path):
     write_search(tmp_path, "tiny")
     write_search(tmp_path, BEST, minutes=1)
     write_search(tmp_path, BASELINES, minutes=1)
@@ -33,7 +33,7 @@ def test_baselines_and_exports_are_no_searches(tmp_path):
     assert [study.name for study in list_baselines(tmp_path).studies] == ["reference"]
 
 
-def test_what_never_began_is_no_search_and_harms_no_other(tmp_path):
+def test_folders_of_studies_that_never_began_are_ignored(tmp_path):
     write_search(tmp_path, "tiny")
     write_baseline(tmp_path)
     whole = (tmp_path / "tiny" / JOURNAL_NAME).read_bytes()
@@ -50,7 +50,7 @@ def test_what_never_began_is_no_search_and_harms_no_other(tmp_path):
     assert find_baseline(find_study(tmp_path, "tiny"), tmp_path).name == "reference"
 
 
-def test_a_search_that_is_not_there_is_shown_with_those_there_are(tmp_path):
+def test_a_missing_search_is_reported_with_the_existing_ones(tmp_path):
     write_search(tmp_path, "ant")
     write_search(tmp_path, "bee", minutes=1)
     with pytest.raises(ResultsError, match=r'no search "cat" in .*There are: bee, ant\.'):
@@ -60,7 +60,7 @@ def test_a_search_that_is_not_there_is_shown_with_those_there_are(tmp_path):
 
 
 @pytest.mark.parametrize("name", [None, "tiny"])
-def test_without_any_search_the_first_step_is_shown(tmp_path, name):
+def test_without_any_search_the_command_to_run_is_named(tmp_path, name):
     with pytest.raises(ResultsError, match=r"no search in .* yet.*`vaetune search hyperband`"):
         find_study(tmp_path / "results", name)
 
@@ -70,19 +70,19 @@ def damage(path):
 
 
 @pytest.mark.parametrize("name", [None, "tiny"])
-def test_a_damaged_journal_is_shown_and_not_passed_over(tmp_path, name):
+def test_a_damaged_journal_is_reported_and_not_skipped(tmp_path, name):
     damage(write_search(tmp_path, "tiny"))
     with pytest.raises(JournalError, match="line 3 is damaged"):
         find_study(tmp_path, name)
 
 
-def test_a_journal_that_cannot_be_read_is_shown(tmp_path):
+def test_an_unreadable_journal_is_reported(tmp_path):
     (tmp_path / "tiny" / JOURNAL_NAME).mkdir(parents=True)
     with pytest.raises(JournalError, match=r"journal\.jsonl cannot be read: Is a directory"):
         find_study(tmp_path, "tiny")
 
 
-def test_a_damaged_journal_hides_no_other_search_or_baseline(tmp_path):
+def test_a_damaged_journal_does_not_hide_other_searches_and_baselines(tmp_path):
     damage(write_search(tmp_path, "ant", minutes=1))
     write_search(tmp_path, "bee")
     damage(write_baseline(tmp_path, name="other", minutes=1))
@@ -98,14 +98,14 @@ def test_a_damaged_journal_hides_no_other_search_or_baseline(tmp_path):
 # Baselines
 
 
-def test_the_reference_trained_alike_is_the_baseline(tmp_path):
+def test_the_keras_example_with_the_same_settings_is_the_baseline(tmp_path):
     write_baseline(tmp_path, loss=180.0)
     baseline = find_baseline(make_study(), tmp_path)
     assert baseline.name == "reference"
     assert baseline.winner.score == 180.0
 
 
-def test_of_several_baselines_the_latest_counts(tmp_path):
+def test_the_latest_of_several_baselines_is_used(tmp_path):
     write_baseline(tmp_path, "ant", minutes=2)
     write_baseline(tmp_path, "bee", minutes=1)
     assert find_baseline(make_study(), tmp_path).name == "ant"
@@ -122,13 +122,13 @@ def test_of_several_baselines_the_latest_counts(tmp_path):
     ],
     ids=["data", "epochs", "training", "seed", "configuration"],
 )
-def test_another_training_is_no_baseline(tmp_path, other):
+def test_a_training_with_other_settings_is_not_the_baseline(tmp_path, other):
     write_baseline(tmp_path, **other)
     assert len(list_baselines(tmp_path).studies) == 1
     assert find_baseline(make_study(), tmp_path) is None
 
 
-def test_a_training_that_may_have_lost_patience_is_no_baseline(tmp_path):
+def test_a_training_with_patience_is_not_the_baseline(tmp_path):
     path = write_baseline(tmp_path)
     first, *rest = path.read_text().splitlines(keepends=True)
     started = json.loads(first)
@@ -145,7 +145,7 @@ def test_the_schedule_of_a_search_does_not_change_its_baseline(tmp_path):
     assert find_baseline(make_study(search=search), tmp_path).name == "reference"
 
 
-def test_a_baseline_that_is_not_done_is_none(tmp_path):
+def test_an_unfinished_training_is_not_the_baseline(tmp_path):
     path = write_baseline(tmp_path)
     lines = path.read_text().splitlines(keepends=True)
     assert json.loads(lines[-2])["event"] == "trial_ended"

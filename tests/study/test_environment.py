@@ -1,4 +1,4 @@
-"""Where a search ran, for the record; what cannot be learnt is left out, never an error."""
+"""The recorded machine and software of a search. Unknown values are left out without an error."""
 
 import os
 import re
@@ -18,8 +18,8 @@ DEVICE = ("GPU (NVIDIA H100)", 6)
 
 
 @pytest.fixture
-def outside(tmp_path, monkeypatch):
-    """A working directory that is in no checkout."""
+def folder_outside_git(tmp_path, monkeypatch):
+    """A working directory outside any Git checkout."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -36,7 +36,7 @@ def test_the_machine_and_the_process_are_described(monkeypatch):
     assert here.command == ("vaetune", "search", "tiny", "--seed", "0")
 
 
-def test_of_a_script_only_the_name_is_recorded(monkeypatch):
+def test_a_script_is_recorded_by_its_name_without_its_arguments(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["scripts/find.py", "--password", "secret"])
     assert describe_environment(*DEVICE).command == ("python", "find.py")
     monkeypatch.setitem(sys.modules, "ipykernel", object())
@@ -54,21 +54,21 @@ def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
     assert list(describe_environment(*DEVICE).versions) == ["numpy"]
 
 
-def test_an_environment_survives_json():
+def test_an_environment_is_read_back_from_json():
     here = describe_environment(*DEVICE)
     assert Environment.model_validate_json(here.model_dump_json()) == here
 
 
-def test_outside_a_checkout_there_is_no_revision(outside):
+def test_outside_a_checkout_there_is_no_revision(folder_outside_git):
     assert describe_environment(*DEVICE).revision is None
 
 
-def test_without_git_there_is_no_revision(monkeypatch, outside):
-    monkeypatch.setenv("PATH", str(outside))
+def test_without_git_there_is_no_revision(monkeypatch, folder_outside_git):
+    monkeypatch.setenv("PATH", str(folder_outside_git))
     assert describe_environment(*DEVICE).revision is None
 
 
-def test_a_git_that_hangs_or_fails_is_not_waited_for(monkeypatch, outside):
+def test_a_git_command_that_times_out_gives_no_revision(monkeypatch, folder_outside_git):
     def hang(command, timeout, **options):
         assert timeout <= 10
         raise subprocess.TimeoutExpired(command, timeout)
@@ -77,13 +77,13 @@ def test_a_git_that_hangs_or_fails_is_not_waited_for(monkeypatch, outside):
     assert describe_environment(*DEVICE).revision is None
 
 
-def test_in_a_checkout_its_commit_is_the_revision(outside):
+def test_the_revision_is_the_commit_of_the_checkout(folder_outside_git):
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     try:
         subprocess.run(["git", "init", "-q"], check=True)
     except FileNotFoundError:
         pytest.skip("needs git")
-    assert describe_environment(*DEVICE).revision is None, "no commit yet"
+    assert describe_environment(*DEVICE).revision is None, "there is no commit yet"
     subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
     revision = describe_environment(*DEVICE).revision
     assert re.fullmatch("[0-9a-f]{40}", revision)
@@ -91,7 +91,7 @@ def test_in_a_checkout_its_commit_is_the_revision(outside):
     assert Path(".git", head).read_text().strip() == revision
 
 
-def test_without_proc_the_processor_still_has_a_name(monkeypatch):
+def test_the_processor_has_a_name_without_proc(monkeypatch):
     read_text = Path.read_text
 
     def without_proc(path, *arguments, **options):
@@ -103,7 +103,7 @@ def test_without_proc_the_processor_still_has_a_name(monkeypatch):
     assert describe_environment(*DEVICE).cpu.strip()
 
 
-def test_what_may_change_the_numbers_is_listed():
+def test_changes_that_may_affect_the_results_are_listed():
     before = make_environment()
     now = make_environment(
         device="GPU (a card)", versions={"keras": "3.16.0", "tensorflow": "2.21.0", "numpy": "2"}
@@ -115,5 +115,5 @@ def test_what_may_change_the_numbers_is_listed():
     ]
 
 
-def test_another_command_or_revision_changes_no_numbers():
+def test_another_command_or_revision_is_not_listed_as_a_change():
     assert changes(make_environment(), make_environment(command=("x",), revision=None)) == []

@@ -68,7 +68,11 @@ def test_a_group_changes_alone_and_unused_values_are_left_out():
 
 
 class Losses:
-    """Losses that are known for some changed groups, and those that were asked for."""
+    """Reveals the loss of a set of changed groups only after `find_path` has requested it.
+
+    Args:
+        loss_of: Function that returns the loss of a set of changed groups.
+    """
 
     def __init__(self, loss_of):
         self.loss_of, self.known, self.rounds = loss_of, set(), 0
@@ -87,28 +91,28 @@ class Losses:
 
 
 @pytest.mark.parametrize("gains", list(itertools.permutations([8.0, 4.0, 2.0, 1.0]))[::5])
-def test_gains_that_add_up_are_ordered_by_their_size(gains):
-    worth = dict(zip("abcd", gains, strict=True))
-    losses = Losses(lambda changed: 100 - sum(worth[group] for group in changed))
-    assert losses.path(list("abcd")) == sorted("abcd", key=worth.__getitem__, reverse=True)
+def test_groups_with_additive_gains_are_ordered_by_gain(gains):
+    gain_of = dict(zip("abcd", gains, strict=True))
+    losses = Losses(lambda changed: 100 - sum(gain_of[group] for group in changed))
+    assert losses.path(list("abcd")) == sorted("abcd", key=gain_of.__getitem__, reverse=True)
     assert len(losses.known) <= 2 + 4 * 5 // 2 - 1
 
 
-def test_the_ends_are_chosen_in_turn():
-    """From the example a is best. From the winner, b is missed least although it is second best."""
+def test_groups_are_chosen_from_both_ends_in_turn():
+    """Changing a alone is best. Undoing b costs least, although b alone is second best."""
     table = {"": 100, "a": 90, "b": 91, "c": 95, "ab": 85, "ac": 60, "bc": 88, "abc": 59}
     losses = Losses(lambda changed: table["".join(sorted(changed))])
     assert losses.path(["a", "b", "c"]) == ["a", "c", "b"]
 
 
-def test_a_path_of_one_group_needs_both_ends_only():
+def test_a_path_of_one_group_needs_only_its_two_ends():
     losses = Losses(lambda changed: 10 - len(changed))
     assert losses.path(["a"]) == ["a"]
     assert losses.known == {frozenset(), frozenset("a")}
     assert Losses(lambda changed: 10).path([]) == []
 
 
-# In a folder of results
+# Trainings of a path
 
 
 VALUES_OF_WINNER = dict(REFERENCE) | {"latent_dim": 16, "learning_rate": 0.004}
@@ -123,7 +127,7 @@ def make_search(score=100.0, uses=None, search=SEARCH, rescored=()):
 
 
 def make_training(spec, *losses, uses=None, **data):
-    """A baseline. Without losses, its training failed."""
+    """A baseline with one trial. Without losses, the trial failed."""
     status = "completed" if losses else "failed"
     error = None if losses else "no memory"
     values = {name: one.listed()[0] for name, one in spec.space.dimensions()}
@@ -134,7 +138,7 @@ def make_training(spec, *losses, uses=None, **data):
 
 
 def train_all(study, loss_of, seeds=2):
-    """Trains what is missing until the path is complete."""
+    """Trains the missing configurations until the path is complete."""
     trained, rounds = [], []
     while not (found := explain(study, trained, seeds)).is_complete:
         rounds.append([one.title for one in found.missing])
@@ -147,7 +151,7 @@ def loss_by_title(one):
     return [losses.get(one.title, 110) + one.spec.seed]
 
 
-def test_a_path_is_made_of_the_trainings_in_the_folder():
+def test_a_path_is_computed_from_the_given_trainings():
     found, rounds = train_all(make_search(), loss_by_title)
     ends = ["the Keras example"] * 2 + ["all values of the winner"] * 2
     assert rounds == [ends, ["latent size"] * 2 + ["learning rate"] * 2]
@@ -171,13 +175,13 @@ def test_trainings_have_the_epochs_the_settings_and_the_images_of_the_search():
     example, winner = (one.spec for one in found.missing[::2])
     assert (example.budget.max_epochs, example.training.batch_size) == (3, 128)
     assert winner.space.batch_size.listed() == (16,)
-    elsewhere = make_training(example, 200.0, fingerprint="cd" * 32)
-    here = make_training(example, 200.0)
-    assert len(explain(study, [elsewhere]).missing) == 4
-    assert len(explain(study, [here]).missing) == 3
+    other_images = make_training(example, 200.0, fingerprint="cd" * 32)
+    same_images = make_training(example, 200.0)
+    assert len(explain(study, [other_images]).missing) == 4
+    assert len(explain(study, [same_images]).missing) == 3
 
 
-def test_a_failed_training_is_the_worst_and_is_not_repeated():
+def test_a_failed_training_counts_as_the_worst_and_is_not_repeated():
     found, _ = train_all(make_search(), lambda one: [] if one.title == "latent size" else [150.0])
     assert [step.group for step in found.steps] == ["learning rate", "latent size"]
 
@@ -192,13 +196,13 @@ def test_the_path_with_the_most_seeds_is_shown():
         assert (len(shown.seeds), shown.is_complete) == (seeds, True)
 
 
-def test_without_a_winner_there_is_nothing_to_explain():
+def test_a_search_without_a_winner_has_no_explanation():
     failed = make_trial_events("0000", status="failed", error="no memory")
     assert explain(make_study(*failed, make_session_end()), []) is None
 
 
-def test_the_estimate_scales_the_time_of_the_winner_by_the_counted_cost():
-    """An epoch of the invented winner takes 2.5 s. Both ends have the same network."""
+def test_the_time_estimate_scales_with_the_cost_of_the_networks():
+    """An epoch of the winner takes 2.5 s. In the first search, both ends have the same network."""
     rate = dict(REFERENCE) | {"learning_rate": 0.004}
     trial = make_trial_events("0000", [100.0], hyperparameters=rate)
     same = explain(make_study(*trial, make_session_end(), search=SEARCH), [])
@@ -209,7 +213,7 @@ def test_the_estimate_scales_the_time_of_the_winner_by_the_counted_cost():
     assert estimate_path_s(larger) > 1.5 * 4 * 3 * 2.5  # The example is larger than the winner.
 
 
-# By the use
+# Searches by accuracy
 
 
 BY_NEIGHBOURS = SEARCH.model_copy(update={"objective": "knn_accuracy"})
@@ -222,8 +226,11 @@ ACCURACIES = {
 }
 
 
-def train_by_neighbours(study, accuracies=ACCURACIES):
-    """A path on which the loss would choose the other order. The last epoch is not the best."""
+def train_by_accuracy(study, accuracies=ACCURACIES):
+    """Trains a path on which the loss would choose the other order.
+
+    The last epoch of each training does not have the best accuracy.
+    """
     trained = []
     while not (found := explain(study, trained)).is_complete:
         for one in found.missing:
@@ -233,8 +240,8 @@ def train_by_neighbours(study, accuracies=ACCURACIES):
     return found
 
 
-def test_the_path_of_a_search_by_the_use_follows_the_use():
-    found = train_by_neighbours(make_search(uses=[0.5, 0.9], search=BY_NEIGHBOURS))
+def test_the_path_of_a_search_by_accuracy_is_ordered_by_accuracy():
+    found = train_by_accuracy(make_search(uses=[0.5, 0.9], search=BY_NEIGHBOURS))
     assert {spec.objective for spec in (found.spec(frozenset(), 5),)} == {"knn_accuracy"}
     assert [step.group for step in found.steps] == ["learning rate", "latent size"]
     assert [step.gain for step in found.steps] == pytest.approx([0.25, 0.15])
@@ -248,9 +255,9 @@ def test_the_path_of_a_search_by_the_use_follows_the_use():
     assert compute_path(found).rows[1].losses == "195.0, 196.0"
 
 
-def test_of_groups_with_equal_accuracies_the_lower_loss_comes_first():
+def test_groups_with_equal_accuracies_are_ordered_by_loss():
     equal = dict.fromkeys(ACCURACIES, 0.6)
-    found = train_by_neighbours(make_search(uses=[0.5, 0.6], search=BY_NEIGHBOURS), equal)
+    found = train_by_accuracy(make_search(uses=[0.5, 0.6], search=BY_NEIGHBOURS), equal)
     assert [step.group for step in found.steps] == ["latent size", "learning rate"]
 
 
@@ -261,13 +268,13 @@ def test_a_failed_training_has_the_worst_accuracy():
     assert "failed, failed" in explanation_as_table(failed)
 
 
-def test_a_winner_that_was_lucky_by_its_use_is_said():
-    found = train_by_neighbours(make_search(uses=[0.5, 0.97], search=BY_NEIGHBOURS))
+def test_a_winner_with_a_better_accuracy_in_the_search_is_reported():
+    found = train_by_accuracy(make_search(uses=[0.5, 0.97], search=BY_NEIGHBOURS))
     shown = explanation_as_table(found).replace("\N{NO-BREAK SPACE}", " ")
     assert "The winner reached 97.0 % kNN accuracy in the search. Trained again" in shown
 
 
-def test_the_use_that_chose_among_the_finalists_is_explained():
+def test_the_accuracy_that_chose_the_winner_is_explained():
     """The search minimizes the loss, so the winner's accuracy is known from its rescoring alone."""
     by_both = SEARCH.model_copy(update={"choose_by": "knn_accuracy"})
     event = make_rescored({("0000", 2): 100.0})
@@ -275,13 +282,13 @@ def test_the_use_that_chose_among_the_finalists_is_explained():
     score = replace(score, use=Estimate(0.97, 0.01))
     rescoring = replace(event.rescoring, finalists=(score,), chosen_by="knn_accuracy")
     decided = event.model_copy(update={"rescoring": rescoring})
-    found = train_by_neighbours(make_search(search=by_both, rescored=[decided]))
+    found = train_by_accuracy(make_search(search=by_both, rescored=[decided]))
     assert found.spec(frozenset(), 5).objective == "knn_accuracy"
     shown = explanation_as_table(found).replace("\N{NO-BREAK SPACE}", " ")
     assert "97.0 % kNN accuracy in the search, at the epoch with the lowest validation" in shown
 
 
-# In words
+# As text
 
 
 def test_the_table_has_a_row_for_each_step_and_the_noise():
@@ -299,12 +306,12 @@ def test_the_table_has_a_row_for_each_step_and_the_noise():
     assert len(table) == 6  # 116.0 is within the noise of 115 and 116.
 
 
-def test_a_lucky_winner_is_said():
+def test_a_winner_with_a_better_loss_in_the_search_is_reported():
     found, _ = train_all(make_search(score=108.0), loss_by_title)
     assert "reached 108.0 nats in the search" in explanation_as_table(found)
 
 
-def test_one_seed_says_nothing_about_noise():
+def test_with_one_seed_the_noise_is_unknown():
     found, _ = train_all(make_search(score=115.0), loss_by_title, seeds=1)
     assert explanation_as_table(found).endswith("nothing is known about the noise of seeds.")
     lucky, _ = train_all(make_search(score=108.0), loss_by_title, seeds=1)
@@ -314,7 +321,7 @@ def test_one_seed_says_nothing_about_noise():
     )
 
 
-def test_the_page_shows_the_command_until_the_table_exists():
+def test_the_report_shows_the_command_until_the_path_is_trained():
     study = make_search()
     found, _ = train_all(study, loss_by_title)
     first, last = compute_path(explain(study, [])), compute_path(found)

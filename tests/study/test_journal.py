@@ -1,4 +1,4 @@
-"""What is recorded stays recorded, whatever cuts the recording off."""
+"""Recorded events stay in the journal, even if writing is interrupted."""
 
 import errno
 import math
@@ -58,13 +58,13 @@ def comparable(value):
 # Round trip
 
 
-def test_a_journal_gives_back_the_events_in_order(tmp_path):
+def test_events_are_read_back_in_order(tmp_path):
     path = write_journal(tmp_path, EVENTS)
     assert comparable(read(path)) == comparable(EVENTS)
     assert path.read_bytes().count(b"\n") == len(EVENTS)
 
 
-def test_a_later_session_appends(tmp_path):
+def test_a_later_session_appends_to_the_journal(tmp_path):
     write_journal(tmp_path, EVENTS[:3])
     path = write_journal(tmp_path, EVENTS[3:])
     assert comparable(read(path)) == comparable(EVENTS)
@@ -125,7 +125,7 @@ stops = st.builds(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(epochs | starts | ends | sessions | stops, max_size=6))
-def test_every_event_survives_its_journal_nan_and_infinities_too(tmp_path, events):
+def test_every_event_is_read_back_even_with_nan_and_infinity(tmp_path, events):
     path = tmp_path / JOURNAL_NAME
     path.unlink(missing_ok=True)
     written = [make_started("naïve\nname"), *events]
@@ -139,63 +139,63 @@ def test_an_event_is_one_line_of_strict_json(tmp_path):
     assert not re.search(rb"[:\[,]\s*-?(NaN|Infinity)", path.read_bytes())
 
 
-def test_text_that_is_no_unicode_is_recorded_with_escapes(tmp_path):
-    """Such as a path in an error, or an argument of the command line, in Latin-1."""
-    wild = os.fsdecode(b"caf\xe9.npz")
+def test_text_that_is_not_unicode_is_recorded_with_escapes(tmp_path):
+    """Paths in errors and arguments of the command line may be in Latin-1."""
+    undecodable = os.fsdecode(b"caf\xe9.npz")
     events = [
-        make_started(wild, source=wild, class_names=(wild,)),
-        make_session(command=("vaetune", wild)),
-        *make_trial_events("0000", status="failed", error=wild),
-        SessionEnded(reason="error", message=wild),
+        make_started(undecodable, source=undecodable, class_names=(undecodable,)),
+        make_session(command=("vaetune", undecodable)),
+        *make_trial_events("0000", status="failed", error=undecodable),
+        SessionEnded(reason="error", message=undecodable),
     ]
     path = write_journal(tmp_path, events)
     assert path.read_bytes().count(rb"caf\\udce9.npz") == 6
     assert read(path) == events
 
 
-def test_a_time_is_recorded_with_its_zone():
+def test_the_time_of_an_event_has_a_time_zone():
     event = SessionEnded(reason="completed")
     assert event.time.tzinfo is not None
     assert abs((datetime.now(UTC) - event.time).total_seconds()) < 60
 
 
-# A torn last line
+# An incomplete last line
 
-THREE = [*EVENTS[:2], EVENTS[-1]]
+THREE_EVENTS = [*EVENTS[:2], EVENTS[-1]]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The bytes of a journal of three events, and where its last line starts."""
+def complete_journal(tmp_path_factory):
+    """The bytes of a journal of three events, and the offset of its last line."""
     folder = tmp_path_factory.mktemp("whole")
-    content = write_journal(folder, THREE).read_bytes()
+    content = write_journal(folder, THREE_EVENTS).read_bytes()
     return content, content[:-1].rfind(b"\n") + 1
 
 
-def test_a_reader_ignores_a_last_line_torn_at_any_byte(tmp_path, whole):
-    content, last = whole
+def test_a_reader_ignores_a_last_line_that_is_cut_at_any_byte(tmp_path, complete_journal):
+    content, last = complete_journal
     path = tmp_path / JOURNAL_NAME
     for end in range(last, len(content)):
         path.write_bytes(content[:end])
-        assert read(path) == THREE[:2], end
-        assert path.read_bytes() == content[:end], "only a writer repairs"
+        assert read(path) == THREE_EVENTS[:2], end
+        assert path.read_bytes() == content[:end], "only a writer repairs a journal"
     path.write_bytes(content)
-    assert read(path) == THREE
+    assert read(path) == THREE_EVENTS
 
 
-def test_a_writer_sets_a_last_line_torn_at_any_byte_aside_and_goes_on(tmp_path, whole):
-    content, last = whole
+def test_a_writer_moves_an_incomplete_last_line_to_a_file_and_continues(tmp_path, complete_journal):
+    content, last = complete_journal
     path = tmp_path / JOURNAL_NAME
     for end in range(last + 1, len(content)):
         path.write_bytes(content[:end])
         with Journal(path) as journal:
             assert journal.repaired.read_bytes() == content[last:end]
             journal.append(EVENTS[3])
-        assert read(path) == [*THREE[:2], EVENTS[3]], end
+        assert read(path) == [*THREE_EVENTS[:2], EVENTS[3]], end
 
 
-def test_a_whole_journal_is_not_repaired(tmp_path, whole):
-    content, last = whole
+def test_a_complete_journal_is_not_repaired(tmp_path, complete_journal):
+    content, last = complete_journal
     path = tmp_path / JOURNAL_NAME
     for whole_lines in (b"", content[:last], content):
         path.write_bytes(whole_lines)
@@ -205,9 +205,9 @@ def test_a_whole_journal_is_not_repaired(tmp_path, whole):
     assert [entry.name for entry in tmp_path.iterdir()] == [JOURNAL_NAME]
 
 
-def test_a_journal_torn_in_its_first_line_has_no_events(tmp_path, whole):
+def test_a_journal_with_an_incomplete_first_line_has_no_events(tmp_path, complete_journal):
     path = tmp_path / JOURNAL_NAME
-    path.write_bytes(whole[0][:40])
+    path.write_bytes(complete_journal[0][:40])
     assert read(path) == []
 
 
@@ -225,7 +225,7 @@ def test_a_journal_torn_in_its_first_line_has_no_events(tmp_path, whole):
         b'{"event": "session_ended", "reason": "\xff"}',
     ],
 )
-def test_a_damaged_line_is_shown_by_its_number(tmp_path, damaged):
+def test_a_damaged_line_is_reported_with_its_number(tmp_path, damaged):
     path = write_journal(tmp_path, EVENTS)
     lines = path.read_bytes().splitlines()
     lines[2] = damaged
@@ -251,7 +251,7 @@ def test_a_journal_of_an_unknown_format_is_refused_with_advice(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"hello\n", b"[1]\n", b"{}\n", b"\n", b"\xff\xfe\n", b'{"loss": 1}\n{}\n']
 )
-def test_a_file_of_another_program_is_no_journal(tmp_path, content):
+def test_a_file_of_another_program_is_refused(tmp_path, content):
     path = tmp_path / JOURNAL_NAME
     path.write_bytes(content)
     with pytest.raises(JournalError, match=r"journal\.jsonl is not a journal of vaetune"):
@@ -264,29 +264,29 @@ def test_an_empty_journal_has_no_events(tmp_path):
     assert read(path) == []
 
 
-def test_a_missing_journal_is_shown(tmp_path):
+def test_a_missing_journal_is_reported(tmp_path):
     with pytest.raises(
         JournalError, match=r"no search in .*: journal\.jsonl is missing\. Expected"
     ):
         read(tmp_path / JOURNAL_NAME)
 
 
-def test_a_journal_that_cannot_be_read_is_shown(tmp_path):
+def test_an_unreadable_journal_is_reported(tmp_path):
     (tmp_path / JOURNAL_NAME).mkdir()
     with pytest.raises(JournalError, match=r"cannot be read: Is a directory"):
         read(tmp_path / JOURNAL_NAME)
 
 
-def test_a_journal_that_cannot_be_written_is_shown(tmp_path):
+def test_an_unwritable_journal_is_reported(tmp_path):
     (tmp_path / JOURNAL_NAME).mkdir()
     with pytest.raises(ResultsError, match=r"cannot be written: Is a directory"):
         Journal(tmp_path / JOURNAL_NAME)
 
 
-# On the disk first
+# The disk and the listener
 
 
-def test_an_event_is_on_the_disk_before_the_listener_is_shown(tmp_path, monkeypatch):
+def test_an_event_is_on_the_disk_before_the_listener_is_called(tmp_path, monkeypatch):
     path = tmp_path / JOURNAL_NAME
     steps = []
     fsync = os.fsync
@@ -308,35 +308,35 @@ def test_an_event_is_on_the_disk_before_the_listener_is_shown(tmp_path, monkeypa
     ]
 
 
-def test_a_repeated_event_is_shown_and_not_recorded_again(tmp_path):
+def test_a_published_event_reaches_the_listener_and_is_not_recorded(tmp_path):
     path = write_journal(tmp_path, EVENTS[:2])
-    shown = []
+    received = []
     with Journal(path) as journal:
-        journal.listener = shown.append
+        journal.listener = received.append
         journal.publish(EVENTS[2])
-    assert shown == [EVENTS[2]]
+    assert received == [EVENTS[2]]
     assert read(path) == EVENTS[:2]
 
 
 # A full disk
 
 
-def test_when_syncing_fails_the_journal_ends_with_the_event_before(tmp_path, monkeypatch):
+def test_after_a_failed_sync_the_journal_ends_with_the_previous_event(tmp_path, monkeypatch):
     path = write_journal(tmp_path, EVENTS[:2])
     before = path.read_bytes()
-    shown = []
+    received = []
 
     def no_space(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with Journal(path) as journal:
-        journal.listener = shown.append
+        journal.listener = received.append
         with monkeypatch.context() as full_disk:
             full_disk.setattr(os, "fsync", no_space)
             with pytest.raises(ResultsError, match=r"No space left on device.*is kept"):
                 journal.append(EVENTS[2])
         assert path.read_bytes() == before
-        assert shown == []
+        assert received == []
         journal.append(EVENTS[3])
     assert read(path) == [*EVENTS[:2], EVENTS[3]]
 
@@ -369,7 +369,7 @@ with Journal(path) as journal:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files by POSIX means")
 @pytest.mark.parametrize("room", [0, 1, 200])
-def test_a_disk_that_fills_up_within_a_line_leaves_the_event_before(tmp_path, room):
+def test_a_disk_that_fills_up_within_a_line_keeps_the_previous_events(tmp_path, room):
     path = write_journal(tmp_path, EVENTS[:2])
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, path, str(room)], capture_output=True, text=True
@@ -394,7 +394,7 @@ with lock_results(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the results in `tmp_path`."""
+    """Another process that holds the lock of the results in `tmp_path`."""
     command = [sys.executable, "-c", HOLD, tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -404,7 +404,7 @@ def holder(tmp_path):
             process.kill()
 
 
-def test_a_second_process_is_refused_with_the_name_of_the_first(tmp_path, holder):
+def test_a_second_process_is_refused_and_the_first_one_is_named(tmp_path, holder):
     with pytest.raises(JournalError) as refused, lock_results(tmp_path):
         pass
     message = str(refused.value)
@@ -412,7 +412,7 @@ def test_a_second_process_is_refused_with_the_name_of_the_first(tmp_path, holder
     assert "--results" in message
 
 
-def test_a_refused_process_leaves_the_first_its_lock(tmp_path, holder):
+def test_a_refused_process_does_not_release_the_lock(tmp_path, holder):
     for _ in range(2):
         with pytest.raises(JournalError, match=str(holder.pid)), lock_results(tmp_path):
             pass
@@ -424,14 +424,14 @@ def test_readers_need_no_lock(tmp_path, holder):
     assert len(read(tmp_path / JOURNAL_NAME)) == 2
 
 
-def test_a_killed_process_leaves_nothing_that_blocks(tmp_path, holder):
+def test_the_lock_of_a_killed_process_is_released(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     assert holder.wait() == -signal.SIGKILL
     with lock_results(tmp_path):
         assert str(os.getpid()) in (tmp_path / ".holder").read_text()
 
 
-def test_the_lock_goes_with_its_block_even_on_an_error(tmp_path):
+def test_the_lock_is_released_after_its_block_and_after_an_error(tmp_path):
     with pytest.raises(KeyError), lock_results(tmp_path / "new"):
         raise KeyError
     with lock_results(tmp_path / "new"):
@@ -439,23 +439,24 @@ def test_the_lock_goes_with_its_block_even_on_an_error(tmp_path):
     assert not (tmp_path / "new" / ".holder").exists()
 
 
-def test_a_holder_that_cannot_be_named_still_holds(tmp_path, holder):
+def test_a_lock_with_a_damaged_holder_file_refuses_other_processes(tmp_path, holder):
     (tmp_path / ".holder").write_text("{torn")
     with pytest.raises(JournalError, match="in use by another process"), lock_results(tmp_path):
         pass
 
 
-def test_a_process_that_begins_while_somebody_looks_is_not_refused(tmp_path):
-    look = FileLock(tmp_path / ".lock", thread_local=False)
-    look.acquire()
-    timer = threading.Timer(0.05, look.release)
+def test_a_process_waits_for_a_lock_that_is_held_for_a_moment(tmp_path):
+    # `is_in_use` holds the lock for a moment, too.
+    short_lock = FileLock(tmp_path / ".lock", thread_local=False)
+    short_lock.acquire()
+    timer = threading.Timer(0.05, short_lock.release)
     timer.start()
     with lock_results(tmp_path):
         pass
     timer.join()
 
 
-def test_results_that_cannot_be_written_are_shown(tmp_path):
+def test_an_unwritable_results_folder_is_reported(tmp_path):
     (tmp_path / "results").write_text("a file")
     with (
         pytest.raises(ResultsError, match=r"results/tiny cannot be written: Not a directory"),
@@ -464,7 +465,7 @@ def test_results_that_cannot_be_written_are_shown(tmp_path):
         pass
 
 
-def test_epochs_of_a_rung_count_all_its_trials():
+def test_the_epochs_of_a_rung_are_those_of_all_its_trials():
     plan = make_started().plan
     assert [rung.epochs for rung in plan] == [3, 2]
 
@@ -477,7 +478,7 @@ def test_keys_of_a_later_version_are_ignored(tmp_path):
     assert read(path)[1] == make_epoch("0000", 1, 200.0)
 
 
-def test_an_event_of_a_later_version_is_shown_as_such(tmp_path):
+def test_an_event_of_a_later_version_is_reported(tmp_path):
     path = write_journal(tmp_path, EVENTS[:1])
     with path.open("a") as file:
         file.write('{"time":"2026-03-04T05:06:07Z","event":"trial_dreamt","trial_id":"0000"}\n')
@@ -485,7 +486,7 @@ def test_an_event_of_a_later_version_is_shown_as_such(tmp_path):
         read(path)
 
 
-def test_finalists_come_back_as_they_were_judged(tmp_path):
+def test_measurements_of_finalists_are_read_back_unchanged(tmp_path):
     rescored = make_rescored({("0001", 1): 180.5, ("0000", 2): math.inf}, left_out=("0002",))
     retrained = make_retrained({"0001": (181.0, 182.0), "0000": (183.0, None)})
     events = [make_started(), rescored, retrained]

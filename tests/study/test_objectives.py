@@ -36,7 +36,7 @@ def study():
     return make_study(*TRIALS, make_session_end(), search=BY_NEIGHBOURS)
 
 
-def test_the_best_epoch_has_the_best_value_and_of_equal_ones_the_lowest_loss(study):
+def test_the_best_epoch_has_the_best_value_and_then_the_lowest_loss(study):
     assert [trial.best.epoch for trial in study.trials] == [1, 1, 1]
     assert [trial.score for trial in study.trials] == [0.9, 0.9, 0.5]
     assert [trial.lowest_loss for trial in study.trials] == [120.0, 180.0, 110.0]
@@ -53,7 +53,7 @@ def test_equal_values_are_ranked_by_the_loss(study):
     ]
 
 
-def test_the_trial_that_the_loss_would_choose_is_known(study):
+def test_the_trial_that_the_loss_chooses_is_found(study):
     assert winner_by_loss(study).trial_id == "0002"
     assert winner_by_loss(make_study(*TRIALS, search=SPEC)) is None
 
@@ -69,7 +69,7 @@ def test_a_table_has_a_column_of_the_objective(study):
     assert "knn_accuracy" not in make_study(*TRIALS).trials_table()
 
 
-def test_only_another_objective_is_written_to_the_journal():
+def test_an_objective_other_than_the_loss_is_written_to_the_journal():
     plain = json.loads(make_epoch("0000", 1, 200.0).model_dump_json())
     assert "objective" not in plain
     measured = make_epoch("0000", 1, 200.0, 0.5)
@@ -78,7 +78,7 @@ def test_only_another_objective_is_written_to_the_journal():
     assert "best_val_loss" not in json.loads(ended.model_dump_json())
 
 
-def test_rescored_finalists_are_recorded_as_before_unless_a_use_decides():
+def test_a_measure_other_than_the_loss_is_recorded_with_rescored_finalists():
     event = make_rescored({("0000", 1): 100.0, ("0001", 1): 101.0})
     recorded = event.model_dump_json()
     assert not [word for word in ("chosen_by", '"use') if word in recorded]
@@ -86,10 +86,10 @@ def test_rescored_finalists_are_recorded_as_before_unless_a_use_decides():
     first = rescoring.finalists[0].__class__(
         **{**vars(rescoring.finalists[0]), "use": Estimate(0.9, 0.01)}
     )
-    used = rescoring.__class__(
+    by_accuracy = rescoring.__class__(
         **{**vars(rescoring), "finalists": (first,), "chosen_by": "knn_accuracy"}
     )
-    event = FinalistsRescored(rescoring=used, duration_s=1.0)
+    event = FinalistsRescored(rescoring=by_accuracy, duration_s=1.0)
     assert FinalistsRescored.model_validate_json(event.model_dump_json()) == event
 
 
@@ -117,7 +117,7 @@ def test_a_checkpoint_keeps_the_value_of_its_best_epoch(tmp_path):
     assert Checkpoint.load(tmp_path).best_value == 150.0
 
 
-def test_the_keras_example_of_another_objective_is_not_compared(tmp_path, monkeypatch):
+def test_a_keras_example_with_another_objective_is_not_the_baseline(tmp_path, monkeypatch):
     other = make_study(*TRIALS, kind="baseline", search=SPEC.model_copy(update={"baseline": False}))
     monkeypatch.setattr("vaetune.study.catalog.list_baselines", lambda _: _Catalog(other))
     by_loss = make_study(*TRIALS)
@@ -126,9 +126,7 @@ def test_the_keras_example_of_another_objective_is_not_compared(tmp_path, monkey
     assert find_baseline(make_study(*TRIALS, search=BY_NEIGHBOURS), tmp_path) is None
 
 
-def test_a_training_from_another_seed_is_compared_with_the_nearest_keras_example(
-    tmp_path, monkeypatch
-):
+def test_a_training_is_compared_with_the_keras_example_of_the_nearest_seed(tmp_path, monkeypatch):
     def make(seed, kind="baseline"):
         spec = SPEC.model_copy(update={"baseline": False, "seed": seed})
         return make_study(*TRIALS, kind=kind, search=spec)
@@ -147,12 +145,16 @@ class _Catalog:
         self.studies = studies
 
 
-# The model that is handed over
+# The best trained model
 
 
 @pytest.fixture
-def retrained(tmp_path):
-    """Makes a search that trained its finalists from two other seeds, with these accuracies."""
+def make_retrained_search(tmp_path):
+    """Returns a function that makes a search with finalists trained from two other seeds.
+
+    It takes the rescored accuracy of each finalist, the accuracies of both seeds, and the measure
+    that decides.
+    """
 
     def make(own, uses, measure="knn_accuracy"):
         folder = tmp_path / "tiny"
@@ -180,10 +182,12 @@ def retrained(tmp_path):
     ("own", "uses", "name"),
     [(0.9, (0.8, 0.95), "b"), (0.96, (0.8, 0.95), "tiny"), (0.95, (0.95, 0.95), "b")],
 )
-def test_the_best_training_of_the_winning_configuration_is_handed_over(retrained, own, uses, name):
-    assert find_best_trained(retrained(own, uses)).name == name
+def test_the_best_training_of_the_winning_configuration_is_found(
+    make_retrained_search, own, uses, name
+):
+    assert find_best_trained(make_retrained_search(own, uses)).name == name
 
 
-def test_with_the_loss_the_trial_of_the_search_is_handed_over(retrained):
-    study = retrained(0.5, (0.8, 0.95), measure=None)
+def test_the_trial_of_the_search_is_found_if_the_loss_decides(make_retrained_search):
+    study = make_retrained_search(0.5, (0.8, 0.95), measure=None)
     assert find_best_trained(study) is study

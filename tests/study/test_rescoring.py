@@ -1,4 +1,4 @@
-"""How many samples a search can afford, and what makes a lead larger than the noise."""
+"""The number of samples for rescoring, and leads that are larger than the noise."""
 
 import math
 
@@ -16,8 +16,8 @@ from vaetune.study.finalists import (
 from vaetune.study.scores import POSTERIOR_SAMPLES, Estimate
 
 
-def test_samples_follow_from_counts_and_cost_at_most_a_tenth():
-    assert count_samples(375_000, 1000, 5) == 15, "the default search"
+def test_the_number_of_samples_follows_from_the_numbers_of_images():
+    assert count_samples(375_000, 1000, 5) == 15, "number of samples of the default search"
     assert count_samples(10**9, 1000, 5) == POSTERIOR_SAMPLES
     assert count_samples(14, 1000, 5) == MIN_SAMPLES
     assert count_samples(0, 0, 0) == MIN_SAMPLES
@@ -31,7 +31,7 @@ def test_a_lead_of_two_standard_errors_is_sure(mean, error, is_sure):
     assert Lead("0000", "0001", Estimate(mean, error)).is_sure is is_sure
 
 
-def test_a_lead_of_what_is_no_number_is_not_sure():
+def test_a_lead_of_nan_is_not_sure():
     assert not Lead("0000", "0001", Estimate(math.nan, math.nan)).is_sure
 
 
@@ -39,7 +39,7 @@ def scores(trial_id, *losses):
     return SeedScores(trial_id, int(trial_id), tuple("abc"[: len(losses)]), losses)
 
 
-def test_finalists_are_ranked_by_their_means_and_what_failed_comes_last():
+def test_finalists_are_ranked_by_mean_with_failed_ones_last():
     ranked = rank_by_mean(
         [scores("0000", 90.0, None), scores("0001", 100.0, 140.0), scores("0002", 110.0, 112.0)]
     )
@@ -48,7 +48,7 @@ def test_finalists_are_ranked_by_their_means_and_what_failed_comes_last():
     assert ranked[2].mean == Estimate(math.inf, None)
 
 
-def test_the_lead_among_seeds_has_the_error_of_both_means():
+def test_the_lead_of_retrained_finalists_has_the_error_of_both_means():
     ranked = rank_by_mean([scores("0001", 117.0, 125.0), scores("0002", 110.0, 116.0)])
     lead = Retraining((1, 2), 9, 15, ranked).lead
     assert (lead.winner, lead.runner_up) == ("0002", "0001")
@@ -56,7 +56,7 @@ def test_the_lead_among_seeds_has_the_error_of_both_means():
     assert not lead.is_sure
 
 
-def test_one_seed_says_no_noise_and_failures_no_lead():
+def test_one_seed_leaves_the_noise_unknown_and_a_failure_gives_no_lead():
     ranked = rank_by_mean([scores("0001", 117.0), scores("0002", 110.0)])
     assert Retraining((1,), 9, 15, ranked).lead.is_sure is None
     ranked = rank_by_mean([scores("0001", None), scores("0002", 110.0)])
@@ -65,7 +65,7 @@ def test_one_seed_says_no_noise_and_failures_no_lead():
     assert Rescoring(15, 0, 1000, ()).lead is None
 
 
-def test_finalists_that_all_failed_from_a_seed_stay_in_the_order_they_came_in():
+def test_finalists_with_failed_trainings_keep_their_order():
     failed = [SeedScores(one, 0, ("a",), (None,)) for one in ("0009", "0001")]
     assert [one.trial_id for one in rank_by_mean(failed)] == ["0009", "0001"]
     better = SeedScores("0005", 1, ("b",), (120.0,))
