@@ -1,4 +1,4 @@
-"""What a process keeps of its images and of compiled functions."""
+"""Training contexts: statistics of images, drawn weights, and runners that stay in memory."""
 
 import random
 import weakref
@@ -18,7 +18,7 @@ from vaetune.training.context import TrainingContext
 VALUES = {**TINY_REFERENCE, "latent_dim": 2, "learning_rate": 0.01}
 
 
-def test_means_and_spread_are_those_of_all_images_whatever_the_parts(monkeypatch):
+def test_means_and_spread_of_images_do_not_depend_on_the_part_size(monkeypatch):
     images = make_images(train=60, shape=(9, 10, 3))
     pixels = images.train.images / 255.0
     for part in (7, 1000):
@@ -35,7 +35,7 @@ def test_many_images_are_sampled_evenly(monkeypatch):
     assert TrainingContext(images).pixel_means == pytest.approx([every_sixth.mean()])
 
 
-def test_images_are_looked_at_only_where_something_starts_from_them(monkeypatch):
+def test_images_are_read_only_if_drawn_weights_depend_on_them(monkeypatch):
     def refuse(images):
         raise AssertionError("the images were read")
 
@@ -49,8 +49,8 @@ def test_images_are_looked_at_only_where_something_starts_from_them(monkeypatch)
 
 
 @pytest.mark.parametrize("kind", [TrainingContext, SharedContext])
-def test_drawn_weights_depend_on_the_random_numbers_of_python_alone(kind):
-    """The contexts that searches share in tests remember them by the state of these numbers."""
+def test_drawn_weights_depend_only_on_the_random_state_of_python(kind):
+    """The contexts shared by tests cache drawn weights by this state."""
     context = kind(IMAGES)
 
     def draw(seed, other):
@@ -67,7 +67,7 @@ def test_drawn_weights_depend_on_the_random_numbers_of_python_alone(kind):
     assert not np.array_equal(draw(6, 1)[0], first)
 
 
-def test_only_the_structures_that_were_used_last_stay_in_memory(monkeypatch):
+def test_only_the_runners_that_were_used_last_stay_in_memory(monkeypatch):
     monkeypatch.setattr(context_module, "MAX_RUNNERS", 2)
     context = TrainingContext(IMAGES)
     relu, elu, gelu = ({**VALUES, "activation": name} for name in ("relu", "elu", "gelu"))

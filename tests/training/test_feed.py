@@ -1,4 +1,4 @@
-"""Images of a compiled call: from the disk as from memory, bit for bit, and few at a time."""
+"""Images of compiled calls: those on the disk give the results of those in memory, bit for bit."""
 
 import threading
 
@@ -46,8 +46,8 @@ def deterministic_ops():
 
 
 @pytest.fixture
-def saved(tmp_path):
-    """A file of 200 images with values of a type."""
+def save_images(tmp_path):
+    """Returns a function that saves random images of a type, and returns the path of the file."""
 
     def save(dtype, count=200):
         pixels = np.random.default_rng(1).integers(0, 250, (count, 8, 9, 1)).astype(dtype)
@@ -57,21 +57,25 @@ def saved(tmp_path):
     return save
 
 
-def initial_weights(shape):
+def make_vae(shape):
     tf.keras.utils.set_random_seed(1)
     return build_vae(shape, TINY)
 
 
 def runner_of(images):
-    """A runner with a new model, the same for all images of a shape."""
-    vae = initial_weights(images.image_shape)
+    """A runner with a new model. Its weights are the same for all images of one shape."""
+    vae = make_vae(images.image_shape)
     runner = EpochRunner(vae, put_on_device(images))
     runner.begin(read_variables(vae.variables), TINY["learning_rate"])
     return runner
 
 
 def losses_of(images):
-    """The losses of two epochs, of a validation of each, and of a rescoring; and the weights."""
+    """Trains and validates two epochs, and rescores.
+
+    Returns:
+        Losses of the epochs, weights, losses of the rescoring, and the runner.
+    """
     runner, validation = runner_of(images), to_feed(images.validation.images)
     found = []
     for epoch in (1, 2):
@@ -88,7 +92,7 @@ def losses_of(images):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """The number of images of each read from the disk."""
+    """The number of images in each read from the disk."""
     found = []
     original = ImageFile.read
 
@@ -100,7 +104,7 @@ def reads(monkeypatch):
     return found
 
 
-# Training takes whole batches of 16, and validation of 8.
+# Largest number of images per call, and the reads of an epoch. Training reads whole batches of 16.
 SMALL, LARGE = (40, [*6 * [32], 8]), (208, [200])
 
 
@@ -111,14 +115,14 @@ SMALL, LARGE = (40, [*6 * [32], 8]), (208, [200])
         *long((np.uint8, *SMALL), (np.uint8, *LARGE), (np.uint16, *LARGE)),
     ],
 )
-def test_losses_from_the_disk_are_those_from_memory_and_few_images_are_read_at_a_time(
-    saved, reads, monkeypatch, dtype, largest, epoch
+def test_training_from_the_disk_in_small_reads_equals_training_from_memory(
+    save_images, reads, monkeypatch, dtype, largest, epoch
 ):
     monkeypatch.setattr(feed_module, "CALLS_PER_EPOCH", 1)
     monkeypatch.setattr(rescore_module, "_CHUNK_VALUES", largest * 72)
     for module in (runner_module, functions, rescore_module):
         monkeypatch.setattr(module, "VALIDATION_BATCH_SIZE", 8)
-    path = saved(dtype, 300)
+    path = save_images(dtype, 300)
     on_disk, in_memory = (load_images(path, {"from_disk": each}) for each in (True, False))
     assert isinstance(put_on_device(on_disk).train, DiskImages)
     value = np.dtype(on_disk.train.images.dtype)
@@ -142,8 +146,8 @@ def test_losses_from_the_disk_are_those_from_memory_and_few_images_are_read_at_a
     np.testing.assert_array_equal(pictures[0].reconstructions, pictures[1].reconstructions)
 
 
-def test_validation_in_several_calls_adds_the_same_losses(saved, reads, monkeypatch):
-    images = load_images(saved(np.uint8, 1800), {"from_disk": True})
+def test_validation_in_several_calls_gives_the_same_losses(save_images, reads, monkeypatch):
+    images = load_images(save_images(np.uint8, 1800), {"from_disk": True})
     runner = runner_of(images)
     reads.clear()
     whole = runner.validate()
@@ -152,8 +156,8 @@ def test_validation_in_several_calls_adds_the_same_losses(saved, reads, monkeypa
     assert reads == [300, 250, 50]
 
 
-def test_a_call_has_whole_batches_and_at_least_one(saved):
-    images = load_images(saved(np.uint8), {"from_disk": True}).train.images
+def test_a_call_has_whole_batches_and_at_least_one_batch(save_images):
+    images = load_images(save_images(np.uint8), {"from_disk": True}).train.images
     in_memory = tf.zeros((5, 8, 9, 1), tf.float32)
     assert images_per_call(images, 100) == 2**26 // 72 // 100 * 100
     assert images_per_call(in_memory, 100) == 2**26 // 288 // 100 * 100
@@ -166,24 +170,24 @@ def test_images_in_memory_are_never_copied():
         assert fed is images
 
 
-def test_an_unfinished_epoch_leaves_no_thread(saved):
-    images = load_images(saved(np.uint8), {"from_disk": True}).train.images
+def test_an_unfinished_epoch_leaves_no_thread_running(save_images):
+    images = load_images(save_images(np.uint8), {"from_disk": True}).train.images
     parts = feed_parts(images, [np.arange(3)] * 9)
     next(parts)
     parts.close()
     assert not [each for each in threading.enumerate() if each.name.startswith("images")]
 
 
-def test_a_failed_read_reaches_the_training(saved):
-    path = saved(np.uint8)
+def test_a_failed_read_raises_an_error(save_images):
+    path = save_images(np.uint8)
     images = load_images(path, {"from_disk": True}).train.images
     path.write_bytes(b"")
     with pytest.raises(Exception, match="another size or time"):
         list(feed_parts(images, [np.arange(3)]))
 
 
-def test_the_first_images_stay_where_they_are(saved):
-    images = load_images(saved(np.uint8), {"from_disk": True})
+def test_the_first_images_of_a_disk_feed_stay_on_the_disk(save_images):
+    images = load_images(save_images(np.uint8), {"from_disk": True})
     data = DeviceData(images.train.images, images.validation.images)
     assert len(first_images(data.validation, 4)) == 4
     assert isinstance(first_images(data.validation, 4), DiskImages)

@@ -38,7 +38,12 @@ def deterministic_ops():
 
 
 def with_each(*short, levels=TWO):
-    """Likelihoods and levels of a test. Its short form takes these, its long form takes all."""
+    """Parametrizes a test by likelihoods and levels. Its long form runs all combinations.
+
+    Args:
+        short: Likelihoods of the short form.
+        levels: Hyperparameters that set the number of levels in the short form.
+    """
     cases = [(name, some) for name in LIKELIHOODS for some in (ONE, TWO)]
     few = [(name, levels) for name in short]
     rest = [case for case in cases if case not in few]
@@ -69,8 +74,8 @@ def test_steps_equal_those_of_keras(likelihood, levels):
         assert float(ours[-1]) != pytest.approx(start, abs=1e-3), "the scale was not trained"
 
 
-@with_each("gaussian", levels=ONE)  # The recipe has two levels in test_structures.py.
-def test_fit_trains_the_scale_and_its_average(likelihood, levels):
+@with_each("gaussian", levels=ONE)  # test_structures.py tests the recipe with two levels.
+def test_the_scale_and_its_average_are_trained_as_by_keras_fit(likelihood, levels):
     values, images = VALUES | levels | AVERAGED | {"weight_decay": 0.5}, make_images()
     theirs = make_vae(values, likelihood)
     set_scale(theirs, 0.2)
@@ -90,7 +95,7 @@ def test_fit_trains_the_scale_and_its_average(likelihood, levels):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=other.path)
 
 
-# A scale is one more variable than without.
+# A likelihood with a scale adds a variable to the model.
 @with_each("discretized_logistic")
 def test_a_model_is_the_same_after_saving_and_loading(likelihood, levels, tmp_path):
     vae, images = make_vae(VALUES | levels, likelihood), tf.constant(make_images())
@@ -110,7 +115,7 @@ def test_a_model_is_the_same_after_saving_and_loading(likelihood, levels, tmp_pa
 
 
 @with_each("gaussian")
-def test_drawn_variables_are_those_of_a_model(likelihood, levels):
+def test_drawn_variables_equal_those_of_a_model(likelihood, levels):
     values = WIDE | levels
     expected = make_vae(values, likelihood, seed=5)
     set_scale(expected, 0.15)
@@ -129,7 +134,7 @@ def test_a_model_without_a_likelihood_in_its_config_is_bernoulli():
     assert len(loaded.ordered_variables) == len(vae.ordered_variables)
 
 
-def test_a_keras_tuner_script_trains_the_likelihood():
+def test_a_keras_tuner_script_trains_the_scale_of_the_likelihood():
     tuner_values = keras_tuner.HyperParameters()
     space = Space.pinned_at(VALUES)
     hypermodel = VAEHyperModel(SHAPE, space, likelihood="gaussian")

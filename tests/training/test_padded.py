@@ -1,4 +1,4 @@
-"""A compiled program of the largest widths trains every narrower model as its own steps do."""
+"""A compiled program of the largest widths trains narrower models like their own steps."""
 
 import math
 from dataclasses import astuple
@@ -118,13 +118,13 @@ class Pair:
     def epoch(self, number=1):
         images = len(self.data.train)
         order = np.random.default_rng(number).permutation(images).astype(np.int32)
-        # 13 steps in 7 calls of 2: the last step has 3 images, and one has none.
+        # 13 steps in 7 calls of 2 steps: step 13 has 3 images, and step 14 has none.
         return Epoch(order, 6, self.settings, noise_seed=number)
 
 
 @pytest.fixture(scope="module")
 def pair_of():
-    """Returns the pair of a structure, which keeps its compiled programs."""
+    """Returns a function that makes the pair of a structure once and keeps it."""
 
     @cache
     def make_pair(name):
@@ -138,7 +138,7 @@ def pair_of():
 def pair(request, pair_of):
     """A pair with compiled programs. XLA takes seconds to compile each structure.
 
-    The test in float64 computes the steps of other structures, and traces those with levels.
+    The test in float64 computes the steps of other structures without XLA, except in its long form.
     """
     return pair_of(request.param)
 
@@ -196,7 +196,10 @@ WITHOUT_XLA = {"traced": trace, "as written": lambda function, *_: function}
 
 @pytest.fixture
 def in_float64(request, monkeypatch):
-    """Builds models in float64 that all draw the same noise, and compiles padded steps or not."""
+    """Builds models in float64 that all draw the same noise.
+
+    Its parameter says how padded steps run: "traced", "as written" or "compiled".
+    """
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     for module in (runner_module, functions, padded_functions):
@@ -219,13 +222,13 @@ def in_float64(request, monkeypatch):
     ("name", "in_float64"),
     [
         *zip(EXACT, ("traced", "as written", "as written"), strict=True),
-        *long(*((name, "compiled") for name in EXACT)),  # That takes 8 to 15 s.
+        *long(*((name, "compiled") for name in EXACT)),  # Compiling takes 8 to 15 s.
     ],
     indirect=["in_float64"],
 )
 def test_in_float64_padding_changes_nothing(name):
     structure, widths, others = EXACT[name]
-    # Pixels of 8 bits would be divided in float32.
+    # 8-bit pixels would be divided in float32.
     pair = Pair(structure, widths, count=16, validation=28, dtype=np.float32, **others)
     for number in (1, 2):
         trained = [one.train(pair.epoch(number)) for one in (pair.padded, pair.plain)]
@@ -264,7 +267,7 @@ def test_padding_stays_exactly_zero(pair):
             np.testing.assert_array_equal(array, back)
 
 
-def test_each_continues_what_the_other_trained(pair):
+def test_a_padded_runner_continues_the_training_of_a_plain_runner(pair):
     pair.begin()
     pair.plain.train(pair.epoch())
     weights, optimizer = pair.plain.read()
@@ -275,7 +278,7 @@ def test_each_continues_what_the_other_trained(pair):
     assert_close(pair.padded.train(pair.epoch(2)), pair.plain.train(pair.epoch(2)))
 
 
-def test_pictures_are_those_of_the_narrow_model(pair):
+def test_encodings_reconstructions_and_losses_equal_those_of_the_narrow_model(pair):
     pair.begin()
     for runner in (pair.padded, pair.plain):
         runner.train(pair.epoch())
@@ -311,7 +314,7 @@ def test_rescoring_draws_the_same_samples(pair):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
 
 
-def test_a_nan_stays_in_its_own_trial(pair):
+def test_a_nan_does_not_affect_the_next_trial(pair):
     pair.begin()
     expected = pair.padded.train(pair.epoch()).loss
     pair.begin(rate=1e30)
@@ -324,7 +327,7 @@ compiled_normal = tf.function(normal, jit_compile=True, autograph=False)
 
 
 @pytest.mark.parametrize("seed", [(1337, 5), (99, 2**31 - 1), (-7, 70_000)])
-def test_noise_is_that_of_tensorflow(seed):
+def test_noise_equals_that_of_tensorflow(seed):
     seed = tf.constant(seed, tf.int32)
     expected = tf.random.stateless_normal((7, 5, 3), seed=seed, alg="philox").numpy()
     np.testing.assert_allclose(compiled_normal((7, 5, 3), seed), expected, rtol=0, atol=2e-6)
@@ -338,7 +341,7 @@ def test_noise_is_that_of_tensorflow(seed):
 @pytest.mark.parametrize("sides", [(7, 8), (28, 28), (5, 9)])
 @pytest.mark.parametrize("taps", [1, 3, 4])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_products_are_convolutions(sides, taps, stride):
+def test_matrix_products_equal_convolutions(sides, taps, stride):
     random = np.random.default_rng(0)
     x = random.normal(size=(2, *sides, 3))
     kernel = random.normal(size=(taps, taps, 3, 4))
@@ -356,7 +359,7 @@ def test_products_are_convolutions(sides, taps, stride):
     )
 
 
-def test_a_model_fits_a_wider_one_of_whole_groups():
+def test_a_model_fits_into_a_wider_one_with_equal_group_sizes():
     def architecture(**widths):
         return Architecture((16, 16, 1), **{"normalization": "group", **widths})
 

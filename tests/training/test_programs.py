@@ -1,4 +1,4 @@
-"""Which configurations train with compiled programs. Nothing is compiled here."""
+"""Which configurations train with compiled programs. These tests compile nothing."""
 
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,7 @@ PADDED = changed(TINY, training=Training(batch_size=8, compile="padded"))
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """TensorFlow says that there is a GPU."""
+    """Makes TensorFlow list a GPU."""
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
 
 
@@ -45,22 +45,22 @@ def test_a_program_has_the_largest_widths_of_the_space():
     assert program_of(PADDED, {**VALUES, "batch_size": 4}, 40).batch_size == 4
 
 
-def test_on_a_cpu_programs_are_made_only_on_demand():
+def test_on_a_cpu_programs_are_used_only_on_request():
     assert program_of(TINY, VALUES, 40) is None
     assert not isinstance(runner_of(spec=TINY), PaddedRunner)
     assert isinstance(runner_of(), PaddedRunner)
 
 
 @pytest.mark.usefixtures("gpu")
-def test_on_a_gpu_programs_are_made_if_the_search_repays_them():
-    # 11 epochs with 1,000 and with 8 steps.
+def test_on_a_gpu_programs_pay_off_if_the_search_has_enough_steps():
+    # 11 epochs of 1,000 steps and of 8 steps.
     auto = PADDED.with_compile("auto")
     assert program_of(auto, VALUES, 8000).pays
     assert not program_of(auto, VALUES, 64).pays
     assert program_of(PADDED.with_compile("none"), VALUES, 8000) is None
-    halves = {"activation": Choice(values=("relu", "gelu")), "learning_rate": Range(min=0.1, max=1)}
-    two = changed(auto, space=TINY.space.model_copy(update=halves))
-    assert not program_of(two, VALUES, 8000).pays
+    fields = {"activation": Choice(values=("relu", "gelu")), "learning_rate": Range(min=0.1, max=1)}
+    two_programs = changed(auto, space=TINY.space.model_copy(update=fields))
+    assert not program_of(two_programs, VALUES, 8000).pays
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_planned_steps_are_those_of_the_budget(changes, epochs):
     assert planned_steps(changed(TINY, **changes), 10) == epochs * 10
 
 
-def test_a_program_that_does_not_pay_is_used_if_it_exists():
+def test_an_existing_program_is_used_even_if_compiling_does_not_pay_off():
     context = TrainingContext(IMAGES)
-    rare = replace(program_of(PADDED, VALUES, 40), pays=False)
-    assert not isinstance(context.runner(VALUES, program=rare), PaddedRunner)
+    not_paying = replace(program_of(PADDED, VALUES, 40), pays=False)
+    assert not isinstance(context.runner(VALUES, program=not_paying), PaddedRunner)
     padded = runner_of(context=context)
-    padded._programs[8] = None  # As after the first call.
-    assert context.runner(VALUES, program=rare) is padded
+    padded._programs[8] = None  # The first call adds this entry.
+    assert context.runner(VALUES, program=not_paying) is padded
     assert context.exact_runner(VALUES, "bernoulli") is padded
-    other = replace(rare, batch_size=4)
+    other = replace(not_paying, batch_size=4)
     assert not isinstance(context.runner(VALUES, program=other), PaddedRunner)
 
 
-def test_models_that_do_not_fit_take_uncompiled_steps():
+def test_models_that_do_not_fit_train_with_uncompiled_steps():
     context = TrainingContext(IMAGES)
     assert isinstance(runner_of(context=context), PaddedRunner)
     assert not isinstance(runner_of({**VALUES, "dense_units": 9}, context=context), PaddedRunner)
@@ -104,7 +104,7 @@ def test_at_most_eight_programs_are_compiled():
     assert not isinstance(runner_of(gelu, context=context), PaddedRunner)
 
 
-def test_images_on_the_disk_take_uncompiled_steps(monkeypatch):
+def test_images_on_the_disk_train_with_uncompiled_steps(monkeypatch):
     context = TrainingContext(make_images())
     monkeypatch.setattr("vaetune.training.context.DiskImages", type(context.data.train))
     assert not isinstance(runner_of(context=context), PaddedRunner)
@@ -142,11 +142,11 @@ def test_each_size_of_filters_has_its_own_program():
 
 
 @pytest.fixture
-def ahead(monkeypatch):
-    """The compilations that are begun in the background. None is done."""
-    begun = []
-    monkeypatch.setattr("vaetune.training.context.compile_in_background", begun.extend)
-    return begun
+def started_compilations(monkeypatch):
+    """The compilations that are started in the background. None of them runs."""
+    started = []
+    monkeypatch.setattr("vaetune.training.context.compile_in_background", started.extend)
+    return started
 
 
 def with_activations(*activations):
@@ -154,33 +154,33 @@ def with_activations(*activations):
     return changed(PADDED, space=TINY.space.model_copy(update=choice))
 
 
-def test_all_programs_of_a_search_are_compiled_ahead(ahead):
+def test_all_programs_of_a_search_are_compiled_ahead(started_compilations):
     context, spec = TrainingContext(IMAGES), with_activations("relu", "gelu")
     runner = context.training_runner(spec, {**VALUES, "activation": "gelu"})
     assert runner.is_compiling
     other = context.training_runner(spec, {**VALUES, "activation": "relu"})
     assert other is not runner
-    # Training and validation of each, those of the first trial first.
-    assert ahead == [*runner._compilations, *other._compilations]
-    assert len(ahead) == 4
+    # Training and validation of each program, those of the first trial first.
+    assert started_compilations == [*runner._compilations, *other._compilations]
+    assert len(started_compilations) == 4
 
 
-def test_compilations_that_the_search_may_not_need_are_left_out(ahead, monkeypatch):
+def test_compilations_that_the_search_may_not_need_are_left_out(started_compilations, monkeypatch):
     monkeypatch.setattr("vaetune.training.context.MAX_PROGRAMS", 2)
     context, spec = TrainingContext(IMAGES), with_activations("relu", "gelu", "elu")
     runner = context.training_runner(spec, {**VALUES, "activation": "gelu"})
-    assert ahead == runner._compilations
+    assert started_compilations == runner._compilations
 
 
 @pytest.mark.parametrize("wanted", ["none", "auto"])
-def test_without_programs_nothing_is_compiled_ahead(ahead, wanted):
+def test_without_programs_nothing_is_compiled_ahead(started_compilations, wanted):
     runner = TrainingContext(IMAGES).training_runner(PADDED.with_compile(wanted), VALUES)
     assert not isinstance(runner, PaddedRunner)
     assert not runner.is_compiling
-    assert not ahead
+    assert not started_compilations
 
 
-def test_a_model_waits_for_the_compilations_of_its_program(ahead):
+def test_a_model_waits_for_the_compilations_of_its_program(started_compilations):
     context = TrainingContext(IMAGES)
     runner = context.training_runner(PADDED, VALUES)
     done = []
@@ -191,7 +191,7 @@ def test_a_model_waits_for_the_compilations_of_its_program(ahead):
     assert not runner.is_compiling
 
 
-def test_a_compilation_is_done_once_and_its_error_is_left_to_the_call():
+def test_a_compilation_runs_once_and_does_not_raise_its_error():
     calls, may_end = [], Event()
 
     def compile_now():
@@ -210,7 +210,7 @@ def test_a_compilation_is_done_once_and_its_error_is_left_to_the_call():
     assert calls == ["vaetune-compiler"]
 
 
-def test_a_trial_reports_while_its_steps_are_compiled(ahead):
+def test_a_trial_reports_progress_while_its_steps_are_compiled(started_compilations):
     trial = Assignment(
         trial_id="0000",
         configuration=0,
@@ -223,8 +223,8 @@ def test_a_trial_reports_while_its_steps_are_compiled(ahead):
     )
     messages = train_task(Task(PADDED, (trial,), None), TrainingContext(IMAGES))
     assert isinstance(next(messages), Compiling)
-    # The search may be stopped at each of these messages.
+    # A search can be interrupted at each of these messages.
     assert {type(next(messages)) for _ in range(3)} == {Progressed}
-    for compilation in ahead:
+    for compilation in started_compilations:
         compilation.is_done = True
     assert any(isinstance(next(messages), Began) for _ in range(2))

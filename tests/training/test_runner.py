@@ -62,15 +62,15 @@ def make_runner(data=None):
 
 
 @pytest.fixture(scope="module")
-def compiled():
-    """The runner of all tests that need no other. It keeps its compiled functions."""
+def shared_runner():
+    """The runner that most tests share. It keeps its compiled functions."""
     return make_runner()
 
 
 @pytest.fixture
-def runner(compiled):
+def runner(shared_runner):
     """A runner that was made for another configuration, with a new model of `TINY`."""
-    return begin(compiled)
+    return begin(shared_runner)
 
 
 def epoch_of(number=1, batch_size=16, **kwargs):
@@ -151,7 +151,7 @@ def test_validation_changes_nothing_and_is_reproducible(runner):
 
 def test_validation_covers_every_image_once(runner, monkeypatch):
     vae = make_vae()
-    # Without posterior noise the batches cannot matter.
+    # Without posterior noise, the losses do not depend on the batches.
     layer = vae.encoder.get_layer("z_log_var")
     layer.set_weights([np.zeros_like(w) - 60.0 * (w.ndim == 1) for w in layer.get_weights()])
     runner.restore(*variables_of(vae))
@@ -178,7 +178,7 @@ def test_one_runner_trains_models_in_turn(runner):
         assert_same(state, alone.read())
 
 
-def test_a_new_model_starts_like_one_that_was_built(runner):
+def test_beginning_from_weights_equals_building_a_new_model(runner):
     restored = [runner.read()]
     runner.train(epoch_of())
     restored.append(runner.read())
@@ -203,7 +203,7 @@ def test_variables_that_were_read_do_not_change_with_further_training(runner):
     assert_same(before, copies)
 
 
-def test_images_are_encoded_and_decoded_like_with_the_model(runner):
+def test_images_are_encoded_and_decoded_as_by_the_model(runner):
     vae = make_vae()
     images = IMAGES.train.images[:5].astype(np.float32) / np.float32(255)
     z_mean = runner.encode(images)

@@ -31,7 +31,7 @@ WIDER = {
     "learning_rate": 3e-3,
 }
 EXAMPLE, CROPPED, SMALL = (28, 28, 1), (9, 14, 3), (8, 8, 2)
-"""Shapes of images. Those of the second are cropped by an odd number of rows."""
+"""Shapes of images. For `CROPPED`, the decoder crops an odd number of rows."""
 
 
 @pytest.fixture(params=[CROPPED, SMALL, *long((EXAMPLE,))], ids=str)
@@ -126,16 +126,16 @@ def test_a_training_step_equals_that_of_keras_for_every_configuration(traced, sh
 
 
 def test_the_random_state_of_the_sampler_equals_that_of_keras(traced):
-    searched = traced(SMALL)
+    ours_traced = traced(SMALL)
     ours, theirs = make_vae(SMALL, WIDER), make_vae(SMALL, WIDER)
-    restore(searched.steps, ours)
+    restore(ours_traced.steps, ours)
     images = make_images(SMALL)
     for _ in range(3):
-        searched.train(images)
+        ours_traced.train(images)
         theirs.train_step(images)
-    weights, _ = searched.steps.state.read()
+    weights, _ = ours_traced.steps.state.read()
     write_variables(ours.variables, weights)
-    # The next noise of the layers is the same, too.
+    # The layers also draw the same noise next.
     pair = [tf.zeros((4, 7)), tf.zeros((4, 7))]
     np.testing.assert_array_equal(
         ours.encoder.get_layer("z")(pair), theirs.encoder.get_layer("z")(pair)
@@ -151,7 +151,7 @@ def test_a_validation_step_equals_that_of_keras_and_changes_nothing(traced, shap
         before = steps.state.read()
         vae.reset_metrics()
         sums = np.zeros(2)
-        for seen in (0, 10):  # The second batch has other noise than the first.
+        for seen in (0, 10):  # The second batch has different noise from the first.
             losses = validate(images, tf.constant(seen))
             sums += np.sum(losses, axis=1)
             measured = vae.test_step(images)  # These are means over all batches so far.
@@ -163,7 +163,7 @@ def test_a_validation_step_equals_that_of_keras_and_changes_nothing(traced, shap
 
 
 @pytest.mark.parametrize("beta", [0.0, 4.0])
-def test_training_minimises_with_the_beta_it_is_given(traced, beta):
+def test_training_uses_the_given_beta(traced, beta):
     def with_beta(vae):
         other = VAE(vae.encoder, vae.decoder, beta=beta)
         other.compile(optimizer=Adam(TINY["learning_rate"]))
@@ -197,7 +197,7 @@ def test_mixed_precision_keeps_latent_layers_and_logits_in_float32(traced, shape
     }
 
 
-def test_mixed_precision_trains_float32_weights_nearly_as_float32_does(traced):
+def test_mixed_precision_trains_float32_weights_almost_like_float32(traced):
     images = make_images(CROPPED) ** 8  # Dark images are learnt quickly.
     losses, weights = {}, {}
     for precision in ("float32", "mixed_bfloat16"):

@@ -1,4 +1,4 @@
-"""Every structure trains and is validated as Keras's own steps do, traced once for all widths."""
+"""Steps of every structure equal those of Keras, although they are traced once for all widths."""
 
 import keras
 import numpy as np
@@ -52,7 +52,7 @@ STRUCTURES = {
     },
     "half resolution": {"output_stride": 2, "activation": "leaky_relu"},
 }
-# test_likelihoods.py has two levels, and test_steps.py the Keras example.
+# test_likelihoods.py tests two levels, and test_steps.py tests the Keras example.
 FEW = ("three levels and odd sizes", "residual blocks")
 QUICKEST = "half resolution"
 SHAPE = (19, 22, 2)
@@ -73,7 +73,7 @@ def structure(request):
 
 @pytest.fixture(params=[FEW[1], *long(FEW[0], *OTHERS)])
 def any_structure(request):
-    """Any structure; test_likelihoods.py has levels in the short form, too."""
+    """Any structure. In the short form, test_likelihoods.py tests levels."""
     return STRUCTURES[request.param]
 
 
@@ -115,9 +115,7 @@ def test_a_model_is_the_same_after_saving_and_loading(any_structure, tmp_path):
     vae.save(tmp_path / "vae.keras")
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
     np.testing.assert_array_equal(loaded.reconstruct(images), vae.reconstruct(images))
-    np.testing.assert_array_equal(
-        loaded.test_step(images)["loss"], make_loss_of_one_batch(vae, images)
-    )
+    np.testing.assert_array_equal(loaded.test_step(images)["loss"], measure_one_batch(vae, images))
     # The optimizer continues with the moments of the same weights.
     vae.train_step(images)
     loaded.train_step(images)
@@ -125,7 +123,7 @@ def test_a_model_is_the_same_after_saving_and_loading(any_structure, tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=other.path)
 
 
-def make_loss_of_one_batch(vae, images):
+def measure_one_batch(vae, images):
     vae.reset_metrics()
     return vae.test_step(images)["loss"]
 
@@ -179,7 +177,7 @@ def fit_in_order(vae, images, *callbacks):
 
 @pytest.mark.long  # If a part changed nothing, the test above would prove nothing.
 @pytest.mark.parametrize("part", RECIPES)
-def test_each_part_of_the_recipe_changes_what_is_trained(part):
+def test_each_part_of_the_recipe_changes_the_trained_weights(part):
     plain = {**NARROW, "levels": 2, "normalization": "batch"}
     images, trained = make_images(4), []
     for values in (plain, {**plain, **RECIPES[part]}):
@@ -194,7 +192,11 @@ def test_each_part_of_the_recipe_changes_what_is_trained(part):
 
 
 def losses_of(precision, structure):
-    """Losses of an epoch of training and of validation."""
+    """Validates, trains an epoch, and validates the first weights again.
+
+    Returns:
+        Losses before training, of training and of the second validation; the trained weights.
+    """
     vae = make_vae({**WIDE, **structure})
     pixels = np.random.default_rng(0).random((40, *SHAPE)).astype(np.float32)
     data = DeviceData(tf.constant(pixels), tf.constant(pixels[:10]))
@@ -207,7 +209,7 @@ def losses_of(precision, structure):
     return before, trained, runner.validate(), weights
 
 
-@pytest.mark.usefixtures("optimized_graphs")  # The type of the numbers changes in this step.
+@pytest.mark.usefixtures("optimized_graphs")  # Optimization inserts bfloat16.
 @pytest.mark.skipif(not has_bfloat16(), reason="the CPU has no bfloat16 instructions")
 @pytest.mark.parametrize("name", [QUICKEST, *long(*(one for one in STRUCTURES if one != QUICKEST))])
 def test_mixed_precision_changes_training_but_no_bit_of_validation(name):
@@ -218,7 +220,7 @@ def test_mixed_precision_changes_training_but_no_bit_of_validation(name):
     assert all(one.dtype == other.dtype for one, other in zip(mixed[3], exact[3], strict=True))
 
 
-def test_mixed_precision_ends_with_the_call():
+def test_mixed_precision_is_switched_off_after_an_error():
     seen = []
 
     def fail():
@@ -232,7 +234,7 @@ def test_mixed_precision_ends_with_the_call():
     assert seen == [True, False]
 
 
-def test_a_cpu_without_bfloat16_is_refused(monkeypatch, tmp_path):
+def test_mixed_precision_is_refused_on_a_cpu_without_bfloat16(monkeypatch, tmp_path):
     (tmp_path / "cpuinfo").write_text("flags : fpu avx512f\n")
     monkeypatch.setattr("vaetune.device._CPU_INFO", tmp_path / "cpuinfo")
     check_precision(ChosenDevice("CPU", 2), "float32")

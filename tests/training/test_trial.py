@@ -75,11 +75,11 @@ def test_a_trial_continues_from_its_checkpoint_as_without_interruption(context):
     rest = messages_of(context, FIRST, start=half, continues_trial=True)
     assert losses_of(rest) == losses_of(whole)[1:]
     assert_same_weights(epochs_of(rest)[-1].checkpoint, epochs_of(whole)[-1].checkpoint)
-    assert rest[-1].score == whole[-1].score, "the best of all its epochs"
+    assert rest[-1].score == whole[-1].score, "the score is the best of all epochs of the trial"
 
 
 def test_a_trial_does_not_seed_tensorflow(context):
-    """Otherwise TensorFlow would optimise all compiled functions once more for each trial."""
+    """After a new seed, TensorFlow would optimise all compiled functions again for each trial."""
     assert_keeps_seed(lambda: messages_of(context, FIRST))
 
 
@@ -88,11 +88,11 @@ def test_a_promotion_continues_after_its_parent_and_is_scored_by_its_own_epochs(
     promoted = messages_of(context, SECOND, start=end)
     assert [done.ended.epoch for done in epochs_of(promoted)] == [3, 4]
     assert promoted[-1].score == min(losses_of(promoted))
-    at_once = messages_of(context, FIRST.model_copy(update={"epoch_to": 4}))
-    assert losses_of(promoted) == losses_of(at_once)[2:]
+    uninterrupted = messages_of(context, FIRST.model_copy(update={"epoch_to": 4}))
+    assert losses_of(promoted) == losses_of(uninterrupted)[2:]
 
 
-def test_lost_ancestors_are_trained_first(context):
+def test_ancestors_without_a_checkpoint_are_trained_first(context):
     both = messages_of(context, FIRST, SECOND)
     assert [(d.ended.trial_id, d.ended.epoch) for d in epochs_of(both)] == [
         ("0000", 1),
@@ -103,7 +103,7 @@ def test_lost_ancestors_are_trained_first(context):
     assert both[-1].score == min(losses_of(both)[2:])
 
 
-def test_a_task_without_trials_takes_pictures_of_the_kept_weights(context):
+def test_a_task_without_trials_computes_pictures_of_the_kept_weights(context):
     whole = messages_of(context, FIRST)
     kept = epochs_of(whole)[-1].checkpoint.weights_only()
     (completed,) = messages_of(context, start=kept, hyperparameters=FIRST.hyperparameters)
@@ -185,30 +185,30 @@ def expected_use(context, weights, spec=SPEC):
 
 
 def test_the_latent_use_is_that_of_the_last_epoch_not_of_the_best(context):
-    loose = {**FIRST.hyperparameters, "beta": 0.01}
-    long = FIRST.model_copy(update={"hyperparameters": loose, "epoch_to": 20})
+    low_beta = {**FIRST.hyperparameters, "beta": 0.01}
+    long = FIRST.model_copy(update={"hyperparameters": low_beta, "epoch_to": 20})
     *_, last = epochs_of(messages := messages_of(context, long))
     end, measured = last.checkpoint, messages[-1].latent_use
     assert measured == expected_use(context, end.weights)
     assert measured.active_units > 0
     assert measured.val_kl_loss == last.ended.val_kl_loss
-    dead = tuple(array * 0 for array in end.weights)
+    zero_weights = tuple(array * 0 for array in end.weights)
     for changed_end, use in (
-        (replace(end, best_weights=dead), measured),
-        (replace(end, weights=dead), LatentUse(0, 0.0)),
+        (replace(end, best_weights=zero_weights), measured),
+        (replace(end, weights=zero_weights), LatentUse(0, 0.0)),
     ):
         (_, completed) = messages_of(context, long, start=changed_end, continues_trial=True)
         assert completed.latent_use == use
 
 
-def test_a_trial_of_which_only_the_end_was_lost_has_the_same_latent_use(context):
+def test_a_trial_resumed_after_its_last_epoch_has_the_same_latent_use(context):
     whole = messages_of(context, FIRST)
     end = epochs_of(whole)[-1].checkpoint
     (_, completed) = messages_of(context, FIRST, start=end, continues_trial=True)
     assert completed.latent_use == whole[-1].latent_use
 
 
-def test_pictures_alone_measure_no_latent_use(context):
+def test_a_task_that_only_computes_pictures_measures_no_latent_use(context):
     kept = epochs_of(messages_of(context, FIRST))[-1].checkpoint.weights_only()
     (completed,) = messages_of(context, start=kept)
     assert completed.latent_use is None
