@@ -1,4 +1,4 @@
-"""The look at the first batch of what Keras's `fit` is given in a Keras Tuner script."""
+"""The check of the first batch of images that a Keras Tuner script passes to Keras's `fit`."""
 
 import keras
 import keras_tuner
@@ -93,7 +93,7 @@ def test_the_right_scale_needs_no_explanation(images):
     assert explain_range(images) == ""
 
 
-def test_what_is_advised_is_accepted():
+def test_images_scaled_as_advised_are_accepted():
     assert explain_range(PIXELS / 255) == ""
     assert explain_range((SCALED * 2 - 1 + 1) / 2) == ""
     assert explain_range(((PIXELS.astype(int) - 128).astype(np.int8) + 128.0) / 255) == ""
@@ -101,32 +101,32 @@ def test_what_is_advised_is_accepted():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_batch_of_any_kind_is_seen_and_not_lost(kind):
+def test_the_first_batch_of_any_kind_of_data_is_read_and_not_lost(kind):
     images, data = peek(KINDS[kind](PIXELS))
     assert np.array_equal(images[:8], PIXELS[:8])
-    left = next(data) if kind == "generator" else peek(data)[0]
-    assert np.array_equal((left[0] if kind == "generator" else left)[:8], PIXELS[:8])
+    following = next(data) if kind == "generator" else peek(data)[0]
+    assert np.array_equal((following[0] if kind == "generator" else following)[:8], PIXELS[:8])
 
 
-def test_a_generator_is_handed_on_whole():
+def test_a_generator_still_yields_all_batches():
     batches = (PIXELS[start : start + 8] for start in (0, 8, 16))
     _, data = peek(batches)
     assert np.array_equal(np.concatenate(list(data)), PIXELS)
     endless = generate(PIXELS)
     _, data = peek(endless)
     next(data)
-    data.close()  # as Python does when nobody refers to it
-    assert next(endless), "the next trial continues it"
-    images, data = peek(iter_nothing())
+    data.close()  # Python closes a generator that is no longer referenced.
+    assert next(endless), "the next trial must be able to continue the generator"
+    images, data = peek(empty_generator())
     assert images is None
     assert list(data) == []
 
 
-def iter_nothing():
+def empty_generator():
     yield from ()
 
 
-def test_bright_images_anywhere_in_an_array_are_seen():
+def test_bright_images_anywhere_in_an_array_are_found():
     images = np.zeros((10 * SAMPLE_IMAGES, 1, 1, 1), np.float32)
     images[5 * SAMPLE_IMAGES :] = 255
     assert "from 0 to 255" in explain_range(peek(images)[0])
@@ -134,13 +134,14 @@ def test_bright_images_anywhere_in_an_array_are_seen():
 
 
 @pytest.mark.parametrize("data", [None, (), {"images": PIXELS}, np.zeros((0, 8, 8, 1))])
-def test_what_has_no_first_batch_is_left_to_keras(data):
-    images, handed = peek(data)
+def test_data_without_a_first_batch_are_passed_to_keras(data):
+    images, passed = peek(data)
     assert images is None
-    assert handed is data
+    assert passed is data
 
 
 def search(tmp_path, training, validation, **options):
+    """Runs two trials of a Keras Tuner search. `search.built` counts the models that it builds."""
     built = []
 
     class Counting(VAEHyperModel):
@@ -155,7 +156,7 @@ def search(tmp_path, training, validation, **options):
         seed=1,
         directory=tmp_path,
     )
-    built.clear()  # A tuner builds a model to learn the space.
+    built.clear()  # A new tuner builds a model to learn the space.
     try:
         quiet = {"verbose": 0, "shuffle": False}
         tuner.search(training, validation_data=validation, epochs=1, **quiet, **options)
@@ -166,7 +167,7 @@ def search(tmp_path, training, validation, **options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["array", "generator", *long("dataset", "PyDataset")])
-def test_a_keras_tuner_search_stops_at_once_with_one_line(tmp_path, kind):
+def test_a_keras_tuner_search_of_unscaled_images_stops_with_one_line(tmp_path, kind):
     options = {"steps_per_epoch": 3} if kind == "generator" else {}
     with pytest.raises(keras_tuner.errors.FatalError) as stopped:
         search(tmp_path, KINDS[kind](PIXELS), (SCALED,), **options)
@@ -175,7 +176,7 @@ def test_a_keras_tuner_search_stops_at_once_with_one_line(tmp_path, kind):
         "255. Divide them by 255."
     )
     assert isinstance(stopped.value, (DataError, vaetune.VaetuneError, ValueError))
-    assert search.built == 1, "there is no second trial"
+    assert search.built == 1, "the search must stop in the first trial"
 
 
 @pytest.mark.slow
@@ -184,9 +185,9 @@ def test_validation_images_of_another_scale_are_refused(tmp_path):
         search(tmp_path, SCALED, (PIXELS,))
 
 
-@pytest.mark.long  # The script in the README runs such a search of an array.
+@pytest.mark.long  # The script in the README runs such a search on an array.
 @pytest.mark.parametrize("kind", ["array", "dataset", "PyDataset", "generator"])
-def test_a_keras_tuner_search_of_scaled_images_runs_to_its_end(tmp_path, kind):
+def test_a_keras_tuner_search_of_scaled_images_completes(tmp_path, kind):
     options = {"steps_per_epoch": 3} if kind == "generator" else {}
     tuner = search(tmp_path, KINDS[kind](SCALED), (SCALED,), **options)
     assert search.built >= 2

@@ -29,11 +29,11 @@ def sampled(space, name, count=200):
     return [dimension.random_sample(seed) for seed in range(count)]
 
 
-def test_it_is_public_and_lazily_imported():
+def test_the_hypermodel_is_public():
     assert vaetune.VAEHyperModel is VAEHyperModel
 
 
-def test_an_unknown_public_name_is_an_attribute_error():
+def test_an_unknown_public_name_raises_an_attribute_error():
     with pytest.raises(AttributeError, match="No vaetune attribute VAEHypermodel"):
         _ = vaetune.VAEHypermodel
 
@@ -44,7 +44,7 @@ def test_the_defaults_of_the_earlier_space_are_the_reference():
     assert hyperparameters.values == REFERENCE
 
 
-def test_building_the_default_configuration_of_the_earlier_space_gives_the_reference():
+def test_the_default_configuration_of_the_earlier_space_builds_the_reference():
     vae = VAEHyperModel(space=EARLIER_SPACE).build(keras_tuner.HyperParameters())
     assert (vae.encoder.count_params(), vae.decoder.count_params()) == (69_076, 65_089)
     assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3)
@@ -71,7 +71,7 @@ def test_a_default_lies_inside_its_space(space):
     assert space.filters_1.contains(default)
 
 
-def test_values_are_drawn_from_the_list():
+def test_values_of_a_choice_are_drawn_from_its_list():
     space = Space(latent_dim=Choice(values=(2, 4, 8)))
     assert set(sampled(space, "latent_dim")) == {2, 4, 8}
 
@@ -96,8 +96,8 @@ def test_a_learning_rate_is_real_valued_even_between_whole_bounds():
     assert len(set(values)) > 10
 
 
-@pytest.mark.long  # The script of the documents runs in tests/contracts/test_python_door.py.
-def test_it_works_in_a_plain_keras_tuner_script(tmp_path):
+@pytest.mark.long  # tests/contracts/test_python_door.py runs the script of the documentation.
+def test_the_hypermodel_works_in_a_plain_keras_tuner_script(tmp_path):
     images = np.random.default_rng(0).random((24, 8, 8, 1), dtype=np.float32)
     space = Space(filters_1=Pinned(value=4), filters_2=Pinned(value=4))
     space = space.model_copy(update={"latent_dim": Choice(values=(2, 3))})
@@ -153,10 +153,10 @@ BRANCHES = Space(
     levels=Choice(values=(1, 2)),
     level_channels=Choice(values=(2, 4)),
 )
-"""A space with categories, alternatives and conditions on conditions."""
+"""A space with categories, alternatives and nested conditions."""
 
 
-def test_keras_tuner_draws_only_what_a_configuration_uses():
+def test_keras_tuner_draws_only_values_that_a_configuration_uses():
     oracle = keras_tuner.oracles.RandomSearchOracle(
         objective=keras_tuner.Objective("val_loss", "min"),
         max_trials=200,
@@ -188,7 +188,7 @@ def test_keras_tuner_stores_and_reads_the_conditions():
     again.values["decoder"] = "conv"
     assert again.is_active("filters_1")
     del again.values["decoder"]
-    assert again.is_active("filters_1"), "a decoder that is not chosen is convolutional"
+    assert again.is_active("filters_1"), "the decoder is convolutional by default"
 
 
 def test_a_hyperparameter_that_is_never_used_has_no_value():
@@ -198,7 +198,7 @@ def test_a_hyperparameter_that_is_never_used_has_no_value():
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_a_plain_grid_search_of_keras_tuner_repeats_nothing(tmp_path):
+def test_a_plain_grid_search_of_keras_tuner_repeats_no_configuration(tmp_path):
     images = np.random.default_rng(0).random((8, 8, 8, 1), dtype=np.float32)
     space = BRANCHES.model_copy(update={"activation": None})
     tuner = keras_tuner.GridSearch(
@@ -222,7 +222,7 @@ def test_the_recipe_is_applied_in_a_plain_keras_tuner_script(tmp_path):
     }
     seen = {}
 
-    class Look(keras.callbacks.Callback):
+    class Recorder(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
             seen["bias"] = float(self.model.output_bias[0])
 
@@ -235,12 +235,12 @@ def test_the_recipe_is_applied_in_a_plain_keras_tuner_script(tmp_path):
         max_trials=1,
         directory=tmp_path,
     )
-    tuner.search(images, validation_data=(images,), epochs=2, verbose=0, callbacks=[Look()])
+    tuner.search(images, validation_data=(images,), epochs=2, verbose=0, callbacks=[Recorder()])
     mean = images.mean()
     assert seen["bias"] == pytest.approx(np.log(mean / (1 - mean)), rel=1e-3)
     assert seen["rates"][:6] == pytest.approx([0.01 * step / 6 for step in range(1, 7)])
     assert seen["rates"][6:] == pytest.approx([0.01] * 6)
-    # The saved model is the average, which was validated.
+    # The saved model has the averaged weights, which were validated.
     (best,) = tuner.get_best_models(1)
     measured = best.evaluate(images, batch_size=8, verbose=0, return_dict=True)["loss"]
     assert measured == pytest.approx(tuner.oracle.get_best_trials(1)[0].score, rel=1e-5)

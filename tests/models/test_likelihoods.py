@@ -74,7 +74,7 @@ def test_the_discretized_logistic_rounds_pixels_between_two_levels():
     assert near == exact
 
 
-def test_float32_images_from_bytes_are_levels_and_not_rounded_to_others():
+def test_float32_images_from_bytes_keep_their_levels():
     images = np.arange(256, dtype=np.float32).reshape(-1, 1, 1, 1) / np.float32(255.0)
     logits = tf.zeros(images.shape)
     loss = reconstruction_loss("discretized_logistic", images, logits, tf.constant(-3.0))
@@ -82,7 +82,7 @@ def test_float32_images_from_bytes_are_levels_and_not_rounded_to_others():
     np.testing.assert_allclose(np.exp(-loss.numpy()), exact, rtol=1e-4)
 
 
-def test_bernoulli_is_binary_cross_entropy_to_the_bit():
+def test_bernoulli_equals_binary_cross_entropy_bit_for_bit():
     rng = np.random.default_rng(0)
     images, logits = (tf.constant(rng.random((3, 5, 4, 2)), tf.float32) for _ in range(2))
     np.testing.assert_array_equal(
@@ -112,7 +112,7 @@ def test_losses_are_sums_over_pixels_and_channels(likelihood):
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_gradients_agree_with_differences(likelihood):
+def test_gradients_agree_with_finite_differences(likelihood):
     rng = np.random.default_rng(2)
     pixels = np.concatenate([[0.0, 1.0, 1.0, 0.0], rng.integers(0, 256, 5) / 255.0])
     images = tf.constant(pixels.reshape(-1, 1, 1, 1), tf.float64)
@@ -148,7 +148,7 @@ def test_losses_and_gradients_are_finite_for_extreme_numbers(likelihood):
     assert all(np.isfinite(each).all() for each in (loss, *gradients))
 
 
-def test_the_normalizer_of_the_continuous_bernoulli_is_smooth_where_the_series_begins():
+def test_the_normalizer_of_the_continuous_bernoulli_is_smooth_near_zero():
     logits = tf.constant(np.linspace(-0.3, 0.3, 601), tf.float64)
     with tf.GradientTape() as tape:
         tape.watch(logits)
@@ -159,14 +159,14 @@ def test_the_normalizer_of_the_continuous_bernoulli_is_smooth_where_the_series_b
     assert np.abs(np.diff(slopes)).max() < 2e-4
 
 
-def test_the_scale_has_a_bound_and_never_stops_learning():
+def test_the_scale_has_a_lower_bound():
     weight = tf.constant([-50.0, -1.0])
     found = np.exp(bounded_log_scale("gaussian", weight))
     assert found[0] == pytest.approx(SMALLEST_SCALE)
     assert found[1] == pytest.approx(math.exp(-1.0) + SMALLEST_SCALE, rel=1e-5)
 
 
-def test_only_two_likelihoods_have_a_scale_and_it_starts_from_the_spread():
+def test_the_scale_of_a_likelihood_starts_from_the_spread():
     assert [make_scale(name) is not None for name in LIKELIHOODS] == [
         bool(words.scale) for words in LIKELIHOODS.values()
     ]
@@ -193,7 +193,7 @@ def test_bits_per_dimension_of_a_density_are_those_of_256_levels():
     assert bits_per_dimension(10.0, (4, 5, 3), "bernoulli") is None
 
 
-def test_no_density_of_the_continuous_bernoulli_exceeds_that_of_one_grey_level():
+def test_the_density_of_the_continuous_bernoulli_is_at_most_255():
     found = density("continuous_bernoulli", [0.0, 1.0], 1e4)
     assert found[1] == pytest.approx(255.0)
     logit = 2.0

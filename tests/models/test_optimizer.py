@@ -13,7 +13,7 @@ from vaetune.models.optimizer import Adam
 
 
 def train(optimizer, steps=20, compiled=True):
-    """Returns the variables of model and optimizer after steps on a small regression."""
+    """Trains a small regression, and returns the variables of model and optimizer."""
     keras.utils.set_random_seed(0)
     layer = keras.layers.Dense(3)
     layer.build((None, 4))
@@ -47,7 +47,7 @@ SETTINGS = [
         *long(*zip(SETTINGS, (False, False, True, True), strict=True)),
     ],
 )
-def test_it_trains_like_keras(settings, compiled):
+def test_the_optimizer_trains_like_keras(settings, compiled):
     ours, theirs = (
         train(cls(**settings), compiled=compiled) for cls in (Adam, keras.optimizers.Adam)
     )
@@ -57,7 +57,7 @@ def test_it_trains_like_keras(settings, compiled):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)
 
 
-def test_it_is_saved_and_loaded():
+def test_the_optimizer_is_saved_and_loaded():
     optimizer = Adam(0.02, beta_1=0.8)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(again) is Adam

@@ -38,7 +38,7 @@ ARCHITECTURES = {
 }
 
 
-# Helpers of these tests.
+# Helpers.
 
 
 def make_images(number=7, shape=SHAPE, seed=0):
@@ -65,7 +65,7 @@ def make_descent():
 def take_step(vae, images):
     """Returns the losses of a `make_descent` step, and the gradients by variable path."""
     before = values(vae.trainable_variables)
-    losses = trained_losses(vae.train_step(images))
+    losses = as_floats(vae.train_step(images))
     paths = [variable.path for variable in vae.trainable_variables]
     after = values(vae.trainable_variables)
     return losses, {p: old - new for p, old, new in zip(paths, before, after, strict=True)}
@@ -117,7 +117,7 @@ def assert_equal_bits(ours, theirs):
         np.testing.assert_array_equal(mine, other)
 
 
-def trained_losses(logs):
+def as_floats(logs):
     return {name: float(value) for name, value in logs.items()}
 
 
@@ -188,21 +188,21 @@ def test_drawn_variables_equal_those_of_a_model(shape):
     expected = build_vae(shape, values).variables
     keras.utils.set_random_seed(5)
     drawn = draw_variables(shape, values)
-    assert len({float(np.sum(variable)) for variable in drawn}) > 9, "variables differ"
+    assert len({float(np.sum(variable)) for variable in drawn}) > 9, "the variables must differ"
     for ours, theirs in zip(drawn, expected, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", ["filters_1", "filters_2", "dense_units", "latent_dim"])
-def test_sizes_that_make_no_model_are_refused_when_drawing_variables(name):
+def test_invalid_sizes_are_refused_when_drawing_variables(name):
     with pytest.raises(ValueError, match="must be at least 1"):
         draw_variables((8, 8, 1), {**TINY, "learning_rate": 1e-3, name: 0})
     with pytest.raises(ValueError, match="at least 8 x 8"):
         draw_variables((7, 8, 1), {**TINY, "learning_rate": 1e-3})
 
 
-def test_build_vae_at_the_values_of_the_reference_is_the_reference():
+def test_build_vae_with_the_values_of_the_reference_builds_the_reference():
     reference = {"filters_1": 32, "filters_2": 64, "dense_units": 16, "latent_dim": 2}
     vae = build_vae((28, 28, 1), {**reference, "learning_rate": 1e-3})
     assert vae.encoder.count_params() == 69_076
@@ -223,7 +223,7 @@ def test_sampling_is_seeded_with_1337_by_default():
     )
 
 
-def test_samples_are_equal_exactly_for_equal_seeds():
+def test_samples_are_equal_only_for_equal_seeds():
     zeros = np.zeros((3, 2), np.float32)
     once, again, other = (np.asarray(Sampling(seed=s)([zeros, zeros])) for s in (7, 7, 8))
     np.testing.assert_array_equal(once, again)
@@ -249,7 +249,7 @@ def test_sampling_can_be_rebuilt_from_its_configuration():
     assert sampling.seed_generator.state.numpy().tolist() == [0, 0]
 
 
-# The contract of every architecture.
+# Every architecture.
 
 
 FEW = ("smallest", "odd sides, colour", "three short of a multiple", "two channels, wide")
@@ -260,15 +260,15 @@ def architecture(request):
     return ARCHITECTURES[request.param]
 
 
-def test_every_architecture_keeps_the_contract(architecture, tmp_path):
+def test_every_architecture_computes_trains_saves_and_loads(architecture, tmp_path):
     shape, latent_dim, filters, dense_units = architecture
 
     def make():
         return make_vae(1.0, make_descent(), shape, latent_dim, filters, dense_units)
 
-    vae, twin, images = make(), make(), make_images(3, shape)
+    vae, second, images = make(), make(), make_images(3, shape)
 
-    # Shapes are exact, pixels are probabilities.
+    # Shapes are as expected, and pixels are probabilities.
     z_mean, z_log_var, z = vae.encoder(images)
     assert z_mean.shape == z_log_var.shape == z.shape == (3, latent_dim)
     for pixels in (vae.decoder(z), vae(images)):
@@ -279,9 +279,9 @@ def test_every_architecture_keeps_the_contract(architecture, tmp_path):
     assert (vae.image_shape, vae.latent_dim) == (shape, latent_dim)
 
     # A fixed seed gives equal samples.
-    np.testing.assert_array_equal(z, twin.encoder(images)[2])
+    np.testing.assert_array_equal(z, second.encoder(images)[2])
 
-    # Every variable learns.
+    # All gradients are finite, and most of them are not zero.
     losses, gradients = take_step(vae, images)
     assert set(losses) == {"loss", "reconstruction_loss", "kl_loss"}
     assert np.all(np.isfinite(list(losses.values())))
@@ -289,7 +289,7 @@ def test_every_architecture_keeps_the_contract(architecture, tmp_path):
     assert all(np.all(np.isfinite(gradient)) for gradient in gradients.values())
     assert sum(np.any(gradient) for gradient in gradients.values()) > len(gradients) / 2
     vae.reset_metrics()
-    assert np.all(np.isfinite(list(trained_losses(vae.test_step(images)).values())))
+    assert np.all(np.isfinite(list(as_floats(vae.test_step(images)).values())))
 
     # A saved and loaded model computes the same bits.
     vae.save(tmp_path / "vae.keras")
@@ -300,12 +300,12 @@ def test_every_architecture_keeps_the_contract(architecture, tmp_path):
     np.testing.assert_array_equal(vae.decoder(z), loaded.decoder(z))
 
 
-def test_every_architecture_counts_nats_per_image_over_all_pixels_and_channels(architecture):
+def test_losses_of_every_architecture_are_sums_over_pixels_and_channels(architecture):
     shape, latent_dim, filters, dense_units = architecture
     vae = make_certain(make_vae(0.5, None, shape, latent_dim, filters, dense_units))
     images = make_images(3, shape)
     reconstruction, kl = expected_losses(vae, images)
-    measured = trained_losses(vae.test_step(images))
+    measured = as_floats(vae.test_step(images))
     assert measured["reconstruction_loss"] == pytest.approx(reconstruction.mean(), rel=1e-5)
     assert measured["kl_loss"] == pytest.approx(kl.mean(), rel=1e-5)
 
@@ -313,7 +313,7 @@ def test_every_architecture_counts_nats_per_image_over_all_pixels_and_channels(a
 # Binary cross-entropy.
 
 
-def test_an_image_repeated_over_three_channels_costs_three_times_the_nats():
+def test_an_image_repeated_over_three_channels_has_three_times_the_loss():
     rng = np.random.default_rng(1)
     images = rng.random((4, 9, 8, 1)).astype(np.float32)
     logits = rng.normal(0, 3, images.shape).astype(np.float32)
@@ -335,7 +335,7 @@ def test_cross_entropy_of_logits_equals_that_of_probabilities(images, logits):
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eagerly", "in a graph"])
-def test_cross_entropy_of_extreme_logits_is_finite_and_right(compiled):
+def test_cross_entropy_of_extreme_logits_is_finite_and_correct(compiled):
     x = np.array([0.0, 1.0, 0.5, 0.0, 1.0, 0.25], np.float32).reshape(6, 1, 1, 1)
     logits = np.array([200, 200, 200, -200, -200, -200], np.float32).reshape(6, 1, 1, 1)
     measure = tf.function(binary_cross_entropy) if compiled else binary_cross_entropy
@@ -343,7 +343,7 @@ def test_cross_entropy_of_extreme_logits_is_finite_and_right(compiled):
     np.testing.assert_allclose(measure(x, logits), [200, 0, 100, 0, 200, 50], rtol=1e-6)
 
 
-def test_a_wrong_and_certain_decoder_still_gets_finite_losses_and_gradients():
+def test_a_decoder_that_is_certain_and_wrong_has_finite_losses_and_gradients():
     vae = make_vae(optimizer=make_descent())
     vae.decoder.get_layer("logits").bias.assign([200.0])
     losses, gradients = take_step(vae, np.zeros((2, *SHAPE), np.float32))
@@ -390,14 +390,14 @@ def test_kl_agrees_with_a_monte_carlo_estimate(z_mean, z_log_var):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 4.0])
-def test_training_weights_the_kl_by_beta_and_validation_never_does(beta):
+def test_beta_weights_the_kl_in_training_and_not_in_validation(beta):
     vae, images = make_certain(make_vae(beta, keras.optimizers.SGD(0.0))), make_images()
     reconstruction, kl = (part.mean() for part in expected_losses(vae, images))
     expected = {"reconstruction_loss": reconstruction, "kl_loss": kl}
 
-    training = trained_losses(vae.train_step(images))
+    training = as_floats(vae.train_step(images))
     vae.reset_metrics()
-    validation = trained_losses(vae.test_step(images))
+    validation = as_floats(vae.test_step(images))
 
     assert training == pytest.approx({**expected, "loss": reconstruction + beta * kl}, rel=1e-5)
     assert validation == pytest.approx({**expected, "loss": reconstruction + kl}, rel=1e-5)
@@ -410,7 +410,7 @@ def test_beta_zero_trains_on_the_reconstruction_alone():
     assert np.any(gradients["z_mean/kernel"])
 
 
-def test_training_follows_the_mean_over_images_of_the_weighted_loss():
+def test_gradients_are_those_of_the_mean_weighted_loss_over_images():
     _, gradients = take_step(make_certain(make_vae(4.0, make_descent())), make_images())
     # d KL / d z_log_var = (exp(z_log_var) - 1) / 2 per image and dimension.
     np.testing.assert_allclose(gradients["z_log_var/bias"], [4 * -0.5] * 2, rtol=1e-4)
@@ -419,7 +419,7 @@ def test_training_follows_the_mean_over_images_of_the_weighted_loss():
 def test_validation_draws_z_from_the_posterior_and_does_not_decode_its_mean():
     vae, images = make_vae(), make_images()
     make_z_matter(vae)
-    sampled = trained_losses(vae.test_step(images))["reconstruction_loss"]
+    sampled = as_floats(vae.test_step(images))["reconstruction_loss"]
     of_mean = numpy_bce(images, np.asarray(vae.decoder(vae.encoder(images)[0]), np.float64)).mean()
     assert abs(sampled - of_mean) > 1e-3
 
@@ -428,7 +428,7 @@ def test_metrics_are_means_over_images_for_any_batch_size():
     vae, images = make_certain(make_vae()), make_images(7)
     reconstruction, kl = expected_losses(vae, images)
     of_batches = np.mean([reconstruction[:4].mean(), reconstruction[4:].mean()])
-    # Otherwise the test proves nothing.
+    # If both means were equal, the test would prove nothing.
     assert of_batches != pytest.approx(reconstruction.mean(), rel=1e-2)
 
     for batch_size in (4, 7, 1):  # 4 + 3 images, all at once, one by one
@@ -468,8 +468,8 @@ def test_the_posterior_equals_the_encoders_and_does_not_advance_the_generator():
     assert_equal_bits(posterior, vae.encoder(images)[:2])
 
 
-@pytest.mark.long  # Evaluating changes no variable, as another test shows.
-def test_evaluating_between_epochs_does_not_change_what_is_trained():
+@pytest.mark.long  # Another test shows that evaluation changes no variable.
+def test_evaluation_between_epochs_does_not_change_training():
     images, others = make_images(), make_images(5, seed=1)
 
     def train(validate):
@@ -483,7 +483,7 @@ def test_evaluating_between_epochs_does_not_change_what_is_trained():
     assert_equal_bits(train(validate=True), train(validate=False))
 
 
-def test_validation_data_do_not_change_what_is_trained():
+def test_validation_data_do_not_change_training():
     vae = make_vae()
     vae.optimizer.build(vae.ordered_trainable)
     variables = [*vae.variables, *vae.optimizer.variables]
@@ -498,13 +498,13 @@ def test_validation_data_do_not_change_what_is_trained():
     assert not np.array_equal(trained[0][0], start[0])
 
 
-def test_evaluating_again_gives_the_same_numbers_and_changes_no_variable():
+def test_repeated_evaluation_gives_equal_losses_and_changes_no_variable():
     vae, images = make_vae(), make_images()
     before = values(vae.variables) + values(vae.optimizer.variables)
     first = vae.evaluate(images, batch_size=4, verbose=0, return_dict=True)
     assert vae.evaluate(images, batch_size=4, verbose=0, return_dict=True) == first
     assert_equal_bits(values(vae.variables) + values(vae.optimizer.variables), before)
-    # Other draws of the sampler make no difference.
+    # Draws of the sampler in between make no difference.
     pixels = vae.predict(images, batch_size=4, verbose=0)
     assert pixels.shape == images.shape
     assert np.all((pixels > 0) & (pixels < 1))
@@ -515,7 +515,7 @@ def test_evaluating_again_gives_the_same_numbers_and_changes_no_variable():
     assert vae.evaluate(labelled, verbose=0, return_dict=True) == first
 
 
-def test_validation_draws_other_noise_for_each_batch():
+def test_validation_draws_different_noise_for_each_batch():
     vae, images = make_vae(), np.tile(make_images(1), (4, 1, 1, 1))
     make_z_matter(vae)
     losses = []
@@ -526,7 +526,7 @@ def test_validation_draws_other_noise_for_each_batch():
     assert losses[0] != pytest.approx(losses[1], rel=1e-5)
 
 
-# Keras' own methods.
+# Methods of Keras.
 
 
 def test_fit_lowers_the_loss_and_reports_all_losses_of_training_and_validation():
@@ -562,7 +562,7 @@ def test_training_continues_after_a_load_as_without_interruption(make, beta, tmp
     assert_equal_bits(values(loaded.optimizer.variables), values(vae.optimizer.variables))
     assert sampler_state(loaded) == sampler_state(vae)
     vae.reset_metrics()
-    assert trained_losses(vae.test_step(images)) == trained_losses(loaded.test_step(images))
+    assert as_floats(vae.test_step(images)) == as_floats(loaded.test_step(images))
     for model in (vae, loaded):
         model.fit(images, batch_size=4, shuffle=False, verbose=0)
     assert_equal_bits(values(loaded.trainable_variables), values(vae.trainable_variables))
@@ -584,7 +584,7 @@ for name in sys.argv[1:]:
 """
 
 
-@pytest.mark.long  # tests/end_to_end/test_record.py repeats the bits of a search, too.
+@pytest.mark.long  # tests/end_to_end/test_record.py compares a search bit for bit.
 def test_a_trained_vae_gives_the_same_bits_in_a_new_process(tmp_path):
     shapes = {"grey": (28, 28, 1), "odd sides, colour": (9, 13, 3)}
     z = np.random.default_rng(0).standard_normal((16, 2)).astype(np.float32)
@@ -650,12 +650,12 @@ WRONG_SIZES = {
 
 @pytest.mark.parametrize("build", [build_encoder, build_decoder])
 @pytest.mark.parametrize(("arguments", "message"), WRONG_SIZES.values(), ids=WRONG_SIZES.keys())
-def test_sizes_that_make_no_model_are_refused(build, arguments, message):
+def test_invalid_sizes_are_refused(build, arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         build(**arguments)
 
 
-def test_a_dense_layer_of_no_units_is_refused():
+def test_a_dense_layer_without_units_is_refused():
     with pytest.raises(ValueError, match=r"`dense_units` must be at least 1\. Received: 0"):
         build_encoder(dense_units=0)
 
@@ -667,7 +667,7 @@ def test_a_negative_or_infinite_beta_is_refused(beta):
         VAE(build_encoder(SHAPE), build_decoder(SHAPE), beta=beta)
 
 
-def test_a_decoder_without_logits_is_refused_with_the_layers_it_has():
+def test_a_decoder_without_logits_is_refused_and_its_layers_are_listed():
     latent = keras.Input((2,))
     decoder = keras.Model(latent, layers.Dense(3, activation="sigmoid", name="pixels")(latent))
     message = r'must have a layer named "logits".*Received layers: \[.*pixels'
