@@ -113,4 +113,4 @@ def test_a_list_of_studies_has_one_row_per_study(tmp_path):
     shown = ParsedHtml(studies._repr_html_())
     assert shown.tags.count("tr") == 4
     order = [shown.cells.index(text) for text in ("second", "first", "broken", "cannot be read")]
-    assert order == sorted(positions)
+    assert order == sorted(order)
