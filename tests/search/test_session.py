@@ -1,4 +1,4 @@
-"""A search is recorded, goes on where it was stopped, and mixes with no other."""
+"""Searches in this process: journal, interrupts, lost files, baselines and extensions."""
 
 import json
 import math
@@ -59,84 +59,87 @@ def deterministic_ops():
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     return run(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture
-def finished(undisturbed, tmp_path):
-    """The same search, done in a folder of the test's own."""
-    shutil.copytree(undisturbed.folder.parent, tmp_path, dirs_exist_ok=True)
+def finished(uninterrupted, tmp_path):
+    """A copy of the search in the test's own folder."""
+    shutil.copytree(uninterrupted.folder.parent, tmp_path, dirs_exist_ok=True)
     return load_study(tmp_path / "tiny")
 
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
-    """Two trials of one epoch."""
+    """A search of two trials of one epoch."""
     return run(tmp_path_factory.mktemp("short"), GRID)
 
 
 @pytest.fixture
-def finished_short(short, tmp_path):
-    """The same search, done in a folder of the test's own."""
+def short_copy(short, tmp_path):
+    """A copy of the short search in the test's own folder."""
     shutil.copytree(short.folder.parent, tmp_path, dirs_exist_ok=True)
     return load_study(tmp_path / "tiny")
 
 
-def test_a_search_runs_what_it_announced(undisturbed):
-    plan = undisturbed.started.plan
-    assert len(undisturbed.trials) == sum(rung.trials for rung in plan) == 6
-    assert undisturbed.epochs_trained == undisturbed.epochs_planned == 11
-    assert {trial.status for trial in undisturbed.trials} == {"completed"}
-    assert undisturbed.is_complete
+def test_a_search_runs_the_announced_trials(uninterrupted):
+    plan = uninterrupted.started.plan
+    assert len(uninterrupted.trials) == sum(rung.trials for rung in plan) == 6
+    assert uninterrupted.epochs_trained == uninterrupted.epochs_planned == 11
+    assert {trial.status for trial in uninterrupted.trials} == {"completed"}
+    assert uninterrupted.is_complete
 
 
-def test_the_first_in_the_ranking_has_the_lowest_validation_loss_of_all(undisturbed):
-    losses = [epoch.val_loss for trial in undisturbed.trials for epoch in trial.epochs]
-    assert undisturbed.ranking[0].score == min(losses)
+def test_the_first_ranked_trial_has_the_lowest_validation_loss(uninterrupted):
+    losses = [epoch.val_loss for trial in uninterrupted.trials for epoch in trial.epochs]
+    assert uninterrupted.ranking[0].score == min(losses)
 
 
-def test_every_trial_leaves_pictures_and_the_leaders_their_weights(undisturbed):
-    folders = [undisturbed.trial_folder(trial.trial_id) for trial in undisturbed.trials]
+def test_every_trial_saves_pictures_and_leaders_keep_their_weights(uninterrupted):
+    folders = [uninterrupted.trial_folder(trial.trial_id) for trial in uninterrupted.trials]
     assert all((folder / "pictures.npz").exists() for folder in folders)
-    best = {trial.trial_id for trial in undisturbed.ranking[:3]}
+    best = {trial.trial_id for trial in uninterrupted.ranking[:3]}
     assert (
         best
-        <= trials_with_checkpoints(undisturbed)
-        < {trial.trial_id for trial in undisturbed.trials}
+        <= trials_with_checkpoints(uninterrupted)
+        < {trial.trial_id for trial in uninterrupted.trials}
     )
 
 
-def test_the_same_search_again_gives_the_same_journal(undisturbed, tmp_path):
-    assert recorded(run(tmp_path)) == recorded(undisturbed)
+def test_repeating_a_search_gives_the_same_journal(uninterrupted, tmp_path):
+    assert recorded(run(tmp_path)) == recorded(uninterrupted)
 
 
-def test_the_seed_changes_what_is_tried(undisturbed, tmp_path):
+def test_another_seed_gives_other_configurations(uninterrupted, tmp_path):
     other = run(tmp_path, TINY.model_copy(update={"seed": 4}))
     assert [t.hyperparameters for t in other.trials] != [
-        t.hyperparameters for t in undisturbed.trials
+        t.hyperparameters for t in uninterrupted.trials
     ]
 
 
 # Events of a session: its start, then trial_started, epochs, trial_ended for each trial.
 @pytest.mark.parametrize("events", [1, 13, *long(2, 3, 4, 9, 20)])
-def test_a_stopped_search_goes_on_to_the_same_end(undisturbed, tmp_path, events):
+def test_an_interrupted_search_continues_to_the_same_results(uninterrupted, tmp_path, events):
     assert stop(tmp_path, events).last_end.reason == "interrupted"
-    assert_same_search(run(tmp_path), undisturbed)
+    assert_same_search(run(tmp_path), uninterrupted)
 
 
-def test_a_search_may_be_stopped_again_and_again(undisturbed, tmp_path):
+def test_a_search_that_is_interrupted_repeatedly_gives_the_same_results(uninterrupted, tmp_path):
     for _ in range(40):
         try:
             study = run(tmp_path, watcher=StopAfter(4))
             break
         except KeyboardInterrupt:
             continue
-    assert_same_search(study, undisturbed)
+    assert_same_search(study, uninterrupted)
 
 
-def test_promotions_train_exactly_like_one_stretch(tmp_path):
-    """1 -> 3 -> 9 epochs, bit for bit: weights, optimizer, random state, data order."""
+def test_promotions_train_exactly_like_one_longer_trial(tmp_path):
+    """Promotions from 1 to 3 to 9 epochs give the same bits as one trial of 9 epochs.
+
+    Equal bits require the same random state and order of images.
+    """
     pinned = Space.pinned_at(TINY_REFERENCE | {"learning_rate": 0.01})
     spec = TINY.model_copy(update={"space": pinned, "budget": Budget(max_epochs=9)})
     promoted = run(tmp_path, spec)
@@ -145,19 +148,19 @@ def test_promotions_train_exactly_like_one_stretch(tmp_path):
     with open_baseline(
         single_configuration(values, 9, like=spec), IMAGES, DEVICE, tmp_path
     ) as opened:
-        interval = run_session(opened)
+        single = run_session(opened)
     losses = ("loss", "kl_loss", "val_loss", "val_kl_loss")
     curves = [
         [[getattr(epoch, name) for name in losses] for epoch in study.curve(study.trials[-1])]
-        for study in (promoted, interval)
+        for study in (promoted, single)
     ]
     assert curves[0] == curves[1]
-    ours, theirs = checkpoint_of(promoted, "0002"), checkpoint_of(interval, "0000")
+    ours, theirs = checkpoint_of(promoted, "0002"), checkpoint_of(single, "0000")
     assert ours.epoch == theirs.epoch == 9
     assert_same_weights(ours, theirs)
 
 
-def test_a_finished_search_trains_nothing_more(finished, tmp_path):
+def test_running_a_finished_search_again_changes_nothing(finished, tmp_path):
     journal = (finished.folder / "journal.jsonl").read_bytes()
     again = run(tmp_path)
     assert (finished.folder / "journal.jsonl").read_bytes() == journal
@@ -180,17 +183,17 @@ def test_a_changed_experiment_is_refused_with_its_differences(finished, tmp_path
     assert (finished.folder / "journal.jsonl").read_bytes() == journal
 
 
-def test_other_images_are_refused(finished, tmp_path):
+def test_continuing_with_other_images_is_refused(finished, tmp_path):
     with pytest.raises(ResultsError, match=r"data fingerprint: f{12} -> e{12}"):
         run(tmp_path, images=make_images(fingerprint="e" * 64))
 
 
-def test_what_is_no_part_of_the_experiment_may_change(undisturbed, finished, tmp_path):
+def test_settings_outside_the_experiment_may_change(uninterrupted, finished, tmp_path):
     changed = TINY.model_copy(update={"description": "other words", "device": "cpu"})
-    assert recorded(run(tmp_path, changed)) == recorded(undisturbed)
+    assert recorded(run(tmp_path, changed)) == recorded(uninterrupted)
 
 
-def test_steps_may_be_compiled_in_one_session_and_not_in_the_next(tmp_path):
+def test_the_compile_setting_may_change_between_sessions(tmp_path):
     stop(tmp_path, 3, GRID)
     changed = GRID.with_compile("none")
     resolved = ResolvedSearch("tiny", changed, {})
@@ -202,13 +205,13 @@ def test_steps_may_be_compiled_in_one_session_and_not_in_the_next(tmp_path):
     assert study.search.training.compile == "auto"
 
 
-def test_overwriting_discards_the_old_search(finished_short, tmp_path):
+def test_overwriting_discards_the_old_search(short_copy, tmp_path):
     study = run(tmp_path, GRID.model_copy(update={"seed": 5}), overwrite=True)
     assert study.started.search.seed == 5
     assert len(study.trials) == 2
 
 
-def test_a_folder_of_another_program_is_left_alone(tmp_path):
+def test_a_folder_with_files_of_another_program_is_refused_unchanged(tmp_path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):
@@ -217,75 +220,62 @@ def test_a_folder_of_another_program_is_left_alone(tmp_path):
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["thesis.tex"]
 
 
-def test_an_overwriting_that_was_cut_off_is_finished_short(short, finished_short, tmp_path):
-    (finished_short.folder / "journal.jsonl").rename(finished_short.folder / "journal.discarded")
+def test_an_interrupted_overwrite_is_completed(short, short_copy, tmp_path):
+    (short_copy.folder / "journal.jsonl").rename(short_copy.folder / "journal.discarded")
     assert recorded(run(tmp_path, GRID)) == recorded(short)
-    assert not (finished_short.folder / "journal.discarded").exists()
+    assert not (short_copy.folder / "journal.discarded").exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"torn"])
-def test_trials_whose_journal_is_gone_are_set_aside_and_shown_of(
-    short, finished_short, tmp_path, content
-):
-    weights = (
-        finished_short.trial_folder(finished_short.winner.trial_id) / CHECKPOINT_NAME
-    ).read_bytes()
-    journal = finished_short.folder / "journal.jsonl"
+def test_trials_without_a_journal_are_set_aside_and_reported(short, short_copy, tmp_path, content):
+    weights = (short_copy.trial_folder(short_copy.winner.trial_id) / CHECKPOINT_NAME).read_bytes()
+    journal = short_copy.folder / "journal.jsonl"
     if content is None:
         journal.unlink()
     else:
         journal.write_bytes(journal.read_bytes()[:500] if content else b"")
-    heard = Heard()
-    again = run(tmp_path, GRID, watcher=heard)
+    watcher = RecordingWatcher()
+    again = run(tmp_path, GRID, watcher=watcher)
     assert recorded(again) == recorded(short)
     (lost,) = again.set_aside
-    assert heard.events[0] == lost
+    assert watcher.events[0] == lost
     assert (lost.file, lost.aside) == ("journal.jsonl", "journal.torn-0" if content else None)
     assert "trials.orphaned-1/ until --overwrite" in lost.remedy
-    orphan = (
-        finished_short.folder
-        / "trials.orphaned-1"
-        / finished_short.winner.trial_id
-        / CHECKPOINT_NAME
-    )
+    orphan = short_copy.folder / "trials.orphaned-1" / short_copy.winner.trial_id / CHECKPOINT_NAME
     assert orphan.read_bytes() == weights
-    assert (finished_short.folder / "journal.torn-0").exists() == bool(content)
+    assert (short_copy.folder / "journal.torn-0").exists() == bool(content)
 
 
-def test_what_was_set_aside_outlives_a_second_loss_and_goes_with_an_overwriting(
-    finished_short, tmp_path
-):
-    journal = finished_short.folder / "journal.jsonl"
+def test_files_set_aside_are_kept_until_the_search_is_overwritten(short_copy, tmp_path):
+    journal = short_copy.folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:500])
-    (finished_short.folder / "trials").rename(finished_short.folder / "trials.orphaned-1")
-    (finished_short.folder / "trials" / "0000").mkdir(parents=True)
+    (short_copy.folder / "trials").rename(short_copy.folder / "trials.orphaned-1")
+    (short_copy.folder / "trials" / "0000").mkdir(parents=True)
     (lost,) = run(tmp_path, GRID).set_aside
     assert "trials.orphaned-2/" in lost.remedy
-    assert (finished_short.folder / "trials.orphaned-1" / finished_short.winner.trial_id).exists()
-    assert (finished_short.folder / "journal.torn-0").exists()
+    assert (short_copy.folder / "trials.orphaned-1" / short_copy.winner.trial_id).exists()
+    assert (short_copy.folder / "journal.torn-0").exists()
     run(tmp_path, GRID, overwrite=True)
-    assert not list(finished_short.folder.glob("*orphaned*"))
-    assert not (finished_short.folder / "journal.torn-0").exists()
+    assert not list(short_copy.folder.glob("*orphaned*"))
+    assert not (short_copy.folder / "journal.torn-0").exists()
 
 
-def test_orphans_are_announced_though_a_search_was_killed_before_it_announced_them(
-    finished_short, tmp_path
-):
-    (finished_short.folder / "journal.jsonl").unlink()
-    (finished_short.folder / "trials").rename(finished_short.folder / "trials.orphaned-1")
+def test_trials_orphaned_before_a_kill_are_reported_by_the_next_session(short_copy, tmp_path):
+    (short_copy.folder / "journal.jsonl").unlink()
+    (short_copy.folder / "trials").rename(short_copy.folder / "trials.orphaned-1")
     assert "trials.orphaned-1/" in run(tmp_path, GRID).set_aside[0].remedy
 
 
-def test_a_torn_line_is_announced_in_the_journal(finished_short, tmp_path):
-    journal = finished_short.folder / "journal.jsonl"
+def test_a_torn_line_is_recorded_in_the_journal(short_copy, tmp_path):
+    journal = short_copy.folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-9])
     (torn,) = run(tmp_path, GRID).set_aside
     assert (torn.file, torn.aside[:13]) == ("journal.jsonl", "journal.torn-")
     assert "is done again" in torn.remedy
 
 
-class Heard:
-    """Keeps the events that a watcher receives."""
+class RecordingWatcher:
+    """A watcher that keeps the events it receives."""
 
     def __init__(self):
         self.events = []
@@ -302,21 +292,23 @@ class Heard:
 
 @pytest.mark.parametrize("name", ["checkpoint.npz", "pictures.npz"])
 @pytest.mark.parametrize("kept", ["leader", "gallery"])
-def test_a_finished_search_makes_again_what_it_lost(undisturbed, finished, tmp_path, name, kept):
+def test_a_finished_search_recreates_lost_files(uninterrupted, finished, tmp_path, name, kept):
     second = finished.ranking[1].trial_id
     folder = finished.trial_folder(second) if kept == "leader" else finished.folder
     lost = folder / (name if kept == "leader" else "pictures.npz")
     lost.unlink()
     again = run(tmp_path)
-    assert_same_search(again, undisturbed)
+    assert_same_search(again, uninterrupted)
     assert lost.exists()
     epochs = [event for event in events_of(again, EpochEnded) if event.trial_id == second]
-    assert len(epochs) == len(finished.ranking[1].epochs), "no event comes twice"
+    assert len(epochs) == len(finished.ranking[1].epochs), "no epoch is recorded twice"
 
 
-def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, finished, tmp_path):
-    long = next(trial for trial in finished.ranking if len(trial.epochs) > 1)
-    weights = finished.trial_folder(long.trial_id) / CHECKPOINT_NAME
+def test_an_interrupted_retraining_of_a_lost_checkpoint_is_completed(
+    uninterrupted, finished, tmp_path
+):
+    retrained = next(trial for trial in finished.ranking if len(trial.epochs) > 1)
+    weights = finished.trial_folder(retrained.trial_id) / CHECKPOINT_NAME
     weights.unlink()
     train, epochs = EpochRunner.train_in_parts, []
 
@@ -330,27 +322,27 @@ def test_a_winner_that_is_half_made_again_is_made_again_whole(undisturbed, finis
         patch.setattr(EpochRunner, "train_in_parts", stop_after_one)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
-    assert checkpoint_of(finished, long.trial_id).epoch < long.epoch_to
-    half = load_study(finished.folder)
-    if long.best.epoch != checkpoint_of(finished, long.trial_id).best_epoch:
+    assert checkpoint_of(finished, retrained.trial_id).epoch < retrained.epoch_to
+    partial = load_study(finished.folder)
+    if retrained.best.epoch != checkpoint_of(finished, retrained.trial_id).best_epoch:
         with pytest.raises(ResultsError, match="is older than the journal"):
-            restore_best(half, long)
-    assert_same_search(run(tmp_path), undisturbed)
+            restore_best(partial, retrained)
+    assert_same_search(run(tmp_path), uninterrupted)
 
 
-def test_precision_reaches_the_training(tmp_path, monkeypatch):
-    """tests/training/test_structures.py measures what a runner makes of it."""
-    runner, asked = TrainingContext.runner, []
+def test_trials_train_with_the_precision_of_the_search(tmp_path, monkeypatch):
+    """tests/training/test_structures.py tests the effect of the precision on training."""
+    runner, precisions = TrainingContext.runner, []
 
     def exact_runner(self, hyperparameters, precision="float32", *others, **named):
-        asked.append(precision)
+        precisions.append(precision)
         return runner(self, hyperparameters, "float32", *others, **named)
 
     monkeypatch.setattr(TrainingContext, "runner", exact_runner)
     mixed = changed(GRID, training=Training(batch_size=32, precision="mixed_bfloat16"))
     assert run(tmp_path, mixed).is_complete
-    assert asked.count("mixed_bfloat16") == 2, "two trials"
-    assert set(asked) == {"mixed_bfloat16", "float32"}, "finalists are measured exactly"
+    assert precisions.count("mixed_bfloat16") == 2, "two trials"
+    assert set(precisions) == {"mixed_bfloat16", "float32"}, "finalists are rescored in float32"
 
 
 @pytest.mark.parametrize("name", ["best", "baselines"])
@@ -368,7 +360,7 @@ def test_a_second_writer_is_refused(tmp_path):
         run(tmp_path)
 
 
-def test_a_search_whose_journal_was_torn_goes_on(short, tmp_path):
+def test_a_search_with_a_torn_journal_continues(short, tmp_path):
     stop(tmp_path, 5, GRID)
     journal = tmp_path / "tiny" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"time":"2026-')
@@ -378,7 +370,7 @@ def test_a_search_whose_journal_was_torn_goes_on(short, tmp_path):
     ]
 
 
-def test_a_loss_that_is_no_number_fails_the_trial_where_it_arises(tmp_path):
+def test_a_nonfinite_loss_fails_the_trial_in_that_epoch(tmp_path):
     spec = TINY.model_copy(
         update={"space": TINY_SPACE.model_copy(update={"learning_rate": Pinned(value=1e30)})}
     )
@@ -392,7 +384,7 @@ def test_a_loss_that_is_no_number_fails_the_trial_where_it_arises(tmp_path):
     assert not math.isfinite(first.epochs[-1].loss + first.epochs[-1].val_loss)
 
 
-def test_an_exception_is_the_trials_result_not_the_searchs_end(tmp_path, monkeypatch):
+def test_an_exception_fails_its_trial_and_the_search_continues(tmp_path, monkeypatch):
     draw = context_module.draw_variables
 
     def draw_but_three_filters(image_shape, hyperparameters, *others):
@@ -411,7 +403,7 @@ def test_an_exception_is_the_trials_result_not_the_searchs_end(tmp_path, monkeyp
     assert study.is_complete
 
 
-def test_a_full_disk_stops_the_search_without_blaming_the_trial(short, tmp_path, monkeypatch):
+def test_a_full_disk_stops_the_search_without_failing_the_trial(short, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
 
         def refuse(self, folder):
@@ -429,8 +421,8 @@ def test_a_full_disk_stops_the_search_without_blaming_the_trial(short, tmp_path,
     assert recorded(run(tmp_path, GRID)) == recorded(short)
 
 
-class Untouchable:
-    """Test images that nobody may look at, only count."""
+class UnreadableImages:
+    """Test images that fail every access except `len`."""
 
     def __len__(self):
         return 14
@@ -441,22 +433,22 @@ class Untouchable:
     __array__ = __getitem__ = __iter__ = property(lambda self: self.touched)
 
 
-def test_no_search_looks_at_the_test_images(tmp_path):
+def test_a_search_does_not_read_the_test_images(tmp_path):
     images = make_images()
-    object.__setattr__(images, "test", Split(Untouchable(), None))
+    object.__setattr__(images, "test", Split(UnreadableImages(), None))
     spec = TINY.model_copy(update={"budget": Budget(max_epochs=1)})
     assert run(tmp_path, spec, images=images).winner
 
 
 @pytest.fixture
 def small_reference(monkeypatch):
-    """Lets the baseline train fast: the search only passes it on."""
+    """Replaces the Keras example by a tiny configuration, so that baselines train fast."""
     small = {**REFERENCE, **TINY_REFERENCE}
     for module in (phases_module, baseline_module):
         monkeypatch.setattr(module, "REFERENCE", small)
 
 
-def test_a_search_trains_the_reference_beside_it_once(tmp_path):
+def test_two_searches_share_one_baseline(tmp_path):
     spec = GRID.model_copy(update={"baseline": True, "budget": Budget(max_epochs=1, max_trials=1)})
     run(tmp_path, spec)
     (baseline,) = list_baselines(tmp_path).studies
@@ -469,7 +461,7 @@ def test_a_search_trains_the_reference_beside_it_once(tmp_path):
     assert len(list_baselines(tmp_path).studies) == 1
 
 
-def test_a_baseline_of_another_budget_gets_a_name_of_its_own(tmp_path, small_reference):
+def test_baselines_of_other_budgets_and_other_images_have_distinct_names(tmp_path, small_reference):
     for epochs in (1, 2):
         spec = GRID.model_copy(
             update={"baseline": True, "budget": Budget(max_epochs=epochs, max_trials=1)}
@@ -481,7 +473,7 @@ def test_a_baseline_of_another_budget_gets_a_name_of_its_own(tmp_path, small_ref
     assert len(names) == 3
 
 
-def test_a_baseline_that_another_process_trains_is_left_to_it(tmp_path, small_reference):
+def test_a_baseline_that_another_process_trains_is_skipped(tmp_path, small_reference):
     spec = GRID.model_copy(update={"baseline": True})
     with lock_results(tmp_path / "baselines" / "reference-squares-1"):
         study = run(tmp_path, spec)
@@ -489,7 +481,7 @@ def test_a_baseline_that_another_process_trains_is_left_to_it(tmp_path, small_re
     assert not list_baselines(tmp_path).studies
 
 
-def test_a_baseline_whose_process_was_stopped_is_trained_in_the_end(
+def test_a_baseline_that_is_unlocked_during_the_search_is_trained_afterwards(
     tmp_path, small_reference, monkeypatch
 ):
     spec = GRID.model_copy(update={"baseline": True})
@@ -497,13 +489,13 @@ def test_a_baseline_whose_process_was_stopped_is_trained_in_the_end(
     locked.__enter__()
     end = VAETuner.on_search_end
     monkeypatch.setattr(
-        VAETuner, "on_search_end", lambda *its: (end(*its), locked.__exit__(None, None, None))
+        VAETuner, "on_search_end", lambda *args: (end(*args), locked.__exit__(None, None, None))
     )
     run(tmp_path, spec)
     assert [baseline.is_complete for baseline in list_baselines(tmp_path).studies] == [True]
 
 
-def test_a_damaged_baseline_is_left_alone_and_another_trained(tmp_path, small_reference):
+def test_a_damaged_baseline_is_kept_and_another_one_is_trained(tmp_path, small_reference):
     spec = GRID.model_copy(update={"baseline": True})
     run(tmp_path, spec)
     damaged = tmp_path / "baselines" / "reference-squares-1" / "journal.jsonl"
@@ -515,7 +507,7 @@ def test_a_damaged_baseline_is_left_alone_and_another_trained(tmp_path, small_re
     assert baseline.name == "reference-squares-1-2"
 
 
-def test_a_baseline_that_was_stopped_goes_on_with_the_search(tmp_path, small_reference):
+def test_an_interrupted_baseline_continues_with_the_search(tmp_path, small_reference):
     spec = TINY.model_copy(update={"baseline": True})
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, spec, watcher=StopAfter(5))
@@ -528,8 +520,8 @@ def test_a_baseline_that_was_stopped_goes_on_with_the_search(tmp_path, small_ref
     assert [epoch.epoch for epoch in baseline.trials[0].epochs] == [1, 2, 3]
 
 
-def test_the_journal_is_json_lines_that_other_programs_can_read(undisturbed):
-    lines = (undisturbed.folder / "journal.jsonl").read_text().splitlines()
+def test_the_journal_consists_of_json_lines(uninterrupted):
+    lines = (uninterrupted.folder / "journal.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in lines]
     assert events[0]["event"] == "search_started"
     assert events[0]["format"] == 2
@@ -539,7 +531,7 @@ def test_the_journal_is_json_lines_that_other_programs_can_read(undisturbed):
 
 # Other algorithms
 
-OTHERS = {
+OTHER_ALGORITHMS = {
     "random": changed(TINY, algorithm="random", budget=Budget(max_epochs=2, max_trials=5)),
     "bayesian": changed(
         TINY,
@@ -560,32 +552,32 @@ OTHERS = {
 }
 
 
-@pytest.fixture(scope="module", params=OTHERS)
-def other(request, tmp_path_factory):
+@pytest.fixture(scope="module", params=OTHER_ALGORITHMS)
+def other_search(request, tmp_path_factory):
     """A search of another algorithm, and its spec."""
-    spec = OTHERS[request.param]
+    spec = OTHER_ALGORITHMS[request.param]
     return run(tmp_path_factory.mktemp(request.param), spec), spec
 
 
-def test_every_algorithm_runs_what_it_announced(other):
-    study, spec = other
+def test_other_algorithms_run_the_announced_trials(other_search):
+    study, spec = other_search
     assert study.is_complete
     assert len(study.trials) == study.trials_planned == {"random": 5}.get(spec.algorithm, 4)
     assert study.epochs_trained == study.epochs_planned
     assert {trial.epoch_to for trial in study.trials} == {spec.budget.max_epochs}
     configurations = {tuple(trial.hyperparameters.values()) for trial in study.trials}
-    assert len(configurations) == len(study.trials), "a configuration is tried twice"
+    assert len(configurations) == len(study.trials), "no configuration is tried twice"
 
 
-def test_every_algorithm_goes_on_where_it_was_stopped(other, tmp_path):
-    study, spec = other
-    # A suggestion takes long. One comes after the stop, and none before it.
+def test_other_algorithms_continue_to_the_same_results(other_search, tmp_path):
+    study, spec = other_search
+    # A Bayesian suggestion takes long. The interrupt comes before the only one.
     stop(tmp_path, 10 if spec.algorithm == "bayesian" else 12, spec)
     assert_same_search(run(tmp_path, spec), study)
 
 
-def test_every_algorithm_keeps_a_bounded_number_of_checkpoints(other):
-    study, spec = other
+def test_other_algorithms_keep_a_bounded_number_of_checkpoints(other_search):
+    study, spec = other_search
     sizes = {trial.hyperparameters["latent_dim"] for trial in study.trials}
     assert len(trials_with_checkpoints(study)) <= spec.limits.keep_best + len(sizes)
     assert study.winner.trial_id in trials_with_checkpoints(study)
@@ -595,10 +587,11 @@ def test_every_algorithm_keeps_a_bounded_number_of_checkpoints(other):
 
 
 def larger(spec=TINY, **budget):
+    """The spec with other values of its budget."""
     return changed(spec, budget=spec.budget.model_copy(update=budget))
 
 
-def test_a_larger_budget_is_refused_unless_it_is_an_extension(finished, tmp_path):
+def test_a_larger_budget_without_extend_is_refused(finished, tmp_path):
     with pytest.raises(
         ResultsError,
         match=r"hyperband_iterations: 1 -> 2\. Use --extend \(in Python: extend=True\) to continue",
@@ -611,18 +604,18 @@ def test_a_larger_budget_is_refused_unless_it_is_an_extension(finished, tmp_path
     [
         (TINY, larger(hyperband_iterations=2), 12),
         *long(
-            (OTHERS["random"], larger(OTHERS["random"], max_trials=11), 11),
-            (larger(OTHERS["grid"], max_trials=2), OTHERS["grid"], 4),
+            (OTHER_ALGORITHMS["random"], larger(OTHER_ALGORITHMS["random"], max_trials=11), 11),
+            (larger(OTHER_ALGORITHMS["grid"], max_trials=2), OTHER_ALGORITHMS["grid"], 4),
         ),
     ],
     ids=["hyperband", "random", "grid"],
 )
-def test_an_extended_search_ends_like_one_of_that_size(
-    undisturbed, tmp_path, spec, extended, trials
+def test_an_extended_search_equals_a_search_of_the_larger_budget(
+    uninterrupted, tmp_path, spec, extended, trials
 ):
     whole = run(tmp_path / "whole", extended)
     if spec is TINY:
-        shutil.copytree(undisturbed.folder, tmp_path / "tiny")
+        shutil.copytree(uninterrupted.folder, tmp_path / "tiny")
     else:
         run(tmp_path, spec)
     study = run(tmp_path, extended, extend=True)
@@ -631,8 +624,8 @@ def test_an_extended_search_ends_like_one_of_that_size(
     assert_same_search(study, whole)
 
 
-def test_an_extension_goes_on_with_either_command(tmp_path):
-    spec, extended = OTHERS["random"], larger(OTHERS["random"], max_trials=7)
+def test_an_interrupted_extension_continues_with_or_without_extend(tmp_path):
+    spec, extended = OTHER_ALGORITHMS["random"], larger(OTHER_ALGORITHMS["random"], max_trials=7)
     run(tmp_path, spec)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, extended, extend=True, watcher=StopAfter(4))
@@ -647,7 +640,7 @@ def test_an_extension_goes_on_with_either_command(tmp_path):
     assert len(again.trials) == 7
 
 
-def test_an_extension_that_says_not_how_far_is_refused(finished, tmp_path):
+def test_an_extension_without_a_larger_budget_is_refused(finished, tmp_path):
     with pytest.raises(ResultsError, match=r"raise budget\.hyperband_iterations above 1"):
         run(tmp_path, extend=True)
 
@@ -657,16 +650,16 @@ def test_an_extension_of_another_experiment_is_refused(finished, tmp_path):
         run(tmp_path, changed(larger(hyperband_iterations=2), seed=4), extend=True)
 
 
-def test_limits_may_change_between_sessions(undisturbed, tmp_path, monkeypatch):
+def test_limits_may_change_between_sessions(uninterrupted, tmp_path, monkeypatch):
     for module in ("study.study", "study.ranking"):
         monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)
     stop(tmp_path, 9)
     study = run(tmp_path, changed(TINY, limits=Limits(keep_best=1)))
-    assert recorded(study) == recorded(undisturbed)
-    assert len(trials_with_checkpoints(study)) < len(trials_with_checkpoints(undisturbed))
+    assert recorded(study) == recorded(uninterrupted)
+    assert len(trials_with_checkpoints(study)) < len(trials_with_checkpoints(uninterrupted))
 
 
-def test_each_session_records_where_it_ran(tmp_path):
+def test_each_session_records_its_environment(tmp_path):
     stop(tmp_path, 5, GRID)
     study = run(tmp_path, GRID)
     sessions = events_of(study, SessionStarted)
