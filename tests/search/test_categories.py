@@ -1,4 +1,4 @@
-"""A search over categories and conditions: run, interrupted, extended and trained again."""
+"""Searches over categories and conditional hyperparameters, and single configurations."""
 
 import pytest
 from tiny_searches import TINY, changed, run, stop
@@ -20,13 +20,13 @@ SPACE = Space(
     output_bias=Choice(values=("zeros", "mean"), when={"latent_dim": (2,)}),
     beta=Choice(values=(1, 2)),
 )
-"""Six configurations. Without their conditions, the space would have eight."""
+"""Six configurations. Without the condition, the space would have eight."""
 
 GRID = changed(TINY, algorithm="grid", budget=Budget(max_epochs=1), space=SPACE)
 
 
 @pytest.mark.slow
-def test_a_journal_has_categories_and_only_what_is_used(tmp_path):
+def test_a_journal_holds_categories_and_only_the_used_hyperparameters(tmp_path):
     study = run(tmp_path, GRID)
     assert study.is_complete
     found = [dict(trial.hyperparameters) for trial in study.trials]
@@ -38,7 +38,7 @@ def test_a_journal_has_categories_and_only_what_is_used(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_search_over_categories_goes_on_and_is_extended(tmp_path):
+def test_an_interrupted_search_over_categories_continues_and_is_extended(tmp_path):
     random = changed(TINY, algorithm="random", budget=Budget(max_epochs=1, max_trials=3))
     random = changed(random, space=SPACE)
     whole = run(tmp_path / "whole", changed(random, budget=Budget(max_epochs=1, max_trials=5)))
@@ -50,7 +50,7 @@ def test_an_interrupted_search_over_categories_goes_on_and_is_extended(tmp_path)
     assert [t.score for t in parts.trials] == [t.score for t in whole.trials]
 
 
-def test_a_configuration_is_pinned_as_it_is():
+def test_a_space_pinned_at_a_configuration_holds_exactly_its_values():
     dense = {"dense_units": 8, "latent_dim": 2, "learning_rate": 0.01}
     dense |= {"encoder": "dense", "decoder": "dense", "dense_layers": 2}
     space = Space.pinned_at(dense)
@@ -74,7 +74,7 @@ def test_a_configuration_is_pinned_as_it_is():
         ),
     ],
 )
-def test_the_name_of_a_configuration_names_what_it_uses(configuration, name):
+def test_a_configuration_is_named_by_its_used_hyperparameters(configuration, name):
     assert configuration_name(resolve_single(configuration, {}).spec) == name
 
 
@@ -91,7 +91,7 @@ def test_a_long_name_is_shortened_and_stays_distinct():
 DENSE = {"encoder": "dense", "decoder": "dense", "dense_layers": 2, "latent_dim": 4}
 
 
-def test_a_changed_configuration_drops_what_it_no_longer_uses():
+def test_a_changed_configuration_drops_unused_hyperparameters():
     conv = resolve_single({"encoder": "conv", "decoder": "conv"}, {}, DENSE).spec.space
     assert conv.dense_layers is None
     assert conv.latent_dim == Pinned(value=4)
@@ -100,7 +100,7 @@ def test_a_changed_configuration_drops_what_it_no_longer_uses():
     assert dense.spec.space.filters_1 == Pinned(value=32)
 
 
-def test_a_decay_of_the_trial_gives_way_to_the_option():
+def test_an_option_replaces_the_learning_rate_decay_of_a_trial():
     like = SearchSpec(training=Training(learning_rate_decay="cosine"))
     kept = resolve_single({}, {}, {"learning_rate_decay": "cosine"}, like).spec
     assert kept.space.learning_rate_decay == Pinned(value="cosine")

@@ -1,4 +1,4 @@
-"""A search of images with any number of channels, from its trials to its page."""
+"""A search of images with any number of channels, from its trials to its report."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from vaetune.study.builder import load_study
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_charts")
 @pytest.mark.parametrize("channels", [32, *long(2, 5)])
-def test_any_number_of_channels_is_searched_shown_and_drawn(tmp_path, channels):
+def test_images_with_any_number_of_channels_are_searched_and_reported(tmp_path, channels):
     reading = Reading(
         kind="arrays", dtype="uint8", low=0, high=255, range=(0, 255), show=(1, 0), notes=("N",)
     )

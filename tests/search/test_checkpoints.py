@@ -84,7 +84,7 @@ def journal(tmp_path):
 
 @pytest.fixture
 def keeper(tmp_path, journal):
-    """A keeper of four trials' checkpoints, each after epoch 3."""
+    """A keeper with the checkpoints of four trials, each after epoch 3."""
     keeper = CheckpointKeeper(tmp_path, journal)
     for number in range(4):
         keeper.save(f"000{number}", make_checkpoint())
@@ -97,11 +97,13 @@ def path_of(folder, trial_id, name=CHECKPOINT_NAME):
 
 
 def damage(path):
+    """Removes the second half of a file."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
 
-def shown(journal):
+def recorded_files(journal):
+    """The files that the journal records as set aside, each with its new name."""
     events = read_journal(journal.path)
     return [(e.file, e.aside) for e in events if isinstance(e, FileSetAside)]
 
@@ -176,7 +178,7 @@ def test_a_failed_write_of_a_checkpoint_is_not_repeated(tmp_path, journal, monke
 def test_a_saved_checkpoint_is_found_unchanged(keeper, journal):
     found = keeper.find("0000", last_epoch=3, must_exist=True)
     assert (found.epoch, found.best_epoch) == (3, 2)
-    assert shown(journal) == []
+    assert recorded_files(journal) == []
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_recorded_once(keeper, tmp_path, journal):
@@ -184,7 +186,9 @@ def test_a_damaged_checkpoint_is_set_aside_and_recorded_once(keeper, tmp_path, j
     assert keeper.find("0000", last_epoch=3, must_exist=True) is None
     assert keeper.find("0000", last_epoch=3, must_exist=True) is None
     assert path_of(tmp_path, "0000", DAMAGED_NAME).exists()
-    assert shown(journal) == [(f"trials/0000/{CHECKPOINT_NAME}", f"trials/0000/{DAMAGED_NAME}")]
+    assert recorded_files(journal) == [
+        (f"trials/0000/{CHECKPOINT_NAME}", f"trials/0000/{DAMAGED_NAME}")
+    ]
 
 
 def test_a_checkpoint_ahead_of_the_journal_is_set_aside(keeper, tmp_path):
@@ -196,16 +200,16 @@ def test_a_missing_checkpoint_is_recorded_only_if_it_must_exist(keeper, tmp_path
     for trial_id in ("0000", "0001"):
         path_of(tmp_path, trial_id).unlink()
     assert keeper.find("0000", last_epoch=3, must_exist=False) is None
-    assert shown(journal) == [], "the search was killed before it wrote the checkpoint"
+    assert recorded_files(journal) == [], "the search was killed before it wrote the checkpoint"
     assert keeper.find("0001", last_epoch=3, must_exist=True) is None
-    assert shown(journal) == [(f"trials/0001/{CHECKPOINT_NAME}", None)]
+    assert recorded_files(journal) == [(f"trials/0001/{CHECKPOINT_NAME}", None)]
 
 
 def test_training_cannot_continue_from_weights_without_an_optimizer(keeper, journal):
     keeper.remove_unneeded(needed=set(), leaders={"0000"})
     assert keeper.find("0000", last_epoch=3, must_exist=True) is None
     assert keeper.load("0000").best_epoch == 2
-    assert shown(journal) == []
+    assert recorded_files(journal) == []
 
 
 def test_a_leader_with_a_damaged_or_missing_checkpoint_is_lost(keeper, tmp_path):

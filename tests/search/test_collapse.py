@@ -1,4 +1,4 @@
-"""A search in which models really collapse: its marks, its promotions, and what follows a stop."""
+"""A search with collapsed models: marks, promotions and interrupts."""
 
 import json
 
@@ -28,10 +28,10 @@ AFTER_THE_FIRST_RUNG = 13
 """Events until the first rung of the longest bracket has ended."""
 
 AFTER_A_RUNG = 19
-"""Events until the second rung of the longest bracket has ended, and none is promoted from it."""
+"""Events until the second rung of the longest bracket has ended, before its first promotion."""
 
 AFTER_THE_LAST_EPOCH_OF_A_RUNG = 18
-"""The end of the rung's last trial is not among these events."""
+"""Events until the last epoch of that second rung, without the end of its last trial."""
 
 MARKS = ("active_units", "val_kl_loss", "collapsed")
 
@@ -42,48 +42,55 @@ def deterministic_ops():
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     return run(tmp_path_factory.mktemp("undisturbed"), COLLAPSING)
 
 
-def rung_of(study, rung):
+def trials_of_rung(study, rung):
     """The trials of a rung of the longest bracket, the lowest score first."""
     bracket = max(trial.bracket for trial in study.trials)
     found = [t for t in study.trials if (t.bracket, t.rung) == (bracket, rung)]
     return sorted(found, key=lambda trial: trial.score)
 
 
-def promoted(study, rung):
-    return {trial.parent for trial in rung_of(study, rung + 1)}
+def promoted_from(study, rung):
+    """The ids of the trials that were promoted from a rung of the longest bracket."""
+    return {trial.parent for trial in trials_of_rung(study, rung + 1)}
 
 
 @pytest.mark.slow
-def test_what_collapses_is_marked_and_left_behind(undisturbed):
-    assert {t.collapsed for t in undisturbed.trials if t.hyperparameters["beta"] == 1000} == {True}
-    assert {t.collapsed for t in undisturbed.trials if t.hyperparameters["beta"] == 0.1} == {
+def test_collapsed_trials_are_marked_and_not_promoted_after_the_first_rung(uninterrupted):
+    assert {t.collapsed for t in uninterrupted.trials if t.hyperparameters["beta"] == 1000} == {
+        True
+    }
+    assert {t.collapsed for t in uninterrupted.trials if t.hyperparameters["beta"] == 0.1} == {
         True,  # after the first rung
         False,
     }
-    for trial in undisturbed.trials:
+    for trial in uninterrupted.trials:
         assert trial.collapsed == (trial.active_units == 0 or trial.last_kl_loss < 0.5)
-    best, *others = rung_of(undisturbed, 1)
+    best, *others = trials_of_rung(uninterrupted, 1)
     assert best.collapsed
-    sound = [trial.trial_id for trial in others if not trial.collapsed]
-    places = len(rung_of(undisturbed, 2))
-    assert promoted(undisturbed, 1) == set(sound[:places])
-    first = [trial.trial_id for trial in rung_of(undisturbed, 0)]
-    assert promoted(undisturbed, 0) == set(first[: 1 + len(others)]), "by the losses alone"
+    not_collapsed = [trial.trial_id for trial in others if not trial.collapsed]
+    places = len(trials_of_rung(uninterrupted, 2))
+    assert promoted_from(uninterrupted, 1) == set(not_collapsed[:places])
+    first = [trial.trial_id for trial in trials_of_rung(uninterrupted, 0)]
+    assert promoted_from(uninterrupted, 0) == set(first[: 1 + len(others)]), (
+        "the first rung is promoted by losses alone"
+    )
 
 
 @pytest.mark.long  # tests/search/oracles/test_collapse.py replays marks without training.
 @pytest.mark.parametrize("events", [10, AFTER_THE_LAST_EPOCH_OF_A_RUNG, AFTER_A_RUNG, 22])
-def test_a_stopped_search_goes_on_to_the_same_marks_and_promotions(undisturbed, tmp_path, events):
+def test_an_interrupted_search_continues_to_the_same_marks_and_promotions(
+    uninterrupted, tmp_path, events
+):
     stop(tmp_path, events, COLLAPSING)
-    assert_same_search(run(tmp_path, COLLAPSING), undisturbed)
+    assert_same_search(run(tmp_path, COLLAPSING), uninterrupted)
 
 
 @pytest.mark.long
-def test_a_search_of_an_earlier_version_goes_on_by_the_losses_alone(undisturbed, tmp_path):
+def test_a_search_of_an_earlier_version_continues_by_losses_alone(uninterrupted, tmp_path):
     study = stop(tmp_path, AFTER_THE_FIRST_RUNG, COLLAPSING)
     assert {(trial.rung, trial.status) for trial in study.trials} == {(0, "completed")}
     journal = study.folder / JOURNAL_NAME
@@ -94,8 +101,8 @@ def test_a_search_of_an_earlier_version_goes_on_by_the_losses_alone(undisturbed,
     journal.write_text("".join(json.dumps(event) + "\n" for event in events))
     study = run(tmp_path, COLLAPSING)
     assert study.is_complete
-    by_loss = [trial.trial_id for trial in rung_of(study, 1)]
-    assert promoted(study, 1) == set(by_loss[: len(rung_of(study, 2))])
-    assert promoted(study, 1) != promoted(undisturbed, 1)
-    assert rung_of(study, 0)[0].collapsed is None
-    assert rung_of(study, 1)[0].collapsed is True
+    by_loss = [trial.trial_id for trial in trials_of_rung(study, 1)]
+    assert promoted_from(study, 1) == set(by_loss[: len(trials_of_rung(study, 2))])
+    assert promoted_from(study, 1) != promoted_from(uninterrupted, 1)
+    assert trials_of_rung(study, 0)[0].collapsed is None
+    assert trials_of_rung(study, 1)[0].collapsed is True

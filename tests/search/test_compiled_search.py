@@ -1,4 +1,4 @@
-"""A search with compiled steps is the same search."""
+"""Searches with compiled training steps give the same results."""
 
 import math
 
@@ -22,14 +22,14 @@ DENSE = Space(
 )
 
 SPECS = {"dense": changed(TINY, space=DENSE), "convolutional": TINY}
-"""The steps of dense networks are compiled in a third of the time.
+"""Steps of dense networks compile in a third of the time of convolutional ones.
 
-tests/training/test_padded.py compares convolutional ones in the suite.
+tests/training/test_padded.py always compares steps of convolutional networks.
 """
 
 
-class Heard(StopAfter):
-    """Keeps the events that a watcher receives."""
+class RecordingWatcher(StopAfter):
+    """A watcher that keeps the events it receives."""
 
     def __init__(self):
         self.events = []
@@ -40,7 +40,7 @@ class Heard(StopAfter):
 
 @pytest.fixture(scope="module", params=["dense", *long("convolutional")])
 def spec(request):
-    """The tiny search with other networks, without compiled steps."""
+    """The tiny search with dense or convolutional networks, without compiled steps."""
     return SPECS[request.param]
 
 
@@ -51,7 +51,7 @@ def padded(spec):
 
 @pytest.fixture(scope="module")
 def own_context(spec):
-    """Lets searches train with steps of their own: no other test compiled the program before."""
+    """Gives these searches new training steps, which no other test has compiled."""
     own = SharedContext(IMAGES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "TrainingContext", lambda images: own)
@@ -61,8 +61,8 @@ def own_context(spec):
 @pytest.fixture(scope="module")
 def compiled(own_context, padded, tmp_path_factory):
     """The tiny search with compiled steps, and its events."""
-    heard = Heard()
-    return run(tmp_path_factory.mktemp("padded"), padded, watcher=heard), heard.events
+    watcher = RecordingWatcher()
+    return run(tmp_path_factory.mktemp("padded"), padded, watcher=watcher), watcher.events
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def searches(spec, compiled, tmp_path_factory):
     return run(tmp_path_factory.mktemp("none"), spec), compiled[0]
 
 
-def test_a_program_is_announced_once_before_it_is_compiled_and_not_recorded(compiled):
+def test_a_compilation_is_announced_once_and_not_recorded(compiled):
     study, events = compiled
     kinds = [type(event) for event in events]
     assert kinds.count(CompilationBegan) == 1
@@ -80,7 +80,7 @@ def test_a_program_is_announced_once_before_it_is_compiled_and_not_recorded(comp
     assert "compilation_began" not in (study.folder / "journal.jsonl").read_text()
 
 
-def test_trials_and_losses_are_those_of_uncompiled_steps(searches):
+def test_compiled_steps_give_the_same_trials_and_losses(searches):
     plain, compiled = (
         {
             (trial.configuration, trial.epoch_to): [epoch.val_loss for epoch in trial.epochs]
@@ -114,13 +114,13 @@ def test_an_interrupted_search_continues_exactly(padded, searches, tmp_path, eve
 def test_programs_compiled_in_the_background_give_the_same_numbers(padded, tmp_path, monkeypatch):
     two = padded.space.model_copy(update={"activation": Choice(values=("relu", "gelu"))})
     spec = changed(padded, space=two)
-    # Each search compiles.
+    # Each search compiles its own steps.
     monkeypatch.setattr(local, "TrainingContext", TrainingContext)
-    ahead = run(tmp_path / "background", spec)
+    background = run(tmp_path / "background", spec)
 
     def compile_now(compilations):
         for compilation in compilations:
             compilation.finish()
 
     monkeypatch.setattr(context, "compile_in_background", compile_now)
-    assert_same_search(run(tmp_path / "foreground", spec), ahead)
+    assert_same_search(run(tmp_path / "foreground", spec), background)

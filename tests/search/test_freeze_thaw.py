@@ -20,40 +20,40 @@ def deterministic_ops():
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     return run(tmp_path_factory.mktemp("undisturbed"), THAW)
 
 
-def test_a_freeze_thaw_search_stays_within_its_epochs_and_continues_trials(undisturbed):
-    assert undisturbed.is_complete
-    assert undisturbed.epochs_trained <= undisturbed.epochs_planned == 9
-    assert any(trial.parent for trial in undisturbed.trials)
-    for trial in undisturbed.trials:
+def test_a_freeze_thaw_search_stays_within_its_epochs_and_continues_trials(uninterrupted):
+    assert uninterrupted.is_complete
+    assert uninterrupted.epochs_trained <= uninterrupted.epochs_planned == 9
+    assert any(trial.parent for trial in uninterrupted.trials)
+    for trial in uninterrupted.trials:
         assert (trial.decision is None) == (trial.configuration < 2 and trial.parent is None)
 
 
-def test_paused_configurations_keep_their_checkpoints(undisturbed):
-    continued = {trial.parent for trial in undisturbed.trials}
-    paused = [t for t in undisturbed.trials if t.epoch_to < 3 and t.trial_id not in continued]
-    assert {trial.trial_id for trial in paused} <= trials_with_checkpoints(undisturbed)
+def test_paused_configurations_keep_their_checkpoints(uninterrupted):
+    continued = {trial.parent for trial in uninterrupted.trials}
+    paused = [t for t in uninterrupted.trials if t.epoch_to < 3 and t.trial_id not in continued]
+    assert {trial.trial_id for trial in paused} <= trials_with_checkpoints(uninterrupted)
 
 
-# Stopped in the first trial, after the first decision, and in a trial that continues another one.
+# Interrupted in the first trial, after the first decision, and in a promotion of another trial.
 @pytest.mark.parametrize("events", [12, *long(3, 8, 16)])
-def test_an_interrupted_search_continues_to_the_same_results(undisturbed, tmp_path, events):
+def test_an_interrupted_search_continues_to_the_same_results(uninterrupted, tmp_path, events):
     assert stop(tmp_path, events, THAW).last_end.reason == "interrupted"
-    assert_same_search(run(tmp_path, THAW), undisturbed)
+    assert_same_search(run(tmp_path, THAW), uninterrupted)
 
 
-def test_a_search_is_extended_by_epochs(undisturbed, tmp_path):
+def test_a_search_is_extended_by_epochs(uninterrupted, tmp_path):
     larger = changed(THAW, budget=Budget(max_epochs=3, total_epochs=11))
-    shutil.copytree(undisturbed.folder.parent, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(uninterrupted.folder.parent, tmp_path, dirs_exist_ok=True)
     with pytest.raises(ResultsError, match="Use --extend"):
         run(tmp_path, larger)
     with pytest.raises(ResultsError, match=r"raise budget\.total_epochs above 9"):
         run(tmp_path, THAW, extend=True)
     study = run(tmp_path, larger, extend=True)
     assert study.is_complete
-    assert undisturbed.epochs_trained < study.epochs_trained <= 11
-    before = [trial.trial_id for trial in undisturbed.trials]
+    assert uninterrupted.epochs_trained < study.epochs_trained <= 11
+    before = [trial.trial_id for trial in uninterrupted.trials]
     assert [trial.trial_id for trial in study.trials][: len(before)] == before

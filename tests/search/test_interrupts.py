@@ -11,7 +11,9 @@ from vaetune.study.events import SessionEnded
 EVENT = SessionEnded(reason="completed")
 
 
-class Heard:
+class RecordingWatcher:
+    """A watcher that keeps the calls it receives."""
+
     def __init__(self):
         self.calls = []
 
@@ -25,7 +27,8 @@ class Heard:
         self.calls.append("wait")
 
 
-def press_ctrl_c(number=signal.SIGINT):
+def send_signal(number=signal.SIGINT):
+    """Sends a signal to this process."""
     os.kill(os.getpid(), number)
 
 
@@ -39,8 +42,8 @@ CALLS = {
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_signal_stops_the_search_at_the_next_call(number, call):
-    with StoppableWatcher(Heard()) as watcher:
-        press_ctrl_c(number)
+    with StoppableWatcher(RecordingWatcher()) as watcher:
+        send_signal(number)
         with pytest.raises(KeyboardInterrupt):
             call(watcher)
 
@@ -48,24 +51,24 @@ def test_a_signal_stops_the_search_at_the_next_call(number, call):
 def test_a_signal_in_a_destructor_is_not_lost():
     class Interrupted:
         def __del__(self):
-            press_ctrl_c()
+            send_signal()
 
-    with StoppableWatcher(Heard()) as watcher:
+    with StoppableWatcher(RecordingWatcher()) as watcher:
         Interrupted()
         with pytest.raises(KeyboardInterrupt):
             watcher.on_progress("search", "0000", 0.5)
 
 
 def test_the_inner_watcher_receives_every_call_before_the_interrupt():
-    heard = Heard()
-    with StoppableWatcher(heard) as watcher:
+    inner = RecordingWatcher()
+    with StoppableWatcher(inner) as watcher:
         watcher.on_event("search", EVENT)
         watcher.on_progress("search", None, 0.25)
         watcher.on_wait()
-        press_ctrl_c()
+        send_signal()
         with pytest.raises(KeyboardInterrupt):
             watcher.on_progress("baseline", "0000", 0.5)
-    assert heard.calls == [
+    assert inner.calls == [
         ("search", EVENT),
         ("search", None, 0.25),
         "wait",
@@ -74,22 +77,22 @@ def test_the_inner_watcher_receives_every_call_before_the_interrupt():
 
 
 def test_events_after_the_interrupt_are_not_interrupted():
-    with StoppableWatcher(Heard()) as watcher:
-        press_ctrl_c()
+    with StoppableWatcher(RecordingWatcher()) as watcher:
+        send_signal()
         with pytest.raises(KeyboardInterrupt):
             watcher.on_progress("search", "0000", 0.5)
         watcher.on_event("search", EVENT)
 
 
 def test_a_second_signal_stops_at_once():
-    with StoppableWatcher(Heard()):
-        press_ctrl_c()
+    with StoppableWatcher(RecordingWatcher()):
+        send_signal()
         with pytest.raises(KeyboardInterrupt):
-            press_ctrl_c()
+            send_signal()
 
 
 @pytest.fixture
-def former():
+def former_handlers():
     """Signal handlers before the test, which are restored after it."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield before
@@ -101,35 +104,35 @@ def handlers():
     return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
-def test_the_former_signal_handlers_are_restored(former):
-    with StoppableWatcher(Heard()):
+def test_the_former_signal_handlers_are_restored(former_handlers):
+    with StoppableWatcher(RecordingWatcher()):
         pass
-    assert handlers() == former
+    assert handlers() == former_handlers
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_signal_handler_that_a_library_sets_is_replaced_at_the_next_call(former, call):
-    def exit_on_the_spot(number, frame):
+def test_a_signal_handler_that_a_library_sets_is_replaced_at_the_next_call(former_handlers, call):
+    def exit_at_once(number, frame):
         raise SystemExit(1)
 
-    with StoppableWatcher(Heard()) as watcher:
-        signal.signal(signal.SIGTERM, exit_on_the_spot)
+    with StoppableWatcher(RecordingWatcher()) as watcher:
+        signal.signal(signal.SIGTERM, exit_at_once)
         call(watcher)
-        press_ctrl_c(signal.SIGTERM)
+        send_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             watcher.on_wait()
-    assert handlers() == former
+    assert handlers() == former_handlers
 
 
-def test_a_signal_handler_that_a_library_set_earlier_is_restored(former):
-    def exit_on_the_spot(number, frame):
+def test_a_signal_handler_that_a_library_set_earlier_is_restored(former_handlers):
+    def exit_at_once(number, frame):
         raise SystemExit(1)
 
-    signal.signal(signal.SIGTERM, exit_on_the_spot)
-    with StoppableWatcher(Heard()) as watcher:
+    signal.signal(signal.SIGTERM, exit_at_once)
+    with StoppableWatcher(RecordingWatcher()) as watcher:
         watcher.on_wait()
-    assert signal.getsignal(signal.SIGTERM) is exit_on_the_spot
+    assert signal.getsignal(signal.SIGTERM) is exit_at_once
     watcher.on_wait()
-    assert signal.getsignal(signal.SIGTERM) is exit_on_the_spot, (
+    assert signal.getsignal(signal.SIGTERM) is exit_at_once, (
         "a closed watcher leaves signal handlers alone"
     )

@@ -37,16 +37,16 @@ def test_the_journal_holds_the_likelihood(study):
     assert study.is_complete
 
 
-def test_the_example_is_trained_as_itself_and_with_the_likelihood(study, results):
+def test_the_keras_example_is_trained_with_both_likelihoods(study, results):
     baseline, example = find_baseline(study, results), find_example(study, results)
     assert baseline.name == "reference-gaussian-squares-1"
     assert example.name == "reference-squares-1"
-    # One weight more: the scale.
+    # The Gaussian has one more weight, its scale.
     assert baseline.winner.parameters == example.winner.parameters + 1
     assert baseline.winner.hyperparameters == example.winner.hyperparameters
 
 
-def test_the_plain_example_is_that_of_a_search_with_its_own_likelihood(study, results, tmp_path):
+def test_the_bernoulli_example_equals_the_baseline_of_a_bernoulli_search(study, results, tmp_path):
     spec = changed(GRID, baseline=True)
     plain = run(tmp_path, spec)
     theirs = find_example(study, results).winner.epochs[-1]
@@ -54,7 +54,7 @@ def test_the_plain_example_is_that_of_a_search_with_its_own_likelihood(study, re
     assert (ours.val_loss, ours.loss) == (theirs.val_loss, theirs.loss)
 
 
-def test_the_rescored_loss_and_the_evaluation_use_the_density(study):
+def test_rescoring_and_evaluation_use_the_gaussian_density(study):
     vae = restore_best(study, study.winner)
     assert vae.likelihood == "gaussian"
     scored = study.rescored.rescoring.finalists[0]
@@ -79,7 +79,7 @@ def test_the_rescored_loss_and_the_evaluation_use_the_density(study):
     ("likelihood", "events"),
     [("gaussian", 9), *long(("discretized_logistic", 9), ("discretized_logistic", 4))],
 )
-def test_a_stopped_search_ends_the_same(tmp_path, likelihood, events):
+def test_an_interrupted_search_continues_to_the_same_results(tmp_path, likelihood, events):
     tf.config.experimental.enable_op_determinism()
     spec = changed(TINY, data=DataSpec(likelihood=likelihood))
     whole = run(tmp_path / "whole", spec)
@@ -87,7 +87,7 @@ def test_a_stopped_search_ends_the_same(tmp_path, likelihood, events):
     assert_same_search(whole, run(tmp_path / "stopped", spec))
 
 
-def test_another_likelihood_does_not_continue_a_search(study, results):
+def test_continuing_with_another_likelihood_is_refused(study, results):
     spec = changed(GAUSSIAN, data=DataSpec(likelihood="bernoulli"))
     with pytest.raises(ResultsError) as refused:
         run(results, spec)
@@ -96,15 +96,15 @@ def test_another_likelihood_does_not_continue_a_search(study, results):
     assert "To continue it, use --likelihood gaussian." in message
 
 
-def with_a_seed(likelihood):
-    """A trial, and its configuration from another seed."""
+def with_another_seed(likelihood):
+    """A search of one trial, whose configuration is trained again from one other seed."""
     limits = GRID.limits.model_copy(update={"final_seeds": 1})
     budget = Budget(max_epochs=1, max_trials=1)
     return changed(GRID, data=DataSpec(likelihood=likelihood), limits=limits, budget=budget)
 
 
-def test_other_seeds_train_with_the_likelihood(tmp_path):
-    study = run(tmp_path, with_a_seed("gaussian"))
+def test_training_from_another_seed_uses_the_likelihood(tmp_path):
+    study = run(tmp_path, with_another_seed("gaussian"))
     (finalist,) = study.retrained.retraining.finalists
     (name,) = finalist.trainings
     assert re.fullmatch(r"tiny-\d-seed-4-squares-1", name)
@@ -114,7 +114,7 @@ def test_other_seeds_train_with_the_likelihood(tmp_path):
 
 
 @pytest.mark.long  # tests/models/test_likelihoods.py integrates the density.
-def test_the_normalizer_makes_every_loss_lower_than_the_cross_entropy(tmp_path):
-    study = run(tmp_path, with_a_seed("continuous_bernoulli"))
+def test_the_continuous_bernoulli_loss_is_bounded_by_the_entropy_floor(tmp_path):
+    study = run(tmp_path, with_another_seed("continuous_bernoulli"))
     (finalist,) = study.retrained.retraining.finalists
     assert finalist.mean.mean < study.started.data.entropy_floor + 90 * np.log(2.0)

@@ -1,4 +1,4 @@
-"""A search by another objective than the validation loss."""
+"""Searches with another objective than the validation loss."""
 
 import pickle
 import shutil
@@ -22,45 +22,45 @@ from vaetune.study.records import Assignment
 from vaetune.training import trial as trial_module
 from vaetune.training.tasks import EpochDone, Task, TrainedModel
 
-ODD = make_images(validation=9, test=6).validation
-WITH_ODD = replace(IMAGES, left_out=(ODD.take(slice(0)), ODD, ODD))
-"""The tiny images, and nine others that count as left out."""
+LEFT_OUT = make_images(validation=9, test=6).validation
+WITH_LEFT_OUT = replace(IMAGES, left_out=(LEFT_OUT.take(slice(0)), LEFT_OUT, LEFT_OUT))
+"""The tiny images, with nine images of left-out classes each for validation and test."""
 
-_ASSIGNED = tuple(Assignment.model_fields)
+_ASSIGNMENT_FIELDS = tuple(Assignment.model_fields)
 
-BY_NEIGHBOURS = changed(TINY, objective="knn_accuracy")
+BY_KNN = changed(TINY, objective="knn_accuracy")
 
 
 @pytest.fixture(scope="module")
-def by_neighbours(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("neighbours"), BY_NEIGHBOURS)
+def by_knn(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("neighbours"), BY_KNN)
 
 
 @pytest.fixture
-def falling(monkeypatch):
-    """Accuracies that fall while the loss falls, so that the first epoch is the best."""
+def falling_accuracies(monkeypatch):
+    """Replaces measured accuracies by falling ones, so that the first epoch is the best."""
     measured = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     monkeypatch.setattr(
         trial_module, "measure_use", lambda *_: type("", (), {"mean": lambda _: next(measured)})()
     )
 
 
-def test_every_epoch_is_measured_and_the_oracle_gets_the_cost(by_neighbours):
-    epochs = events_of(by_neighbours, EpochEnded)
+def test_epochs_record_accuracies_and_trials_are_scored_by_the_error_rate(by_knn):
+    epochs = events_of(by_knn, EpochEnded)
     assert all(0 <= epoch.objective <= 1 for epoch in epochs)
-    for ended in events_of(by_neighbours, TrialEnded):
-        best = by_neighbours.trial(ended.trial_id).best
+    for ended in events_of(by_knn, TrialEnded):
+        best = by_knn.trial(ended.trial_id).best
         assert ended.score == 1 - best.objective
         assert ended.best_val_loss == best.val_loss
 
 
-def test_trials_are_ranked_by_the_accuracy_then_by_the_loss(by_neighbours):
-    ranks = [(-trial.score, trial.best.val_loss) for trial in by_neighbours.ranking]
+def test_trials_are_ranked_by_accuracy_then_by_loss(by_knn):
+    ranks = [(-trial.score, trial.best.val_loss) for trial in by_knn.ranking]
     assert ranks == sorted(ranks)
     assert len({accuracy for accuracy, _ in ranks}) < len(ranks), "there are no ties to break"
 
 
-def test_the_best_epoch_is_not_the_one_with_the_lowest_loss(tmp_path, falling):
+def test_the_best_epoch_has_the_highest_accuracy_not_the_lowest_loss(tmp_path, falling_accuracies):
     spec = changed(GRID, objective="probe_accuracy", budget=Budget(max_epochs=3, max_trials=2))
     study = run(tmp_path, spec)
     assert [trial.best.epoch for trial in study.trials] == [1, 1]
@@ -71,19 +71,19 @@ def test_the_best_epoch_is_not_the_one_with_the_lowest_loss(tmp_path, falling):
 
 
 @pytest.mark.parametrize("events", [13, *long(4)])
-def test_a_stopped_search_goes_on_to_the_same_end(by_neighbours, tmp_path, events):
-    stop(tmp_path, events, BY_NEIGHBOURS)
-    assert_same_search(run(tmp_path, BY_NEIGHBOURS), by_neighbours)
+def test_an_interrupted_search_continues_to_the_same_results(by_knn, tmp_path, events):
+    stop(tmp_path, events, BY_KNN)
+    assert_same_search(run(tmp_path, BY_KNN), by_knn)
 
 
-def test_a_search_by_another_objective_is_not_continued(tmp_path):
+def test_continuing_with_another_objective_is_refused(tmp_path):
     run(tmp_path, GRID)
     with pytest.raises(ResultsError, match="objective: val_loss -> knn_accuracy"):
         run(tmp_path, changed(GRID, objective="knn_accuracy"))
 
 
 @pytest.mark.parametrize("key", ["objective", "choose_by"])
-def test_images_without_labels_are_refused_before_anything_is_trained(tmp_path, key):
+def test_images_without_labels_are_refused_before_anything_is_written(tmp_path, key):
     images = replace(IMAGES, train=Split(IMAGES.train.images, None), class_names=None)
     with pytest.raises(SpecError, match=f'{key} = "knn_accuracy" needs the class of each image'):
         run(tmp_path, changed(GRID, **{key: "knn_accuracy"}), images=images)
@@ -109,12 +109,12 @@ def test_hyperband_promotes_the_lower_loss_of_equal_accuracies():
 def test_images_without_a_left_out_class_are_refused(tmp_path):
     with pytest.raises(SpecError, match=r'leave_out = \["7"\] in \[data\]'):
         run(tmp_path, changed(GRID, objective="auroc"))
-    no_validation = replace(IMAGES, left_out=(ODD, ODD.take(slice(0)), ODD))
+    no_validation = replace(IMAGES, left_out=(LEFT_OUT, LEFT_OUT.take(slice(0)), LEFT_OUT))
     with pytest.raises(SpecError, match="validation images of a left-out class"):
         run(tmp_path, changed(GRID, objective="auroc"), images=no_validation)
 
 
-# Only among the finalists
+# Objectives for the choice among finalists only
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def by_loss(tmp_path_factory):
     return run(tmp_path_factory.mktemp("loss"), TINY)
 
 
-def test_a_complete_search_is_decided_again_by_the_use_without_training(by_loss, tmp_path):
+def test_choose_by_ranks_finalists_of_a_complete_search_without_training(by_loss, tmp_path):
     shutil.copytree(by_loss.folder, tmp_path / "tiny")
     study = run(tmp_path, changed(TINY, choose_by="knn_accuracy"))
     assert events_of(study, EpochEnded) == events_of(by_loss, EpochEnded)
@@ -137,13 +137,13 @@ def test_a_complete_search_is_decided_again_by_the_use_without_training(by_loss,
     assert run(tmp_path, TINY).winner.trial_id == by_loss.winner.trial_id
 
 
-def test_a_journal_of_a_search_by_the_loss_names_no_objective(by_loss):
+def test_the_journal_of_a_search_by_loss_names_no_objective(by_loss):
     journal = (by_loss.folder / "journal.jsonl").read_text()
     for word in ("objective", "choose_by", "chosen_by", '"use', "best_val_loss"):
         assert word not in journal
 
 
-def test_other_seeds_are_compared_by_the_use(tmp_path):
+def test_other_seeds_are_compared_by_the_chosen_accuracy(tmp_path):
     limits = Limits(final_seeds=2)
     study = run(tmp_path, changed(GRID, choose_by="probe_accuracy", limits=limits))
     retraining = study.retrained.retraining
@@ -154,45 +154,47 @@ def test_other_seeds_are_compared_by_the_use(tmp_path):
     assert study.winner.trial_id == retraining.finalists[0].trial_id
 
 
-def of_two_levels(objective):
-    """Models with two levels, averaged weights and a Gaussian."""
+def two_level_spec(objective):
+    """A search of models with two levels, averaged weights and a Gaussian likelihood."""
     two_levels = {"levels": Pinned(value=2), "weight_average": Pinned(value=0.9)}
     space = GRID.space.model_copy(update=two_levels)
     return changed(GRID, objective=objective, space=space, data=DataSpec(likelihood="gaussian"))
 
 
 @pytest.fixture(scope="module", params=["auroc", *long("probe_accuracy")])
-def with_odd(request, tmp_path_factory):
-    """A search whose objective tells images of left-out classes from the others."""
-    spec = of_two_levels(request.param)
-    return run(tmp_path_factory.mktemp("odd"), spec, images=WITH_ODD)
+def with_left_out(request, tmp_path_factory):
+    """A search of images with left-out classes, for each objective."""
+    spec = two_level_spec(request.param)
+    return run(tmp_path_factory.mktemp("odd"), spec, images=WITH_LEFT_OUT)
 
 
-def test_a_search_finds_what_tells_left_out_images_apart(with_odd):
-    assert with_odd.rescored.rescoring.chosen_by == with_odd.search.objective
-    error = with_odd.rescored.rescoring.finalists[0].use.standard_error
-    if with_odd.search.objective != "auroc":
+def test_finalists_have_standard_errors_and_the_auroc_counts_pairs(with_left_out):
+    assert with_left_out.rescored.rescoring.chosen_by == with_left_out.search.objective
+    error = with_left_out.rescored.rescoring.finalists[0].use.standard_error
+    if with_left_out.search.objective != "auroc":
         assert 0 <= error < 0.5, "0 if every image is classified correctly"
         return
     assert 0 < error < 0.5
-    pairs = len(IMAGES.validation) * len(ODD)
-    for epoch in events_of(with_odd, EpochEnded):
+    pairs = len(IMAGES.validation) * len(LEFT_OUT)
+    for epoch in events_of(with_left_out, EpochEnded):
         assert 2 * pairs * epoch.objective == pytest.approx(round(2 * pairs * epoch.objective))
 
 
-def test_a_worker_measures_what_this_process_does(with_odd):
-    study, spec, name = with_odd, with_odd.search, with_odd.search.objective
-    sent = share_images(WITH_ODD)
-    assert len(sent.left_out[2]) == 0, "test images stay here"
-    assert len(sent.left_out[0]) == 0, "and those that nothing is trained on"
+def test_a_worker_measures_the_same_objective_as_this_process(with_left_out):
+    study, spec, name = with_left_out, with_left_out.search, with_left_out.search.objective
+    sent = share_images(WITH_LEFT_OUT)
+    assert len(sent.left_out[2]) == 0, "workers receive no test images"
+    assert len(sent.left_out[0]) == 0, "workers receive no left-out training images"
     worker = Worker(pickle.loads(pickle.dumps(sent)), "cpu", 2)
-    asked, ours = events_of(study, TrialStarted)[0], study.trials[0]
-    task = Task(spec, (Assignment(**{key: getattr(asked, key) for key in _ASSIGNED}),), None)
+    started, trial = events_of(study, TrialStarted)[0], study.trials[0]
+    task = Task(
+        spec, (Assignment(**{key: getattr(started, key) for key in _ASSIGNMENT_FIELDS}),), None
+    )
     (done,) = (message for message in worker.run(task) if isinstance(message, EpochDone))
-    assert done.ended.objective == ours.epochs[0].objective
-    assert done.ended.val_loss == ours.epochs[0].val_loss
-    weights = checkpoint_of(study, ours.trial_id).best_weights
-    model = TrainedModel(ours.hyperparameters, weights, "gaussian", chosen_by=name)
+    assert done.ended.objective == trial.epochs[0].objective
+    assert done.ended.val_loss == trial.epochs[0].val_loss
+    weights = checkpoint_of(study, trial.trial_id).best_weights
+    model = TrainedModel(trial.hyperparameters, weights, "gaussian", chosen_by=name)
     samples, seed = study.rescored.rescoring.posterior_samples, spec.seed
-    shown = {one.trial_id: one.use.mean for one in study.rescored.rescoring.finalists}
-    assert worker.measure(model, samples, seed).mean_use == pytest.approx(shown[ours.trial_id])
+    uses = {one.trial_id: one.use.mean for one in study.rescored.rescoring.finalists}
+    assert worker.measure(model, samples, seed).mean_use == pytest.approx(uses[trial.trial_id])

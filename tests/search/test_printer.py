@@ -48,7 +48,7 @@ def make_printer(past=None):
     return PrintingWatcher(session)
 
 
-def test_a_search_that_continues_says_how_far_it_is(capsys):
+def test_a_continued_search_prints_its_progress(capsys):
     make_printer(make_study(*make_trial_events("0000", [150.0]))).announce()
     assert capsys.readouterr().out == (
         "Search tiny: 4 trials of 3 configurations, 5 epochs, and the Keras example to compare. "
@@ -115,12 +115,12 @@ def test_a_search_that_continues_says_how_far_it_is(capsys):
         ("search", make_session_end(), ""),
     ],
 )
-def test_what_happens_is_one_plain_line(capsys, printer, run, event, line):
+def test_each_event_prints_at_most_one_line(capsys, printer, run, event, line):
     printer.on_event(run, event)
     assert capsys.readouterr().out == line + "\n" * bool(line)
 
 
-def test_another_machine_than_before_is_warned_of(capsys):
+def test_another_number_of_threads_prints_a_warning(capsys):
     printer = make_printer(make_study())
     printer.on_event("search", SessionStarted(environment=make_environment(threads=7)))
     assert capsys.readouterr().out.splitlines()[1] == (
@@ -139,7 +139,7 @@ def test_another_machine_than_before_is_warned_of(capsys):
         (None, "padded", "CPU", False),
     ],
 )
-def test_other_compiled_steps_than_before_are_warned_of(capsys, before, now, device, is_warned):
+def test_a_change_of_compiled_steps_prints_a_warning(capsys, before, now, device, is_warned):
     first, second = (
         make_session(device=device).model_copy(update={"compile": one}) for one in (before, now)
     )
@@ -152,7 +152,7 @@ def test_other_compiled_steps_than_before_are_warned_of(capsys, before, now, dev
     assert capsys.readouterr().out.splitlines()[1:] == [warning] * is_warned
 
 
-def test_a_trial_is_counted_and_a_training_beside_the_search_is_not(capsys, printer):
+def test_only_trials_of_the_search_are_counted(capsys, printer):
     for run in ("search", "configuration 3 seed 1", "baseline", "search"):
         for event in make_trial_events("0000", [150.0]):
             printer.on_event(run, event)
@@ -165,14 +165,14 @@ def test_a_trial_is_counted_and_a_training_beside_the_search_is_not(capsys, prin
     ]
 
 
-def test_the_winner_so_far_is_named_when_a_limit_stops_a_search(capsys, printer):
+def test_the_winner_so_far_is_printed_when_a_search_stops_early(capsys, printer):
     printer.conclude(make_study(*make_trial_events("0000", [150.0])))
     assert capsys.readouterr().out.startswith("Winner so far: trial 0000, 150.00 nats per image, ")
     printer.conclude(make_study())
     assert capsys.readouterr().out == ""
 
 
-def test_of_an_open_plan_the_epochs_are_counted(capsys):
+def test_epochs_are_counted_for_an_open_plan(capsys):
     past = make_study(*make_trial_events("0000", [150.0, 149.0]))
     session = SimpleNamespace(
         started=make_started(),

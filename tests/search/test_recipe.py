@@ -43,7 +43,7 @@ def spec(promote_from):
 
 
 class KillAt:
-    """A watcher that keeps copies of the results as a kill after an event would leave them."""
+    """A watcher that copies the results after some events, as a kill would leave them."""
 
     def __init__(self, results, copies, events):
         self._results, self._copies, self._events = results, copies, set(events)
@@ -66,7 +66,7 @@ FEW, MANY = (21,), (2, 3, 5, 9, 12, 15, 17, 20, 23, 26, 29, 32, 35, 38, 41, 44)
 
 
 @pytest.fixture(scope="module", params=["best", *long("last")])
-def undisturbed(request, tmp_path_factory):
+def uninterrupted(request, tmp_path_factory):
     tf.config.experimental.enable_op_determinism()
     folder = tmp_path_factory.mktemp(request.param)
     watcher = KillAt(folder / "results", folder, (*FEW, *MANY))
@@ -77,28 +77,28 @@ def undisturbed(request, tmp_path_factory):
     return study
 
 
-def test_the_search_has_promotions_two_structures_and_early_best_epochs(undisturbed):
-    trials = undisturbed.trials
+def test_the_search_has_promotions_two_structures_and_early_best_epochs(uninterrupted):
+    trials = uninterrupted.trials
     assert len({trial.rung for trial in trials}) >= 3
     assert len({trial.hyperparameters["levels"] for trial in trials}) == 2
     parents = {trial.parent for trial in trials if trial.parent}
     assert any(
-        undisturbed.trial(one).best.epoch < undisturbed.trial(one).epoch_to for one in parents
+        uninterrupted.trial(one).best.epoch < uninterrupted.trial(one).epoch_to for one in parents
     )
 
 
 @pytest.mark.parametrize("event", [*FEW, *long(*MANY)])
-def test_a_killed_search_continues_to_the_same_results(undisturbed, tmp_path, event, monkeypatch):
+def test_a_killed_search_continues_to_the_same_results(uninterrupted, tmp_path, event, monkeypatch):
     monkeypatch.setattr(checkpoints, "INTERVAL_S", 0.0)
-    copy = undisturbed.folder.parents[1] / str(event)
+    copy = uninterrupted.folder.parents[1] / str(event)
     shutil.copytree(copy, tmp_path / "results")
-    promote_from = undisturbed.search.budget.promote_from
-    assert_same_search(run(tmp_path / "results", spec(promote_from)), undisturbed)
+    promote_from = uninterrupted.search.budget.promote_from
+    assert_same_search(run(tmp_path / "results", spec(promote_from)), uninterrupted)
 
 
-def test_the_saved_weights_are_the_average(undisturbed):
-    winner = checkpoint_of(undisturbed, undisturbed.winner.trial_id)
+def test_the_saved_weights_are_the_average(uninterrupted):
+    winner = checkpoint_of(uninterrupted, uninterrupted.winner.trial_id)
     context = TrainingContext(IMAGES)
-    runner = context.runner(undisturbed.winner.hyperparameters)
+    runner = context.runner(uninterrupted.winner.hyperparameters)
     runner.restore(winner.best_weights)
-    assert runner.validate().loss == undisturbed.winner.best.val_loss
+    assert runner.validate().loss == uninterrupted.winner.best.val_loss

@@ -1,4 +1,4 @@
-"""Whether a search has something left to do is known before anything is started for it."""
+"""`is_unfinished` decides whether a search has work left, without starting the search."""
 
 from dataclasses import replace
 
@@ -17,62 +17,62 @@ from vaetune.study.checkpoint import CHECKPOINT_NAME
 QUICK = changed(TINY, algorithm="random", budget=Budget(max_epochs=1, max_trials=2))
 
 
-def left(results, spec=QUICK, images=IMAGES, **options):
+def unfinished(results, spec=QUICK, images=IMAGES, **options):
     return is_unfinished(ResolvedSearch("tiny", spec, {}), images, results, **options)
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def finished(tmp_path_factory):
     results = tmp_path_factory.mktemp("done")
     run(results, QUICK)
     return results
 
 
-def test_a_new_search_has_all_to_do(tmp_path):
-    assert left(tmp_path)
+def test_a_new_search_is_unfinished(tmp_path):
+    assert unfinished(tmp_path)
 
 
-def test_a_search_that_was_stopped_has_the_rest_to_do(tmp_path):
+def test_an_interrupted_search_is_unfinished(tmp_path):
     stop(tmp_path, 3, QUICK)
-    assert left(tmp_path)
+    assert unfinished(tmp_path)
 
 
-def test_a_search_that_is_done_has_nothing_to_do(done):
-    journal = (done / "tiny" / "journal.jsonl").read_bytes()
-    assert not left(done)
-    assert (done / "tiny" / "journal.jsonl").read_bytes() == journal
+def test_a_complete_search_is_finished_and_not_changed(finished):
+    journal = (finished / "tiny" / "journal.jsonl").read_bytes()
+    assert not unfinished(finished)
+    assert (finished / "tiny" / "journal.jsonl").read_bytes() == journal
 
 
-def test_overwriting_more_trials_or_more_seeds_is_something_to_do(done):
+def test_an_overwrite_an_extension_or_other_seeds_make_a_search_unfinished(finished):
     more = changed(QUICK, budget=Budget(max_epochs=1, max_trials=3))
-    assert left(done, overwrite=True)
-    assert left(done, more, extend=True)
-    assert left(done, changed(QUICK, limits=Limits(final_seeds=1)))
+    assert unfinished(finished, overwrite=True)
+    assert unfinished(finished, more, extend=True)
+    assert unfinished(finished, changed(QUICK, limits=Limits(final_seeds=1)))
 
 
-def test_a_lost_file_is_something_to_do(tmp_path):
+def test_a_search_with_a_lost_checkpoint_is_unfinished(tmp_path):
     study = run(tmp_path, QUICK)
     (study.trial_folder(study.winner.trial_id) / CHECKPOINT_NAME).unlink()
-    assert left(tmp_path)
+    assert unfinished(tmp_path)
 
 
-def test_what_a_search_would_be_refused_for_is_refused_at_once(done, tmp_path):
+def test_a_search_that_cannot_continue_is_refused(finished, tmp_path):
     with pytest.raises(ResultsError, match="holds another experiment: seed: 3 -> 4"):
-        left(done, changed(QUICK, seed=4))
+        unfinished(finished, changed(QUICK, seed=4))
     with pytest.raises(ResultsError, match="holds another experiment: data fingerprint"):
-        left(done, images=make_images(fingerprint="a" * 64))
+        unfinished(finished, images=make_images(fingerprint="a" * 64))
     read = Reading(kind="arrays", dtype="uint16", low=0, high=4095, range=(0, 4095))
     changed_reading = replace(make_images(fingerprint="a" * 64), reading=read)
     with pytest.raises(ResultsError, match=r"in that search: uint16 values 0\.\.4095 are taken as"):
-        left(done, images=changed_reading)
+        unfinished(finished, images=changed_reading)
     with pytest.raises(ResultsError, match=r"already complete\. To extend it, raise budget"):
-        left(done, extend=True)
-    with pytest.raises(InUseError, match="is in use by process"), lock_results(done / "tiny"):
-        left(done)
+        unfinished(finished, extend=True)
+    with pytest.raises(InUseError, match="is in use by process"), lock_results(finished / "tiny"):
+        unfinished(finished)
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "thesis.docx").touch()
     with pytest.raises(ResultsError, match=r"files of another program, such as thesis\.docx"):
-        left(tmp_path)
+        unfinished(tmp_path)
     (tmp_path / "tiny" / "journal.jsonl").write_text("{}\n")
     with pytest.raises(JournalError, match="is not a journal of vaetune"):
-        left(tmp_path)
+        unfinished(tmp_path)

@@ -1,4 +1,4 @@
-"""A search begins with the best configurations of earlier ones, and keeps them to its end."""
+"""A search starts with the best configurations of earlier searches, and keeps them."""
 
 import shutil
 
@@ -47,8 +47,8 @@ def results(tmp_path):
 
 
 @pytest.fixture
-def begin(results):
-    """Resolves a search over the earlier space that starts from others."""
+def resolve(results):
+    """Resolves a search over the earlier space with starting points of other searches."""
     path = results / "later.toml"
     path.write_text("[training]\nbatch_size = 64\n")
 
@@ -60,22 +60,24 @@ def begin(results):
     return resolve_from
 
 
-def test_the_best_configuration_of_an_earlier_search_is_a_starting_point(begin):
-    resolved, notes = begin("best:earlier")
+def test_the_best_configuration_of_an_earlier_search_is_a_starting_point(resolve):
+    resolved, notes = resolve("best:earlier")
     assert resolved.spec.start_with == (VALUES,)
     assert resolved.start_from == ("best:earlier",)
     assert resolved.origins["start_with"] == "flag"
     assert notes == ()
 
 
-def test_the_best_configurations_are_distinct_and_sorted_by_loss(begin):
-    points = begin("best:earlier:3")[0].spec.start_with
+def test_the_best_configurations_are_distinct_and_sorted_by_loss(resolve):
+    points = resolve("best:earlier:3")[0].spec.start_with
     assert [point["latent_dim"] for point in points] == [8, 2, 4]
 
 
-def test_sources_keep_their_order_and_repeated_configurations_are_left_out(begin, results):
+def test_sources_keep_their_order_and_repeated_configurations_are_left_out(resolve, results):
     write_baseline(results, "alone", like=EARLIER, values=VALUES | {"latent_dim": 32})
-    resolved, notes = begin("best:baselines/alone", f"best:{results / 'earlier'}:2", "best:earlier")
+    resolved, notes = resolve(
+        "best:baselines/alone", f"best:{results / 'earlier'}:2", "best:earlier"
+    )
     assert [point["latent_dim"] for point in resolved.spec.start_with] == [32, 8, 2]
     assert notes == ("best:earlier: trial 0003 repeats a starting point, so it is left out.",)
 
@@ -90,8 +92,8 @@ dense_units = { value = 64 }
 """
 
 
-def test_values_outside_the_space_are_reported_with_the_values_of_the_space(begin):
-    resolved, notes = begin("best:earlier:2", text=f"{NARROW}[training]\nbatch_size = 32\n")
+def test_values_outside_the_space_are_reported_with_the_values_of_the_space(resolve):
+    resolved, notes = resolve("best:earlier:2", text=f"{NARROW}[training]\nbatch_size = 32\n")
     rate = VALUES["learning_rate"]
     assert resolved.spec.start_with == (
         {"latent_dim": 8, "learning_rate": rate},
@@ -105,8 +107,8 @@ def test_values_outside_the_space_are_reported_with_the_values_of_the_space(begi
     )
 
 
-def test_the_batch_size_of_the_earlier_search_may_be_searched_here(begin):
-    points = begin("best:earlier", text=f"{NARROW}batch_size = {{ values = [64, 128] }}\n")
+def test_the_batch_size_of_the_earlier_search_may_be_searched_here(resolve):
+    points = resolve("best:earlier", text=f"{NARROW}batch_size = {{ values = [64, 128] }}\n")
     assert points[0].spec.start_with[0]["batch_size"] == 64
 
 
@@ -126,40 +128,40 @@ def test_the_batch_size_of_the_earlier_search_may_be_searched_here(begin):
         ),
     ],
 )
-def test_a_source_that_cannot_be_used_is_refused(begin, results, reference, error, message):
+def test_a_source_that_cannot_be_used_is_refused(resolve, results, reference, error, message):
     write_search(results, "running", *make_trial_events("0000", [190.0], status=None))
     with pytest.raises(error) as refused:
-        begin(reference)
+        resolve(reference)
     assert message in str(refused.value)
 
 
-def test_a_configuration_without_any_value_in_the_space_is_refused(begin):
+def test_a_configuration_without_any_value_in_the_space_is_refused(resolve):
     with pytest.raises(SpecError, match=r"received trial 0003 .* with filters_1 16 \(here 32\)"):
-        begin("best:earlier", text="[space]\nlatent_dim = { values = [3, 5] }\n")
+        resolve("best:earlier", text="[space]\nlatent_dim = { values = [3, 5] }\n")
 
 
-# A search that has begun
+# A search that has started
 
 SOURCE = "best:earlier"
 
 
-def begun(results, resolved):
-    """Writes the journal of a search that has begun with starting points of another."""
+def write_started(results, resolved):
+    """Writes the journal of a started search with starting points of another search."""
     started = make_started("later", search=resolved.spec)
     recorded = started.model_copy(update={"start_from": resolved.start_from})
     write_journal(results / "later", [recorded, make_session()])
 
 
-def test_a_started_search_keeps_its_starting_points(begin, results):
-    resolved, _ = begin(SOURCE)
-    begun(results, resolved)
+def test_a_started_search_keeps_its_starting_points(resolve, results):
+    resolved, _ = resolve(SOURCE)
+    write_started(results, resolved)
     shutil.rmtree(results / "earlier")
-    again, notes = begin(SOURCE)
+    again, notes = resolve(SOURCE)
     assert (again.spec, again.start_from, notes) == (resolved.spec, resolved.start_from, ())
     with pytest.raises(ResultsError, match='There is no search "earlier"'):
-        begin(SOURCE, overwrite=True)
+        resolve(SOURCE, overwrite=True)
     with pytest.raises(ResultsError, match='There is no search "earlier"'):
-        begin(f"{SOURCE}:2")
+        resolve(f"{SOURCE}:2")
 
 
 def test_a_stopped_search_continues_with_its_starting_points(tmp_path):

@@ -1,4 +1,4 @@
-"""Failures are results, limits stop a search, and lost files come back."""
+"""Failed trials, time budgets, promotions and lost files of a search."""
 
 import math
 import shutil
@@ -44,7 +44,7 @@ from vaetune.training import context as context_module
 from vaetune.training.runner import EpochRunner
 from vaetune.training.tasks import MAX_CRASHES, Completed
 
-TWELVE = changed(
+TWELVE_TRIALS = changed(
     TINY,
     algorithm="random",
     budget=Budget(max_epochs=1, max_trials=12),
@@ -66,7 +66,7 @@ def two_trials(tmp_path_factory):
 
 @pytest.fixture
 def break_training(monkeypatch):
-    """Makes the training of a trial raise: the epoch of the search, and how many times."""
+    """Makes training raise an error after a number of epochs, up to a number of times."""
 
     def install(error, after, times=math.inf):
         train, seen = EpochRunner.train_in_parts, {"epochs": 0, "raised": 0}
@@ -86,14 +86,14 @@ def break_training(monkeypatch):
 
 @pytest.fixture
 def break_building(monkeypatch):
-    """Makes models raise when they begin, except the first ones."""
+    """Makes the models of all trials after the first ones fail when they are built."""
 
-    def install(but):
+    def install(after):
         draw, seen = context_module.draw_variables, []
 
         def draw_or_raise(image_shape, hyperparameters, *others):
             seen.append(hyperparameters)
-            if len(seen) > but:
+            if len(seen) > after:
                 raise ValueError("no such model")
             return draw(image_shape, hyperparameters, *others)
 
@@ -105,9 +105,7 @@ def break_building(monkeypatch):
 # Failures
 
 
-def test_an_error_that_may_pass_is_tried_again_from_the_last_epoch(
-    two_trials, tmp_path, break_training
-):
+def test_a_transient_error_is_retried_from_the_last_epoch(two_trials, tmp_path, break_training):
     error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
     seen = break_training(error, 2, times=1)
     study = run(tmp_path, TWO_TRIALS)
@@ -116,11 +114,11 @@ def test_an_error_that_may_pass_is_tried_again_from_the_last_epoch(
     assert "OOM when allocating" in retried.error
     assert "train_or_raise" in retried.traceback
     assert [len(trial.retries) for trial in study.trials] == [1, 0]
-    assert seen["epochs"] == 7, "six, and the one that raised: none was trained twice"
+    assert seen["epochs"] == 7, "six epochs and the failed attempt; no epoch is trained twice"
     assert_same_search(study, two_trials)
 
 
-def test_lack_of_memory_fails_the_trial_and_the_process_survives(tmp_path, break_training):
+def test_a_repeated_lack_of_memory_fails_only_its_trial(tmp_path, break_training):
     break_training(tf.errors.ResourceExhaustedError(None, None, "OOM"), after=1, times=2)
     study = run(tmp_path, TWO_TRIALS)
     first, second = study.trials
@@ -130,7 +128,7 @@ def test_lack_of_memory_fails_the_trial_and_the_process_survives(tmp_path, break
     assert study.is_complete
 
 
-def test_a_model_too_large_for_the_memory_is_a_failed_trial(tmp_path):
+def test_a_model_too_large_for_the_memory_fails_its_trial(tmp_path):
     too_large = Space.pinned_at(TINY_REFERENCE | {"dense_units": 10**12})
     spec = changed(TINY, space=too_large, limits=Limits(max_retries=0))
     study = run(tmp_path, spec)
@@ -140,7 +138,7 @@ def test_a_model_too_large_for_the_memory_is_a_failed_trial(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError("wrong"), ZeroDivisionError("wrong")])
-def test_an_error_that_will_not_pass_is_not_tried_again(tmp_path, break_training, error):
+def test_a_permanent_error_is_not_retried(tmp_path, break_training, error):
     break_training(error, after=0, times=1)
     study = run(tmp_path, TWO_TRIALS)
     assert events_of(study, TrialRetried) == []
@@ -148,7 +146,7 @@ def test_an_error_that_will_not_pass_is_not_tried_again(tmp_path, break_training
     assert study.trials[0].error == f"{type(error).__name__}: wrong"
 
 
-def test_a_nan_is_not_tried_again_and_says_its_epoch(tmp_path):
+def test_a_nonfinite_loss_is_not_retried_and_its_epoch_is_recorded(tmp_path):
     space = TINY_SPACE.model_copy(update={"learning_rate": Pinned(value=1e30)})
     study = run(tmp_path, changed(TWO_TRIALS, space=space, limits=Limits(max_retries=5)))
     assert events_of(study, TrialRetried) == []
@@ -157,30 +155,30 @@ def test_a_nan_is_not_tried_again_and_says_its_epoch(tmp_path):
 
 
 def test_a_search_stops_when_too_many_trials_fail(tmp_path, break_building):
-    break_building(but=4)
-    study = run(tmp_path, TWELVE)
+    break_building(after=4)
+    study = run(tmp_path, TWELVE_TRIALS)
     assert len(study.trials) == 10
     assert study.last_end.reason == "failures"
     assert study.last_end.message.startswith(
         "6 of 10 trials failed, more than the allowed share of 0.5"
     )
-    again = run(tmp_path, TWELVE)
-    assert len(again.trials) == 10, "it stops again, at once"
+    again = run(tmp_path, TWELVE_TRIALS)
+    assert len(again.trials) == 10, "the next session stops at once"
     assert again.last_end.reason == "failures"
-    on = run(tmp_path, changed(TWELVE, limits=Limits(max_failure_rate=1)))
-    assert len(on.trials) == 12
-    assert on.is_complete
+    continued = run(tmp_path, changed(TWELVE_TRIALS, limits=Limits(max_failure_rate=1)))
+    assert len(continued.trials) == 12
+    assert continued.is_complete
 
 
-def test_half_of_the_trials_may_fail(tmp_path, break_building):
-    break_building(but=6)
-    study = run(tmp_path, TWELVE)
+def test_a_search_continues_at_the_allowed_failure_rate(tmp_path, break_building):
+    break_building(after=6)
+    study = run(tmp_path, TWELVE_TRIALS)
     assert (len(study.trials), len(study.failures)) == (12, 6)
     assert study.is_complete
 
 
-def test_the_announcement_is_corrected_when_a_failure_changes_it(tmp_path, break_building):
-    break_building(but=1)
+def test_the_plan_is_corrected_after_failed_trials(tmp_path, break_building):
+    break_building(after=1)
     any_failures = Limits(max_failure_rate=1)
     study = run(tmp_path, changed(TINY, budget=Budget(max_epochs=9), limits=any_failures))
     assert study.is_complete
@@ -189,12 +187,12 @@ def test_the_announcement_is_corrected_when_a_failure_changes_it(tmp_path, break
     assert events_of(study, PlanCorrected)[-1].plan == study.plan
 
 
-def test_a_trial_in_which_the_process_keeps_dying_fails(tmp_path):
+def test_a_trial_that_repeatedly_kills_the_process_fails(tmp_path):
     study = stop(tmp_path, 3, TWO_TRIALS)
     session = events_of(study, SessionStarted)[0]
     journal_path = study.folder / "journal.jsonl"
     lines = journal_path.read_bytes().splitlines(keepends=True)
-    journal_path.write_bytes(b"".join(lines[:-1]))  # killed, so that no end is written
+    journal_path.write_bytes(b"".join(lines[:-1]))  # A killed process writes no end.
     with Journal(journal_path) as journal:
         for _ in range(MAX_CRASHES - 1):
             journal.append(session)
@@ -211,7 +209,7 @@ def test_a_trial_in_which_the_process_keeps_dying_fails(tmp_path):
 
 
 class Clock:
-    """Uses up the time of a search after a number of events of one kind."""
+    """A watcher that uses up the time budget after a number of events of one kind."""
 
     def __init__(self, monkeypatch, kind, count):
         self.kind, self.left = kind, count
@@ -230,7 +228,9 @@ class Clock:
         pass
 
 
-def test_a_time_budget_stops_after_the_epoch_in_progress(two_trials, tmp_path, monkeypatch):
+def test_a_time_budget_stops_the_search_after_the_epoch_in_progress(
+    two_trials, tmp_path, monkeypatch
+):
     clock = Clock(monkeypatch, EpochEnded, 2)
     spec = changed(TWO_TRIALS, limits=Limits(time_budget="90m"))
     study = run(tmp_path, spec, watcher=clock)
@@ -243,7 +243,7 @@ def test_a_time_budget_stops_after_the_epoch_in_progress(two_trials, tmp_path, m
     assert_same_search(run(tmp_path, TWO_TRIALS), two_trials)
 
 
-def test_no_trial_begins_after_the_time(tmp_path, monkeypatch):
+def test_no_trial_starts_after_the_time_budget(tmp_path, monkeypatch):
     clock = Clock(monkeypatch, SessionStarted, 1)
     study = run(tmp_path, changed(TINY, limits=Limits(time_budget="1s")), watcher=clock)
     assert study.trials == ()
@@ -251,23 +251,23 @@ def test_no_trial_begins_after_the_time(tmp_path, monkeypatch):
     assert study.last_end.reason == "time_budget"
 
 
-# Several at a time
+# Concurrent trials
 
 
-def test_nothing_follows_from_a_trials_end_before_it_is_journaled(tmp_path):
-    """Messages of several workers interleave: one trial's last word comes before another's end."""
+def test_promotions_wait_for_the_recorded_ends_of_their_rung(tmp_path):
+    """Messages of workers interleave: results of other trials arrive before a trial's end."""
     spec = changed(TINY, budget=Budget(max_epochs=3))
     with open_search(ResolvedSearch("tiny", spec, {}), IMAGES, DEVICE, tmp_path) as opened:
         oracle = make_oracle(opened.spec)
         study = load_study(opened.folder)
         tuner = VAETuner(oracle, opened.folder, opened.spec, opened.journal, study)
-        trials = [tuner.next_trial() for _ in range(3)]  # a bracket's first rung, which keeps one
+        trials = [tuner.next_trial() for _ in range(3)]  # A first rung, which promotes one.
         for trial in trials:
             tuner.on_trial_begin(trial, worker=1)
         blank = np.zeros((1, *IMAGES.image_shape), np.uint8)
-        shown = Artifacts(blank, blank, np.zeros((1, 2), np.float32), None)
+        artifacts = Artifacts(blank, blank, np.zeros((1, 2), np.float32), None)
         for number, trial in enumerate(trials):
-            tuner.record(trial, Completed(100.0 + number, shown))
+            tuner.record(trial, Completed(100.0 + number, artifacts))
             assert tuner.has_ended(trial)
         other = tuner.next_trial()
         assert assignment(oracle, other).parent is None, "nothing is promoted yet"
@@ -279,8 +279,8 @@ def test_nothing_follows_from_a_trials_end_before_it_is_journaled(tmp_path):
 # Promotions
 
 
-def test_a_promotion_goes_on_from_the_best_epoch_if_it_is_to(tmp_path):
-    space = Space.pinned_at(TINY_REFERENCE | {"learning_rate": 3.0})  # so high that losses rise
+def test_promote_from_selects_the_epoch_that_a_promotion_continues(tmp_path):
+    space = Space.pinned_at(TINY_REFERENCE | {"learning_rate": 3.0})  # So high that losses rise.
     from_best = changed(TINY, space=space, budget=Budget(max_epochs=9, promote_from="best"))
     from_last = changed(TINY, space=space, budget=Budget(max_epochs=9))
     best, last = run(tmp_path / "best", from_best), run(tmp_path / "last", from_last)
@@ -295,12 +295,13 @@ def test_a_promotion_goes_on_from_the_best_epoch_if_it_is_to(tmp_path):
 
 
 def copy_of(study, results):
-    """The same search elsewhere."""
+    """Copies a search to another results folder and returns its study."""
     shutil.copytree(study.folder.parent, results, dirs_exist_ok=True)
     return load_study(results / study.name)
 
 
 def damage(study, trial_id, share):
+    """Cuts the checkpoint of a trial to a share of its bytes."""
     path = study.trial_folder(trial_id) / CHECKPOINT_NAME
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
@@ -308,7 +309,7 @@ def damage(study, trial_id, share):
 
 @pytest.fixture(scope="module")
 def pinned(tmp_path_factory):
-    """Hyperband of one configuration: 1 -> 3 -> 9 epochs."""
+    """A Hyperband search of one configuration with promotions from 1 to 3 to 9 epochs."""
     tf.config.experimental.enable_op_determinism()
     return run(tmp_path_factory.mktemp("pinned"), PINNED)
 
@@ -321,7 +322,7 @@ PINNED = changed(
 
 
 @pytest.mark.parametrize("share", [0.99, None, *long(0, 0.4)])
-def test_a_promotion_whose_parent_is_lost_trains_it_again(pinned, tmp_path, share):
+def test_a_promotion_retrains_a_parent_with_a_lost_or_damaged_checkpoint(pinned, tmp_path, share):
     # Events: the session, then start, epoch, end of 0000; start, two epochs, end of 0001.
     study = stop(tmp_path, 8, PINNED)
     parent = study.trial_folder("0001") / CHECKPOINT_NAME
@@ -336,7 +337,7 @@ def test_a_promotion_whose_parent_is_lost_trains_it_again(pinned, tmp_path, shar
     assert (first.aside is None) == (share is None)
 
 
-def test_a_winner_that_is_lost_is_made_again(pinned, tmp_path):
+def test_a_lost_checkpoint_of_the_winner_is_recreated(pinned, tmp_path):
     study = copy_of(pinned, tmp_path)
     (study.trial_folder(study.winner.trial_id) / CHECKPOINT_NAME).unlink()
     again = run(tmp_path, PINNED)
@@ -344,7 +345,7 @@ def test_a_winner_that_is_lost_is_made_again(pinned, tmp_path):
     assert_same_search(again, pinned)
 
 
-def test_pictures_that_are_lost_are_taken_again(tmp_path):
+def test_damaged_pictures_are_recreated(tmp_path):
     study = stop(tmp_path, 6, TWO_TRIALS)
     pictures = study.trial_folder("0000") / "pictures.npz"
     before = pictures.read_bytes()
@@ -354,9 +355,7 @@ def test_pictures_that_are_lost_are_taken_again(tmp_path):
 
 
 @pytest.mark.parametrize("events", [5, *long(2, 3, 4, 6, 9)])
-def test_a_journal_that_lost_its_last_events_goes_on_from_those_it_has(
-    two_trials, tmp_path, events
-):
+def test_a_search_continues_from_a_journal_without_its_last_events(two_trials, tmp_path, events):
     study = copy_of(two_trials, tmp_path)
     journal = study.folder / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -364,7 +363,7 @@ def test_a_journal_that_lost_its_last_events_goes_on_from_those_it_has(
     assert_same_search(run(tmp_path, TWO_TRIALS), two_trials)
 
 
-def test_a_trial_of_another_time_leaves_nothing_to_a_new_one(two_trials, tmp_path):
+def test_trials_without_a_journal_do_not_affect_a_new_search(two_trials, tmp_path):
     run(tmp_path, changed(TWO_TRIALS, seed=9))
     (tmp_path / "tiny" / "journal.jsonl").unlink()
     assert_same_search(run(tmp_path, TWO_TRIALS), two_trials)
