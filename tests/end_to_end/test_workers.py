@@ -295,6 +295,36 @@ def test_a_stopped_search_on_workers_has_the_results_of_one_process(
 
 
 @pytest.mark.long
+def test_workers_with_compiled_steps_share_programs_and_agree_with_one_process(
+    vaetune, by_one_process
+):
+    compiled = LONGER.replace("[training]", '[training]\ncompile = "padded"')
+    (vaetune.folder / "compiled.toml").write_text(compiled)
+    programs = vaetune.home / ".cache" / "vaetune" / "programs"
+    flags = ("--workers", "2", *ONE_THREAD, "--no-baseline")
+    files = []
+    for name in ("first", "second"):
+        code, _, error = vaetune.run("search", "./compiled.toml", *flags, "--results", name)
+        assert (code, error) == (0, "")
+        files.append(sorted(path.name for path in programs.iterdir()))
+    assert files[0] == files[1] != []
+    assert len({name.rpartition(".")[0] for name in files[0]}) == len(files[0])
+    first, second, plain = (
+        first_losses_of(vaetune.folder / folder)
+        for folder in ("first/compiled", "second/compiled", by_one_process / "squares")
+    )
+    assert first == second
+    assert first.keys() == plain.keys()
+    assert list(first.values()) == pytest.approx(list(plain.values()), rel=1e-4)
+
+
+def first_losses_of(folder):
+    """The loss of the first epoch of each configuration."""
+    trials = [trial for trial in load_study(folder).trials if trial.parent is None]
+    return {trial.configuration: trial.epochs[0].val_loss for trial in trials}
+
+
+@pytest.mark.long
 def test_the_time_budget_stops_a_search_on_workers(vaetune):
     timed = (*SEARCH, *ONE_THREAD, "--workers", "2", "--results", "timed")
     code, out, error = vaetune.run(*timed, "--time-budget", "1s")

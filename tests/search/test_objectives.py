@@ -23,8 +23,8 @@ from vaetune.training import trial as trial_module
 from vaetune.training.tasks import EpochDone, Task, TrainedModel
 
 LEFT_OUT = make_images(validation=9, test=6).validation
-WITH_LEFT_OUT = replace(IMAGES, left_out=(LEFT_OUT.take(slice(0)), LEFT_OUT, LEFT_OUT))
-"""The tiny images, with nine images of left-out classes each for validation and test."""
+WITH_LEFT_OUT = replace(IMAGES, left_out=(LEFT_OUT.take(slice(2)), LEFT_OUT, LEFT_OUT))
+"""The tiny images, with two left-out images for training, and nine for validation and test each."""
 
 _ASSIGNMENT_FIELDS = tuple(Assignment.model_fields)
 
