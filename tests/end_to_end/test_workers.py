@@ -303,11 +303,12 @@ def test_workers_with_compiled_steps_share_programs_and_agree_with_one_process(
     programs = vaetune.home / ".cache" / "vaetune" / "programs"
     flags = ("--workers", "2", *ONE_THREAD, "--no-baseline")
     files = []
-    for name in ("first", "second"):
-        code, _, error = vaetune.run("search", "./compiled.toml", *flags, "--results", name)
+    for name, seed in (("first", 3), ("second", 3), ("third", 4)):
+        given = ("--results", name, "--seed", seed)
+        code, _, error = vaetune.run("search", "./compiled.toml", *flags, *map(str, given))
         assert (code, error) == (0, "")
         files.append(sorted(path.name for path in programs.iterdir()))
-    assert files[0] == files[1] != []
+    assert files[0] == files[1] == files[2] != []
     assert len({name.rpartition(".")[0] for name in files[0]}) == len(files[0])
     first, second, plain = (
         first_losses_of(vaetune.folder / folder)

@@ -187,11 +187,11 @@ EXACT = {
 }
 
 
-def trace(function, *signature):
+def trace(_, function, *signature):
     return tf.function(function, input_signature=signature, autograph=False)
 
 
-WITHOUT_XLA = {"traced": trace, "as written": lambda function, *_: function}
+WITHOUT_XLA = {"traced": trace, "as written": lambda _, function, *__: function}
 
 
 @pytest.fixture

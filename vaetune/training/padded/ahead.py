@@ -1,6 +1,5 @@
 """Compiles programs in background threads, before they are needed."""
 
-import atexit
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -8,15 +7,6 @@ from contextlib import suppress
 from threading import Lock, Thread
 
 import tensorflow as tf
-
-tracing = Lock()
-"""Held while Python code is traced, which needs Python's own lock most of the time.
-
-A process ends only between two tracings, since Python aborts if it stops a thread in one. It does
-not wait for XLA.
-"""
-
-atexit.register(tracing.acquire)
 
 
 class Compilation:

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from vaetune.training.feed import DeviceData, Feed, images_per_call, images_per_part
 from vaetune.training.functions import VALIDATION_BATCH_SIZE, add_losses, loop, to_unit_tensor
-from vaetune.training.padded.ahead import tracing
 from vaetune.training.padded.cache import program_cache
 from vaetune.training.padded.noise import uniform
 from vaetune.training.padded.steps import PaddedSteps
+from vaetune.training.padded.tracing import tracing
 from vaetune.training.schedule import StepSettings
 
 _NUMBER = tf.TensorSpec((), tf.int32)
@@ -43,6 +43,7 @@ def compile_training(steps: PaddedSteps, data: DeviceData, batch_size: int) -> C
         return loop(step, length)
 
     compiled = _compile(
+        steps,
         train_on,
         _spec(data.train),
         tf.TensorSpec((length,), tf.int32),
@@ -81,6 +82,7 @@ def compile_validation(steps: PaddedSteps, feed: Feed) -> Callable[..., Any]:
         return loop(step, length, sums)
 
     compiled = _compile(
+        steps,
         validate,
         _spec(feed),
         tf.TensorSpec((length,), tf.int32),
@@ -107,6 +109,7 @@ def compile_rescoring(steps: PaddedSteps, feed: Feed) -> Callable[..., tuple[tf.
         return steps.rescore(to_unit_tensor(tf.gather(images, order)), samples, seed)
 
     compiled = _compile(
+        steps,
         measure,
         _spec(feed),
         tf.TensorSpec((size,), tf.int32),
@@ -123,8 +126,11 @@ def compile_rescoring(steps: PaddedSteps, feed: Feed) -> Callable[..., tuple[tf.
     return call
 
 
-def _compile(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
+def _compile(
+    steps: PaddedSteps, function: Callable[..., Any], *signature: tf.TensorSpec
+) -> Callable[..., Any]:
     """Returns a function that XLA compiles when it is first called, or reads from the cache."""
+    description = f"{function.__name__} {steps.description} {signature}"
     compiled = tf.function(function, input_signature=signature, autograph=False, jit_compile=True)
     is_first = True
 
@@ -134,7 +140,7 @@ def _compile(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callabl
             return compiled(*arguments)
         is_first = False
         with program_cache().compiling():
-            with tracing:
+            with tracing(description):
                 compiled.get_concrete_function()
             return compiled(*arguments)
 

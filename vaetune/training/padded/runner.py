@@ -56,9 +56,8 @@ class PaddedRunner(EpochRunner):
         precision: Precision = "float32",
         options: Set[str] = frozenset(),
     ) -> None:
-        self._precision = precision
+        self._wide, self._unpadded, self._precision = wide, unpadded, precision
         super().__init__(template, data, "float32", options)
-        self._wide, self._unpadded = wide, unpadded
         self._variables = template.ordered_variables
         self._programs: dict[int, Callable[..., Any]] = {}
         self._compilations: list[Compilation] = []
@@ -71,7 +70,7 @@ class PaddedRunner(EpochRunner):
         return self._programs.keys()
 
     def _make_steps(self, template: VAE, precision: Precision, options: Set[str]) -> Steps:
-        return PaddedSteps(template, self._precision, options)
+        return PaddedSteps(self._wide, template, self._precision, options)
 
     def holds(self, architecture: Architecture) -> bool:
         """Returns whether a model of an architecture can be padded to the program."""

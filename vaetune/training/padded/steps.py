@@ -5,7 +5,7 @@ from collections.abc import Set
 import tensorflow as tf
 
 from vaetune.config import Precision
-from vaetune.models import VAE, total_kl
+from vaetune.models import VAE, Architecture, total_kl
 from vaetune.training.layers import Tensors
 from vaetune.training.padded.layers import Filled, PaddedModelRunner
 from vaetune.training.padded.noise import normal
@@ -20,19 +20,22 @@ class PaddedSteps(Steps):
     All shapes are known when a step is traced, and all random numbers are those of `Steps`.
 
     Args:
-        template: Compiled model of the largest widths.
+        wide: Architecture of the largest widths.
+        template: Compiled model of this architecture.
         precision: Numeric precision of training, see `config.Training`.
         options: Names of `schedule.OPTIONS` that training uses.
 
     Attributes:
+        description: Text that tells the steps of different programs apart.
         widths: Latent dimensions of the top level and channels of the lower ones of the model
             that is being trained, (2,) int64. TensorFlow keeps no int32 variables on GPUs.
     """
 
     def __init__(
-        self, template: VAE, precision: Precision = "float32", options: Set[str] = frozenset()
+        self, wide: Architecture, template: VAE, precision: Precision, options: Set[str]
     ) -> None:
         super().__init__(template, precision, options)
+        self.description = f"{wide} {template.likelihood} {precision} {sorted(options)}"
         self.widths = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
 
     def train_filled(
