@@ -174,7 +174,7 @@ def shared_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def handed_over(shared_folder):
+def exported_winner(shared_folder):
     """The winner of a tiny search, exported by the command line in every format.
 
     The first pytest worker that needs the export makes it. Tests do not change it.
@@ -182,12 +182,12 @@ def handed_over(shared_folder):
     Returns:
         The study, the folder of the export and the standard output of the command.
     """
-    return _export_winner(shared_folder / "handed-over")
+    return _export_winner(shared_folder / "exported")
 
 
 @pytest.fixture(scope="session")
-def handed_over_ladder(shared_folder):
-    """Like `handed_over`, for models with three levels.
+def exported_ladder(shared_folder):
+    """Like `exported_winner`, for models with three levels.
 
     The export has no figures, and the test process reads it back. tests/export/test_model_card.py
     loads it in a process that cannot import vaetune.
@@ -197,7 +197,7 @@ def handed_over_ladder(shared_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vaetune.export.trial.Reader", ReaderInThisProcess)
         patch.setattr("vaetune.export.bundle.draw_showcase", lambda vae, study, trial: {})
-        return _export_winner(shared_folder / "handed-over-ladder", LADDER)
+        return _export_winner(shared_folder / "exported-ladder", LADDER)
 
 
 def _export_winner(results, values=None):

@@ -5,7 +5,7 @@ import signal
 import sys
 
 import pytest
-from user_folder import SEARCH_FILE, contents, make_splits, save_images
+from user_folder import SEARCH_FILE, file_contents, make_splits, save_images
 
 from vaetune.cli import app
 from vaetune.config.space import REFERENCE
@@ -48,11 +48,11 @@ def refused(vaetune, folder):
     """
 
     def run(*arguments):
-        before = contents(folder)
+        before = file_contents(folder)
         code, _, error = vaetune(*arguments)
         assert code == 1
         assert re.fullmatch(r"vaetune: [^\n]+\n", error)
-        assert contents(folder) == before
+        assert file_contents(folder) == before
         return error
 
     return run

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from image_sets import make_images
 from PIL import Image
-from user_folder import SEARCH_FILE, contents
+from user_folder import SEARCH_FILE, file_contents
 
 import vaetune.data as data_package
 from vaetune.config.reading import Copies, Reading
@@ -17,7 +17,7 @@ from vaetune.data import sources
 @pytest.mark.slow
 @pytest.mark.usefixtures("shared_probes")
 def test_check_probes_a_search_and_writes_no_file(vaetune, folder):
-    before = contents(folder)
+    before = file_contents(folder)
     code, out, error = vaetune("check", "squares.toml", "--batch-size", 64, "--no-baseline")
     assert (code, error) == (0, "")
     assert out.startswith("vaetune 0.2.0: check of squares\n")
@@ -32,7 +32,7 @@ def test_check_probes_a_search_and_writes_no_file(vaetune, folder):
     assert re.search(r"^Memory: at most .* so far", out, re.MULTILINE)
     assert re.search(r"^Disk: at most \d+ MB ", out, re.MULTILINE)
     assert out.endswith("Ready. Next: vaetune search squares.toml and the same options\n")
-    assert contents(folder) == before
+    assert file_contents(folder) == before
 
 
 def test_check_refuses_an_invalid_search(refused, folder):

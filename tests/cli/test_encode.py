@@ -12,7 +12,7 @@ from picture_folders import save
 from PIL import Image
 from prepared_commands import PreparedCommand
 from scripted_workers import wait_until
-from user_folder import contents, folder_after_search, search_and_export
+from user_folder import file_contents, folder_after_search, search_and_export
 
 from vaetune.models import load_model
 
@@ -74,7 +74,7 @@ def test_encode_writes_a_table_and_a_map_of_other_images(vaetune, folder):
     save(folder / "photos" / "odd", TRAIN.images[:4, ..., 0])
     save(folder / "photos" / "usual", TRAIN.images[4:11, ..., 0])
     command = ("encode", "--dataset", "photos", "--output", "z.parquet", "--map", "map.png")
-    before = contents(folder)
+    before = file_contents(folder)
     for _ in range(2):
         code, out, error = vaetune(*command)
         assert (code, error) == (0, "")
@@ -92,7 +92,7 @@ def test_encode_writes_a_table_and_a_map_of_other_images(vaetune, folder):
     with Image.open("map.png") as picture:
         assert picture.format == "PNG"
     written = {folder / "map.png", folder / "z.parquet"}
-    assert {path for path in contents(folder) if path not in before} == written
+    assert {path for path in file_contents(folder) if path not in before} == written
     vaetune(*command[:-3], "z.parquet", "--levels")
     assert [*pd.read_parquet("z.parquet")] == [*frame], "the model has only one level"
 
@@ -134,12 +134,12 @@ def test_an_impossible_encoding_is_refused_in_one_line(vaetune, folder, argument
     save(folder / "large", np.zeros((2, 20, 20), np.uint8))
     save(folder / "small", np.zeros((2, 9, 10), np.uint8))
     (folder / "empty").mkdir()
-    before = contents(folder)
+    before = file_contents(folder)
     code, out, error = vaetune("encode", *arguments)
     assert (code, out) == (1, "")
     assert re.fullmatch(r"vaetune: [^\n]+\n", error)
     assert message in error
-    assert contents(folder) == before
+    assert file_contents(folder) == before
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,10 @@ def test_ctrl_c_leaves_no_partial_file(vaetune, folder, monkeypatch, ending):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vaetune.cli.live.bars.EvaluationProgress.on_progress", stop)
-    before = contents(folder)
+    before = file_contents(folder)
     expected = (130, "Stopped. Nothing was written.\n", "")
     assert vaetune("encode", "--output", f"z.{ending}", "--map", "map.png") == expected
-    assert contents(folder) == before
+    assert file_contents(folder) == before
 
 
 @pytest.mark.long

@@ -14,13 +14,13 @@ from scripted_workers import wait_until
 from user_folder import (
     QUICK_EVALUATION,
     SEARCH_FILE,
-    contents,
+    file_contents,
     folder_after_search,
     journals,
     make_splits,
     noise,
+    run_search_in,
     save_images,
-    search_in,
 )
 
 from vaetune.files import lock_results
@@ -37,7 +37,7 @@ def searched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("searched")
     save_images(folder, *make_splits())
     (folder / "squares.toml").write_text(SEARCH_FILE.replace("hyperband", "grid"))
-    search_in(folder, *QUICK_SEARCH[2:])
+    run_search_in(folder, *QUICK_SEARCH[2:])
     return folder
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_keras_example_does_not_stop_an_evaluation(vaetune, folder):
 def test_an_exported_model_has_the_test_losses_of_its_trial(vaetune, folder, without_example):
     vaetune("best", "--export", "--output", "handed")
     vaetune(*QUICK_EVALUATION)
-    before = contents(folder)
+    before = file_contents(folder)
     export = (*QUICK_EVALUATION, "./handed")
     code, _, error = vaetune(*export)
     assert code == 1
@@ -140,7 +140,7 @@ def test_an_exported_model_has_the_test_losses_of_its_trial(vaetune, folder, wit
     assert [" ".join(line.split()) for line in lines_of_export] == [
         " ".join(line.split()) for line in lines_of_trial
     ]
-    assert contents(folder) == before, "an evaluation of an export writes no file"
+    assert file_contents(folder) == before, "an evaluation of an export writes no file"
 
     np.savez(folder / "other.npz", x_train=noise(30, 9, 10), x_test=noise(12, 9, 10))
     code, out, error = vaetune(*QUICK_EVALUATION, "handed", "--dataset", "other.npz")

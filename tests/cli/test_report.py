@@ -9,11 +9,11 @@ import pytest
 from user_folder import (
     SEARCH_FILE,
     assert_reference_is_drawn,
-    contents,
     copy_searched,
+    file_contents,
     make_splits,
+    run_search_in,
     save_images,
-    search_in,
 )
 
 QUICK = ("--max-epochs", 1, "--no-baseline", "--quiet")
@@ -57,7 +57,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     save_images(folder, *make_splits())
     (folder / "squares.toml").write_text(SEARCH_FILE)
-    search_in(folder, *QUICK)
+    run_search_in(folder, *QUICK)
     return folder
 
 
@@ -70,7 +70,7 @@ def searched(finished, folder, without_charts):
 def test_the_report_of_a_read_only_folder_is_written_elsewhere(
     searched, vaetune, folder, read_only
 ):
-    before = contents(folder)
+    before = file_contents(folder)
     code, out, error = vaetune("report")
     assert (code, out) == (1, "")
     assert re.fullmatch(
@@ -78,7 +78,7 @@ def test_the_report_of_a_read_only_folder_is_written_elsewhere(
         r"use `vaetune report --output FILE`\.\n",
         error,
     )
-    assert contents(folder) == before
+    assert file_contents(folder) == before
     code, out, error = vaetune("report", "--output", "page.html")
     assert (code, out, error) == (0, "Report: page.html\n", "")
     assert "<b>squares</b>" in (folder / "page.html").read_text()

@@ -12,7 +12,7 @@ from image_sets import make_split
 from picture_folders import save
 from PIL import Image
 from sklearn.metrics import roc_auc_score
-from user_folder import contents, folder_after_search, search_and_export
+from user_folder import file_contents, folder_after_search, search_and_export
 
 from vaetune import report
 
@@ -96,13 +96,13 @@ def test_a_search_and_its_export_give_other_images_the_same_scores(vaetune, fold
     options = ("--dataset", "photos", "--output", "s.parquet", "--normal", "usual")
     frames, outs = [], []
     for model in ("squares", "results/best"):
-        before = contents(folder)
+        before = file_contents(folder)
         code, out, error = vaetune("score", model, *options)
         assert code == 0
         complexity, quantile = error.splitlines()
         assert complexity.startswith(TOO_FEW)
         assert quantile.startswith("4 validation images are too few for the quantile 0.99, ")
-        written = {path for path in contents(folder) if path not in before}
+        written = {path for path in file_contents(folder) if path not in before}
         assert written <= {folder / "s.parquet"}
         frames.append(pd.read_parquet("s.parquet"))
         outs.append(out.partition("\n")[2])
@@ -177,11 +177,11 @@ def test_an_export_without_the_images_has_no_validation_losses(
     assert "validation_losses.csv" not in (folder / "results" / "best" / "README.md").read_text()
     assert "If the images have moved, export the model with them: `vaetune best --export" in error
     np.savez("others.npz", x=TRAIN.images, y=TRAIN.labels)
-    before = contents(folder)
+    before = file_contents(folder)
     code, _, error = vaetune("best", "--export", "--dataset", "others.npz")
     assert (code, error.count("\n")) == (1, 1)
     assert '"squares" was run on other images than those in others.npz' in error
-    assert contents(folder) == before
+    assert file_contents(folder) == before
     assert vaetune("best", "--export", "--dataset", "gone.npz")[::2] == (0, "")
     assert len(losses.read_text().splitlines()) == 1 + 4
 
@@ -215,12 +215,12 @@ def test_an_impossible_scoring_is_refused_in_one_line(vaetune, folder, arguments
     (folder / "broken").mkdir()
     (folder / "broken" / "a.png").write_bytes(b"no image")
     (folder / "empty").mkdir()
-    before = contents(folder)
+    before = file_contents(folder)
     code, out, error = vaetune("score", *arguments)
     assert (code, out) == (1, "")
     assert re.fullmatch(r"vaetune: [^\n]+\n", error)
     assert message in error
-    assert contents(folder) == before
+    assert file_contents(folder) == before
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_ctrl_c_leaves_no_file(vaetune, folder, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vaetune.cli.live.bars.EvaluationProgress.on_progress", stop)
-    before = contents(folder)
+    before = file_contents(folder)
     expected = (130, "Stopped. Nothing was written.\n", "")
     assert vaetune("score", "--output", "s.csv", "--heat-maps", "maps.png") == expected
-    assert contents(folder) == before
+    assert file_contents(folder) == before

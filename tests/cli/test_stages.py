@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from user_folder import SEARCH_FILE, contents
+from user_folder import SEARCH_FILE, file_contents
 
 from vaetune.config.search_file import resolve
 from vaetune.config.space import Space
@@ -45,10 +45,10 @@ def test_the_size_of_the_given_images_is_checked(vaetune, deep):
 
 
 def test_run_search_refuses_too_many_stages(deep):
-    before = contents(deep.parent)
+    before = file_contents(deep.parent)
     with pytest.raises(SpecError, match="stages expects at most 2 for images of 9 x 10 pixels"):
         run_search(resolve(deep), results=deep.parent / "results", verbose=False)
-    assert contents(deep.parent) == before
+    assert file_contents(deep.parent) == before
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from journals import SPEC, JournalBuilder, make_evaluated, make_rescored
 from playwright.sync_api import expect
-from stories import VALUES, Story, reference
+from stories import VALUES, SearchBuilder, make_keras_example
 
 from vaetune.config.names import BASELINES
 from vaetune.config.space import REFERENCE
@@ -38,7 +38,7 @@ def varied(folder):
     Two trials are promotions, one collapses, one fails and one is still running. Five finalists are
     rescored, and the winner is evaluated.
     """
-    story = Story(folder)
+    story = SearchBuilder(folder)
     for number in range(8):
         story.trial(
             f"{number:04}",
@@ -80,7 +80,7 @@ def varied(folder):
 def report(tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
     varied(results / "varied").write()
-    reference(results).write()
+    make_keras_example(results).write()
     return write_report(results)
 
 
@@ -664,7 +664,7 @@ def test_many_lanes_are_thin_and_labels_do_not_overlap(chromium, tmp_path, worke
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """The report of a search with a thousand trials of thirty epochs, all with artifacts."""
-    story = Story(tmp_path_factory.mktemp("results") / "large")
+    story = SearchBuilder(tmp_path_factory.mktemp("results") / "large")
     for number in range(1000):
         values = VALUES | {
             "latent_dim": 2 ** (1 + number % 5),

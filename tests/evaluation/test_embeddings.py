@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from counted_rows import counted
+from counted_rows import count_images
 from image_sets import make_split
 from tiny_searches import GRID, IMAGES, changed, run
 
@@ -26,8 +26,8 @@ def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_winner_and_its_export_encode_new_images_like_their_encoder(handed_over):
-    study, folder, _ = handed_over
+def test_the_winner_and_its_export_encode_new_images_like_their_encoder(exported_winner):
+    study, folder, _ = exported_winner
     z_mean, z_log_var, _ = load_model(folder / "vae.keras").encoder(UNIT)
     for model in (study, folder, str(folder)):
         found = vaetune.encode_images(model, {"x": OTHERS.images, "y": OTHERS.labels})
@@ -51,8 +51,8 @@ def test_an_image_without_a_label_has_missing_values_in_the_table():
     assert frame["label"][0] == 1
 
 
-def test_another_trial_than_the_winner_can_encode(handed_over):
-    study, _, _ = handed_over
+def test_another_trial_than_the_winner_can_encode(exported_winner):
+    study, _, _ = exported_winner
     other = study.ranking[1]
     found = vaetune.encode_images(study, OTHERS.images, trial=other)
     assert_close(
@@ -61,8 +61,8 @@ def test_another_trial_than_the_winner_can_encode(handed_over):
     assert np.abs(found.z_mean - vaetune.encode_images(study, OTHERS.images).z_mean).max() > 1e-3
 
 
-def test_all_levels_equal_those_of_encode_levels(handed_over_ladder):
-    study, folder, _ = handed_over_ladder
+def test_all_levels_equal_those_of_encode_levels(exported_ladder):
+    study, folder, _ = exported_ladder
     vae = load_model(folder / "vae.keras")
     levels = vae.encode_levels(UNIT)
     found = vaetune.encode_images(study, OTHERS.images, levels=True)
@@ -83,10 +83,10 @@ def test_all_levels_equal_those_of_encode_levels(handed_over_ladder):
     np.testing.assert_array_equal(frame[f"u_2_mean_{place}"], found.latents["u_2_mean"][:, 1, 2, 1])
 
 
-def test_few_images_are_in_memory_at_a_time(handed_over):
-    _, folder, _ = handed_over
+def test_few_images_are_in_memory_at_a_time(exported_winner):
+    _, folder, _ = exported_winner
     vae = load_model(folder / "vae.keras")
-    rows = counted(rows_of(replace(IMAGES, train=make_split(2000, (9, 10, 1), 4))))
+    rows = count_images(rows_of(replace(IMAGES, train=make_split(2000, (9, 10, 1), 4))))
     shares = []
     parts = list(encode_rows(vae, rows, on_progress=shares.append, batches=Batches(50)))
     assert sum(len(part["z_mean"]) for part in parts) == len(rows) == 2028
@@ -113,8 +113,8 @@ def test_images_of_the_search_have_the_splits_of_training(tmp_path):
     assert_close(found.z_mean, same.z_mean)
 
 
-def test_unusable_models_and_images_are_refused(handed_over, tmp_path):
-    study, folder, _ = handed_over
+def test_unusable_models_and_images_are_refused(exported_winner, tmp_path):
+    study, folder, _ = exported_winner
     with pytest.raises(ResultsError, match=r"has no trial 99"):
         vaetune.encode_images(study, OTHERS.images, trial="99")
     with pytest.raises(ResultsError, match="is not an export of vaetune"):

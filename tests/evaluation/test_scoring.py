@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from counted_rows import counted
+from counted_rows import count_images
 from exports import tiny_vae
 from image_sets import make_images, make_split
 from long_forms import long
@@ -159,7 +159,7 @@ def test_a_loss_map_of_several_levels_uses_their_posterior_means(ladder):
 
 
 def test_few_images_are_in_memory_at_a_time():
-    rows = counted(rows_of(replace(make_images(), train=make_split(1000, (9, 10, 1), 4))))
+    rows = count_images(rows_of(replace(make_images(), train=make_split(1000, (9, 10, 1), 4))))
     shares = []
     found = score_rows(tiny_vae(), rows, 1, shares.append, Batches(50))
     assert len(found["kl"]) == len(rows) == 1028

@@ -44,15 +44,15 @@ def export_winner(study, results, *names, reader=None):
 
 
 @pytest.fixture(scope="module")
-def exported(handed_over):
+def exported(exported_winner):
     """The study and the folder of its export, which tests do not change."""
-    study, folder, _ = handed_over
+    study, folder, _ = exported_winner
     return study, folder
 
 
 @pytest.fixture(autouse=True)
 def without_figures(monkeypatch):
-    """Writes one placeholder instead of figures. Only the export of `handed_over` has figures."""
+    """Writes one placeholder for all figures. Only the export of `exported_winner` has figures."""
     monkeypatch.setattr(bundle, "draw_showcase", lambda vae, study, trial: {"one.png": b"png"})
 
 
@@ -243,8 +243,8 @@ def test_a_model_with_a_lambda_layer_is_not_loaded(tmp_path, inside):
     assert "\n" not in str(error.value)
 
 
-def test_the_command_prints_folder_files_and_maximum_differences(handed_over):
-    _, folder, out = handed_over
+def test_the_command_prints_folder_files_and_maximum_differences(exported_winner):
+    _, folder, out = exported_winner
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
     lines = out.splitlines()
     start = lines.index(f"Exported to {folder}/: {', '.join(names)}")

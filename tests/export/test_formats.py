@@ -35,8 +35,8 @@ def test_keras_is_always_exported_and_no_format_twice(names, expected):
     assert chosen_formats(names) == expected
 
 
-def test_a_removed_format_leaves_no_files(handed_over, tmp_path):
-    _, folder, _ = handed_over
+def test_a_removed_format_leaves_no_files(exported_winner, tmp_path):
+    _, folder, _ = exported_winner
     shutil.copytree(folder, tmp_path / "copy")
     for name, one in FORMATS.items():
         before = {path.name for path in (tmp_path / "copy").iterdir()}
@@ -58,8 +58,8 @@ def test_a_missing_dependency_names_the_extra_to_install(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_samples_of_the_saved_model_depend_on_seed_and_count(handed_over):
-    _, folder, _ = handed_over
+def test_samples_of_the_saved_model_depend_on_seed_and_count(exported_winner):
+    _, folder, _ = exported_winner
     model = tf.saved_model.load(str(folder / "saved_model"))
     assert {"encode", "decode", "reconstruct", "sample"} <= set(model.signatures)
 
@@ -78,9 +78,9 @@ def test_samples_are_drawn_from_the_prior():
     assert abs(z.std() - 1.0) < 0.02
 
 
-def test_onnx_has_no_random_operations_and_takes_any_number_of_images(handed_over):
+def test_onnx_has_no_random_operations_and_takes_any_number_of_images(exported_winner):
     onnx = pytest.importorskip("onnx")
-    _, folder, _ = handed_over
+    _, folder, _ = exported_winner
     for name in ("encoder", "decoder"):
         graph = onnx.load(folder / f"{name}.onnx").graph
         assert not [node.op_type for node in graph.node if "Random" in node.op_type]
@@ -88,10 +88,10 @@ def test_onnx_has_no_random_operations_and_takes_any_number_of_images(handed_ove
             assert value.type.tensor_type.shape.dim[0].dim_param, "an open dimension has a name"
 
 
-def test_every_format_returns_z_mean_first_and_z_log_var_second(handed_over):
+def test_every_format_returns_z_mean_first_and_z_log_var_second(exported_winner):
     """The outputs are read by position, as most users read them, and by name."""
     ort = pytest.importorskip("onnxruntime")
-    _, folder, _ = handed_over
+    _, folder, _ = exported_winner
     images = np.random.default_rng(0).random((1, 9, 10, 1)).astype(np.float32)
     names = ["z_mean", "z_log_var"]
     encoder = keras.saving.load_model(folder / "encoder.keras")
@@ -118,8 +118,8 @@ def test_every_format_returns_z_mean_first_and_z_log_var_second(handed_over):
     np.testing.assert_allclose([by_name[name] for name in names], found, atol=1e-6)
 
 
-def test_the_manifest_lists_the_files_of_every_format(handed_over):
-    _, folder, _ = handed_over
+def test_the_manifest_lists_the_files_of_every_format(exported_winner):
+    _, folder, _ = exported_winner
     shown = json.loads((folder / "hyperparameters.json").read_text())["formats"]
     assert {name: tuple(one["files"]) for name, one in shown.items()} == {
         name: one.files for name, one in FORMATS.items()

@@ -25,19 +25,19 @@ PARTS = ("encoder", "decoder", "reconstructor", "generator")
 
 
 @pytest.fixture(scope="module")
-def ladder(handed_over_ladder):
+def ladder(exported_ladder):
     """The exported model with three levels."""
-    _, folder, _ = handed_over_ladder
+    _, folder, _ = exported_ladder
     return vaetune.load_model(folder / "vae.keras")
 
 
 @pytest.fixture
-def export(handed_over_ladder, tmp_path, monkeypatch):
+def export(exported_ladder, tmp_path, monkeypatch):
     """The folder of an export from which `predict` reads its models.
 
     The working directory is another folder, with `image.png`.
     """
-    _, folder, _ = handed_over_ladder
+    _, folder, _ = exported_ladder
     monkeypatch.setattr(predict, "HERE", folder)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(PIXELS).save("image.png")
@@ -60,8 +60,8 @@ def test_every_format_has_a_file_for_each_part_and_all_were_read_back(export):
     assert all(one <= TOLERANCE for each in formats.values() for one in each["apart"].values())
 
 
-def test_a_model_with_one_level_has_no_additional_files(handed_over):
-    _, folder, _ = handed_over
+def test_a_model_with_one_level_has_no_additional_files(exported_winner):
+    _, folder, _ = exported_winner
     names = {path.stem for path in folder.iterdir()}
     assert not names & {"reconstructor", "generator"}
     saved = tf.saved_model.load(str(folder / "saved_model"))
@@ -152,8 +152,10 @@ def test_predict_draws_the_samples_of_the_model(export, ladder, count):
     np.testing.assert_allclose(np.load("samples.npy"), ladder.sample(count, 11), atol=1e-5)
 
 
-def test_predict_draws_the_samples_of_a_model_with_one_level(handed_over, tmp_path, monkeypatch):
-    _, folder, _ = handed_over
+def test_predict_draws_the_samples_of_a_model_with_one_level(
+    exported_winner, tmp_path, monkeypatch
+):
+    _, folder, _ = exported_winner
     monkeypatch.setattr(predict, "HERE", folder)
     predict.main(["sample", str(tmp_path / "samples.npy"), "--count", "5", "--seed", "3"])
     expected = vaetune.load_model(folder / "vae.keras").sample(5, 3)

@@ -467,9 +467,9 @@ def run_snippets(snippets, without):
 
 
 @pytest.fixture(scope="module")
-def snippets(handed_over, handed_over_ladder):
+def snippets(exported_winner, exported_ladder):
     """The Python blocks of the cards of models with one and three levels, with their folders."""
-    folders = [folder for _, folder, _ in (handed_over, handed_over_ladder)]
+    folders = [folder for _, folder, _ in (exported_winner, exported_ladder)]
     return [(str(folder), block) for folder in folders for block in _blocks_of(folder)]
 
 
@@ -507,8 +507,8 @@ def test_the_code_for_vaetune_loads_the_whole_model(snippets, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_commands_for_image_files_run_unchanged(handed_over, tmp_path):
-    _, folder, _ = handed_over
+def test_the_commands_for_image_files_run_unchanged(exported_winner, tmp_path):
+    _, folder, _ = exported_winner
     card = (folder / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python (predict\.py .*)$", card, flags=re.MULTILINE)
     assert len(commands) == 4

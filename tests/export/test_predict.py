@@ -21,12 +21,12 @@ PIXELS = np.random.default_rng(4).integers(0, 256, (9, 10), dtype=np.uint8)
 
 
 @pytest.fixture
-def export(handed_over, tmp_path, monkeypatch):
+def export(exported_winner, tmp_path, monkeypatch):
     """The folder of an export from which `predict` reads its models.
 
     The working directory is another folder, with `image.png`.
     """
-    _, folder, _ = handed_over
+    _, folder, _ = exported_winner
     monkeypatch.setattr(predict, "HERE", folder)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(PIXELS).save("image.png")

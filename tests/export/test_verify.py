@@ -28,9 +28,9 @@ from vaetune.study.artifacts import ProbeImages
 
 
 @pytest.fixture(scope="module")
-def damaged(handed_over, tmp_path_factory):
+def damaged(exported_winner, tmp_path_factory):
     """Results of reading back an export in which only the SavedModel is intact."""
-    _, sound, _ = handed_over
+    _, sound, _ = exported_winner
     folder = shutil.copytree(sound, tmp_path_factory.mktemp("damaged") / "model")
     vae = load_model(folder / "vae.keras")
     vae.encoder.save(folder / "encoder.keras")  # `Sampling` needs vaetune.
@@ -116,8 +116,8 @@ def test_every_error_is_one_line(damaged):
         assert read.error is None or "\n" not in read.error
 
 
-def test_every_endpoint_of_an_intact_export_is_compared(handed_over):
-    _, folder, _ = handed_over
+def test_every_endpoint_of_an_intact_export_is_compared(exported_winner):
+    _, folder, _ = exported_winner
     shown = json.loads((folder / "hyperparameters.json").read_text())["formats"]
     parts = {"encode", "decode"}
     assert {name: set(one["apart"]) for name, one in shown.items()} == {

@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from stories import NOW, Story
+from stories import NOW, SearchBuilder
 
 from vaetune.config.dimensions import Choice, Range
 from vaetune.config.space import Space
@@ -51,7 +51,7 @@ def loss_of(values, number):
 
 @pytest.fixture
 def story(tmp_path):
-    story = Story(tmp_path / "kinds", spec=SearchSpec(space=SPACE))
+    story = SearchBuilder(tmp_path / "kinds", spec=SearchSpec(space=SPACE))
     for number, values in enumerate(configurations()):
         story.trial(f"{number:04d}", [loss_of(values, number)], hyperparameters=values)
     return story
@@ -86,7 +86,7 @@ def test_a_trial_has_no_value_for_a_hyperparameter_that_it_does_not_use(study):
 
 def test_a_hyperparameter_that_some_trials_lack_needs_two_values_to_differ(tmp_path):
     space = SPACE.model_copy(update={"level_channels": None})
-    story = Story(tmp_path / "one", spec=SearchSpec(space=space))
+    story = SearchBuilder(tmp_path / "one", spec=SearchSpec(space=space))
     for number, levels in enumerate((1, 2)):
         values = {"latent_dim": 2, "learning_rate": 1e-3, "activation": "relu", "levels": levels}
         values |= {"level_channels": 2} if levels == 2 else {}
@@ -141,7 +141,7 @@ def test_the_importance_of_a_hyperparameter_compares_only_trials_that_use_it(stu
 
 
 def test_a_rarely_used_hyperparameter_has_no_importance_and_is_named(tmp_path):
-    story = Story(tmp_path / "few", spec=SearchSpec(space=SPACE))
+    story = SearchBuilder(tmp_path / "few", spec=SearchSpec(space=SPACE))
     for number, values in enumerate(configurations()):
         values = dict(values)
         if number > 9:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from journals import make_evaluated
-from stories import DATA, NOW, Story, reference, usual, words_of
+from stories import DATA, NOW, SearchBuilder, make_finished_search, make_keras_example, words_of
 
 from vaetune.config.names import BASELINES
 from vaetune.config.space import REFERENCE
@@ -35,7 +35,7 @@ FLOOR = re.compile(r"entropy floor|above the floor", re.IGNORECASE)
 def make_gaussian_search(folder, name="colour"):
     """A search with negative losses. Its winner is 19.5 nats below the example."""
     return (
-        Story(folder / name, spec=SPEC)
+        SearchBuilder(folder / name, spec=SPEC)
         .trial("0000", [-110.0])
         .trial("0001", [-120.0])
         .trial("0002", [50.0])
@@ -47,7 +47,7 @@ def make_gaussian_search(folder, name="colour"):
 def make_gaussian_example(results):
     """The network of the Keras example, trained with the Gaussian likelihood."""
     spec = single_configuration(REFERENCE, 9, like=SPEC)
-    story = Story(results / BASELINES / "reference-gaussian", kind="baseline", spec=spec)
+    story = SearchBuilder(results / BASELINES / "reference-gaussian", kind="baseline", spec=spec)
     return story.trial("0000", LOSSES, hyperparameters=dict(REFERENCE)).end()
 
 
@@ -56,7 +56,7 @@ def results(tmp_path):
     """A search with the Gaussian likelihood, and the Keras example with both likelihoods."""
     make_gaussian_search(tmp_path).write()
     make_gaussian_example(tmp_path).write()
-    reference(tmp_path).write()
+    make_keras_example(tmp_path).write()
     return tmp_path
 
 
@@ -68,13 +68,13 @@ def study(results):
 def test_the_comparable_example_has_the_likelihood_of_the_search(results, study):
     assert find_baseline(study, results).likelihood == "gaussian"
     assert find_example(study, results).likelihood == "bernoulli"
-    plain = usual(results / "plain").study()
+    plain = make_finished_search(results / "plain").study()
     assert find_baseline(plain, results).likelihood == "bernoulli"
     assert find_example(plain, results) is None
 
 
 def test_without_an_example_of_the_same_likelihood_nothing_is_compared(tmp_path):
-    reference(tmp_path).write()
+    make_keras_example(tmp_path).write()
     study = make_gaussian_search(tmp_path).study()
     assert find_baseline(study, tmp_path) is None
     assert f"no comparison with the {NAME}, because it has not been trained" in no_reference(study)
@@ -110,7 +110,7 @@ def test_the_data_of_the_page_contain_the_comparable_example_and_no_floor(result
     records = compute_records(study, find_baseline(study, results))
     assert records.floor is None
     assert (records.reference.loss, records.reference.name) == (LOSSES[-1], NAME)
-    plain = usual(results / "plain").study()
+    plain = make_finished_search(results / "plain").study()
     records = compute_records(plain, find_baseline(plain, results))
     assert (records.floor, records.reference.name) == (DATA.entropy_floor, "Keras example")
 
@@ -123,14 +123,14 @@ def test_the_comparison_has_bits_per_dimension_instead_of_the_floor(results, stu
     bits = rows["Bits per dimension"]
     assert bits.winner == f"{study.bits(-140.0):.3f}" == "4.844"
     assert bits.difference == "\N{MINUS SIGN}0.440"
-    plain = compare(usual(results / "plain").study(), None)
+    plain = compare(make_finished_search(results / "plain").study(), None)
     names = {row.name for group in plain.groups.values() for row in group}
     assert "Above the entropy floor" in names
     assert "Bits per dimension" not in names
 
 
 def test_only_searches_of_one_likelihood_are_in_one_table(tmp_path):
-    plain = [usual(tmp_path / name).study() for name in ("one", "two")]
+    plain = [make_finished_search(tmp_path / name).study() for name in ("one", "two")]
     gaussian_studies = [make_gaussian_search(tmp_path, name).study() for name in ("three", "four")]
     groups = compare_searches([*plain, *gaussian_studies])
     assert [group.data_name for group in groups] == ["digits", "digits, Gaussian likelihood"]
@@ -155,7 +155,7 @@ def test_charts_of_losses_without_a_floor_are_linear(results, study):
         assert axes.get_ylabel() == "validation loss, nats per image"
         low, high = axes.get_ylim()
         assert low < -140.0 < 50.0 < high or name != "rungs"
-    plain = usual(results / "plain").study()
+    plain = make_finished_search(results / "plain").study()
     assert draw_rungs(compute_rungs(plain)).axes[0].get_yscale() == "log"
     lowest = min(point.y for point in infos[0].points)
     assert lowest == -140.0
@@ -189,8 +189,8 @@ def test_the_terminal_shows_differences_only_within_a_likelihood(results, study)
 
 
 def test_an_example_of_the_same_likelihood_is_not_described_separately(tmp_path):
-    plain = usual(tmp_path / "plain").study()
-    assert describe_example(plain, reference(tmp_path).study()) == ""
+    plain = make_finished_search(tmp_path / "plain").study()
+    assert describe_example(plain, make_keras_example(tmp_path).study()) == ""
 
 
 def test_evaluations_name_the_likelihood_and_have_no_floor():

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from stories import START, Outline, Story, reference, usual
+from stories import START, ParsedPage, SearchBuilder, make_finished_search, make_keras_example
 
 from vaetune.errors import JournalError, ResultsError
 from vaetune.report.output import write_report
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.usefixtures("without_charts")
 
 
 def test_the_report_covers_all_searches_the_latest_first(tmp_path):
-    usual(tmp_path / "early").write()
-    usual(tmp_path / "late", start=START + timedelta(days=1)).write()
-    reference(tmp_path).write()
+    make_finished_search(tmp_path / "early").write()
+    make_finished_search(tmp_path / "late", start=START + timedelta(days=1)).write()
+    make_keras_example(tmp_path).write()
     path = write_report(tmp_path)
     assert path == tmp_path / "report.html"
     page = path.read_text(encoding="utf-8")
-    names = [Outline(part).words for part in re.findall(r'<p class="state"><b>.*?</b>', page)]
+    names = [ParsedPage(part).words for part in re.findall(r'<p class="state"><b>.*?</b>', page)]
     assert names == ["late", "early"]
     assert page.count("46.0 below the Keras example") == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == [
@@ -49,7 +49,7 @@ def test_without_a_search_there_is_no_report(tmp_path, folder):
 
 
 def test_a_damaged_journal_is_reported(tmp_path):
-    usual(tmp_path / "tiny").write()
+    make_finished_search(tmp_path / "tiny").write()
     with (tmp_path / "tiny" / JOURNAL_NAME).open("a") as journal:
         journal.write('{"event": "no such event"}\n')
     with pytest.raises(JournalError, match="is damaged"):
@@ -57,7 +57,7 @@ def test_a_damaged_journal_is_reported(tmp_path):
 
 
 def test_a_report_of_vaetune_is_replaced(tmp_path):
-    usual(tmp_path / "tiny").write()
+    make_finished_search(tmp_path / "tiny").write()
     first = write_report(tmp_path)
     assert f'<meta name="generator" content="vaetune {__version__}">' in first.read_text()
     first.write_text(first.read_text().replace("131.2", "999.9"))
@@ -66,7 +66,7 @@ def test_a_report_of_vaetune_is_replaced(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "<!doctype html><title>mine, about vaetune</title>"])
 def test_a_page_of_another_program_is_not_replaced(tmp_path, content):
-    usual(tmp_path / "tiny").write()
+    make_finished_search(tmp_path / "tiny").write()
     page = tmp_path / "report.html"
     page.write_text(content)
     with pytest.raises(ResultsError, match=r"not written by vaetune .* Move it away"):
@@ -75,14 +75,14 @@ def test_a_page_of_another_program_is_not_replaced(tmp_path, content):
 
 
 def test_a_folder_named_report_html_is_not_replaced(tmp_path):
-    usual(tmp_path / "tiny").write()
+    make_finished_search(tmp_path / "tiny").write()
     (tmp_path / "report.html").mkdir()
     with pytest.raises(ResultsError, match=r"report\.html cannot be replaced: Is a directory"):
         write_report(tmp_path)
 
 
 def test_a_full_disk_keeps_the_old_page_and_leaves_no_other_file(tmp_path, monkeypatch):
-    usual(tmp_path / "tiny").write()
+    make_finished_search(tmp_path / "tiny").write()
     before = write_report(tmp_path).read_bytes()
 
     def fail_without_space(descriptor):
@@ -96,7 +96,7 @@ def test_a_full_disk_keeps_the_old_page_and_leaves_no_other_file(tmp_path, monke
 
 
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
-    usual(tmp_path / "tiny").write()
+    make_finished_search(tmp_path / "tiny").write()
     original_open = Path.open
 
     def refuse(self, mode="r", *rest, **more):
@@ -110,12 +110,12 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
 
 
 def test_the_report_of_a_default_search_is_small_and_needs_no_tensorflow(tmp_path):
-    story = Story(tmp_path / "big")
+    story = SearchBuilder(tmp_path / "big")
     for number in range(23):
         losses = [250.0 - number - 10.0 * epoch for epoch in range(9)]
         story.trial(f"{number:04d}", losses)
     story.end().write()
-    reference(tmp_path).write()
+    make_keras_example(tmp_path).write()
     program = (
         "import json, sys; from pathlib import Path\n"
         "from vaetune.report import write_report\n"

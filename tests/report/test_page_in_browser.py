@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from stories import START, hostile, reference, usual
+from stories import START, make_finished_search, make_keras_example, make_search_with_markup
 
 from vaetune.report.output import write_report
 
@@ -11,11 +11,13 @@ from vaetune.report.output import write_report
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
-    usual(results / "tiny", start=START + timedelta(days=1)).trial(
+    make_finished_search(results / "tiny", start=START + timedelta(days=1)).trial(
         "0004", [], error="ValueError: " + "long" * 100, traceback="deep " * 100
     ).write()
-    hostile(results / "hostile", "<img src=x onerror=hacked=1></script>" + "W" * 200).write()
-    reference(results).write()
+    make_search_with_markup(
+        results / "hostile", "<img src=x onerror=hacked=1></script>" + "W" * 200
+    ).write()
+    make_keras_example(results).write()
     return write_report(results)
 
 

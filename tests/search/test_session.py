@@ -11,7 +11,7 @@ from comparisons import (
     assert_same_weights,
     checkpoint_of,
     events_of,
-    recorded,
+    recorded_events,
     trials_with_checkpoints,
 )
 from image_sets import make_images
@@ -108,7 +108,7 @@ def test_every_trial_saves_pictures_and_leaders_keep_their_weights(uninterrupted
 
 
 def test_repeating_a_search_gives_the_same_journal(uninterrupted, tmp_path):
-    assert recorded(run(tmp_path)) == recorded(uninterrupted)
+    assert recorded_events(run(tmp_path)) == recorded_events(uninterrupted)
 
 
 def test_another_seed_gives_other_configurations(uninterrupted, tmp_path):
@@ -190,7 +190,7 @@ def test_continuing_with_other_images_is_refused(finished, tmp_path):
 
 def test_settings_outside_the_experiment_may_change(uninterrupted, finished, tmp_path):
     changed = TINY.model_copy(update={"description": "other words", "device": "cpu"})
-    assert recorded(run(tmp_path, changed)) == recorded(uninterrupted)
+    assert recorded_events(run(tmp_path, changed)) == recorded_events(uninterrupted)
 
 
 def test_the_compile_setting_may_change_between_sessions(tmp_path):
@@ -222,7 +222,7 @@ def test_a_folder_with_files_of_another_program_is_refused_unchanged(tmp_path):
 
 def test_an_interrupted_overwrite_is_completed(short, short_copy, tmp_path):
     (short_copy.folder / "journal.jsonl").rename(short_copy.folder / "journal.discarded")
-    assert recorded(run(tmp_path, GRID)) == recorded(short)
+    assert recorded_events(run(tmp_path, GRID)) == recorded_events(short)
     assert not (short_copy.folder / "journal.discarded").exists()
 
 
@@ -236,7 +236,7 @@ def test_trials_without_a_journal_are_set_aside_and_reported(short, short_copy, 
         journal.write_bytes(journal.read_bytes()[:500] if content else b"")
     watcher = RecordingWatcher()
     again = run(tmp_path, GRID, watcher=watcher)
-    assert recorded(again) == recorded(short)
+    assert recorded_events(again) == recorded_events(short)
     (lost,) = again.set_aside
     assert watcher.events[0] == lost
     assert (lost.file, lost.aside) == ("journal.jsonl", "journal.torn-0" if content else None)
@@ -364,7 +364,7 @@ def test_a_search_with_a_torn_journal_continues(short, tmp_path):
     stop(tmp_path, 5, GRID)
     journal = tmp_path / "tiny" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"time":"2026-')
-    assert recorded(run(tmp_path, GRID)) == recorded(short)
+    assert recorded_events(run(tmp_path, GRID)) == recorded_events(short)
     assert [path.read_bytes() for path in journal.parent.glob("journal.torn-*")] == [
         b'{"time":"2026-'
     ]
@@ -418,7 +418,7 @@ def test_a_full_disk_stops_the_search_without_failing_the_trial(short, tmp_path,
         "error",
         "No space left on device.",
     )
-    assert recorded(run(tmp_path, GRID)) == recorded(short)
+    assert recorded_events(run(tmp_path, GRID)) == recorded_events(short)
 
 
 class UnreadableImages:
@@ -654,7 +654,7 @@ def test_limits_may_change_between_sessions(uninterrupted, tmp_path, monkeypatch
         monkeypatch.setattr(f"vaetune.{module}.FINALISTS", 1)
     stop(tmp_path, 9)
     study = run(tmp_path, changed(TINY, limits=Limits(keep_best=1)))
-    assert recorded(study) == recorded(uninterrupted)
+    assert recorded_events(study) == recorded_events(uninterrupted)
     assert len(trials_with_checkpoints(study)) < len(trials_with_checkpoints(uninterrupted))
 
 

@@ -3,7 +3,7 @@
 from threadpoolctl import threadpool_info, threadpool_limits
 
 
-def threads_inside(monkeypatch, owner, name, run):
+def blas_threads_in(monkeypatch, owner, name, run):
     """Returns the numbers of threads in all calls of a function when two threads are allowed.
 
     Args:

@@ -7,7 +7,7 @@ from vaetune.study.events import EpochEnded, TrialEnded, TrialStarted
 from vaetune.study.journal import read_journal
 
 
-def recorded(study):
+def recorded_events(study):
     """The last event of each trial and epoch in a journal, without times.
 
     Returns:
@@ -45,7 +45,7 @@ def assert_same_weights(left, right):
 
 def assert_same_search(ours, theirs):
     """Checks that two searches have the same trials, scores, winner and kept weights."""
-    assert recorded(ours) == recorded(theirs)
+    assert recorded_events(ours) == recorded_events(theirs)
     assert ours.winner.trial_id == theirs.winner.trial_id
     assert trials_with_checkpoints(ours) == trials_with_checkpoints(theirs)
     for trial_id in trials_with_checkpoints(theirs):

@@ -21,7 +21,7 @@ class CountedRows(ImageRows):
         return images
 
 
-def counted(rows):
+def count_images(rows):
     """Returns the same rows with `most`, the maximum number of images in memory so far."""
     counting = CountedRows(**{name: getattr(rows, name) for name in rows.__dataclass_fields__})
     counting.count()

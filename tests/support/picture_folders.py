@@ -30,7 +30,7 @@ def pixels(folder, **spec):
     return read(folder, **spec).train.images
 
 
-def refusal(folder, **spec):
+def message_of_refusal(folder, **spec):
     with pytest.raises(DataError) as error:
         read(folder, **spec)
     message = str(error.value)
@@ -38,10 +38,10 @@ def refusal(folder, **spec):
     return message
 
 
-def said(sentences):
+def joined_notes(sentences):
     return " ".join(sentences)
 
 
-def equal(found, expected):
+def assert_equal_arrays(found, expected):
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)

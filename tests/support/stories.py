@@ -63,7 +63,7 @@ VALUES = {
 REFERENCE_LOSSES = (220.0, 190.0, 177.25)
 
 
-class Story:
+class SearchBuilder:
     """Builds the events of a search. Each epoch takes a minute."""
 
     def __init__(self, folder, *, name=None, kind="search", spec=None, data=DATA, start=START):
@@ -167,10 +167,10 @@ def make_pictures(latent_dim):
     return Artifacts(images, images, z_mean, manifold)
 
 
-def usual(folder, **options):
+def make_finished_search(folder, **options):
     """Three configurations train one epoch; the best one is promoted to three."""
     return (
-        Story(folder, **options)
+        SearchBuilder(folder, **options)
         .trial("0000", [212.5])
         .trial("0001", [201.0])
         .trial("0002", [230.0])
@@ -179,10 +179,10 @@ def usual(folder, **options):
     )
 
 
-def reference(results, losses=REFERENCE_LOSSES):
+def make_keras_example(results, losses=REFERENCE_LOSSES):
     spec = single_configuration(REFERENCE, 9, like=SearchSpec())
     folder = results / BASELINES / "reference-digits-9"
-    story = Story(folder, kind="baseline", spec=spec)
+    story = SearchBuilder(folder, kind="baseline", spec=spec)
     return story.trial("0000", losses, hyperparameters=dict(REFERENCE)).end()
 
 
@@ -192,7 +192,7 @@ def page_of(*stories, baseline=None):
     return render_report(studies, {study.name: baseline_study for study in studies}, NOW)
 
 
-class Outline(HTMLParser):
+class ParsedPage(HTMLParser):
     """The elements, attributes and visible text of a page."""
 
     def __init__(self, page):
@@ -238,33 +238,33 @@ class Outline(HTMLParser):
 
     def texts_of(self, tag, page):
         found = re.findall(rf"<{tag}[ >].*?</{tag}>", page, flags=re.DOTALL)
-        return [Outline(part).words for part in found]
+        return [ParsedPage(part).words for part in found]
 
 
 def words_of(page):
-    return Outline(page).words
+    return ParsedPage(page).words
 
 
 # Parts of a report
 
 
 def headline_of(page):
-    return Outline(page).texts_of("h2", page)[0]
+    return ParsedPage(page).texts_of("h2", page)[0]
 
 
-def words_of_built(builder):
+def report_text_of(builder):
     study = builder.study()
     return words_of(render_report([study], {study.name: None}, NOW))
 
 
 def leaderboard_of(page):
     table = re.search(r'<table class="sortable">.*?</table>', page, flags=re.DOTALL)[0]
-    return Outline(table).texts_of("tr", table)
+    return ParsedPage(table).texts_of("tr", table)
 
 
-def hostile(folder, text):
+def make_search_with_markup(folder, text):
     """A search in which every free text of the journal is `text`."""
-    story = Story(
+    story = SearchBuilder(
         folder,
         name=text,
         spec=SearchSpec(description=text),

@@ -56,7 +56,7 @@ def search_and_export(folder, train, test, data=""):
     text = SEARCH_FILE.replace("hyperband", "grid")
     (folder / "squares.toml").write_text(text.replace("[budget]", f"{data}\n[budget]"))
     limits = ("--max-epochs", 1, "--max-trials", 1, "--no-baseline", "--quiet")
-    search_in(folder, *limits)
+    run_search_in(folder, *limits)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("vaetune.export.trial.Reader", StubReader)
@@ -75,7 +75,7 @@ def save_images(folder, train, test):
     np.savez(folder / "squares.npz", **arrays, x_test=test.images, y_test=test.labels)
 
 
-def search_in(folder, *options):
+def run_search_in(folder, *options):
     """Runs the search file squares.toml in the folder, without a report."""
     from exports import vaetune
 
@@ -100,7 +100,7 @@ def folder_after_search(searched, tmp_path, monkeypatch):
     return tmp_path
 
 
-def contents(folder):
+def file_contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 

@@ -4,7 +4,15 @@ import os
 
 import numpy as np
 import pytest
-from picture_folders import equal, noise, pixels, read, refusal, said, save
+from picture_folders import (
+    assert_equal_arrays,
+    joined_notes,
+    message_of_refusal,
+    noise,
+    pixels,
+    read,
+    save,
+)
 from PIL import Image
 
 
@@ -18,7 +26,7 @@ def damaged(tmp_path):
 
 
 def test_all_unreadable_files_are_named_in_one_message(damaged):
-    message = refusal(damaged)
+    message = message_of_refusal(damaged)
     assert "contains 3 unreadable image files: 001.jpg, 003.jpg, 004.jpg (the first: " in message
     assert "--skip-unreadable" in message
 
@@ -28,8 +36,11 @@ def test_unreadable_files_are_left_out_on_request(damaged):
     for path in (damaged / "whole").iterdir():
         path.unlink()
     found = read(damaged, skip_unreadable=True)
-    equal(found.train.images, whole[[0, 2, 5]])
-    assert said(found.warnings) == "3 unreadable files were left out: 001.jpg, 003.jpg, 004.jpg."
+    assert_equal_arrays(found.train.images, whole[[0, 2, 5]])
+    assert (
+        joined_notes(found.warnings)
+        == "3 unreadable files were left out: 001.jpg, 003.jpg, 004.jpg."
+    )
 
 
 def test_labels_stay_with_their_images_if_files_are_left_out(tmp_path):
@@ -39,7 +50,7 @@ def test_labels_stay_with_their_images_if_files_are_left_out(tmp_path):
     (tmp_path / "b" / "002.png").write_bytes(b"")
     found = read(tmp_path, skip_unreadable=True)
     assert found.train.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
-    equal(found.train.images, noise(3)[[0, 2, 0, 1, 0, 1, 2]][..., np.newaxis])
+    assert_equal_arrays(found.train.images, noise(3)[[0, 2, 0, 1, 0, 1, 2]][..., np.newaxis])
 
 
 @pytest.mark.parametrize("image", [noise(1, 40, 40, 3)[0], noise(1, 40, 40, dtype=np.uint16)[0]])
@@ -48,7 +59,7 @@ def test_left_out_files_do_not_change_the_other_images(tmp_path, image):
     path = save(tmp_path / "a", [image], ".tif") / "000.tif"
     os.truncate(path, path.stat().st_size - 1000)
     found = read(tmp_path, skip_unreadable=True)
-    equal(found.train.images, noise(3, 40, 40)[..., np.newaxis])
+    assert_equal_arrays(found.train.images, noise(3, 40, 40)[..., np.newaxis])
     assert len(found.warnings) == 1
     assert found.class_names == ("b",)
 
@@ -58,7 +69,7 @@ def test_at_most_twenty_unreadable_files_are_named(tmp_path):
     for path in tmp_path.iterdir():
         path.write_bytes(b"")
     for spec in ({}, {"skip_unreadable": True}):
-        message = refusal(tmp_path, **spec)
+        message = message_of_refusal(tmp_path, **spec)
         assert "25 unreadable image files" in message
         assert "019.png and 5 more" in message
         assert "020.png" not in message
@@ -80,7 +91,7 @@ def test_a_file_without_permission_is_named(tmp_path, monkeypatch):
 
     save(tmp_path, noise(1))
     monkeypatch.setattr(Image, "open", forbidden)
-    assert "000.png (Permission denied)" in refusal(tmp_path)
+    assert "000.png (Permission denied)" in message_of_refusal(tmp_path)
 
 
 def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
@@ -88,10 +99,10 @@ def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", forbidden)
-    assert f"{tmp_path} cannot be read: Permission denied." in refusal(tmp_path)
+    assert f"{tmp_path} cannot be read: Permission denied." in message_of_refusal(tmp_path)
 
 
 def test_a_suspiciously_large_image_is_named(tmp_path, monkeypatch):
     save(tmp_path, noise(1))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    assert "000.png" in refusal(tmp_path)
+    assert "000.png" in message_of_refusal(tmp_path)

@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from picture_folders import equal, noise, pixels, read, refusal, said, save
+from picture_folders import (
+    assert_equal_arrays,
+    joined_notes,
+    message_of_refusal,
+    noise,
+    pixels,
+    read,
+    save,
+)
 from PIL import Image
 
 # TIFF files with several pages.
@@ -20,10 +28,12 @@ def test_grey_pages_are_channels_if_all_files_have_equally_many(tmp_path, dtype)
     for number, pages in enumerate(x):
         save_pages(tmp_path / f"c{number % 2}" / f"{number}.tif", pages)
     found = read(tmp_path)
-    equal(found.train.images, np.moveaxis(x, 1, -1)[[0, 2, 1]])
+    assert_equal_arrays(found.train.images, np.moveaxis(x, 1, -1)[[0, 2, 1]])
     assert found.train.labels.tolist() == [0, 0, 1]
     assert found.pages == "channels"
-    assert said(found.notes) == "The 5 pages of each TIFF file are the channels of an image."
+    assert (
+        joined_notes(found.notes) == "The 5 pages of each TIFF file are the channels of an image."
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,11 +46,11 @@ def test_pages_of_a_single_file_or_in_unequal_or_large_numbers_are_images(tmp_pa
         save_pages(tmp_path / f"c{number}" / "x.tif", x[start : start + count])
         start += count
     found = read(tmp_path)
-    equal(found.train.images, x[..., np.newaxis])
+    assert_equal_arrays(found.train.images, x[..., np.newaxis])
     assert np.bincount(found.train.labels).tolist() == list(counts)
     assert found.pages == "images"
     several = sum(count for count in counts if count > 1)
-    assert f"{several} pages are images" in said(found.notes)
+    assert f"{several} pages are images" in joined_notes(found.notes)
 
 
 def test_colour_pages_are_images(tmp_path):
@@ -48,7 +58,7 @@ def test_colour_pages_are_images(tmp_path):
     save_pages(tmp_path / "a.tif", x[:2])
     save_pages(tmp_path / "b.tif", x[2:])
     found = read(tmp_path)
-    equal(found.train.images, x)
+    assert_equal_arrays(found.train.images, x)
     assert found.pages == "images"
 
 
@@ -58,9 +68,11 @@ def test_a_file_with_an_unreadable_page_is_left_out(tmp_path):
     save(tmp_path, noise(1, 40, 40))
     path = tmp_path / "a.tif"
     path.write_bytes(path.read_bytes()[:2000])
-    assert "1 unreadable image file: a.tif" in refusal(tmp_path)
+    assert "1 unreadable image file: a.tif" in message_of_refusal(tmp_path)
     found = pixels(tmp_path, skip_unreadable=True)
-    equal(found, np.concatenate([noise(1, 40, 40), noise(2, 40, 40)])[..., np.newaxis])
+    assert_equal_arrays(
+        found, np.concatenate([noise(1, 40, 40), noise(2, 40, 40)])[..., np.newaxis]
+    )
 
 
 # Sizes.
@@ -71,7 +83,7 @@ def test_mixed_sizes_are_refused_with_their_counts(tmp_path, monkeypatch):
     for number in range(5):
         save(tmp_path / f"b{number}", noise(1, 11, 12 + number))
     monkeypatch.setattr(Image.Image, "load", None)  # Decoding pixels would fail.
-    message = refusal(tmp_path)
+    message = message_of_refusal(tmp_path)
     assert (
         "6 different sizes: 3 of 9 x 10, 1 of 11 x 12, 1 of 11 x 13, 1 of 11 x 14, 2 of 2 more."
     ) in message
@@ -87,7 +99,7 @@ def test_images_get_the_requested_size(tmp_path, how):
     save(tmp_path / "b", noise(1, 16, 16))
     found = read(tmp_path, image_size=16, resize=how)
     assert (found.image_size, found.resize) == ((16, 16), how)
-    equal(found.train.images[1], noise(1, 16, 16)[0][..., np.newaxis])
+    assert_equal_arrays(found.train.images[1], noise(1, 16, 16)[0][..., np.newaxis])
     middle = found.train.images[0, 8, :, 0]
     if how == "crop":
         assert set(middle) == {200}
@@ -96,7 +108,7 @@ def test_images_get_the_requested_size(tmp_path, how):
         assert middle[1] == 100
     border = found.train.images[0, 0, :, 0]
     assert (border == 0).all() == (how == "pad")
-    assert "1 image was resized to 16 x 16" in said(found.notes)
+    assert "1 image was resized to 16 x 16" in joined_notes(found.notes)
 
 
 def test_images_of_other_sizes_are_cropped_by_default(tmp_path):
@@ -107,13 +119,13 @@ def test_images_of_other_sizes_are_cropped_by_default(tmp_path):
 
 def test_images_of_the_requested_size_stay_as_they_are(tmp_path):
     found = read(save(tmp_path, noise(2)), image_size=(9, 10))
-    equal(found.train.images, noise(2)[..., np.newaxis])
+    assert_equal_arrays(found.train.images, noise(2)[..., np.newaxis])
     assert (found.image_size, found.resize, found.notes) == (None, None, ())
 
 
 def test_16_bit_images_are_resized_in_16_bits(tmp_path):
     save(tmp_path, [np.full((16, 16), 60000, np.uint16)])
-    equal(pixels(tmp_path, image_size=8), np.full((1, 8, 8, 1), 60000, np.uint16))
+    assert_equal_arrays(pixels(tmp_path, image_size=8), np.full((1, 8, 8, 1), 60000, np.uint16))
 
 
 def test_channels_of_an_image_are_resized_together(tmp_path):
@@ -122,4 +134,4 @@ def test_channels_of_an_image_are_resized_together(tmp_path):
         save_pages(tmp_path / f"{number}.tif", pages)
     found = read(tmp_path, image_size=8)
     assert found.train.images.shape == (2, 8, 8, 3)
-    assert "2 images were resized to 8 x 8" in said(found.notes)
+    assert "2 images were resized to 8 x 8" in joined_notes(found.notes)

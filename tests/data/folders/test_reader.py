@@ -7,7 +7,15 @@ import zlib
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from picture_folders import equal, noise, pixels, read, refusal, said, save
+from picture_folders import (
+    assert_equal_arrays,
+    joined_notes,
+    message_of_refusal,
+    noise,
+    pixels,
+    read,
+    save,
+)
 from PIL import Image
 
 from vaetune.data.zero_copy import ALIGNMENT
@@ -18,7 +26,7 @@ from vaetune.data.zero_copy import ALIGNMENT
 @pytest.mark.parametrize("ending", [".png", ".bmp", ".tif", ".TIFF", ".pgm", ".tga", ".jp2"])
 def test_grey_files_of_lossless_formats_keep_their_pixels(tmp_path, ending):
     found = read(save(tmp_path, noise(), ending))
-    equal(found.train.images, noise()[..., np.newaxis])
+    assert_equal_arrays(found.train.images, noise()[..., np.newaxis])
     assert found.kind == "files"
     assert found.train.images.ctypes.data % ALIGNMENT == 0
     assert (found.notes, found.warnings) == ((), ())
@@ -28,7 +36,7 @@ def test_grey_files_of_lossless_formats_keep_their_pixels(tmp_path, ending):
 def test_colour_files_of_lossless_formats_keep_their_pixels(tmp_path, ending):
     x = noise(4, 9, 10, 3)
     options = {"lossless": True} if ending == ".webp" else {}
-    equal(pixels(save(tmp_path, x, ending, **options)), x)
+    assert_equal_arrays(pixels(save(tmp_path, x, ending, **options)), x)
 
 
 def test_a_folder_may_contain_files_of_all_formats(tmp_path):
@@ -41,7 +49,7 @@ def test_files_are_read_in_the_order_of_their_names(tmp_path):
     x = noise(3)
     for image, name in zip(x, ("b.png", "c.bmp", "a.tif"), strict=True):
         Image.fromarray(image).save(tmp_path / name)
-    equal(pixels(tmp_path), x[[2, 0, 1]][..., np.newaxis])
+    assert_equal_arrays(pixels(tmp_path), x[[2, 0, 1]][..., np.newaxis])
 
 
 def test_unused_files_are_counted_by_ending_without_hidden_files(tmp_path):
@@ -50,14 +58,14 @@ def test_unused_files_are_counted_by_ending_without_hidden_files(tmp_path):
         (tmp_path / name).write_text("not an image")
     found = read(tmp_path)
     assert len(found.train.images) == 4
-    assert said(found.notes) == (
+    assert joined_notes(found.notes) == (
         "6 files were not used: 2 .txt, 1 without an ending, 1 .csv, 1 .eps, 1 .h5."
     )
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("not an image")
-    assert "contains no images: expected files such as PNG" in refusal(tmp_path)
+    assert "contains no images: expected files such as PNG" in message_of_refusal(tmp_path)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -91,7 +99,9 @@ def test_the_first_frame_of_an_animation_is_read_with_a_note(tmp_path, ending):
     frames[0].save(tmp_path / f"moving{ending}", save_all=True, append_images=frames[1:])
     found = read(tmp_path)
     np.testing.assert_allclose(found.train.images[1], found.train.images[0], atol=3)
-    assert said(found.notes) == "Of 1 file with several frames, only the first frame was used."
+    assert (
+        joined_notes(found.notes) == "Of 1 file with several frames, only the first frame was used."
+    )
 
 
 # Types and channels.
@@ -110,7 +120,7 @@ def test_the_first_frame_of_an_animation_is_read_with_a_note(tmp_path, ending):
 def test_types_of_more_than_8_bits_are_kept(tmp_path, dtype, ending, high):
     x = noise(high=high, dtype=dtype) / 7 if dtype is np.float32 else noise(high=high, dtype=dtype)
     x = x.astype(dtype)
-    equal(pixels(save(tmp_path, x, ending)), x[..., np.newaxis])
+    assert_equal_arrays(pixels(save(tmp_path, x, ending)), x[..., np.newaxis])
 
 
 def test_8_bit_images_among_16_bit_images_are_scaled_with_a_warning(tmp_path):
@@ -119,8 +129,8 @@ def test_8_bit_images_among_16_bit_images_are_scaled_with_a_warning(tmp_path):
     save(tmp_path / "b", deep)
     found = read(tmp_path)
     expected = np.concatenate([noise().astype(np.uint16) * 257, deep])
-    equal(found.train.images, expected[..., np.newaxis])
-    assert said(found.warnings) == (
+    assert_equal_arrays(found.train.images, expected[..., np.newaxis])
+    assert joined_notes(found.warnings) == (
         "4 images with 8 bits and 4 with 16 bits were found: "
         "the pixels with 8 bits were multiplied by 257."
     )
@@ -130,15 +140,17 @@ def test_16_bit_images_of_8_bit_values_become_bytes_among_8_bit_images(tmp_path)
     save(tmp_path / "a", noise())
     save(tmp_path / "b", noise(seed=1, dtype=np.uint16))
     found = read(tmp_path)
-    equal(found.train.images, np.concatenate([noise(), noise(seed=1)])[..., np.newaxis])
-    assert "no pixel is above 255" in said(found.warnings)
+    assert_equal_arrays(
+        found.train.images, np.concatenate([noise(), noise(seed=1)])[..., np.newaxis]
+    )
+    assert "no pixel is above 255" in joined_notes(found.warnings)
 
 
 def test_16_bit_grey_among_8_bit_colour_fills_all_channels(tmp_path):
     save(tmp_path / "a", noise(3, 9, 10, 3))
     save(tmp_path / "b", np.full((1, 9, 10), 32896, np.uint16))
     found = pixels(tmp_path)
-    equal(found[:3], noise(3, 9, 10, 3).astype(np.uint16) * 257)
+    assert_equal_arrays(found[:3], noise(3, 9, 10, 3).astype(np.uint16) * 257)
     assert set(np.unique(found[3])) == {32896}
 
 
@@ -162,9 +174,9 @@ def test_any_mixture_of_images_is_read_correctly_or_refused(tmp_path_factory, ki
         save(folder / str(number), arrays[-1:], ending)
     types = {array.dtype.name for array in arrays}
     if len(types) > 1 and types != {"uint8", "uint16"}:
-        assert "different types" in refusal(folder)
+        assert "different types" in message_of_refusal(folder)
     elif len({array.shape[:2] for array in arrays}) > 1:
-        assert "different sizes" in refusal(folder)
+        assert "different sizes" in message_of_refusal(folder)
     else:
         found = pixels(folder)
         for image, array in zip(found, arrays, strict=True):
@@ -178,7 +190,7 @@ def test_any_mixture_of_images_is_read_correctly_or_refused(tmp_path_factory, ki
 def test_other_mixtures_of_types_are_refused_with_an_example_of_each(tmp_path):
     save(tmp_path / "a", noise())
     save(tmp_path / "b", noise(dtype=np.float32), ".tif")
-    message = refusal(tmp_path)
+    message = message_of_refusal(tmp_path)
     assert f"b{os.sep}000.tif (float32), a{os.sep}000.png (uint8)" in message
 
 
@@ -200,14 +212,14 @@ def test_16_bit_colour_is_read_as_8_bits_with_a_warning(tmp_path):
     write_16_bit_colour_png(tmp_path / "a.png", np.full((9, 10, 3), 0x1234))
     found = read(tmp_path)
     assert set(np.unique(found.train.images)) == {0x12}
-    assert "1 colour file has 16 bits per channel" in said(found.warnings)
+    assert "1 colour file has 16 bits per channel" in joined_notes(found.warnings)
 
 
 def test_grey_files_among_colour_files_fill_three_channels(tmp_path):
     save(tmp_path / "a", noise(1))
     save(tmp_path / "b", noise(1, 9, 10, 3))
     found = pixels(tmp_path)
-    equal(found[0], np.repeat(noise(1)[0][..., np.newaxis], 3, axis=-1))
+    assert_equal_arrays(found[0], np.repeat(noise(1)[0][..., np.newaxis], 3, axis=-1))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 from journals import VALUES, make_study, make_trial_events
-from stories import NOW, Outline
+from stories import NOW, ParsedPage
 
 from vaetune.config.space import Choice, Range, Space
 from vaetune.config.spec import SearchSpec
@@ -309,7 +309,7 @@ def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
     study = search(*measure(draw_configurations(30), by_latent_dim))
     page = render_report([study], {}, NOW)
     found = compute_importance(study)
-    words = Outline(page).words
+    words = ParsedPage(page).words
     assert words.index("How was the winner found?") < words.index("Which hyperparameters mattered?")
     assert words.index("Which hyperparameters mattered?") < words.index(
         "What does a low loss cost?"
@@ -324,13 +324,13 @@ def test_the_page_shows_a_bar_for_each_hyperparameter_without_a_script():
 @pytest.mark.usefixtures("without_charts")
 def test_the_page_marks_uncertain_importances():
     study = search(*measure(draw_configurations(10), by_latent_dim))
-    assert "The importances are uncertain" in Outline(render_report([study], {}, NOW)).words
+    assert "The importances are uncertain" in ParsedPage(render_report([study], {}, NOW)).words
 
 
 @pytest.mark.usefixtures("without_charts")
 def test_the_page_explains_missing_importances():
     study = search(*measure(draw_configurations(2), by_latent_dim))
-    words = Outline(render_report([study], {}, NOW)).words
+    words = ParsedPage(render_report([study], {}, NOW)).words
     assert "The importance of hyperparameters cannot be computed. This needs at least 4" in words
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from journals import JournalBuilder, make_joined
-from stories import START, Story
+from stories import START, SearchBuilder
 
 from vaetune.report.analysis.timeline import (
     WorkingTime,
@@ -25,7 +25,7 @@ def spans_of(study):
 
 
 def test_trials_follow_each_other_in_one_lane(tmp_path):
-    study = Story(tmp_path).trial("0000", [3.0, 2.0]).trial("0001", [1.0]).end().study()
+    study = SearchBuilder(tmp_path).trial("0000", [3.0, 2.0]).trial("0001", [1.0]).end().study()
     assert [(s.trial_id, s.lane, s.start_s, s.end_s) for s in spans_of(study)] == [
         ("0000", 0, 0.0, 120.0),
         ("0001", 0, 120.0, 180.0),
@@ -33,7 +33,7 @@ def test_trials_follow_each_other_in_one_lane(tmp_path):
 
 
 def test_the_break_between_sessions_takes_no_time(tmp_path):
-    story = Story(tmp_path).trial("0000", [3.0]).end("interrupted").session(after_s=7200.0)
+    story = SearchBuilder(tmp_path).trial("0000", [3.0]).end("interrupted").session(after_s=7200.0)
     study = story.trial("0001", [1.0]).session(after_s=500.0).trial("0002", [1.0]).study()
     assert [(s.start_s, s.end_s) for s in spans_of(study)] == [
         (0.0, 60.0),
@@ -44,14 +44,14 @@ def test_the_break_between_sessions_takes_no_time(tmp_path):
 
 
 def test_working_time_does_not_advance_in_a_break(tmp_path):
-    story = Story(tmp_path).trial("0000", [3.0]).end("interrupted").session(after_s=7200.0)
+    story = SearchBuilder(tmp_path).trial("0000", [3.0]).end("interrupted").session(after_s=7200.0)
     clock = WorkingTime(story.trial("0001", [1.0]).study())
     moments = [START + timedelta(seconds=second) for second in (60, 61, 7000, 7260, 7261)]
     assert [clock.at(moment) for moment in moments] == [60.0, 60.0, 60.0, 60.0, 61.0]
 
 
 def test_the_length_of_an_interrupted_trial_excludes_the_break(tmp_path):
-    story = Story(tmp_path).trial("0000", [3.0], unfinished=True).session(after_s=7200.0)
+    story = SearchBuilder(tmp_path).trial("0000", [3.0], unfinished=True).session(after_s=7200.0)
     moment = story.time + timedelta(minutes=1)
     later = story.study().trials[0].epochs[0].model_copy(update={"time": moment, "epoch": 2})
     story.events.append(later)
@@ -59,7 +59,13 @@ def test_the_length_of_an_interrupted_trial_excludes_the_break(tmp_path):
 
 
 def test_overlapping_trials_have_separate_lanes(tmp_path):
-    study = Story(tmp_path).trial("0000", [3.0]).trial("0001", [2.0]).trial("0002", [1.0]).study()
+    study = (
+        SearchBuilder(tmp_path)
+        .trial("0000", [3.0])
+        .trial("0001", [2.0])
+        .trial("0002", [1.0])
+        .study()
+    )
     first, second, third = study.trials
     moved = replace(second, started=START + timedelta(seconds=30))
     spans = spans_of(replace(study, trials=(first, moved, third)))
@@ -68,7 +74,7 @@ def test_overlapping_trials_have_separate_lanes(tmp_path):
 
 @pytest.mark.parametrize("losses", [[], [2.0]])
 def test_a_running_trial_lasts_until_its_last_event(tmp_path, losses):
-    study = Story(tmp_path).trial("0000", losses, unfinished=True).study()
+    study = SearchBuilder(tmp_path).trial("0000", losses, unfinished=True).study()
     assert [s.end_s for s in spans_of(study)] == [60.0 * len(losses)]
 
 
@@ -278,6 +284,6 @@ def test_overlapping_spans_of_two_journals_count_once():
 
 
 def test_a_search_without_workers_or_training_has_no_utilisation(tmp_path):
-    assert compute_utilisation(Story(tmp_path).trial("0000", [3.0]).end().study()) is None
+    assert compute_utilisation(SearchBuilder(tmp_path).trial("0000", [3.0]).end().study()) is None
     assert compute_utilisation(JournalBuilder(2).study()) is None
     assert compute_utilisation(JournalBuilder(2).begin(10, "0000", 1).study()) is None

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
-from blas_threads import threads_inside
+from blas_threads import blas_threads_in
 from hypothesis import given, settings, strategies as st
 from long_forms import long
-from stories import REFERENCE_LOSSES, Story, reference, usual
+from stories import REFERENCE_LOSSES, SearchBuilder, make_finished_search, make_keras_example
 
 from vaetune.report.charts.clusters import CLASS_COLOURS, compute_clusters, draw_clusters, to_png
 from vaetune.report.charts.curves import (
@@ -70,7 +70,7 @@ def test_the_projection_is_computed_by_one_thread(monkeypatch):
     def run():
         compute_clusters(*random_points(50, 4), None)
 
-    assert threads_inside(monkeypatch, np.linalg, "svd", run) == {1}
+    assert blas_threads_in(monkeypatch, np.linalg, "svd", run) == {1}
 
 
 def test_points_that_are_not_finite_are_left_out_with_their_labels():
@@ -222,7 +222,9 @@ def test_a_user_s_matplotlib_settings_do_not_change_charts():
 
 
 def test_a_configuration_is_one_line_through_its_promotions(tmp_path):
-    info = compute_curves(usual(tmp_path / "tiny").study(), reference(tmp_path).study())
+    info = compute_curves(
+        make_finished_search(tmp_path / "tiny").study(), make_keras_example(tmp_path).study()
+    )
     assert [curve.role for curve in info.curves] == ["other", "other", "reference", "winner"]
     winner = info.curves[-1]
     assert winner.trial_id == "0003"
@@ -235,7 +237,7 @@ def test_a_configuration_is_one_line_through_its_promotions(tmp_path):
 
 def test_failures_are_marked_where_they_happened(tmp_path):
     story = (
-        usual(tmp_path / "tiny")
+        make_finished_search(tmp_path / "tiny")
         .trial("0004", [240.0], error="died after an epoch")
         .trial("0005", [], error="died at once")
         .trial("0006", [], configuration=0, parent="0000", epoch_from=1, error="died later")
@@ -247,7 +249,7 @@ def test_failures_are_marked_where_they_happened(tmp_path):
 
 
 def test_the_winner_remains_the_winner_if_its_promotion_failed(tmp_path):
-    story = Story(tmp_path / "tiny").trial("0000", [180.0])
+    story = SearchBuilder(tmp_path / "tiny").trial("0000", [180.0])
     story.trial("0001", [], configuration=0, parent="0000", epoch_from=1, error="died")
     (curve,) = compute_curves(story.study(), None).curves
     assert curve.role == "winner"
@@ -255,7 +257,7 @@ def test_the_winner_remains_the_winner_if_its_promotion_failed(tmp_path):
 
 
 def test_high_first_epochs_and_divergence_do_not_flatten_the_curves(tmp_path):
-    story = Story(tmp_path / "tiny")
+    story = SearchBuilder(tmp_path / "tiny")
     for number in range(10):
         story.trial(f"{number:04d}", [500.0 - number, 180.0 - number, 150.0 - number])
     story.trial("0010", [1e9])
@@ -265,7 +267,7 @@ def test_high_first_epochs_and_divergence_do_not_flatten_the_curves(tmp_path):
 
 
 def test_losses_that_are_not_finite_are_gaps(tmp_path):
-    story = Story(tmp_path / "tiny").trial("0000", [200.0, math.nan, math.inf])
+    story = SearchBuilder(tmp_path / "tiny").trial("0000", [200.0, math.nan, math.inf])
     info = compute_curves(story.study(), None)
     assert info.curves[0].costs[0] == 200.0
     assert all(math.isnan(loss) for loss in info.curves[0].costs[1:])
@@ -273,8 +275,8 @@ def test_losses_that_are_not_finite_are_gaps(tmp_path):
 
 
 def test_the_lowest_loss_so_far_ends_at_the_winner(tmp_path):
-    story = usual(tmp_path / "tiny")
-    info = compute_progress(story.study(), reference(tmp_path).study())
+    story = make_finished_search(tmp_path / "tiny")
+    info = compute_progress(story.study(), make_keras_example(tmp_path).study())
     assert info.costs == (212.5, 201.0, 150.0, 131.25)
     assert info.seconds == (60.0, 120.0, 240.0, 300.0)
     assert info.until_s == 300.0
@@ -283,7 +285,7 @@ def test_the_lowest_loss_so_far_ends_at_the_winner(tmp_path):
 
 def test_the_lowest_loss_so_far_counts_only_completed_trials(tmp_path):
     story = (
-        Story(tmp_path / "tiny")
+        SearchBuilder(tmp_path / "tiny")
         .trial("0000", [212.5])
         .trial("0001", [100.0], error="died")
         .trial("0002", [90.0], unfinished=True)
@@ -292,7 +294,7 @@ def test_the_lowest_loss_so_far_counts_only_completed_trials(tmp_path):
 
 
 def test_breaks_between_sessions_are_left_out(tmp_path):
-    story = Story(tmp_path / "tiny").trial("0000", [212.5]).end("interrupted")
+    story = SearchBuilder(tmp_path / "tiny").trial("0000", [212.5]).end("interrupted")
     story.session(after_s=36000.0).trial("0001", [200.0])
     info = compute_progress(story.study(), None)
     assert info.seconds == (60.0, 120.0)
@@ -300,7 +302,9 @@ def test_breaks_between_sessions_are_left_out(tmp_path):
 
 
 def test_time_is_shown_in_a_suitable_unit(tmp_path):
-    short = compute_progress(Story(tmp_path / "tiny").trial("0000", [9.0]).study(), None)
-    long = compute_progress(Story(tmp_path / "tiny").trial("0000", [9.0] * 200).study(), None)
+    short = compute_progress(SearchBuilder(tmp_path / "tiny").trial("0000", [9.0]).study(), None)
+    long = compute_progress(
+        SearchBuilder(tmp_path / "tiny").trial("0000", [9.0] * 200).study(), None
+    )
     assert "seconds since the search started" in to_svg(draw_progress(short))
     assert "hours since the search started" in to_svg(draw_progress(long))

@@ -4,7 +4,7 @@ from datetime import timedelta
 from itertools import combinations
 
 import pytest
-from stories import NOW, START, Outline, Story, usual
+from stories import NOW, START, ParsedPage, SearchBuilder, make_finished_search
 
 from vaetune.report.charts.comparison import MAX_SEARCHES, compute_comparison, draw_comparison
 from vaetune.report.charts.style import LINES, THEME
@@ -14,13 +14,13 @@ from vaetune.report.page import render_report
 
 def search(name, losses, tmp_path, **options):
     """A search of one trial with one minute per epoch."""
-    return Story(tmp_path / name, **options).trial("0000", losses).end().study()
+    return SearchBuilder(tmp_path / name, **options).trial("0000", losses).end().study()
 
 
 def test_each_curve_has_the_working_time_of_its_search(tmp_path):
-    late = Story(tmp_path / "late", start=START + timedelta(days=9))
+    late = SearchBuilder(tmp_path / "late", start=START + timedelta(days=9))
     late.trial("0000", [300.0]).end("interrupted").session(after_s=7200).trial("0001", [150.0, 160])
-    info = compute_comparison([usual(tmp_path / "tiny").study(), late.study()])
+    info = compute_comparison([make_finished_search(tmp_path / "tiny").study(), late.study()])
     assert [curve.name for curve in info.curves] == ["tiny", "late"]
     first, second = (curve.progress for curve in info.curves)
     assert first.costs == (212.5, 201.0, 150.0, 131.25)
@@ -37,7 +37,7 @@ def test_the_best_searches_are_drawn_and_the_others_counted(tmp_path):
     assert [curve.name for curve in info.curves] == [f"n{n}" for n in range(6)]
     assert info.left_out == 3
     page = render_report(studies, {}, NOW)
-    assert "3 more with worse winners are not drawn." in Outline(page).words
+    assert "3 more with worse winners are not drawn." in ParsedPage(page).words
 
 
 @pytest.mark.parametrize(("epochs", "is_log"), [(9, False), (10, True)])
@@ -94,9 +94,9 @@ def test_the_lines_have_enough_contrast_on_white():
 def test_the_page_has_a_chart_of_searches_only_if_there_are_several(tmp_path, monkeypatch):
     for module in ("section", "side_by_side"):
         monkeypatch.setattr(f"vaetune.report.sections.{module}.to_svg", lambda *given: "<svg/>")
-    studies = [usual(tmp_path / name).study() for name in ("first", "second")]
+    studies = [make_finished_search(tmp_path / name).study() for name in ("first", "second")]
     page = render_report(studies, {}, NOW)
     label = "Lowest validation loss so far of each search against its working time"
     assert page.count(f'aria-label="{label}"') == 1
-    assert "Lowest loss so far among the completed trials of each search" in Outline(page).words
+    assert "Lowest loss so far among the completed trials of each search" in ParsedPage(page).words
     assert label not in render_report(studies[:1], {}, NOW)

@@ -7,13 +7,13 @@ import pytest
 from journals import JournalBuilder, make_study, make_trial_events
 from stories import (
     NOW,
-    Outline,
-    Story,
+    ParsedPage,
+    SearchBuilder,
     headline_of,
     leaderboard_of,
+    make_finished_search,
+    make_keras_example,
     page_of,
-    reference,
-    usual,
     words_of,
 )
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("without_charts")
 
 
 def test_the_headline_compares_the_winner_with_the_keras_example(tmp_path):
-    page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path))
+    page = page_of(make_finished_search(tmp_path / "tiny"), baseline=make_keras_example(tmp_path))
     assert headline_of(page) == (
         "Trial 0003 (configuration 1) reaches 131.2 nats per image, 46.0 below the Keras example "
         "after the same 3 epochs."
@@ -40,13 +40,17 @@ def test_the_headline_compares_the_winner_with_the_keras_example(tmp_path):
     ],
 )
 def test_the_headline_states_the_difference_in_either_direction(tmp_path, losses, shown):
-    page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path, losses))
+    page = page_of(
+        make_finished_search(tmp_path / "tiny"), baseline=make_keras_example(tmp_path, losses)
+    )
     assert headline_of(page).endswith(shown)
 
 
 def test_losses_hyperparameters_and_cost_are_compared_in_one_table(tmp_path):
-    page = page_of(usual(tmp_path / "tiny"), baseline=reference(tmp_path)).replace("<wbr>", "")
-    rows = Outline(page).texts_of("tr", page)
+    page = page_of(
+        make_finished_search(tmp_path / "tiny"), baseline=make_keras_example(tmp_path)
+    ).replace("<wbr>", "")
+    rows = ParsedPage(page).texts_of("tr", page)
     assert rows[: rows.index("Cost") + 4] == [
         "Winner Keras example Difference",
         "Validation loss at the best epoch, nats per image",
@@ -68,9 +72,11 @@ def test_losses_hyperparameters_and_cost_are_compared_in_one_table(tmp_path):
 
 
 def test_long_numbers_are_smaller(tmp_path):
-    story = Story(tmp_path / "large").trial("0000", [-48093.4]).end()
+    story = SearchBuilder(tmp_path / "large").trial("0000", [-48093.4]).end()
     assert '<tr class="lead">' in page_of(story)
-    assert '<tr class="lead long">' in page_of(story, baseline=reference(tmp_path, (-47440.5,)))
+    assert '<tr class="lead long">' in page_of(
+        story, baseline=make_keras_example(tmp_path, (-47440.5,))
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_long_numbers_are_smaller(tmp_path):
     [(True, "it has not been trained on these data"), (False, "(baseline = false)")],
 )
 def test_without_the_keras_example_the_winner_is_shown_alone(tmp_path, wanted, shown):
-    page = page_of(usual(tmp_path / "tiny", spec=SearchSpec(baseline=wanted)))
+    page = page_of(make_finished_search(tmp_path / "tiny", spec=SearchSpec(baseline=wanted)))
     assert headline_of(page) == (
         "Trial 0003 (configuration 1) reaches 131.2 nats per image after 3 epochs."
     )
@@ -87,7 +93,11 @@ def test_without_the_keras_example_the_winner_is_shown_alone(tmp_path, wanted, s
 
 
 def test_a_search_in_progress_has_the_command_to_continue():
-    story = Story(Path("results/tiny")).trial("0000", [212.5]).trial("0001", [], unfinished=True)
+    story = (
+        SearchBuilder(Path("results/tiny"))
+        .trial("0000", [212.5])
+        .trial("0001", [], unfinished=True)
+    )
     page = page_of(story)
     assert headline_of(page) == (
         "Trial 0000 (configuration 0) reaches 212.5 nats per image so far after 1 epoch."
@@ -99,7 +109,7 @@ def test_a_search_in_progress_has_the_command_to_continue():
 
 
 def test_a_search_that_has_just_begun_has_a_page():
-    page = page_of(Story(Path("results/tiny")))
+    page = page_of(SearchBuilder(Path("results/tiny")))
     assert headline_of(page) == "No trial has completed yet."
     assert "In progress: 0 of 4 trials" in words_of(page)
     assert "<code>vaetune search tiny</code>" in page
@@ -107,16 +117,18 @@ def test_a_search_that_has_just_begun_has_a_page():
 
 
 def test_an_interrupted_search_has_the_command_to_continue():
-    story = Story(Path("results/tiny")).trial("0000", [], unfinished=True).end("interrupted")
+    story = (
+        SearchBuilder(Path("results/tiny")).trial("0000", [], unfinished=True).end("interrupted")
+    )
     page = page_of(story)
     assert headline_of(page) == "No trial has completed yet."
     assert "Interrupted: 0 of 4 trials" in words_of(page)
     assert "<code>vaetune search tiny</code>" in page
-    assert "stopped" in Outline(page).texts_of("tbody", page)[0]
+    assert "stopped" in ParsedPage(page).texts_of("tbody", page)[0]
 
 
 def test_a_search_that_an_error_stopped_shows_the_error():
-    story = Story(Path("results/tiny")).trial("0000", [212.5]).end("error", "No space left")
+    story = SearchBuilder(Path("results/tiny")).trial("0000", [212.5]).end("error", "No space left")
     words = words_of(page_of(story))
     assert "Stopped by an error: 1 of 4 trials" in words
     assert "The error: No space left." in words
@@ -134,7 +146,9 @@ def test_a_search_that_an_error_stopped_shows_the_error():
     ],
 )
 def test_a_stopped_search_shows_its_limit_and_the_command_to_continue(reason, title, command):
-    page = page_of(Story(Path("results/tiny")).trial("0000", [212.5]).end(reason, "It is so."))
+    page = page_of(
+        SearchBuilder(Path("results/tiny")).trial("0000", [212.5]).end(reason, "It is so.")
+    )
     assert f"{title}: 1 of 4 trials" in words_of(page)
     assert "It is so." in words_of(page)
     assert f"<code>{command}</code>" in page
@@ -155,7 +169,7 @@ def test_the_page_of_a_running_search_counts_the_running_trials():
 
 
 def test_if_all_trials_fail_the_error_is_shown_first():
-    story = Story(Path("results/tiny"))
+    story = SearchBuilder(Path("results/tiny"))
     for trial_id in ("0000", "0001"):
         story.trial(trial_id, [], error="ResourceExhaustedError: out of memory", traceback="line 1")
     page = page_of(story.end())
@@ -166,8 +180,10 @@ def test_if_all_trials_fail_the_error_is_shown_first():
 
 
 def test_a_trial_without_a_finite_loss_is_never_the_winner(tmp_path):
-    story = Story(tmp_path / "tiny").trial("0000", [math.nan]).trial("0001", [math.inf]).end()
+    story = (
+        SearchBuilder(tmp_path / "tiny").trial("0000", [math.nan]).trial("0001", [math.inf]).end()
+    )
     page = page_of(story)
-    assert not set(Outline(page).values("data-value")) & {"nan", "inf"}
+    assert not set(ParsedPage(page).values("data-value")) & {"nan", "inf"}
     assert headline_of(page) == "No trial has a loss to compare."
     assert "nan" not in words_of(page).lower().split()

@@ -2,7 +2,7 @@
 
 import pytest
 from journals import SPEC, JournalBuilder, make_session, make_study, make_trial_events
-from stories import NOW, words_of, words_of_built
+from stories import NOW, report_text_of, words_of
 
 from vaetune.report.page import render_report
 from vaetune.study.events import FileSetAside, PlanCorrected, SearchExtended, TrialRetried
@@ -48,7 +48,7 @@ def test_a_worker_on_another_kind_of_machine_is_shown():
     assert (
         "Workers 2-3 of the session of 4 March 2026, 05:06 UTC differ from the process of the "
         "search: processor: a processor -> another."
-    ) in words_of_built(builder)
+    ) in report_text_of(builder)
 
 
 def test_each_lost_worker_is_shown_with_the_outcome_of_its_trial():
@@ -60,7 +60,7 @@ def test_each_lost_worker_is_shown_with_the_outcome_of_its_trial():
     )
     builder.begin(61, "0001", 2).lose(70, 2, "0001").resume(71, "0001", 3).lose(80, 3, "0001")
     builder.lose(90, 2, error="").resume(95, "0000", 2, epoch=1)
-    words = words_of_built(builder)
+    words = report_text_of(builder)
     for shown in (
         "Worker 1 was lost on 4 March 2026, 05:07 UTC while it was training trial 0000: OOM. "
         "The trial continued after epoch 1 on worker 2.",
@@ -77,13 +77,13 @@ def test_a_lost_worker_is_shown_with_the_failure_of_its_trial():
     builder = (
         JournalBuilder(1).begin(10, "0000", 1).lose(20, 1, "0000").finish(21, "0000", "failed")
     )
-    assert "killed by signal 9. The trial failed." in words_of_built(builder)
+    assert "killed by signal 9. The trial failed." in report_text_of(builder)
 
 
 def test_a_trial_that_continues_in_the_driver_is_described_as_such():
     builder = JournalBuilder(1).begin(10, "0000", 1).lose(20, 1, "0000").session(100, 1)
     builder.resume(101, "0000", None)
-    assert "The trial started again in the process of the search." in words_of_built(builder)
+    assert "The trial started again in the process of the search." in report_text_of(builder)
 
 
 def lose_many(builder, times, error="killed"):
@@ -96,8 +96,8 @@ def lose_many(builder, times, error="killed"):
 
 
 def test_more_than_ten_lost_workers_are_summarised():
-    assert words_of_built(lose_many(JournalBuilder(2), 10)).count("was lost on") == 10
-    words = words_of_built(lose_many(JournalBuilder(2), 11))
+    assert report_text_of(lose_many(JournalBuilder(2), 10)).count("was lost on") == 10
+    words = report_text_of(lose_many(JournalBuilder(2), 11))
     assert words.count("was lost on") == 0
     assert (
         "Workers were lost 11 times from 4 March 2026, 05:06 UTC to 4 March 2026, 05:16 UTC; "
@@ -111,7 +111,7 @@ def test_only_the_most_frequent_reasons_are_shown():
     for n in range(7):
         builder.lose(1000 + n, 2, error=f"reason {n}")
     builder.resume(1100, "0004", 1)
-    words = words_of_built(builder)
+    words = report_text_of(builder)
     assert "Reason for 5 lost workers: killed." in words
     assert "Reason for 1 lost worker: reason 3." in words
     assert "reason 4" not in words
@@ -123,4 +123,4 @@ def test_workers_that_were_lost_while_idle_are_described_as_such():
     builder = JournalBuilder(2)
     for n in range(11):
         builder.lose(n, 1)
-    assert "None of them was training a trial of this search." in words_of_built(builder)
+    assert "None of them was training a trial of this search." in report_text_of(builder)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 from journals import SPEC, JournalBuilder
-from stories import VALUES, Story, reference, usual
+from stories import VALUES, SearchBuilder, make_finished_search, make_keras_example
 
 from vaetune.config.space import Choice, Range, Space
 from vaetune.config.spec import SearchSpec
@@ -19,7 +19,7 @@ def column(records, key):
 
 
 def test_every_column_has_a_value_for_each_trial(tmp_path):
-    records = compute_records(usual(tmp_path / "tiny").study(), None)
+    records = compute_records(make_finished_search(tmp_path / "tiny").study(), None)
     assert records.trials == ("0000", "0001", "0002", "0003")
     assert records.parents == (None, None, None, "0001")
     assert {len(one.values) for one in records.columns} == {4}
@@ -42,7 +42,10 @@ def test_every_column_has_a_value_for_each_trial(tmp_path):
     ],
 )
 def test_numbers_are_those_of_the_journal(tmp_path, key, values):
-    assert column(compute_records(usual(tmp_path / "tiny").study(), None), key).values == values
+    assert (
+        column(compute_records(make_finished_search(tmp_path / "tiny").study(), None), key).values
+        == values
+    )
 
 
 def test_the_scale_of_an_axis_follows_its_dimension(tmp_path):
@@ -51,7 +54,7 @@ def test_the_scale_of_an_axis_follows_its_dimension(tmp_path):
         latent_dim=Choice(values=(2, 4)),
         learning_rate=Range(min=1e-4, max=1e-2, scale="log"),
     )
-    story = Story(tmp_path / "tiny", spec=SearchSpec(space=space)).trial("0000", [3.0])
+    story = SearchBuilder(tmp_path / "tiny", spec=SearchSpec(space=space)).trial("0000", [3.0])
     records = compute_records(story.study(), None)
     scales = {one.key: one.scale for one in records.columns}
     assert scales["filters_1"] == "linear"
@@ -61,12 +64,12 @@ def test_the_scale_of_an_axis_follows_its_dimension(tmp_path):
 
 
 def test_a_column_with_a_zero_has_no_logarithmic_axis(tmp_path):
-    story = Story(tmp_path / "tiny").trial("0000", [], error="no room").trial("0001", [3.0])
+    story = SearchBuilder(tmp_path / "tiny").trial("0000", [], error="no room").trial("0001", [3.0])
     assert column(compute_records(story.study(), None), "seconds").scale == "linear"
 
 
 def test_only_hyperparameters_with_several_values_differ(tmp_path):
-    records = compute_records(usual(tmp_path / "tiny").study(), None)
+    records = compute_records(make_finished_search(tmp_path / "tiny").study(), None)
     names = {one.key for one in records.columns if one.kind == "hyperparameter" and one.differs}
     assert names == {"dense_units"}
     assert set(VALUES) <= {one.key for one in records.columns}
@@ -77,13 +80,15 @@ def test_only_hyperparameters_with_several_values_differ(tmp_path):
 )
 def test_the_title_of_active_units_mentions_several_levels(tmp_path, levels, title):
     values = VALUES | {"levels": levels}
-    story = Story(tmp_path / "tiny").trial("0000", [3.0], hyperparameters=values, active_units=5)
+    story = SearchBuilder(tmp_path / "tiny").trial(
+        "0000", [3.0], hyperparameters=values, active_units=5
+    )
     found = column(compute_records(story.study(), None), "active_units")
     assert (found.title, found.values) == (title, (5,))
 
 
 def test_losses_that_are_not_finite_are_gaps(tmp_path):
-    story = Story(tmp_path / "tiny", spec=SPEC).trial(
+    story = SearchBuilder(tmp_path / "tiny", spec=SPEC).trial(
         "0000", [3.0, math.nan, math.inf], error="NaN"
     )
     records = compute_records(story.study(), None)
@@ -94,13 +99,15 @@ def test_losses_that_are_not_finite_are_gaps(tmp_path):
 
 def test_small_numbers_keep_their_digits(tmp_path):
     values = {**VALUES, "learning_rate": 0.000123456789}
-    story = Story(tmp_path / "tiny").trial("0000", [3.0], hyperparameters=values)
+    story = SearchBuilder(tmp_path / "tiny").trial("0000", [3.0], hyperparameters=values)
     kept = column(compute_records(story.study(), None), "learning_rate").values
     assert kept == pytest.approx((0.000123456789,), rel=1e-6)
 
 
 def test_the_reference_is_shown_with_its_curve(tmp_path):
-    shown = compute_records(usual(tmp_path / "tiny").study(), reference(tmp_path).study()).reference
+    shown = compute_records(
+        make_finished_search(tmp_path / "tiny").study(), make_keras_example(tmp_path).study()
+    ).reference
     assert shown is not None
     assert (shown.loss, shown.latent_dim, shown.total_s) == (177.25, 2, 180.0)
     assert shown.epochs == (1, 2, 3)
@@ -108,7 +115,7 @@ def test_the_reference_is_shown_with_its_curve(tmp_path):
 
 
 def test_the_command_for_a_trial_ends_with_its_id(tmp_path):
-    records = compute_records(usual(tmp_path / "tiny").study(), None)
+    records = compute_records(make_finished_search(tmp_path / "tiny").study(), None)
     assert records.export == f"vaetune best tiny --export --results {tmp_path} --trial"
 
 
@@ -125,7 +132,7 @@ def shared_search():
 
 
 def test_a_search_without_workers_has_no_worker_columns(tmp_path):
-    records = compute_records(usual(tmp_path / "tiny").study(), None)
+    records = compute_records(make_finished_search(tmp_path / "tiny").study(), None)
     assert records.workers is None
     assert "worker" not in {one.key for one in records.columns}
 

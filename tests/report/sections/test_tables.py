@@ -7,20 +7,22 @@ from journals import JournalBuilder
 from stories import (
     DATA,
     ENVIRONMENT,
-    Outline,
-    Story,
+    ParsedPage,
+    SearchBuilder,
     leaderboard_of,
+    make_finished_search,
     page_of,
-    usual,
+    report_text_of,
     words_of,
-    words_of_built,
 )
 
 pytestmark = pytest.mark.usefixtures("without_charts")
 
 
 def test_every_trial_is_listed_best_first_and_failures_last(tmp_path):
-    story = usual(tmp_path / "tiny").trial("0004", [], error="Oops: no", unfinished=False)
+    story = make_finished_search(tmp_path / "tiny").trial(
+        "0004", [], error="Oops: no", unfinished=False
+    )
     header, *rows = leaderboard_of(page_of(story))
     assert header.split() == [
         *("Rank", "Trial", "Loss", "Recon.", "KL", "Active", "units", "Status", "Config."),
@@ -37,18 +39,18 @@ def test_every_trial_is_listed_best_first_and_failures_last(tmp_path):
 
 
 def test_a_failed_trial_keeps_its_error_and_traceback(tmp_path):
-    story = usual(tmp_path / "tiny").trial(
+    story = make_finished_search(tmp_path / "tiny").trial(
         "0004", [199.0], error="ValueError: bad <shape>", traceback="File x\n  deep & down\n"
     )
     page = page_of(story)
-    (details,) = Outline(page).texts_of("details", page)
+    (details,) = ParsedPage(page).texts_of("details", page)
     assert "Trial 0004 (configuration 4): ValueError: bad <shape>" in details
     assert "deep & down" in details
     assert "dense_units = 80" in details
 
 
 def test_the_page_has_the_settings_needed_to_repeat_a_search(tmp_path):
-    words = words_of(page_of(usual(tmp_path / "tiny")))
+    words = words_of(page_of(make_finished_search(tmp_path / "tiny")))
     for shown in (
         "seed 0 flag",
         "budget.factor 3 file",
@@ -64,12 +66,12 @@ def test_the_page_has_the_settings_needed_to_repeat_a_search(tmp_path):
 
 
 def test_a_search_without_workers_shows_no_workers(tmp_path):
-    assert "worker" not in words_of(page_of(usual(tmp_path / "tiny"))).lower()
+    assert "worker" not in words_of(page_of(make_finished_search(tmp_path / "tiny"))).lower()
 
 
 def test_the_workers_of_the_latest_session_are_shown_with_their_devices():
     builder = JournalBuilder(8).session(100, 4, joined=101, host="node9", threads=1)
-    words = words_of_built(builder.begin(110, "0000", 1))
+    words = report_text_of(builder.begin(110, "0000", 1))
     assert "Workers 4, CPU on node9, 1 thread each Processor" in words
     assert "vaetune search tiny on CPU, 8 workers" in words
     assert "vaetune search tiny on CPU, 4 workers" in words
@@ -84,7 +86,7 @@ def test_different_kinds_of_workers_have_separate_lines():
         .join(1, 2)
         .join(2, 3, "node8")
     )
-    words = words_of_built(builder)
+    words = report_text_of(builder)
     assert "Worker 1 GPU (a card) on node7, 2 threads" in words
     assert "Workers 2-3 CPU on node7 and node8, 2 threads each" in words
 
@@ -100,24 +102,27 @@ def test_different_kinds_of_workers_have_separate_lines():
     ids=["not ready", "one", "none", "none any more"],
 )
 def test_the_device_is_shown_for_any_number_of_workers(builder, shown):
-    assert shown in words_of_built(builder)
+    assert shown in report_text_of(builder)
 
 
 def test_winners_are_compared_only_on_the_same_data(tmp_path):
     other = DATA.model_copy(update={"fingerprint": "cd" * 32})
-    first, second = usual(tmp_path / "first"), usual(tmp_path / "second")
+    first, second = (
+        make_finished_search(tmp_path / "first"),
+        make_finished_search(tmp_path / "second"),
+    )
     assert "Comparison of searches" in words_of(page_of(first, second))
     assert "Comparison of searches" not in words_of(
-        page_of(first, usual(tmp_path / "2nd", data=other))
+        page_of(first, make_finished_search(tmp_path / "2nd", data=other))
     )
-    unfinished = Story(tmp_path / "second")
+    unfinished = SearchBuilder(tmp_path / "second")
     assert "Comparison of searches" not in words_of(page_of(first, unfinished))
 
 
 def test_compared_winners_are_ordered_best_first(tmp_path):
-    better = Story(tmp_path / "better").trial("0000", [99.5]).end()
-    page = page_of(usual(tmp_path / "tiny"), better)
+    better = SearchBuilder(tmp_path / "better").trial("0000", [99.5]).end()
+    page = page_of(make_finished_search(tmp_path / "tiny"), better)
     table = re.search(r'<table class="search-group">.*?</table>', page, flags=re.DOTALL)[0]
-    _, first, second = Outline(table).texts_of("tr", table)
+    _, first, second = ParsedPage(table).texts_of("tr", table)
     assert first.startswith("better 99.50")
     assert second.startswith("tiny 131.25")

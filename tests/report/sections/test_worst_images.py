@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from stories import page_of, usual, words_of
+from stories import make_finished_search, page_of, words_of
 
 from vaetune.report.sections.worst_images import show_worst_images
 from vaetune.study.artifacts import WORST_NAME, WorstImages
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("without_charts")
 
 
 def write_search_with_worst_images(folder, trial_id="0003"):
-    story = usual(folder)
+    story = make_finished_search(folder)
     study = story.write()
     images = np.random.default_rng(0).integers(0, 255, (2, 3, 8, 8, 1)).astype(np.uint8)
     worst = WorstImages(images[0], images[1], np.array([90.26, 61.0, 60.44]))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from journals import make_rescored, make_session_end, make_study, make_trial_events, write_search
 from pasted_lines import HYPERBAND
-from stories import NOW, Outline, words_of
+from stories import NOW, ParsedPage, words_of
 
 from vaetune.config.reading import Copies, Reading
 from vaetune.config.spec import SearchSpec, single_configuration
@@ -82,7 +82,7 @@ def test_a_single_training_and_a_search_without_a_winner_have_verdicts():
 
 def test_verdicts_are_the_first_section_below_the_headline():
     page = page_of(make_search_with_many_verdicts())
-    outline = Outline(page)
+    outline = ParsedPage(page)
     headings = [tag for tag, _ in outline.elements if tag in ("h2", "h3", "h4")]
     assert headings[:7] == ["h2", "h3", "h4", "h4", "h4", "h4", "h4"]
     words = outline.words

@@ -8,7 +8,7 @@ from functools import cache
 import keras_tuner
 import pytest
 import scipy.optimize
-from blas_threads import threads_inside
+from blas_threads import blas_threads_in
 from hypothesis import given, settings, strategies as st
 from long_forms import long
 
@@ -622,7 +622,7 @@ def test_bayesian_suggestions_are_computed_by_one_thread(monkeypatch):
     def run():
         run_to_the_end(oracle)
 
-    assert threads_inside(monkeypatch, oracle.gpr, "fit", run) == {1}
+    assert blas_threads_in(monkeypatch, oracle.gpr, "fit", run) == {1}
 
 
 @pytest.mark.usefixtures("quick_suggestions")
