@@ -41,10 +41,10 @@ class Length(NamedTuple):
     parameters: int
 
 
-def modules() -> dict[str, str]:
-    """Returns the source text of every module, by path in the package."""
-    found = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
-    return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in found}
+def modules(folder: Path = PACKAGE) -> dict[str, str]:
+    """Returns the source text of every module, by path in the folder."""
+    found = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in found}
 
 
 def top_names() -> list[str]:
@@ -92,11 +92,11 @@ def _measure(node: Function) -> tuple[int, int]:
     return lines, len([one for one in parameters if one.arg not in ("self", "cls")])
 
 
-def docstrings() -> dict[str, str]:
+def docstrings(folder: Path = PACKAGE) -> dict[str, str]:
     """Returns every docstring, including those of constants, by module and line."""
     return {
         f"{name}:{node.lineno}": node.value.value
-        for name, text in modules().items()
+        for name, text in modules(folder).items()
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -104,19 +104,23 @@ def docstrings() -> dict[str, str]:
     }
 
 
-def comments() -> dict[str, str]:
+def comments(folder: Path = PACKAGE) -> dict[str, str]:
     """Returns every comment, by module and line."""
     return {
         f"{name}:{number}": line.partition("# ")[2]
-        for name, text in modules().items()
+        for name, text in modules(folder).items()
         for number, line in enumerate(text.splitlines(), start=1)
         if "# " in line and "noqa" not in line and "type: ignore" not in line
     }
 
 
-def old_words() -> list[str]:
-    """Returns the docstrings and comments with `OLD_WORDS`."""
-    texts = docstrings() | comments()
+def old_words(folder: Path = PACKAGE) -> list[str]:
+    """Returns the docstrings, comments and names of functions with `OLD_WORDS`."""
+    texts = docstrings(folder) | comments(folder)
+    for name, text in modules(folder).items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, Function):
+                texts[f"{name}:{node.name}"] = node.name.replace("_", " ")
     return [f"{place}: {m[0]}" for place, text in texts.items() if (m := OLD_WORDS.search(text))]
 
 

@@ -30,7 +30,7 @@ GIVE_UP_S = 1000.0
 """Simulated seconds after which a search is stopped."""
 
 ENDLESS = 10**6
-"""Epochs of a freeze-thaw search: so many that only the clock stops it."""
+"""Epochs of a freeze-thaw search: more than the time allows."""
 
 CONTROL_BEGUN, CONTROL_KEPT, CONTROL_POOL = 27, 3, 270
 """Numbers of configurations that the control begins, completes and draws from in a round."""

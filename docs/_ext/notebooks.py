@@ -9,7 +9,7 @@ from docutils import nodes
 from myst_parser.parsers.sphinx_ import MystParser
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-"""How terminals are told to change colours."""
+"""The codes with which text changes the colours of a terminal."""
 
 
 class NotebookParser(MystParser):

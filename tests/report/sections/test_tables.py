@@ -65,7 +65,7 @@ def test_the_page_has_the_settings_needed_to_repeat_a_search(tmp_path):
         assert shown in words
 
 
-def test_a_search_without_workers_shows_no_workers(tmp_path):
+def test_a_search_in_one_process_mentions_no_others(tmp_path):
     assert "worker" not in words_of(page_of(make_finished_search(tmp_path / "tiny"))).lower()
 
 

@@ -40,7 +40,7 @@ POINTS = (
 
 
 WIDE = SPACE.model_copy(update={"learning_rate": Range(min=1e-3, max=1e-2, scale="log")})
-"""A space with so many configurations that none is drawn twice."""
+"""A space with more configurations than are ever drawn."""
 
 
 @pytest.fixture(autouse=True)
