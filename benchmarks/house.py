@@ -21,7 +21,7 @@ OLD_WORDS = re.compile(
     r"what (became|becomes|came|comes) of|to be had|is had|at the least|at the most|nobody|"
     r"in vain|crew|workforce|roster|shelf|bench|foretells?|foretold|reckoned)\b"
 )
-"""Unclear or archaic words that docstrings and comments must not use."""
+"""Unclear or archaic words that names of functions, docstrings and comments must not use."""
 
 GENITIVE = re.compile(r"^\s+\w+: (Of|That|How|Which|Whose|Where|When|What|Why)\b", re.MULTILINE)
 """Arguments and attributes that no noun phrase describes, such as "seed: Of the search."."""

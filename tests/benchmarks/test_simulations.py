@@ -272,7 +272,7 @@ def test_epoch_times_depend_on_the_network_but_not_on_the_learning_rate(table, h
 
 
 class InventedWorld:
-    """A world whose n-th training has the n-th list of losses, and epochs of one second."""
+    """A simulated world: its n-th training has the n-th list of losses; an epoch takes a second."""
 
     lowest = 100.0
 

@@ -74,7 +74,7 @@ def write_bad_images(folder, **arrays):
 
 
 def images_with_pixel(value):
-    """Noise images as floats, one pixel of which has the value."""
+    """Random images as floats. One of their pixels has the value."""
     images = noise().astype(np.float32)
     images[3, 2, 1] = value
     return images

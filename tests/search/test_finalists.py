@@ -165,7 +165,7 @@ def test_an_extended_search_is_rescored_again(finished, tmp_path):
 
 
 def with_seeds(count):
-    """The search whose finalists are trained again from a number of other seeds."""
+    """The search, with its finalists trained again from some other seeds."""
     return changed(GRID, limits=Limits(final_seeds=count))
 
 

@@ -199,7 +199,7 @@ def clock(monkeypatch):
 
 
 def steps_of(run, events, worker=None):
-    """The steps of a run for events, the first of which is assigned to a worker."""
+    """Pairs of a run and its events. The first event, the start of a trial, names the worker."""
     start, *others = events
     return [(run, event) for event in (start.model_copy(update={"worker": worker}), *others)]
 

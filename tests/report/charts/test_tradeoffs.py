@@ -19,7 +19,7 @@ FLOOR = 45.5
 
 
 def make_search():
-    """Two completed configurations, of which one was promoted, and a failed one."""
+    """Two completed configurations, one of them promoted, and a failed configuration."""
     return make_study(
         *make_trial_events("0000", [200.0], parameters=100, duration_s=5.0),
         *make_trial_events(
