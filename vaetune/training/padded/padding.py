@@ -6,6 +6,7 @@ activations map 0 to 0, the next layer multiplies the result by zeros, and so th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -97,9 +98,7 @@ def padding_of(narrow: Architecture, wide: Architecture, variables: Sequence[Any
         wide: Architecture of the wider model, of the same structure.
         variables: Variables of the wider model, in the order of `VAE.ordered_variables`.
     """
-    outputs = _trace(wide, {})
-    widths = {name: len(traced.outputs) for name, traced in outputs.items()}
-    traces = _trace(narrow, widths)
+    traces = _trace(narrow, _output_widths(wide))
     shapes = [tuple(variable.shape) for variable in variables]
     columns = zip(variables, shapes, strict=True)
     return Padding([_places(v.path, shape, traces) for v, shape in columns], shapes)
@@ -135,6 +134,12 @@ class _Signal:
     width: int
     sides: tuple[int, ...] = ()
     source: str = ""
+
+
+@lru_cache(maxsize=8)
+def _output_widths(architecture: Architecture) -> Mapping[str, int]:
+    """Returns the number of output channels of each layer of a model, by name of the layer."""
+    return {name: len(traced.outputs) for name, traced in _trace(architecture, {}).items()}
 
 
 def _trace(architecture: Architecture, widths: Mapping[str, int]) -> dict[str, _Trace]:
