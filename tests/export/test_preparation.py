@@ -201,10 +201,6 @@ def test_models_of_integers_from_0_to_255_accept_8_bit_files(tmp_path):
     np.testing.assert_array_equal(read[0, ..., 0], to_unit(GREY, 0, 255)[0])
 
 
-def save_rgba(path):
-    Image.new("RGBA", (10, 9), (255, 0, 0, 0)).save(path)
-
-
 REFUSED = {
     "8-bit.png": (
         Image.fromarray(GREY).save,

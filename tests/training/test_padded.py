@@ -267,15 +267,16 @@ def test_padding_stays_exactly_zero(pair):
             np.testing.assert_array_equal(array, back)
 
 
-def test_a_padded_runner_continues_the_training_of_a_plain_runner(pair):
+@pytest.mark.parametrize(("first", "second"), [("plain", "padded"), ("padded", "plain")])
+def test_each_kind_of_runner_continues_the_training_of_the_other(pair, first, second):
     pair.begin()
-    pair.plain.train(pair.epoch())
-    weights, optimizer = pair.plain.read()
-    average = pair.plain.read_average()
-    pair.padded.restore(weights, optimizer, average)
-    assert_arrays_close(pair.padded.read()[1], optimizer, 0.0)
-    assert_close(pair.padded.validate(), pair.plain.validate())
-    assert_close(pair.padded.train(pair.epoch(2)), pair.plain.train(pair.epoch(2)))
+    one, other = getattr(pair, first), getattr(pair, second)
+    one.train(pair.epoch())
+    weights, optimizer = one.read()
+    other.restore(weights, optimizer, one.read_average())
+    assert_arrays_close(other.read()[1], optimizer, 0.0)
+    assert_close(other.validate(), one.validate())
+    assert_close(other.train(pair.epoch(2)), one.train(pair.epoch(2)))
 
 
 def test_encodings_reconstructions_and_losses_equal_those_of_the_narrow_model(pair):

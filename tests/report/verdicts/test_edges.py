@@ -112,10 +112,10 @@ def test_at_most_three_edges_are_described_and_have_lines():
     names["batch_size"] = (64, 32)
     good = {name: better for name, (_, better) in names.items()}
     bad = {name: worse for name, (worse, _) in names.items()}
-    _, verdict = judge(
-        [(good, x) for x in rising_from(100.0)] + [(bad, x) for x in rising_from(120.0)]
-    )
+    better = [(good, x) for x in rising_from(100.0, 4)] + [(good | {"filters_1": 8}, 101.0)]
+    _, verdict = judge(better + [(bad, x) for x in rising_from(120.0)])
     assert verdict.seen.count(" value, with ") == 3
+    assert "filters_1" not in verdict.seen, "the least sure edge"
     assert verdict.lines.startswith("[space]\n")
     assert len(verdict.lines.splitlines()) == 4
 
