@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -132,9 +133,11 @@ def measure_search(
     programs = cache / "vaetune" / "programs"
     before = _count_files(programs)
     with tempfile.TemporaryDirectory() as folder:
+        began = datetime.now(UTC)
         seconds = _search(file, images, compiled, Path(folder), cache, options)
         added = _count_files(programs) - before
-        return {"seconds": seconds, "programs": added, **_read_journal(Path(folder) / "search")}
+        journal = _read_journal(Path(folder) / "search", began)
+        return {"seconds": seconds, "programs": added, **journal}
 
 
 def measure_commands(file: Path, images: str) -> dict[str, Any]:
@@ -174,21 +177,34 @@ def _run(command: Sequence[str], cache: Path) -> float:
     return round(time.perf_counter() - began_s, 1)
 
 
-def _read_journal(folder: Path) -> dict[str, Any]:
+def _read_journal(folder: Path, began: datetime) -> dict[str, Any]:
+    """Returns what a search found, and where its time went.
+
+    Args:
+        folder: Folder of the search.
+        began: When its command was called.
+    """
     from vaetune import load_study
 
     study = load_study(folder)
     trials = sorted(study.trials, key=lambda trial: trial.started)
     epochs = [epoch for trial in trials for epoch in trial.epochs]
-    first = trials[0].epochs[0]
+    # The journal's durations of an epoch do not include that a trial waits for its programs.
+    first_s = (trials[0].epochs[0].time - trials[0].started).total_seconds()
     return {
         "epochs": len(epochs),
+        "start_s": round((trials[0].started - began).total_seconds(), 1),
+        "trials_s": round((_last_end(trials) - trials[0].started).total_seconds(), 1),
         "training_s": round(sum(epoch.train_s for epoch in epochs), 1),
         "validation_s": round(sum(epoch.validation_s for epoch in epochs), 1),
-        "first_epoch_s": round(first.train_s + first.validation_s, 1),
+        "first_epoch_s": round(first_s, 1),
         "rescoring_s": round(sum(one.duration_s for one in study.rescorings), 1),
         "best": round(min(epoch.val_loss for epoch in epochs), 3),
     }
+
+
+def _last_end(trials: Sequence[Any]) -> datetime:
+    return max(trial.ended for trial in trials)
 
 
 def measure_keras_tuner(images: str, limit: float) -> dict[str, Any]:

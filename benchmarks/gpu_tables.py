@@ -17,6 +17,8 @@ _SEARCHES = {
 }
 """What is searched, by title."""
 
+_RUNS = {"none": "not compiled", "cold": "compiled, first time", "warm": "compiled, from the cache"}
+
 _SPACES = {"0.1": "space of 0.1, batches of 128", "default": "default space, batches of 64"}
 
 _GOALS: Sequence[tuple[str, float, float, str, Callable[[Sequence[Row]], Sequence[float]]]] = (
@@ -77,13 +79,10 @@ def searches_table(rows: Sequence[Row]) -> str:
         return "Not measured yet."
     heads = (
         f"{_card(rows)}, 75 epochs",
-        "not compiled",
-        "compiled, first time",
-        "compiled, from the cache",
+        *_RUNS.values(),
     )
-    runs = ("none", "cold", "warm")
     lines = [
-        (title, *(_spread(_of_searches(rows, "seconds", run=run, **wanted)) for run in runs))
+        (title, *(_spread(_of_searches(rows, "seconds", run=run, **wanted)) for run in _RUNS))
         for title, wanted in _SEARCHES.items()
     ]
     return markdown_table(heads, lines)
@@ -115,6 +114,34 @@ def goals_table(rows: Sequence[Row]) -> str:
     return markdown_table(("measure", "goal", "measured", "reached"), lines)
 
 
+def time_table(rows: Sequence[Row]) -> str:
+    """Returns the table of where the time of searches with one worker goes."""
+    heads = (
+        "search",
+        "start, images",
+        "training",
+        "validation",
+        "between epochs",
+        "rescoring",
+        "report",
+    )
+    lines = list(_time_lines(rows))
+    return markdown_table(heads, lines) if lines else "Not measured yet."
+
+
+def _time_lines(rows: Sequence[Row]) -> Iterator[Sequence[str]]:
+    parts = "training_s", "validation_s", "rescoring_s"
+    for title, wanted in _SEARCHES.items():
+        for run, kind in _RUNS.items():
+            own = _plain_searches(rows, run=run, **wanted)
+            for row in (row for row in own if "trials_s" in row):
+                training, validation, rescoring = (row[part] for part in parts)
+                between = row["trials_s"] - training - validation
+                end = row["seconds"] - row["start_s"] - row["trials_s"] - rescoring
+                spent = row["start_s"], training, validation, between, rescoring, end
+                yield f"{title}, {kind}", *(f"{seconds:.1f} s" for seconds in spent)
+
+
 def _step_lines(rows: Sequence[Row]) -> Iterator[Sequence[str]]:
     steps = [row for row in rows if row["what"] == "steps"]
     for space, levels in dict.fromkeys((row["space"], row["levels"]) for row in steps):
@@ -135,15 +162,22 @@ def _milliseconds(row: Row | None) -> str:
 
 def _values(rows: Sequence[Row], name: str, **wanted: Any) -> list[float]:
     """Returns a value of the rows that hold it and all wanted values."""
-    chosen = (row for row in rows if name in row and wanted.items() <= row.items())
-    return [float(row[name]) for row in chosen]
+    return [float(row[name]) for row in _with(rows, **wanted) if name in row]
 
 
-def _of_searches(rows: Sequence[Row], name: str, space: str = "0.1", **wanted: Any) -> list[float]:
-    """Returns a value of the searches with one worker in float32."""
+def _with(rows: Sequence[Row], **wanted: Any) -> list[Row]:
+    return [row for row in rows if wanted.items() <= row.items()]
+
+
+def _plain_searches(rows: Sequence[Row], space: str = "0.1", **wanted: Any) -> list[Row]:
+    """Returns the searches with one worker in float32."""
     searches = [row for row in rows if row["what"].startswith("search of ")]
     plain = [row for row in searches if not row.keys() & {"workers", "precision"}]
-    return _values(plain, name, space=space, **wanted)
+    return _with(plain, space=space, **wanted)
+
+
+def _of_searches(rows: Sequence[Row], name: str, **wanted: Any) -> list[float]:
+    return _values(_plain_searches(rows, **wanted), name)
 
 
 def _shares_of_keras_tuner(rows: Sequence[Row]) -> list[float]:

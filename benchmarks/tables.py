@@ -16,7 +16,13 @@ from typing import Any
 from anomaly_tables import anomalies_text, read_rows as read_anomalies
 from contenders import TITLES
 from curves import Table
-from gpu_tables import goals_table as gpu_goals_table, read_gpu, searches_table, steps_table
+from gpu_tables import (
+    goals_table as gpu_goals_table,
+    read_gpu,
+    searches_table,
+    steps_table,
+    time_table,
+)
 from markdown_tables import markdown_table
 from quality_tables import found_table, read_rows
 from race_chart import draw_race
@@ -292,6 +298,7 @@ def parts() -> dict[str, str]:
         "anomalies": anomalies_text(read_anomalies()),
         "gpu": searches_table(gpu),
         "gpu-steps": steps_table(gpu),
+        "gpu-time": time_table(gpu),
         "gpu-goals": gpu_goals_table(gpu),
     }
 

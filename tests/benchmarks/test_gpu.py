@@ -46,6 +46,16 @@ def test_a_second_search_compiles_nothing():
     assert goal([cold, {**WARM, "programs": 1}], measure) == ["1", "**no**"]
 
 
+def test_the_parts_of_a_search_add_up_to_its_time():
+    parts = {"start_s": 5.0, "trials_s": 20.0, "training_s": 12.0, "validation_s": 3.0}
+    row = {**WARM, **parts, "rescoring_s": 2.0, "seconds": 28.0}
+    others = [{**row, "workers": 4}, {**WARM, "run": "none", "seconds": 90.0}]
+    (line,) = gpu_tables.time_table([row, *others]).splitlines()[2:]
+    title, *seconds = (cell.strip() for cell in line.strip("|").split("|"))
+    assert title == "50,000 images of MNIST, space of 0.1, compiled, from the cache"
+    assert seconds == ["5.0 s", "12.0 s", "3.0 s", "5.0 s", "2.0 s", "1.0 s"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "count"),
@@ -80,3 +90,6 @@ def test_every_measurement_runs_to_its_end(tmp_path, arguments, count):
     rows = list(read_lines(results))
     assert len(rows) == count
     assert all(row["card"] == "A card" for row in rows)
+    searches = {row["run"]: row for row in rows if "run" in row}
+    if {"cold", "none"} <= searches.keys():
+        assert searches["cold"]["first_epoch_s"] > searches["none"]["first_epoch_s"]
