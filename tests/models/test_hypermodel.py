@@ -6,6 +6,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import vaetune
 from vaetune.config.space import EARLIER_SPACE, REFERENCE, Choice, Pinned, Range, Space
@@ -244,3 +245,64 @@ def test_the_recipe_is_applied_in_a_plain_keras_tuner_script(tmp_path):
     (best,) = tuner.get_best_models(1)
     measured = best.evaluate(images, batch_size=8, verbose=0, return_dict=True)["loss"]
     assert measured == pytest.approx(tuner.oracle.get_best_trials(1)[0].score, rel=1e-5)
+
+
+@pytest.mark.parametrize("recipe", [{}, {"weight_decay": 0.1}], ids=["plain", "weight decay"])
+def test_a_promoted_trial_of_keras_tuner_keeps_what_was_trained(tmp_path, recipe):
+    images = np.random.default_rng(0).random((32, 8, 8, 1)).astype("float32") * 0.2
+    values = {"filters_1": 2, "filters_2": 3, "dense_units": 4, "learning_rate": 0.01}
+    begun = []
+
+    class Recorder(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            vae = self.model
+            begun.append(
+                [float(vae.output_bias[0]), float(vae.log_scale), int(vae.optimizer.iterations)]
+            )
+
+    pinned = Space.pinned_at(values | {"output_bias": "mean"} | recipe)
+    space = pinned.model_copy(update={"filters_1": Choice(values=(2, 3))})
+    tuner = keras_tuner.Hyperband(
+        VAEHyperModel((8, 8, 1), space, likelihood="gaussian"),
+        objective=keras_tuner.Objective("val_loss", "min"),
+        max_epochs=2,
+        factor=2,
+        directory=tmp_path,
+    )
+    tuner.search(images, validation_data=(images,), batch_size=8, verbose=0, callbacks=[Recorder()])
+    new = [one for one in begun if one[2] == 0]
+    promoted = [one for one in begun if one[2] == 4]
+    assert len(new) + len(promoted) == len(begun)
+    assert promoted
+    for bias, log_scale, _ in promoted:
+        assert bias != new[0][0]
+        assert log_scale != new[0][1]
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras counts the steps so.
+def test_warm_up_holds_for_data_of_unknown_length():
+    """The first epoch has the values of its middle. Later epochs know the number of steps."""
+    values = {"filters_1": 2, "filters_2": 3, "dense_units": 4, "latent_dim": 2}
+    recipe = {"learning_rate": 0.01, "learning_rate_warmup": 2, "kl_warmup": 2}
+    recipe |= {"learning_rate_decay": "cosine"}
+    hypermodel = VAEHyperModel((8, 8, 1), Space.pinned_at(values | recipe))
+    hp = keras_tuner.HyperParameters()
+    images = np.random.default_rng(0).random((12, 8, 8, 1)).astype("float32")
+    unknown = tf.data.Dataset.from_tensor_slices(images).batch(4).filter(lambda batch: True)
+
+    def fit(data):
+        vae, rates, shares = hypermodel.build(hp), [], []
+
+        class Recorder(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                rates.append(float(vae.optimizer.learning_rate))
+                shares.append(float(vae.recipe.kl_share))
+
+        hypermodel.fit(hp, vae, data, epochs=3, verbose=0, shuffle=False, callbacks=[Recorder()])
+        return np.array([rates, shares])
+
+    known = fit(tf.data.Dataset.from_tensor_slices(images).batch(4))
+    counted = fit(unknown)
+    np.testing.assert_allclose(counted[:, 3:], known[:, 3:], rtol=1e-6)
+    middle = 0.01 * 0.5 * (1 + np.cos(np.pi * 0.5 / 3)) * 0.25, 0.25
+    np.testing.assert_allclose(counted[:, :3], np.tile(middle, (3, 1)).T, rtol=1e-6)

@@ -13,7 +13,7 @@ from vaetune.config.space import Space
 from vaetune.models.build import build_template, build_vae, draw_variables, set_scale
 from vaetune.models.hypermodel import VAEHyperModel
 from vaetune.models.likelihoods import spread_of
-from vaetune.models.recipe import prepare
+from vaetune.models.recipe import compile_for, prepare
 from vaetune.models.vae import VAE
 from vaetune.training.restore import read_variables
 from vaetune.training.schedule import StepSettings
@@ -80,6 +80,7 @@ def test_the_scale_and_its_average_are_trained_as_by_keras_fit(likelihood, level
     theirs = make_vae(values, likelihood)
     set_scale(theirs, 0.2)
     fresh = read_variables(theirs.ordered_variables)
+    compile_for(theirs, values)
     callback = prepare(theirs, values, ())
     theirs.fit(
         images, batch_size=len(images), epochs=3, verbose=0, shuffle=False, callbacks=[callback]

@@ -10,7 +10,7 @@ from long_forms import long
 from vaetune.device import ChosenDevice, check_precision, has_bfloat16
 from vaetune.errors import DeviceError
 from vaetune.models.build import build_template, build_vae, draw_variables
-from vaetune.models.recipe import prepare
+from vaetune.models.recipe import compile_for, prepare
 from vaetune.training.feed import DeviceData
 from vaetune.training.precision import ONEDNN_OPTION, onednn_bfloat16
 from vaetune.training.restore import read_variables
@@ -147,6 +147,7 @@ def test_the_recipe_trains_like_keras_fit(parts):
     images = make_images(4)
     theirs = make_vae(values)
     fresh = read_variables(theirs.ordered_variables)
+    compile_for(theirs, values)
     callback = prepare(theirs, values, ())
     fit_in_order(theirs, images, callback)
 
@@ -182,6 +183,7 @@ def test_each_part_of_the_recipe_changes_the_trained_weights(part):
     images, trained = make_images(4), []
     for values in (plain, {**plain, **RECIPES[part]}):
         vae = make_vae(values)
+        compile_for(vae, values)
         callback = prepare(vae, values, ())
         fit_in_order(vae, images, callback)
         trained.append(np.concatenate([np.ravel(v) for v in vae.ordered_variables]))

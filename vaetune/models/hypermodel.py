@@ -22,11 +22,11 @@ from vaetune.config import (
     Value,
 )
 from vaetune.errors import DataError
-from vaetune.models.build import build_vae, set_scale
+from vaetune.models.build import build_vae
 from vaetune.models.conditions import UsedWhere
 from vaetune.models.first_batch import explain_range, peek
 from vaetune.models.likelihoods import spread_of
-from vaetune.models.recipe import prepare
+from vaetune.models.recipe import compile_for, prepare
 from vaetune.models.vae import VAE
 
 
@@ -83,7 +83,10 @@ class VAEHyperModel(keras_tuner.HyperModel):
 
     def build(self, hp: keras_tuner.HyperParameters) -> VAE:
         """Builds and compiles the VAE with these hyperparameters."""
-        return build_vae(self.image_shape, self._values_of(hp), self.likelihood)
+        values = self._values_of(hp)
+        vae = build_vae(self.image_shape, values, self.likelihood)
+        compile_for(vae, values)
+        return vae
 
     def fit(
         self, hp: keras_tuner.HyperParameters, model: VAE, *args: Any, **kwargs: Any
@@ -106,9 +109,8 @@ class VAEHyperModel(keras_tuner.HyperModel):
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"], _ = _checked(kwargs["validation_data"], "validation images")
         x, first = _checked(x, "training images")
-        recipe = prepare(model, values, self.pixel_means or _means_of(first))
-        if first is not None:
-            set_scale(model, spread_of(first))
+        spread = None if first is None else spread_of(first)
+        recipe = prepare(model, values, self.pixel_means or _means_of(first), spread)
         kwargs["callbacks"] = [recipe, *(kwargs.get("callbacks") or ())]
         return model.fit(x, *others, **kwargs)
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from vaetune.config import Value, value_of
-from vaetune.models.build import set_output_bias
+from vaetune.models.build import set_output_bias, set_scale
 from vaetune.models.optimizer import Adam
 from vaetune.models.vae import VAE
 
@@ -77,6 +78,9 @@ class RecipeCallback(keras.callbacks.Callback):
 
     It must be the first callback, so that the others find the average at the end of an epoch.
 
+    The first epoch of a data set of unknown length has the values of its middle in all steps. The
+    steps of this epoch are counted for the next ones.
+
     Args:
         hyperparameters: Values by name.
     """
@@ -85,6 +89,7 @@ class RecipeCallback(keras.callbacks.Callback):
         super().__init__()
         self._values = hyperparameters
         self._epoch = 0
+        self._counted_steps, self._last_batch = 0, -1
         self._has_average_inside = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -92,17 +97,17 @@ class RecipeCallback(keras.callbacks.Callback):
         self._use_average(False)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        steps, epochs = self.params.get("steps"), self.params.get("epochs")
-        if not steps:
-            return  # The data set does not tell its length in its first epoch.
-        done = self._epoch + batch / steps
-        rate = self._get("learning_rate") * _ramp(
-            done + 1 / steps, self._get("learning_rate_warmup")
-        )
+        steps = self.params.get("steps") or self._counted_steps
+        done = self._epoch + (min(1.0, batch / steps) if steps else 0.5)
+        after = done + (1 / steps if steps else 0.0)
+        rate = self._get("learning_rate") * _ramp(after, self._get("learning_rate_warmup"))
         if value_of(self._values, "learning_rate_decay") == "cosine":
-            rate *= 0.5 * (1.0 + math.cos(math.pi * done / epochs))
+            rate *= 0.5 * (1.0 + math.cos(math.pi * done / self.params["epochs"]))
         self.model.optimizer.learning_rate = rate
-        self.model.recipe.kl_share.assign(_ramp(done + 1 / steps, self._get("kl_warmup")))
+        self.model.recipe.kl_share.assign(_ramp(after, self._get("kl_warmup")))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._last_batch = batch
 
     def on_test_begin(self, logs: Any = None) -> None:
         self._use_average(True)
@@ -111,6 +116,7 @@ class RecipeCallback(keras.callbacks.Callback):
         self._use_average(False)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._counted_steps = self._last_batch + 1
         self._use_average(True)
 
     def _use_average(self, is_wanted: bool) -> None:
@@ -128,27 +134,48 @@ def _ramp(done_epochs: float, epochs: float) -> float:
     return min(1.0, done_epochs / epochs) if epochs else 1.0
 
 
+def compile_for(vae: VAE, hyperparameters: Mapping[str, Value]) -> None:
+    """Compiles a new model again if its configuration has weight decay or clips gradients.
+
+    Args:
+        vae: A model from `build_vae`.
+        hyperparameters: Values by name.
+    """
+    decay, clip_norm = (
+        float(value_of(hyperparameters, name)) for name in ("weight_decay", "clip_norm")
+    )
+    if not decay and not clip_norm:
+        return
+    rate = float(value_of(hyperparameters, "learning_rate"))
+    adam = Adam(rate, weight_decay=decay or None, global_clipnorm=clip_norm or None)
+    if decay:
+        adam.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "log_scale"])
+    vae.compile(optimizer=adam)
+    vae.optimizer.build(vae.ordered_trainable)
+
+
 def prepare(
-    vae: VAE, hyperparameters: Mapping[str, Value], pixel_means: Sequence[float]
+    vae: VAE,
+    hyperparameters: Mapping[str, Value],
+    pixel_means: Sequence[float],
+    pixel_spread: float | None = None,
 ) -> RecipeCallback:
-    """Prepares a new model for Keras's `fit`, and returns a callback for it.
+    """Prepares a model for Keras's `fit`, and returns a callback for it.
+
+    The output bias and the learned scale of a model that was trained stay as they are, such as
+    those of a trial that Keras Tuner promoted. The bias of a new model is zero.
 
     Args:
         vae: The model.
         hyperparameters: Values by name.
         pixel_means: Mean pixel of the training images in [0, 1], of each channel.
+        pixel_spread: Standard deviation of the pixels, from which a learned scale starts.
+            Default: the scale is not changed.
     """
-    decay, clip_norm = (
-        float(value_of(hyperparameters, name)) for name in ("weight_decay", "clip_norm")
-    )
-    if value_of(hyperparameters, "output_bias") == "mean":
-        set_output_bias(vae.output_bias, pixel_means)
+    if not np.any(vae.output_bias):
+        if value_of(hyperparameters, "output_bias") == "mean":
+            set_output_bias(vae.output_bias, pixel_means)
+        if pixel_spread is not None:
+            set_scale(vae, pixel_spread)
     vae.recipe = Recipe(vae, hyperparameters)
-    if decay or clip_norm:
-        rate = float(value_of(hyperparameters, "learning_rate"))
-        adam = Adam(rate, weight_decay=decay or None, global_clipnorm=clip_norm or None)
-        if decay:
-            adam.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "log_scale"])
-        vae.compile(optimizer=adam)
-        vae.optimizer.build(vae.ordered_trainable)
     return RecipeCallback(hyperparameters)
