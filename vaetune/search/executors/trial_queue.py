@@ -125,13 +125,16 @@ class TrialQueue:
             self._stop_with(stop)
 
     def finish(self, job: Job) -> None:
-        """Ends the trial of a finished task, or queues it to be tried again."""
+        """Ends the trial of a finished task, or queues it to be tried again.
+
+        After a stop, trials that complete meanwhile are still ended, and no others are queued.
+        """
         job.search.busy -= 1
-        if job.is_repair or self.stop:
+        if job.is_repair:
             return
         if job.search.source.has_ended(job.trial):
             job.search.source.on_trial_end(job.trial)
-        else:
+        elif not self.stop:
             job.search.retries.append(job.trial)
 
     def on_worker_joined(self, worker: int, place: WorkerPlace) -> None:
