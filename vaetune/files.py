@@ -138,6 +138,11 @@ def write_atomically(
             raise
 
 
+def escape_bytes(text: str) -> str:
+    """Escapes bytes that are not UTF-8 in a name or path, such as those of a name in Latin-1."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def check_writable(path: Path, flag: str) -> None:
     """Checks that a file can be written, by beginning one next to it, before anything is computed.
 

@@ -1,5 +1,6 @@
 """Rows are images for a trained model in the order of their files, with names and splits."""
 
+import os
 import weakref
 
 import numpy as np
@@ -94,6 +95,18 @@ def test_rows_of_a_folder_have_the_names_of_its_files(photos, from_disk):
         np.testing.assert_array_equal(image, pixels[name])
     again = open_rows(str(folder), trained)
     assert again.names.tolist() == list(pixels), "the cache contains the names"
+
+
+@pytest.mark.parametrize("from_disk", [None, True])
+def test_names_in_another_encoding_than_utf_8_have_their_bytes_escaped(photos, from_disk):
+    folder, _ = photos
+    (folder / "cat").rename(folder / os.fsdecode(b"caf\xe9"))
+    (folder / "dog" / "000.png").rename(folder / "dog" / os.fsdecode(b"\xe9.png"))
+    trained, images = trained_on(folder, from_disk=from_disk)
+    names = open_rows(str(folder), trained).names.tolist()
+    assert names[0] == r"caf\udce9/000.png"
+    assert names[-1] == r"dog/\udce9.png"
+    assert images.class_names == (r"caf\udce9", "dog")
 
 
 def test_images_in_a_moved_folder_keep_their_splits(photos, tmp_path):

@@ -1,6 +1,7 @@
 """`predict.py` computes z, reconstructions and samples with only ONNX Runtime."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -142,6 +143,15 @@ def test_a_folder_is_encoded_into_a_table_with_a_row_for_each_image(
         predict.main(["encode", str(folder / name)])
         single = json.loads(capsys.readouterr().out)
         np.testing.assert_allclose(values, single["z_mean"] + single["z_log_var"], atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", ["npz", "csv"])
+def test_a_name_in_another_encoding_than_utf_8_has_its_bytes_escaped(export, photos, ending):
+    folder, _ = photos
+    (folder / "a.png").rename(folder / os.fsdecode(b"\xe9.png"))
+    predict.main(["encode", "photos", f"z.{ending}"])
+    frame = np.load("z.npz")["names"] if ending == "npz" else pd.read_csv("z.csv")["name"]
+    assert r"\udce9.png" in frame.tolist()
 
 
 def test_a_table_of_a_single_image_replaces_an_earlier_table(export, capsys):

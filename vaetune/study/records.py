@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from vaetune.config import Reading, Value
+from vaetune.files import escape_bytes
 
 
 class Record(BaseModel):
@@ -46,12 +47,8 @@ class SparseRecord(Record):
         return {key: value for key, value in fields.items() if key not in unused}
 
 
-def _as_unicode(text: object) -> object:
-    """Escapes bytes that UTF-8 cannot encode, such as those of a path in Latin-1."""
-    return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
-
-
-Text = Annotated[str, BeforeValidator(_as_unicode)]
+Text = Annotated[str, BeforeValidator(lambda x: escape_bytes(x) if isinstance(x, str) else x)]
+"""Text in which bytes that are not UTF-8 are escaped."""
 
 
 class DataSummary(Record):

@@ -8,6 +8,7 @@ from typing import Literal
 
 from vaetune.data.folders.files import counted, joined, was
 from vaetune.errors import DataError
+from vaetune.files import escape_bytes
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -143,7 +144,7 @@ def _labelled(folder: Path, paths: Sequence[Path], split: SplitName) -> list[Pla
     places = []
     for path in paths:
         first, *rest = path.relative_to(folder).parts
-        places.append(Place(path, split, first if rest else None))
+        places.append(Place(path, split, escape_bytes(first) if rest else None))
     classes = {place.label for place in places}
     if None in classes and len(classes) > 1:
         first = min(label for label in classes if label is not None)

@@ -21,6 +21,7 @@ from vaetune.data.folders.transparency import Look
 from vaetune.data.prepare import decode, resize, to_channels
 from vaetune.data.raw import RawImages, RawSplit
 from vaetune.data.zero_copy import empty_aligned
+from vaetune.files import escape_bytes
 
 
 @dataclass
@@ -253,7 +254,8 @@ def _list_facts(
     for file in files:
         if file.place.split != split:
             continue
-        name, count = file.place.path.relative_to(folder).as_posix(), plan.images_in(file)
+        name = escape_bytes(file.place.path.relative_to(folder).as_posix())
+        count = plan.images_in(file)
         names += [name] if count == 1 else [f"{name}[{page}]" for page in range(count)]
         labels += [number[file.place.label]] * count if file.place.label is not None else []
     classes = np.array(labels, np.int64) if labels else None

@@ -220,7 +220,11 @@ def write_table(path: Path, output: Path, steps: Mapping[str, Any], seed: int) -
     """Encodes an image or the images of a folder, and writes a table with a row for each."""
     folder = path if path.is_dir() else path.parent
     paths = find_images(path) if path.is_dir() else [path]
-    names = [each.relative_to(folder).as_posix() for each in paths]
+    # A name in another encoding than UTF-8 has its bytes escaped.
+    names = [
+        each.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
+        for each in paths
+    ]
     parts = encode_files(paths, steps, seed)
     with redirect_stderr(io.StringIO()) as printed:
         try:
