@@ -8,7 +8,7 @@ import pytest
 from journals import make_rescored, make_session_end, make_study, make_trial_events
 
 from vaetune.config.family import FAMILY, REFERENCE, structure_of
-from vaetune.config.spec import Budget, SearchSpec, Training
+from vaetune.config.spec import Budget, Limits, SearchSpec, Training
 from vaetune.report.sections.explanation import compute_path
 from vaetune.report.text.explanation import explanation_as_table
 from vaetune.search.explain import estimate_path_s
@@ -179,6 +179,27 @@ def test_trainings_have_the_epochs_the_settings_and_the_images_of_the_search():
     same_images = make_training(example, 200.0)
     assert len(explain(study, [other_images]).missing) == 4
     assert len(explain(study, [same_images]).missing) == 3
+
+
+def test_trainings_have_no_time_limit():
+    limits = Limits(time_budget="1s", max_failure_rate=0.25)
+    found = explain(make_search(search=SEARCH.model_copy(update={"limits": limits})), [])
+    assert {one.spec.limits.time_budget for one in found.missing} == {None}
+    assert {one.spec.limits.max_failure_rate for one in found.missing} == {0.25}
+
+
+def test_failed_trainings_do_not_count_in_the_noise_of_seeds():
+    def loss_of(one):
+        fails = one.spec.seed == 5 and one.title == "all values of the winner"
+        return [] if fails else loss_by_title(one)
+
+    found, _ = train_all(make_search(), loss_of)
+    assert found.steps[-1].outcomes[0].has_failed
+    assert found.spread == pytest.approx(0.5**0.5)
+    *_, noise = explanation_as_table(found).splitlines()
+    assert "standard deviation of 0.71 nats" in noise, "and no comparison with the search"
+    none, _ = train_all(make_search(), lambda one: [] if one.spec.seed == 5 else loss_by_title(one))
+    assert "With the failed trainings, nothing is known" in explanation_as_table(none)
 
 
 def test_a_failed_training_counts_as_the_worst_and_is_not_repeated():

@@ -178,11 +178,15 @@ class Explanation:
         return replace(self, trained=trained_outcomes(self.study, baselines))
 
     def spec(self, changed: Changed, seed: int) -> SearchSpec:
-        """Returns the training of the Keras example with some changed groups."""
+        """Returns the training of the Keras example with some changed groups.
+
+        It has no time limit, because its loss counts only after its last epoch.
+        """
         search = self.study.search
         free = search.training.model_copy(update=dict.fromkeys(search.fixed_settings))
+        limits = search.limits.model_copy(update={"time_budget": None})
         measured = {"objective": self.measure.name, "choose_by": None}
-        like = search.model_copy(update={"training": free, **measured})
+        like = search.model_copy(update={"training": free, "limits": limits, **measured})
         single = single_configuration(configuration(self.values, changed), self.epochs, like)
         description = f"Path to the winner of {self.study.name}: {self._title(changed)}"
         return single.model_copy(update={"seed": seed, "description": description})
@@ -230,13 +234,13 @@ class Explanation:
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of a value between seeds; None for a single seed."""
+        """Standard deviation of a value between seeds, without failed trainings.
+
+        None if no configuration has two seeds that did not fail.
+        """
         several = [self.example, *(step.outcomes for step in self.steps)]
-        variances = [
-            statistics.variance(outcome.value for outcome in outcomes)
-            for outcomes in several
-            if len(outcomes) > 1
-        ]
+        values = [[one.value for one in outcomes if not one.has_failed] for outcomes in several]
+        variances = [statistics.variance(column) for column in values if len(column) > 1]
         return statistics.fmean(variances) ** 0.5 if variances else None
 
 

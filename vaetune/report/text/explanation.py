@@ -94,7 +94,8 @@ def summarise_explanation(found: Explanation) -> Iterator[str]:
     measure, spread = found.measure, found.spread
     yield _describe_values(found)
     if spread is None:
-        yield "With one seed, nothing is known about the noise of seeds."
+        seeds = "one seed" if len(found.seeds) == 1 else "the failed trainings"
+        yield f"With {seeds}, nothing is known about the noise of seeds."
         yield from _compare_one_seed(found)
         return
     noise = TOLERANCE * spread * math.sqrt(2 / len(found.seeds))
@@ -132,7 +133,7 @@ def _compare_with_search(found: Explanation, spread: float) -> Iterator[str]:
     """Yields a sentence if the winner of the search was better or worse than its trainings here."""
     value, last = found.found, found.steps[-1]
     limit = TOLERANCE * spread * math.sqrt(1 + 1 / len(last.outcomes))
-    if value is None or abs(value - last.mean) <= limit:
+    if value is None or not math.isfinite(last.mean) or abs(value - last.mean) <= limit:
         return
     yield f"{_compared(found, value)}, and the difference is larger than the noise of seeds."
 
