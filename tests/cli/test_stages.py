@@ -13,8 +13,8 @@ from vaetune.search.run import run_search
 
 REASON = (
     "stages expects at most 2 for images of 9 x 10 pixels, received {}: each stage halves the "
-    "size, and the last one must leave at least 2 x 2. Use fewer stages, or enlarge the images "
-    "with --image-size."
+    "size, and 3 stages need at least 16 pixels in height and width. Use fewer stages, or enlarge "
+    "the images with --image-size."
 )
 
 

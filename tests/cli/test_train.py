@@ -182,6 +182,7 @@ def test_zero_epochs_are_a_usage_error(vaetune, folder):
             "--batch-size conflicts with --set batch_size.",
         ),
         (("--latent-dim", 0, "--set", "stages=3"), "--latent-dim needs whole numbers of at least"),
+        (("--name", "../x"), "Results cannot be named '../x'"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_line(refused, options, expected):

@@ -23,7 +23,7 @@ from tiny_searches import GRID, IMAGES, changed, run
 import vaetune
 from vaetune.config.space import Pinned
 from vaetune.config.spec import DataSpec, Limits
-from vaetune.errors import DataError, ResultsError, VaetuneError
+from vaetune.errors import DataError, ResultsError, SpecError, VaetuneError
 from vaetune.study.scores import EvaluationProtocol
 
 SOURCE = Path(vaetune.__file__).parents[1]
@@ -392,3 +392,10 @@ def test_trials_and_studies_have_a_short_repr(study):
         f"<Study tiny in {study.folder}: complete, 2 trials, winner: trial {winner.trial_id}, "
     )
     assert len(repr(study)) < 300 + len(str(study.folder))
+
+
+@pytest.mark.parametrize("name", ["../escaped", "", "a/b", "mine.toml"])
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path, name):
+    with pytest.raises(SpecError, match=r"Results cannot be named|Give the name without"):
+        vaetune.run_search(GRID, ARRAYS, tmp_path / "results", name=name)
+    assert not list(tmp_path.iterdir())

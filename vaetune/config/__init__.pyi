@@ -56,6 +56,8 @@ from .names import (
     BEST,
     REPORT_NAME,
     RESERVED_NAMES,
+    check_folder_name,
+    check_name,
     check_not_reserved,
 )
 from .objectives import (
@@ -169,6 +171,8 @@ __all__ = [
     "Value",
     "available_searches",
     "bits_per_dimension",
+    "check_folder_name",
+    "check_name",
     "check_not_reserved",
     "check_stages",
     "closest_match",

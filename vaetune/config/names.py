@@ -14,6 +14,15 @@ def check_name(name: str) -> None:
         SpecError: A folder cannot have this name, or it ends in ".toml".
     """
     check_not_reserved(name)
+    check_folder_name(name)
+
+
+def check_folder_name(name: str) -> None:
+    """Checks that a folder of results can have this name.
+
+    Raises:
+        SpecError: It cannot, or the name ends in ".toml".
+    """
     is_wrong = (
         not name.strip()
         or name != name.strip()
@@ -24,8 +33,8 @@ def check_name(name: str) -> None:
     )
     if is_wrong:
         raise SpecError(
-            f"A search cannot be named {name[:60]!r}, because its results are kept in a folder of "
-            'that name. Use letters, digits, "-" and "_", such as "faces-64".'
+            f"Results cannot be named {name[:60]!r}, because they are kept in a folder of that "
+            'name. Use letters, digits, "-" and "_", such as "faces-64".'
         )
     if name.endswith(".toml"):
         raise SpecError(f'Give the name without ".toml": "{name.removesuffix(".toml")}".')

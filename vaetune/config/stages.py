@@ -7,7 +7,7 @@ from vaetune.errors import SpecError
 
 
 def most_stages(image_shape: Sequence[int]) -> int:
-    """Returns the number of times that images can be halved until a map of 2 x 2 is left.
+    """Returns the largest number of stages for images of a size: s stages need 2^(s + 1) pixels.
 
     Args:
         image_shape: Height, width and channels of the images.
@@ -31,6 +31,7 @@ def check_stages(space: Space, image_shape: Sequence[int]) -> None:
     if stages and any(int(value) > most for value in stages.listed()):
         raise SpecError(
             f"stages expects at most {most} for images of {height} x {width} pixels, received "
-            f"{stages.words()}: each stage halves the size, and the last one must leave at least "
-            "2 x 2. Use fewer stages, or enlarge the images with --image-size."
+            f"{stages.words()}: each stage halves the size, and {most + 1} stages need at least "
+            f"{2 ** (most + 2)} pixels in height and width. Use fewer stages, or enlarge the "
+            "images with --image-size."
         )

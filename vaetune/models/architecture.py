@@ -125,7 +125,7 @@ def group_channels(channels: int) -> int:
 
 
 def check_stages(image_shape: ImageShape, stages: int) -> None:
-    """Checks that the last stage has maps of at least 2 x 2.
+    """Checks that the images are large enough for a number of stages.
 
     Raises:
         ValueError: The images are too small for this number of stages.

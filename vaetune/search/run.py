@@ -11,7 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaetune.config import DataSpec, ResolvedSearch, SearchSpec, check_stages, load_search
+from vaetune.config import (
+    DataSpec,
+    ResolvedSearch,
+    SearchSpec,
+    check_name,
+    check_stages,
+    load_search,
+)
 from vaetune.data import Dataset, ImageSet, load_images, load_prepared, prepare_images
 from vaetune.device import ChosenDevice, check_precision, choose_device
 from vaetune.search.executors.base import Executor
@@ -116,6 +123,8 @@ def run_search(
 def _resolved(search: ResolvedSearch | SearchSpec | str, name: str | None) -> ResolvedSearch:
     if isinstance(search, str):
         search = load_search(search)
+    if name is not None:
+        check_name(name)
     if isinstance(search, SearchSpec):
         return ResolvedSearch(name or "search", search, {})
     return replace(search, name=name or search.name)

@@ -10,6 +10,7 @@ from vaetune.config import (
     BASELINES,
     ResolvedSearch,
     SearchSpec,
+    check_folder_name,
     check_not_reserved,
     check_stages,
     is_larger,
@@ -235,6 +236,8 @@ def open_baseline(
     Raises:
         ResultsError, JournalError, SpecError: As for `open_search`.
     """
+    if name is not None:
+        check_folder_name(name)
     name = name or free_name(stem or configuration_name(spec), spec, images, results)
     begin = partial(SearchStarted, kind="baseline", name=name, origins={})
     folder = results / BASELINES / name
