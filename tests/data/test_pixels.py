@@ -136,6 +136,16 @@ def test_values_outside_a_given_range_are_clipped_and_counted(tmp_path):
     assert any("outside 0..16 and clipped" in text for text in read.reading.warnings)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int64])
+def test_negative_values_of_integer_masks_are_clipped(kind):
+    x = np.random.default_rng(0).integers(-1, 2, (24, 8, 8)).astype(kind)
+    read = load_images({"x": x}, {"range": [0, 1]})
+    splits = [split.images for split in (read.train, read.validation, read.test)]
+    assert sum(split.sum() for split in splits) == (x == 1).sum()
+    assert {float(value) for split in splits for value in np.unique(split)} == {0.0, 1.0}
+    assert read.reading.clipped == (x == -1).sum()
+
+
 def test_16_bit_values_keep_their_precision():
     x = np.arange(24 * 64, dtype=np.uint16).reshape(24, 8, 8) * np.uint16(42)
     x.flat[-1] = 65535

@@ -24,7 +24,7 @@ from journals import (
 from PIL import Image
 
 from vaetune.config.reading import Reading
-from vaetune.config.spec import DataSpec
+from vaetune.config.spec import DataSpec, SearchSpec
 from vaetune.export.model_card import ExportFacts, plain, write_card
 from vaetune.study.builder import load_study
 from vaetune.study.events import FinalistsRescored
@@ -184,6 +184,13 @@ def test_the_data_is_shown_with_its_full_fingerprint():
     assert reported["SHA-256 of all arrays"] == [f"`{'ab' * 32}`"]
     assert reported["training, validation and test images"] == ["5,000, 1,000, 1,000"]
     assert reported["classes"] == ["3: zero, one, two"]
+
+
+def test_the_card_names_the_objective_that_chose_the_epoch():
+    trial = make_trial_events("0000", [190.0, 200.0], uses=[0.5, 0.6])
+    study = make_study(*trial, make_session_end(), search=SearchSpec(objective="knn_accuracy"))
+    card = write_card(ExportFacts(study, study.trial("0000"), None, FORMATS, FIGURES, True))
+    assert rows(section(card, "## Training"))["epoch"] == ["2 of 2, the best by kNN accuracy"]
 
 
 def test_the_card_does_not_name_the_path_of_the_images():

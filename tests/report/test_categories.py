@@ -9,7 +9,7 @@ from stories import NOW, SearchBuilder
 
 from vaetune.config.dimensions import Choice, Range
 from vaetune.config.space import Space
-from vaetune.config.spec import SearchSpec
+from vaetune.config.spec import DataSpec, SearchSpec
 from vaetune.report.analysis.importance import compute_importance
 from vaetune.report.output import write_report
 from vaetune.report.page import render_report
@@ -157,6 +157,12 @@ def test_settings_show_the_conditions():
     shown = dict(list_settings(SearchSpec(space=SPACE)))
     assert shown["space.decoder"] == "conv, dense, only where latent_dim is 4"
     assert shown["space.activation"] == "gelu, relu, elu"
+
+
+def test_settings_show_a_size_and_the_channels_of_pictures():
+    data = DataSpec(image_size=(64, 48), show=(3, 1))
+    shown = dict(list_settings(SearchSpec(data=data)))
+    assert (shown["data.image_size"], shown["data.show"]) == ("64 x 48", "3, 1")
 
 
 def test_the_possible_structures_of_a_search_are_counted(study):

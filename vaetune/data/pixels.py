@@ -298,7 +298,8 @@ def scale_pixels(
         chosen: Values that become 0 and 1.
     """
     bounds = (chosen.low, chosen.high)
-    if bounds == (0.0, 1.0) and values.dtype.kind in "bui" and values.high <= 1:
+    is_mask = values.dtype.kind in "bui" and values.low >= 0 and values.high <= 1
+    if bounds == (0.0, 1.0) and is_mask:
         return images.astype(np.uint8) * np.uint8(255), 0
     if bounds == (0.0, 255.0) and values.is_whole and values.low >= 0 and values.high <= 255:
         return images.astype(np.uint8, copy=False), 0

@@ -276,11 +276,12 @@ _MAX_CLASSES = 20
 
 def _origin_rows(study: Study, trial: Trial) -> Rows:
     best, environment = trial.best, study.environment
+    measure = "validation loss" if trial.objective.is_loss else trial.objective.title
     duration_s = sum(part.duration_s for part in study.lineage(trial))
     rows: Rows = [
         ("found by", _describe_study(study)),
         ("trial", _describe_trial(study, trial)),
-        ("epoch", f"{best.epoch if best else 0} of {trial.epoch_to}, the best by validation loss"),
+        ("epoch", f"{best.epoch if best else 0} of {trial.epoch_to}, the best by {measure}"),
         ("trained", f"{trial.started:%Y-%m-%d %H:%M} UTC, {duration_s:.1f} s"),
         ("seed", str(study.search.seed)),
     ]

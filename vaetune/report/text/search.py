@@ -63,6 +63,8 @@ def list_settings(spec: SearchSpec) -> list[tuple[str, str]]:
     flat = flatten(spec.model_dump(exclude_none=True))
     if (bounds := flat.get("data.range")) is not None:
         flat["data.range"] = f"{bounds[0]:g}..{bounds[1]:g}"
+    if (size := flat.get("data.image_size")) is not None:
+        flat["data.image_size"] = " x ".join(map(str, size))
     if spec.start_with:
         points = (short_hyperparameters(point, point) for point in spec.start_with)
         flat["start_with"] = "; ".join(points)
@@ -254,8 +256,6 @@ def _format_setting(value: Any) -> str:
             return f"{low} to {high}, {scale}"
         case {"value": pinned}:
             return f"{pinned}, pinned"
-        case (int(), int()):
-            return " x ".join(map(str, value))
         case tuple():
             return ", ".join(map(str, value))
     return str(value)
