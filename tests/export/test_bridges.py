@@ -440,6 +440,15 @@ def test_an_ended_search_can_be_written_while_an_evaluation_uses_the_folder(tmp_
         assert write_trials(study, "optuna", tmp_path / "o.log").exists()
 
 
+def test_what_a_killed_process_left_is_removed(made, tmp_path):
+    left = tmp_path / ".board.tmp"
+    left.mkdir()
+    (left / "half").write_text("half an event file")
+    board = write_trials(made, "tensorboard", tmp_path / "board")
+    assert not left.exists()
+    assert not (board / "half").exists()
+
+
 def test_a_search_without_trials_is_refused_with_the_command_that_continues_it(tmp_path):
     study = load_study(write_search(tmp_path / "results", "empty").parent)
     with pytest.raises(ResultsError, match=r'"empty" has no trials yet\. .*`vaetune search empty'):

@@ -160,3 +160,15 @@ def test_the_old_export_is_recovered_after_a_kill_between_the_renames(tmp_path):
         replace_folder(tmp_path / "best", lambda folder: (folder / "no" / "where").write_text(""))
     assert names(tmp_path / "best") == [MANIFEST, "old.txt"]
     assert names(tmp_path) == ["best"]
+
+
+def test_a_folder_that_is_being_written_is_not_written_by_another_export(tmp_path):
+    def write_while_another_begins(folder):
+        with pytest.raises(ResultsError, match=r"Another process is exporting to .*best"):
+            replace_folder(tmp_path / "best", lambda other: (other / "b.txt").write_text("b"))
+        return write_new(folder)
+
+    replace_folder(tmp_path / "best", write_while_another_begins)
+    assert names(tmp_path / "best") == ["new.txt"]
+    assert names(tmp_path) == ["best"], "no lock file is left next to the export"
+    replace_folder(tmp_path / "next", write_new)  # The lock of another folder is another lock.

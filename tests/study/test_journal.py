@@ -341,6 +341,25 @@ def test_after_a_failed_sync_the_journal_ends_with_the_previous_event(tmp_path, 
     assert read(path) == [*EVENTS[:2], EVENTS[3]]
 
 
+def test_an_incomplete_line_that_cannot_be_removed_is_removed_by_the_next_event(
+    tmp_path, monkeypatch
+):
+    path = write_journal(tmp_path, EVENTS[:2])
+
+    def fail(*given):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with Journal(path) as journal:
+        with monkeypatch.context() as read_only:
+            read_only.setattr(os, "fsync", fail)
+            read_only.setattr(os, "truncate", fail)
+            for _ in range(2):
+                with pytest.raises(ResultsError, match="Read-only file system"):
+                    journal.append(EVENTS[2])
+        journal.append(EVENTS[3])
+    assert read(path) == [*EVENTS[:2], EVENTS[3]]
+
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path

@@ -1,9 +1,15 @@
 """The folder of an export: checks that it may be replaced, and replaces it in one step."""
 
+import hashlib
+import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+
+from filelock import FileLock, Timeout
 
 from vaetune.errors import ResultsError
 from vaetune.study import MANIFEST, read_manifest
@@ -64,11 +70,37 @@ def replace_folder(target: Path, write: Callable[[Path], _Written]) -> _Written:
         The result of `write`.
 
     Raises:
-        ResultsError: The folder cannot be written. If this or any other error occurs, the old
-            folder stays as it was.
+        ResultsError: The folder cannot be written, or another process is writing it. If this or
+            any other error occurs, the old folder stays as it was.
     """
     real = target.resolve()  # A symbolic link keeps pointing to the folder.
     new, old = (real.with_name(f".{real.name}.vaetune-{age}") for age in ("new", "old"))
+    with _locked(real):
+        return _replace(target, real, new, old, write)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Locks a folder for one process of this user on this machine, without a file next to it."""
+    key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    user = getattr(os, "getuid", int)()  # Two users cannot open one lock file.
+    lock = FileLock(Path(tempfile.gettempdir(), f"vaetune-export-{user}-{key}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ResultsError(
+            f"Another process is exporting to {folder}. Wait for it, or choose another folder "
+            "with --output."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _replace(
+    target: Path, real: Path, new: Path, old: Path, write: Callable[[Path], _Written]
+) -> _Written:
     try:
         if old.exists() and not real.exists():
             old.rename(real)  # An earlier process was killed between the two renames.

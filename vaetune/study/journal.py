@@ -7,13 +7,14 @@ continues from it. An event is on the disk before anything happens that depends 
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from vaetune.errors import OVERWRITE, JournalError, ResultsError
+from vaetune.errors import OVERWRITE, JournalError
 from vaetune.files import writing_to
 from vaetune.study.events import FORMAT, Event, FileSetAside
 
@@ -45,6 +46,7 @@ class Journal:
         with writing_to(path):
             # Unbuffered, so that no part of a line that failed can be written later.
             self._file = path.open("ab", buffering=0)
+        self._incomplete_from: int | None = None
 
     def append(self, event: Event) -> None:
         """Writes an event to the disk, then passes it to the listener.
@@ -63,15 +65,24 @@ class Journal:
                 with the previous event.
         """
         line = event.model_dump_json().encode() + b"\n"
-        end = os.fstat(self._file.fileno()).st_size
+        with writing_to(self.path):
+            self._remove_incomplete_line()
+            self._incomplete_from = os.fstat(self._file.fileno()).st_size
         try:
             with writing_to(self.path):
                 while line:
                     line = line[self._file.write(line) :]
                 os.fsync(self._file.fileno())
-        except ResultsError:
-            os.truncate(self.path, end)
-            raise
+                self._incomplete_from = None
+        finally:
+            # If this fails too, the next event, or the next session, removes the line.
+            with suppress(OSError):
+                self._remove_incomplete_line()
+
+    def _remove_incomplete_line(self) -> None:
+        if self._incomplete_from is not None:
+            os.truncate(self.path, self._incomplete_from)
+            self._incomplete_from = None
 
     def publish(self, event: Event) -> None:
         """Passes an event that is recorded already to the listener."""

@@ -231,6 +231,23 @@ def test_the_cache_is_listed_and_cleared(folder, own_cache):
     assert clear_cache() == (0, 0)
 
 
+def test_a_file_that_is_being_written_is_not_cleared(folder, own_cache, monkeypatch):
+    load_images(folder, {"image_size": 8} | ON_DISK)
+    (other,) = images_in(own_cache)
+    flush = np.memmap.flush
+    cleared = []
+
+    def clear_and_flush(array):
+        cleared.append(clear_cache())
+        flush(array)
+
+    monkeypatch.setattr(np.memmap, "flush", clear_and_flush)
+    assert_same_images(*both(folder))
+    assert cleared[0][0] > 0
+    assert len(images_in(own_cache)) == 1
+    assert images_in(own_cache) != [other]
+
+
 def test_the_record_and_pickled_images_contain_no_pixels(folder, own_cache):
     load_images(folder, SIZE | ON_DISK)
     (name,) = images_in(own_cache)

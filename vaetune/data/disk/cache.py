@@ -14,7 +14,7 @@ from typing import Any
 
 from vaetune.data.disk.images import DiskImages, Images
 from vaetune.errors import ResultsError
-from vaetune.files import write_atomically
+from vaetune.files import is_locked, write_atomically
 
 _FORMAT = 1
 """Version of the facts. A fact of another version is computed again."""
@@ -112,8 +112,16 @@ def _source_of(path: Path) -> str:
         return ""
 
 
+def _is_being_written(path: Path) -> bool:
+    """Returns whether a process holds the lock of a file; see `folders`."""
+    key = path.name.removeprefix(".").partition(".")[0]
+    return is_locked(path.with_name(f"{key}.lock"))
+
+
 def clear_cache(folder: Path | None = None) -> tuple[int, int]:
-    """Removes all files of a cache, and returns their number and size in bytes.
+    """Removes the files of a cache, and returns their number and size in bytes.
+
+    What another process is writing now stays.
 
     Args:
         folder: Folder of the cache. Default: that of images.
@@ -121,7 +129,7 @@ def clear_cache(folder: Path | None = None) -> tuple[int, int]:
     Raises:
         ResultsError: A file cannot be removed.
     """
-    files = list_cache(folder)
+    files = [file for file in list_cache(folder) if not _is_being_written(file.path)]
     for file in files:
         try:
             file.path.unlink(missing_ok=True)

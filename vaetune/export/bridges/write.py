@@ -147,6 +147,7 @@ def _put_in_place(made: Path, target: Path) -> None:
             write_atomically(target, lambda place: shutil.copyfileobj(file, place))
         return
     temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     with writing_to(target):
         try:
             shutil.copytree(made, temporary)
