@@ -1,17 +1,22 @@
 """Searches with compiled training steps give the same results."""
 
 import math
+import shutil
+from contextlib import nullcontext
 
 import pytest
 from comparisons import assert_same_search
 from long_forms import long
 from shared_contexts import SharedContext
-from tiny_searches import IMAGES, TINY, StopAfter, changed, run, stop
+from tiny_searches import DEVICE, IMAGES, TINY, StopAfter, changed, run, stop
 
 from vaetune.config.space import Choice, Pinned, Space
 from vaetune.search.executors import local
+from vaetune.search.explain import train_path
+from vaetune.study.catalog import list_baselines
 from vaetune.study.checkpoint import CHECKPOINT_NAME, Checkpoint
 from vaetune.study.events import CompilationBegan, EpochEnded, TrialStarted
+from vaetune.study.explanation import explain
 from vaetune.training import context
 from vaetune.training.context import TrainingContext
 
@@ -101,6 +106,38 @@ def test_checkpoints_have_the_widths_of_their_configurations(searches):
             first = Checkpoint.load(folder).best_weights[0]
             values = trial.hyperparameters
             assert first.shape[-1] == values.get("filters_1", values["dense_units"])
+
+
+def compilations(watcher):
+    return sum(isinstance(event, CompilationBegan) for event in watcher.events)
+
+
+def test_trainings_from_other_seeds_use_the_programs_of_the_search(compiled, padded, tmp_path):
+    shutil.copytree(compiled[0].folder, tmp_path / "tiny")
+    watcher = RecordingWatcher()
+    seeds = padded.limits.model_copy(update={"final_seeds": 1})
+    again = run(tmp_path, changed(padded, limits=seeds), watcher=watcher)
+    assert again.retrained
+    assert compilations(watcher) == 0
+
+
+@pytest.mark.long
+def test_trainings_of_a_path_share_their_programs(compiled, tmp_path):
+    """Its networks have one structure, filters of two very different sizes and two batch sizes."""
+    study = run(tmp_path, TINY.with_compile("padded"))
+    watcher = RecordingWatcher()
+    found = explain(study, list_baselines(tmp_path), seeds=2)
+    assert len(found.groups) == 3
+    trained = []
+    train_path(
+        found,
+        IMAGES,
+        DEVICE,
+        lambda session: nullcontext(watcher),
+        lambda *one: trained.append(one),
+    )
+    assert len(trained) >= 8
+    assert compilations(watcher) == 2 * 2
 
 
 @pytest.mark.long

@@ -181,6 +181,14 @@ def test_trainings_have_the_epochs_the_settings_and_the_images_of_the_search():
     assert len(explain(study, [same_images]).missing) == 3
 
 
+def test_all_configurations_of_a_path_have_the_same_programs():
+    programs = explain(make_search(), []).all_programs.space
+    example, winner = (dict(REFERENCE), VALUES_OF_WINNER)
+    assert programs.program_widths(example) == programs.program_widths(winner)
+    assert programs.program_widths(example)["latent_dim"] == 16
+    assert programs.programs() == 1
+
+
 def test_trainings_have_no_time_limit():
     limits = Limits(time_budget="1s", max_failure_rate=0.25)
     found = explain(make_search(search=SEARCH.model_copy(update={"limits": limits})), [])
@@ -223,11 +231,18 @@ def test_a_search_without_a_winner_has_no_explanation():
 
 
 def test_the_time_estimate_scales_with_the_cost_of_the_networks():
-    """An epoch of the winner takes 2.5 s. In the first search, both ends have the same network."""
+    """An epoch of the winner takes 2.5 s, and a trial 5 s more.
+
+    In the first search, both ends have the same network.
+    """
     rate = dict(REFERENCE) | {"learning_rate": 0.004}
     trial = make_trial_events("0000", [100.0], hyperparameters=rate)
     same = explain(make_study(*trial, make_session_end(), search=SEARCH), [])
-    assert estimate_path_s(same) == pytest.approx(4 * 3 * 2.5)
+    assert estimate_path_s(same) == pytest.approx(4 * (3 * 2.5 + 5))
+    slower = make_trial_events("0001", [110.0], hyperparameters=rate, duration_s=12.5)
+    mixed = explain(make_study(*trial, *slower, make_session_end(), search=SEARCH), [])
+    # The first training of both networks takes the longest time besides epochs, others the median.
+    assert estimate_path_s(mixed) == pytest.approx(4 * 3 * 2.5 + 2 * 10 + 2 * 7.5)
     small = dict(REFERENCE) | {"filters_1": 4, "filters_2": 8}
     trial = make_trial_events("0000", [100.0], hyperparameters=small)
     larger = explain(make_study(*trial, make_session_end(), search=SEARCH), [])

@@ -28,6 +28,7 @@ from vaetune.config.family import (
     describe_condition,
     holds,
     parents,
+    value_of,
 )
 from vaetune.errors import short_repr
 
@@ -130,6 +131,16 @@ class Space(Table):
     def pinned_at(cls, hyperparameters: Mapping[str, Value]) -> "Space":
         """Returns a space that contains one configuration."""
         return cls.model_validate({name: {"value": v} for name, v in hyperparameters.items()})
+
+    @classmethod
+    def spanning(cls, *configurations: Mapping[str, Value]) -> "Space":
+        """Returns a space that contains all combinations of the values of some configurations."""
+        names = dict.fromkeys(name for one in configurations for name in one)
+        found = {
+            name: tuple(dict.fromkeys(value_of(one, name) for one in configurations))
+            for name in names
+        }
+        return cls.model_validate({name: {"values": values} for name, values in found.items()})
 
     def dimensions(self) -> Iterator[tuple[str, Choice | Range | Pinned]]:
         """Yields the name and dimension of each hyperparameter, in the order of the fields."""

@@ -10,11 +10,12 @@ from vaetune.config import Value
 from vaetune.data import ImageSet
 from vaetune.device import ChosenDevice
 from vaetune.models import Architecture
+from vaetune.search.executors.local import local_executor
 from vaetune.search.oracles.cost import batch_size_of, epoch_cost
 from vaetune.search.phases import run_session
 from vaetune.search.session import SearchSession, open_baseline
 from vaetune.search.watcher import Watcher
-from vaetune.study import Explanation, Study, configuration, list_baselines
+from vaetune.study import Explanation, Study, Trial, configuration, list_baselines
 
 
 def train_path(
@@ -40,13 +41,15 @@ def train_path(
     Raises:
         KeyboardInterrupt: The user pressed Ctrl-C. Everything trained so far is kept.
     """
-    study = path.study
+    study, executor = path.study, local_executor(images, device)
     while not path.is_complete:
         for one in path.missing:
             stem = f"{study.name}-{one.label}"
-            pending = open_baseline(one.spec, images, device, study.results, stem=stem)
+            pending = open_baseline(
+                one.spec, images, device, study.results, stem=stem, programs_of=path.all_programs
+            )
             with pending as session, watch(session) as watcher:
-                trained = run_session(session, watcher)
+                trained = run_session(session, watcher, executor=executor)
             on_trained(one.title, trained)
         path = path.updated(list_baselines(study.results))
     return path
@@ -59,6 +62,9 @@ def estimate_path_s(explanation: Explanation) -> float:
     of the Keras example. So the measured time of the winner is scaled by the counted cost of all
     combinations of groups, on average. It includes the objective of the search, which is measured
     after each epoch, but not another measure that chose among the finalists.
+
+    The first training of each network also takes what the slowest trial of the search took besides
+    its epochs, which may include compilation, and the others what its median trial took.
     """
     study, values = explanation.study, explanation.values
     measured_s = _epoch_s(study, explanation.trial.trial_id) / _counted(study, values)
@@ -67,8 +73,12 @@ def estimate_path_s(explanation: Explanation) -> float:
         for count in range(len(explanation.groups) + 1)
     )
     costs = [_counted(study, configuration(values, frozenset(one))) for one in combinations]
-    epochs = explanation.most_trainings * explanation.epochs
-    return measured_s * statistics.fmean(costs) * epochs
+    trainings = explanation.most_trainings
+    epochs_s = measured_s * statistics.fmean(costs) * trainings * explanation.epochs
+    besides = [trial.duration_s - _epochs_s(trial) for trial in study.trials if trial.duration_s]
+    networks = trainings // len(explanation.seeds)
+    again_s = (trainings - networks) * statistics.median(besides)
+    return epochs_s + networks * max(besides) + again_s
 
 
 def _counted(study: Study, values: Mapping[str, Value]) -> float:
@@ -82,3 +92,7 @@ def _epoch_s(study: Study, trial_id: str) -> float:
     """Returns the median seconds of an epoch of a trial."""
     epochs = study.trial(trial_id).epochs
     return statistics.median(epoch.train_s + epoch.validation_s for epoch in epochs)
+
+
+def _epochs_s(trial: Trial) -> float:
+    return sum(epoch.train_s + epoch.validation_s for epoch in trial.epochs)

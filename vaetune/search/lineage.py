@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vaetune.config import SearchSpec
 from vaetune.search.checkpoints import CheckpointKeeper
@@ -25,6 +26,7 @@ class TaskPlanner:
         keeper: Checkpoints of the search.
         last_epochs: Last epoch, absolute, that the journal holds of each trial.
         deadline_s: Time at which to stop, in seconds of `time.monotonic`.
+        programs_of: As for `Task`.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class TaskPlanner:
         keeper: CheckpointKeeper,
         last_epochs: Mapping[str, int],
         deadline_s: float = math.inf,
+        programs_of: SearchSpec | None = None,
     ) -> None:
         self._spec = spec
+        self._programs_of = programs_of
         self._oracle = oracle
         self._keeper = keeper
         self._last_epochs = last_epochs
@@ -53,21 +57,24 @@ class TaskPlanner:
             parent = assignment(self._oracle, self._oracle.get_trial(lineage[0].parent))
             start = self._find_checkpoint(parent, has_ended=True)
             if start is not None and start.epoch >= self.last_epoch(parent):
-                return Task(self._spec, tuple(lineage), start, seconds_left=self._seconds_left)
+                return self._task(lineage, start)
             lineage.insert(0, parent)
-        continues = start is not None
-        return Task(self._spec, tuple(lineage), start, continues, self._seconds_left)
+        return self._task(lineage, start, continues_trial=start is not None)
 
     def artifacts_task(self, trial_id: str) -> Task:
         """Returns the task that recreates the artifacts of an ended trial."""
         checkpoint = self._keeper.load(trial_id)
         asked = assignment(self._oracle, self._oracle.get_trial(trial_id))
+        return self._task((), checkpoint, hyperparameters=asked.hyperparameters)
+
+    def _task(self, lineage: Sequence[Assignment], start: Checkpoint | None, **others: Any) -> Task:
         return Task(
             self._spec,
-            (),
-            checkpoint,
-            seconds_left=self._seconds_left,
-            hyperparameters=asked.hyperparameters,
+            tuple(lineage),
+            start,
+            seconds_left=self._deadline_s - time.monotonic(),
+            programs_of=self._programs_of,
+            **others,
         )
 
     def last_epoch(self, asked: Assignment) -> int:
@@ -77,7 +84,3 @@ class TaskPlanner:
     def _find_checkpoint(self, asked: Assignment, has_ended: bool) -> Checkpoint | None:
         last = self._last_epochs.get(asked.trial_id)
         return self._keeper.find(asked.trial_id, last, has_ended) if last else None
-
-    @property
-    def _seconds_left(self) -> float:
-        return self._deadline_s - time.monotonic()

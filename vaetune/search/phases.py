@@ -175,6 +175,7 @@ class _Phases:
                 session.device,
                 session.results,
                 stem=stem,
+                programs_of=session.spec,
             ) as single:
                 folders.append(single.folder)
                 with self._source_of(single, run) as tuner:

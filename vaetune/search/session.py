@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class SearchSession:
         device: The device that TensorFlow was started on.
         damage: Event about damage that was found when the journal was opened. The journal holds
             it already.
+        programs_of: As for `Task`.
     """
 
     started: SearchStarted
@@ -84,6 +85,7 @@ class SearchSession:
     images: ImageSet
     device: ChosenDevice
     damage: FileSetAside | None = None
+    programs_of: SearchSpec | None = None
 
     @property
     def results(self) -> Path:
@@ -165,6 +167,7 @@ class SearchSession:
             load_study(self.folder),
             deadline_s,
             partial(watcher.on_progress, run or self.started.kind),
+            self.programs_of,
         )
 
 
@@ -217,6 +220,7 @@ def open_baseline(
     name: str | None = None,
     stem: str | None = None,
     overwrite: bool = False,
+    programs_of: SearchSpec | None = None,
 ) -> Iterator[SearchSession]:
     """Opens a baseline: a single configuration that is trained outside any search.
 
@@ -229,6 +233,8 @@ def open_baseline(
         name: Name of its folder in `results/baselines/`. Default: a free name.
         stem: Beginning of the free name. Default: a description of the configuration.
         overwrite: Whether to discard earlier results of this name.
+        programs_of: Search with whose compiled programs the configuration is trained. Default:
+            programs of its own widths.
 
     Yields:
         The open baseline. Its folder is locked until the context is left.
@@ -242,7 +248,7 @@ def open_baseline(
     begin = partial(SearchStarted, kind="baseline", name=name, origins={})
     folder = results / BASELINES / name
     with _open(folder, spec, begin, images, device, overwrite) as baseline:
-        yield baseline
+        yield replace(baseline, programs_of=programs_of)
 
 
 @contextmanager

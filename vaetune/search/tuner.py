@@ -67,6 +67,7 @@ class VAETuner(keras_tuner.Tuner):
         past: The search as recorded in the journal so far.
         deadline_s: Time at which to stop, in seconds of `time.monotonic`.
         on_progress: Called within each epoch.
+        programs_of: As for `Task`.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class VAETuner(keras_tuner.Tuner):
         past: Study,
         deadline_s: float = math.inf,
         on_progress: OnTrialProgress | None = None,
+        programs_of: SearchSpec | None = None,
     ) -> None:
         self._folder = folder
         self._spec = spec
@@ -92,7 +94,9 @@ class VAETuner(keras_tuner.Tuner):
         self._last_epochs = {t.trial_id: t.epochs[-1].epoch for t in past.trials if t.epochs}
         self._crashes = {trial.trial_id: trial.crashes for trial in past.trials}
         self._keeper = CheckpointKeeper(folder, journal)
-        self._planner = TaskPlanner(spec, oracle, self._keeper, self._last_epochs, deadline_s)
+        self._planner = TaskPlanner(
+            spec, oracle, self._keeper, self._last_epochs, deadline_s, programs_of
+        )
         self._active: dict[str, TrialState] = {}
         self._unfinished = list(oracle.ongoing_trials.values())
         super().__init__(

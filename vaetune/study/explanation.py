@@ -17,6 +17,7 @@ from functools import cached_property
 from vaetune.config import (
     Objective,
     SearchSpec,
+    Space,
     Value,
     experiment_key,
     single_configuration,
@@ -190,6 +191,16 @@ class Explanation:
         single = single_configuration(configuration(self.values, changed), self.epochs, like)
         description = f"Path to the winner of {self.study.name}: {self._title(changed)}"
         return single.model_copy(update={"seed": seed, "description": description})
+
+    @cached_property
+    def all_programs(self) -> SearchSpec:
+        """A search over all values of the path, whose compiled programs train its configurations.
+
+        So a program serves all configurations and seeds with the same structure.
+        """
+        search = self.spec(frozenset(self.groups), self.seeds[0])
+        ends = [configuration(self.values, one) for one in (frozenset(), frozenset(self.groups))]
+        return search.model_copy(update={"space": Space.spanning(*ends)})
 
     def _title(self, changed: Changed) -> str:
         names = [name for name in self.groups if name in changed]

@@ -159,13 +159,14 @@ class TrainingContext:
     def training_runner(self, spec: SearchSpec, hyperparameters: Mapping[str, Any]) -> EpochRunner:
         """Returns the runner that trains a configuration of a search, ready for its models.
 
-        With the first program of the search, all others are compiled in the background, if there
-        is room for them all.
+        With the first program of a search, all others are compiled in the background, if there
+        is room for them all. Single configurations do not need all combinations of their values.
         """
         runner, new = self._program_of(spec, hyperparameters)
         if new:
             compiled = sum(len(one.batch_sizes) for one in self._padded.values())
-            is_known = not set(OPTIONS) & set(spec.space.searched())
+            has_options = set(OPTIONS) & set(spec.space.searched())
+            is_known = spec.algorithm != "single" and not has_options
             if is_known and compiled - 1 + spec.space.programs() <= MAX_PROGRAMS:
                 for example in spec.space.program_examples():
                     new += self._program_of(spec, example)[1]

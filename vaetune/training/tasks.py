@@ -25,6 +25,7 @@ class Task:
             final checkpoint of its parent.
         seconds_left: Seconds after the start of the task at which to stop.
         hyperparameters: Configuration of the weights in `start`, if `lineage` is empty.
+        programs_of: Search with whose compiled programs the trials are trained. None: `spec`.
     """
 
     spec: SearchSpec
@@ -33,6 +34,7 @@ class Task:
     continues_trial: bool = False
     seconds_left: float = math.inf
     hyperparameters: Mapping[str, Value] = field(default_factory=dict)
+    programs_of: SearchSpec | None = None
 
 
 @dataclass(frozen=True, eq=False)

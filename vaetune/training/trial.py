@@ -130,7 +130,8 @@ class _TaskTrainer:
         yield Completed(cost, pictures, use, ties)
 
     def _use(self, hyperparameters: Mapping[str, Any]) -> None:
-        self._runner = self._context.training_runner(self._spec, hyperparameters)
+        programs_of = self._task.programs_of or self._spec
+        self._runner = self._context.training_runner(programs_of, hyperparameters)
 
     def _wait_for_programs(self, trial: Assignment) -> Iterator[Message]:
         """Waits until threads have compiled the steps. Ctrl-C takes effect at each message."""

@@ -174,4 +174,6 @@ def describe_effort(found: Explanation, seconds: float | None = None) -> str:
     time = "" if seconds is None else f", in about {duration(seconds)} or less"
     if time and not measure.is_loss and measure != found.study.objective:
         time += f", without the time to measure the {measure.title} after each epoch"
+    if time and found.study.search.training.compile == "padded":
+        time += ", and longer if networks must be compiled"
     return f"at most {trainings} of {counted(found.epochs, 'epoch')}{time}"
