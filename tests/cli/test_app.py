@@ -1,14 +1,18 @@
 """Several commands in a row, help, the version and what the commands import."""
 
+import io
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from vaetune.cli import app
+from vaetune.cli.console import say
 from vaetune.study.builder import load_study
 
 
@@ -119,6 +123,49 @@ print(sorted(heavy), file=sys.stderr)
     )
     assert done.stderr == "[]\n"
     assert done.stdout.count("Usage: vaetune") == 2
+
+
+def run_process(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "vaetune", *arguments], text=True, timeout=60, check=False, **options
+    )
+
+
+def test_a_full_disk_behind_the_output_is_one_line(folder):
+    with Path("/dev/full").open("w") as full:
+        done = run_process("search", stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "vaetune: The output cannot be written: No space left on device. Everything found so far "
+        "is kept.\n"
+    )
+
+
+def test_a_deleted_working_directory_is_one_line(folder, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = "import os, runpy, sys; os.rmdir(os.getcwd()); sys.argv = ['vaetune', 'search']; "
+    code += "runpy.run_module('vaetune', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=gone, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "vaetune: The working directory was deleted. Change to another one.\n"
+
+
+SPECIAL = "\N{MINUS SIGN}1\N{EN DASH}2 é 字"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("utf-8", SPECIAL), ("latin-1", "-1-2 é \\u5b57"), ("ascii", "-1-2 \\xe9 \\u5b57")],
+)
+def test_characters_that_the_output_does_not_have_are_replaced(monkeypatch, encoding, printed):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    app.escape_unknown_characters()
+    say(SPECIAL)
+    assert stdout.buffer.getvalue().decode(encoding) == f"{printed}\n"
 
 
 def test_the_version_is_printed(vaetune):

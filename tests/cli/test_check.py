@@ -90,6 +90,15 @@ def test_the_contact_sheet_is_written_to_the_given_path(vaetune, folder):
     assert not (folder / "results").exists()
 
 
+def test_the_contact_sheet_is_written_to_the_folder_of_results(vaetune, folder):
+    code, out, _ = vaetune("check", "--dataset", "squares.npz", "--results", "mine")
+    assert code == 0
+    assert "Contact sheet: mine/squares-images.png, " in out
+    assert (folder / "mine" / "squares-images.png").is_file()
+    assert not (folder / "results").exists()
+    assert out.endswith("vaetune search hyperband --dataset squares.npz and the same options\n")
+
+
 def test_check_prints_how_images_were_read(vaetune, folder, monkeypatch):
     images = make_images(train=60, shape=(9, 10, 5))
     reading = Reading(
@@ -163,4 +172,8 @@ def test_check_prints_which_steps_are_compiled(vaetune, folder):
     out = vaetune("check", "mine.toml")[1]
     assert re.search(r"^  training\.compile +padded +file +1 program, compiled once$", out, re.M)
     assert "Compiled training steps: 1 program." in out.splitlines()
-    assert re.search(r"^Estimated time, with uncompiled steps: ", out, re.M)
+    assert re.search(
+        r"^Estimated time, with uncompiled steps and without the time to compile others: ",
+        out,
+        re.M,
+    )

@@ -330,6 +330,7 @@ def test_a_lost_winner_is_not_exported_when_the_time_budget_ends(vaetune, folder
         patch.setattr("vaetune.config.spec.Limits.time_budget_s", -1.0)
         code, out, error = vaetune("search", "squares.toml", *quick, "--time-budget", "1s")
     assert (code, error) == (0, "")
+    assert "All trials are complete: lost or damaged files are made again." in out
     assert "The winner so far is not exported. There is no checkpoint" in out
 
 
@@ -342,6 +343,7 @@ def test_warnings_about_images_are_printed_once_unless_quiet(capsys, quiet):
         spec=started.search,
         plan=started.plan,
         past=None,
+        is_done=False,
         folder="results/x",
         images=make_images(),
         device=ChosenDevice("CPU", 1),

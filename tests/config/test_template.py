@@ -120,7 +120,7 @@ def test_a_reserved_name_is_refused(tmp_path, name):
     ["", " ", ".", "..", "a/b", "a\\b", "/a", ".hidden", "-x", " a", "a\n", "a\0", "é" * 101],
 )
 def test_a_name_that_no_folder_can_have_is_refused(tmp_path, name):
-    with pytest.raises(SpecError, match="its results are kept in a folder of that name") as error:
+    with pytest.raises(SpecError, match="they are kept in a folder of that name") as error:
         write_template(name, folder=tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())

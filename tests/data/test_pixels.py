@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import event, given, strategies as st
+from PIL import Image
 
 from vaetune.data.pixels import decide_range, measure_values, scale_pixels
 from vaetune.data.sources import load_images
@@ -144,6 +145,14 @@ def test_negative_values_of_integer_masks_are_clipped(kind):
     assert sum(split.sum() for split in splits) == (x == 1).sum()
     assert {float(value) for split in splits for value in np.unique(split)} == {0.0, 1.0}
     assert read.reading.clipped == (x == -1).sum()
+
+
+def test_an_image_file_with_nan_is_named(tmp_path):
+    for number, image in enumerate(np.random.default_rng(0).random((14, 8, 9), np.float32)):
+        image[0, 0] = np.nan if number == 3 else 0.5
+        Image.fromarray(image).save(tmp_path / f"{number:03d}.tif")
+    with pytest.raises(DataError, match=r"NaN or infinite, the first in 003\.tif\. Replace"):
+        load_images(tmp_path)
 
 
 def test_16_bit_values_keep_their_precision():

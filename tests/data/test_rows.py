@@ -278,6 +278,11 @@ def test_unusable_images_are_refused_in_one_line(tmp_path, make, message):
     assert message in refusal(make(tmp_path), trained_elsewhere())
 
 
+def test_the_option_of_a_search_is_not_advised_for_other_images(tmp_path):
+    message = refusal(damaged(tmp_path, 0), trained_elsewhere())
+    assert message.endswith(". Repair or remove them.")
+
+
 def damaged(folder, kept):
     """A folder of two image files. The first one is cut after `kept` bytes."""
     save(folder, noise(2))

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from journals import make_evaluated
+from journals import make_evaluated, make_session_end, make_study, make_trial_events
 from stories import DATA, NOW, SearchBuilder, make_finished_search, make_keras_example, words_of
 
 from vaetune.config.names import BASELINES
@@ -23,7 +23,10 @@ from vaetune.report.sections.side_by_side import pair_pictures
 from vaetune.report.sections.tables import compare_searches
 from vaetune.report.text.evaluations import evaluations_as_json, evaluations_as_table
 from vaetune.report.text.images import describe_image_set
-from vaetune.report.text.search import describe_winner
+from vaetune.report.text.search import (
+    describe_example as describe_example_of_another_likelihood,
+    describe_winner,
+)
 from vaetune.study.catalog import find_baseline, find_example
 
 SPEC = SearchSpec(data=DataSpec(likelihood="gaussian"))
@@ -186,6 +189,14 @@ def test_the_terminal_shows_differences_only_within_a_likelihood(results, study)
         re.MULTILINE,
     )
     assert text.count("nats below") == 1
+
+
+def test_accuracies_of_two_likelihoods_are_comparable():
+    uses = SearchSpec(objective="knn_accuracy")
+    trial = make_trial_events("0000", [177.25], uses=[0.6])
+    example = make_study(*trial, make_session_end(), search=uses, kind="baseline")
+    note = describe_example_of_another_likelihood(example)
+    assert note == "60.0 % at its best epoch, 1 of 1, with the Bernoulli likelihood"
 
 
 def test_an_example_of_the_same_likelihood_is_not_described_separately(tmp_path):

@@ -98,6 +98,19 @@ def test_a_machine_is_known_by_its_processor_and_its_cards(tmp_path, monkeypatch
     assert cache_module.describe_machine() != with_cpu
 
 
+def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_running_one_stays(open_cache):
+    (killed, left), (running, own) = open_cache(), open_cache()
+    killed.load()
+    killed._running.release()  # As the system does when a process ends.
+    running.load()
+    assert not left.exists()
+    third, other = open_cache()
+    third.load()
+    assert {path.name for path in own.parent.glob("vaetune-programs-*")} == {
+        f"{folder.name}{ending}" for folder in (own, other) for ending in ("", ".lock")
+    }
+
+
 def test_only_the_newest_programs_are_kept(open_cache, monkeypatch):
     monkeypatch.setattr(cache_module, "MAX_FILES", 2)
     cache, own = open_cache()

@@ -1,9 +1,13 @@
 """The command line: registration of the commands and exit codes. Imports nothing heavy."""
 
+import codecs
+import errno
+import io
 import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -77,15 +81,59 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     # A command in a cell of a notebook gets the notebook's, which this Python may not have.
     os.environ.pop("MPLBACKEND", None)
+    escape_unknown_characters()
+    _check_working_directory()
     try:
         app()
     except VaetuneError as error:
         fail(str(error))
     except BrokenPipeError:  # The reader has ended, as in `vaetune trials | head`.
-        with suppress(OSError):
-            sys.stdout.close()
+        _close_stdout()
         sys.exit(1)
+    except OSError as error:
+        # Files have a name, and errors about them are handled where they are written.
+        if error.filename is not None or error.errno not in _STDOUT_ERRORS:
+            raise
+        _close_stdout()
+        fail(f"The output cannot be written: {error.strerror}. Everything found so far is kept.")
     sys.exit(0)
+
+
+def _check_working_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        fail("The working directory was deleted. Change to another one.")
+
+
+_STDOUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def _close_stdout() -> None:
+    """Closes stdout without the text that could not be written, which Python would try again."""
+    with suppress(OSError):
+        sys.stdout.close()
+
+
+_PLAIN = {"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{NO-BREAK SPACE}": " "}
+
+
+def escape_unknown_characters() -> None:
+    """Prints escapes of characters that the encoding of stdout does not have, or plain ones."""
+
+    def escape(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        unknown = error.object[error.start : error.end]
+        plain = (
+            _PLAIN.get(one) or one.encode("ascii", "backslashreplace").decode() for one in unknown
+        )
+        return "".join(plain), error.end
+
+    codecs.register_error("vaetune-escape", escape)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        with suppress(OSError):  # It cannot be changed in all processes.
+            sys.stdout.reconfigure(errors="vaetune-escape")
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:

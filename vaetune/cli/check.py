@@ -45,8 +45,8 @@ def check(
     sheet: Annotated[
         Path | None,
         training_option(
-            help="PNG file of 40 images to write. Default: results/DATASET-images.png, or none "
-            "with NAME."
+            help="PNG file of 40 images to write. Default: DATASET-images.png in --results, or "
+            "none with NAME."
         ),
     ] = None,
 ) -> None:
@@ -61,7 +61,7 @@ def check(
     flags = flags_of(budget, training, winner)
     with clean_interrupt():
         if name is None:
-            check_dataset({**flags, "start_with": start_with}, sheet)
+            check_dataset({**flags, "start_with": start_with}, sheet, results)
             return
         from vaetune.search import ExecutorOptions
 
@@ -74,12 +74,15 @@ def check(
 IMAGES_OF_A_SHEET = 40
 
 
-def check_dataset(flags: Mapping[str, object], sheet: Path | None) -> None:
+def check_dataset(
+    flags: Mapping[str, object], sheet: Path | None, results: Path = Path("results")
+) -> None:
     """Reads images, prints how they were read and writes a contact sheet.
 
     Args:
         flags: Values of options, by key of the search file.
-        sheet: File of the contact sheet. Default: in results/, named after the images.
+        sheet: File of the contact sheet. Default: in `results`, named after the images.
+        results: Folder of all results.
     """
     from vaetune.config import resolve_single
     from vaetune.data import load_prepared
@@ -102,8 +105,8 @@ def check_dataset(flags: Mapping[str, object], sheet: Path | None) -> None:
     images = load_prepared(data, say)
     say(f"vaetune {__version__}: check of the images {images.name}")
     say(describe_images(summarise(images), data))
-    write_sheet(images, sheet or Path("results") / f"{images.name}-images.png")
-    same = " and the same options" * (len(given) > 1)
+    write_sheet(images, sheet or results / f"{images.name}-images.png")
+    same = " and the same options" * (len(given) > 1 or results != Path("results"))
     dataset = shlex.quote(str(given["data.dataset"]))
     say(f"Ready. Next: vaetune search hyperband --dataset {dataset}{same}")
 
@@ -185,7 +188,8 @@ def _references(spec: "SearchSpec") -> str:
 
 def _conditions(probed: "ProbeResult", is_compiled: bool) -> str:
     workers = f" for {probed.workers} workers" if probed.workers > 1 else ""
-    return f"{workers}{', with uncompiled steps' * is_compiled}"
+    compiled = ", with uncompiled steps and without the time to compile others" * is_compiled
+    return f"{workers}{compiled}"
 
 
 def _size(size: int) -> str:

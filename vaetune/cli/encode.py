@@ -145,7 +145,8 @@ def _encode(
     if table:
         say(f"Table: {table}")
     if map_:
-        say(f"Map: {map_}, with {_write_map(map_, rows, means, model):,} thumbnails")
+        count = _write_map(map_, rows, means, model)
+        say(f"Map: {map_}, with {count:,} thumbnail{'s' * (count != 1)}")
 
 
 def _keep_means(

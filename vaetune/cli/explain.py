@@ -60,8 +60,8 @@ def explain_study(study: "Study", seeds: int, dataset: str | None, quiet: bool) 
         )
     if not study.is_complete:
         raise ResultsError(
-            f"The search {study.name} is not complete, so its winner may change. Continue it with "
-            f"`{continue_command(study)}`."
+            f"The search {study.name} is not complete, so its winner may change. Wait for its end, "
+            f"or continue it with `{continue_command(study)}` if it was stopped."
         )
     found = explain_winner(study, list_baselines(study.results), seeds)
     if found is None:

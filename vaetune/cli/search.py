@@ -238,8 +238,10 @@ def announce(
     seeds = session.spec.limits.final_seeds
     if seeds and started.kind == "search" and not (past and session.is_decided):
         say(f"Then: {describe_retraining(session.plan, session.spec)}.")
-    if past and past.is_complete and session.is_decided:
+    if session.is_done:
         say("The search is complete: nothing is left to train.")
+    elif past and past.is_complete and session.is_decided:
+        say("All trials are complete: lost or damaged files are made again.")
     elif past and past.is_complete:
         say("All trials are complete: the finalists are compared again.")
     elif past:

@@ -73,7 +73,7 @@ def assemble(name: str, source: str, raw: RawImages, spec: ReadingSpec) -> Image
     found_splits = [split for _, split in found]
     _check_counts(found, source)
     check_size(raw.train.images.shape[1:], spec, source)
-    scaled = _scale([split.images for split in found_splits], spec, source)
+    scaled = _scale(found_splits, spec, source)
     labels = convert_labels(
         [split.labels for _, split in found],
         [len(split.images) for _, split in found],
@@ -153,11 +153,12 @@ def check_size(shape: Sequence[int], spec: ReadingSpec, source: str) -> None:
         )
 
 
-def _scale(splits: Sequence[Images], spec: ReadingSpec, source: str) -> _Scaled:
+def _scale(found: Sequence[RawSplit], spec: ReadingSpec, source: str) -> _Scaled:
     """Scales the pixels of all splits by one range."""
+    splits = [split.images for split in found]
     if spec.range is None and len({images.dtype.kind == "f" for images in splits}) > 1:
-        return _scale_each(splits, source)
-    values = measure_values(splits, source)
+        return _scale_each(found, source)
+    values = measure_values(splits, source, [split.names for split in found])
     chosen = decide_range(values, spec.range, source)
     scaled = [_scale_split(images, values, chosen) for images in splits]
     clipped = sum(count for _, count in scaled)
@@ -179,10 +180,10 @@ def _scale_split(images: Images, values: Values, chosen: PixelRange) -> tuple[Im
     return scale_pixels(images, values, chosen)
 
 
-def _scale_each(splits: Sequence[Images], source: str) -> _Scaled:
+def _scale_each(splits: Sequence[RawSplit], source: str) -> _Scaled:
     """Scales splits of whole numbers and of floats, each by its own range."""
-    parts = [_scale([images], ReadingSpec(), source) for images in splits]
-    types = " and ".join(dict.fromkeys(str(images.dtype) for images in splits))
+    parts = [_scale([split], ReadingSpec(), source) for split in splits]
+    types = " and ".join(dict.fromkeys(str(split.images.dtype) for split in splits))
     first = parts[0]
     return _Scaled(
         [to_unit_interval(part.splits[0][:]) for part in parts],

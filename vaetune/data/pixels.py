@@ -74,12 +74,19 @@ class PixelRange:
     warning: str = ""
 
 
-def measure_values(splits: Sequence[Images], source: str) -> Values:
+Names = NDArray[Any] | None
+"""Names of the images of a split, (n,); None if they have none."""
+
+
+def measure_values(
+    splits: Sequence[Images], source: str, names: Sequence[Names] | None = None
+) -> Values:
     """Returns the range of the pixel values of all splits.
 
     Args:
         splits: Images of each split, (n, height, width, channels).
         source: Name of the image set in messages.
+        names: Names of the images of each split, for messages.
 
     Raises:
         DataError: Values are not numbers, or not finite.
@@ -90,7 +97,8 @@ def measure_values(splits: Sequence[Images], source: str) -> Values:
                 f"{source} contains values of type {images.dtype}, expected numbers. Convert the "
                 "images to uint8, or to floats in 0..1."
             )
-    found = [_measure(images, source) for images in splits]
+    pairs = zip(splits, names or [None] * len(splits), strict=True)
+    found = [_measure(images, source, its_names) for images, its_names in pairs]
     return Values(
         np.result_type(*(images.dtype for images in splits)),
         min(values.low for values in found),
@@ -100,30 +108,32 @@ def measure_values(splits: Sequence[Images], source: str) -> Values:
     )
 
 
-def _measure(images: Images, source: str) -> Values:
+def _measure(images: Images, source: str, names: Names) -> Values:
     """Returns the range of the pixel values of a split, after reading it once."""
-    low, high, is_whole = remember("values", [images], lambda: _survey(images, source))
+    low, high, is_whole = remember("values", [images], lambda: _survey(images, source, names))
     return Values(images.dtype, low, high, is_whole)
 
 
-def _survey(images: Images, source: str) -> tuple[float, float, bool]:
+def _survey(images: Images, source: str, names: Names) -> tuple[float, float, bool]:
     """Returns the smallest and the largest value, and whether all are whole numbers."""
     low, high, is_whole = math.inf, -math.inf, True
     for chunk in _chunks(images):
         part = images[chunk]
         if part.dtype.kind == "f":
-            _check_finite(part, chunk.start, source)
+            _check_finite(part, chunk.start, source, names)
             is_whole = is_whole and bool((np.rint(part) == part).all())
         low, high = min(low, float(part.min())), max(high, float(part.max()))
     return low, high, is_whole
 
 
-def _check_finite(images: NDArray[Any], start: int, source: str) -> None:
+def _check_finite(images: NDArray[Any], start: int, source: str, names: Names) -> None:
     wrong = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
     if len(wrong):
+        first = start + int(wrong[0])
         raise DataError(
-            f"{source} contains pixels that are NaN or infinite, the first in image "
-            f"{start + int(wrong[0])}. Replace the pixels or remove those images."
+            f"{source} contains pixels that are NaN or infinite, the first in "
+            f"{f'image {first}' if names is None else names[first]}. Replace the pixels or remove "
+            "those images."
         )
 
 

@@ -82,7 +82,8 @@ def pick(study: Study, trial_id: str | None = None, latent_dim: int | None = Non
         )
     if not study.ranking:
         raise ResultsError(
-            f'"{study.name}" has no completed trial yet. Run the search again to continue it.'
+            f'"{study.name}" has no completed trial yet. Wait for the first one, or run the search '
+            "again to continue it if it was stopped."
         )
     for trial in study.preference:
         if latent_dim in (None, trial.latent_dim):

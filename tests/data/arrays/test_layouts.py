@@ -47,12 +47,22 @@ def test_every_pixel_keeps_its_position(layout, order):
 
 @pytest.mark.parametrize("shape", [(28, 28, 600), (28, 28, 28), (40, 16, 16, 16)])
 def test_an_unclear_layout_is_refused_with_both_possible_settings(shape):
-    with pytest.raises(DataError) as error:
-        load_images(ramp(*shape))
-    message = str(error.value)
+    message = message_of_refusal(shape)
     assert str(shape) in message
     assert message.count("layout = ") == 2
     assert "\n" not in message
+
+
+def test_the_error_says_that_square_images_may_have_too_many_channels():
+    message = message_of_refusal((40, 16, 16, 33))
+    assert message.endswith(" If the last axis has the channels, 33 are too many: at most 32.")
+    assert "too many" not in message_of_refusal((40, 16, 17, 16))
+
+
+def message_of_refusal(shape):
+    with pytest.raises(DataError) as error:
+        load_images(ramp(*shape))
+    return str(error.value)
 
 
 def test_a_given_layout_is_used():

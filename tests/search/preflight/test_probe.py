@@ -159,7 +159,9 @@ def test_batches_are_limited_to_the_training_images_and_this_is_reported(estimat
     result = replace(result, duration=DurationRange(1.0, 2.0, 3.0))
     assert "Estimated time: 1 to 3 seconds." in describe_probe(result, TINY, 41)
     compiled = describe_probe(result, TINY, 41, is_compiled=True)
-    assert "Estimated time, with uncompiled steps: 1 to 3 seconds." in compiled
+    assert (
+        "with uncompiled steps and without the time to compile others: 1 to 3 seconds." in compiled
+    )
     described = describe_probe(replace(result, workers=2), TINY, 41)
     assert "Estimated time for 2 workers: 1 to 3 seconds." in described
     assert "Each worker needs as much, without the images." in described

@@ -58,9 +58,17 @@ def find_layout(
         raise DataError(
             f"{source} has shape {tuple(shape)}, and it is unclear which axis has the channels. "
             f'Add layout = "{fitting[0]}" or layout = "{fitting[1]}" under [data] in the search '
-            "file."
+            f"file.{_too_many_channels(shape)}"
         )
     raise DataError(_no_fit(shape, source))
+
+
+def _too_many_channels(shape: Sequence[int]) -> str:
+    """Returns a note about square images whose last axis can only be too many channels."""
+    _, height, width, channels = shape
+    if height != width or channels <= MAX_CHANNELS:
+        return ""
+    return f" If the last axis has the channels, {channels} are too many: at most {MAX_CHANNELS}."
 
 
 def _find_grey_layout(shape: Sequence[int], labels: int | None, source: str) -> Layout:

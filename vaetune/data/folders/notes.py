@@ -48,16 +48,18 @@ def unreadable_warning(folder: Path, unreadable: dict[Path, str]) -> Iterator[st
         yield f"{counted(count, 'unreadable file')} {was(count)} left out: {named}."
 
 
-def unreadable_error(folder: Path, unreadable: dict[Path, str]) -> DataError:
+def unreadable_error(folder: Path, unreadable: dict[Path, str], may_skip: bool = True) -> DataError:
     """Returns the error that names files that cannot be read.
 
     Args:
         folder: Folder of the data set.
         unreadable: Reasons by path; not empty.
+        may_skip: Whether the user can leave them out with an option.
     """
     named, reason = first_named(sorted(unreadable), folder), unreadable[min(unreadable)]
     first = "" if len(unreadable) == 1 else "the first: "
     return DataError(
         f"{folder} contains {counted(len(unreadable), 'unreadable image file')}: {named} "
-        f"({first}{reason}). Repair or remove them, or leave them out with --skip-unreadable."
+        f"({first}{reason}). Repair or remove them"
+        f"{', or leave them out with --skip-unreadable' * may_skip}."
     )

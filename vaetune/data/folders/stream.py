@@ -122,7 +122,7 @@ def open_folder(
         arrangement = arrange(folder, found.images)
         files, unreadable = read_headers(arrangement.places, background)
     if not files or (unreadable and not skip_unreadable):
-        raise folder_notes.unreadable_error(folder, unreadable)
+        raise folder_notes.unreadable_error(folder, unreadable, may_skip=False)
     if resize is None:
         check_sizes(folder, [page.size for file in files for page in file.pages], size)
     plan = _plan_as(folder, files, size, resize or "crop", pages)
@@ -131,7 +131,7 @@ def open_folder(
         folder, files, plan, lambda first, last: DiskImages(file, np.arange(first, last))
     )
     if "train" not in splits:
-        raise folder_notes.unreadable_error(folder, unreadable)
+        raise folder_notes.unreadable_error(folder, unreadable, may_skip=False)
     is_resized = any(page.size != size for one in files for page in one.pages)
     return RawImages(
         "files",

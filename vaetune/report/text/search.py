@@ -203,7 +203,9 @@ def _describe_scale_of_loss(study: Study, loss: float) -> str:
 
 
 def describe_example(example: Study | None) -> str:
-    """The loss of the Keras example for a search with another likelihood; empty without one.
+    """What the Keras example reached in a search with another likelihood; empty without one.
+
+    Losses of two likelihoods are not comparable, but accuracies are.
 
     Args:
         example: Run of the Keras example, from `find_example`, or None.
@@ -211,10 +213,10 @@ def describe_example(example: Study | None) -> str:
     trained = example.winner if example else None
     if trained is None or trained.best is None:
         return ""
-    return (
-        f"{trained.best.val_loss:.2f} at its best epoch, {best_epoch(trained)}, with the Bernoulli "
-        "likelihood: not comparable"
-    )
+    objective = trained.objective
+    reached = objective.number(trained.best.value)
+    place = f"at its best epoch, {best_epoch(trained)}, with the Bernoulli likelihood"
+    return f"{reached} {place}{': not comparable' * objective.is_loss}"
 
 
 def _origin(study: Study, trial: Trial) -> str:

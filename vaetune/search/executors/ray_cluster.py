@@ -78,7 +78,8 @@ def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
             # is private.
             _temp_dir=f"{folder}/r",
         )
-        with _environment(_LOCAL | token), starting as ray:
+        # Workers do not remove their temporary files when they are stopped.
+        with _environment(_LOCAL | token | {"TMPDIR": folder}), starting as ray:
             yield ray
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -184,8 +185,8 @@ def _in_one_line(error: Exception) -> str:
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
     """Sets environment variables for this process and those that it starts.
 
-    Afterwards all of Ray's variables have their earlier values, including those that Ray itself
-    has set.
+    Afterwards these and all of Ray's variables have their earlier values, including those that Ray
+    itself has set.
     """
     before = dict(os.environ)
     os.environ.update(settings)
@@ -193,7 +194,7 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         for name in {*before, *os.environ}:
-            if not name.startswith("RAY_") and name != "PYTHONBREAKPOINT":
+            if name not in settings and not name.startswith("RAY_") and name != "PYTHONBREAKPOINT":
                 continue
             if name in before:
                 os.environ[name] = before[name]

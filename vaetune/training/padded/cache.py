@@ -5,6 +5,8 @@ as one that another process is writing or that was left when a process was kille
 has a folder of its own (see `device.import_tensorflow`), with links to the complete programs in the
 user's cache. New programs are copied there under a name that contains a hash of their content and
 one of the machine, since a program runs only on processors and cards like those it was compiled on.
+A file next to the folder is locked while the process runs, so that others can remove both if it was
+killed.
 """
 
 import atexit
@@ -21,6 +23,7 @@ from tempfile import NamedTemporaryFile
 from threading import Lock
 
 import tensorflow as tf
+from filelock import FileLock, Timeout
 
 from vaetune.data import cache_folder
 
@@ -74,7 +77,11 @@ class ProgramCache:
         self._is_loaded = True
         with suppress(OSError):
             self._own.mkdir(exist_ok=True)
-            atexit.register(shutil.rmtree, self._own, ignore_errors=True)
+            atexit.register(_remove, self._own)
+            self._running = FileLock(_lock_of(self._own))
+            with suppress(Timeout):
+                self._running.acquire(timeout=0)
+            _remove_left(self._own.parent)
             for path in self.folder.glob(f"{self._machine}*"):
                 name, _, digest = path.name.removeprefix(self._machine).rpartition(".")
                 with suppress(OSError):
@@ -134,6 +141,25 @@ def _own_folder() -> Path | None:
     found = _FLAG.search(os.environ.get("TF_XLA_FLAGS", ""))
     path = Path(found[1]) if found else None
     return path if path and _OWN.fullmatch(path.name) else None
+
+
+def _lock_of(own: Path) -> Path:
+    """Returns the file that a process locks as long as it uses its folder."""
+    return own.with_name(f"{own.name}.lock")
+
+
+def _remove_left(parent: Path) -> None:
+    """Removes the folders of processes that were killed, in the folder of temporary files."""
+    for lock in parent.glob("vaetune-programs-*.lock"):
+        with suppress(Timeout, OSError), FileLock(lock).acquire(timeout=0):
+            _remove(lock.with_suffix(""))
+
+
+def _remove(own: Path) -> None:
+    """Removes the folder of a process and its lock."""
+    shutil.rmtree(own, ignore_errors=True)
+    with suppress(OSError):
+        _lock_of(own).unlink()
 
 
 def _digest(path: Path) -> str:
