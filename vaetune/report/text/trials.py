@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from vaetune.config import VALIDATION_LOSS, Objective, short_hyperparameters
+from vaetune.config import REFERENCE, VALIDATION_LOSS, Objective, short_hyperparameters
 from vaetune.report.text.collapse import describe_end, describe_status
 from vaetune.report.text.units import NOTHING
 from vaetune.study import TRIAL_COLUMNS, Study, Trial, TrialEnded, TrialStarted, use_columns
@@ -163,6 +163,10 @@ def _describe_decision(started: TrialStarted, objective: Objective) -> str:
 
 
 def describe_training(started: TrialStarted, searched: Collection[str] = ()) -> str:
-    """The epochs and the searched hyperparameters of a trial, in one line."""
+    """The epochs and the searched hyperparameters of a trial, in one line.
+
+    The Keras example is shown with all of its own, which may differ from those of the search.
+    """
     epochs = f"epochs {started.epoch_from + 1} to {started.epoch_to}"
-    return f"{epochs:<14}  {short_hyperparameters(started.hyperparameters, searched)}"
+    names = REFERENCE if started.hyperparameters == REFERENCE else searched
+    return f"{epochs:<14}  {short_hyperparameters(started.hyperparameters, names)}"
