@@ -4,6 +4,7 @@ import pytest
 from journals import VALUES, make_session_end, make_study, make_trial_events
 from pasted_lines import HYPERBAND, paste
 
+from vaetune.config.dimensions import Choice
 from vaetune.config.reading import Copies, Reading
 from vaetune.config.search_file import load_search
 from vaetune.report.verdicts.health import judge_copies, judge_failures
@@ -39,6 +40,16 @@ def test_divergence_at_large_learning_rates_suggests_smaller_rates(tmp_path):
     assert verdict.advice.startswith("All of them have a learning_rate above 0.0052")
     (found,) = paste(tmp_path, verdict.lines).values()
     assert found == {"min": 0.002, "max": 0.0052, "scale": "log"}
+
+
+def test_divergence_at_the_largest_of_some_rates_leaves_them_out(tmp_path):
+    rates = Choice(values=(1e-3, 1e-2, 0.1, 10.0))
+    space = HYPERBAND.space.model_copy(update={"learning_rate": rates})
+    spec = HYPERBAND.model_copy(update={"space": space})
+    failed = [(0.1, NAN.format(1)), (10.0, NAN.format(1))]
+    verdict = judge_failures(search([1e-3, 1e-2], failed, spec))
+    assert verdict.advice.startswith("All of them have a learning_rate above 0.01")
+    assert paste(tmp_path, verdict.lines) == {"space.learning_rate": {"values": (1e-3, 1e-2)}}
 
 
 def test_divergence_at_any_learning_rate_suggests_clipped_gradients(tmp_path):

@@ -4,7 +4,7 @@ from collections import Counter
 
 from vaetune.config import Choice, Pinned, Range, Value
 from vaetune.report.text.units import counted, percent, printable
-from vaetune.report.verdicts.verdict import Changes, Verdict, write_lines
+from vaetune.report.verdicts.verdict import Changes, Dimension, Verdict, write_lines
 from vaetune.study import Study, Trial, command
 
 FAILED_SHARE = 0.05
@@ -65,16 +65,27 @@ def _against(study: Study, failed: list[Trial]) -> tuple[str, Changes]:
 def _against_divergence(study: Study, failed: list[Trial]) -> tuple[str, Changes]:
     rates = [_rate(trial) for trial in failed]
     sound = [_rate(trial) for trial in study.trials if trial.status == "completed"]
-    dimension = study.space.learning_rate
-    lowest = min(rates)
-    largest = max((rate for rate in sound if rate < lowest), default=0.0)
-    if isinstance(dimension, Range) and max(sound, default=0.0) < lowest:
-        highest = float(f"{largest:.2g}")
-        if dimension.min < highest < dimension.max:
-            advice = f"All of them have a learning_rate above {largest:.2g}: search smaller ones."
-            return advice, {"space.learning_rate": dimension.model_copy(update={"max": highest})}
+    largest = max(sound, default=0.0)
+    smaller = _up_to(largest, study.space.learning_rate) if largest < min(rates) else None
+    if smaller:
+        advice = f"All of them have a learning_rate above {largest:.2g}: search smaller ones."
+        return advice, {"space.learning_rate": smaller}
     advice = "Limit the norm of the gradient, which keeps most trainings from diverging."
     return advice, {"space.clip_norm": Pinned(value=1)}
+
+
+def _up_to(largest: float, dimension: Dimension | None) -> Dimension | None:
+    """Returns the part of a dimension up to a value; None if it would be empty or the same."""
+    match dimension:
+        case Range():
+            highest = float(f"{largest:.2g}")
+            if dimension.min < highest < dimension.max:
+                return dimension.model_copy(update={"max": highest})
+        case Choice(values=values):
+            kept = tuple(value for value in values if float(value) <= largest)
+            if 0 < len(kept) < len(values):
+                return dimension.model_copy(update={"values": kept})
+    return None
 
 
 def _rate(trial: Trial) -> float:
