@@ -209,11 +209,7 @@ def is_in_use(folder: Path) -> bool:
 
     If the folder is free, this call locks it for an instant, so do not call it in a loop.
     """
-    return is_locked(folder / _LOCK_NAME)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds a lock file; also True if this is unknown."""
+    path = folder / _LOCK_NAME
     if not path.exists():
         return False
     lock = FileLock(path)

@@ -172,3 +172,13 @@ def test_a_folder_that_is_being_written_is_not_written_by_another_export(tmp_pat
     assert names(tmp_path / "best") == ["new.txt"]
     assert names(tmp_path) == ["best"], "no lock file is left next to the export"
     replace_folder(tmp_path / "next", write_new)  # The lock of another folder is another lock.
+
+
+def test_without_a_folder_for_temporary_files_an_export_is_written(tmp_path, monkeypatch):
+    missing = FileNotFoundError(2, "No usable temporary directory found")
+
+    def fail():
+        raise missing
+
+    monkeypatch.setattr("tempfile.gettempdir", fail)
+    assert replace_folder(tmp_path / "best", write_new) == "written"

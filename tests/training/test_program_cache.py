@@ -1,6 +1,10 @@
 """Compiled programs are kept whole, whatever happens to a process or to a file."""
 
+import functools
 import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from time import sleep
 
 import pytest
 
@@ -109,6 +113,25 @@ def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_running_one_sta
     assert {path.name for path in own.parent.glob("vaetune-programs-*")} == {
         f"{folder.name}{ending}" for folder in (own, other) for ending in ("", ".lock")
     }
+
+
+def test_threads_that_ask_first_get_the_same_cache(monkeypatch):
+    made, threads = [], 4
+    together = Barrier(threads)
+
+    def make():
+        sleep(0.05)
+        made.append(object())
+        return made[-1]
+
+    def ask(_):
+        together.wait(10)
+        return cache_module.program_cache()
+
+    monkeypatch.setattr(cache_module, "_make_cache", functools.cache(make))
+    with ThreadPoolExecutor(threads) as pool:
+        assert len(set(pool.map(ask, range(threads)))) == 1
+    assert len(made) == 1
 
 
 def test_only_the_newest_programs_are_kept(open_cache, monkeypatch):

@@ -12,7 +12,8 @@ from tiny_searches import IMAGES, TINY, TINY_REFERENCE, changed
 
 from vaetune.config.compilation import planned_steps
 from vaetune.config.space import Choice, Range
-from vaetune.config.spec import Budget, Training
+from vaetune.config.spec import Budget, Training, single_configuration
+from vaetune.models.architecture import Architecture
 from vaetune.study.records import Assignment
 from vaetune.training.context import TrainingContext
 from vaetune.training.padded.ahead import Compilation, compile_in_background
@@ -170,6 +171,26 @@ def test_compilations_that_the_search_may_not_need_are_left_out(started_compilat
     context, spec = TrainingContext(IMAGES), with_activations("relu", "gelu", "elu")
     runner = context.training_runner(spec, {**VALUES, "activation": "gelu"})
     assert started_compilations == runner._compilations
+
+
+def test_a_training_with_the_program_of_a_search_compiles_no_other(started_compilations):
+    values = {**VALUES, "activation": "gelu"}
+    single = single_configuration(values, 3, like=PADDED)
+    search = with_activations("relu", "gelu")
+    runner = TrainingContext(IMAGES).training_runner(single, values, search)
+    assert started_compilations == runner._compilations
+    assert runner.holds(Architecture.of(IMAGES.image_shape, {**values, "filters_1": 3}))
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_program_may_repay_the_training_or_the_search():
+    auto = PADDED.with_compile("auto")
+    many = {"activation": Choice(values=("relu", "gelu")), "blocks": Range(min=0, max=7)}
+    search = changed(auto, space=TINY.space.model_copy(update=many))
+    short, long_training = (single_configuration(VALUES, epochs, like=auto) for epochs in (3, 30))
+    assert not program_of(short, VALUES, 8000, search).pays
+    assert program_of(long_training, VALUES, 8000, search).pays
+    assert program_of(short, VALUES, 8000, auto).pays
 
 
 @pytest.mark.parametrize("wanted", ["none", "auto"])

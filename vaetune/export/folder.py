@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,21 +81,24 @@ def replace_folder(target: Path, write: Callable[[Path], _Written]) -> _Written:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Locks a folder for one process of this user on this machine, without a file next to it."""
+    """Locks a folder for one process of this user on this machine, without a file next to it.
+
+    Without a folder for temporary files, it is not locked.
+    """
     key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     user = getattr(os, "getuid", int)()  # Two users cannot open one lock file.
-    lock = FileLock(Path(tempfile.gettempdir(), f"vaetune-export-{user}-{key}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ResultsError(
-            f"Another process is exporting to {folder}. Wait for it, or choose another folder "
-            "with --output."
-        ) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            path = Path(tempfile.gettempdir(), f"vaetune-export-{user}-{key}.lock")
+            stack.enter_context(FileLock(path).acquire(timeout=0))
+        except Timeout:
+            raise ResultsError(
+                f"Another process is exporting to {folder}. Wait for it, or choose another folder "
+                "with --output."
+            ) from None
+        except OSError:
+            pass
         yield
-    finally:
-        lock.release()
 
 
 def _replace(

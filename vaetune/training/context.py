@@ -156,29 +156,48 @@ class TrainingContext:
             padded = self._padded[key, wide] = self._pad(key, wide, program, runner)
         return _prepared(padded, architecture) or runner
 
-    def training_runner(self, spec: SearchSpec, hyperparameters: Mapping[str, Any]) -> EpochRunner:
+    def training_runner(
+        self,
+        spec: SearchSpec,
+        hyperparameters: Mapping[str, Any],
+        programs_of: SearchSpec | None = None,
+    ) -> EpochRunner:
         """Returns the runner that trains a configuration of a search, ready for its models.
 
         With the first program of a search, all others are compiled in the background, if there
-        is room for them all. Single configurations do not need all combinations of their values.
+        is room for them all.
+
+        Args:
+            spec: The search.
+            hyperparameters: The configuration.
+            programs_of: Another search whose program trains the configuration. Its other programs
+                may not be needed, so they are not compiled.
         """
-        runner, new = self._program_of(spec, hyperparameters)
+        runner, new = self._program_of(spec, hyperparameters, programs_of)
         if new:
-            compiled = sum(len(one.batch_sizes) for one in self._padded.values())
-            has_options = set(OPTIONS) & set(spec.space.searched())
-            is_known = spec.algorithm != "single" and not has_options
-            if is_known and compiled - 1 + spec.space.programs() <= MAX_PROGRAMS:
-                for example in spec.space.program_examples():
-                    new += self._program_of(spec, example)[1]
+            if programs_of is None:
+                new += self._further_programs(spec)
             compile_in_background(new)
-            runner, _ = self._program_of(spec, hyperparameters)
+            runner, _ = self._program_of(spec, hyperparameters, programs_of)
         return runner
 
+    def _further_programs(self, spec: SearchSpec) -> list[Compilation]:
+        """Returns the compilations of the other programs of a search; none without room for all."""
+        compiled = sum(len(one.batch_sizes) for one in self._padded.values())
+        is_known = not set(OPTIONS) & set(spec.space.searched())
+        if not is_known or compiled - 1 + spec.space.programs() > MAX_PROGRAMS:
+            return []
+        examples = spec.space.program_examples()
+        return [new for example in examples for new in self._program_of(spec, example)[1]]
+
     def _program_of(
-        self, spec: SearchSpec, hyperparameters: Mapping[str, Any]
+        self,
+        spec: SearchSpec,
+        hyperparameters: Mapping[str, Any],
+        programs_of: SearchSpec | None = None,
     ) -> tuple[EpochRunner, list[Compilation]]:
         """Returns the runner that trains a configuration, and new compilations for it."""
-        program = program_of(spec, hyperparameters, len(self.images.train))
+        program = program_of(spec, hyperparameters, len(self.images.train), programs_of)
         likelihood = spec.data.likelihood
         runner = self.runner(hyperparameters, spec.training.precision, likelihood, program)
         if program is None or not isinstance(runner, PaddedRunner):

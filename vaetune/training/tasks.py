@@ -25,7 +25,8 @@ class Task:
             final checkpoint of its parent.
         seconds_left: Seconds after the start of the task at which to stop.
         hyperparameters: Configuration of the weights in `start`, if `lineage` is empty.
-        programs_of: Search with whose compiled programs the trials are trained. None: `spec`.
+        programs_of: Another search whose compiled programs train the trials. None: those of
+            `spec`.
     """
 
     spec: SearchSpec

@@ -130,8 +130,9 @@ class _TaskTrainer:
         yield Completed(cost, pictures, use, ties)
 
     def _use(self, hyperparameters: Mapping[str, Any]) -> None:
-        programs_of = self._task.programs_of or self._spec
-        self._runner = self._context.training_runner(programs_of, hyperparameters)
+        self._runner = self._context.training_runner(
+            self._spec, hyperparameters, self._task.programs_of
+        )
 
     def _wait_for_programs(self, trial: Assignment) -> Iterator[Message]:
         """Waits until threads have compiled the steps. Ctrl-C takes effect at each message."""

@@ -12,9 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from vaetune.data.disk.images import DiskImages, Images
 from vaetune.errors import ResultsError
-from vaetune.files import is_locked, write_atomically
+from vaetune.files import write_atomically
 
 _FORMAT = 1
 """Version of the facts. A fact of another version is computed again."""
@@ -113,15 +115,23 @@ def _source_of(path: Path) -> str:
 
 
 def _is_being_written(path: Path) -> bool:
-    """Returns whether a process holds the lock of a file; see `folders`."""
-    key = path.name.removeprefix(".").partition(".")[0]
-    return is_locked(path.with_name(f"{key}.lock"))
+    """Returns whether a process holds the lock of decoded images; see `folders`."""
+    lock = path.with_name(f"{path.name.removeprefix('.').partition('.')[0]}.lock")
+    if lock.exists():
+        try:
+            with FileLock(lock).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # It belongs to another user.
+            return False
+    return False
 
 
 def clear_cache(folder: Path | None = None) -> tuple[int, int]:
     """Removes the files of a cache, and returns their number and size in bytes.
 
-    What another process is writing now stays.
+    Decoded images that another process is writing now stay.
 
     Args:
         folder: Folder of the cache. Default: that of images.

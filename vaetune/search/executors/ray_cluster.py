@@ -66,6 +66,7 @@ def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
         with_gpus: Whether Ray hands out GPUs.
     """
     folder = tempfile.mkdtemp(prefix="vaetune-", dir=_short_folder())
+    temporary = tempfile.mkdtemp(prefix="vaetune_workers-")
     token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         # Without an explicit address, Ray would join the cluster named in RAY_ADDRESS.
@@ -79,10 +80,11 @@ def local_cluster(cpus: int, with_gpus: bool) -> Iterator[Any]:
             _temp_dir=f"{folder}/r",
         )
         # Workers do not remove their temporary files when they are stopped.
-        with _environment(_LOCAL | token | {"TMPDIR": folder}), starting as ray:
+        with _environment(_LOCAL | token | {"TMPDIR": temporary}), starting as ray:
             yield ray
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for each in (folder, temporary):
+            shutil.rmtree(each, ignore_errors=True)
 
 
 @contextmanager

@@ -119,9 +119,17 @@ class ProgramCache:
         path.symlink_to(kept)
 
 
-@cache
+_making = Lock()
+
+
 def program_cache() -> ProgramCache:
-    """Returns the cache of this process."""
+    """Returns the cache of this process. Several threads may ask for it first."""
+    with _making:
+        return _make_cache()
+
+
+@cache
+def _make_cache() -> ProgramCache:
     return ProgramCache()
 
 

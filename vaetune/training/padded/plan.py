@@ -16,7 +16,7 @@ class Program:
     Attributes:
         widest: The configuration with the widths of the program.
         batch_size: Images per training step.
-        pays: Whether the search has enough epochs to compile it. If not, it is used only if it is
+        pays: Whether there are enough epochs to compile it. If not, it is used only if it is
             compiled already.
     """
 
@@ -26,7 +26,10 @@ class Program:
 
 
 def program_of(
-    spec: SearchSpec, hyperparameters: Mapping[str, Any], train_images: int
+    spec: SearchSpec,
+    hyperparameters: Mapping[str, Any],
+    train_images: int,
+    programs_of: SearchSpec | None = None,
 ) -> Program | None:
     """Returns the program that trains a configuration; None if steps are not compiled.
 
@@ -34,13 +37,16 @@ def program_of(
         spec: Specification of the search.
         hyperparameters: Hyperparameters of the configuration.
         train_images: Number of training images.
+        programs_of: Another search whose program trains the configuration, if its compilation
+            repays one of the two. Default: `spec`.
     """
     size = hyperparameters.get("batch_size", spec.training.batch_size or REFERENCE_BATCH_SIZE)
     batch_size = min(train_images, int(size))
     has_gpu = bool(tf.config.list_logical_devices("GPU"))
     if not may_compile(spec.training.compile, has_gpu):
         return None
-    widths = spec.space.program_widths(hyperparameters)
+    searches = (spec, programs_of or spec)
+    widths = searches[-1].space.program_widths(hyperparameters)
     used = {name: width for name, width in widths.items() if is_used(hyperparameters, name)}
     wide = {**hyperparameters, **used}
-    return Program(wide, batch_size, repays(spec, batch_size, train_images))
+    return Program(wide, batch_size, any(repays(x, batch_size, train_images) for x in searches))
